@@ -1,0 +1,1 @@
+"""inrv: a compressed volume format and codec: OpenVDB grids as small neural networks."""

@@ -1,0 +1,37 @@
+"""Everything that can go wrong, one class per way; each message names the file, the grid, the value and the cure."""
+
+
+class InrvError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class BindingsError(InrvError):
+    """OpenVDB's Python bindings are missing, or cannot run with the installed NumPy."""
+
+
+class VdbError(InrvError):
+    """A .vdb file cannot be read or written."""
+
+
+class UnsupportedGridError(VdbError):
+    """A grid has a value type or a transform that inrv does not code."""
+
+
+class NonFiniteError(InrvError):
+    """A grid holds NaN or infinity in a voxel that would be coded."""
+
+
+class FormatError(InrvError):
+    """Bytes that are not a valid .inrv file, or one of a version this reader does not know."""
+
+
+class SelectionError(InrvError):
+    """The voxels asked for cannot be selected: no such grid or component, or too many voxels for memory."""
+
+
+class OptionError(InrvError, ValueError):
+    """An argument or option has a value that makes no sense."""
+
+
+class OutputExistsError(InrvError):
+    """The output is there already and overwriting was not allowed."""

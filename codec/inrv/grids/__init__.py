@@ -1,0 +1,20 @@
+"""Sparse grids in memory: voxels, topology, transform, metadata."""
+
+from inrv.grids.box import Box
+from inrv.grids.grid import COMPONENTS, Grid, InactiveValues, SparseVolume
+from inrv.grids.metadata import Metadata, MetaValue
+from inrv.grids.topology import Topology
+from inrv.grids.transform import LINEAR_MAPS, Transform
+
+__all__ = [
+    "COMPONENTS",
+    "LINEAR_MAPS",
+    "Box",
+    "Grid",
+    "InactiveValues",
+    "MetaValue",
+    "Metadata",
+    "SparseVolume",
+    "Topology",
+    "Transform",
+]

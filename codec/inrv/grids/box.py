@@ -1,0 +1,71 @@
+"""Boxes of voxels in index space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inrv.errors import OptionError
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Box:
+    """Voxels from `lower` to `upper` in index space, both included, as OpenVDB's CoordBBox."""
+
+    lower: Triple
+    upper: Triple
+
+    def __post_init__(self) -> None:
+        if any(low > high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise OptionError(f"box {self.lower} to {self.upper} is empty: every lower bound must be <= its upper bound")
+
+    @property
+    def shape(self) -> Triple:
+        """Voxels along x, y and z."""
+        x, y, z = (high - low + 1 for low, high in zip(self.lower, self.upper, strict=True))
+        return x, y, z
+
+    @property
+    def volume(self) -> int:
+        """Number of voxels."""
+        x, y, z = self.shape
+        return x * y * z
+
+    def union(self, other: Box) -> Box:
+        """The smallest box that holds both."""
+        return Box(_triple(map(min, self.lower, other.lower)), _triple(map(max, self.upper, other.upper)))
+
+    def intersection(self, other: Box) -> Box | None:
+        """The voxels in both, or None."""
+        lower, upper = _triple(map(max, self.lower, other.lower)), _triple(map(min, self.upper, other.upper))
+        return None if any(low > high for low, high in zip(lower, upper, strict=True)) else Box(lower, upper)
+
+    def bricks(self, edge: int) -> Iterator[Box]:
+        """The box cut into boxes at most `edge` voxels wide, at multiples of `edge`."""
+        starts = [range(low // edge * edge, high + 1, edge) for low, high in zip(self.lower, self.upper, strict=True)]
+        for x in starts[0]:
+            for y in starts[1]:
+                for z in starts[2]:
+                    brick = self.intersection(Box((x, y, z), (x + edge - 1, y + edge - 1, z + edge - 1)))
+                    if brick is not None:
+                        yield brick
+
+    def leaf_origins(self, device: torch.device | str = "cpu") -> Tensor:
+        """Origins (n, 3) int64 of all 8^3 leaf blocks that touch the box."""
+        axes = [torch.arange(low // 8 * 8, high + 1, 8, device=device) for low, high in zip(self.lower, self.upper, strict=True)]
+        return torch.cartesian_prod(*axes).reshape(-1, 3)
+
+    def contains(self, points: Tensor) -> Tensor:
+        """Bool (N,): which points (N, 3) lie in the box."""
+        lower, upper = points.new_tensor(self.lower), points.new_tensor(self.upper)
+        return ((points >= lower) & (points <= upper)).all(dim=1)
+
+
+def _triple(values: Iterator[int]) -> Triple:
+    x, y, z = values
+    return x, y, z
