@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inrv.grids.box import Box
 from inrv.grids.metadata import Metadata
-from inrv.grids.topology import LEAF_VOXELS, Topology, leaf_offsets, unpack_masks
+from inrv.grids.topology import LEAF_VOXELS, Topology, leaf_offsets, offset_coordinates, unpack_masks
 from inrv.grids.transform import Transform
 
 COMPONENTS = {"float": 1, "vec3s": 3}
@@ -63,30 +63,41 @@ class Grid:
         """The same grid with other values (N, C) on its active leaf voxels."""
         return replace(self, values=values)
 
-    def leaf_blocks(self, first: int, last: int) -> Tensor:
-        """All 512 values of leaves first to last (excluded), inactive ones included: float32 (n, 512, C)."""
+    def blocks(self, origins: Tensor) -> Tensor:
+        """Values float32 (n, 512, C) of the 8^3 blocks at `origins` (n, 3), inactive voxels included."""
         topology = self.topology
-        blocks = self.background.repeat(last - first, LEAF_VOXELS, 1)
-        span = torch.searchsorted(self.inactive.places, torch.tensor([first, last]) * LEAF_VOXELS)
-        inner = slice(int(span[0]), int(span[1]))
-        blocks.view(-1, self.components)[self.inactive.places[inner] - first * LEAF_VOXELS] = self.inactive.values[inner]
-        rows = slice(int(topology.starts[first]), int(topology.starts[last]))
-        blocks[unpack_masks(topology.leaf_masks[first:last])] = self.values[rows]
-        return blocks
-
-    def lookup(self, coordinates: Tensor) -> Tensor:
-        """Values float32 (n, C) at integer index-space coordinates (n, 3): voxel, tile or background, exactly."""
-        topology = self.topology
-        result = self.background.expand(len(coordinates), -1).clone()
-        tiles = topology.find_tiles(coordinates)
-        result[tiles >= 0] = self.tile_values[tiles[tiles >= 0]]
-        result = self._lookup_inactive(coordinates, result)
-        rows = topology.voxel_rows(coordinates)
-        result[rows >= 0] = self.values[rows[rows >= 0]]
+        result = self.background.repeat(len(origins), LEAF_VOXELS, 1)
+        if topology.tile_count:
+            tile = topology.find_tiles(origins)
+            result[tile >= 0] = self.tile_values[tile[tile >= 0], None, :]
+        leaf = topology.find_leaves(origins)
+        present = (leaf >= 0).nonzero()[:, 0]
+        leaf = leaf[present]
+        inside = self.background.repeat(len(present), LEAF_VOXELS, 1)
+        self._fill_inactive(inside, leaf)
+        inside[unpack_masks(topology.leaf_masks[leaf])] = self.values[ragged(topology.starts[leaf], topology.counts[leaf])]
+        result[present] = inside
         return result
 
-    def _lookup_inactive(self, coordinates: Tensor, result: Tensor) -> Tensor:
-        leaf = self.topology.find_leaves(coordinates)
+    def _fill_inactive(self, blocks: Tensor, leaf: Tensor) -> None:
+        """Write the off-background inactive values of leaves `leaf` (n,) into `blocks` (n, 512, C)."""
+        places = self.inactive.places
+        if not len(places):
+            return
+        first = torch.searchsorted(places, leaf * LEAF_VOXELS)
+        counts = torch.searchsorted(places, (leaf + 1) * LEAF_VOXELS) - first
+        at = ragged(first, counts)
+        block = torch.repeat_interleave(torch.arange(len(leaf), device=leaf.device), counts)
+        blocks[block, places[at] % LEAF_VOXELS] = self.inactive.values[at]
+
+    def lookup_outside(self, coordinates: Tensor) -> Tensor:
+        """Values float32 (n, C) at integer coordinates (n, 3) that are not active leaf voxels: tile, inactive or background."""
+        topology = self.topology
+        result = self.background.repeat(len(coordinates), 1)
+        if topology.tile_count:
+            tile = topology.find_tiles(coordinates)
+            result[tile >= 0] = self.tile_values[tile[tile >= 0]]
+        leaf = topology.find_leaves(coordinates)
         result[leaf >= 0] = self.background
         if len(self.inactive.places):
             place = leaf * LEAF_VOXELS + leaf_offsets(coordinates)
@@ -95,39 +106,65 @@ class Grid:
             result[hit] = self.inactive.values[at[hit]]
         return result
 
+    def lookup(self, coordinates: Tensor) -> Tensor:
+        """Values float32 (n, C) at integer index-space coordinates (n, 3): voxel, tile or background, exactly."""
+        result = self.lookup_outside(coordinates)
+        rows = self.topology.voxel_rows(coordinates)
+        result[rows >= 0] = self.values[rows[rows >= 0]]
+        return result
+
     def dense(self, box: Box) -> Tensor:
         """Values float32 (X, Y, Z, C) of every voxel of `box`."""
         result = self.background.repeat(*box.shape, 1)
-        lower = torch.tensor(box.lower)
         for index in range(self.topology.tile_count):
-            origin, edge = self.topology.tile_origins[index].tolist(), int(self.topology.tile_edges[index])
-            tile = box.intersection(Box(tuple(origin), tuple(o + edge - 1 for o in origin)))
-            if tile is not None:
-                result[_slices(tile, box)] = self.tile_values[index]
-        touching = _leaves_in(self.topology, box)
-        for part in touching.split(1 << 14):
-            self._place_leaves(result, part, lower, box)
+            self._place_tile(result, index, box)
+        for origins in leaves_within(self.topology, box).split(1 << 14):
+            coordinates = block_coordinates(origins)
+            inside = box.contains(coordinates)
+            x, y, z = (coordinates[inside] - coordinates.new_tensor(box.lower)).unbind(1)
+            result[x, y, z] = self.blocks(origins).flatten(0, 1)[inside]
         return result
 
-    def _place_leaves(self, result: Tensor, leaves: Tensor, lower: Tensor, box: Box) -> None:
-        from inrv.grids.topology import offset_coordinates
+    def _place_tile(self, result: Tensor, index: int, box: Box) -> None:
+        x, y, z = self.topology.tile_origins[index].tolist()
+        reach = int(self.topology.tile_edges[index]) - 1
+        tile = box.intersection(Box((x, y, z), (x + reach, y + reach, z + reach)))
+        if tile is not None:
+            result[_slices(tile, box)] = self.tile_values[index]
 
-        places = self.topology.leaf_origins[leaves].to(torch.int64)[:, None, :] + offset_coordinates()
-        coordinates = places.reshape(-1, 3)
-        coordinates = coordinates[box.contains(coordinates)]
-        x, y, z = (coordinates - lower).unbind(1)
-        result[x, y, z] = self.lookup(coordinates)
+    def to(self, device: torch.device | str) -> Grid:
+        """The same grid on another device."""
+        return replace(
+            self,
+            background=self.background.to(device),
+            topology=self.topology.to(device),
+            values=self.values.to(device),
+            tile_values=self.tile_values.to(device),
+            inactive=InactiveValues(self.inactive.places.to(device), self.inactive.values.to(device)),
+        )
+
+
+def ragged(first: Tensor, counts: Tensor) -> Tensor:
+    """Indices first[i], first[i] + 1, ... (counts[i] of them) for every i, joined: int64 (counts.sum(),)."""
+    skipped = counts.cumsum(0) - counts
+    return torch.arange(int(counts.sum()), device=first.device) + torch.repeat_interleave(first - skipped, counts)
+
+
+def block_coordinates(origins: Tensor) -> Tensor:
+    """Coordinates int64 (n * 512, 3) of every voxel of the 8^3 blocks at `origins` (n, 3)."""
+    return (origins.to(torch.int64)[:, None, :] + offset_coordinates(origins.device)).reshape(-1, 3)
+
+
+def leaves_within(topology: Topology, box: Box) -> Tensor:
+    """Origins int32 (n, 3) of the leaves that touch `box`."""
+    origins = topology.leaf_origins
+    upper, lower = origins.new_tensor(box.upper), origins.new_tensor(box.lower)
+    return origins[((origins <= upper) & (origins + 7 >= lower)).all(dim=1)]
 
 
 def _slices(inner: Box, outer: Box) -> tuple[slice, slice, slice]:
     x, y, z = (slice(i - o, j - o + 1) for i, j, o in zip(inner.lower, inner.upper, outer.lower, strict=True))
     return x, y, z
-
-
-def _leaves_in(topology: Topology, box: Box) -> Tensor:
-    upper, lower = torch.tensor(box.upper), torch.tensor(box.lower)
-    origins = topology.leaf_origins
-    return ((origins <= upper) & (origins + 7 >= lower)).all(dim=1).nonzero()[:, 0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,120 @@
+"""The field `fourier`: a multilayer perceptron over Fourier features of the position.
+
+Source: Zurkova et al. 2025, "Accelerated Volumetric Compression without Hierarchies", eq. (1) and Table 1.
+What the paper leaves open, and what is assumed here: positions are scaled by the longest edge of the box, so that p
+lies in [0, 1]^3 and a frequency means the same along every axis; hidden activations are ReLU; the output is linear.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inrv.errors import FormatError
+from inrv.fields.field import Field
+
+ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu, "gelu": functional.gelu}
+
+
+@dataclass(frozen=True)
+class FourierConfig:
+    """Shape of the network and the part of index space it covers.
+
+    frequencies  k, rows of B           layers   m, hidden layers        neurons  n, neurons a hidden layer
+    outputs      grid components        origin   index-space position of p = 0
+    scale        p per voxel: 1 / longest edge of the box
+    """
+
+    frequencies: int
+    layers: int
+    neurons: int
+    outputs: int
+    origin: tuple[float, float, float]
+    scale: float
+    activation: str = "relu"
+
+
+class FourierField(Field):
+    """value(c) = MLP([cos(2 pi B p), sin(2 pi B p)]), p = (c - origin) * scale.
+
+    B            (k, 3)  rows drawn from a standard normal distribution, fixed, exact in float16
+    multipliers  (k,)    learnable scale of each row, in cycles a box edge
+    """
+
+    kind = "fourier"
+
+    def __init__(self, config: FourierConfig, multipliers: Tensor, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shape = config
+        self.outputs = config.outputs
+        drawn = torch.randn(config.frequencies, 3, generator=generator).half().float()
+        self.B: Tensor
+        self.register_buffer("B", drawn)
+        self.multipliers = nn.Parameter(multipliers.clone())
+        widths = [2 * config.frequencies, *[config.neurons] * config.layers, config.outputs]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self._initialise(generator)
+        self.register_buffer("origin", torch.tensor(config.origin, dtype=torch.float32), persistent=False)
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+        final = self.layers[-1]
+        assert isinstance(final, nn.Linear)
+        nn.init.uniform_(final.weight, -1.0 / math.sqrt(final.in_features), 1.0 / math.sqrt(final.in_features), generator=generator)
+
+    def features(self, coordinates: Tensor) -> Tensor:
+        """Fourier features (N, 2 k) at index-space coordinates (N, 3), eq. (1); always in float32."""
+        with torch.autocast(coordinates.device.type, enabled=False):
+            position = (coordinates.float() - self.origin) * self.shape.scale
+            phase = position @ (2 * math.pi * self.multipliers[:, None] * self.B).T
+            return torch.cat([phase.cos(), phase.sin()], dim=1)
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """Normalised values (N, outputs) at index-space coordinates (N, 3)."""
+        activation = ACTIVATIONS[self.shape.activation]
+        hidden = self.features(coordinates)
+        for layer in list(self.layers)[:-1]:
+            hidden = activation(layer(hidden))
+        return self.layers[-1](hidden).float()
+
+    def config(self) -> dict[str, Any]:
+        """The fields of FourierConfig."""
+        return {**asdict(self.shape), "origin": list(self.shape.origin)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """B, multipliers and `layers.i.weight`, `layers.i.bias`."""
+        return {name: tensor.detach() for name, tensor in self.state_dict().items()}
+
+    def fixed(self) -> frozenset[str]:
+        """B and the multipliers: an error in a frequency grows with the distance from the origin."""
+        return frozenset({"B", "multipliers"})
+
+    @staticmethod
+    def restore(config: dict[str, Any], tensors: dict[str, Tensor]) -> FourierField:
+        """The field a file describes. Raises FormatError where a tensor is missing or its shape disagrees with `config`."""
+        shape = FourierConfig(**{**config, "origin": tuple(config["origin"])})
+        with torch.device("meta"):
+            field = FourierField(shape, torch.empty(shape.frequencies), torch.Generator())
+        for name, expected in field.state_dict().items():
+            found = tensors.get(name)
+            if found is None or found.shape != expected.shape:
+                got = "missing" if found is None else tuple(found.shape)
+                raise FormatError(f"field tensor {name!r} is {got}; the manifest asks for {tuple(expected.shape)}")
+        field = field.to_empty(device="cpu")
+        field.load_state_dict(tensors)
+        field.origin = torch.tensor(shape.origin, dtype=torch.float32)
+        return field
+
+
+def network_weights(frequencies: int, layers: int, neurons: int, outputs: int) -> int:
+    """Weights and biases of the perceptron: 3,150,850 for the paper's Table 1 with two outputs."""
+    hidden = (layers - 1) * (neurons * neurons + neurons)
+    return 2 * frequencies * neurons + neurons + hidden + neurons * outputs + outputs
