@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Encode, decode, compare and draw a fire with the commands a user would type.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+run() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+
+mkdir -p demo
+started=$SECONDS
+run inrv encode fixtures/fire.vdb -o demo/fire.inrv --force
+run inrv info demo/fire.inrv
+run inrv decode demo/fire.inrv -o demo/fire.vdb --force
+run inrv verify demo/fire.inrv
+run inrv compare fixtures/fire.vdb demo/fire.vdb --weights demo/fire.inrv --figure demo/fire.png --force
+printf '\n%s\n' "The demo took $((SECONDS - started)) s. The picture is demo/fire.png: mid-slices of original, decoded and error."
