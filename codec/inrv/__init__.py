@@ -1,1 +1,48 @@
-"""inrv: a compressed volume format and codec: OpenVDB grids as small neural networks."""
+"""inrv: a compressed volume format and codec. OpenVDB grids as small neural networks."""
+
+from inrv.encode import EncodeReport, GridReport, encode, encode_array, encode_bytes
+from inrv.errors import (
+    BindingsError,
+    FormatError,
+    InrvError,
+    NonFiniteError,
+    OptionError,
+    OutputExistsError,
+    SelectionError,
+    UnsupportedGridError,
+    VdbError,
+)
+from inrv.grids import Box, Grid, MetaValue, SparseVolume, Topology, Transform
+from inrv.options import EncodeOptions
+from inrv.training import Progress
+from inrv.volume import VerifyReport, Volume, VolumeGrid, load, verify
+
+__all__ = [
+    "BindingsError",
+    "Box",
+    "EncodeOptions",
+    "EncodeReport",
+    "FormatError",
+    "Grid",
+    "GridReport",
+    "InrvError",
+    "MetaValue",
+    "NonFiniteError",
+    "OptionError",
+    "OutputExistsError",
+    "Progress",
+    "SelectionError",
+    "SparseVolume",
+    "Topology",
+    "Transform",
+    "UnsupportedGridError",
+    "VdbError",
+    "VerifyReport",
+    "Volume",
+    "VolumeGrid",
+    "encode",
+    "encode_array",
+    "encode_bytes",
+    "load",
+    "verify",
+]

@@ -18,7 +18,7 @@ from torch.nn import functional
 from inrv.errors import FormatError
 from inrv.fields.field import Field
 
-ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu, "gelu": functional.gelu}
+ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FourierField(Field):
         self.B: Tensor
         self.register_buffer("B", drawn)
         self.multipliers = nn.Parameter(multipliers.clone())
-        widths = [2 * config.frequencies, *[config.neurons] * config.layers, config.outputs]
+        widths = _widths(config)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self._initialise(generator)
         self.register_buffer("origin", torch.tensor(config.origin, dtype=torch.float32), persistent=False)
@@ -101,17 +101,30 @@ class FourierField(Field):
     def restore(config: dict[str, Any], tensors: dict[str, Tensor]) -> FourierField:
         """The field a file describes. Raises FormatError where a tensor is missing or its shape disagrees with `config`."""
         shape = FourierConfig(**{**config, "origin": tuple(config["origin"])})
-        with torch.device("meta"):
-            field = FourierField(shape, torch.empty(shape.frequencies), torch.Generator())
-        for name, expected in field.state_dict().items():
+        if shape.activation not in ACTIVATIONS:
+            raise FormatError(f"activation {shape.activation!r} is not one of {', '.join(ACTIVATIONS)}")
+        for name, expected in tensor_shapes(shape).items():
             found = tensors.get(name)
-            if found is None or found.shape != expected.shape:
+            if found is None or tuple(found.shape) != expected:
                 got = "missing" if found is None else tuple(found.shape)
-                raise FormatError(f"field tensor {name!r} is {got}; the manifest asks for {tuple(expected.shape)}")
-        field = field.to_empty(device="cpu")
+                raise FormatError(f"field tensor {name!r} is {got}; the manifest asks for {expected}")
+        field = FourierField(shape, tensors["multipliers"], torch.Generator())
         field.load_state_dict(tensors)
-        field.origin = torch.tensor(shape.origin, dtype=torch.float32)
         return field
+
+
+def _widths(shape: FourierConfig) -> list[int]:
+    return [2 * shape.frequencies, *[shape.neurons] * shape.layers, shape.outputs]
+
+
+def tensor_shapes(shape: FourierConfig) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor of the field `shape` describes, by name."""
+    shapes: dict[str, tuple[int, ...]] = {"B": (shape.frequencies, 3), "multipliers": (shape.frequencies,)}
+    widths = _widths(shape)
+    for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        shapes[f"layers.{index}.weight"] = (fan_out, fan_in)
+        shapes[f"layers.{index}.bias"] = (fan_out,)
+    return shapes
 
 
 def network_weights(frequencies: int, layers: int, neurons: int, outputs: int) -> int:

@@ -1,8 +1,10 @@
 """Sparse grids in memory: voxels, topology, transform, metadata."""
 
 from inrv.grids.box import Box
+from inrv.grids.from_dense import sparse_grid
 from inrv.grids.grid import COMPONENTS, Grid, InactiveValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
+from inrv.grids.normalisation import Normalisation, denormalise
 from inrv.grids.topology import Topology
 from inrv.grids.transform import LINEAR_MAPS, Transform
 
@@ -14,7 +16,10 @@ __all__ = [
     "InactiveValues",
     "MetaValue",
     "Metadata",
+    "Normalisation",
     "SparseVolume",
     "Topology",
     "Transform",
+    "denormalise",
+    "sparse_grid",
 ]

@@ -31,6 +31,17 @@ class InactiveValues:
         """All inactive leaf voxels hold the background."""
         return InactiveValues(torch.empty(0, dtype=torch.int64), torch.empty((0, components)))
 
+    def of_leaves(self, leaves: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of this table that lie in the leaves at indices `leaves` (n,), and for each which of the n it is."""
+        first = torch.searchsorted(self.places, leaves * LEAF_VOXELS)
+        counts = torch.searchsorted(self.places, (leaves + 1) * LEAF_VOXELS) - first
+        return ragged(first, counts), torch.repeat_interleave(torch.arange(len(leaves), device=leaves.device), counts)
+
+    def subset(self, leaves: Tensor) -> InactiveValues:
+        """The table of the topology's `subset` with the same ascending `leaves`."""
+        rows, leaf = self.of_leaves(leaves)
+        return InactiveValues(leaf * LEAF_VOXELS + self.places[rows] % LEAF_VOXELS, self.values[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -81,14 +92,8 @@ class Grid:
 
     def _fill_inactive(self, blocks: Tensor, leaf: Tensor) -> None:
         """Write the off-background inactive values of leaves `leaf` (n,) into `blocks` (n, 512, C)."""
-        places = self.inactive.places
-        if not len(places):
-            return
-        first = torch.searchsorted(places, leaf * LEAF_VOXELS)
-        counts = torch.searchsorted(places, (leaf + 1) * LEAF_VOXELS) - first
-        at = ragged(first, counts)
-        block = torch.repeat_interleave(torch.arange(len(leaf), device=leaf.device), counts)
-        blocks[block, places[at] % LEAF_VOXELS] = self.inactive.values[at]
+        rows, block = self.inactive.of_leaves(leaf)
+        blocks[block, self.inactive.places[rows] % LEAF_VOXELS] = self.inactive.values[rows]
 
     def lookup_outside(self, coordinates: Tensor) -> Tensor:
         """Values float32 (n, C) at integer coordinates (n, 3) that are not active leaf voxels: tile, inactive or background."""

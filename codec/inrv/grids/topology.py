@@ -7,7 +7,7 @@ the leaf inside the node, so that sorted keys are OpenVDB's own order of leaves.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -99,9 +99,14 @@ class Topology:
         """From leaf origins (L, 3) in any order and masks, bool (L, 512) or packed uint8 (L, 64); no tiles."""
         check_range(origins)
         packed = pack_masks(masks) if masks.dtype == torch.bool else masks
-        order = leaf_keys(origins).argsort()
+        order = Topology.order_of(origins)
         none = Topology.empty(origins.device)
         return Topology(origins[order].to(torch.int32), packed[order], none.tile_origins, none.tile_edges, none.tile_active)
+
+    @staticmethod
+    def order_of(origins: Tensor) -> Tensor:
+        """The permutation int64 (L,) that brings leaf origins (L, 3) into key order."""
+        return leaf_keys(origins).argsort()
 
     @property
     def device(self) -> torch.device:
@@ -182,6 +187,10 @@ class Topology:
             last = max(first + 1, int(torch.searchsorted(self.starts, target, right=True)) - 1)
             yield first, min(last, self.leaf_count)
             first = last
+
+    def subset(self, leaves: Tensor) -> Topology:
+        """The topology with only the leaves at ascending indices `leaves`, all tiles kept."""
+        return replace(self, leaf_origins=self.leaf_origins[leaves], leaf_masks=self.leaf_masks[leaves])
 
     def find_leaves(self, coordinates: Tensor) -> Tensor:
         """Index int64 (N,) of the leaf that holds each integer coordinate (N, 3), or -1."""

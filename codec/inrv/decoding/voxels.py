@@ -1,0 +1,78 @@
+"""Batched inference: from a field to the values of voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from inrv.fields import Field
+from inrv.grids import Topology
+from inrv.grids.topology import leaf_keys, unpack_masks
+
+BATCH_VOXELS = {"cpu": 1 << 15, "mps": 1 << 17, "cuda": 1 << 20}
+
+
+def batch_voxels(device: torch.device) -> int:
+    """Voxels a batch: few enough that a batch's activations stay small beside the volume (and in a CPU's cache)."""
+    return BATCH_VOXELS.get(device.type, 1 << 17)
+
+
+def evaluate(field: Field, coordinates: Tensor, batch: int | None = None) -> Tensor:
+    """Normalised outputs float32 (N, outputs) at index-space coordinates (N, 3), in batches; differentiable."""
+    size = batch or batch_voxels(coordinates.device)
+    if len(coordinates) <= size:
+        return field(coordinates)
+    return torch.cat([field(part) for part in coordinates.split(size)])
+
+
+def decode_active(field: Field, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Outputs on the active leaf voxels of several grids: for each, float32 (voxels, len(columns[i])).
+
+    A leaf that several grids share is evaluated once, for all of them, at the voxels active in any.
+    """
+    results = [torch.empty((t.leaf_voxel_count, len(c)), device=t.device) for t, c in zip(topologies, columns, strict=True)]
+    asked = [(t, c, r) for t, c, r in zip(topologies, columns, results, strict=True) if len(c) and t.leaf_count]
+    if not asked:
+        return results
+    device = asked[0][0].device
+    with torch.no_grad():
+        for origins in _leaf_batches([t for t, _, _ in asked], batch_voxels(device)):
+            leaves = [t.find_leaves(origins) for t, _, _ in asked]
+            masks = [_masks(t, leaf) for (t, _, _), leaf in zip(asked, leaves, strict=True)]
+            union = torch.stack(masks).any(dim=0)
+            outputs = field(_coordinates(origins, union))
+            for (topology, chosen, result), leaf, mask in zip(asked, leaves, masks, strict=True):
+                _scatter(result, topology, leaf, outputs[mask[union]][:, list(chosen)])
+    return results
+
+
+def _leaf_batches(topologies: Sequence[Topology], voxels: int) -> Iterator[Tensor]:
+    """Origins of the leaves of any topology, in key order, in batches of at most about `voxels` active voxels."""
+    origins = torch.cat([t.leaf_origins for t in topologies])
+    keys, first = torch.unique(leaf_keys(origins), return_inverse=True)
+    unique = origins.new_empty((len(keys), 3))
+    unique[first] = origins
+    most = torch.zeros(len(keys), dtype=torch.int64, device=origins.device)
+    most.scatter_reduce_(0, first, torch.cat([t.counts for t in topologies]), "sum")
+    batch = (most.clamp_max(512).cumsum(0) - 1).clamp_min(0) // voxels
+    yield from unique.split(torch.unique_consecutive(batch, return_counts=True)[1].tolist())
+
+
+def _masks(topology: Topology, leaf: Tensor) -> Tensor:
+    packed = topology.leaf_masks[leaf.clamp_min(0)]
+    return unpack_masks(packed) & (leaf >= 0)[:, None]
+
+
+def _coordinates(origins: Tensor, mask: Tensor) -> Tensor:
+    leaf, offset = mask.nonzero(as_tuple=True)
+    local = torch.stack([offset >> 6, (offset >> 3) & 7, offset & 7], dim=1)
+    return (origins[leaf] + local).to(torch.float32)
+
+
+def _scatter(result: Tensor, topology: Topology, leaf: Tensor, outputs: Tensor) -> None:
+    """A batch's leaves are consecutive in key order, so a grid's own are consecutive among its rows."""
+    own = leaf[leaf >= 0]
+    if len(own):
+        result[int(topology.starts[own[0]]) : int(topology.starts[own[-1] + 1])] = outputs

@@ -1,0 +1,302 @@
+"""From grids to an .inrv file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inrv.container import Chunk, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, write_bytes
+from inrv.decoding import evaluate
+from inrv.device import choose_device
+from inrv.errors import NonFiniteError, OptionError, OutputExistsError
+from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, quantise, restore_field
+from inrv.grids import Grid, Normalisation, SparseVolume, Transform, sparse_grid
+from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
+from inrv.selection import Samples, gather_samples, joint_box, select_voxels
+from inrv.storage import store_grids, store_metadata
+from inrv.training import Progress, TrainingResult, psnr_of, train
+
+Source = str | os.PathLike[str] | SparseVolume
+Report = Callable[[Progress], None]
+
+LARGEST_LOSS = 0.1  # dB that storing the weights on fewer bits may cost
+PROBE_VOXELS = 1 << 18
+REFERENCE_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class GridReport:
+    """One encoded grid: PSNR in dB over its active leaf voxels, peak = their range; inf where they are constant."""
+
+    name: str
+    active_voxels: int
+    psnr: float
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What went in, what came out, and how.
+
+    bytes_in     size of the source file, None for grids in memory     bytes_out  size of the .inrv file
+    chunk_bytes  stored bytes by chunk type, with 'header' and 'manifest'
+    values       components of all active voxels together               weights    of the network
+    precision    of the stored weights                                  probed     voxels the PSNRs were measured on
+    """
+
+    bytes_in: int | None
+    bytes_out: int
+    chunk_bytes: dict[str, int]
+    grids: tuple[GridReport, ...]
+    weights: int
+    values: int
+    precision: str
+    probed: int
+    epochs: float
+    seconds: float
+    device: str
+    stopped_by: str
+
+
+def encode(
+    source: Source,
+    output: str | os.PathLike[str],
+    options: EncodeOptions = EncodeOptions(),
+    *,
+    overwrite: bool = False,
+    progress: Report | None = None,
+) -> EncodeReport:
+    """Encode a .vdb file, or grids in memory, into the .inrv file `output`, written atomically.
+
+    Raises OutputExistsError, VdbError, NonFiniteError, OptionError, SelectionError or FormatError; nothing is
+    written then.
+    """
+    if Path(output).exists() and not overwrite:
+        raise OutputExistsError(f"{os.fspath(output)} exists already; allow overwriting (--force) or choose another name")
+    data, report = encode_bytes(source, options, progress=progress)
+    write_bytes(output, data)
+    return report
+
+
+def encode_array(
+    array: np.ndarray[Any, Any] | Tensor,
+    output: str | os.PathLike[str],
+    options: EncodeOptions = EncodeOptions(),
+    *,
+    name: str = "density",
+    transform: Transform = Transform(),
+    background: float | Sequence[float] = 0.0,
+    active: np.ndarray[Any, Any] | Tensor | None = None,
+    overwrite: bool = False,
+    progress: Report | None = None,
+) -> EncodeReport:
+    """Encode a dense volume, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
+
+    `active`, bool (X, Y, Z), says which voxels are active; by default those that differ from `background`.
+    Raises OptionError for other shapes, and what `encode` raises.
+    """
+    grid = sparse_grid(torch.as_tensor(array), name, transform, background, None if active is None else torch.as_tensor(active))
+    return encode(SparseVolume((grid,)), output, options, overwrite=overwrite, progress=progress)
+
+
+def encode_bytes(
+    source: Source, options: EncodeOptions = EncodeOptions(), *, progress: Report | None = None
+) -> tuple[bytes, EncodeReport]:
+    """Encode into memory: the bytes of the .inrv file and the report. Raises what `encode` raises."""
+    volume, bytes_in = _read(source, options)
+    check_finite(volume)
+    device = choose_device(options.device)
+    fitted = fit_field(volume.grids, options, device, progress)
+    chunks: list[Chunk] = []
+    entries = store_grids(volume.grids, fitted.normalisations, chunks)
+    field, reference = _store_field(fitted, chunks)
+    manifest = Manifest(
+        generator=f"inrv {_version()}",
+        metadata=store_metadata(volume.metadata),
+        grids=entries,
+        field=field,
+        reference=reference,
+        encoding=_provenance(options, fitted),
+    )
+    data = container_bytes(manifest, chunks)
+    return data, _report(volume, bytes_in, data, fitted, device)
+
+
+def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
+    if isinstance(source, SparseVolume):
+        if options.grids is None:
+            return source, None
+        chosen = tuple(_pick(source, wanted) for wanted in options.grids)
+        return SparseVolume(chosen, source.metadata), None
+    from inrv.vdb import read_volume
+
+    return read_volume(source, options.grids), Path(source).stat().st_size
+
+
+def _pick(volume: SparseVolume, wanted: str | int) -> Grid:
+    for position, grid in enumerate(volume.grids):
+        if wanted in (position, grid.name):
+            return grid
+    raise OptionError(f"no grid {wanted!r}; the volume holds {', '.join(repr(grid.name) for grid in volume.grids) or 'none'}")
+
+
+def check_finite(volume: SparseVolume) -> None:
+    """Raise NonFiniteError where a grid holds NaN or infinity, with the count and the first voxel."""
+    for position, grid in enumerate(volume.grids):
+        if not bool(grid.background.isfinite().all()):
+            raise NonFiniteError(f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite")
+        for what, values in (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values)):
+            bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
+            if len(bad):
+                where = f" at index {_voxel_coordinate(grid, int(bad[0]))}" if what == "active voxel" else ""
+                raise NonFiniteError(
+                    f"grid {position} {grid.name!r}: {len(bad):,} {what}(s) hold NaN or infinity, the first is "
+                    f"{values[bad[0]].tolist()}{where}; replace them with finite values before encoding"
+                )
+
+
+def _voxel_coordinate(grid: Grid, row: int) -> tuple[int, ...]:
+    leaf = int(torch.searchsorted(grid.topology.starts, row, right=True)) - 1
+    coordinates = grid.topology.coordinates(leaf, leaf + 1)
+    return tuple(coordinates[row - int(grid.topology.starts[leaf])].tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class FittedField:
+    """A trained field with its weights at storage precision; `field` None where no component varies."""
+
+    normalisations: tuple[Normalisation, ...]
+    values: int
+    field: Field | None = None
+    stored: StoredTensors | None = None
+    training: TrainingResult | None = None
+    psnrs: tuple[float, ...] = ()
+    probed: int = 0
+    reference: Tensor | None = None
+
+
+def fit_field(grids: Sequence[Grid], options: EncodeOptions, device: torch.device, progress: Report | None = None) -> FittedField:
+    """Train one field for all varying components of `grids` and bring its weights to the precision they need."""
+    normalisations = tuple(Normalisation.fit(grid.values) for grid in grids)
+    values = sum(grid.topology.active_voxel_count * grid.components for grid in grids)
+    outputs = sum(int(normalisation.varying.sum()) for normalisation in normalisations)
+    box = joint_box(grids)
+    if not outputs or box is None:
+        return FittedField(normalisations, values)
+    chosen = select_voxels(grids, options.selection, options.dilation)
+    only_active = options.selection == "topology" and options.dilation == 0
+    samples = gather_samples(grids, chosen, normalisations, only_active).to(device)
+    varying_values = sum(int(n.varying.sum()) * g.topology.leaf_voxel_count for n, g in zip(normalisations, grids, strict=True))
+    config = network_for(options, varying_values, outputs, box)
+    generator = torch.Generator().manual_seed(options.seed)
+    field = FourierField(config, multipliers_for(options, config), generator).to(device)
+    training = train(field, samples, plan_for(options, config, len(samples), device), progress)
+    probe = _probe(grids, normalisations, options.seed).to(device)
+    stored, rounded = smallest_precision(field, probe)
+    psnrs = _psnrs(rounded, probe)
+    reference = probe.coordinates[:REFERENCE_SAMPLES].cpu()
+    return FittedField(normalisations, values, rounded.cpu(), stored, training, psnrs, len(probe), reference)
+
+
+def _probe(grids: Sequence[Grid], normalisations: Sequence[Normalisation], seed: int) -> Samples:
+    """At most PROBE_VOXELS active voxels, drawn evenly: what quality is measured on, whatever the selection was."""
+    samples = gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, active_only=True)
+    if len(samples) <= PROBE_VOXELS:
+        return samples
+    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:PROBE_VOXELS]
+    return Samples(samples.coordinates[rows], samples.targets[rows], None if samples.counted is None else samples.counted[rows])
+
+
+def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Field]:
+    """The coarsest precision that costs no output more than LARGEST_LOSS dB on `probe`, and the field as stored."""
+    before = _psnrs(field, probe)
+    for precision in PRECISIONS:
+        stored = quantise(field.tensors(), field.fixed(), precision)
+        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
+        losses = [b - a for b, a in zip(before, _psnrs(rounded, probe), strict=True)]
+        if max(losses) < LARGEST_LOSS:
+            break
+    return stored, rounded
+
+
+def _psnrs(field: Field, probe: Samples) -> tuple[float, ...]:
+    """PSNR of each output over the values of `probe` that count, peak 1."""
+    with torch.no_grad():
+        squared = (evaluate(field, probe.coordinates).clamp(0, 1) - probe.targets).double().square()
+    counted = torch.ones_like(squared) if probe.counted is None else probe.counted.double()
+    means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
+    return tuple(psnr_of(mean) for mean in means.tolist())
+
+
+def _store_field(fitted: FittedField, chunks: list[Chunk]) -> tuple[FieldEntry | None, int | None]:
+    if fitted.field is None or fitted.stored is None or fitted.reference is None:
+        return None, None
+    chunks.append(Chunk("FELD", pack_tensors({name: tensor.numpy() for name, tensor in fitted.stored.tensors.items()})))
+    with torch.no_grad():
+        outputs = evaluate(fitted.field, fitted.reference)
+    chunks.append(Chunk("REFS", pack_tensors({"coordinates": fitted.reference.numpy(), "outputs": outputs.numpy()})))
+    return FieldEntry(fitted.field.kind, fitted.field.config(), len(chunks) - 2), len(chunks) - 1
+
+
+def _provenance(options: EncodeOptions, fitted: FittedField) -> dict[str, Any]:
+    """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
+    chosen = {name: value for name, value in dataclasses.asdict(options).items() if value is not None and name != "device"}
+    chosen["dilation"] = "inf" if options.dilation == float("inf") else int(options.dilation)
+    if "grids" in chosen:
+        chosen["grids"] = list(chosen["grids"])
+    if fitted.training is None or fitted.stored is None:
+        return {"options": chosen}
+    return {
+        "options": chosen,
+        "precision": fitted.stored.precision,
+        "epochs": fitted.training.epochs,
+        "steps": fitted.training.steps,
+        "psnr": [round(value, 3) for value in fitted.psnrs],
+    }
+
+
+def _report(volume: SparseVolume, bytes_in: int | None, data: bytes, fitted: FittedField, device: torch.device) -> EncodeReport:
+    container = read_container(data)
+    training = fitted.training
+    return EncodeReport(
+        bytes_in=bytes_in,
+        bytes_out=len(data),
+        chunk_bytes=container.bytes_by_type(),
+        grids=_grid_reports(volume, fitted),
+        weights=0 if fitted.field is None else fitted.field.weight_count,
+        values=fitted.values,
+        precision="none" if fitted.stored is None else fitted.stored.precision,
+        probed=fitted.probed,
+        epochs=0.0 if training is None else training.epochs,
+        seconds=0.0 if training is None else training.seconds,
+        device=_device_name(device),
+        stopped_by="nothing to train" if training is None else training.stopped_by,
+    )
+
+
+def _grid_reports(volume: SparseVolume, fitted: FittedField) -> tuple[GridReport, ...]:
+    left, reports = list(fitted.psnrs), []
+    for grid, normalisation in zip(volume.grids, fitted.normalisations, strict=True):
+        own = [left.pop(0) for varies in normalisation.varying.tolist() if varies]
+        psnr = psnr_of(sum(10 ** (-value / 10) for value in own) / len(own)) if own else float("inf")
+        reports.append(GridReport(grid.name, grid.topology.active_voxel_count, psnr))
+    return tuple(reports)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _version() -> str:
+    try:
+        return version("inrv")
+    except PackageNotFoundError:
+        return "unknown"

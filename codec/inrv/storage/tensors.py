@@ -1,0 +1,24 @@
+"""Arrays out of a chunk, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.errors import FormatError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def take(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """The array `name`, which must have that dtype and shape (None: any length). Raises FormatError otherwise."""
+    found = arrays.get(name)
+    if found is None:
+        raise FormatError(f"tensor {name!r} is missing (found: {', '.join(sorted(arrays)) or 'none'})")
+    fits = found.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, found.shape, strict=True))
+    if found.dtype != dtype or not fits:
+        want = tuple("any" if n is None else n for n in shape)
+        raise FormatError(f"tensor {name!r} is {found.dtype} {found.shape}, expected {np.dtype(dtype)} {want}")
+    return found

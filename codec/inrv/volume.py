@@ -1,0 +1,277 @@
+"""An .inrv file, open: its grids, decoded where and when asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inrv.container import Component, Container, GridEntry, Manifest, read_container, unpack_tensors
+from inrv.decoding import decode_active, evaluate, nearest, trilinear
+from inrv.device import choose_device
+from inrv.errors import FormatError, OptionError
+from inrv.fields import Field, restore_field
+from inrv.grids import Box, Grid, SparseVolume, Topology, Transform, denormalise
+from inrv.grids.grid import leaves_within
+from inrv.storage import restore_grid, restore_metadata, take
+
+SPACES = ("index", "world")
+INTERPOLATIONS = ("trilinear", "nearest", "field")
+ACCURACY = 1e-4  # see "accuracy class" in format_spec.md
+
+
+def load(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None) -> Volume:
+    """Open an .inrv file, or its bytes; `device` is where values are computed, by default the best there is.
+
+    Raises FormatError where the file is not a valid .inrv file, OptionError where the device cannot be used.
+    """
+    return Volume(read_container(source), choose_device(device))
+
+
+class Volume:
+    """The grids of an .inrv file. A sequence of `VolumeGrid`, also addressed by name (the first of that name)."""
+
+    def __init__(self, container: Container, device: torch.device) -> None:
+        self.container = container
+        self.device = device
+        self.field = _restore_field(container, device)
+        self.grids = tuple(VolumeGrid(self, entry) for entry in self.manifest.grids)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the file says of itself."""
+        return self.container.manifest
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def __iter__(self) -> Iterator[VolumeGrid]:
+        return iter(self.grids)
+
+    def __getitem__(self, key: str | int) -> VolumeGrid:
+        """The grid at position `key`, or the first one named so. Raises OptionError where there is none."""
+        for position, grid in enumerate(self.grids):
+            if key == grid.name or (isinstance(key, int) and key in (position, position - len(self.grids))):
+                return grid
+        raise OptionError(f"no grid {key!r}; the file holds {', '.join(repr(grid.name) for grid in self.grids) or 'none'}")
+
+    def to_sparse(self) -> SparseVolume:
+        """Every grid, its active voxels decoded, on the CPU."""
+        templates = [grid.template for grid in self.grids]
+        varying = [[c.output for c in grid.entry.components if c.output is not None] for grid in self.grids]
+        if self.field is None:
+            outputs = [torch.empty((t.topology.leaf_voxel_count, 0)) for t in templates]
+        else:
+            outputs = decode_active(self.field, [t.topology for t in templates], varying)
+        decoded = tuple(grid.filled(columns).to("cpu") for grid, columns in zip(self.grids, outputs, strict=True))
+        return SparseVolume(decoded, restore_metadata(self.manifest.metadata))
+
+    def to_vdb(self, path: str | os.PathLike[str]) -> None:
+        """Decode every grid into the .vdb file `path`, atomically; an existing file is replaced. Raises VdbError."""
+        from inrv.vdb import write_volume
+
+        write_volume(path, self.to_sparse())
+
+
+class VolumeGrid:
+    """One grid of a `Volume`. Values are float32 on the volume's device: (..., ) for float, (..., 3) for vec3s.
+
+    `sample` and `dense` compute what is asked for and keep nothing; `to_grid` decodes the whole grid. With gradients
+    enabled, `sample` is differentiable in its points and in the weights of `Volume.field`.
+    """
+
+    def __init__(self, volume: Volume, entry: GridEntry) -> None:
+        self.volume = volume
+        self.entry = entry
+        self._template: Grid | None = None
+
+    @property
+    def template(self) -> Grid:
+        """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
+        if self._template is None:
+            self._template = restore_grid(self.volume.container, self.entry).to(self.volume.device)
+        return self._template
+
+    @property
+    def name(self) -> str:
+        """The grid's name, '' where it has none."""
+        return self.entry.name
+
+    @property
+    def topology(self) -> Topology:
+        """Leaves, masks and tiles."""
+        return self.template.topology
+
+    @property
+    def transform(self) -> Transform:
+        """Index space to world space."""
+        return self.template.transform
+
+    @property
+    def box(self) -> Box | None:
+        """The smallest box in index space that holds every active voxel, None where none is active."""
+        return self.topology.box
+
+    @property
+    def active_voxel_count(self) -> int:
+        """Active voxels, those of tiles included."""
+        return self.entry.active_voxels
+
+    def coordinates(self) -> Tensor:
+        """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
+        return self.topology.coordinates()
+
+    def values(self) -> Tensor:
+        """Values (N,) or (N, 3) of the active leaf voxels."""
+        return self._shaped(self._decoded().values)
+
+    def to_grid(self) -> Grid:
+        """The grid, decoded, on the CPU."""
+        return self._decoded().to("cpu")
+
+    def dense(self, box: Box | None = None) -> Tensor:
+        """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`, by default the grid's own active box.
+
+        Decodes only the leaves that touch the box. Raises OptionError where nothing is active and no box is given.
+        """
+        region = box or self.box
+        if region is None:
+            raise OptionError(f"grid {self.name!r} has no active voxel: say which box to fill")
+        return self._shaped(self._within(region).dense(region))
+
+    def sample(self, points: Tensor, space: str = "index", interpolation: str = "trilinear") -> Tensor:
+        """Values (N,) or (N, 3) at points (N, 3), on the caller's device.
+
+        space          'index' or 'world'
+        interpolation  'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field': the continuous field
+                       itself, which knows nothing of topology and background
+        Raises OptionError for another space, interpolation or shape.
+        """
+        self._check_request(points, space, interpolation)
+        asked = points.to(self.volume.device, torch.float32 if interpolation == "field" else torch.float64)
+        index = self.transform.world_to_index(asked) if space == "world" else asked
+        method = {"trilinear": trilinear, "nearest": nearest}.get(interpolation)
+        values = self._continuous(index.float()) if method is None else method(index, self.voxels)
+        return self._shaped(values.float()).to(points.device)
+
+    def voxels(self, coordinates: Tensor) -> Tensor:
+        """Values (n, C) of the voxels at integer index-space coordinates (n, 3): field, tile or background."""
+        template = self.template
+        result = template.lookup_outside(coordinates)
+        active = (template.topology.voxel_rows(coordinates) >= 0).nonzero()[:, 0]
+        if not len(active):
+            return result
+        return result.index_put((active,), self._denormalised(self._outputs(coordinates[active].float()), clamp=True))
+
+    def filled(self, outputs: Tensor) -> Grid:
+        """The grid whose active leaf voxels have the normalised `outputs` (N, varying components)."""
+        return self.template.with_values(self._denormalised(outputs, clamp=True))
+
+    def _within(self, box: Box) -> Grid:
+        """The part of the grid that touches `box`, decoded."""
+        template = self.template
+        leaves = template.topology.find_leaves(leaves_within(template.topology, box))
+        topology = template.topology.subset(leaves)
+        coordinates = topology.coordinates()
+        with torch.no_grad():
+            values = self._denormalised(self._outputs(coordinates.float()), clamp=True)
+        return replace(template, topology=topology, values=values, inactive=template.inactive.subset(leaves))
+
+    def _decoded(self) -> Grid:
+        columns = self._columns
+        if not columns or self.volume.field is None:
+            return self.filled(torch.empty((self.topology.leaf_voxel_count, 0), device=self.volume.device))
+        return self.filled(decode_active(self.volume.field, [self.topology], [columns])[0])
+
+    @property
+    def _columns(self) -> list[int]:
+        return [c.output for c in self.entry.components if c.output is not None]
+
+    def _outputs(self, coordinates: Tensor) -> Tensor:
+        if self.volume.field is None or not self._columns:
+            return torch.empty((len(coordinates), 0), device=self.volume.device)
+        return evaluate(self.volume.field, coordinates)[:, self._columns]
+
+    def _continuous(self, points: Tensor) -> Tensor:
+        return self._denormalised(self._outputs(points), clamp=False)
+
+    def _denormalised(self, outputs: Tensor, clamp: bool) -> Tensor:
+        columns, position = [], 0
+        for component in self.entry.components:
+            if component.output is None:
+                columns.append(torch.full((len(outputs),), component.minimum, device=outputs.device))
+                continue
+            columns.append(_value(component, outputs[:, position], clamp))
+            position += 1
+        return torch.stack(columns, dim=1)
+
+    def _check_request(self, points: Tensor, space: str, interpolation: str) -> None:
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise OptionError(f"points have shape {tuple(points.shape)}, expected (N, 3)")
+        if space not in SPACES:
+            raise OptionError(f"space {space!r} is not one of {', '.join(SPACES)}")
+        if interpolation not in INTERPOLATIONS:
+            raise OptionError(f"interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+
+    def _shaped(self, values: Tensor) -> Tensor:
+        return values.squeeze(-1) if self.entry.value_type == "float" else values
+
+
+def _value(component: Component, outputs: Tensor, clamp: bool) -> Tensor:
+    if clamp:
+        return denormalise(outputs, component.minimum, component.maximum)
+    return (component.minimum + (component.maximum - component.minimum) * outputs.double()).float()
+
+
+def _restore_field(container: Container, device: torch.device) -> Field | None:
+    entry = container.manifest.field
+    if entry is None:
+        return None
+    stored = {name: torch.from_numpy(np.array(a)) for name, a in unpack_tensors(container.chunk(entry.tensors)).items()}
+    return restore_field(entry.type, entry.config, stored).to(device).eval()
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was checked: chunks whose checksums hold, reference samples and how far from them this machine decodes."""
+
+    chunks: int
+    samples: int
+    largest_difference: float
+    tolerance: float
+
+
+def verify(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None) -> VerifyReport:
+    """Check every checksum, restore every grid and decode the stored reference samples on `device`.
+
+    Raises FormatError where anything disagrees.
+    """
+    volume = load(source, device)
+    container = volume.container
+    for number in range(len(container.entries)):
+        container.chunk(number)
+    for grid in volume.grids:
+        restore_grid(container, grid.entry)
+    difference, samples = _reference_difference(volume)
+    if difference > ACCURACY:
+        raise FormatError(f"reference samples differ by {difference:.3g} of the value range, more than {ACCURACY:g}")
+    return VerifyReport(len(container.entries), samples, difference, ACCURACY)
+
+
+def _reference_difference(volume: Volume) -> tuple[float, int]:
+    number = volume.manifest.reference
+    if number is None or volume.field is None:
+        return 0.0, 0
+    arrays = unpack_tensors(volume.container.chunk(number))
+    coordinates = take(arrays, "coordinates", np.int32, (None, 3))
+    expected = take(arrays, "outputs", np.float32, (len(coordinates), volume.field.outputs))
+    if not len(coordinates):
+        return 0.0, 0
+    with torch.no_grad():
+        outputs = evaluate(volume.field, torch.from_numpy(coordinates.copy()).to(volume.device)).cpu()
+    allowed = torch.from_numpy(expected.copy())
+    return float(((outputs - allowed).abs() / (1 + allowed.abs())).max()), len(coordinates)
