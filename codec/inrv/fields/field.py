@@ -34,6 +34,11 @@ class Field(nn.Module, ABC):
     def forward(self, coordinates: Tensor) -> Tensor:
         """Normalised values (N, outputs) at index-space coordinates (N, 3)."""
 
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """`forward`, with torch's hooks."""
+        outputs: Tensor = super().__call__(coordinates)
+        return outputs
+
     @property
     def weight_count(self) -> int:
         """Weights and biases of the network: the divisor of the paper's theoretical compression."""

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from inrv.errors import FormatError
 from inrv.fields.field import Field
+import itertools
 
 ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
 
@@ -57,8 +58,9 @@ class FourierField(Field):
         self.register_buffer("B", drawn)
         self.multipliers = nn.Parameter(multipliers.clone())
         widths = _widths(config)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self._initialise(generator)
+        self.origin: Tensor
         self.register_buffer("origin", torch.tensor(config.origin, dtype=torch.float32), persistent=False)
 
     def _initialise(self, generator: torch.Generator) -> None:
@@ -68,7 +70,9 @@ class FourierField(Field):
             nn.init.zeros_(layer.bias)
         final = self.layers[-1]
         assert isinstance(final, nn.Linear)
-        nn.init.uniform_(final.weight, -1.0 / math.sqrt(final.in_features), 1.0 / math.sqrt(final.in_features), generator=generator)
+        nn.init.uniform_(
+            final.weight, -1.0 / math.sqrt(final.in_features), 1.0 / math.sqrt(final.in_features), generator=generator
+        )
 
     def features(self, coordinates: Tensor) -> Tensor:
         """Fourier features (N, 2 k) at index-space coordinates (N, 3), eq. (1); always in float32."""
@@ -83,7 +87,8 @@ class FourierField(Field):
         hidden = self.features(coordinates)
         for layer in list(self.layers)[:-1]:
             hidden = activation(layer(hidden))
-        return self.layers[-1](hidden).float()
+        outputs: Tensor = self.layers[-1](hidden)
+        return outputs.float()
 
     def config(self) -> dict[str, Any]:
         """The fields of FourierConfig."""
@@ -121,7 +126,7 @@ def tensor_shapes(shape: FourierConfig) -> dict[str, tuple[int, ...]]:
     """Shape of every tensor of the field `shape` describes, by name."""
     shapes: dict[str, tuple[int, ...]] = {"B": (shape.frequencies, 3), "multipliers": (shape.frequencies,)}
     widths = _widths(shape)
-    for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         shapes[f"layers.{index}.weight"] = (fan_out, fan_in)
         shapes[f"layers.{index}.bias"] = (fan_out,)
     return shapes

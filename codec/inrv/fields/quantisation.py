@@ -46,7 +46,11 @@ def _codes(name: str, value: Tensor, bits: int) -> dict[str, Tensor]:
     if bits <= 8:
         return {f"{name}.codes": codes.to(torch.int8), f"{name}.step": step}
     high = codes >> 8
-    return {f"{name}.codes_high": high.to(torch.int8), f"{name}.codes_low": (codes - 256 * high).to(torch.uint8), f"{name}.step": step}
+    return {
+        f"{name}.codes_high": high.to(torch.int8),
+        f"{name}.codes_low": (codes - 256 * high).to(torch.uint8),
+        f"{name}.step": step,
+    }
 
 
 def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:

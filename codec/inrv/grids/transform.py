@@ -19,7 +19,7 @@ LINEAR_MAPS = (
     "UnitaryMap",
 )
 
-Matrix = tuple[tuple[float, float, float, float], ...]
+Matrix = tuple[tuple[float, ...], ...]
 IDENTITY: Matrix = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
@@ -36,20 +36,24 @@ class Transform:
     matrix: Matrix = IDENTITY
 
     def __post_init__(self) -> None:
+        if [len(row) for row in self.matrix] != [4] * 4:
+            raise OptionError(f"transform matrix {self.matrix} is not 4 x 4")
         if self.map_type not in LINEAR_MAPS:
             raise OptionError(f"transform map {self.map_type!r} is not one of {', '.join(LINEAR_MAPS)}")
         matrix = self.tensor()
-        if matrix.shape != (4, 4) or not bool(matrix.isfinite().all()) or float(torch.linalg.det(matrix)) == 0.0:
-            raise OptionError(f"transform matrix {self.matrix} is not a finite, invertible 4 x 4 matrix")
+        if not bool(matrix.isfinite().all()) or float(torch.linalg.det(matrix)) == 0.0:
+            raise OptionError(f"transform matrix {self.matrix} is not finite and invertible")
 
     @staticmethod
-    def from_voxel_size(voxel_size: float | tuple[float, float, float], origin: tuple[float, float, float] = (0, 0, 0)) -> Transform:
+    def from_voxel_size(
+        voxel_size: float | tuple[float, float, float], origin: tuple[float, float, float] = (0, 0, 0)
+    ) -> Transform:
         """A transform with axis-aligned voxels of `voxel_size` world units and index (0, 0, 0) at world `origin`."""
         sizes = (voxel_size,) * 3 if isinstance(voxel_size, (int, float)) else tuple(voxel_size)
         kind = "UniformScale" if len(set(sizes)) == 1 else "Scale"
         kind += "TranslateMap" if any(origin) else "Map"
         rows = [tuple(float(sizes[r]) if r == c else 0.0 for c in range(4)) for r in range(3)]
-        return Transform(kind, (rows[0], rows[1], rows[2], (*map(float, origin), 1.0)))
+        return Transform(kind, (*rows, (*map(float, origin), 1.0)))
 
     def tensor(self, device: torch.device | str = "cpu") -> Tensor:
         """The matrix as a float64 tensor (4, 4)."""

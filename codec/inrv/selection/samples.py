@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from inrv.grids import Grid, Topology
-from inrv.grids.topology import unpack_masks
 from inrv.grids.normalisation import Normalisation
+from inrv.grids.topology import unpack_masks
 
 _PART = 1 << 13
 
@@ -37,7 +37,9 @@ class Samples:
         return Samples(self.coordinates.to(device), self.targets.to(device), counted)
 
 
-def gather_samples(grids: Sequence[Grid], chosen: Topology, normalisations: Sequence[Normalisation], active_only: bool) -> Samples:
+def gather_samples(
+    grids: Sequence[Grid], chosen: Topology, normalisations: Sequence[Normalisation], active_only: bool
+) -> Samples:
     """The samples at the voxels of `chosen`; with `active_only` a component counts where its own grid is active."""
     coordinates, targets, counted = [], [], []
     for first in range(0, chosen.leaf_count, _PART):

@@ -100,7 +100,7 @@ def _restore(container: Container, entry: GridEntry) -> Grid:
         values=torch.full((1, components), torch.nan).expand(topology.leaf_voxel_count, -1),
         tile_values=tiles,
         inactive=inactive,
-        transform=Transform(entry.map_type, (matrix[0], matrix[1], matrix[2], matrix[3])),  # type: ignore[arg-type]
+        transform=Transform(entry.map_type, tuple(matrix)),
         grid_class=entry.grid_class,
         vector_type=entry.vector_type,
         saved_as_half=entry.saved_as_half,

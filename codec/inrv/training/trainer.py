@@ -14,7 +14,7 @@ from inrv.errors import OptionError
 from inrv.fields import Field
 from inrv.selection import Samples
 
-WARM_UP_STEPS = 50
+WARM_UP = 0.03  # of the run
 REPORT_SECONDS = 0.2
 FINAL_RATE = 0.001  # of the highest learning rate
 
@@ -124,9 +124,8 @@ class _Run:
 
     def one_step(self, rows: Tensor) -> Tensor:
         """One optimiser step on the samples `rows`; returns the loss, detached."""
-        rate = self.plan.rate * _schedule(self.fraction_done()) * min(1.0, (self.step + 1) / WARM_UP_STEPS)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.plan.rate * _schedule(self.fraction_done())
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type != "mps"):
             outputs = self.field(self.samples.coordinates[rows])
         counted = None if self.samples.counted is None else self.samples.counted[rows]
@@ -172,4 +171,7 @@ def psnr_of(mean_square: float) -> float:
 
 
 def _schedule(done: float) -> float:
+    """The learning rate at fraction `done` of the run, relative to its highest."""
+    if done < WARM_UP:
+        return (done + 1e-3) / (WARM_UP + 1e-3)
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
