@@ -37,7 +37,8 @@ unit: $(SETUP)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 fixtures: $(SETUP)  ## Make the .vdb files of fixtures/ anew
-	$(PYTHON) -m fixtures.make_all
+	$(PYTHON) -m fixtures.make_fire
+	$(PYTHON) -m fixtures.make_shapes
 
 benchmarks: $(SETUP)  ## List the benchmark commands
 	@echo "$(PYTHON) benchmarks/corpus.py [FILE.vdb ...]    # size, quality and time on real volumes"
