@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,18 +19,15 @@ from inrv.container import Chunk, FieldEntry, Manifest, container_bytes, pack_te
 from inrv.decoding import evaluate
 from inrv.device import choose_device
 from inrv.errors import NonFiniteError, OptionError, OutputExistsError
-from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, quantise, restore_field
+from inrv.fitting import FittedField, fit_field
 from inrv.grids import Grid, Normalisation, SparseVolume, Transform, sparse_grid
-from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
-from inrv.selection import Samples, gather_samples, joint_box, select_voxels
+from inrv.options import EncodeOptions
 from inrv.storage import store_grids, store_metadata
-from inrv.training import Progress, TrainingResult, psnr_of, train
+from inrv.training import Progress, psnr_of
 
 Source = str | os.PathLike[str] | SparseVolume
 Report = Callable[[Progress], None]
 
-LARGEST_LOSS = 0.1  # dB that storing the weights on fewer bits may cost
-PROBE_VOXELS = 1 << 18
 REFERENCE_SAMPLES = 64
 
 
@@ -114,10 +112,11 @@ def encode_bytes(
     volume, bytes_in = _read(source, options)
     check_finite(volume)
     device = choose_device(options.device)
-    fitted = fit_field(volume.grids, options, device, progress)
+    normalisations = [Normalisation.fit(grid.values) for grid in volume.grids]
+    fitted = fit_field(volume.grids, normalisations, options, device, progress)
     chunks: list[Chunk] = []
-    entries = store_grids(volume.grids, fitted.normalisations, chunks)
-    field, reference = _store_field(fitted, chunks)
+    entries = store_grids(volume.grids, normalisations, chunks)
+    field, reference = (None, None) if fitted is None else _store_field(fitted, chunks)
     manifest = Manifest(
         generator=f"inrv {_version()}",
         metadata=store_metadata(volume.metadata),
@@ -127,7 +126,7 @@ def encode_bytes(
         encoding=_provenance(options, fitted),
     )
     data = container_bytes(manifest, chunks)
-    return data, _report(volume, bytes_in, data, fitted, device)
+    return data, _report(volume, normalisations, fitted, data, bytes_in, device)
 
 
 def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
@@ -169,90 +168,22 @@ def _voxel_coordinate(grid: Grid, row: int) -> tuple[int, ...]:
     return tuple(coordinates[row - int(grid.topology.starts[leaf])].tolist())
 
 
-@dataclass(frozen=True, eq=False)
-class FittedField:
-    """A trained field with its weights at storage precision; `field` None where no component varies."""
-
-    normalisations: tuple[Normalisation, ...]
-    values: int
-    field: Field | None = None
-    stored: StoredTensors | None = None
-    training: TrainingResult | None = None
-    psnrs: tuple[float, ...] = ()
-    probed: int = 0
-    reference: Tensor | None = None
-
-
-def fit_field(grids: Sequence[Grid], options: EncodeOptions, device: torch.device, progress: Report | None = None) -> FittedField:
-    """Train one field for all varying components of `grids` and bring its weights to the precision they need."""
-    normalisations = tuple(Normalisation.fit(grid.values) for grid in grids)
-    values = sum(grid.topology.active_voxel_count * grid.components for grid in grids)
-    outputs = sum(int(normalisation.varying.sum()) for normalisation in normalisations)
-    box = joint_box(grids)
-    if not outputs or box is None:
-        return FittedField(normalisations, values)
-    chosen = select_voxels(grids, options.selection, options.dilation)
-    only_active = options.selection == "topology" and options.dilation == 0
-    samples = gather_samples(grids, chosen, normalisations, only_active).to(device)
-    varying_values = sum(int(n.varying.sum()) * g.topology.leaf_voxel_count for n, g in zip(normalisations, grids, strict=True))
-    config = network_for(options, varying_values, outputs, box)
-    generator = torch.Generator().manual_seed(options.seed)
-    field = FourierField(config, multipliers_for(options, config), generator).to(device)
-    training = train(field, samples, plan_for(options, config, len(samples), device), progress)
-    probe = _probe(grids, normalisations, options.seed).to(device)
-    stored, rounded = smallest_precision(field, probe)
-    psnrs = _psnrs(rounded, probe)
-    reference = probe.coordinates[:REFERENCE_SAMPLES].cpu()
-    return FittedField(normalisations, values, rounded.cpu(), stored, training, psnrs, len(probe), reference)
-
-
-def _probe(grids: Sequence[Grid], normalisations: Sequence[Normalisation], seed: int) -> Samples:
-    """At most PROBE_VOXELS active voxels, drawn evenly: what quality is measured on, whatever the selection was."""
-    samples = gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, active_only=True)
-    if len(samples) <= PROBE_VOXELS:
-        return samples
-    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:PROBE_VOXELS]
-    return Samples(samples.coordinates[rows], samples.targets[rows], None if samples.counted is None else samples.counted[rows])
-
-
-def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Field]:
-    """The coarsest precision that costs no output more than LARGEST_LOSS dB on `probe`, and the field as stored."""
-    before = _psnrs(field, probe)
-    for precision in PRECISIONS:
-        stored = quantise(field.tensors(), field.fixed(), precision)
-        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
-        losses = [b - a for b, a in zip(before, _psnrs(rounded, probe), strict=True)]
-        if max(losses) < LARGEST_LOSS:
-            break
-    return stored, rounded
-
-
-def _psnrs(field: Field, probe: Samples) -> tuple[float, ...]:
-    """PSNR of each output over the values of `probe` that count, peak 1."""
-    with torch.no_grad():
-        squared = (evaluate(field, probe.coordinates).clamp(0, 1) - probe.targets).double().square()
-    counted = torch.ones_like(squared) if probe.counted is None else probe.counted.double()
-    means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
-    return tuple(psnr_of(mean) for mean in means.tolist())
-
-
-def _store_field(fitted: FittedField, chunks: list[Chunk]) -> tuple[FieldEntry | None, int | None]:
-    if fitted.field is None or fitted.stored is None or fitted.reference is None:
-        return None, None
+def _store_field(fitted: FittedField, chunks: list[Chunk]) -> tuple[FieldEntry, int]:
     chunks.append(Chunk("FELD", pack_tensors({name: tensor.numpy() for name, tensor in fitted.stored.tensors.items()})))
+    reference = fitted.probed[:REFERENCE_SAMPLES]
     with torch.no_grad():
-        outputs = evaluate(fitted.field, fitted.reference)
-    chunks.append(Chunk("REFS", pack_tensors({"coordinates": fitted.reference.numpy(), "outputs": outputs.numpy()})))
+        outputs = evaluate(fitted.field, reference)
+    chunks.append(Chunk("REFS", pack_tensors({"coordinates": reference.numpy(), "outputs": outputs.numpy()})))
     return FieldEntry(fitted.field.kind, fitted.field.config(), len(chunks) - 2), len(chunks) - 1
 
 
-def _provenance(options: EncodeOptions, fitted: FittedField) -> dict[str, Any]:
+def _provenance(options: EncodeOptions, fitted: FittedField | None) -> dict[str, Any]:
     """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
     chosen = {name: value for name, value in dataclasses.asdict(options).items() if value is not None and name != "device"}
-    chosen["dilation"] = "inf" if options.dilation == float("inf") else int(options.dilation)
+    chosen["dilation"] = "inf" if math.isinf(options.dilation) else int(options.dilation)
     if "grids" in chosen:
         chosen["grids"] = list(chosen["grids"])
-    if fitted.training is None or fitted.stored is None:
+    if fitted is None:
         return {"options": chosen}
     return {
         "options": chosen,
@@ -263,30 +194,37 @@ def _provenance(options: EncodeOptions, fitted: FittedField) -> dict[str, Any]:
     }
 
 
-def _report(volume: SparseVolume, bytes_in: int | None, data: bytes, fitted: FittedField, device: torch.device) -> EncodeReport:
-    container = read_container(data)
-    training = fitted.training
+def _report(
+    volume: SparseVolume,
+    normalisations: Sequence[Normalisation],
+    fitted: FittedField | None,
+    data: bytes,
+    bytes_in: int | None,
+    device: torch.device,
+) -> EncodeReport:
     return EncodeReport(
         bytes_in=bytes_in,
         bytes_out=len(data),
-        chunk_bytes=container.bytes_by_type(),
-        grids=_grid_reports(volume, fitted),
-        weights=0 if fitted.field is None else fitted.field.weight_count,
-        values=fitted.values,
-        precision="none" if fitted.stored is None else fitted.stored.precision,
-        probed=fitted.probed,
-        epochs=0.0 if training is None else training.epochs,
-        seconds=0.0 if training is None else training.seconds,
+        chunk_bytes=read_container(data).bytes_by_type(),
+        grids=_grid_reports(volume, normalisations, () if fitted is None else fitted.psnrs),
+        values=sum(grid.topology.active_voxel_count * grid.components for grid in volume.grids),
+        weights=0 if fitted is None else fitted.field.weight_count,
+        precision="none" if fitted is None else fitted.stored.precision,
+        probed=0 if fitted is None else len(fitted.probed),
+        epochs=0.0 if fitted is None else fitted.training.epochs,
+        seconds=0.0 if fitted is None else fitted.training.seconds,
         device=_device_name(device),
-        stopped_by="nothing to train" if training is None else training.stopped_by,
+        stopped_by="nothing to train" if fitted is None else fitted.training.stopped_by,
     )
 
 
-def _grid_reports(volume: SparseVolume, fitted: FittedField) -> tuple[GridReport, ...]:
-    left, reports = list(fitted.psnrs), []
-    for grid, normalisation in zip(volume.grids, fitted.normalisations, strict=True):
-        own = [left.pop(0) for varies in normalisation.varying.tolist() if varies]
-        psnr = psnr_of(sum(10 ** (-value / 10) for value in own) / len(own)) if own else float("inf")
+def _grid_reports(
+    volume: SparseVolume, normalisations: Sequence[Normalisation], psnrs: Sequence[float]
+) -> tuple[GridReport, ...]:
+    left, reports = iter(psnrs), []
+    for grid, normalisation in zip(volume.grids, normalisations, strict=True):
+        errors = [10 ** (-next(left) / 10) for _ in range(int(normalisation.varying.sum()))]
+        psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
         reports.append(GridReport(grid.name, grid.topology.active_voxel_count, psnr))
     return tuple(reports)
 

@@ -56,7 +56,7 @@ def test_values_that_do_not_count_are_not_learned() -> None:
     spoilt = data.targets.clone()
     spoilt[:, 1] = 1e6
     fitted = field()
-    train(fitted, Samples(data.coordinates, spoilt, counted), TrainingPlan(epochs=20, batch=256, rate=1e-2))
+    train(fitted, Samples(data.coordinates, spoilt, counted), TrainingPlan(epochs=60, batch=256, rate=1e-2))
     outputs = fitted(data.coordinates)
     assert (outputs[:, 0] - data.targets[:, 0]).abs().mean() < 0.05
     assert outputs[:, 1].abs().max() < 100

@@ -7,6 +7,7 @@ lies in [0, 1]^3 and a frequency means the same along every axis; hidden activat
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from torch.nn import functional
 
 from inrv.errors import FormatError
 from inrv.fields.field import Field
-import itertools
 
 ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
 

@@ -39,7 +39,8 @@ def check_range(coordinates: Tensor) -> None:
     """Raise SelectionError when an index-space coordinate lies outside +-2^23, where float32 loses whole voxels."""
     if coordinates.numel() and int(coordinates.abs().max()) > COORDINATE_LIMIT - 4096:
         raise SelectionError(
-            f"voxel coordinate {int(coordinates.abs().max())} is beyond +-{COORDINATE_LIMIT - 4096}; translate the grid nearer the origin"
+            f"voxel coordinate {int(coordinates.abs().max())} is beyond +-{COORDINATE_LIMIT - 4096}: "
+            "translate the grid nearer the origin of index space"
         )
 
 

@@ -1,0 +1,93 @@
+"""From grids to a field: selection, training, and the precision of the stored weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inrv.decoding import evaluate
+from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, quantise, restore_field
+from inrv.grids import Grid, Normalisation
+from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
+from inrv.selection import Samples, gather_samples, joint_box, select_voxels
+from inrv.training import Progress, TrainingResult, psnr_of, train
+
+LARGEST_LOSS = 0.1  # dB that storing the weights on fewer bits may cost
+PROBE_VOXELS = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class FittedField:
+    """A trained field on the CPU, its weights at storage precision.
+
+    psnrs  dB, one an output: over its grid's active leaf voxels among `probed`, peak 1
+    probed int32 (P, 3), index-space coordinates
+    """
+
+    field: Field
+    stored: StoredTensors
+    training: TrainingResult
+    psnrs: tuple[float, ...]
+    probed: Tensor
+
+
+def fit_field(
+    grids: Sequence[Grid],
+    normalisations: Sequence[Normalisation],
+    options: EncodeOptions,
+    device: torch.device,
+    progress: Callable[[Progress], None] | None = None,
+) -> FittedField | None:
+    """Train one field for all varying components of `grids`; None where no component varies.
+
+    The weights are brought to the coarsest precision that costs no more than LARGEST_LOSS.
+    """
+    outputs = sum(int(normalisation.varying.sum()) for normalisation in normalisations)
+    box = joint_box(grids)
+    if not outputs or box is None:
+        return None
+    chosen = select_voxels(grids, options.selection, options.dilation)
+    only_active = options.selection == "topology" and options.dilation == 0
+    samples = gather_samples(grids, chosen, normalisations, only_active).to(device)
+    values = sum(int(n.varying.sum()) * g.topology.leaf_voxel_count for n, g in zip(normalisations, grids, strict=True))
+    config = network_for(options, values, outputs, box)
+    generator = torch.Generator().manual_seed(options.seed)
+    field = FourierField(config, multipliers_for(options, config), generator).to(device)
+    training = train(field, samples, plan_for(options, config, len(samples), device), progress)
+    probe = _probe(grids, normalisations, options.seed).to(device)
+    stored, rounded = smallest_precision(field, probe)
+    psnrs = _psnrs(rounded, probe)
+    return FittedField(rounded.cpu(), stored, training, psnrs, probe.coordinates.cpu())
+
+
+def _probe(grids: Sequence[Grid], normalisations: Sequence[Normalisation], seed: int) -> Samples:
+    """At most PROBE_VOXELS active voxels, drawn evenly: what quality is measured on, whatever the selection was."""
+    samples = gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, active_only=True)
+    if len(samples) <= PROBE_VOXELS:
+        return samples
+    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:PROBE_VOXELS]
+    return Samples(samples.coordinates[rows], samples.targets[rows], None if samples.counted is None else samples.counted[rows])
+
+
+def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Field]:
+    """The coarsest precision that costs no output more than LARGEST_LOSS dB on `probe`, and the field as stored."""
+    before = _psnrs(field, probe)
+    for precision in PRECISIONS:
+        stored = quantise(field.tensors(), field.fixed(), precision)
+        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
+        losses = [b - a for b, a in zip(before, _psnrs(rounded, probe), strict=True)]
+        if max(losses) < LARGEST_LOSS:
+            break
+    return stored, rounded
+
+
+def _psnrs(field: Field, probe: Samples) -> tuple[float, ...]:
+    """PSNR of each output over the values of `probe` that count, peak 1."""
+    with torch.no_grad():
+        squared = (evaluate(field, probe.coordinates).clamp(0, 1) - probe.targets).double().square()
+    counted = torch.ones_like(squared) if probe.counted is None else probe.counted.double()
+    means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
+    return tuple(psnr_of(mean) for mean in means.tolist())
