@@ -1,0 +1,24 @@
+"""What many tests need: where the fixtures are, and the corpus of real volumes where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    """The folder of the self-made volumes."""
+    return ROOT / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of third-party volumes, which is not part of this project."""
+    folder = ROOT.parent / "shared" / "corpus"
+    if not folder.is_dir():
+        pytest.skip(f"the corpus of third-party volumes is not at {folder}")
+    return folder

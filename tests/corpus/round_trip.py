@@ -1,0 +1,61 @@
+"""Encode as little as possible, decode, read back: all but the values of active voxels must be as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+import inrv
+from inrv.grids import Grid
+from inrv.vdb import read_volume
+
+# The smallest network and a few steps: these tests ask what is exact, not how good the values are.
+QUICK = inrv.EncodeOptions(ratio=1e9, epochs=0.01, device="cpu")
+
+
+def round_trip(source: Path, folder: Path, options: inrv.EncodeOptions = QUICK) -> tuple[inrv.SparseVolume, inrv.SparseVolume]:
+    """The volume of `source` and what a reader finds in the .vdb decoded from its .inrv."""
+    inrv.encode(source, folder / "quick.inrv", options)
+    decoded = inrv.load(folder / "quick.inrv", device="cpu").to_sparse()
+    inrv.vdb.write_volume(folder / "decoded.vdb", decoded)
+    read_back = read_volume(folder / "decoded.vdb")
+    for stored, again in zip(decoded.grids, read_back.grids, strict=True):
+        expected = stored.values.half().float() if stored.saved_as_half else stored.values
+        assert torch.equal(expected, again.values), f"{stored.name}: values changed on their way through the .vdb"
+    return read_volume(source), read_back
+
+
+def check_volume(original: inrv.SparseVolume, decoded: inrv.SparseVolume) -> None:
+    """Everything but the values of active leaf voxels is equal; those lie within the original's range."""
+    assert decoded.metadata == original.metadata
+    assert [grid.name for grid in decoded.grids] == [grid.name for grid in original.grids]
+    for before, after in zip(original.grids, decoded.grids, strict=True):
+        check_header(before, after)
+        check_topology(before, after)
+        check_values(before, after)
+
+
+def check_header(before: Grid, after: Grid) -> None:
+    """Types, class, transform and metadata are equal."""
+    for name in ("value_type", "grid_class", "vector_type", "saved_as_half", "metadata", "transform"):
+        assert getattr(after, name) == getattr(before, name), f"{before.name}: {name}"
+    assert torch.equal(after.background, before.background), f"{before.name}: background"
+
+
+def check_topology(before: Grid, after: Grid) -> None:
+    """Leaves, masks and tiles are equal bit for bit, tile values and inactive values too."""
+    assert after.topology.equal(before.topology), f"{before.name}: topology"
+    tiles = after.topology.find_tiles(before.topology.tile_origins)
+    assert bool((tiles >= 0).all())
+    assert torch.equal(after.tile_values[tiles], before.tile_values), f"{before.name}: tile values"
+    assert torch.equal(after.inactive.places, before.inactive.places), f"{before.name}: inactive voxels"
+    assert torch.equal(after.inactive.values, before.inactive.values), f"{before.name}: inactive values"
+
+
+def check_values(before: Grid, after: Grid) -> None:
+    """Decoded values lie within the range of the original's, component by component."""
+    assert after.values.shape == before.values.shape
+    if len(before.values):
+        assert bool((after.values >= before.values.amin(0)).all()), f"{before.name}: below the minimum"
+        assert bool((after.values <= before.values.amax(0)).all()), f"{before.name}: above the maximum"
