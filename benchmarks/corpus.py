@@ -1,0 +1,107 @@
+"""Size, quality and time of encoding and decoding real volumes: `python benchmarks/corpus.py [FILE.vdb ...]`.
+
+Without files: the corpus of third-party volumes beside the project where there is one, else the fixtures. PSNR and SSIM
+are means over the grids, over each grid's whole active box, peak = its range of values. Ratio is .vdb bytes to .inrv
+bytes; bits count the whole .inrv file against the active voxels of all grids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from report import CORPUS, ROOT, decibels, describe, environment, save, table
+
+import inrv
+from inrv.metrics import compare_volumes
+from inrv.vdb import read_volume
+
+HEADER = ["file", "bytes in", "bytes out", "ratio", "bits/voxel", "PSNR dB", "SSIM", "topology", "epochs", "encode s", "decode s"]
+
+
+def main() -> None:
+    """Parse the command line, run, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE.vdb")
+    parser.add_argument("--device", help="torch device; default: the best there is")
+    parser.add_argument("--ratio", type=float, default=inrv.EncodeOptions().ratio, help="values for each weight (%(default)s)")
+    parser.add_argument("--epochs", type=float, help="passes over the voxels; default: what encode chooses")
+    parser.add_argument("--name", default="corpus", help="name of the results (default %(default)s)")
+    arguments = parser.parse_args()
+    options = inrv.EncodeOptions(device=arguments.device, ratio=arguments.ratio, epochs=arguments.epochs)
+    run = environment(arguments.device)
+    print(describe(run), flush=True)
+    rows = []
+    for path in arguments.files or default_files():
+        rows.append(measure(path, options))
+        print(table(HEADER, [cells(rows[-1])]).splitlines()[2], flush=True)
+    save(arguments.name, markdown(run, rows), {"environment": run, "rows": rows})
+
+
+def default_files() -> list[Path]:
+    """The corpus, or the fixtures that hold voxels."""
+    files = [*sorted(CORPUS.glob("*.vdb")), *sorted(CORPUS.glob("fire/*.vdb"))]
+    return files or [path for path in sorted((ROOT / "fixtures").glob("*.vdb")) if path.name != "empty.vdb"]
+
+
+def measure(path: Path, options: inrv.EncodeOptions) -> dict[str, Any]:
+    """Encode and decode one file, from disk to disk, and compare what came back."""
+    with tempfile.TemporaryDirectory() as folder:
+        coded, decoded = Path(folder, "coded.inrv"), Path(folder, "decoded.vdb")
+        started = time.perf_counter()
+        report = inrv.encode(path, coded, options)
+        encoded = time.perf_counter()
+        inrv.load(coded, options.device).to_vdb(decoded)
+        done = time.perf_counter()
+        original, returned = read_volume(path), read_volume(decoded)
+    comparison = compare_volumes(original, returned, weights=report.weights or None)
+    return {
+        "file": path.name,
+        "bytes_in": report.bytes_in,
+        "bytes_out": report.bytes_out,
+        "chunk_bytes": report.chunk_bytes,
+        "active_voxels": original.active_voxel_count,
+        "psnr": comparison.mean.psnr,
+        "ssim": comparison.mean.ssim,
+        "grids": [{"name": g.name, "psnr": g.metrics.psnr, "ssim": g.metrics.ssim} for g in comparison.grids if g.metrics],
+        "topology_equal": all(
+            a.topology.equal(b.topology) and a.transform == b.transform and a.metadata == b.metadata
+            for a, b in zip(original.grids, returned.grids, strict=True)
+        ),
+        "weights": report.weights,
+        "precision": report.precision,
+        "epochs": report.epochs,
+        "encode_seconds": encoded - started,
+        "decode_seconds": done - encoded,
+    }
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A row of the table."""
+    bits = 8 * row["bytes_out"] / row["active_voxels"] if row["active_voxels"] else math.nan
+    return [
+        row["file"],
+        f"{row['bytes_in']:,}",
+        f"{row['bytes_out']:,}",
+        f"{row['bytes_in'] / row['bytes_out']:.1f}",
+        f"{bits:.2f}",
+        decibels(row["psnr"]),
+        f"{row['ssim']:.4f}",
+        "equal" if row["topology_equal"] else "DIFFERS",
+        f"{row['epochs']:.0f}",
+        f"{row['encode_seconds']:.1f}",
+        f"{row['decode_seconds']:.1f}",
+    ]
+
+
+def markdown(run: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The whole report."""
+    return f"# Real volumes\n\n{describe(run)}\n\n{table(HEADER, [cells(row) for row in rows])}"
+
+
+if __name__ == "__main__":
+    main()

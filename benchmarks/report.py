@@ -1,0 +1,54 @@
+"""What the benchmarks share: device and date, tables, and where results go."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+CORPUS = ROOT.parent / "shared" / "corpus"
+
+
+def environment(device: str | None) -> dict[str, Any]:
+    """Device, threads, versions and date of a run."""
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    cuda = kind.startswith("cuda")
+    name = torch.cuda.get_device_name(torch.device(kind)) if cuda else f"{platform.machine()} CPU, {os.cpu_count()} cores"
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def describe(run: dict[str, Any]) -> str:
+    """One line on where and when."""
+    return f"{run['device']}, {run['threads']} threads, torch {run['torch']}, {run['date']}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table; the first column to the left, the others to the right."""
+    ruler = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ruler, *rows]) + "\n"
+
+
+def decibels(value: float) -> str:
+    """A PSNR for a table; a file without any error has none."""
+    return "exact" if value == float("inf") else f"{value:.2f}"
+
+
+def save(name: str, text: str, data: dict[str, Any]) -> None:
+    """Print `text` and write results/<name>.md and .json."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text)
+    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+    print(f"\n{text}\nwritten: benchmarks/results/{name}.md, {name}.json")
