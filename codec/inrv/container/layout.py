@@ -1,0 +1,33 @@
+"""The fixed parts of an .inrv file: header, chunk table, limits. See format_spec.md."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+MAGIC = b"\x89INRV\r\n\x1a"
+MAJOR, MINOR = 1, 0
+
+# magic, major, minor, chunk count, file size, manifest's compression, stored size, raw size, CRC-32 of manifest, of table
+HEADER = struct.Struct("<8sHHIQIIIII")
+HEADER_CRC = struct.Struct("<I")
+HEADER_SIZE = HEADER.size + HEADER_CRC.size
+
+# type, flags, compression, reserved, offset, stored size, raw size, CRC-32 of the stored bytes, reserved
+ENTRY = struct.Struct("<4sBBHQQQII")
+CRITICAL = 1
+STORED, ZSTD = 0, 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader accepts before it allocates; a caller who trusts the source may raise them.
+
+    chunk_bytes     raw size of one chunk           manifest_bytes  raw size of the manifest
+    chunks          entries of the chunk table      grids           entries of the manifest's grid list
+    """
+
+    chunk_bytes: int = 1 << 32
+    manifest_bytes: int = 16 << 20
+    chunks: int = 1 << 16
+    grids: int = 4096
