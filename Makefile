@@ -28,6 +28,7 @@ test: lint types unit  ## Run the linter, the type checker and all tests
 
 lint: $(SETUP)
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
 
 types: $(SETUP)
 	$(PYTHON) -m mypy
