@@ -1,0 +1,261 @@
+"""The parts of a .vdb file that frame the trees: header, metadata, grid descriptors, transforms.
+
+The bindings lose the types of metadata, round transforms and refuse whole files for one grid they do not wrap; the
+file itself tells all of it. Layout: OpenVDB's io/Archive.cc and io/GridDescriptor.cc, file versions 222 to 225.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from inrv.errors import UnsupportedGridError, VdbError
+from inrv.grids import LINEAR_MAPS, Metadata, MetaValue, Transform
+
+MAGIC = struct.pack("<q", 0x56444220)
+OLDEST, NEWEST = 222, 225
+HALF_SUFFIX = "_HalfFloat"
+SEPARATOR = "\x1e"
+LONGEST_STRING = 1 << 20
+_UUID_LENGTH = 36
+STATISTICS = frozenset(
+    {"file_bbox_max", "file_bbox_min", "file_compression", "file_delayed_load", "file_mem_bytes", "file_voxel_count"}
+)  # metadata that OpenVDB writes about the file, not about the volume
+_FIRST_DOUBLES = {  # float64s of the translation that stand before a map's scale values
+    "UniformScaleMap": 0,
+    "ScaleMap": 0,
+    "UniformScaleTranslateMap": 3,
+    "ScaleTranslateMap": 3,
+}
+_SCALARS = {"bool": "<?", "int32": "<i", "int64": "<q", "float": "<f", "double": "<d"}
+_ELEMENTS = {"i": "i", "s": "f", "d": "d"}
+
+
+@dataclass(frozen=True)
+class GridDescriptor:
+    """A grid as the file lists it; byte positions from the start of the file.
+
+    start        compression flags, metadata and transform begin     topology  the tree begins
+    end          one past the grid's last byte                        parent    the grid whose tree this one shares, or ''
+    """
+
+    position: int
+    unique_name: str
+    tree_type: str
+    half: bool
+    parent: str
+    start: int
+    blocks: int
+    end: int
+
+    @property
+    def name(self) -> str:
+        """The name without the suffix that tells equal names apart."""
+        return self.unique_name.split(SEPARATOR)[0]
+
+    @property
+    def address(self) -> str:
+        """The name by which the bindings find this grid: 'density', or 'density[1]' among equal names."""
+        name, _, index = self.unique_name.partition(SEPARATOR)
+        return f"{name}[{index}]" if index else name
+
+
+@dataclass(frozen=True)
+class VdbHeader:
+    """File version, OpenVDB's library version, file metadata and the grids of a .vdb file."""
+
+    version: int
+    library: tuple[int, int]
+    metadata: Metadata
+    grids: tuple[GridDescriptor, ...]
+
+
+@dataclass(frozen=True)
+class GridHeader:
+    """What stands before a grid's tree. `topology` is the byte position at which the tree begins."""
+
+    compression: int
+    metadata: Metadata
+    map_type: str
+    map_data: bytes
+    topology: int
+
+
+class ByteReader:
+    """Reads a .vdb file piece by piece; every piece that is not there raises VdbError."""
+
+    def __init__(self, file: BinaryIO, path: str) -> None:
+        self.file, self.path = file, path
+
+    def fail(self, reason: str) -> VdbError:
+        return VdbError(f"{self.path}: {reason}")
+
+    def take(self, size: int) -> bytes:
+        data = self.file.read(size)
+        if len(data) != size:
+            raise self.fail(f"ends at byte {self.file.tell()}, in the middle of its header: the file is truncated")
+        return data
+
+    def unpack(self, layout: str) -> tuple[int, ...]:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def number(self, layout: str) -> int:
+        return self.unpack(layout)[0]
+
+    def text(self) -> str:
+        length = self.number("<I")
+        if length > LONGEST_STRING:
+            raise self.fail(f"holds a string of {length:,} bytes at byte {self.file.tell()}: the file is damaged")
+        return self.take(length).decode("utf-8", "surrogateescape")
+
+    def metadata(self) -> Metadata:
+        entries = {}
+        for _ in range(self.number("<I")):
+            name, kind = self.text(), self.text()
+            size = self.number("<I")
+            if size > LONGEST_STRING:
+                raise self.fail(f"metadata {name!r} has {size:,} bytes: the file is damaged")
+            entries[name] = decode_metadata(kind, self.take(size))
+        return entries
+
+
+def read_header(path: str) -> VdbHeader:
+    """The header of the .vdb file at `path`. Raises VdbError where it is missing, not a .vdb file, or truncated."""
+    try:
+        with open(path, "rb") as file:
+            return _read_header(ByteReader(file, path))
+    except OSError as error:
+        raise VdbError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _read_header(reader: ByteReader) -> VdbHeader:
+    magic = reader.file.read(len(MAGIC))
+    if magic != MAGIC:
+        raise reader.fail(f"starts with {magic!r}: not a .vdb file")
+    version, major, minor = reader.unpack("<III")
+    if not OLDEST <= version <= NEWEST:
+        raise reader.fail(f"is of VDB file version {version}; versions {OLDEST} to {NEWEST} are read: save it anew with OpenVDB")
+    has_offsets = reader.number("<B")
+    reader.take(_UUID_LENGTH)
+    metadata = reader.metadata()
+    count = reader.number("<i")
+    if not has_offsets and count > 1:
+        raise reader.fail(f"was written to a stream, without the positions of its {count} grids: save it anew as a file")
+    grids = tuple(_read_descriptor(reader, position, bool(has_offsets)) for position in range(count))
+    return VdbHeader(version, (major, minor), metadata, grids)
+
+
+def _read_descriptor(reader: ByteReader, position: int, has_offsets: bool) -> GridDescriptor:
+    unique_name, tree_type, parent = reader.text(), reader.text(), reader.text()
+    start, blocks, end = reader.unpack("<qqq")
+    if not has_offsets:
+        start = blocks = end = reader.file.tell()
+    if not reader.file.tell() <= start <= blocks <= end:
+        raise reader.fail(f"grid {position} {unique_name!r} claims bytes {start} to {end}: the file is damaged")
+    reader.file.seek(end)
+    half = tree_type.endswith(HALF_SUFFIX)
+    return GridDescriptor(position, unique_name, tree_type.removesuffix(HALF_SUFFIX), half, parent, start, blocks, end)
+
+
+def read_grid_header(path: str, descriptor: GridDescriptor) -> GridHeader:
+    """What stands before the grid's tree. Raises VdbError or, for a map whose size is not known, UnsupportedGridError."""
+    with open(path, "rb") as file:
+        reader = ByteReader(file, path)
+        file.seek(descriptor.start)
+        compression = reader.number("<I")
+        metadata = reader.metadata()
+        map_type = reader.text()
+        if map_type not in LINEAR_MAPS:
+            raise UnsupportedGridError(
+                f"{path}: grid {descriptor.position} {descriptor.name!r} has a transform of type {map_type!r}, which inrv does "
+                f"not code (known: {', '.join(LINEAR_MAPS)}); choose other grids with --grid"
+            )
+        data = reader.take(8 * _doubles_of(map_type))
+        return GridHeader(compression, metadata, map_type, data, file.tell())
+
+
+def _doubles_of(map_type: str) -> int:
+    if map_type in _FIRST_DOUBLES:
+        return 15 + _FIRST_DOUBLES[map_type]
+    return 3 if map_type == "TranslationMap" else 16
+
+
+def decode_transform(map_type: str, data: bytes) -> Transform:
+    """The transform of a map as the file stores it. Raises OptionError where it is not invertible."""
+    doubles = struct.unpack(f"<{len(data) // 8}d", data)
+    if map_type in ("AffineMap", "UnitaryMap"):
+        return Transform(map_type, tuple(doubles[4 * row : 4 * row + 4] for row in range(4)))
+    if map_type == "TranslationMap":
+        scale, translation = (1.0, 1.0, 1.0), doubles
+    elif _FIRST_DOUBLES[map_type]:
+        translation, scale = doubles[:3], doubles[3:6]
+    else:
+        translation, scale = (0.0, 0.0, 0.0), doubles[:3]
+    rows = [tuple(scale[r] if r == c else 0.0 for c in range(4)) for r in range(3)]
+    return Transform(map_type, (*rows, (*translation, 1.0)))
+
+
+def encode_transform(transform: Transform) -> bytes:
+    """Map type and data as a .vdb file stores them."""
+    matrix, kind = transform.matrix, transform.map_type
+    if kind in ("AffineMap", "UnitaryMap"):
+        doubles = [value for row in matrix for value in row]
+    elif kind == "TranslationMap":
+        doubles = list(matrix[3][:3])
+    else:
+        scale = [matrix[axis][axis] for axis in range(3)]
+        voxel_size = [abs(value) for value in scale]
+        inverse = [1.0 / value for value in scale]
+        doubles = scale + voxel_size + inverse + [value * value for value in inverse] + [value / 2 for value in inverse]
+        doubles = (list(matrix[3][:3]) if _FIRST_DOUBLES[kind] else []) + doubles
+    return pack_string(kind) + struct.pack(f"<{len(doubles)}d", *doubles)
+
+
+def decode_metadata(kind: str, data: bytes) -> MetaValue:
+    """A metadata value from its type name and bytes; bytes that do not fit the type are kept as they are."""
+    if kind == "string":
+        return MetaValue(kind, data.decode("utf-8", "surrogateescape"))
+    layout = _layout(kind)
+    if layout is None or struct.calcsize(layout) != len(data):
+        return MetaValue(kind, data)
+    values = struct.unpack(layout, data)
+    return MetaValue(kind, values[0] if kind in _SCALARS else values)
+
+
+def encode_metadata(metadata: Metadata) -> bytes:
+    """A metadata block as a .vdb file stores it, sorted by name as OpenVDB does."""
+    parts = [struct.pack("<I", len(metadata))]
+    for name in sorted(metadata):
+        entry = metadata[name]
+        parts += [pack_string(name), pack_string(entry.type), _sized(_metadata_bytes(entry))]
+    return b"".join(parts)
+
+
+def _metadata_bytes(entry: MetaValue) -> bytes:
+    if isinstance(entry.value, bytes):
+        return entry.value
+    if isinstance(entry.value, str):
+        return entry.value.encode("utf-8", "surrogateescape")
+    layout = _layout(entry.type)
+    if layout is None:
+        raise VdbError(f"metadata of type {entry.type!r} has the value {entry.value!r}, which cannot be written")
+    values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
+    return struct.pack(layout, *values)
+
+
+def _layout(kind: str) -> str | None:
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    shape, element = kind[:-1], _ELEMENTS.get(kind[-1:])
+    sizes = {"vec2": 2, "vec3": 3, "vec4": 4, "mat3": 9, "mat4": 16}
+    return None if element is None or shape not in sizes else f"<{sizes[shape]}{element}"
+
+
+def pack_string(text: str) -> bytes:
+    """A string as a .vdb file stores it: length, then UTF-8."""
+    return _sized(text.encode("utf-8", "surrogateescape"))
+
+
+def _sized(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data
