@@ -8,24 +8,24 @@ import pytest
 
 from tests.corpus.round_trip import check_volume, round_trip
 
-# Active voxels of each grid.
+# Active voxels of each grid, in the file's order.
 FILES = {
     "affine_fog.vdb": [271_492],
-    "blender_gas.vdb": [129_065, 0, 833_280, 0, 129_065],
+    "blender_gas.vdb": [129_065, 129_065, 833_280, 0, 0],
     "burner.vdb": [6_170_525, 6_819_181],
     "icosahedron.vdb": [364_741],
     "pig.vdb": [2_026_087],
-    "rainbow.vdb": [151_523, 151_523, 151_523, 151_523, 374_193],
+    "rainbow.vdb": [151_523, 374_193, 151_523, 151_523, 151_523],
     "smoke.vdb": [1_049_275],
     "wdas_cloud_sixteenth.vdb": [415_642],
-    "fire/fire_0060.vdb": [145_928, 378_355],
-    "fire/fire_0061.vdb": [148_689, 377_395],
-    "fire/fire_0062.vdb": [151_190, 376_837],
-    "fire/fire_0063.vdb": [153_245, 377_676],
-    "fire/fire_0064.vdb": [154_608, 379_584],
-    "fire/fire_0065.vdb": [154_948, 381_881],
-    "fire/fire_0066.vdb": [155_428, 384_253],
-    "fire/fire_0067.vdb": [155_868, 387_724],
+    "fire/fire_0060.vdb": [378_355, 145_928],
+    "fire/fire_0061.vdb": [377_395, 148_689],
+    "fire/fire_0062.vdb": [376_837, 151_190],
+    "fire/fire_0063.vdb": [377_676, 153_245],
+    "fire/fire_0064.vdb": [379_584, 154_608],
+    "fire/fire_0065.vdb": [381_881, 154_948],
+    "fire/fire_0066.vdb": [384_253, 155_428],
+    "fire/fire_0067.vdb": [387_724, 155_868],
 }
 
 
