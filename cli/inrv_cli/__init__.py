@@ -1,0 +1,1 @@
+"""The `inrv` command: parse, call the library, print."""

@@ -155,7 +155,8 @@ def test_the_cost_follows_the_active_voxels_not_the_box(monkeypatch: pytest.Monk
     monkeypatch.setattr(quality_module, "_structural_similarity", lambda: counted)
     near, far = sparse_grid(fog((16, 16, 16))), shifted(sparse_grid(fog((16, 16, 16), 5)), (3968, 3968, 3968))
     topology = Topology.from_leaves(
-        torch.cat([near.topology.leaf_origins, far.topology.leaf_origins]), torch.cat([near.topology.leaf_masks, far.topology.leaf_masks])
+        torch.cat([near.topology.leaf_origins, far.topology.leaf_origins]),
+        torch.cat([near.topology.leaf_masks, far.topology.leaf_masks]),
     )
     original = replace(near, topology=topology, values=torch.cat([near.values, far.values]))
     found = compare(original, original.with_values(original.values * 0.9)).grids[0]
@@ -200,7 +201,9 @@ def test_a_constant_grid_is_measured_by_its_magnitude(constant: float) -> None:
 
 
 def test_empty_grids_are_exact_and_have_no_ssim() -> None:
-    empty = Grid("flame", "float", torch.tensor([1.5]), Topology.empty(), torch.empty(0, 1), torch.empty(0, 1), InactiveValues.none(1))
+    empty = Grid(
+        "flame", "float", torch.tensor([1.5]), Topology.empty(), torch.empty(0, 1), torch.empty(0, 1), InactiveValues.none(1)
+    )
     found = compare(empty, empty).grids[0]
     assert found.metrics.psnr == math.inf and found.metrics.ssim is None and found.topology_equal
     filled = replace(sparse_grid(fog((9, 9, 9))), name="flame")
@@ -256,7 +259,11 @@ def test_what_differs_is_named() -> None:
         sparse_grid(fog((8, 8, 8)).clamp_min(0.1)), metadata={"a": MetaValue("int32", 1), "b": MetaValue("string", "x")}
     )
     decoded = replace(
-        original, transform=Transform.from_voxel_size(0.5), grid_class="level set", saved_as_half=True, metadata={"a": MetaValue("int64", 1)}
+        original,
+        transform=Transform.from_voxel_size(0.5),
+        grid_class="level set",
+        saved_as_half=True,
+        metadata={"a": MetaValue("int64", 1)},
     )
     first, second = SparseVolume((original,), {"f": MetaValue("string", "1")}), SparseVolume((decoded,))
     result = compare_volumes(first, second)

@@ -80,9 +80,7 @@ def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int 
     )
 
 
-def pair_grids(
-    original: SparseVolume, decoded: SparseVolume
-) -> tuple[list[tuple[Grid, Grid]], tuple[str, ...], tuple[str, ...]]:
+def pair_grids(original: SparseVolume, decoded: SparseVolume) -> tuple[list[tuple[Grid, Grid]], tuple[str, ...], tuple[str, ...]]:
     """Grids of equal name and occurrence in the original's order; names only in the original; only in the decoded."""
     theirs = dict(zip(_keys(decoded), decoded.grids, strict=True))
     mine = dict(zip(_keys(original), original.grids, strict=True))

@@ -1,0 +1,5 @@
+"""`python -m inrv_cli`."""
+
+from inrv_cli.main import main
+
+main()

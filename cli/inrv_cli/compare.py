@@ -1,0 +1,194 @@
+"""`inrv compare`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inrv_cli.failure import FAILED, debug_option
+from inrv_cli.files import check_input, check_output, write_output
+from inrv_cli.text import decibels, labelled, name_of, number, print_json, short_size, size, table
+
+if TYPE_CHECKING:
+    from inrv import SparseVolume, Volume
+    from inrv.metrics import GridMetrics, VolumeComparison
+
+HEADER = ("grid", "box", "PSNR dB", "NRMSE", "SSIM", "Score", "largest error", "topology", "other differences")
+PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
+
+
+@click.command(short_help="PSNR, NRMSE, SSIM, Score, sizes and topology of two files.")
+@click.argument("original", type=click.Path(path_type=Path))
+@click.argument("decoded", type=click.Path(path_type=Path))
+@click.option(
+    "--weights",
+    "coded",
+    type=click.Path(path_type=Path),
+    metavar="FILE.inrv",
+    help="The .inrv file that a .vdb DECODED came from.",
+)
+@click.option("--figure", metavar="OUT.png", help="Draw mid-slices of original, decoded and error (.png, .svg or .pdf).")
+@click.option("--min-psnr", type=float, metavar="DB", help="Exit with 1 where a grid is missing or its PSNR is lower.")
+@click.option("--device", metavar="D", help="Decodes .inrv files there. Default: the best there is.")
+@click.option("--force", is_flag=True, help="Replace an existing figure.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+@click.pass_context
+def compare(
+    context: click.Context,
+    original: Path,
+    decoded: Path,
+    coded: Path | None,
+    figure: str | None,
+    min_psnr: float | None,
+    device: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Compare ORIGINAL with DECODED, each a .vdb or .inrv file.
+
+    Figures are over every voxel of the original's active box, on values normalised to [0, 1] by the original's range:
+    PSNR with peak 1, NRMSE relative to the root mean square, 3D SSIM, and their Score (Zurkova et al. 2025, eq. 4).
+    """
+    if figure is not None:
+        if Path(figure).suffix.lower() not in PICTURES:
+            raise click.UsageError(f"--figure {figure}: the name must end in {', '.join(PICTURES)}")
+        check_output(figure, force)
+    before, _ = read(original, device)
+    after, volume = read(decoded, device)
+    if coded is not None:
+        volume = read(coded, "cpu")[1]
+        if volume is None:
+            raise click.UsageError(f"--weights {coded} is not an .inrv file")
+    from inrv.metrics import compare_volumes
+
+    weights = None if volume is None or volume.field is None else volume.field.weight_count
+    result = compare_volumes(before, after, weights)
+    sizes = file_sizes(original, decoded, None if volume is None else volume.container.size)
+    if as_json:
+        print_json(as_dict(result, sizes))
+    else:
+        click.echo(as_text(result, sizes, original, decoded))
+    if figure is not None:
+        _draw(figure, before, after, result, _title(original, sizes))
+        if not as_json:
+            click.echo(f"\nfigure: {figure}")
+    failures = shortfalls(result, min_psnr)
+    for failure in failures:
+        click.echo(f"inrv: error: {failure}", err=True)
+    if failures:
+        context.exit(FAILED)
+
+
+def read(path: Path, device: str | None) -> tuple[SparseVolume, Volume | None]:
+    """The grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
+    check_input(path)
+    import inrv
+    from inrv.container.layout import MAGIC
+    from inrv.vdb import read_volume
+
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return read_volume(path), None
+    volume = inrv.load(path, device)
+    return volume.to_sparse(), volume
+
+
+def file_sizes(original: Path, decoded: Path, coded: int | None) -> dict[str, Any]:
+    """Bytes on disk; `coded` are those of the .inrv file, None where there is none."""
+    before = os.path.getsize(original)
+    return {
+        "original_bytes": before,
+        "decoded_bytes": os.path.getsize(decoded),
+        "coded_bytes": coded,
+        "ratio": before / coded if coded else None,
+    }
+
+
+def shortfalls(result: VolumeComparison, min_psnr: float | None) -> list[str]:
+    """Why the comparison failed: nothing could be compared, or --min-psnr was not reached."""
+    if not any(grid.metrics for grid in result.grids) and result.missing:
+        return ["the files have no grid in common"]
+    if min_psnr is None:
+        return []
+    failures = [f"grid {name!r} is missing from DECODED" for name in result.missing]
+    for grid in result.grids:
+        if grid.metrics is None:
+            failures.append(f"grid {grid.name!r} has another value type in DECODED")
+        elif grid.metrics.psnr < min_psnr:
+            failures.append(f"grid {grid.name!r}: PSNR {decibels(grid.metrics.psnr)} dB is below {min_psnr:g} dB")
+    return failures
+
+
+def as_dict(result: VolumeComparison, sizes: dict[str, Any]) -> dict[str, Any]:
+    """The comparison for JSON; an infinite PSNR is null there and `exact` true."""
+    grids = []
+    for grid in result.grids:
+        entry = asdict(grid)
+        entry["box"] = {"lower": grid.box.lower, "upper": grid.box.upper, "shape": grid.box.shape}
+        entry["exact"] = grid.largest_error == 0
+        grids.append(entry)
+    return {
+        **sizes,
+        "theoretical_compression": result.theoretical_compression,
+        "values": result.values,
+        "topology_equal": result.topology_equal,
+        "mean": asdict(result.mean),
+        "grids": grids,
+        "missing": result.missing,
+        "unexpected": result.unexpected,
+        "differences": result.differences,
+    }
+
+
+def as_text(result: VolumeComparison, sizes: dict[str, Any], original: Path, decoded: Path) -> str:
+    """The comparison as a table, a line a grid, and the sizes."""
+    rows = []
+    for position, grid in enumerate(result.grids):
+        shape = " x ".join(map(str, grid.box.shape))
+        others = ", ".join(grid.differences) or "none"
+        error = number(grid.largest_error, ".4g")
+        rows.append((name_of(grid.name, position), shape, *_figures(grid.metrics), error, _equality(grid.topology_equal), others))
+    if len(rows) > 1:
+        rows.append(("mean of those that differ", "", *_figures(result.mean), "", "", ""))
+    facts = [
+        ("original", f"{original}, {size(sizes['original_bytes'])}"),
+        ("decoded", f"{decoded}, {size(sizes['decoded_bytes'])}"),
+    ]
+    if sizes["coded_bytes"]:
+        facts.append(("coded", f"{size(sizes['coded_bytes'])}, {sizes['ratio']:.2f} x smaller than the original"))
+    if result.theoretical_compression is not None:
+        facts.append(("theoretical", f"{result.theoretical_compression:.2f} values of the boxes for each weight"))
+    facts += [("missing", ", ".join(result.missing))] * bool(result.missing)
+    facts += [("unexpected", ", ".join(result.unexpected))] * bool(result.unexpected)
+    facts += [("file", f"differs in {', '.join(result.differences)}")] * bool(result.differences)
+    return f"{table(HEADER, rows)}\n\n{labelled(facts, indent=0)}"
+
+
+def _figures(metrics: GridMetrics | None) -> tuple[str, str, str, str]:
+    if metrics is None:
+        return ("-",) * 4
+    return decibels(metrics.psnr), number(metrics.nrmse, ".4f"), number(metrics.ssim, ".4f"), number(metrics.score, ".4f")
+
+
+def _equality(equal: bool) -> str:
+    return "equal" if equal else "DIFFERS"
+
+
+def _title(original: Path, sizes: dict[str, Any]) -> str:
+    if not sizes["coded_bytes"]:
+        return original.name
+    return (
+        f"{original.name}: {short_size(sizes['original_bytes'])} as VDB, {short_size(sizes['coded_bytes'])} as inrv, "
+        f"{sizes['ratio']:.1f}\N{MULTIPLICATION SIGN} smaller"
+    )
+
+
+def _draw(path: str, before: SparseVolume, after: SparseVolume, result: VolumeComparison, title: str) -> None:
+    from inrv.metrics import draw_comparison
+
+    write_output(path, draw_comparison(before, after, result, title, PICTURES[Path(path).suffix.lower()]))

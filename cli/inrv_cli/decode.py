@@ -1,0 +1,69 @@
+"""`inrv decode`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from inrv_cli.failure import debug_option, report, writing
+from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, write_output
+from inrv_cli.text import size
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
+@click.option("-o", "--output", metavar="OUT", help="File, folder, pattern or '-' for stdout. Default: INPUT.vdb beside it.")
+@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@debug_option
+@click.pass_context
+def decode(
+    context: click.Context, inputs: tuple[str, ...], output: str | None, device: str | None, force: bool, quiet: bool
+) -> None:
+    """Decode .inrv files into .vdb files.
+
+    INPUTS are files or frame patterns: fire.####.inrv stands for every file with four digits there. One that fails does
+    not keep the others from being decoded.
+    """
+    codes = []
+    for job in plan(inputs, output, ".vdb"):
+        try:
+            line = _decode(job, device, force)
+        except Exception as error:
+            codes.append(report(error))
+            continue
+        if not quiet:
+            click.echo(line, err=job.output == STDOUT)
+    if codes:
+        context.exit(codes[0])
+
+
+def _decode(job: Job, device: str | None, force: bool) -> str:
+    check_input(job.source)
+    check_output(job.output, force)
+    import inrv
+    from inrv.vdb import write_volume
+
+    started = time.perf_counter()
+    volume = inrv.load(job.source, device)
+    decoded = volume.to_sparse()
+    if job.output == STDOUT:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "decoded.vdb")
+            write_volume(path, decoded)
+            data = Path(path).read_bytes()
+        write_output(STDOUT, data)
+        written = len(data)
+    else:
+        with writing(job.output):
+            write_volume(job.output, decoded)
+        written = os.path.getsize(job.output)
+    grids = f"{len(decoded.grids)} grid{'s' * (len(decoded.grids) != 1)}, {decoded.active_voxel_count:,} active voxels"
+    return (
+        f"{job.source} -> {job.output}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device.type}"
+    )

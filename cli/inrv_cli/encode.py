@@ -1,0 +1,166 @@
+"""`inrv encode`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inrv_cli.failure import debug_option, report
+from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, write_output
+from inrv_cli.text import PARTS, decibels, grid_key, labelled, name_of, print_json, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inrv import EncodeOptions, EncodeReport, Progress
+
+
+def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    if text is not None and text != "inf" and not text.isdigit():
+        raise click.BadParameter(f"{text!r} is neither a whole number of voxels nor 'inf'", param=option)
+    return None if text is None else float(text)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
+@click.option("-o", "--output", metavar="OUT", help="File, folder, pattern or '-' for stdout. Default: INPUT.inrv beside it.")
+@click.option(
+    "--preset", type=click.Choice(["default", "paper"]), help="Network that follows from the data, or the paper's Table 1."
+)
+@click.option(
+    "--selection", type=click.Choice(["topology", "avm"]), help="Train on the active voxels, or on values > 0, eq. (2)."
+)
+@click.option("--dilation", callback=_dilation, metavar="L|inf", help="Voxels added around the selection; inf: the whole box.")
+@click.option("--ratio", type=float, metavar="R", help="Values for each weight of the network.")
+@click.option("--epochs", type=float, metavar="N", help="Passes over the selected voxels.")
+@click.option("--max-time", type=float, metavar="S", help="Seconds of training after which it ends.")
+@click.option("--target-psnr", type=float, metavar="DB", help="PSNR at which training ends.")
+@click.option("--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0.")
+@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@click.option(
+    "--grid", "grids", multiple=True, metavar="NAME|POSITION", help="Encode this grid only; may be repeated. Default: all."
+)
+@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@debug_option
+def encode(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool, as_json: bool, **chosen: Any) -> None:
+    """Encode .vdb files as .inrv files.
+
+    INPUTS are files or frame patterns: fire.####.vdb stands for every file with four digits there. One that fails does
+    not keep the others from being encoded.
+    """
+    jobs = plan(inputs, output, ".inrv")
+    if output == STDOUT and as_json:
+        raise click.UsageError("--json and -o - would both write to stdout")
+    options = _options(chosen)
+    done: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    codes = []
+    for job in jobs:
+        try:
+            result = _encode(job, options, force, quiet)
+        except Exception as error:
+            codes.append(report(error))
+            failed.append({"input": str(job.source), "error": str(error)})
+            continue
+        done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
+        if not (quiet or as_json):
+            click.echo(summary(job, result), err=job.output == STDOUT)
+    if as_json:
+        print_json({"files": done, "failed": failed})
+    if codes:
+        click.get_current_context().exit(codes[0])
+
+
+def _options(chosen: dict[str, Any]) -> EncodeOptions:
+    from inrv import EncodeOptions
+
+    given = {name: value for name, value in chosen.items() if value is not None and value != ()}
+    if "grids" in given:
+        given["grids"] = tuple(grid_key(grid) for grid in given["grids"])
+    return EncodeOptions(**given)
+
+
+def _encode(job: Job, options: EncodeOptions, force: bool, quiet: bool) -> EncodeReport:
+    check_input(job.source)
+    check_output(job.output, force)
+    import inrv
+
+    with progress_bar(job.source.name, quiet) as progress:
+        data, result = inrv.encode_bytes(job.source, options, progress=progress)
+    write_output(job.output, data)
+    return result
+
+
+@contextmanager
+def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar on stderr with loss, PSNR and time left, where stderr is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"{name}  reading", total=None, figures="")
+
+        def show(now: Progress) -> None:
+            left = f"{_clock(now.seconds_left)} left"
+            bar.update(
+                task,
+                total=now.seconds + now.seconds_left,
+                completed=now.seconds,
+                description=f"{name}  training",
+                figures=f"step {now.step:,}/{now.steps:,}  loss {now.loss:.2e}  PSNR {now.psnr:.1f} dB  {left}",
+            )
+
+        yield show
+
+
+def _clock(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "?"
+    whole = max(0, round(seconds))
+    return time.strftime("%H:%M:%S" if whole >= 3600 else "%M:%S", time.gmtime(whole))
+
+
+def summary(job: Job, result: EncodeReport) -> str:
+    """What a user wants to know of one encoded file, on one screen."""
+    voxels = sum(grid.active_voxels for grid in result.grids)
+    sizes = size(result.bytes_out)
+    if result.bytes_in is not None:
+        sizes = f"{size(result.bytes_in)} -> {sizes}, {result.bytes_in / result.bytes_out:.1f} x smaller"
+    parts = sorted(((count, PARTS.get(kind, kind)) for kind, count in result.chunk_bytes.items()), reverse=True)
+    rows = [("size", sizes)]
+    if voxels:
+        rows.append(("rate", f"{8 * result.bytes_out / voxels:.2f} bits per active voxel, {voxels:,} active voxels"))
+    rows.append(("parts", ", ".join(f"{name} {count:,}" for count, name in parts)))
+    if result.weights:
+        ratio = f"{result.values / result.weights:.1f} active values for each"
+        rows.append(("network", f"{result.weights:,} weights stored at {result.precision}, {ratio}"))
+    for position, grid in enumerate(result.grids):
+        quality = "exact" if math.isinf(grid.psnr) else f"PSNR {decibels(grid.psnr)} dB"
+        rows.append((name_of(grid.name, position), f"{quality} over {grid.active_voxels:,} active voxels"))
+    trained = f"{result.epochs:.4g} epochs in {result.seconds:.1f} s on {result.device}, ended by {result.stopped_by}"
+    rows.append(("training", trained if result.weights else "none: every grid is constant or empty"))
+    return f"{job.source} -> {job.output}\n{labelled(rows)}"
+
+
+def as_dict(result: EncodeReport) -> dict[str, Any]:
+    """The report, with what follows from it, for JSON."""
+    voxels = sum(grid.active_voxels for grid in result.grids)
+    return {
+        **dataclasses.asdict(result),
+        "ratio": None if result.bytes_in is None else result.bytes_in / result.bytes_out,
+        "bits_per_active_voxel": 8 * result.bytes_out / voxels if voxels else None,
+    }

@@ -1,0 +1,110 @@
+"""What goes wrong, as one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+FAILED, USAGE, INPUT, OUTPUT, MISSING, BUG, INTERRUPTED = 1, 2, 3, 4, 5, 70, 130
+
+EXIT_CODES = """\b
+Exit codes:
+    0  done
+    1  a comparison or verification failed
+    2  the command line makes no sense
+    3  an input cannot be read or is not valid
+    4  an output cannot be written, or exists
+    5  OpenVDB's Python bindings or an optional package are missing
+   70  an error that inrv did not foresee
+  130  interrupted"""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Failure(Exception):
+    """An error whose exit code is known."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Program(click.Group):
+    """A group of commands, listed as they were added, whose errors end in one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the subcommands."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            click.echo("inrv: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except Exception as error:
+            if isinstance(error, BrokenPipeError):  # the reader of our output has had enough: click ends quietly
+                raise
+            ctx.exit(report(error))
+
+
+def _remember_debug(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        context.find_root().meta["debug"] = True
+
+
+def debug_option(command: F) -> F:
+    """Give a command --debug, so that it is understood before and after the subcommand."""
+    decorate = click.option(
+        "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
+    )
+    return decorate(command)
+
+
+def report(error: Exception) -> int:
+    """Print one line about `error`, with --debug its traceback before; return its exit code."""
+    if click.get_current_context().find_root().meta.get("debug"):
+        traceback.print_exception(error)
+    code = exit_code(error)
+    message = f"{type(error).__name__}: {error} (unforeseen: --debug shows where)" if code == BUG else str(error)
+    click.echo(f"inrv: error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code that stands for an error."""
+    from inrv.errors import BindingsError, InrvError, OptionError, OutputExistsError
+
+    if isinstance(error, Failure):
+        return error.code
+    if isinstance(error, BindingsError) or isinstance(error.__cause__, ImportError):
+        return MISSING
+    for kind, code in ((OptionError, USAGE), (OutputExistsError, OUTPUT), (InrvError, INPUT), (OSError, INPUT)):
+        if isinstance(error, kind):
+            return code
+    return BUG
+
+
+@contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Errors in here mean that the output `path` cannot be written."""
+    from inrv.errors import BindingsError, InrvError
+
+    try:
+        yield
+    except BindingsError:
+        raise
+    except InrvError as error:
+        raise Failure(OUTPUT, str(error)) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise Failure(OUTPUT, f"{path} cannot be written: {error.strerror or error}") from error

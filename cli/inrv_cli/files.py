@@ -1,0 +1,127 @@
+"""Inputs, frame patterns such as fire.####.vdb, and where the outputs go."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from inrv_cli.failure import INPUT, OUTPUT, Failure, writing
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """An input file and its output; `output` '-' is stdout."""
+
+    source: Path
+    output: str
+
+
+def expand(patterns: Sequence[str]) -> list[tuple[Path, str | None]]:
+    """Every input with its frame number as written in its name, None where it comes from no pattern."""
+    found: list[tuple[Path, str | None]] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        found += _frames(path) if "#" in path.name and not path.exists() else [(path, None)]
+    return found
+
+
+def _frames(pattern: Path) -> list[tuple[Path, str | None]]:
+    before, hashes, after = _split(pattern.name)
+    expression = re.compile(re.escape(before) + rf"([0-9]{{{len(hashes)}}})" + re.escape(after))
+    names = sorted(os.listdir(pattern.parent)) if pattern.parent.is_dir() else []
+    found: list[tuple[Path, str | None]] = [
+        (pattern.parent / name, match[1]) for name in names if (match := expression.fullmatch(name))
+    ]
+    if not found:
+        raise Failure(INPUT, f"no file matches {pattern}: each # stands for one digit")
+    return found
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    match = re.fullmatch(r"([^#]*)(#+)([^#]*)", name)
+    if match is None:
+        raise click.UsageError(f"{name!r} holds more than one run of #: one frame number is all a pattern can have")
+    return match[1], match[2], match[3]
+
+
+def plan(patterns: Sequence[str], output: str | None, suffix: str) -> list[Job]:
+    """What goes where. Without `output` beside the input; `output` may be a file, a folder, a pattern or '-'."""
+    inputs = expand(patterns)
+    if output == STDOUT and len(inputs) > 1:
+        raise click.UsageError(f"-o - takes one input, not {len(inputs)}")
+    if output is not None and len(inputs) > 1 and Path(output).is_file():
+        raise click.UsageError(f"-o {output} is a file and there are {len(inputs)} inputs: name a folder or a pattern with ####")
+    jobs = [Job(path, _output(path, frame, output, suffix, len(inputs) > 1)) for path, frame in inputs]
+    targets: dict[str, Path] = {}
+    for job in jobs:
+        key = os.path.abspath(job.output)
+        if job.output != STDOUT and key == os.path.abspath(job.source):
+            raise click.UsageError(f"{job.source} would be written over itself")
+        if key in targets:
+            raise click.UsageError(f"{targets[key]} and {job.source} would both be written to {job.output}")
+        targets[key] = job.source
+    return jobs
+
+
+def _output(path: Path, frame: str | None, output: str | None, suffix: str, many: bool) -> str:
+    if output is None:
+        return str(path.with_suffix(suffix))
+    if output == STDOUT:
+        return output
+    if "#" in Path(output).name:
+        before, hashes, after = _split(Path(output).name)
+        number = frame or _last_number(path)
+        return str(Path(output).parent / f"{before}{int(number):0{len(hashes)}d}{after}")
+    if many or output.endswith(("/", os.sep)) or Path(output).is_dir():
+        return str(Path(output) / path.with_suffix(suffix).name)
+    return output
+
+
+def _last_number(path: Path) -> str:
+    numbers = re.findall(r"[0-9]+", path.stem)
+    if not numbers:
+        raise click.UsageError(f"{path} has no frame number for the pattern given with -o")
+    return str(numbers[-1])
+
+
+def check_input(path: Path) -> None:
+    """Raise Failure where `path` is no file that can be opened."""
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise Failure(INPUT, f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def check_output(path: str, force: bool) -> None:
+    """Raise Failure where `path` cannot become a file, before work is spent on it; missing folders are made."""
+    if path == STDOUT:
+        return
+    if Path(path).is_dir():
+        raise Failure(OUTPUT, f"{path} is a folder")
+    if os.path.lexists(path) and not force:
+        raise Failure(OUTPUT, f"{path} exists already: --force replaces it, -o gives another name")
+    with writing(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(Path(path).parent, os.W_OK):
+        raise Failure(OUTPUT, f"{path} cannot be written: its folder is read-only")
+
+
+def write_output(path: str, data: bytes) -> None:
+    """Write `data` to the file `path`, atomically, or to stdout."""
+    from inrv.container import write_bytes
+
+    if path == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    with writing(path):
+        write_bytes(path, data)

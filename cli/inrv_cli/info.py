@@ -1,0 +1,174 @@
+"""`inrv info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inrv_cli.failure import debug_option
+from inrv_cli.files import check_input
+from inrv_cli.text import PARTS, labelled, name_of, print_json, size, table
+
+if TYPE_CHECKING:
+    from inrv import Volume, VolumeGrid
+    from inrv.container import MetaEntry
+
+COMPRESSIONS = {0: "none", 1: "zstd"}
+
+
+@click.command(short_help="What an .inrv file holds: grids, transforms, network, bytes.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def info(file: Path, as_json: bool) -> None:
+    """Show what an .inrv file holds: grids, topology, transforms, metadata, network, bytes."""
+    check_input(file)
+    import inrv
+
+    found = describe(file, inrv.load(file, device="cpu"))
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(as_text(found))
+
+
+def describe(path: Path, volume: Volume) -> dict[str, Any]:
+    """Everything `info` tells, ready for JSON."""
+    manifest, container = volume.manifest, volume.container
+    field = None
+    if volume.field is not None and manifest.field is not None:
+        field = {"type": manifest.field.type, "weights": volume.field.weight_count, "config": manifest.field.config}
+    return {
+        "file": str(path),
+        "bytes": container.size,
+        "version": list(container.version),
+        "generator": manifest.generator,
+        "metadata": _metadata(manifest.metadata),
+        "encoding": manifest.encoding,
+        "field": field,
+        "parts": container.bytes_by_type(),
+        "chunks": [
+            {
+                "number": number,
+                "type": entry.type,
+                "critical": entry.critical,
+                "compression": COMPRESSIONS.get(entry.compression, str(entry.compression)),
+                "offset": entry.offset,
+                "stored": entry.stored,
+                "raw": entry.raw,
+                "crc32": f"{entry.checksum:08x}",
+            }
+            for number, entry in enumerate(container.entries)
+        ],
+        "grids": [_grid(position, grid) for position, grid in enumerate(volume)],
+    }
+
+
+def _grid(position: int, grid: VolumeGrid) -> dict[str, Any]:
+    entry, topology, box = grid.entry, grid.topology, grid.box
+    active_tiles = int(topology.tile_active.sum())
+    return {
+        "position": position,
+        "name": entry.name,
+        "value_type": entry.value_type,
+        "grid_class": entry.grid_class,
+        "vector_type": entry.vector_type,
+        "saved_as_half": entry.saved_as_half,
+        "background": list(entry.background),
+        "active_voxels": entry.active_voxels,
+        "leaf_voxels": entry.leaf_voxels,
+        "leaves": topology.leaf_count,
+        "active_tiles": active_tiles,
+        "inactive_tiles": topology.tile_count - active_tiles,
+        "box": None if box is None else {"lower": list(box.lower), "upper": list(box.upper), "shape": list(box.shape)},
+        "transform": {
+            "map_type": entry.map_type,
+            "matrix": [list(entry.matrix[row : row + 4]) for row in range(0, 16, 4)],
+            "voxel_size": list(grid.transform.voxel_size),
+        },
+        "metadata": _metadata(entry.metadata),
+        "normalisation": [{"minimum": c.minimum, "maximum": c.maximum, "output": c.output} for c in entry.components],
+        "chunks": {"topology": entry.topology, "exact_values": entry.exact_values},
+    }
+
+
+def _metadata(entries: dict[str, MetaEntry]) -> dict[str, Any]:
+    return {key: {"type": entry.type, "value": entry.value} for key, entry in entries.items()}
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The description in the manner of vdb_print -l."""
+    rows = [
+        ("file", f"{found['file']}, {size(found['bytes'])}"),
+        ("format", f"inrv {found['version'][0]}.{found['version'][1]}, written by {found['generator']}"),
+    ]
+    if found["field"]:
+        config = ", ".join(f"{key} {_plain(value)}" for key, value in found["field"]["config"].items())
+        rows.append(("network", f"{found['field']['type']}, {found['field']['weights']:,} weights: {config}"))
+    if found["encoding"]:
+        rows.append(("encoding", ", ".join(f"{key} {_plain(value)}" for key, value in found["encoding"].items())))
+    rows += [(key, _value(entry)) for key, entry in found["metadata"].items()]
+    sections = [labelled(rows, indent=0), *(_grid_text(grid) for grid in found["grids"]), _chunk_table(found)]
+    return "\n\n".join(sections)
+
+
+def _grid_text(grid: dict[str, Any]) -> str:
+    kind = [grid["value_type"], grid["grid_class"]]
+    kind += [grid["vector_type"]] * (grid["value_type"] == "vec3s") + ["saved as half"] * grid["saved_as_half"]
+    rows = [
+        ("type", ", ".join(kind)),
+        ("background", _plain(grid["background"])),
+        ("active voxels", f"{grid['active_voxels']:,}, {grid['leaf_voxels']:,} of them in {grid['leaves']:,} leaves"),
+        ("tiles", f"{grid['active_tiles']:,} active, {grid['inactive_tiles']:,} inactive"),
+    ]
+    if grid["box"]:
+        shape = grid["box"]["shape"]
+        filled = grid["active_voxels"] / (shape[0] * shape[1] * shape[2])
+        box = f"{_plain(grid['box']['lower'])} -> {_plain(grid['box']['upper'])}"
+        rows.append(("active box", f"{box}, {shape[0]} x {shape[1]} x {shape[2]}, {filled:.1%} active"))
+    rows.append(("range coded", ", ".join(_range(component) for component in grid["normalisation"])))
+    sizes = [f"{edge:.6g}" for edge in grid["transform"]["voxel_size"]]
+    rows.append(
+        ("transform", f"{grid['transform']['map_type']}, voxel size {sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)}")
+    )
+    rows += [("  index to world" * (row == 0), _plain(values)) for row, values in enumerate(grid["transform"]["matrix"])]
+    rows += [(key, _value(entry)) for key, entry in grid["metadata"].items()]
+    return f"grid {grid['position']}: {name_of(grid['name'], grid['position'])}\n{labelled(rows)}"
+
+
+def _range(component: dict[str, Any]) -> str:
+    if component["output"] is None:
+        return f"always {component['minimum']:.6g}"
+    return f"{component['minimum']:.6g} -> {component['maximum']:.6g} (output {component['output']})"
+
+
+def _chunk_table(found: dict[str, Any]) -> str:
+    rows = [
+        (
+            f"{chunk['number']} {chunk['type']} {PARTS.get(chunk['type'], '')}".rstrip(),
+            f"{chunk['stored']:,}",
+            f"{chunk['raw']:,}",
+            chunk["compression"],
+            f"{chunk['stored'] / found['bytes']:.1%}",
+        )
+        for chunk in found["chunks"]
+    ]
+    rows += [
+        (name, f"{found['parts'][name]:,}", "", "", f"{found['parts'][name] / found['bytes']:.1%}")
+        for name in ("header", "manifest")
+    ]
+    return table(("chunk", "stored", "raw", "compression", "of file"), rows)
+
+
+def _value(entry: dict[str, Any]) -> str:
+    return f"{_plain(entry['value'])} ({entry['type']})"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_plain(item) for item in value)}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,196 @@
+"""`inrv sample`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inrv_cli.failure import INPUT, Failure, debug_option
+from inrv_cli.files import STDOUT, check_input, check_output, write_output
+from inrv_cli.text import grid_key
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from inrv import Volume, VolumeGrid
+
+    Array = np.ndarray[Any, np.dtype[np.float64]]
+
+AXES = ("x", "y", "z")
+
+
+@click.command(short_help="Values of an .inrv file at points, CSV or NPY.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--points", required=True, metavar="FILE|-", help="Points as CSV or NPY, or '-' for CSV on stdin.")
+@click.option("--grid", "grids", multiple=True, metavar="NAME|POSITION", help="Sample this grid; may be repeated. Default: all.")
+@click.option(
+    "--space", type=click.Choice(["index", "world"]), default="index", show_default=True, help="What the points are in."
+)
+@click.option(
+    "--interpolation",
+    type=click.Choice(["trilinear", "nearest", "field"]),
+    default="trilinear",
+    show_default=True,
+    help="Between voxels, or the continuous field itself.",
+)
+@click.option("-o", "--output", default=STDOUT, metavar="FILE|-", help="CSV or .npy file. Default: CSV on stdout.")
+@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@click.option("--force", is_flag=True, help="Replace an existing output.")
+@debug_option
+def sample(
+    file: Path, points: str, grids: tuple[str, ...], space: str, interpolation: str, output: str, device: str | None, force: bool
+) -> None:
+    """Values of an .inrv file at points.
+
+    CSV points have three columns, or a header that names x, y and z; NPY points have shape (N, 3). The result has
+    columns x, y, z and one for each grid, or three (name.x, name.y, name.z) for a vector grid; NPY as float64.
+    """
+    check_input(file)
+    check_output(output, force)
+    places = read_points(points)
+    import inrv
+
+    names, columns = sample_grids(inrv.load(file, device), grids, places, space, interpolation)
+    if output.endswith(".npy"):
+        write_output(output, _as_npy(places, columns))
+    else:
+        write_output(output, _as_csv(names, places, columns))
+
+
+def sample_grids(
+    volume: Volume, wanted: Iterable[str], places: Array, space: str, interpolation: str
+) -> tuple[list[str], list[Array]]:
+    """Column names and columns (N,) of every value, grid by grid."""
+    import torch
+
+    grids = [volume[grid_key(key)] for key in wanted] or list(volume)
+    points = torch.from_numpy(places)
+    names: list[str] = []
+    columns: list[Array] = []
+    for label, grid in zip(_labels(volume, grids), grids, strict=True):
+        with torch.no_grad():
+            values = grid.sample(points, space=space, interpolation=interpolation).double().numpy()
+        if values.ndim == 1:
+            names.append(label)
+            columns.append(values)
+        else:
+            names += [f"{label}.{axis}" for axis in AXES]
+            columns += list(values.T)
+    return names, columns
+
+
+def _labels(volume: Volume, grids: list[VolumeGrid]) -> list[str]:
+    """Names of `grids`; repeated names and none get their number, as OpenVDB writes it: density[1]."""
+    seen: Counter[str] = Counter()
+    labels = {}
+    for grid in volume:
+        labels[id(grid)] = grid.name if grid.name and not seen[grid.name] else f"{grid.name}[{seen[grid.name]}]"
+        seen[grid.name] += 1
+    return [labels[id(grid)] for grid in grids]
+
+
+def read_points(source: str) -> Array:
+    """Points float64 (N, 3) of a CSV or NPY file, or of CSV on stdin."""
+    if source == STDOUT:
+        return _parse_csv(sys.stdin, "stdin")
+    path = Path(source)
+    check_input(path)
+    if path.suffix == ".npy":
+        return _read_npy(path)
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        return _parse_csv(file, source)
+
+
+def _read_npy(path: Path) -> Array:
+    import numpy as np
+
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise Failure(INPUT, f"{path} is not a valid NPY file: {error}") from error
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
+        raise Failure(INPUT, f"{path} holds {points.dtype} of shape {points.shape}; points are real numbers of shape (N, 3)")
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(bad):
+        raise Failure(INPUT, f"{path} row {bad[0]}: {points[bad[0]].tolist()} is not finite")
+    return np.ascontiguousarray(points, dtype=np.float64)
+
+
+def _parse_csv(lines: Iterable[str], source: str) -> Array:
+    import numpy as np
+
+    reader = csv.reader(lines)
+    chosen: list[int] | None = None
+    points: list[list[float]] = []
+    for row in reader:
+        if not any(cell.strip() for cell in row):
+            continue
+        if chosen is None:
+            chosen = _header_columns(row, source, reader.line_num)
+            if chosen is not None:
+                continue
+            chosen = [0, 1, 2]
+            if len(row) != 3:
+                raise Failure(
+                    INPUT,
+                    f"{source} line {reader.line_num}: {len(row)} columns; expected three, or a header that names x, y and z",
+                )
+        points.append(_parse_row(row, chosen, source, reader.line_num))
+    return np.array(points, dtype=np.float64).reshape(-1, 3)
+
+
+def _header_columns(row: list[str], source: str, line: int) -> list[int] | None:
+    """Where x, y and z are, or None where `row` holds numbers."""
+    if all(_number(cell) is not None for cell in row):
+        return None
+    names = [cell.strip().lower() for cell in row]
+    missing = [axis for axis in AXES if axis not in names]
+    if len(missing) == len(AXES):
+        raise Failure(INPUT, f"{source} line {line}: {','.join(row)!r} is neither a point nor a header that names x, y and z")
+    if missing:
+        raise Failure(INPUT, f"{source} line {line}: the header has no column {missing[0]}")
+    return [names.index(axis) for axis in AXES]
+
+
+def _parse_row(row: list[str], chosen: list[int], source: str, line: int) -> list[float]:
+    if len(row) <= max(chosen):
+        raise Failure(INPUT, f"{source} line {line}: {len(row)} columns; expected at least {max(chosen) + 1}")
+    point = []
+    for column in chosen:
+        value = _number(row[column])
+        if value is None or not math.isfinite(value):
+            raise Failure(INPUT, f"{source} line {line}: {row[column].strip()!r} is not a finite number")
+        point.append(value)
+    return point
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _as_csv(names: list[str], places: Array, columns: list[Array]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*AXES, *names])
+    for point, *values in zip(places.tolist(), *(column.tolist() for column in columns), strict=True):
+        writer.writerow([*map(repr, point), *(f"{value:.9g}" for value in values)])
+    return text.getvalue().encode()
+
+
+def _as_npy(places: Array, columns: list[Array]) -> bytes:
+    import numpy as np
+
+    data = io.BytesIO()
+    np.save(data, np.column_stack([places, *columns]))
+    return data.getvalue()

@@ -1,0 +1,45 @@
+"""`inrv verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from inrv_cli.failure import FAILED, Failure, debug_option, report
+from inrv_cli.files import check_input, expand
+
+
+@click.command(short_help="Check that .inrv files are whole and decode here as they should.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@debug_option
+@click.pass_context
+def verify(context: click.Context, files: tuple[str, ...], device: str | None) -> None:
+    """Check .inrv files: checksums, structure, and that this machine decodes them as the encoder did."""
+    codes = []
+    for path, _ in expand(files):
+        try:
+            click.echo(_verify(path, device))
+        except Exception as error:
+            codes.append(report(error))
+    if codes:
+        context.exit(codes[0])
+
+
+def _verify(path: Path, device: str | None) -> str:
+    check_input(path)
+    import inrv
+
+    try:
+        found = inrv.verify(path, device)
+    except inrv.FormatError as error:
+        message = str(error)
+        raise Failure(FAILED, message if message.startswith(str(path)) else f"{path}: {message}") from error
+    samples = (
+        f"{found.samples} reference samples within {found.largest_difference:.1e} of the value range "
+        f"(allowed {found.tolerance:.0e})"
+        if found.samples
+        else "no reference samples"
+    )
+    return f"{path}: valid, {found.chunks} chunks, {samples}"
