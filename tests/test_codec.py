@@ -12,7 +12,7 @@ import inrv
 from inrv import Box, EncodeOptions, Grid, MetaValue, SparseVolume, Topology, Transform
 from inrv.grids import InactiveValues, sparse_grid
 
-QUICK = EncodeOptions(epochs=30, ratio=4, device="cpu")
+QUICK = EncodeOptions(epochs=150, ratio=4, device="cpu")
 
 
 def blob(shape: tuple[int, int, int] = (24, 20, 28), shift: float = 0.0) -> torch.Tensor:

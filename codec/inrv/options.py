@@ -14,8 +14,9 @@ from inrv.grids import Box
 from inrv.training import TrainingPlan
 
 PRESETS = ("default", "paper")
-CPU_BUDGET = 2.5e13  # floating-point operations of training: one to three minutes on two cores
+CPU_BUDGET = 8e12  # floating-point operations of training: about a minute on two cores
 MOST_EPOCHS = 100
+FEWEST_STEPS = 2000
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class EncodeOptions:
     selection    voxels trained on: 'topology', active voxels as stored; 'avm', normalised value > 0, eq. (2)
     dilation     voxels added around the selection, eq. (3); math.inf trains on the whole box (BBX)
     ratio        values of the active voxels for each weight of the network (preset 'default')
-    epochs       passes over the selected voxels; None: 100, on a CPU no more than fit CPU_BUDGET, at least one
+    epochs       passes over the selected voxels; None: 100, on a CPU no more than fit CPU_BUDGET but at least one, and
+                 for a small volume as many as make FEWEST_STEPS
     max_time     seconds of training after which it ends; the result then depends on the machine's speed
     target_psnr  dB over the selected voxels, peak 1, at which training ends
     seed         of B, the initial weights and the order of the samples
@@ -91,15 +93,22 @@ def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
 
 def plan_for(options: EncodeOptions, config: FourierConfig, voxels: int, device: torch.device) -> TrainingPlan:
     """How long and how fast to train. The paper's "batch size 24" is read as 24 x 1024 voxels."""
+    if options.preset == "paper":
+        epochs, batch, rate = float(MOST_EPOCHS), 24 * 1024, 3e-4
+    else:
+        batch = min(8192, max(256, voxels // 128))
+        epochs = default_epochs(config, voxels, batch, device)
+        rate = 1e-2 * min(1.0, 80 / config.neurons)
+    return TrainingPlan(options.epochs or epochs, batch, rate, options.max_time, options.target_psnr, options.seed)
+
+
+def default_epochs(config: FourierConfig, voxels: int, batch: int, device: torch.device) -> float:
+    """The paper's 100; fewer where a CPU would need more than CPU_BUDGET, more where that is under FEWEST_STEPS.
+
+    Forward and backward together are 6 floating-point operations a weight and voxel.
+    """
     weights = network_weights(config.frequencies, config.layers, config.neurons, config.outputs)
-    epochs = options.epochs or default_epochs(options, weights, voxels, device)
-    batch = 24 * 1024 if options.preset == "paper" else 4096 if voxels < 1 << 20 else 8192
-    rate = 3e-4 if options.preset == "paper" else 1e-2 * min(1.0, 80 / config.neurons)
-    return TrainingPlan(epochs, batch, rate, options.max_time, options.target_psnr, options.seed)
-
-
-def default_epochs(options: EncodeOptions, weights: int, voxels: int, device: torch.device) -> float:
-    """The paper's 100, fewer where a CPU would need more than CPU_BUDGET; forward and backward are 6 FLOP a weight."""
-    if options.preset == "paper" or device.type != "cpu":
-        return MOST_EPOCHS
-    return min(MOST_EPOCHS, max(1, math.floor(CPU_BUDGET / (6 * weights * voxels))))
+    affordable = MOST_EPOCHS if device.type != "cpu" else max(1, math.floor(CPU_BUDGET / (6 * weights * voxels)))
+    if affordable < MOST_EPOCHS:
+        return affordable
+    return max(MOST_EPOCHS, math.ceil(FEWEST_STEPS * batch / voxels))
