@@ -149,7 +149,7 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: Path, dec
     """The comparison as a table, a line a grid, and the sizes."""
     rows = []
     for position, grid in enumerate(result.grids):
-        shape = " x ".join(map(str, grid.box.shape))
+        shape = " x ".join(map(str, grid.box.shape)) if grid.active_voxels else "empty"
         others = ", ".join(grid.differences) or "none"
         error = number(grid.largest_error, ".4g")
         rows.append((name_of(grid.name, position), shape, *_figures(grid.metrics), error, _equality(grid.topology_equal), others))

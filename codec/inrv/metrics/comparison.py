@@ -42,7 +42,7 @@ class VolumeComparison:
     mean                     over the grids that are not exactly equal, None-s left out; of equal volumes: no loss
     missing, unexpected      names of grids that only the original, only the decoded volume holds
     differences              entries of the file's own metadata that are not equal
-    values                   values of all boxes, components counted one by one
+    values                   values of the original's active boxes, components counted one by one
     theoretical_compression  `values` over the weights of the network: Zurkova et al. 2025, section 2.5
     """
 
@@ -68,7 +68,7 @@ def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int 
     """
     pairs, missing, unexpected = pair_grids(original, decoded)
     grids = tuple(_compare_grids(a, b) for a, b in pairs)
-    values = sum(result.box.volume * a.components for result, (a, _) in zip(grids, pairs, strict=True))
+    values = sum(box.volume * a.components for a, _ in pairs if (box := a.topology.box))
     return VolumeComparison(
         grids=grids,
         mean=_mean([grid.metrics for grid in grids if grid.metrics is not None]),

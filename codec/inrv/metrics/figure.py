@@ -23,16 +23,19 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 AXES = "xyz"
-PANEL_HEIGHT = 3.3  # inches
-NARROWEST, WIDEST = 1.4, 4.2
+# inches
+PANEL_HEIGHT = 3.3
+NARROWEST, WIDEST = 1.6, 4.2
+LEFT, GAP, BAR, TICKS, ABOVE, TITLE, MARGIN = 0.62, 0.12, 0.11, 0.62, 0.36, 0.34, 0.12
 INK = "#222222"
 HIGHLIGHT_SHARE = 0.002  # brightest share of the active voxels that may run into the top of the colour scale
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One grid across one axis: values (rows, columns) with the longer side of the world upright.
+    """One grid across one axis: values, or magnitudes of vectors, (rows, columns) with the longer side upright.
 
+    error          absolute difference, of vectors the length of the difference
     across, index  the axis the slice is across, and where on it, in index space
     size           width and height in world units
     """
@@ -42,9 +45,15 @@ class Slice:
     index: int
     original: Array
     decoded: Array
+    error: Array
     size: tuple[float, float]
     signed: bool
     comparison: GridComparison
+
+    @property
+    def plain(self) -> bool:
+        """One and the same value everywhere."""
+        return not self.error.any() and bool(self.original.min() == self.original.max())
 
 
 def draw_comparison(
@@ -53,19 +62,20 @@ def draw_comparison(
     """An image of kind `form` ('png', 'svg', 'pdf'): a row a grid, with original, decoded and absolute error.
 
     The slice is the one with the most active voxels within the middle third of an axis, the same for all grids where
-    their transforms are equal; of vectors the magnitude is shown. Grids without an active voxel are left out. Raises
+    their transforms are equal; of vectors the magnitude is shown. Empty and constant grids are left out. Raises
     InrvError where nothing is left, or matplotlib is missing.
     """
     pairs, _, _ = pair_grids(original, decoded)
     together = zip(pairs, comparison.grids, strict=True)
     drawn = [(a, b, result) for (a, b), result in together if result.metrics and a.topology.active_voxel_count]
-    if not drawn:
-        raise InrvError("there is nothing to draw: no grid has an active voxel in the original and a partner of its type")
     if len({a.transform for a, _, _ in drawn}) == 1:
         planes = [busiest_plane([a for a, _, _ in drawn])] * len(drawn)
     else:
         planes = [busiest_plane([a]) for a, _, _ in drawn]
-    slices = [cut(*parts, plane) for parts, plane in zip(drawn, planes, strict=True)]
+    cuts = (cut(*parts, plane) for parts, plane in zip(drawn, planes, strict=True))
+    slices = [part for part in cuts if not part.plain]
+    if not slices:
+        raise InrvError("there is nothing to draw: no grid of the original has values that vary and a partner of its type")
     figure = _canvas(slices, title)
     data = io.BytesIO()
     figure.savefig(data, format=form, dpi=160, facecolor="white")
@@ -79,13 +89,12 @@ def cut(original: Grid, decoded: Grid, comparison: GridComparison, plane: Box) -
     extent = [edge * count for edge, count in zip(original.transform.voxel_size, plane.shape, strict=True)]
     turned = extent[right] > extent[up]
     size = (extent[up], extent[right]) if turned else (extent[right], extent[up])
-    images = []
-    for grid in (original, decoded):
-        values = grid.dense(plane).select(axis, 0)
-        image = values[..., 0] if grid.components == 1 else values.norm(dim=2)
-        images.append((image if turned else image.T).numpy())
-    signed = original.components == 1 and original.grid_class == "level set"
-    return Slice(original.name, AXES[axis], plane.lower[axis], images[0], images[1], size, signed, comparison)
+    a, b = (grid.dense(plane).select(axis, 0) for grid in (original, decoded))
+    single = original.components == 1
+    images = (a[..., 0], b[..., 0], (a - b)[..., 0].abs()) if single else (a.norm(dim=2), b.norm(dim=2), (a - b).norm(dim=2))
+    shown, decoded_shown, error = ((image if turned else image.T).numpy() for image in images)
+    signed = single and original.grid_class == "level set"
+    return Slice(original.name, AXES[axis], plane.lower[axis], shown, decoded_shown, error, size, signed, comparison)
 
 
 def busiest_plane(grids: Sequence[Grid]) -> Box:
@@ -127,42 +136,59 @@ def _canvas(slices: list[Slice], title: str) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InrvError(f"figures need matplotlib ({error}): pip install 'inrv[figures]'") from error
-    widths = [min(WIDEST, max(NARROWEST, PANEL_HEIGHT * part.size[0] / part.size[1])) for part in slices]
-    heights = [min(PANEL_HEIGHT, width * part.size[1] / part.size[0]) for part, width in zip(slices, widths, strict=True)]
-    panel = max(widths)
-    figure = Figure(figsize=(3 * panel + 2.6, sum(heights) + 0.62 * len(slices) + 0.45 * bool(title)), layout="constrained")
+    panels = [_panel(part) for part in slices]
+    widest = max(width for width, _ in panels)
+    width = LEFT + 3 * widest + 3 * GAP + 2 * (BAR + TICKS)
+    height = sum(ABOVE + tall for _, tall in panels) + TITLE * bool(title) + MARGIN
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
+    top = height - TITLE * bool(title)
     if title:
-        figure.suptitle(title, fontsize=11, color=INK)
-    axes = figure.subplots(len(slices), 3, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for row, part in zip(axes, slices, strict=True):
-        _draw_row(figure, list(row), part)
+        figure.text(LEFT / width, (top + 0.08) / height, title, fontsize=11, color=INK)
+    for part, (wide, tall) in zip(slices, panels, strict=True):
+        top -= ABOVE + tall
+        _draw_row(figure, part, (widest, wide, tall, top))
     return figure
 
 
-def _draw_row(figure: Figure, axes: list[Axes], part: Slice) -> None:
-    error = np.abs(part.decoded - part.original)
+def _panel(part: Slice) -> tuple[float, float]:
+    """Width and height in inches of each image of a row."""
+    width = min(WIDEST, max(NARROWEST, PANEL_HEIGHT * part.size[0] / part.size[1]))
+    return width, min(PANEL_HEIGHT, width * part.size[1] / part.size[0])
+
+
+def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, float]) -> None:
+    """Three images and two colour bars; `place` is column width, image width, image height and bottom, in inches."""
+    column, wide, tall, bottom = place
+    width, height = figure.get_size_inches()
+
+    def add(left: float, across: float) -> Axes:
+        axes = figure.add_axes((left / width, bottom / height, across / width, tall / height))
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        return axes
+
+    second = LEFT + column + GAP
+    third = second + column + GAP + BAR + TICKS
+    original, decoded, error = (add(left, wide) for left in (LEFT, second, third))
+    look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
     low, high = value_range(part)
-    aspect = (part.size[1] / part.original.shape[0]) / (part.size[0] / part.original.shape[1])
-    look: dict[str, Any] = {"origin": "lower", "aspect": aspect, "interpolation": "nearest"}
-    colours = "RdBu_r" if part.signed else "inferno"
-    axes[0].imshow(part.original, cmap=colours, vmin=low, vmax=high, **look)
-    shown = axes[1].imshow(part.decoded, cmap=colours, vmin=low, vmax=high, **look)
-    wrong = axes[2].imshow(error, cmap="viridis", vmin=0, vmax=float(error.max()) or 1.0, **look)
+    values: dict[str, Any] = {"cmap": "RdBu_r" if part.signed else "inferno", "vmin": low, "vmax": high, **look}
+    original.imshow(part.original, **values)
+    shown = decoded.imshow(part.decoded, **values)
+    wrong = error.imshow(part.error, cmap="viridis", vmin=0, vmax=float(part.error.max()) or 1.0, **look)
+    for image, left in ((shown, second), (wrong, third)):
+        bar = figure.colorbar(image, cax=add(left + wide + 0.07, BAR))
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=8, length=2, color=INK, labelcolor=INK)
     metrics = part.comparison.metrics
     assert metrics is not None
     quality = "exact" if np.isinf(metrics.psnr) else f"PSNR {metrics.psnr:.1f} dB"
+    for axes, label in ((original, "original"), (decoded, "decoded"), (error, f"|error|, {quality}")):
+        axes.set_title(label, fontsize=9.5, color=INK, pad=5)
     magnitude = ", magnitude" * (part.comparison.value_type == "vec3s")
-    labels = (f"{part.name or 'unnamed'}{magnitude}\nslice {part.across} = {part.index}", "decoded", f"|error|, {quality}")
-    for axis, label in zip(axes, ("original", *labels[1:]), strict=True):
-        axis.set(xticks=[], yticks=[])
-        axis.set_title(label, fontsize=9.5, color=INK, pad=5)
-        axis.spines[:].set_visible(False)
-    axes[0].set_ylabel(labels[0], fontsize=9.5, color=INK, labelpad=8)
-    for image, of in ((shown, axes[:2]), (wrong, axes[2:])):
-        bar = figure.colorbar(image, ax=of, fraction=0.05, pad=0.02, aspect=24)
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=8, length=2, color=INK, labelcolor=INK)
+    label = f"{part.name or 'unnamed'}{magnitude}\nslice {part.across} = {part.index}"
+    original.set_ylabel(label, fontsize=9.5, color=INK, labelpad=6, linespacing=1.3)
 
 
 def value_range(part: Slice) -> tuple[float, float]:
