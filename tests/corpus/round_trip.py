@@ -9,7 +9,7 @@ import torch
 import inrv
 from inrv.grids import Grid
 from inrv.vdb import read_volume
-from inrv.vdb.bindings import bindings
+from inrv.vdb.bindings import load_bindings
 
 # The smallest network and a few steps: these tests ask what is exact, not how good the values are.
 QUICK = inrv.EncodeOptions(ratio=1e9, epochs=0.01, device="cpu")
@@ -30,7 +30,7 @@ def round_trip(source: Path, folder: Path, options: inrv.EncodeOptions = QUICK) 
 
 def check_with_openvdb(source: Path, decoded: Path) -> None:
     """OpenVDB itself, not our reader, finds the same names, metadata, counts, boxes and transforms in both files."""
-    before, after = (bindings().readAllGridMetadata(str(path)) for path in (source, decoded))
+    before, after = (load_bindings().readAllGridMetadata(str(path)) for path in (source, decoded))
     assert len(after) == len(before)
     for one, other in zip(before, after, strict=True):
         # How the file was compressed and what it takes in memory is the writer's affair.

@@ -131,7 +131,7 @@ class _Run:
         counted = None if self.samples.counted is None else self.samples.counted[rows]
         loss = mean_squared_error(outputs, self.samples.targets[rows], counted)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimiser.step()
         self.step += 1
         self.recent = self.recent * 0.98 + torch.stack([loss.detach(), torch.ones_like(loss)]) * 0.02

@@ -18,7 +18,7 @@ INSTALL = (
 
 
 @lru_cache(maxsize=1)
-def bindings() -> Any:
+def load_bindings() -> Any:
     """The module `openvdb` (11 and later) or `pyopenvdb` (10). Raises BindingsError where neither can be used."""
     if find_spec("openvdb") is not None:
         return _import("openvdb")

@@ -89,27 +89,33 @@ class ByteReader:
         self.file, self.path = file, path
 
     def fail(self, reason: str) -> VdbError:
+        """The error that names this file."""
         return VdbError(f"{self.path}: {reason}")
 
     def take(self, size: int) -> bytes:
+        """The next `size` bytes."""
         data = self.file.read(size)
         if len(data) != size:
             raise self.fail(f"ends at byte {self.file.tell()}, in the middle of its header: the file is truncated")
         return data
 
     def unpack(self, layout: str) -> tuple[int, ...]:
+        """The next integers, as struct lays them out."""
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
     def number(self, layout: str) -> int:
+        """The next integer."""
         return self.unpack(layout)[0]
 
     def text(self) -> str:
+        """The next string; bytes that are not UTF-8 survive as surrogates."""
         length = self.number("<I")
         if length > LONGEST_STRING:
             raise self.fail(f"holds a string of {length:,} bytes at byte {self.file.tell()}: the file is damaged")
         return self.take(length).decode("utf-8", "surrogateescape")
 
     def metadata(self) -> Metadata:
+        """The next metadata block."""
         entries = {}
         for _ in range(self.number("<I")):
             name, kind = self.text(), self.text()

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from inrv.errors import InrvError, OptionError, SelectionError, UnsupportedGridError, VdbError
 from inrv.grids import Grid, InactiveValues, SparseVolume, Topology
 from inrv.grids.topology import LEAF_VOXELS, check_range, pack_masks
-from inrv.vdb.bindings import bindings
+from inrv.vdb.bindings import load_bindings
 from inrv.vdb.header import STATISTICS, GridDescriptor, GridHeader, decode_transform, read_grid_header, read_header
 
 VALUE_TYPES = {"Tree_float_5_4_3": "float", "Tree_vec3s_5_4_3": "vec3s"}
 TILE_DEPTHS = {0: 4096, 1: 128, 2: 8}
 LEAF_DEPTH = 3
 Origin = tuple[int, int, int]
+Tile = tuple[Origin, int]
 Blocks = NDArray[np.float32]
 
 
@@ -40,7 +41,7 @@ def read_volume(path: str | os.PathLike[str], grids: Sequence[str | int] | None 
     chosen = header.grids if grids is None else tuple(_choose(name, header.grids, wanted) for wanted in grids)
     for descriptor in chosen:
         _check_type(name, descriptor, header.grids)
-    module = bindings()
+    module = load_bindings()
     return SparseVolume(tuple(_read_grid(module, name, descriptor) for descriptor in chosen), header.metadata)
 
 
@@ -126,55 +127,64 @@ def _text(metadata: dict[str, Any], key: str, default: str) -> str:
     return entry.value if entry is not None and isinstance(entry.value, str) else default
 
 
-def find_nodes(source: Any) -> tuple[list[Origin], list[tuple[Origin, int]]]:
-    """Origins of all leaves, and origin and edge of all tiles (background ones among them) within the active boxes.
+def find_nodes(source: Any) -> tuple[list[Origin], list[Tile]]:
+    """Origins of all leaves, and origin and edge of all tiles, those that hold the background among them.
 
     Asks at one voxel a node how deep its value lies: a value below a node's own level means that its child exists.
+    Inactive nodes may also lie outside the active box; then the counts do not agree and every value is looked at.
     """
+    leaves, tiles, internal = _probe_nodes(source)
+    if len(leaves) == source.leafCount() and internal + 1 == source.nonLeafCount():
+        return leaves, tiles
+    return _iterate_nodes(source)
+
+
+def _probe_nodes(source: Any) -> tuple[list[Origin], list[Tile], int]:
+    """Leaves, tiles and the number of internal nodes within the 4096^3 blocks that the active box touches."""
     depth = source.getConstAccessor().getValueDepth
     leaves: list[Origin] = []
-    tiles: list[tuple[Origin, int]] = []
-    lower, upper = _extent(source)
-    if lower is None or upper is None:
-        return leaves, tiles
-    for root in _corners(lower, upper, 4096, lower, upper):
+    tiles: list[Tile] = []
+    internal = 0
+    lower, upper = source.evalActiveVoxelBoundingBox()
+    for root in _corners(lower, upper, 4096):
         if (level := depth(root)) < 1:
             tiles += [(root, 4096)] if level == 0 else []
             continue
-        for node in _corners(root, _far(root, 4096), 128, lower, upper):
+        internal += 1
+        for node in _corners(root, _far(root, 4096), 128):
             if depth(node) < 2:
                 tiles.append((node, 128))
                 continue
-            for leaf in _corners(node, _far(node, 128), 8, lower, upper):
+            internal += 1
+            for leaf in _corners(node, _far(node, 128), 8):
                 if depth(leaf) == LEAF_DEPTH:
                     leaves.append(leaf)
                 else:
                     tiles.append((leaf, 8))
-    if len(leaves) != source.leafCount():
-        raise VdbError(f"{len(leaves):,} of {source.leafCount():,} leaves were found")
-    return leaves, tiles
+    return leaves, tiles, internal
 
 
-def _extent(source: Any) -> tuple[Origin | None, Origin | None]:
-    """The box of all leaves and active voxels."""
-    boxes = [source.evalActiveVoxelBoundingBox(), source.evalLeafBoundingBox()]
-    found = [(tuple(low), tuple(high)) for low, high in boxes if all(a <= b for a, b in zip(low, high, strict=True))]
-    if not found:
-        return None, None
-    lower = tuple(min(box[0][axis] for box in found) for axis in range(3))
-    upper = tuple(max(box[1][axis] for box in found) for axis in range(3))
-    return lower, upper  # type: ignore[return-value]
+def _iterate_nodes(source: Any) -> tuple[list[Origin], list[Tile]]:
+    """The same by a walk over all values of the tree, voxel by voxel."""
+    leaves: set[Origin] = set()
+    tiles: list[Tile] = []
+    for values in (source.citerOnValues(), source.citerOffValues()):
+        for item in values:
+            x, y, z = item.min
+            if item.depth == LEAF_DEPTH:
+                leaves.add((x // 8 * 8, y // 8 * 8, z // 8 * 8))
+            else:
+                tiles.append(((x, y, z), TILE_DEPTHS[item.depth]))
+    return list(leaves), tiles
 
 
 def _far(origin: Origin, edge: int) -> Origin:
     return origin[0] + edge - 1, origin[1] + edge - 1, origin[2] + edge - 1
 
 
-def _corners(low: Origin, high: Origin, edge: int, lower: Origin, upper: Origin) -> Iterator[Origin]:
-    """Origins of the nodes of that edge that touch both boxes, low to high and lower to upper."""
-    starts = (max(a, b) // edge * edge for a, b in zip(low, lower, strict=True))
-    stops = (min(a, b) + 1 for a, b in zip(high, upper, strict=True))
-    return product(*(range(start, stop, edge) for start, stop in zip(starts, stops, strict=True)))  # type: ignore[return-value]
+def _corners(low: Sequence[int], high: Sequence[int], edge: int) -> Iterator[Origin]:
+    """Origins of the nodes of that edge that touch the box from `low` to `high`."""
+    return product(*(range(a // edge * edge, b + 1, edge) for a, b in zip(low, high, strict=True)))  # type: ignore[return-value]
 
 
 def read_blocks(source: Any, origins: Sequence[Sequence[int]], components: int) -> Blocks:
@@ -215,7 +225,8 @@ def active_masks(
     one, zero = _value(np.ones(components)), _value(np.zeros(components))
     copy.mapOn(lambda _: one)
     copy.mapOff(lambda _: zero)
-    return (read_blocks(copy, origins, components) == 1).all(axis=2)
+    marked: NDArray[np.bool_] = (read_blocks(copy, origins, components) == 1).all(axis=2)
+    return marked
 
 
 def _value(values: NDArray[Any]) -> float | tuple[float, ...]:

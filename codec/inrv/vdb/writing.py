@@ -21,7 +21,7 @@ import torch
 from inrv.errors import VdbError
 from inrv.grids import Grid, Metadata, MetaValue, SparseVolume
 from inrv.grids.topology import LEAF_VOXELS, unpack_masks
-from inrv.vdb.bindings import bindings
+from inrv.vdb.bindings import load_bindings
 from inrv.vdb.header import (
     HALF_SUFFIX,
     MAGIC,
@@ -36,7 +36,7 @@ from inrv.vdb.header import (
     read_grid_header,
     read_header,
 )  # fmt: skip
-from inrv.vdb.reading import LEAF_DEPTH, Blocks, read_blocks
+from inrv.vdb.reading import LEAF_DEPTH, Blocks, find_nodes, read_blocks
 
 _PART = 1 << 12
 _COPY_BYTES = 1 << 22
@@ -47,7 +47,7 @@ def write_volume(path: str | os.PathLike[str], volume: SparseVolume) -> None:
 
     The same volume gives the same bytes. Raises VdbError where it cannot be written, BindingsError.
     """
-    module, target = bindings(), Path(path)
+    module, target = load_bindings(), Path(path)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             trees, framed = os.path.join(folder, "trees.vdb"), os.path.join(folder, "framed.vdb")
@@ -129,8 +129,6 @@ def _write_inactive(tree: Any, grid: Grid) -> None:
 
 def _clear_other_tiles(tree: Any, grid: Grid) -> None:
     """Set tiles that a flood fill turned to the inside value although the grid has none there back to the background."""
-    from inrv.vdb.reading import find_nodes
-
     known = {tuple(origin) for origin in grid.topology.tile_origins.tolist()}
     accessor, background = tree.getConstAccessor(), grid.background.numpy()
     for origin, edge in find_nodes(tree)[1]:
