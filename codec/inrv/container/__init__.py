@@ -4,7 +4,7 @@ from inrv.container.layout import Limits
 from inrv.container.manifest import Component, FieldEntry, GridEntry, Manifest, MetaEntry
 from inrv.container.reading import Container, Entry, read_container
 from inrv.container.tensors import pack_tensors, unpack_tensors
-from inrv.container.writing import Chunk, container_bytes, write_bytes
+from inrv.container.writing import Chunk, container_bytes, write_bytes, write_container
 
 __all__ = [
     "Chunk",
@@ -21,4 +21,5 @@ __all__ = [
     "read_container",
     "unpack_tensors",
     "write_bytes",
+    "write_container",
 ]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 MAGIC = b"\x89INRV\r\n\x1a"
 MAJOR, MINOR = 1, 0
 
+# Magic and version stand in the same place in every major version, so that any reader can name the version it lacks.
+VERSION = struct.Struct("<8sHH")
 # magic, major, minor, chunk count, file size, manifest's compression, stored size, raw size, CRC-32 of manifest, of table
 HEADER = struct.Struct("<8sHHIQIIIII")
 HEADER_CRC = struct.Struct("<I")
@@ -17,6 +19,9 @@ HEADER_SIZE = HEADER.size + HEADER_CRC.size
 ENTRY = struct.Struct("<4sBBHQQQII")
 CRITICAL = 1
 STORED, ZSTD = 0, 1
+
+# Every chunk type of this version, and whether a reader must know it.
+CHUNK_FLAGS = {"TOPO": CRITICAL, "EXAC": CRITICAL, "FELD": CRITICAL, "REFS": 0}
 
 
 @dataclass(frozen=True)
@@ -31,3 +36,6 @@ class Limits:
     manifest_bytes: int = 16 << 20
     chunks: int = 1 << 16
     grids: int = 4096
+
+
+DEFAULT_LIMITS = Limits()

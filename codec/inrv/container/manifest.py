@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from inrv.container.values import Value, parse_json
 from inrv.errors import FormatError
 
 COMPONENTS = {"float": 1, "vec3s": 3}
-DEEPEST = 32
+SCALAR_KINDS = {"bool": "?", "int32": "i", "int64": "q", "float": "f", "double": "d"}
+VECTOR_SIZES = {"vec2": 2, "vec3": 3, "vec4": 4, "mat3": 9, "mat4": 16}
+VECTOR_KINDS = {"i": "i", "s": "f", "d": "d"}
+INTEGER_BITS = {"i": 32, "q": 64}
+NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 @dataclass(frozen=True)
 class MetaEntry:
-    """A typed metadata value: OpenVDB's type name and JSON; raw bytes as {"base64": ...}, NaN as {"float": "nan"}."""
+    """A typed metadata value: OpenVDB's type name and bool, int, float, str, a flat list, or {"base64": ...} for raw bytes.
+
+    Floats may be NaN and infinite here; in JSON they then stand as {"float": "nan"}, "inf" or "-inf".
+    """
 
     type: str
     value: Any
@@ -53,7 +60,7 @@ class GridEntry:
 
 @dataclass(frozen=True)
 class FieldEntry:
-    """The field: its type, what it is built from, and the chunk that holds its tensors."""
+    """The field: its type, what it is built from (`outputs` among it), and the chunk that holds its tensors."""
 
     type: str
     config: dict[str, Any]
@@ -72,161 +79,115 @@ class Manifest:
     encoding: dict[str, Any]
 
     def to_json(self) -> bytes:
-        """Canonical JSON: keys sorted, no spaces, UTF-8."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        """Canonical JSON: keys sorted, no spaces, ASCII. Raises FormatError for a value that JSON cannot hold."""
+        tree = asdict(self)
+        for owner in (tree, *tree["grids"]):
+            for entry in owner["metadata"].values():
+                entry["value"] = _json_value(entry["value"])
+        try:
+            return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FormatError(f"manifest cannot be written as JSON: {error}") from error
 
     @staticmethod
     def from_json(data: bytes, most_grids: int = 4096) -> Manifest:
         """Parse and check. Raises FormatError naming the key, the value and the rule."""
-        root = _Value("manifest", _parse(data))
+        root = Value("manifest", parse_json(data))
         root.keys("generator", "metadata", "grids", "field", "reference", "encoding")
-        grids = root["grids"].items_of(most_grids)
+        field = root["field"].optional(_field)
+        outputs = 0 if field is None else field.config["outputs"]
         return Manifest(
             generator=root["generator"].text(),
             metadata=_metadata(root["metadata"]),
-            grids=tuple(_grid(grid) for grid in grids),
-            field=root["field"].optional(_field),
-            reference=root["reference"].optional(_Value.count),
+            grids=tuple(_grid(grid, outputs) for grid in root["grids"].items(most_grids)),
+            field=field,
+            reference=root["reference"].optional(Value.count),
             encoding=root["encoding"].mapping(),
         )
 
 
-def _parse(data: bytes) -> Any:
-    try:
-        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"manifest is not valid JSON: {error}") from error
-    if _depth(parsed) > DEEPEST:
-        raise FormatError(f"manifest is nested deeper than {DEEPEST} levels")
-    return parsed
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("an object holds a key twice")
-    return result
-
-
-def _no_constants(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _depth(value: Any) -> int:
-    deepest, level = 0, [value]
-    while level:
-        deepest += 1
-        level = [child for v in level if isinstance(v, (dict, list)) for child in (v.values() if isinstance(v, dict) else v)]
-    return deepest
-
-
-class _Value:
-    """A JSON value and the path to it, for messages that name both."""
-
-    def __init__(self, path: str, value: Any) -> None:
-        self.path, self.value = path, value
-
-    def fail(self, rule: str) -> FormatError:
-        shown = repr(self.value)
-        return FormatError(f"{self.path} is {shown if len(shown) < 80 else shown[:77] + '...'}: {rule}")
-
-    def keys(self, *names: str) -> None:
-        missing = sorted(set(names) - set(self.mapping()))
-        if missing:
-            raise FormatError(f"{self.path} lacks the key {missing[0]!r}")
-
-    def __getitem__(self, key: str) -> _Value:
-        return _Value(f"{self.path}.{key}", self.value[key])
-
-    def mapping(self) -> dict[str, Any]:
-        if not isinstance(self.value, dict):
-            raise self.fail("must be an object")
-        return self.value
-
-    def items_of(self, most: int) -> list[_Value]:
-        if not isinstance(self.value, list) or len(self.value) > most:
-            raise self.fail(f"must be a list of at most {most} items")
-        return [_Value(f"{self.path}[{i}]", v) for i, v in enumerate(self.value)]
-
-    def text(self) -> str:
-        if not isinstance(self.value, str):
-            raise self.fail("must be a string")
-        return self.value
-
-    def flag(self) -> bool:
-        if not isinstance(self.value, bool):
-            raise self.fail("must be true or false")
-        return self.value
-
-    def count(self) -> int:
-        if isinstance(self.value, bool) or not isinstance(self.value, int) or not 0 <= self.value < 1 << 63:
-            raise self.fail("must be a whole number from 0 to 2^63 - 1")
-        return self.value
-
-    def number(self) -> float:
-        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)):
-            raise self.fail("must be a number")
-        try:
-            number = float(self.value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise self.fail("must be a finite number")
-        return number
-
-    def numbers(self, length: int) -> tuple[float, ...]:
-        numbers = tuple(item.number() for item in self.items_of(length))
-        if len(numbers) != length:
-            raise self.fail(f"must hold {length} numbers")
-        return numbers
-
-    def optional(self, read: Callable[[_Value], Any]) -> Any:
-        return None if self.value is None else read(self)
-
-
-def _metadata(value: _Value) -> dict[str, MetaEntry]:
-    entries = {}
-    for name in value.mapping():
-        entry = value[name]
-        entry.keys("type", "value")
-        entries[name] = MetaEntry(entry["type"].text(), entry["value"].value)
-    return entries
-
-
-def _grid(value: _Value) -> GridEntry:
+def _grid(value: Value, outputs: int) -> GridEntry:
     value.keys(*GridEntry.__dataclass_fields__)
-    kind = value["value_type"].text()
-    if kind not in COMPONENTS:
-        raise value["value_type"].fail(f"must be one of {', '.join(COMPONENTS)}")
-    components = value["components"].items_of(3)
-    if len(components) != COMPONENTS[kind]:
-        raise value["components"].fail(f"must hold {COMPONENTS[kind]} components for value type {kind}")
+    kind = value["value_type"].choice(*COMPONENTS)
+    active = value["active_voxels"].count()
     return GridEntry(
         name=value["name"].text(),
         value_type=kind,
-        background=value["background"].numbers(COMPONENTS[kind]),
+        background=value["background"].numbers(COMPONENTS[kind], single=True),
         grid_class=value["grid_class"].text(),
         vector_type=value["vector_type"].text(),
         saved_as_half=value["saved_as_half"].flag(),
         map_type=value["map_type"].text(),
         matrix=value["matrix"].numbers(16),
         metadata=_metadata(value["metadata"]),
-        active_voxels=value["active_voxels"].count(),
-        leaf_voxels=value["leaf_voxels"].count(),
+        active_voxels=active,
+        leaf_voxels=value["leaf_voxels"].count(active, "the grid's active_voxels"),
         topology=value["topology"].count(),
-        exact_values=value["exact_values"].optional(_Value.count),
-        components=tuple(_component(component) for component in components),
+        exact_values=value["exact_values"].optional(Value.count),
+        components=tuple(_component(item, outputs) for item in value["components"].exactly(COMPONENTS[kind])),
     )
 
 
-def _component(value: _Value) -> Component:
+def _component(value: Value, outputs: int) -> Component:
     value.keys("minimum", "maximum", "output")
-    component = Component(value["minimum"].number(), value["maximum"].number(), value["output"].optional(_Value.count))
-    if component.maximum < component.minimum:
-        raise value.fail("its maximum is below its minimum")
-    return component
+    minimum, maximum = value["minimum"].number(single=True), value["maximum"].number(single=True)
+    if maximum < minimum:
+        raise value.fail("its maximum must not be below its minimum")
+    output = value["output"].optional(Value.count)
+    if output is not None and output >= outputs:
+        raise value["output"].fail(f"must be below the number of the field's outputs, {outputs}")
+    return Component(minimum, maximum, output)
 
 
-def _field(value: _Value) -> FieldEntry:
+def _field(value: Value) -> FieldEntry:
     value.keys("type", "config", "tensors")
-    return FieldEntry(value["type"].text(), value["config"].mapping(), value["tensors"].count())
+    config = value["config"]
+    config.keys("outputs")
+    if config["outputs"].count() == 0:
+        raise config["outputs"].fail("must be at least 1")
+    for key in config.mapping():
+        config[key].plain()
+    return FieldEntry(value["type"].text(), config.mapping(), value["tensors"].count())
+
+
+def _metadata(value: Value) -> dict[str, MetaEntry]:
+    entries = {}
+    for name in value.mapping():
+        entry = value[name]
+        entry.keys("type", "value")
+        kind = entry["type"].text()
+        entries[name] = MetaEntry(kind, _metadata_value(kind, entry["value"]))
+    return entries
+
+
+def _metadata_value(kind: str, value: Value) -> Any:
+    """Raw bytes for any type; else what the type asks for."""
+    if isinstance(value.value, dict) and "base64" in value.value:
+        return value.base64()
+    if kind == "string":
+        return value.text()
+    if kind in SCALAR_KINDS:
+        return _number(SCALAR_KINDS[kind], value)
+    size, element = VECTOR_SIZES.get(kind[:-1]), VECTOR_KINDS.get(kind[-1:])
+    if size is None or element is None:
+        raise value.fail(f'must be {{"base64": ...}} for metadata type {kind!r}, which this version does not know')
+    return [_number(element, item) for item in value.exactly(size)]
+
+
+def _number(kind: str, value: Value) -> bool | int | float:
+    if kind == "?":
+        return value.flag()
+    if kind in INTEGER_BITS:
+        return value.integer(INTEGER_BITS[kind])
+    if isinstance(value.value, dict):
+        value.keys("float")
+        return NON_FINITE[value["float"].choice(*NON_FINITE)]
+    return value.number(single=kind == "f")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
+    return value

@@ -11,11 +11,24 @@ from pathlib import Path
 
 import zstandard
 
-from inrv.container.layout import CRITICAL, ENTRY, HEADER, HEADER_CRC, HEADER_SIZE, MAGIC, MAJOR, STORED, ZSTD, Limits
+from inrv.container.layout import (
+    CHUNK_FLAGS,
+    CRITICAL,
+    DEFAULT_LIMITS,
+    ENTRY,
+    HEADER,
+    HEADER_CRC,
+    HEADER_SIZE,
+    MAGIC,
+    MAJOR,
+    STORED,
+    VERSION,
+    ZSTD,
+    Limits,
+)
 from inrv.container.manifest import Manifest
 from inrv.errors import FormatError
 
-KNOWN = frozenset({"TOPO", "EXAC", "FELD", "REFS"})
 Reader = Callable[[int, int], bytes]
 
 
@@ -43,49 +56,37 @@ class Container:
             raise FormatError(f"{name}: {error}") from error
 
     def _open(self) -> None:
-        if self.size < HEADER_SIZE:
-            raise FormatError(f"{self.size} bytes are too few for an .inrv file")
         header = self._read(0, HEADER_SIZE)
-        magic, major, minor, count, size, compression, stored, raw, manifest_crc, table_crc = HEADER.unpack(header[: HEADER.size])
-        if magic != MAGIC:
-            raise FormatError(f"starts with {magic!r}: not an .inrv file")
-        if HEADER_CRC.unpack(header[HEADER.size :])[0] != zlib.crc32(header[: HEADER.size]):
-            raise FormatError("the header's checksum does not hold: the file is damaged")
-        if major != MAJOR:
-            raise FormatError(
-                f"is of format version {major}.{minor}; this inrv reads {MAJOR}.x: install a release that reads {major}.x"
-            )
+        self.version = _version(header)
+        if len(header) < HEADER_SIZE:
+            raise FormatError(f"has {len(header)} bytes, fewer than the {HEADER_SIZE} of a header: it is truncated")
+        count, size, compression, stored, raw, manifest_crc, table_crc = HEADER.unpack_from(header)[3:]
+        _check_crc("the header", header[: HEADER.size], *HEADER_CRC.unpack_from(header, HEADER.size))
         if size != self.size:
             raise FormatError(f"should have {size:,} bytes and has {self.size:,}: it is truncated or has grown")
         if count > self._limits.chunks:
             raise FormatError(f"holds {count:,} chunks, more than the limit of {self._limits.chunks:,}")
-        self.version = (major, minor)
-        self.manifest_stored = stored
         start = HEADER_SIZE + count * ENTRY.size
         if start + stored > size:
-            raise FormatError("chunk table and manifest reach beyond the end of the file")
+            raise FormatError(f"chunk table and manifest end at {start + stored:,}, beyond the file's {size:,} bytes")
         table = self._read(HEADER_SIZE, count * ENTRY.size)
-        if zlib.crc32(table) != table_crc:
-            raise FormatError("the chunk table's checksum does not hold: the file is damaged")
+        _check_crc("the chunk table", table, table_crc)
         self.entries = _entries(table, start + stored, size, self._limits)
-        if raw > self._limits.manifest_bytes:
-            raise FormatError(f"the manifest has {raw:,} bytes, more than the limit of {self._limits.manifest_bytes:,}")
-        data = _unpack("manifest", self._read(start, stored), compression, raw, manifest_crc)
+        self.manifest_stored = stored
+        _check_sizes("the manifest", compression, stored, raw, self._limits.manifest_bytes)
+        data = _unpack("the manifest", self._read(start, stored), compression, raw, manifest_crc)
         self.manifest = Manifest.from_json(data, self._limits.grids)
         self._check_references()
 
     def chunk(self, number: int) -> bytes:
-        """The raw payload of chunk `number`. Raises FormatError where its checksum or size does not hold."""
-        entry = self.entries[number]
+        """The raw payload of chunk `number`. Raises FormatError where it is missing, damaged or can no longer be read."""
         try:
-            return _unpack(
-                f"chunk {number} {entry.type}",
-                self._read(entry.offset, entry.stored),
-                entry.compression,
-                entry.raw,
-                entry.checksum,
-            )
-        except FormatError as error:
+            if not 0 <= number < len(self.entries):
+                raise FormatError(f"there is no chunk {number}; the file holds {len(self.entries)}")
+            entry = self.entries[number]
+            stored = self._read(entry.offset, entry.stored)
+            return _unpack(f"chunk {number} {entry.type!r}", stored, entry.compression, entry.raw, entry.checksum)
+        except (FormatError, OSError) as error:
             raise FormatError(f"{self.name}: {error}") from error
 
     def bytes_by_type(self) -> dict[str, int]:
@@ -111,56 +112,82 @@ class Container:
             raise FormatError(f"manifest.{path} is {number}, {found}: it must be the number of a {kind} chunk")
 
 
+def _version(header: bytes) -> tuple[int, int]:
+    if header[: len(MAGIC)] != MAGIC:
+        raise FormatError(f"starts with {header[: len(MAGIC)]!r}, not with {MAGIC!r}: not an .inrv file")
+    if len(header) < VERSION.size:
+        raise FormatError(f"has {len(header)} bytes: it is truncated")
+    _, major, minor = VERSION.unpack_from(header)
+    if major != MAJOR:
+        raise FormatError(
+            f"is of format version {major}.{minor}; this inrv reads {MAJOR}.x: install a release of inrv that reads {major}.x"
+        )
+    return major, minor
+
+
 def _entries(table: bytes, start: int, end: int, limits: Limits) -> tuple[Entry, ...]:
     entries = []
     for number, fields in enumerate(ENTRY.iter_unpack(table)):
         kind, flags, compression, spare, offset, stored, raw, checksum, reserved = fields
-        name = kind.decode("ascii", "backslashreplace")
-        if flags & CRITICAL and name not in KNOWN:
-            raise FormatError(
-                f"chunk {number} is of the critical type {name!r}, which this inrv does not know: install a newer release"
-            )
+        what = f"chunk {number} {kind.decode('ascii', 'backslashreplace')!r}"
+        name = _chunk_type(what, kind, flags)
         if flags > CRITICAL or spare or reserved:
-            raise FormatError(f"chunk {number} {name!r} sets bits that format version 1 reserves")
+            raise FormatError(f"{what} sets bits that format version {MAJOR} reserves (flags {flags}, {spare}, {reserved})")
         if offset != start or stored > end - start:
-            raise FormatError(
-                f"chunk {number} {name!r} lies at {offset} with {stored} bytes; expected at {start}, ending by {end}"
-            )
-        if raw > limits.chunk_bytes:
-            raise FormatError(f"chunk {number} {name!r} unpacks to {raw:,} bytes, more than the limit of {limits.chunk_bytes:,}")
+            raise FormatError(f"{what} lies at {offset:,} with {stored:,} bytes; expected at {start:,}, ending by {end:,}")
+        _check_sizes(what, compression, stored, raw, limits.chunk_bytes)
         entries.append(Entry(name, bool(flags & CRITICAL), compression, offset, stored, raw, checksum))
         start += stored
     if start != end:
-        raise FormatError(f"the last chunk ends at {start}, the file at {end}")
+        raise FormatError(f"the last chunk ends at {start:,}, the file at {end:,}")
     return tuple(entries)
 
 
-def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int) -> bytes:
-    if zlib.crc32(stored) != checksum:
-        raise FormatError(f"the checksum of {what} does not hold: the file is damaged")
-    if compression == STORED:
-        data = stored
-    elif compression == ZSTD:
-        data = _decompress(what, stored, raw)
-    else:
+def _chunk_type(what: str, kind: bytes, flags: int) -> str:
+    if not kind.isalpha():
+        raise FormatError(f"{what}: a chunk type is four ASCII letters")
+    name, critical = kind.decode("ascii"), flags & CRITICAL
+    if name in CHUNK_FLAGS and critical != CHUNK_FLAGS[name]:
+        raise FormatError(f"{what} has the critical flag {critical}; expected {CHUNK_FLAGS[name]} for its type")
+    if critical and name not in CHUNK_FLAGS:
+        raise FormatError(f"{what} is critical and of a type that this inrv does not know: install a newer release of inrv")
+    return name
+
+
+def _check_sizes(what: str, compression: int, stored: int, raw: int, limit: int) -> None:
+    """Before a byte of it is read: a known compression, sizes that fit it, and no more than the limit."""
+    if compression not in (STORED, ZSTD):
         raise FormatError(f"{what} has compression {compression}; known are {STORED} (none) and {ZSTD} (zstd)")
-    if len(data) != raw:
-        raise FormatError(f"{what} unpacks to {len(data):,} bytes, the file says {raw:,}")
-    return data
+    if raw > limit:
+        raise FormatError(f"{what} unpacks to {raw:,} bytes, more than the limit of {limit:,}")
+    if compression == STORED and stored != raw:
+        raise FormatError(f"{what} is not compressed, yet its stored size is {stored:,} and its raw size {raw:,}")
+    if compression == ZSTD and stored >= raw:
+        raise FormatError(f"{what} is compressed, yet its stored size {stored:,} is not below its raw size {raw:,}")
 
 
-def _decompress(what: str, stored: bytes, raw: int) -> bytes:
-    """The frame's own size is checked first, so that no more is allocated than the table admits."""
+def _check_crc(what: str, data: bytes, expected: int) -> None:
+    if (found := zlib.crc32(data)) != expected:
+        raise FormatError(f"{what} has the checksum {found:08x}, expected {expected:08x}: the file is damaged")
+
+
+def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int) -> bytes:
+    _check_crc(what, stored, checksum)
+    if compression == STORED:
+        return stored
     try:
+        # The frame's own size comes first: no more is allocated than the table admits.
         size = zstandard.frame_content_size(stored)
         if size != raw:
-            raise FormatError(f"{what} unpacks to {size:,} bytes, the file says {raw:,}")
+            raise FormatError(f"{what} holds a zstd frame of {size:,} bytes (-1: not said), expected {raw:,}")
         return zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise FormatError(f"{what} is not a valid zstd frame: {error}") from error
+        raise FormatError(f"{what} is not one valid zstd frame: {error}") from error
+    except MemoryError as error:
+        raise FormatError(f"{what} unpacks to {raw:,} bytes, more than there is memory for") from error
 
 
-def read_container(source: str | os.PathLike[str] | bytes, limits: Limits = Limits()) -> Container:
+def read_container(source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS) -> Container:
     """Open an .inrv file or its bytes. Raises FormatError where it is missing, damaged, hostile or of another version."""
     if isinstance(source, bytes):
         return Container("<bytes>", len(source), lambda offset, size: source[offset : offset + size], limits)

@@ -11,15 +11,29 @@ from safetensors.numpy import load, save
 
 from inrv.errors import FormatError
 
+DTYPES = ("int8", "uint8", "int32", "float16", "float32")
+
 
 def pack_tensors(tensors: dict[str, NDArray[Any]]) -> bytes:
-    """The bytes of a safetensors file that holds `tensors`; the same tensors give the same bytes."""
+    """The bytes of a safetensors file that holds `tensors`; the same tensors give the same bytes.
+
+    Raises FormatError for a dtype that the format does not have (see DTYPES).
+    """
+    _check_dtypes(tensors)
     return save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
 
 
 def unpack_tensors(data: bytes) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file. Raises FormatError where it is not one."""
+    """The tensors of a safetensors file. Raises FormatError where it is not one, or holds a dtype not in DTYPES."""
     try:
-        return load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ImportError, MemoryError) as error:
         raise FormatError(f"chunk is not valid safetensors: {error}") from error
+    _check_dtypes(tensors)
+    return tensors
+
+
+def _check_dtypes(tensors: dict[str, NDArray[Any]]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype.name not in DTYPES:
+            raise FormatError(f"tensor {name!r} is of dtype {tensor.dtype.name}; the format has {', '.join(DTYPES)}")

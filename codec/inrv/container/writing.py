@@ -11,12 +11,23 @@ from pathlib import Path
 
 import zstandard
 
-from inrv.container.layout import CRITICAL, ENTRY, HEADER, HEADER_CRC, HEADER_SIZE, MAGIC, MAJOR, MINOR, STORED, ZSTD
+from inrv.container.layout import (
+    CHUNK_FLAGS,
+    ENTRY,
+    HEADER,
+    HEADER_CRC,
+    HEADER_SIZE,
+    MAGIC,
+    MAJOR,
+    MINOR,
+    STORED,
+    ZSTD,
+)
 from inrv.container.manifest import Manifest
-from inrv.errors import InrvError
+from inrv.container.reading import read_container
+from inrv.errors import FormatError, InrvError
 
 ZSTD_LEVEL = 19
-ANCILLARY = frozenset({"REFS"})
 
 
 @dataclass(frozen=True)
@@ -27,27 +38,43 @@ class Chunk:
     data: bytes
 
 
+def write_container(path: str | os.PathLike[str], manifest: Manifest, chunks: Sequence[Chunk]) -> int:
+    """Write the file atomically and return its size in bytes. Raises what `container_bytes` and `write_bytes` raise."""
+    data = container_bytes(manifest, chunks)
+    write_bytes(path, data)
+    return len(data)
+
+
 def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
-    """The bytes of the file: header, chunk table, manifest, chunks, without a gap."""
+    """The bytes of the file: header, chunk table, manifest, chunks, without a gap.
+
+    Raises FormatError where manifest or chunks break a rule of the format: nothing is written that no reader accepts.
+    """
     manifest_raw = manifest.to_json()
     manifest_compression, manifest_stored = _compress(manifest_raw)
-    offset = HEADER_SIZE + ENTRY.size * len(chunks) + len(manifest_stored)
-    entries, payloads = [], []
-    for chunk in chunks:
-        compression, stored = _compress(chunk.data)
-        flags = 0 if chunk.type in ANCILLARY else CRITICAL
-        checksum = zlib.crc32(stored)
-        entries.append(
-            ENTRY.pack(chunk.type.encode("ascii"), flags, compression, 0, offset, len(stored), len(chunk.data), checksum, 0)
-        )
-        payloads.append(stored)
-        offset += len(stored)
-    table = b"".join(entries)
+    table, payloads, end = _lay_out(chunks, HEADER_SIZE + ENTRY.size * len(chunks) + len(manifest_stored))
     header = HEADER.pack(
-        MAGIC, MAJOR, MINOR, len(chunks), offset, manifest_compression, len(manifest_stored), len(manifest_raw),
+        MAGIC, MAJOR, MINOR, len(chunks), end, manifest_compression, len(manifest_stored), len(manifest_raw),
         zlib.crc32(manifest_stored), zlib.crc32(table),
     )  # fmt: skip
-    return b"".join([header, HEADER_CRC.pack(zlib.crc32(header)), table, manifest_stored, *payloads])
+    data = b"".join([header, HEADER_CRC.pack(zlib.crc32(header)), table, manifest_stored, *payloads])
+    read_container(data)
+    return data
+
+
+def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], int]:
+    """Chunk table, stored payloads and the end of the last one, the first one beginning at `offset`."""
+    entries, payloads = [], []
+    for number, chunk in enumerate(chunks):
+        if chunk.type not in CHUNK_FLAGS:
+            raise FormatError(f"chunk {number} is of type {chunk.type!r}; the format has {', '.join(CHUNK_FLAGS)}")
+        compression, stored = _compress(chunk.data)
+        flags, checksum = CHUNK_FLAGS[chunk.type], zlib.crc32(stored)
+        kind = chunk.type.encode("ascii")
+        entries.append(ENTRY.pack(kind, flags, compression, 0, offset, len(stored), len(chunk.data), checksum, 0))
+        payloads.append(stored)
+        offset += len(stored)
+    return b"".join(entries), payloads, offset
 
 
 def _compress(data: bytes) -> tuple[int, bytes]:

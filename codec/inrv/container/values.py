@@ -1,0 +1,184 @@
+"""JSON from a stranger: parsed under bounds, then read value by value with errors that name the place."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import reprlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from inrv.errors import FormatError
+
+DEEPEST = 32
+LONGEST_NUMBER = 64  # characters; a double needs at most 24, an int64 20
+LARGEST_SINGLE = 3.4028234663852886e38
+
+T = TypeVar("T")
+
+
+def parse_json(data: bytes) -> Any:
+    """Strict JSON: UTF-8, no key twice, no NaN or infinity, at most 32 levels deep. Raises FormatError."""
+    try:
+        parsed = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constants,
+            parse_float=_finite,
+            parse_int=_short,
+        )
+        _check_tree(parsed)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise FormatError(f"manifest is not valid JSON: {error}") from error
+    return parsed
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"an object holds the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return result
+
+
+def _no_constants(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text) if len(text) <= LONGEST_NUMBER else math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:LONGEST_NUMBER]} is too large or too long")
+    return number
+
+
+def _short(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"the number {text[:LONGEST_NUMBER]}... is too long")
+    return int(text)
+
+
+def _check_tree(root: Any) -> None:
+    """At most DEEPEST levels, and every string one that can be written again."""
+    depth, level = 0, [root]
+    while level:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+        children: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                value.encode("utf-8", "surrogateescape")
+            elif isinstance(value, dict):
+                children += [*value, *value.values()]
+            elif isinstance(value, list):
+                children += value
+        level = children
+
+
+class Value:
+    """A JSON value and the path to it. Every method returns it as one type or raises FormatError with path and rule."""
+
+    def __init__(self, path: str, value: Any) -> None:
+        self.path, self.value = path, value
+
+    def __getitem__(self, key: str) -> Value:
+        return Value(f"{self.path}.{key}", self.value[key])
+
+    def fail(self, rule: str) -> FormatError:
+        """The error that says what stands there and what should."""
+        return FormatError(f"{self.path} is {reprlib.repr(self.value)}: {rule}")
+
+    def keys(self, *names: str) -> None:
+        """An object with at least these keys."""
+        missing = [name for name in names if name not in self.mapping()]
+        if missing:
+            raise FormatError(f"{self.path} lacks the key {missing[0]!r}")
+
+    def mapping(self) -> dict[str, Any]:
+        """An object."""
+        if not isinstance(self.value, dict):
+            raise self.fail("must be an object")
+        return self.value
+
+    def items(self, most: int) -> list[Value]:
+        """A list of at most `most` items."""
+        if not isinstance(self.value, list) or len(self.value) > most:
+            raise self.fail(f"must be a list of at most {most} items")
+        return [Value(f"{self.path}[{i}]", v) for i, v in enumerate(self.value)]
+
+    def exactly(self, length: int) -> list[Value]:
+        """A list of `length` items."""
+        items = self.items(length)
+        if len(items) != length:
+            raise self.fail(f"must be a list of {length} items")
+        return items
+
+    def text(self) -> str:
+        """A string."""
+        if not isinstance(self.value, str):
+            raise self.fail("must be a string")
+        return self.value
+
+    def choice(self, *choices: str) -> str:
+        """One of these strings."""
+        if self.text() not in choices:
+            raise self.fail(f"must be one of {', '.join(choices)}")
+        return self.text()
+
+    def flag(self) -> bool:
+        """True or false."""
+        if not isinstance(self.value, bool):
+            raise self.fail("must be true or false")
+        return self.value
+
+    def integer(self, bits: int) -> int:
+        """A signed whole number of `bits` bits."""
+        if not _is_integer(self.value) or not -(1 << (bits - 1)) <= self.value < 1 << (bits - 1):
+            raise self.fail(f"must be a whole number of {bits} bits")
+        return int(self.value)
+
+    def count(self, most: int = (1 << 63) - 1, what: str = "2^63 - 1") -> int:
+        """A whole number from 0 to `most`, which messages call `what`."""
+        if not _is_integer(self.value) or not 0 <= self.value <= most:
+            raise self.fail(f"must be a whole number from 0 to {what}")
+        return int(self.value)
+
+    def number(self, single: bool = False) -> float:
+        """A number; `single`: within the range of float32."""
+        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)):
+            raise self.fail("must be a number")
+        if single and abs(self.value) > LARGEST_SINGLE:
+            raise self.fail("must lie within the range of float32")
+        return float(self.value)
+
+    def numbers(self, length: int, single: bool = False) -> tuple[float, ...]:
+        """A list of `length` numbers."""
+        return tuple(item.number(single) for item in self.exactly(length))
+
+    def base64(self) -> dict[str, str]:
+        """{"base64": ...}, nothing else in it, canonical."""
+        text = self["base64"].text()
+        try:
+            valid = base64.b64encode(base64.b64decode(text, validate=True)).decode("ascii") == text
+        except (ValueError, binascii.Error):
+            valid = False
+        if not valid or len(self.mapping()) != 1:
+            raise self.fail("must be one object with valid base64")
+        return {"base64": text}
+
+    def plain(self) -> None:
+        """A scalar, or a flat list of scalars."""
+        for item in self.value if isinstance(self.value, list) else [self.value]:
+            if isinstance(item, (dict, list)):
+                raise self.fail("must be a scalar or a flat list of scalars")
+
+    def optional(self, read: Callable[[Value], T]) -> T | None:
+        """None for null, else what `read` makes of it."""
+        return None if self.value is None else read(self)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
