@@ -35,19 +35,27 @@ def scene() -> SparseVolume:
         torch.tensor([8, 128], dtype=torch.int32),
         torch.tensor([True, False]),
     )
-    inactive_place = int((~torch.from_numpy(np.unpackbits(fog.topology.leaf_masks[0].numpy(), bitorder="little")).bool()).nonzero()[0])
+    inactive_place = int(
+        (~torch.from_numpy(np.unpackbits(fog.topology.leaf_masks[0].numpy(), bitorder="little")).bool()).nonzero()[0]
+    )
     odd = replace(
         fog,
         name="density",
         topology=tiled,
         tile_values=torch.tensor([[0.75], [-9.0]]),
         inactive=InactiveValues(torch.tensor([inactive_place]), torch.tensor([[-7.0]])),
-        metadata={"note": MetaValue("string", "second"), "frame": MetaValue("int32", 7), "v": MetaValue("vec3s", (0.5, 1.0, 2.0))},
+        metadata={
+            "note": MetaValue("string", "second"),
+            "frame": MetaValue("int32", 7),
+            "v": MetaValue("vec3s", (0.5, 1.0, 2.0)),
+        },
         saved_as_half=True,
         grid_class="level set",
         background=torch.tensor([0.0]),
     )
-    empty = Grid("flame", "float", torch.tensor([1.5]), Topology.empty(), torch.empty(0, 1), torch.empty(0, 1), InactiveValues.none(1))
+    empty = Grid(
+        "flame", "float", torch.tensor([1.5]), Topology.empty(), torch.empty(0, 1), torch.empty(0, 1), InactiveValues.none(1)
+    )
     return SparseVolume((fog, vectors, odd, empty), {"creator": MetaValue("string", "tests")})
 
 

@@ -188,6 +188,7 @@ def _provenance(options: EncodeOptions, fitted: FittedField | None) -> dict[str,
     return {
         "options": chosen,
         "precision": fitted.stored.precision,
+        "precision_loss_db": {precision: round(loss, 3) for precision, loss in fitted.losses.items()},
         "epochs": fitted.training.epochs,
         "steps": fitted.training.steps,
         "psnr": [round(value, 3) for value in fitted.psnrs],

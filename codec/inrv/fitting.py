@@ -23,12 +23,14 @@ PROBE_VOXELS = 1 << 18
 class FittedField:
     """A trained field on the CPU, its weights at storage precision.
 
-    psnrs  dB, one an output: over its grid's active leaf voxels among `probed`, peak 1
-    probed int32 (P, 3), index-space coordinates
+    losses  dB that each precision tried would cost the output it harms most
+    psnrs   dB, one an output: over its grid's active leaf voxels among `probed`, peak 1
+    probed  int32 (P, 3), index-space coordinates
     """
 
     field: Field
     stored: StoredTensors
+    losses: dict[str, float]
     training: TrainingResult
     psnrs: tuple[float, ...]
     probed: Tensor
@@ -58,9 +60,9 @@ def fit_field(
     field = FourierField(config, multipliers_for(options, config), generator).to(device)
     training = train(field, samples, plan_for(options, config, len(samples), device), progress)
     probe = _probe(grids, normalisations, options.seed).to(device)
-    stored, rounded = smallest_precision(field, probe)
+    stored, rounded, losses = smallest_precision(field, probe)
     psnrs = _psnrs(rounded, probe)
-    return FittedField(rounded.cpu(), stored, training, psnrs, probe.coordinates.cpu())
+    return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe.coordinates.cpu())
 
 
 def _probe(grids: Sequence[Grid], normalisations: Sequence[Normalisation], seed: int) -> Samples:
@@ -72,16 +74,17 @@ def _probe(grids: Sequence[Grid], normalisations: Sequence[Normalisation], seed:
     return Samples(samples.coordinates[rows], samples.targets[rows], None if samples.counted is None else samples.counted[rows])
 
 
-def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Field]:
-    """The coarsest precision that costs no output more than LARGEST_LOSS dB on `probe`, and the field as stored."""
+def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Field, dict[str, float]]:
+    """The coarsest precision that costs no output more than LARGEST_LOSS dB on `probe`, the field as stored, the losses tried."""
     before = _psnrs(field, probe)
+    losses: dict[str, float] = {}
     for precision in PRECISIONS:
         stored = quantise(field.tensors(), field.fixed(), precision)
         rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
-        losses = [b - a for b, a in zip(before, _psnrs(rounded, probe), strict=True)]
-        if max(losses) < LARGEST_LOSS:
+        losses[precision] = max(b - a for b, a in zip(before, _psnrs(rounded, probe), strict=True))
+        if losses[precision] < LARGEST_LOSS:
             break
-    return stored, rounded
+    return stored, rounded, losses
 
 
 def _psnrs(field: Field, probe: Samples) -> tuple[float, ...]:
