@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from inrv import EncodeOptions, EncodeReport, Progress
 
+ALMOST_DONE = 0.5  # seconds: training reports no end, and what follows it may take longer than this
+
 
 def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
     if text is not None and text != "inf" and not text.isdigit():
@@ -116,11 +118,12 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
 
         def show(now: Progress) -> None:
             left = f"{_clock(now.seconds_left)} left"
+            stage = "training" if now.seconds_left > ALMOST_DONE else "storing"
             bar.update(
                 task,
                 total=now.seconds + now.seconds_left,
                 completed=now.seconds,
-                description=f"{name}  training",
+                description=f"{name}  {stage}",
                 figures=f"step {now.step:,}/{now.steps:,}  loss {now.loss:.2e}  PSNR {now.psnr:.1f} dB  {left}",
             )
 
