@@ -150,6 +150,16 @@ def test_the_continuous_field_is_differentiable_in_points_and_weights(encoded: t
         assert all(p.grad is not None for p in volume.field.parameters())
 
 
+def test_points_may_lie_anywhere_but_must_be_numbers(encoded: tuple[Path, inrv.EncodeReport]) -> None:
+    grid = inrv.load(encoded[0], device="cpu")["density"]
+    far = torch.tensor([[1e30, 0, 0], [-1e7, 5, 5], [0, 0, -(2.0**40)]])
+    assert grid.sample(far).tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(inrv.OptionError, match="point 1 is"):
+        grid.sample(torch.tensor([[0.0, 0, 0], [math.nan, 0, 0]]))
+    with pytest.raises(inrv.OptionError, match=r"\(5, 2\)"):
+        grid.sample(torch.zeros(5, 2))
+
+
 def test_grids_are_found_by_name_and_position(encoded: tuple[Path, inrv.EncodeReport]) -> None:
     volume = inrv.load(encoded[0])
     assert [grid.name for grid in volume] == ["density", "velocity", "density", "flame"]

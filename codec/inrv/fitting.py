@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inrv.decoding import evaluate
 from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, quantise, restore_field
-from inrv.grids import Grid, Normalisation
+from inrv.grids import Grid, Normalisation, in_double
 from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
 from inrv.selection import Samples, gather_samples, joint_box, select_voxels
 from inrv.training import Progress, TrainingResult, psnr_of, train
@@ -90,7 +90,7 @@ def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Fie
 def _psnrs(field: Field, probe: Samples) -> tuple[float, ...]:
     """PSNR of each output over the values of `probe` that count, peak 1."""
     with torch.no_grad():
-        squared = (evaluate(field, probe.coordinates).clamp(0, 1) - probe.targets).double().square()
-    counted = torch.ones_like(squared) if probe.counted is None else probe.counted.double()
+        squared = in_double(evaluate(field, probe.coordinates).clamp(0, 1) - probe.targets).square()
+    counted = torch.ones_like(squared) if probe.counted is None else probe.counted.to(squared)
     means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
     return tuple(psnr_of(mean) for mean in means.tolist())

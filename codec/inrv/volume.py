@@ -15,12 +15,14 @@ from inrv.decoding import decode_active, evaluate, nearest, trilinear
 from inrv.device import choose_device
 from inrv.errors import FormatError, OptionError
 from inrv.fields import Field, restore_field
-from inrv.grids import Box, Grid, SparseVolume, Topology, Transform, denormalise
+from inrv.grids import Box, Grid, SparseVolume, Topology, Transform, denormalise, in_double
 from inrv.grids.grid import leaves_within
+from inrv.grids.topology import COORDINATE_LIMIT
 from inrv.storage import restore_grid, restore_metadata, take
 
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
+FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
 ACCURACY = 1e-4  # see "accuracy class" in format_spec.md
 
 
@@ -149,11 +151,13 @@ class VolumeGrid:
         space          'index' or 'world'
         interpolation  'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field': the continuous field
                        itself, which knows nothing of topology and background
-        Raises OptionError for another space, interpolation or shape.
+        Raises OptionError for another space, interpolation or shape, and for points that are not finite.
         """
         self._check_request(points, space, interpolation)
-        asked = points.to(self.volume.device, torch.float32 if interpolation == "field" else torch.float64)
+        exact = interpolation != "field" and self.volume.device.type != "mps"  # which has no float64
+        asked = points.to(self.volume.device, torch.float64 if exact else torch.float32)
         index = self.transform.world_to_index(asked) if space == "world" else asked
+        index = index.clamp(-FARTHEST, FARTHEST)
         method = {"trilinear": trilinear, "nearest": nearest}.get(interpolation)
         values = self._continuous(index.float()) if method is None else method(index, self.voxels)
         return self._shaped(values.float()).to(points.device)
@@ -212,6 +216,9 @@ class VolumeGrid:
     def _check_request(self, points: Tensor, space: str, interpolation: str) -> None:
         if points.ndim != 2 or points.shape[1] != 3:
             raise OptionError(f"points have shape {tuple(points.shape)}, expected (N, 3)")
+        bad = (~points.isfinite()).any(dim=1).nonzero()
+        if len(bad):
+            raise OptionError(f"point {int(bad[0])} is {points[bad[0, 0]].tolist()}: every coordinate must be finite")
         if space not in SPACES:
             raise OptionError(f"space {space!r} is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
@@ -224,7 +231,8 @@ class VolumeGrid:
 def _value(component: Component, outputs: Tensor, clamp: bool) -> Tensor:
     if clamp:
         return denormalise(outputs, component.minimum, component.maximum)
-    return (component.minimum + (component.maximum - component.minimum) * outputs.double()).float()
+    values = component.minimum + (component.maximum - component.minimum) * in_double(outputs)
+    return values.float().to(outputs.device)
 
 
 def _restore_field(container: Container, device: torch.device) -> Field | None:

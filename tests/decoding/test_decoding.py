@@ -17,7 +17,7 @@ def fog(seed: int) -> torch.Tensor:
 
 
 def test_grids_with_different_topologies_decode_together_as_alone(monkeypatch) -> None:
-    monkeypatch.setitem(voxels.BATCH_VOXELS, "cpu", 1000)
+    monkeypatch.setattr(voxels, "batch_voxels", lambda *_: 1000)
     network = field()
     topologies = [sparse_grid(fog(1)).topology, sparse_grid(torch.roll(fog(2), 9, 0)).topology, sparse_grid(fog(1)).topology]
     columns = [[0], [1, 2], []]

@@ -11,17 +11,18 @@ from inrv.fields import Field
 from inrv.grids import Topology
 from inrv.grids.topology import leaf_keys, unpack_masks
 
-BATCH_VOXELS = {"cpu": 1 << 15, "mps": 1 << 17, "cuda": 1 << 20}
+BATCH_BYTES = {"cpu": 1 << 26, "cuda": 1 << 32}
+FEWEST_VOXELS = 1 << 10
 
 
-def batch_voxels(device: torch.device) -> int:
-    """Voxels a batch: few enough that a batch's activations stay small beside the volume (and in a CPU's cache)."""
-    return BATCH_VOXELS.get(device.type, 1 << 17)
+def batch_voxels(field: Field, device: torch.device) -> int:
+    """Voxels a batch, so that its activations take BATCH_BYTES: little beside the volume, and near a CPU's cache."""
+    return max(FEWEST_VOXELS, BATCH_BYTES.get(device.type, 1 << 29) // (4 * field.floats_per_voxel))
 
 
 def evaluate(field: Field, coordinates: Tensor, batch: int | None = None) -> Tensor:
     """Normalised outputs float32 (N, outputs) at index-space coordinates (N, 3), in batches; differentiable."""
-    size = batch or batch_voxels(coordinates.device)
+    size = batch or batch_voxels(field, coordinates.device)
     if len(coordinates) <= size:
         return field(coordinates)
     return torch.cat([field(part) for part in coordinates.split(size)])
@@ -38,7 +39,7 @@ def decode_active(field: Field, topologies: Sequence[Topology], columns: Sequenc
         return results
     device = asked[0][0].device
     with torch.no_grad():
-        for origins in _leaf_batches([t for t, _, _ in asked], batch_voxels(device)):
+        for origins in _leaf_batches([t for t, _, _ in asked], batch_voxels(field, device)):
             leaves = [t.find_leaves(origins) for t, _, _ in asked]
             masks = [_masks(t, leaf) for (t, _, _), leaf in zip(asked, leaves, strict=True)]
             union = torch.stack(masks).any(dim=0)

@@ -30,6 +30,11 @@ class Field(nn.Module, ABC):
     def fixed(self) -> frozenset[str]:
         """Names of the tensors that are stored as they are and never quantised coarsely."""
 
+    @property
+    @abstractmethod
+    def floats_per_voxel(self) -> int:
+        """About how many float32 values the evaluation of one voxel holds at a time, without gradients."""
+
     @abstractmethod
     def forward(self, coordinates: Tensor) -> Tensor:
         """Normalised values (N, outputs) at index-space coordinates (N, 3)."""

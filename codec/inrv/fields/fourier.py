@@ -90,6 +90,11 @@ class FourierField(Field):
         outputs: Tensor = self.layers[-1](hidden)
         return outputs.float()
 
+    @property
+    def floats_per_voxel(self) -> int:
+        """Phases, sines and cosines and their concatenation; the hidden layers hold less."""
+        return 5 * self.shape.frequencies + 2 * self.shape.neurons
+
     def config(self) -> dict[str, Any]:
         """The fields of FourierConfig."""
         return {**asdict(self.shape), "origin": list(self.shape.origin)}

@@ -4,7 +4,7 @@ from inrv.grids.box import Box
 from inrv.grids.from_dense import sparse_grid
 from inrv.grids.grid import COMPONENTS, Grid, InactiveValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
-from inrv.grids.normalisation import Normalisation, denormalise
+from inrv.grids.normalisation import Normalisation, denormalise, in_double
 from inrv.grids.topology import Topology
 from inrv.grids.transform import LINEAR_MAPS, Transform
 
@@ -21,5 +21,6 @@ __all__ = [
     "Topology",
     "Transform",
     "denormalise",
+    "in_double",
     "sparse_grid",
 ]

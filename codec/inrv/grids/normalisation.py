@@ -37,5 +37,10 @@ class Normalisation:
 
 def denormalise(outputs: Tensor, minimum: float, maximum: float) -> Tensor:
     """Values float32 of normalised `outputs`: computed in float64, rounded once, kept within [minimum, maximum]."""
-    values = minimum + (maximum - minimum) * outputs.double()
-    return values.clamp(minimum, maximum).float()
+    values = minimum + (maximum - minimum) * in_double(outputs)
+    return values.clamp(minimum, maximum).float().to(outputs.device)
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    """The tensor in float64, on its device; on the CPU where the device (MPS) has no float64."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inrv.errors import OptionError
+from inrv.grids.normalisation import in_double
 
 LINEAR_MAPS = (
     "AffineMap",
@@ -55,9 +56,9 @@ class Transform:
         rows = [tuple(float(sizes[r]) if r == c else 0.0 for c in range(4)) for r in range(3)]
         return Transform(kind, (*rows, (*map(float, origin), 1.0)))
 
-    def tensor(self, device: torch.device | str = "cpu") -> Tensor:
-        """The matrix as a float64 tensor (4, 4)."""
-        return torch.tensor(self.matrix, dtype=torch.float64, device=device)
+    def tensor(self) -> Tensor:
+        """The matrix as a float64 tensor (4, 4) on the CPU."""
+        return torch.tensor(self.matrix, dtype=torch.float64)
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:
@@ -67,12 +68,13 @@ class Transform:
 
     def index_to_world(self, points: Tensor) -> Tensor:
         """Index-space points (N, 3) to world space, same dtype and device; computed in float64."""
-        return _apply(points, self.tensor(points.device))
+        return _apply(points, self.tensor())
 
     def world_to_index(self, points: Tensor) -> Tensor:
         """World-space points (N, 3) to index space, same dtype and device; computed in float64."""
-        return _apply(points, torch.linalg.inv(self.tensor(points.device)))
+        return _apply(points, torch.linalg.inv(self.tensor()))
 
 
 def _apply(points: Tensor, matrix: Tensor) -> Tensor:
-    return (points.to(torch.float64) @ matrix[:3, :3] + matrix[3, :3]).to(points.dtype)
+    wide = in_double(points)
+    return (wide @ matrix[:3, :3].to(wide.device) + matrix[3, :3].to(wide.device)).to(points.device, points.dtype)
