@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import click
 
 from inrv_cli.failure import FAILED, debug_option
 from inrv_cli.files import check_input, check_output, write_output
-from inrv_cli.text import decibels, labelled, name_of, number, print_json, short_size, size, table
+from inrv_cli.text import decibels, grid_key, labelled, name_of, number, print_json, short_size, size, table
 
 if TYPE_CHECKING:
     from inrv import SparseVolume, Volume
@@ -31,6 +33,9 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
     metavar="FILE.inrv",
     help="The .inrv file that a .vdb DECODED came from.",
 )
+@click.option(
+    "--grid", "grids", multiple=True, metavar="NAME|POSITION", help="Compare this grid of ORIGINAL only; may be repeated."
+)
 @click.option("--figure", metavar="OUT.png", help="Draw mid-slices of original, decoded and error (.png, .svg or .pdf).")
 @click.option("--min-psnr", type=float, metavar="DB", help="Exit with 1 where a grid is missing or its PSNR is lower.")
 @click.option("--device", metavar="D", help="Decodes .inrv files there. Default: the best there is.")
@@ -43,6 +48,7 @@ def compare(
     original: Path,
     decoded: Path,
     coded: Path | None,
+    grids: tuple[str, ...],
     figure: str | None,
     min_psnr: float | None,
     device: str | None,
@@ -58,7 +64,7 @@ def compare(
         if Path(figure).suffix.lower() not in PICTURES:
             raise click.UsageError(f"--figure {figure}: the name must end in {', '.join(PICTURES)}")
         check_output(figure, force)
-    before, _ = read(original, device)
+    before, _ = read(original, device, grids)
     after, volume = read(decoded, device)
     if coded is not None:
         volume = read(coded, "cpu")[1]
@@ -84,18 +90,22 @@ def compare(
         context.exit(FAILED)
 
 
-def read(path: Path, device: str | None) -> tuple[SparseVolume, Volume | None]:
-    """The grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
+def read(path: Path, device: str | None, grids: Sequence[str] = ()) -> tuple[SparseVolume, Volume | None]:
+    """All or some grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
     check_input(path)
     import inrv
     from inrv.container.layout import MAGIC
     from inrv.vdb import read_volume
 
+    keys = [grid_key(grid) for grid in grids]
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            return read_volume(path), None
+            return read_volume(path, keys or None), None
     volume = inrv.load(path, device)
-    return volume.to_sparse(), volume
+    decoded = volume.to_sparse()
+    if keys:
+        decoded = inrv.SparseVolume(tuple(volume[key].to_grid() for key in keys), decoded.metadata)
+    return decoded, volume
 
 
 def file_sizes(original: Path, decoded: Path, coded: int | None) -> dict[str, Any]:
@@ -153,7 +163,7 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: Path, dec
         others = ", ".join(grid.differences) or "none"
         error = number(grid.largest_error, ".4g")
         rows.append((name_of(grid.name, position), shape, *_figures(grid.metrics), error, _equality(grid.topology_equal), others))
-    if len(rows) > 1:
+    if len(rows) > 1 and math.isfinite(result.mean.psnr):
         rows.append(("mean of those that differ", "", *_figures(result.mean), "", "", ""))
     facts = [
         ("original", f"{original}, {size(sizes['original_bytes'])}"),

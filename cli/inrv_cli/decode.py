@@ -35,7 +35,7 @@ def decode(
         try:
             line = _decode(job, device, force)
         except Exception as error:
-            codes.append(report(error))
+            codes.append(report(error, job.source))
             continue
         if not quiet:
             click.echo(line, err=job.output == STDOUT)

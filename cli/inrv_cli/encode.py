@@ -69,7 +69,7 @@ def encode(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool
         try:
             result = _encode(job, options, force, quiet)
         except Exception as error:
-            codes.append(report(error))
+            codes.append(report(error, job.source))
             failed.append({"input": str(job.source), "error": str(error)})
             continue
         done.append({"input": str(job.source), "output": job.output, **as_dict(result)})

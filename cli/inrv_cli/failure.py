@@ -69,12 +69,17 @@ def debug_option(command: F) -> F:
     return decorate(command)
 
 
-def report(error: Exception) -> int:
-    """Print one line about `error`, with --debug its traceback before; return its exit code."""
+def report(error: Exception, about: object = "") -> int:
+    """Print one line about `error`, with --debug its traceback before; return its exit code.
+
+    The line begins with the file `about` where the error itself does not name it.
+    """
     if click.get_current_context().find_root().meta.get("debug"):
         traceback.print_exception(error)
     code = exit_code(error)
     message = f"{type(error).__name__}: {error} (unforeseen: --debug shows where)" if code == BUG else str(error)
+    if str(about) not in message and not isinstance(error, Failure):
+        message = f"{about}: {message}"
     click.echo(f"inrv: error: {' '.join(message.split())}", err=True)
     return code
 

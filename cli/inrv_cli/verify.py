@@ -22,7 +22,7 @@ def verify(context: click.Context, files: tuple[str, ...], device: str | None) -
         try:
             click.echo(_verify(path, device))
         except Exception as error:
-            codes.append(report(error))
+            codes.append(report(error, path))
     if codes:
         context.exit(codes[0])
 
@@ -34,8 +34,7 @@ def _verify(path: Path, device: str | None) -> str:
     try:
         found = inrv.verify(path, device)
     except inrv.FormatError as error:
-        message = str(error)
-        raise Failure(FAILED, message if message.startswith(str(path)) else f"{path}: {message}") from error
+        raise Failure(FAILED, str(error) if str(path) in str(error) else f"{path}: {error}") from error
     samples = (
         f"{found.samples} reference samples within {found.largest_difference:.1e} of the value range "
         f"(allowed {found.tolerance:.0e})"

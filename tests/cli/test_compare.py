@@ -95,6 +95,12 @@ def test_the_figure_shows_something(run: Run, library: Path) -> None:
     assert Path("mid.svg").read_text().lstrip().startswith("<?xml")
 
 
+def test_some_grids_of_the_original(run: Run, library: Path) -> None:
+    for original in (library / "scene.vdb", library / "scene.inrv"):
+        told = json.loads(run("compare", original, library / "scene.inrv", "--grid", "velocity", "--grid", "2", "--json").stdout)
+        assert [grid["name"] for grid in told["grids"]] == ["velocity", "flame"] and told["unexpected"] == ["density"]
+
+
 def test_command_lines_that_make_no_sense(run: Run, library: Path) -> None:
     vdb, coded = library / "scene.vdb", library / "scene.inrv"
     assert run("compare", vdb, coded, "--figure", "mid.gif").exit_code == 2

@@ -92,6 +92,16 @@ def test_one_bad_file_does_not_keep_the_others_from_being_encoded(run: Run, libr
     assert Path("a.inrv").exists() and Path("c.inrv").exists() and not Path("b.inrv").exists()
 
 
+def test_errors_name_the_file(run: Run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise inrv.NonFiniteError("grid 0 'density': 1 active voxel holds NaN")
+
+    monkeypatch.setattr(inrv, "encode_bytes", fail)
+    frames(library, "nan.vdb")
+    result = run("encode", "nan.vdb")
+    assert result.exit_code == 3 and result.stderr.startswith("inrv: error: nan.vdb: grid 0 'density'")
+
+
 def test_the_json_report_adds_up(run: Run, library: Path) -> None:
     result = run("encode", library / "scene.vdb", "-o", "scene.inrv", "--json", *QUICK)
     (entry,) = json.loads(result.stdout)["files"]

@@ -118,12 +118,11 @@ def test_ctrl_c_while_training(library: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "inrv_cli", "encode", str(library / "scene.vdb"), "-o", str(tmp_path / "x.inrv")]
     process = subprocess.Popen([*command, "--epochs", "1e7", "--device", "cpu"], stderr=subprocess.PIPE, text=True)
     try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=6)
+        time.sleep(5)
+        assert process.poll() is None, process.communicate()[1]
         process.send_signal(signal.SIGINT)
-        deadline = time.monotonic() + 20
         _, errors = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert time.monotonic() < deadline and process.returncode == 130
-    assert errors.endswith("inrv: interrupted\n") and list(tmp_path.iterdir()) == []
+    assert process.returncode == 130 and errors.endswith("inrv: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
