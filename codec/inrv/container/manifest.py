@@ -15,6 +15,8 @@ SCALAR_KINDS = {"bool": "?", "int32": "i", "int64": "q", "float": "f", "double":
 VECTOR_SIZES = {"vec2": 2, "vec3": 3, "vec4": 4, "mat3": 9, "mat4": 16}
 VECTOR_KINDS = {"i": "i", "s": "f", "d": "d"}
 INTEGER_BITS = {"i": 32, "q": 64}
+FOURIER_MOST = {"frequencies": 1 << 20, "layers": 1 << 10, "neurons": 1 << 20}
+ACTIVATIONS = ("relu", "silu")
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -141,13 +143,28 @@ def _component(value: Value, outputs: int) -> Component:
 
 def _field(value: Value) -> FieldEntry:
     value.keys("type", "config", "tensors")
-    config = value["config"]
+    kind, config = value["type"].text(), value["config"]
     config.keys("outputs")
-    if config["outputs"].count() == 0:
-        raise config["outputs"].fail("must be at least 1")
+    config["outputs"].count(least=1)
+    if kind == "fourier":
+        _check_fourier(config)
     for key in config.mapping():
         config[key].plain()
-    return FieldEntry(value["type"].text(), config.mapping(), value["tensors"].count())
+    return FieldEntry(kind, config.mapping(), value["tensors"].count())
+
+
+def _check_fourier(config: Value) -> None:
+    """Sizes are bounded here, because a network is laid out from them before its tensors are looked at."""
+    names = {*FOURIER_MOST, "outputs", "origin", "scale", "activation"}
+    config.keys(*sorted(names))
+    unknown = sorted(set(config.mapping()) - names)
+    if unknown:
+        raise FormatError(f"{config.path} has the key {unknown[0]!r}, which a fourier field does not have")
+    for name, most in FOURIER_MOST.items():
+        config[name].count(most, str(most))
+    config["origin"].numbers(3, single=True)
+    config["scale"].number(single=True)
+    config["activation"].choice(*ACTIVATIONS)
 
 
 def _metadata(value: Value) -> dict[str, MetaEntry]:

@@ -140,10 +140,10 @@ class Value:
             raise self.fail(f"must be a whole number of {bits} bits")
         return int(self.value)
 
-    def count(self, most: int = (1 << 63) - 1, what: str = "2^63 - 1") -> int:
-        """A whole number from 0 to `most`, which messages call `what`."""
-        if not _is_integer(self.value) or not 0 <= self.value <= most:
-            raise self.fail(f"must be a whole number from 0 to {what}")
+    def count(self, most: int = (1 << 63) - 1, what: str = "2^63 - 1", least: int = 0) -> int:
+        """A whole number from `least` to `most`, which messages call `what`."""
+        if not _is_integer(self.value) or not least <= self.value <= most:
+            raise self.fail(f"must be a whole number from {least} to {what}")
         return int(self.value)
 
     def number(self, single: bool = False) -> float:

@@ -1,0 +1,233 @@
+"""A second reader of .inrv files, written from format_spec.md alone: it shares no line with the library.
+
+Needs struct, json, zlib, zstandard and numpy. `python -m tests.second_reader FILE` prints what is in a file. Section
+numbers are those of the specification. It is written to be read, not to be fast, and raises ValueError for what it
+refuses.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zstandard
+
+Tensors = dict[str, np.ndarray]
+DTYPES = {"I8": "<i1", "U8": "<u1", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
+KNOWN = {b"TOPO": 1, b"EXAC": 1, b"FELD": 1, b"REFS": 0}
+
+
+@dataclass
+class DecodedGrid:
+    """One grid: active leaf voxels in order, tiles, and inactive voxels that are not the background."""
+
+    entry: dict[str, Any]
+    coordinates: np.ndarray  # int32 (N, 3)
+    values: np.ndarray  # float32 (N, C)
+    tile_origins: np.ndarray  # int32 (T, 3)
+    tile_edges: np.ndarray  # int32 (T,)
+    tile_active: np.ndarray  # uint8 (T,)
+    tile_values: np.ndarray  # float32 (T, C)
+    inactive_coordinates: np.ndarray  # int32 (M, 3)
+    inactive_values: np.ndarray  # float32 (M, C)
+
+
+def require(condition: bool, rule: str) -> None:
+    if not condition:
+        raise ValueError(rule)
+
+
+# Sections 3 to 5: header, chunk table, stored and raw bytes
+
+
+def raw_bytes(data: bytes, offset: int, stored: int, raw: int, compression: int, checksum: int) -> bytes:
+    part = data[offset : offset + stored]
+    require(len(part) == stored and zlib.crc32(part) == checksum, "checksum does not hold")
+    if compression == 0:
+        require(stored == raw, "stored and raw size differ")
+        return part
+    require(compression == 1 and stored < raw, "compression is not known or useless")
+    require(zstandard.frame_content_size(part) == raw, "content size is not the raw size")
+    return zstandard.ZstdDecompressor().decompress(part, allow_extra_data=False)
+
+
+def open_file(data: bytes) -> tuple[dict[str, Any], list[tuple[str, bytes | None]]]:
+    """Manifest, and type and payload of every chunk; None for ancillary chunks of unknown type."""
+    require(data[:8] == b"\x89INRV\r\n\x1a", "magic differs")
+    require(len(data) >= 48 and struct.unpack_from("<H", data, 8)[0] == 1, "major version is not 1")
+    _, count, size, compression, stored, raw, manifest_crc, table_crc, header_crc = struct.unpack_from("<HIQIIIIII", data, 10)
+    require(zlib.crc32(data[:44]) == header_crc, "header checksum does not hold")
+    require(size == len(data), "file size differs")
+    end = 48 + 40 * count
+    require(zlib.crc32(data[48:end]) == table_crc, "table checksum does not hold")
+    manifest = json.loads(raw_bytes(data, end, stored, raw, compression, manifest_crc))
+    end += stored
+    chunks: list[tuple[str, bytes | None]] = []
+    for number in range(count):
+        kind, flags, compression, spare, offset, stored, raw, checksum, reserved = struct.unpack_from(
+            "<4sBBHQQQII", data, 48 + 40 * number
+        )
+        require(kind in KNOWN or flags == 0, f"critical chunk {kind!r} is not known")
+        require(flags == KNOWN.get(kind, 0) and spare == 0 and reserved == 0, "flags or reserved bytes")
+        require(offset == end, "chunks do not touch")
+        payload = raw_bytes(data, offset, stored, raw, compression, checksum) if kind in KNOWN else None
+        chunks.append((kind.decode("ascii"), payload))
+        end += stored
+    require(end == size, "bytes behind the last chunk")
+    return manifest, chunks
+
+
+# Section 7: tensors
+
+
+def tensors_of(payload: bytes) -> Tensors:
+    (length,) = struct.unpack_from("<Q", payload)
+    header = json.loads(payload[8 : 8 + length])
+    tensors = {}
+    for name, about in header.items():
+        if name != "__metadata__":
+            begin, end = (8 + length + at for at in about["data_offsets"])
+            tensors[name] = np.frombuffer(payload[begin:end], dtype=DTYPES[about["dtype"]]).reshape(about["shape"])
+    return tensors
+
+
+def field_tensor(tensors: Tensors, name: str) -> np.ndarray:
+    """One tensor of the field, float32, from whichever way it is stored in."""
+    if name in tensors:
+        return tensors[name].astype(np.float32)
+    step = tensors[f"{name}.step"][:, None]
+    if f"{name}.codes" in tensors:
+        return tensors[f"{name}.codes"].astype(np.float32) * step
+    high, low = tensors[f"{name}.codes_high"].astype(np.int32), tensors[f"{name}.codes_low"].astype(np.int32)
+    return (256 * high + low).astype(np.float32) * step
+
+
+# Section 8: topology
+
+
+def bits(masks: np.ndarray) -> np.ndarray:
+    """(rows, bytes) to (rows, 8 * bytes), bit i at column i."""
+    return np.unpackbits(masks, axis=1, bitorder="little")
+
+
+def leaf_origins(topology: Tensors) -> np.ndarray:
+    node, i = np.nonzero(bits(topology["node_masks"]))
+    return topology["node_origins"][node] + 8 * np.stack([i >> 8, (i >> 4) & 15, i & 15], axis=1).astype(np.int32)
+
+
+def voxels(origins: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Coordinates int32 (N, 3) of the set bits, leaf by leaf."""
+    leaf, i = np.nonzero(bits(masks))
+    return origins[leaf] + np.stack([i >> 6, (i >> 3) & 7, i & 7], axis=1).astype(np.int32)
+
+
+# Section 9: the field
+
+
+def fourier(config: dict[str, Any], tensors: Tensors, coordinates: np.ndarray) -> np.ndarray:
+    """Outputs float32 (N, outputs)."""
+    position = (coordinates.astype(np.float32) - np.array(config["origin"], dtype=np.float32)) * np.float32(config["scale"])
+    frequencies = field_tensor(tensors, "multipliers")[:, None] * field_tensor(tensors, "B")
+    turns = np.float32(2 * np.pi) * (position @ frequencies.T)
+    hidden = np.concatenate([np.cos(turns), np.sin(turns)], axis=1)
+    for index in range(config["layers"] + 1):
+        hidden = hidden @ field_tensor(tensors, f"layers.{index}.weight").T + field_tensor(tensors, f"layers.{index}.bias")
+        if index < config["layers"]:
+            hidden = np.maximum(hidden, 0) if config["activation"] == "relu" else hidden / (1 + np.exp(-hidden))
+    return hidden
+
+
+def outputs(manifest: dict[str, Any], chunks: list[tuple[str, bytes | None]], coordinates: np.ndarray) -> np.ndarray:
+    """Outputs of the file's field float32 (N, outputs), in batches."""
+    field = manifest["field"]
+    require(field["type"] == "fourier", "field type is not known")
+    tensors = tensors_of(payload_of(chunks, field["tensors"], "FELD"))
+    batches = np.array_split(coordinates, len(coordinates) // 16384 + 1)
+    return np.concatenate([fourier(field["config"], tensors, batch) for batch in batches])
+
+
+# Section 10: decoding
+
+
+def payload_of(chunks: list[tuple[str, bytes | None]], number: int, kind: str) -> bytes:
+    found, payload = chunks[number]
+    require(found == kind and payload is not None, f"chunk {number} is not {kind}")
+    assert payload is not None
+    return payload
+
+
+def component_values(component: dict[str, Any], found: np.ndarray, count: int) -> np.ndarray:
+    low, high = component["minimum"], component["maximum"]
+    if component["output"] is None:
+        return np.full(count, low, dtype=np.float32)
+    value = low + (high - low) * found[:, component["output"]].astype(np.float64)
+    return np.minimum(np.maximum(value, low), high).astype(np.float32)
+
+
+def decode_grid(manifest: dict[str, Any], chunks: list[tuple[str, bytes | None]], entry: dict[str, Any]) -> DecodedGrid:
+    topology = tensors_of(payload_of(chunks, entry["topology"], "TOPO"))
+    origins = leaf_origins(topology)
+    coordinates = voxels(origins, topology["leaf_masks"])
+    require(len(coordinates) == entry["leaf_voxels"], "leaf_voxels differs")
+    edges = topology["tile_edges"].astype(np.int64)
+    tiled = int((edges**3)[topology["tile_active"] == 1].sum())
+    require(len(coordinates) + tiled == entry["active_voxels"], "active_voxels differs")
+
+    components = entry["components"]
+    coded = any(component["output"] is not None for component in components)
+    found = outputs(manifest, chunks, coordinates) if coded else np.empty((len(coordinates), 0), dtype=np.float32)
+    values = np.stack([component_values(component, found, len(coordinates)) for component in components], axis=1)
+
+    if entry["exact_values"] is None:
+        require(len(edges) == 0, "tiles without an EXAC chunk")
+        exact: Tensors = {
+            "tile_values": np.empty((0, len(components)), dtype=np.float32),
+            "inactive_masks": np.zeros((len(origins), 64), dtype=np.uint8),
+            "inactive_values": np.empty((0, len(components)), dtype=np.float32),
+        }
+    else:
+        exact = tensors_of(payload_of(chunks, entry["exact_values"], "EXAC"))
+    return DecodedGrid(
+        entry=entry,
+        coordinates=coordinates,
+        values=values,
+        tile_origins=topology["tile_origins"],
+        tile_edges=topology["tile_edges"],
+        tile_active=topology["tile_active"],
+        tile_values=exact["tile_values"],
+        inactive_coordinates=voxels(origins, exact["inactive_masks"]),
+        inactive_values=exact["inactive_values"],
+    )
+
+
+def decode(data: bytes) -> list[DecodedGrid]:
+    """Every grid of the file whose bytes are `data`."""
+    manifest, chunks = open_file(data)
+    return [decode_grid(manifest, chunks, entry) for entry in manifest["grids"]]
+
+
+def reference_difference(data: bytes) -> float:
+    """Section 11: the largest |y - r| / (1 + |r|) over the reference samples, 0 where there are none."""
+    manifest, chunks = open_file(data)
+    if manifest["reference"] is None:
+        return 0.0
+    samples = tensors_of(payload_of(chunks, manifest["reference"], "REFS"))
+    expected = samples["outputs"]
+    differences = np.abs(outputs(manifest, chunks, samples["coordinates"]) - expected) / (1 + np.abs(expected))
+    return float(differences.max(initial=0.0))
+
+
+if __name__ == "__main__":
+    contents = Path(sys.argv[1]).read_bytes()
+    for grid in decode(contents):
+        about = grid.entry
+        print(f"{about['name'] or '(unnamed)'}: {about['value_type']}, {about['active_voxels']} active voxels")
+        if len(grid.values):
+            print(f"  values {grid.values.min(axis=0).tolist()} to {grid.values.max(axis=0).tolist()}")
+    print(f"reference samples differ by {reference_difference(contents):.2g}")
