@@ -6,6 +6,7 @@ file itself tells all of it. Layout: OpenVDB's io/Archive.cc and io/GridDescript
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -17,7 +18,6 @@ MAGIC = struct.pack("<q", 0x56444220)
 OLDEST, NEWEST = 222, 225
 HALF_SUFFIX = "_HalfFloat"
 SEPARATOR = "\x1e"
-LONGEST_STRING = 1 << 20
 _UUID_LENGTH = 36
 STATISTICS = frozenset(
     {"file_bbox_max", "file_bbox_min", "file_compression", "file_delayed_load", "file_mem_bytes", "file_voxel_count"}
@@ -86,18 +86,25 @@ class ByteReader:
     """Reads a .vdb file piece by piece; every piece that is not there raises VdbError."""
 
     def __init__(self, file: BinaryIO, path: str) -> None:
-        self.file, self.path = file, path
+        self.file, self.path, self.size = file, path, os.fstat(file.fileno()).st_size
 
     def fail(self, reason: str) -> VdbError:
         """The error that names this file."""
         return VdbError(f"{self.path}: {reason}")
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes."""
-        data = self.file.read(size)
-        if len(data) != size:
-            raise self.fail(f"ends at byte {self.file.tell()}, in the middle of its header: the file is truncated")
-        return data
+        """The next `size` bytes; asks before it reads, so that a damaged length takes no memory."""
+        at = self.file.tell()
+        if at + size > self.size:
+            raise self.fail(f"ends at byte {self.size:,}, but its header needs {size:,} bytes at {at:,}: truncated or damaged")
+        return self.file.read(size)
+
+    def skip(self, size: int) -> None:
+        """Pass over the next `size` bytes."""
+        at = self.file.tell() + size
+        if at > self.size:
+            raise self.fail(f"ends at byte {self.size:,}, before byte {at:,} of its trees: truncated or damaged")
+        self.file.seek(at)
 
     def unpack(self, layout: str) -> tuple[int, ...]:
         """The next integers, as struct lays them out."""
@@ -109,20 +116,14 @@ class ByteReader:
 
     def text(self) -> str:
         """The next string; bytes that are not UTF-8 survive as surrogates."""
-        length = self.number("<I")
-        if length > LONGEST_STRING:
-            raise self.fail(f"holds a string of {length:,} bytes at byte {self.file.tell()}: the file is damaged")
-        return self.take(length).decode("utf-8", "surrogateescape")
+        return self.take(self.number("<I")).decode("utf-8", "surrogateescape")
 
     def metadata(self) -> Metadata:
         """The next metadata block."""
         entries = {}
         for _ in range(self.number("<I")):
             name, kind = self.text(), self.text()
-            size = self.number("<I")
-            if size > LONGEST_STRING:
-                raise self.fail(f"metadata {name!r} has {size:,} bytes: the file is damaged")
-            entries[name] = decode_metadata(kind, self.take(size))
+            entries[name] = decode_metadata(kind, self.take(self.number("<I")))
         return entries
 
 
@@ -146,6 +147,8 @@ def _read_header(reader: ByteReader) -> VdbHeader:
     reader.take(_UUID_LENGTH)
     metadata = reader.metadata()
     count = reader.number("<i")
+    if count < 0:
+        raise reader.fail(f"claims to hold {count} grids: the file is damaged")
     if not has_offsets and count > 1:
         raise reader.fail(f"was written to a stream, without the positions of its {count} grids: save it anew as a file")
     grids = tuple(_read_descriptor(reader, position, bool(has_offsets)) for position in range(count))
@@ -156,7 +159,9 @@ def _read_descriptor(reader: ByteReader, position: int, has_offsets: bool) -> Gr
     unique_name, tree_type, parent = reader.text(), reader.text(), reader.text()
     start, blocks, end = reader.unpack("<qqq")
     if not has_offsets:
-        start = blocks = end = reader.file.tell()
+        start, end = reader.file.tell(), reader.size
+    if parent or not has_offsets:  # a grid that shares another's tree has no blocks of its own, and no position of them
+        blocks = end
     if not reader.file.tell() <= start <= blocks <= end:
         raise reader.fail(f"grid {position} {unique_name!r} claims bytes {start} to {end}: the file is damaged")
     reader.file.seek(end)
@@ -234,20 +239,24 @@ def encode_metadata(metadata: Metadata) -> bytes:
     parts = [struct.pack("<I", len(metadata))]
     for name in sorted(metadata):
         entry = metadata[name]
-        parts += [pack_string(name), pack_string(entry.type), _sized(_metadata_bytes(entry))]
+        try:
+            parts += [pack_string(name), pack_string(entry.type), _sized(_metadata_bytes(entry))]
+        except (struct.error, OverflowError, TypeError, UnicodeEncodeError) as error:
+            raise VdbError(f"metadata {name!r} of type {entry.type!r} cannot hold {entry.value!r}: {error}") from error
     return b"".join(parts)
 
 
 def _metadata_bytes(entry: MetaValue) -> bytes:
-    if isinstance(entry.value, bytes):
-        return entry.value
-    if isinstance(entry.value, str):
-        return entry.value.encode("utf-8", "surrogateescape")
     layout = _layout(entry.type)
-    if layout is None:
-        raise VdbError(f"metadata of type {entry.type!r} has the value {entry.value!r}, which cannot be written")
-    values = entry.value if isinstance(entry.value, tuple) else (entry.value,)
-    return struct.pack(layout, *values)
+    if layout is not None and not isinstance(entry.value, bytes):
+        return struct.pack(layout, *(entry.value if isinstance(entry.value, tuple) else (entry.value,)))
+    data = entry.value
+    if entry.type == "string" and isinstance(data, str):
+        return data.encode("utf-8", "surrogateescape")
+    # OpenVDB takes as many bytes as the type has, whatever the length says: bytes of another length would shift all after it.
+    if not isinstance(data, bytes) or (layout is not None and len(data) != struct.calcsize(layout)):
+        raise TypeError("neither a value of this type nor its bytes")
+    return data
 
 
 def _layout(kind: str) -> str | None:
@@ -260,7 +269,10 @@ def _layout(kind: str) -> str | None:
 
 def pack_string(text: str) -> bytes:
     """A string as a .vdb file stores it: length, then UTF-8."""
-    return _sized(text.encode("utf-8", "surrogateescape"))
+    try:
+        return _sized(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError as error:
+        raise VdbError(f"{text!r} cannot be written as UTF-8: {error.reason}") from error
 
 
 def _sized(data: bytes) -> bytes:

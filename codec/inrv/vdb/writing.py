@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inrv.errors import VdbError
 from inrv.grids import Grid, Metadata, MetaValue, SparseVolume
-from inrv.grids.topology import LEAF_VOXELS, unpack_masks
+from inrv.grids.topology import LEAF_VOXELS, offset_coordinates, unpack_masks
 from inrv.vdb.bindings import load_bindings
 from inrv.vdb.header import (
     HALF_SUFFIX,
@@ -36,9 +37,10 @@ from inrv.vdb.header import (
     read_grid_header,
     read_header,
 )  # fmt: skip
-from inrv.vdb.reading import LEAF_DEPTH, Blocks, find_nodes, read_blocks
 
-_PART = 1 << 12
+Values = NDArray[np.float32]
+_LEAF_DEPTH = 3  # what an accessor says of a voxel whose value lies in a leaf
+_PART = 1 << 12  # leaves at a time
 _COPY_BYTES = 1 << 22
 
 
@@ -51,11 +53,24 @@ def write_volume(path: str | os.PathLike[str], volume: SparseVolume) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             trees, framed = os.path.join(folder, "trees.vdb"), os.path.join(folder, "framed.vdb")
-            module.write(trees, grids=[_build(module, grid, i) for i, grid in enumerate(volume.grids)])
+            _write_trees(module, trees, volume)
             _reframe(trees, framed, volume)
             os.replace(framed, target)
     except OSError as error:
         raise VdbError(f"{target} cannot be written: {error.strerror or error}") from error
+    except VdbError as error:
+        raise VdbError(f"{target}: {error}") from error
+
+
+def _write_trees(module: Any, path: str, volume: SparseVolume) -> None:
+    """Write the grids through the bindings, named by position."""
+    grids = [_build(module, grid, position) for position, grid in enumerate(volume.grids)]
+    try:
+        module.write(path, grids=grids)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # the bindings raise errors of many types
+        raise VdbError(f"OpenVDB cannot write its {len(grids)} grids: {error}") from error
 
 
 def _build(module: Any, grid: Grid, position: int) -> Any:
@@ -67,9 +82,20 @@ def _build(module: Any, grid: Grid, position: int) -> Any:
     tree.background = _value(background)
     _write_tiles(tree, grid)
     _write_inactive(tree, grid)
+    _check_built(tree, grid, position)
     tree.name = f"{position:06d}"
     tree.saveFloatAsHalf = grid.saved_as_half
     return tree
+
+
+def _check_built(tree: Any, grid: Grid, position: int) -> None:
+    """Every voxel that has to be active is, and no other."""
+    wanted = grid.topology.leaf_count, grid.topology.active_voxel_count
+    if (tree.leafCount(), tree.activeVoxelCount()) != wanted:
+        raise VdbError(
+            f"grid {position} {grid.name!r} has {wanted[0]:,} leaves with {wanted[1]:,} active voxels, OpenVDB keeps "
+            f"{tree.leafCount():,} with {tree.activeVoxelCount():,}: NaN, values beyond 1.5e38 and overlapping tiles are lost"
+        )
 
 
 def _beyond(grid: Grid) -> float:
@@ -78,7 +104,7 @@ def _beyond(grid: Grid) -> float:
     return min(2.0 * max(largest, 1.0), 3e38)
 
 
-def _write_leaves(tree: Any, grid: Grid, sentinel: Blocks) -> None:
+def _write_leaves(tree: Any, grid: Grid, sentinel: Values) -> None:
     topology = grid.topology
     accessor = tree.getAccessor()
     shape = (8, 8, 8) if grid.components == 1 else (8, 8, 8, grid.components)
@@ -89,11 +115,11 @@ def _write_leaves(tree: Any, grid: Grid, sentinel: Blocks) -> None:
         blocks[masks] = grid.values[topology.starts[first] : topology.starts[first + len(origins)]]
         for origin, block in zip(origins.tolist(), blocks.numpy(), strict=True):
             tree.copyFromArray(block.reshape(shape), ijk=tuple(origin))
-            if accessor.getValueDepth(tuple(origin)) != LEAF_DEPTH:
+            if accessor.getValueDepth(tuple(origin)) != _LEAF_DEPTH:
                 _force_leaf(accessor, tuple(origin), block[0], bool((block[0] != sentinel).any()))
 
 
-def _force_leaf(accessor: Any, origin: tuple[int, int, int], value: Blocks, active: bool) -> None:
+def _force_leaf(accessor: Any, origin: tuple[int, int, int], value: Values, active: bool) -> None:
     """Make a leaf where a constant block became a tile or nothing: setting another value and back does."""
     accessor.setValueOn(origin, _value(value / 2 + 1))
     set_back = accessor.setValueOn if active else accessor.setValueOff
@@ -110,30 +136,15 @@ def _write_tiles(tree: Any, grid: Grid) -> None:
 
 
 def _write_inactive(tree: Any, grid: Grid) -> None:
-    """Give inactive voxels and tiles their values: by flood fill in a level set, then one by one what still differs."""
-    if grid.grid_class == "level set" and grid.value_type == "float" and len(grid.inactive.places):
-        tree.signedFloodFill()
-        _write_tiles(tree, grid)
-        _clear_other_tiles(tree, grid)
-    accessor = tree.getAccessor()
-    for first in range(0, grid.topology.leaf_count, _PART):
-        origins = grid.topology.leaf_origins[first : first + _PART]
-        wanted = grid.blocks(origins).numpy()
-        found = read_blocks(tree, origins.tolist(), grid.components)
-        active = unpack_masks(grid.topology.leaf_masks[first : first + _PART]).numpy()
-        for leaf, offset in np.argwhere((wanted != found).any(axis=2) & ~active).tolist():
-            x, y, z = origins[leaf].tolist()
-            place = (x + (offset >> 6), y + ((offset >> 3) & 7), z + (offset & 7))
-            accessor.setValueOff(place, _value(wanted[leaf, offset]))
-
-
-def _clear_other_tiles(tree: Any, grid: Grid) -> None:
-    """Set tiles that a flood fill turned to the inside value although the grid has none there back to the background."""
-    known = {tuple(origin) for origin in grid.topology.tile_origins.tolist()}
-    accessor, background = tree.getConstAccessor(), grid.background.numpy()
-    for origin, edge in find_nodes(tree)[1]:
-        if origin not in known and accessor.getValue(origin) != float(background[0]):
-            tree.fill(origin, tuple(c + edge - 1 for c in origin), float(background[0]), False)
+    """Give the inactive leaf voxels that do not hold the background their values, one by one: the bindings have no other way."""
+    set_off = tree.getAccessor().setValueOff
+    for first in range(0, len(grid.inactive.places), _PART * LEAF_VOXELS):
+        places = grid.inactive.places[first : first + _PART * LEAF_VOXELS]
+        corners = grid.topology.leaf_origins[places // LEAF_VOXELS]
+        coordinates = (corners + offset_coordinates()[places % LEAF_VOXELS]).tolist()
+        values = grid.inactive.values[first : first + len(places)]
+        for place, value in zip(coordinates, (values[:, 0] if grid.components == 1 else values).tolist(), strict=True):
+            set_off(tuple(place), value if grid.components == 1 else tuple(value))
 
 
 def _value(values: Any) -> float | tuple[float, ...]:
@@ -157,7 +168,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
     """Names as OpenVDB lists them: a separator and a number behind those that occur more than once, or are empty."""
     counts, seen, result = Counter(names), Counter[str](), []
     for name in names:
-        result.append(f"{name}{SEPARATOR}{seen[name]}" if counts[name] > 1 else name)
+        result.append(f"{name}{SEPARATOR}{seen[name]}" if counts[name] > 1 or not name else name)
         seen[name] += 1
     return result
 
