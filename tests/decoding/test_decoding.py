@@ -44,6 +44,10 @@ def test_trilinear_is_exact_on_a_linear_volume_and_has_its_gradient() -> None:
     torch.testing.assert_close(points.grad, torch.tensor([[1.0, 2.0, -3.0]], dtype=torch.float64).expand(50, 3))
 
 
+def test_no_points_give_no_values() -> None:
+    assert trilinear(torch.empty(0, 3), lambda c: c.float()).shape == (0, 3)
+
+
 def test_nearest_rounds_half_up() -> None:
     asked = nearest(torch.tensor([[0.5, -0.5, 1.49], [-0.51, 2.0, -3.2]]), lambda c: c)
     assert asked.tolist() == [[1, 0, 1], [-1, 2, -3]]

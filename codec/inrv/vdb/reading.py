@@ -20,6 +20,7 @@ from inrv.vdb.nodes import TreeNodes, read_nodes
 
 VALUE_TYPES = {"Tree_float_5_4_3": "float", "Tree_vec3s_5_4_3": "vec3s"}
 Blocks = NDArray[np.float32]
+_PART = 1 << 12  # leaves at a time
 
 
 def list_grids(path: str | os.PathLike[str]) -> tuple[GridDescriptor, ...]:
@@ -103,18 +104,16 @@ def _convert(source: Any, descriptor: GridDescriptor, header: GridHeader, nodes:
             f"the file lists {topology.leaf_count:,} leaves with {topology.active_voxel_count:,} active voxels, OpenVDB finds "
             f"{source.leafCount():,} with {source.activeVoxelCount():,}"
         )
-    blocks = _read_blocks(source, topology.leaf_origins.tolist(), len(background))
-    masks = unpack_masks(topology.leaf_masks).numpy()
-    inside = ~masks & (blocks != background).any(axis=2)
+    values, inactive = _read_leaves(source, topology, background)
     metadata = {key: value for key, value in header.metadata.items() if key not in STATISTICS}
     return Grid(
         name=descriptor.name,
         value_type=value_type,
         background=torch.from_numpy(background),
         topology=topology,
-        values=torch.from_numpy(blocks[masks]),
+        values=values,
         tile_values=torch.from_numpy(tile_values[kept]),
-        inactive=InactiveValues(torch.from_numpy(np.flatnonzero(inside)), torch.from_numpy(blocks[inside])),
+        inactive=inactive,
         transform=decode_transform(header.map_type, header.map_data),
         grid_class=_text(metadata, "class", "unknown"),
         vector_type=_text(metadata, "vector_type", "invariant"),
@@ -148,6 +147,23 @@ def _read_tiles(source: Any, nodes: TreeNodes, components: int) -> tuple[Blocks,
     for index, origin in enumerate(nodes.tile_origins.tolist()):
         values[index], active[index] = probe(tuple(origin))
     return values, active
+
+
+def _read_leaves(source: Any, topology: Topology, background: Blocks) -> tuple[torch.Tensor, InactiveValues]:
+    """Values of the active leaf voxels and of the inactive ones off the background; a part of the leaves at a time."""
+    values = np.empty((topology.leaf_voxel_count, len(background)), dtype=np.float32)
+    places, inactive = [np.empty(0, dtype=np.int64)], [np.empty((0, len(background)), dtype=np.float32)]
+    for first in range(0, topology.leaf_count, _PART):
+        last = min(first + _PART, topology.leaf_count)
+        blocks = _read_blocks(source, topology.leaf_origins[first:last].tolist(), len(background))
+        masks = unpack_masks(topology.leaf_masks[first:last]).numpy()
+        values[int(topology.starts[first]) : int(topology.starts[last])] = blocks[masks]
+        inside = ~masks & (blocks != background).any(axis=2)
+        places.append(np.flatnonzero(inside) + first * LEAF_VOXELS)
+        inactive.append(blocks[inside])
+    return torch.from_numpy(values), InactiveValues(
+        torch.from_numpy(np.concatenate(places)), torch.from_numpy(np.concatenate(inactive))
+    )
 
 
 def _read_blocks(source: Any, origins: Sequence[Sequence[int]], components: int) -> Blocks:
