@@ -20,7 +20,7 @@ def pack_tensors(tensors: dict[str, NDArray[Any]]) -> bytes:
     Raises FormatError for a dtype that the format does not have (see DTYPES).
     """
     _check_dtypes(tensors)
-    return save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
+    return save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
 
 
 def unpack_tensors(data: bytes) -> dict[str, NDArray[Any]]:

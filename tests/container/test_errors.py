@@ -1,0 +1,356 @@
+"""Every error condition of format_spec.md, section 13: a FormatError that names the file and what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+
+import inrv
+from inrv import FormatError
+from inrv.container import pack_tensors, read_container, unpack_tensors
+from tests.container.examples import VECTORS
+from tests.container.rebuild import File, payload, take_apart, tensor_file
+
+SPECIFICATION = Path(__file__).resolve().parents[2] / "format_spec.md"
+GOOD = (VECTORS / "fourier.inrv").read_bytes()
+TOPO, EXAC, VECTOR_EXAC, FELD, REFS = 0, 1, 2, 4, 5  # chunk numbers in that file
+
+Change = Callable[[File], bytes | None]
+
+
+def setting(**values: Any) -> Change:
+    """Set fields of the header."""
+    return lambda file: file.header.update(values)
+
+
+def entry(number: int, **values: Any) -> Change:
+    """Set fields of a chunk's table entry."""
+
+    def change(file: File) -> None:
+        for name, value in values.items():
+            setattr(file.chunks[number], name, value)
+
+    return change
+
+
+def manifest(path: str, value: Any) -> Change:
+    """Set a value of the manifest, or remove it with `...`."""
+    return lambda file: file.edit_manifest(path, value)
+
+
+def json_text(old: bytes, new: bytes) -> Change:
+    """Replace text of the manifest."""
+
+    def change(file: File) -> None:
+        raw = payload(file.manifest)
+        assert old in raw
+        file.set_manifest(raw.replace(old, new, 1))
+
+    return change
+
+
+def tensors(number: int, **values: Any) -> Change:
+    """Replace tensors of a chunk, names with '_' for '.'; None removes one."""
+
+    def change(file: File) -> None:
+        arrays = unpack_tensors(payload(file.chunks[number]))
+        for name, value in values.items():
+            key = next((key for key in arrays if key.replace(".", "_") == name), name)
+            arrays[key] = value(arrays[key].copy()) if callable(value) else value
+        data = pack_tensors({key: value for key, value in arrays.items() if value is not None})
+        file.chunks[number].stored, file.chunks[number].raw, file.chunks[number].compression = data, len(data), 0
+
+    return change
+
+
+def raw_chunk(number: int, data: bytes) -> Change:
+    """Replace the payload of a chunk."""
+    return entry(number, stored=data, raw=len(data), compression=0)
+
+
+def at(index: Any, value: Any) -> Callable[[Any], Any]:
+    """Set one element of an array."""
+
+    def change(array: Any) -> Any:
+        array[index] = value
+        return array
+
+    return change
+
+
+def flipped(position: int) -> Change:
+    """One bit of the file flipped, checksums left as they are."""
+
+    def change(file: File) -> bytes:
+        data = bytearray(file.to_bytes())
+        data[position] ^= 1
+        return bytes(data)
+
+    return change
+
+
+def frame_without_size(file: File) -> None:
+    part = file.chunks[TOPO]
+    part.stored = zstandard.ZstdCompressor(write_content_size=False).compress(payload(part))
+
+
+def hole(file: File) -> None:
+    file.chunks[EXAC].offset = len(GOOD) - 10
+
+
+def wrapped_offset(file: File) -> None:
+    file.chunks[EXAC].offset = (1 << 64) - 1
+
+
+def appended_frame(file: File) -> None:
+    part = file.chunks[TOPO]
+    part.stored += zstandard.compress(b"more")
+
+
+def many_chunks(file: File) -> None:
+    file.header["chunks"] = (1 << 16) + 1
+
+
+def bits_free(masks: Any) -> Any:
+    """A voxel that is active, marked as inactive too."""
+    masks[0, 0] = 0xFF
+    return masks
+
+
+def nested(levels: int) -> Any:
+    """Lists in lists."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def many_grids(file: File) -> None:
+    file.set_manifest(payload(file.manifest).replace(b'"grids":[', b'"grids":[' + b"0," * 4097, 1))
+
+
+def nested_config(file: File) -> None:
+    file.edit_manifest("field.type", "other")
+    file.edit_manifest("field.config.x", [[1]])
+
+
+def overlap(file: File) -> None:
+    file.chunks[EXAC].offset = len(GOOD) - 600
+
+
+def bfloat16() -> bytes:
+    return tensor_file({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}, bytes(2))
+
+
+U8 = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
+I64 = {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}
+F, G, C = "field.config.", "grids.0.", "grids.1.components."
+
+# Identity, what is done, and what the message says.
+# fmt: off
+CASES: list[tuple[str, str, Change, str]] = [
+    ("H1", "empty", lambda file: b"", "not an .inrv file"),
+    ("H1", "magic only", lambda file: GOOD[:10], "10 bytes.*truncated"),
+    ("H1", "half a header", lambda file: GOOD[:30], "30 bytes.*48"),
+    ("H2", "text mode", lambda file: GOOD.replace(b"\r\n", b"\n", 1), "starts with"),
+    ("H2", "another file", lambda file: b"\x89PNG\r\n\x1a\n" + GOOD, "PNG.*not an .inrv file"),
+    ("H3", "next major", setting(major=2, minor=3), r"version 2\.3; this inrv reads 1\.x: .* reads 2\.x"),
+    ("H3", "next major, other header", lambda file: GOOD[:8] + b"\2\0\0\0" + b"?" * 9, r"version 2\.0.* reads 2\.x"),
+    ("H3", "major 0", setting(major=0), r"version 0\.0"),
+    ("H4", "flipped bit", flipped(20), "header has the checksum [0-9a-f]{8}, expected [0-9a-f]{8}"),
+    ("H5", "truncated", lambda file: GOOD[:-1], "should have 2,697 bytes and has 2,696"),
+    ("H5", "grown", lambda file: GOOD + b"\0", "should have 2,697 bytes and has 2,698"),
+    ("H6", "too many chunks", many_chunks, "65,537 chunks, more than the limit of 65,536"),
+    ("H7", "manifest beyond the end", setting(stored=1 << 31, raw=1 << 31), "beyond the file's"),
+    ("H7", "table beyond the end", setting(chunks=1000), "beyond the file's"),
+    ("T1", "flipped bit", flipped(70), "chunk table has the checksum"),
+    ("T2", "digits", entry(REFS, type=b"REF5"), "chunk 5 'REF5': .*four ASCII letters"),
+    ("T2", "not ASCII", entry(REFS, type=b"\xe9\xe9\xe9\xe9"), "four ASCII letters"),
+    ("T3", "TOPO ancillary", entry(TOPO, flags=0), "chunk 0 'TOPO' has the critical flag 0; expected 1"),
+    ("T3", "REFS critical", entry(REFS, flags=1), "chunk 5 'REFS' has the critical flag 1; expected 0"),
+    ("T4", "unknown critical", lambda file: file.add(b"LATT", 1, b"x"), "'LATT' is critical.*newer release"),
+    ("T5", "flag bit", entry(TOPO, flags=3), "reserves.*flags 3"),
+    ("T5", "spare", entry(TOPO, spare=1), "reserves"),
+    ("T5", "reserved", entry(TOPO, reserved=1), "reserves"),
+    ("T6", "hole", hole, r"chunk 1 'EXAC' lies at .* expected at"),
+    ("T6", "overflowing offset", wrapped_offset, "lies at 18,446,744,073,709,551,615"),
+    ("T6", "overlap", overlap, "lies at 2,097"),
+    ("T7", "tail", lambda file: setattr(file, "tail", b"tail"), "last chunk ends at 2,697, the file at 2,701"),
+    ("C1", "manifest", setting(compression=2), "manifest has compression 2; known are 0"),
+    ("C1", "chunk", entry(FELD, compression=9), "chunk 4 'FELD' has compression 9"),
+    ("C2", "manifest", setting(raw=(1 << 24) + 1), "manifest unpacks to 16,777,217 bytes, more than the limit of 16,777,216"),
+    ("C2", "chunk", entry(FELD, raw=(1 << 32) + 1), "chunk 4 'FELD' unpacks to 4,294,967,297 bytes"),
+    ("C3", "chunk", entry(FELD, compression=0), "chunk 4 'FELD' is not compressed, yet"),
+    ("C4", "chunk", entry(FELD, raw=1), "chunk 4 'FELD' is compressed, yet"),
+    ("C5", "manifest", flipped(400), "manifest has the checksum"),
+    ("C5", "chunk", flipped(len(GOOD) - 1), "chunk 5 'REFS' has the checksum"),
+    ("C6", "not zstd", entry(FELD, stored=b"plain", raw=99), "chunk 4 'FELD' is not one valid zstd frame"),
+    ("C6", "cut", lambda file: entry(TOPO, stored=file.chunks[TOPO].stored[:-1])(file), "not one valid zstd frame"),
+    ("C6", "two frames", appended_frame, "not one valid zstd frame"),
+    ("C7", "no size", frame_without_size, "zstd frame of -1 bytes .* expected 1,690"),
+    ("C7", "other size", entry(TOPO, raw=1700), "zstd frame of 1,690 bytes .* expected 1,700"),
+    ("C7", "bomb", entry(TOPO, stored=zstandard.compress(bytes(1 << 20)), raw=1690), "frame of 1,048,576 bytes"),
+    ("M1", "not JSON", lambda file: file.set_manifest(b"{]"), "manifest is not valid JSON"),
+    ("M1", "not UTF-8", lambda file: file.set_manifest(b'{"\xff"'), "manifest is not valid JSON"),
+    ("M1", "empty", lambda file: file.set_manifest(b""), "manifest is not valid JSON"),
+    ("M2", "twice", json_text(b'"generator"', b'"generator":"","generator"'), "the key 'generator' twice"),
+    ("M3", "NaN", json_text(b'"scale":0.0078125', b'"scale":NaN'), "NaN is not a JSON number"),
+    ("M3", "infinity", json_text(b'"scale":0.0078125', b'"scale":-Infinity'), "-Infinity is not"),
+    ("M3", "too large", json_text(b'"scale":0.0078125', b'"scale":1e999'), "1e999 is too large"),
+    ("M3", "too long", json_text(b'"scale":0.0078125', b'"scale":' + b"1" * 65), "too long"),
+    ("M3", "too long a fraction", json_text(b'"scale":0.0078125', b'"scale":0.' + b"1" * 65), "too long"),
+    ("M4", "33 levels", manifest("encoding", nested(31)), "deeper than 32 levels"),
+    ("M4", "a million levels", lambda file: file.set_manifest(b"[" * 1_000_000), "manifest is not valid JSON"),
+    ("M5", "value", json_text(b'"inrv"', b'"\\ud800"'), "surrogates not allowed"),
+    ("M5", "key", json_text(b'"preset"', b'"\\udc7f"'), "surrogates not allowed"),
+    ("M6", "root", manifest("reference", ...), "manifest lacks the key 'reference'"),
+    ("M6", "grid", manifest(G + "matrix", ...), r"manifest.grids\[0\] lacks the key 'matrix'"),
+    ("M6", "component", manifest(C + "0.output", ...), r"grids\[1\].components\[0\] lacks the key 'output'"),
+    ("M6", "metadata", manifest(G + "metadata.frame.type", ...), "metadata.frame lacks the key 'type'"),
+    ("M6", "field", manifest("field.tensors", ...), "manifest.field lacks the key 'tensors'"),
+    ("M6", "config", manifest(F + "outputs", ...), "field.config lacks the key 'outputs'"),
+    ("M6", "fourier", manifest(F + "origin", ...), "field.config lacks the key 'origin'"),
+    ("M7", "root", lambda file: file.set_manifest(b"[]"), "must be an object"),
+    ("M7", "generator", manifest("generator", 1), "manifest.generator is 1: must be a string"),
+    ("M7", "encoding", manifest("encoding", []), "manifest.encoding is .*must be an object"),
+    ("M7", "flag", manifest(G + "saved_as_half", 1), "saved_as_half is 1: must be true or false"),
+    ("M7", "count", manifest(G + "active_voxels", -1), "active_voxels is -1: must be a whole number from 0"),
+    ("M7", "large count", manifest(G + "active_voxels", 1 << 63), "must be a whole number from 0 to 2.63 - 1"),
+    ("M7", "fraction", manifest(G + "topology", 0.0), "topology is 0.0: must be a whole number"),
+    ("M7", "bool count", manifest(G + "topology", False), "topology is False: must be a whole number"),
+    ("M7", "matrix", manifest(G + "matrix.3", "0"), r"matrix\[3\] is '0': must be a number"),
+    ("M7", "background", manifest(G + "background.0", 1e39), r"background\[0\] is 1e\+39: .*float32"),
+    ("M7", "minimum", manifest(C + "0.minimum", -1e39), "minimum is -1e.39: .*float32"),
+    ("M7", "value type", manifest(G + "value_type", "double"), "value_type is 'double': must be one of float, vec3s"),
+    ("M7", "no outputs", manifest(F + "outputs", 0), "outputs is 0: must be a whole number from 1"),
+    ("M7", "neurons", manifest(F + "neurons", 10**12), "neurons is 1000000000000: .* 0 to 1048576"),
+    ("M7", "layers", manifest(F + "layers", 1025), "layers is 1025: .* 0 to 1024"),
+    ("M7", "activation", manifest(F + "activation", "exec"), "activation is 'exec': must be one of relu, silu"),
+    ("M7", "scale", manifest(F + "scale", None), "scale is None: must be a number"),
+    ("M8", "background", manifest(G + "background", [0.0, 0.0, 0.0]), "background is .*list of (at most )?1 items"),
+    ("M8", "components", manifest("grids.1.components", []), "components is .*list of 3 items"),
+    ("M8", "matrix", manifest(G + "matrix", [1.0] * 15), "matrix is .*list of 16 items"),
+    ("M8", "origin", manifest(F + "origin", [1.0]), "origin is .*list of 3 items"),
+    ("M8", "grids", many_grids, "at most 4096"),
+    ("M8", "grids no list", manifest("grids", {}), "manifest.grids is .*must be a list"),
+    ("M9", "range", manifest(C + "0.minimum", 1.5), "maximum must not be below its minimum"),
+    ("M10", "beyond", manifest(C + "0.output", 3), "output is 3: must be below the number of the field's outputs, 3"),
+    ("M10", "no field", manifest("field", None), "must be below the number of the field's outputs, 0"),
+    ("M11", "beyond", manifest(G + "topology", 6), r"grids\[0\].topology is 6, beyond the chunk table.* TOPO"),
+    ("M11", "other type", manifest(G + "topology", 4), r"grids\[0\].topology is 4, a FELD chunk.* TOPO"),
+    ("M11", "exact", manifest(G + "exact_values", 0), "exact_values is 0, a TOPO chunk.* EXAC"),
+    ("M11", "field", manifest("field.tensors", 5), "field.tensors is 5, a REFS chunk.* FELD"),
+    ("M11", "reference", manifest("reference", 4), "reference is 4, a FELD chunk.* REFS"),
+    ("M12", "bool", manifest(G + "metadata.flag.value", 1), "flag.value is 1: must be true or false"),
+    ("M12", "int32", manifest(G + "metadata.frame.value", 1 << 31), "whole number of 32 bits"),
+    ("M12", "int64", manifest(G + "metadata.large.value", 1 << 63), "whole number of 64 bits"),
+    ("M12", "float", manifest(G + "metadata.exposure.value", 1e39), "range of float32"),
+    ("M12", "double", manifest(G + "metadata.nothing.value", {"float": "NaN"}), "must be one of nan, inf, -inf"),
+    ("M12", "double object", manifest(G + "metadata.nothing.value", {"double": 1}), "lacks the key 'float'"),
+    ("M12", "length", manifest(G + "metadata.size.value", [1, 2]), "list of 3 items"),
+    ("M12", "element", manifest(G + "metadata.size.value", [1, 2, 3.5]), r"size.value\[2\] is 3.5: must be a whole number"),
+    ("M12", "string", manifest(G + "metadata.creator.value", 5), "must be a string"),
+    ("M12", "unknown type", manifest(G + "metadata.opaque.value", "text"), "base64"),
+    ("M12", "not base64", manifest(G + "metadata.opaque.value", {"base64": "A"}), "valid base64"),
+    ("M12", "base64 and more", manifest(G + "metadata.opaque.value", {"base64": "", "x": 1}), "valid base64"),
+    ("M12", "no entry", manifest("metadata.creator", "me"), "creator is 'me': must be an object"),
+    ("M13", "counts", manifest(G + "active_voxels", 1), "leaf_voxels is 773: .*active_voxels"),
+    ("M14", "other key", manifest(F + "import", "os"), "has the key 'import'"),
+    ("M14", "nested", nested_config, "flat list of scalars"),
+    ("S1", "empty", raw_chunk(TOPO, b""), "not valid safetensors"),
+    ("S1", "no JSON", raw_chunk(TOPO, tensor_file(b"[[[[")), "not valid safetensors"),
+    ("S1", "long header", raw_chunk(TOPO, b"\xff" * 16), "not valid safetensors"),
+    ("S1", "beyond", raw_chunk(TOPO, tensor_file({"a": U8})), "not valid safetensors"),
+    ("S1", "hole", raw_chunk(TOPO, tensor_file({"a": U8}, b"xy")), "not valid safetensors"),
+    ("S1", "overflow", raw_chunk(TOPO, tensor_file({"a": U8 | {"shape": [1 << 62, 4]}}, b"x")), "not valid safetensors"),
+    ("S1", "negative", raw_chunk(TOPO, tensor_file({"a": U8 | {"shape": [-1]}}, b"x")), "not valid safetensors"),
+    ("S1", "many axes", raw_chunk(TOPO, tensor_file({"a": U8 | {"shape": [1] * 70}}, b"x")), "not valid safetensors"),
+    ("S2", "int64", raw_chunk(TOPO, tensor_file({"a": I64}, bytes(8))), "int64"),
+    ("S2", "bfloat16", raw_chunk(TOPO, bfloat16()), "BF16|bfloat16"),
+    ("S3", "missing", tensors(TOPO, leaf_masks=None), "grid 'density': tensor 'leaf_masks' is missing"),
+    ("S3", "dtype", tensors(TOPO, tile_edges=lambda a: a.astype(np.float32)), "'tile_edges' is float32"),
+    ("S3", "rows", tensors(TOPO, leaf_masks=lambda a: a[:-1]), r"'leaf_masks' is uint8 \(2, 64\), expected .*3, 64"),
+    ("S3", "exact rows", tensors(EXAC, inactive_values=lambda a: a[:-1]), "'inactive_values' is float32"),
+    ("S3", "exact components", tensors(VECTOR_EXAC, tile_values=lambda a: a[:, :1]), "'tile_values' is float32"),
+    ("S3", "reference", tensors(REFS, outputs=lambda a: a[:, :1]), "'outputs' is float32"),
+    ("S4", "multiple", tensors(TOPO, node_origins=at((0, 0), -120)), "node_origins.*multiple"),
+    ("S4", "range", tensors(TOPO, node_origins=at((1, 0), 1 << 30)), "node_origins.*beyond"),
+    ("S4", "least int", tensors(TOPO, node_origins=at((0, 0), -(1 << 31))), "node_origins.*beyond"),
+    ("S4", "order", tensors(TOPO, node_origins=lambda a: a[::-1].copy()), "ascending"),
+    ("S4", "twice", tensors(TOPO, node_origins=at(1, [-128, -128, 0])), "ascending"),
+    ("S5", "edge", tensors(TOPO, tile_edges=at(0, 16)), "tile_edges"),
+    ("S5", "active", tensors(TOPO, tile_active=at(0, 2)), "tile_active"),
+    ("S5", "origin", tensors(TOPO, tile_origins=at((1, 2), 8)), "tile_origins.*multiple"),
+    ("S5", "range", tensors(TOPO, tile_origins=at((1, 2), 1 << 23)), "tile_origins.*beyond"),
+    ("S6", "leaf voxels", manifest(G + "leaf_voxels", 772), "leaf_voxels: the manifest says 772, the chunks hold 773"),
+    ("S6", "active voxels", manifest(G + "active_voxels", 5000), "active_voxels: the manifest says 5,000"),
+    ("S7", "tiles", manifest(G + "exact_values", None), "grid 'density': tiles without exact values"),
+    ("S8", "both", tensors(EXAC, inactive_masks=bits_free), "inactive_masks mark a voxel"),
+    ("S9", "map", manifest(G + "map_type", "NonlinearFrustumMap"), "NonlinearFrustumMap"),
+    ("S9", "matrix", manifest(G + "matrix", [0.0] * 16), "not finite and invertible"),
+    ("F1", "type", manifest("field.type", "lattice"), "field type 'lattice' is not known"),
+    ("F2", "missing", tensors(FELD, layers_2_weight=None), "'layers.2.weight' is missing"),
+    ("F2", "shape", tensors(FELD, B=lambda a: a[:-1]), "'B'"),
+    ("F2", "no step", tensors(FELD, layers_0_weight_step=None), "'layers.0.weight'"),
+    ("F2", "steps", tensors(FELD, layers_0_weight_step=lambda a: a[:-1]), "'layers.0.weight'"),
+    ("F2", "no low codes", tensors(FELD, layers_1_weight_codes_low=None), "'layers.1.weight'"),
+    ("F2", "no network", manifest(F + "neurons", 1 << 20), "field tensor"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("change", "message"), [pytest.param(c, m, id=f"{i} {label}") for i, label, c, m in CASES])
+def test_error_condition(change: Change, message: str) -> None:
+    file = take_apart(GOOD)
+    changed = change(file)
+    data = file.to_bytes() if changed is None else changed
+    assert data != GOOD
+    with pytest.raises(FormatError, match=rf"(?s){message}"):
+        inrv.verify(data, device="cpu")
+
+
+def test_every_condition_of_the_specification_has_its_test() -> None:
+    stated = re.findall(r"^\| ([A-Z]\d+) \|", SPECIFICATION.read_text(), re.MULTILINE)
+    assert stated == list(dict.fromkeys(identity for identity, *_ in CASES))
+
+
+@pytest.mark.parametrize("identity", sorted({i for i, *_ in CASES if i[0] in "HTM"}))
+def test_errors_of_the_file_name_it(identity: str, tmp_path: Path) -> None:
+    change = next(change for found, _, change, _ in CASES if found == identity)
+    file = take_apart(GOOD)
+    changed = change(file)
+    data = file.to_bytes() if changed is None else changed
+    path = tmp_path / "broken.inrv"
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=r"^.*broken\.inrv: "):
+        read_container(path)
+    with pytest.raises(FormatError, match=r"^<bytes>: "):
+        read_container(data)
+
+
+def test_rebuilding_changes_nothing() -> None:
+    """So that every case above differs from a good file in one place only."""
+    assert take_apart(GOOD).to_bytes() == GOOD
+    file = take_apart(GOOD)
+    file.edit_manifest("generator", "other")
+    tensors(FELD)(file)
+    assert inrv.verify(file.to_bytes(), device="cpu").samples == 5
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.inrv", tmp_path):
+        with pytest.raises(FormatError, match=re.escape(str(path)) + ".* cannot be read"):
+            read_container(path)
+
+
+def test_chunk_numbers_are_checked() -> None:
+    container = read_container(GOOD)
+    for number in (-1, 6):
+        with pytest.raises(FormatError, match=f"<bytes>: there is no chunk {number}; the file holds 6"):
+            container.chunk(number)

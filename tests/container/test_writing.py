@@ -1,0 +1,264 @@
+"""Writing: exact bytes, round trips of anything a manifest can hold, atomic files."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import os
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inrv import FormatError, InrvError
+from inrv.container import (
+    Chunk,
+    Component,
+    FieldEntry,
+    Manifest,
+    MetaEntry,
+    container_bytes,
+    pack_tensors,
+    read_container,
+    unpack_tensors,
+    write_bytes,
+    write_container,
+)
+from tests.container.examples import EXAMPLES, METADATA, VECTORS, empty, fourier, grid_entry, one_leaf
+
+SPECIFICATION = (Path(__file__).resolve().parents[2] / "format_spec.md").read_text()
+ZSTD_OF_THE_VECTORS = (1, 5, 7)
+same_zstd = pytest.mark.skipif(
+    zstandard.ZSTD_VERSION != ZSTD_OF_THE_VECTORS, reason=f"other zstd than {ZSTD_OF_THE_VECTORS} may compress to other bytes"
+)
+
+
+def hexdump() -> bytes:
+    """The bytes of the specification's hexdump: each line an offset, at most 16 bytes, and words."""
+    (block,) = re.findall(r"```hexdump\n(.*?)```", SPECIFICATION, re.DOTALL)
+    data = b""
+    for line in block.splitlines():
+        assert int(line[:8], 16) == len(data), line
+        data += bytes.fromhex(line[10:57])
+    return data
+
+
+def test_the_hexdump_of_the_specification_is_a_file_of_the_vectors() -> None:
+    assert hexdump() == (VECTORS / "one_leaf.inrv").read_bytes()
+    container = read_container(hexdump())
+    for text in (container.manifest.to_json(), container.chunk(0)[8:400]):
+        assert text.decode() in SPECIFICATION.replace(",\n", ",")
+
+
+@same_zstd
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_library_writes_the_vectors_byte_for_byte(name: str) -> None:
+    data = container_bytes(*EXAMPLES[name]())
+    assert data == (VECTORS / f"{name}.inrv").read_bytes()
+    if name == "one_leaf":
+        assert data == hexdump()
+
+
+def test_the_vectors_are_those_of_the_specification() -> None:
+    rows = re.findall(r"^\| `(\w+\.inrv)` \| (\d+) \| `([0-9a-f]{64})` \|$", SPECIFICATION, re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == sorted(path.name for path in VECTORS.iterdir())
+    for name, size, digest in rows:
+        data = (VECTORS / name).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (int(size), digest)
+
+
+def test_the_empty_file_byte_for_byte() -> None:
+    manifest = b'{"encoding":{},"field":null,"generator":"inrv","grids":[],"metadata":{},"reference":null}'
+    data = container_bytes(*empty())
+    assert data[:24] == bytes.fromhex("89494e52560d0a1a 0100 0000 00000000") + len(data).to_bytes(8, "little")
+    stored = data[48:]
+    raw = zstandard.decompress(stored) if data[24] else stored
+    assert raw == manifest and int.from_bytes(data[32:36], "little") == len(manifest)
+    assert read_container(data).entries == ()
+
+
+def test_compression_only_where_it_pays() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)
+    for array, compression in ((noise, 0), (np.zeros(5000, dtype=np.uint8), 1)):
+        data = container_bytes(replace(empty()[0]), [Chunk("TOPO", pack_tensors({"a": array}))])
+        entry = read_container(data).entries[0]
+        assert entry.compression == compression and (entry.stored < entry.raw) == bool(compression)
+        assert np.array_equal(unpack_tensors(read_container(data).chunk(0))["a"], array)
+
+
+doubles = st.floats(allow_nan=False, allow_infinity=False)
+singles = st.floats(width=32, allow_nan=False, allow_infinity=False)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(["", "\udc80\udcff", "\0\x1b", "\u2028"])
+int32 = st.integers(-(1 << 31), (1 << 31) - 1)
+any_single, any_double = st.floats(width=32), st.floats()
+
+
+def typed(kind: str, value: st.SearchStrategy[Any]) -> st.SearchStrategy[MetaEntry]:
+    return value.map(lambda found: MetaEntry(kind, found))
+
+
+entries = st.one_of(
+    typed("string", texts),
+    typed("bool", st.booleans()),
+    typed("int32", int32),
+    typed("int64", st.integers(-(1 << 63), (1 << 63) - 1)),
+    typed("float", any_single),
+    typed("double", any_double),
+    typed("vec2i", st.lists(int32, min_size=2, max_size=2)),
+    typed("vec3s", st.lists(any_single, min_size=3, max_size=3)),
+    typed("mat4d", st.lists(any_double, min_size=16, max_size=16)),
+    typed("other", st.binary(max_size=8).map(lambda raw: {"base64": base64.b64encode(raw).decode()})),
+)
+metadata = st.dictionaries(texts, entries, max_size=4)
+ranges = st.tuples(singles, singles).map(sorted)
+components = st.builds(lambda r, o: Component(r[0], r[1], o), ranges, st.none() | st.integers(0, 4))
+counts = st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 40)).map(sorted)
+grids = st.builds(
+    lambda name, parts, matrix, entries, number, half, background: grid_entry(
+        name,
+        tuple(parts),
+        matrix=tuple(matrix),
+        metadata=entries,
+        leaf_voxels=number[0],
+        active_voxels=number[1],
+        saved_as_half=half,
+        background=tuple(background[: len(parts)]),
+    ),
+    texts,
+    st.lists(components, min_size=1, max_size=1) | st.lists(components, min_size=3, max_size=3),
+    st.lists(doubles, min_size=16, max_size=16),
+    metadata,
+    counts,
+    st.booleans(),
+    st.lists(singles, min_size=3, max_size=3),
+)
+plain = st.none() | st.booleans() | int32 | doubles | texts
+free = st.dictionaries(
+    texts, st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
+)
+
+
+def exactly(value: Any) -> Any:
+    """A form in which NaN is equal to itself, 1 differs from 1.0 and True, -0.0 from 0.0, and the order of keys is nothing."""
+    if isinstance(value, dict):
+        return sorted((key, exactly(item)) for key, item in value.items())
+    return [exactly(item) for item in value] if isinstance(value, (list, tuple)) else repr(value)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(texts, metadata, st.lists(grids, max_size=3), free)
+def test_any_manifest_comes_back(generator: str, about: dict[str, MetaEntry], found: list[Any], encoding: dict[str, Any]) -> None:
+    config = {"outputs": 5, "any": [1, 2.5, "x", None, True]}
+    manifest = Manifest(generator, about, tuple(found), FieldEntry("another", config, 1), None, encoding)
+    chunks = [Chunk("TOPO", b"payload"), Chunk("FELD", b"")]
+    data = container_bytes(manifest, chunks)
+    opened = read_container(data)
+    assert exactly(asdict(opened.manifest)) == exactly(asdict(manifest))
+    assert [opened.chunk(number) for number in range(2)] == [b"payload", b""]
+    assert container_bytes(opened.manifest, chunks) == data
+
+
+def test_metadata_values_keep_their_python_types() -> None:
+    found = read_container(container_bytes(*fourier())).manifest.grids[0].metadata
+    assert repr(found) == repr(dict(sorted(METADATA.items())))
+    assert math.isnan(found["nothing"].value) and found["bounds"].value == [-math.inf, 0.1, math.inf]
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda name: name != "__metadata__"),
+        st.tuples(st.sampled_from(["int8", "uint8", "int32", "float16", "float32"]), st.lists(st.integers(0, 4), max_size=4)),
+        max_size=5,
+    )
+)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_any_tensors_come_back(described: dict[str, tuple[str, list[int]]]) -> None:
+    tensors = {name: np.arange(int(np.prod(shape))).reshape(shape).astype(dtype) for name, (dtype, shape) in described.items()}
+    data = pack_tensors(tensors)
+    assert data == pack_tensors(dict(reversed(tensors.items())))
+    found = unpack_tensors(data)
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype and np.array_equal(found[name], tensor) and found[name].shape == tensor.shape
+
+
+def test_tensors_need_not_be_contiguous() -> None:
+    tensor = np.arange(24, dtype=np.int32).reshape(4, 6)[::2, ::3].T
+    assert np.array_equal(unpack_tensors(pack_tensors({"a": tensor}))["a"], tensor)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"encoding": {"rate": math.nan}}, "cannot be written as JSON"),
+        ({"encoding": {"when": object()}}, "cannot be written as JSON"),
+        ({"generator": "\ud800"}, "surrogates not allowed"),
+        ({"reference": 0}, "reference is 0, a TOPO chunk"),
+        ({"grids": (grid_entry("g", (Component(0.0, 1.0, 0),)),)}, "below the number of the field's outputs, 0"),
+        ({"metadata": {"a": MetaEntry("int32", "text")}}, "metadata.a.value is 'text'"),
+    ],
+)
+def test_what_no_reader_accepts_is_not_written(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    manifest, chunks = one_leaf()
+    with pytest.raises(FormatError, match=message):
+        write_container(tmp_path / "wrong.inrv", replace(manifest, **changes), chunks)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_chunks_and_tensors_the_format_does_not_have_are_refused() -> None:
+    with pytest.raises(FormatError, match="chunk 0 is of type 'LATT'; the format has TOPO, EXAC, FELD, REFS"):
+        container_bytes(empty()[0], [Chunk("LATT", b"")])
+    with pytest.raises(FormatError, match="tensor 'a' is of dtype float64"):
+        pack_tensors({"a": np.zeros(3)})
+
+
+def test_a_file_is_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "volume.inrv"
+    path.write_bytes(b"older")
+    size = write_container(path, *fourier())
+    assert size == path.stat().st_size and path.read_bytes() == container_bytes(*fourier())
+    assert list(tmp_path.iterdir()) == [path]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace", "chmod"])
+def test_a_failure_leaves_the_old_file_and_no_other(failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "volume.inrv"
+    path.write_bytes(b"older")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(InrvError, match=r"volume\.inrv cannot be written: No space left on device"):
+        write_bytes(path, b"newer")
+    assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interruption_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "volume.inrv"
+    path.write_bytes(b"older")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(path, b"newer")
+    assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing" / "volume.inrv", tmp_path):
+        with pytest.raises(InrvError, match=re.escape(str(path)) + " cannot be written"):
+            write_container(path, *one_leaf())
+    assert list(tmp_path.iterdir()) == []
