@@ -14,7 +14,7 @@ from inrv.grids import Box
 from inrv.training import TrainingPlan
 
 PRESETS = ("default", "paper")
-CPU_BUDGET = 8e12  # floating-point operations of training: about a minute on two cores
+CPU_BUDGET = 5e12  # floating-point operations of training: about a minute on two cores
 MOST_EPOCHS = 100
 FEWEST_STEPS = 2000
 
