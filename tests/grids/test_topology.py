@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -81,7 +83,7 @@ def test_chunks_cover_every_leaf_once() -> None:
     topology = random_topology(5, 40)
     spans = list(topology.chunks(700))
     assert spans[0][0] == 0 and spans[-1][1] == topology.leaf_count
-    assert all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(spans))
     assert all(int(topology.starts[b] - topology.starts[a]) <= 700 or b == a + 1 for a, b in spans)
 
 
