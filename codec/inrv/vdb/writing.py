@@ -121,7 +121,7 @@ def _write_leaves(tree: Any, grid: Grid, sentinel: Values) -> None:
 
 def _force_leaf(accessor: Any, origin: tuple[int, int, int], value: Values, active: bool) -> None:
     """Make a leaf where a constant block became a tile or nothing: setting another value and back does."""
-    accessor.setValueOn(origin, _value(value / 2 + 1))
+    accessor.setValueOn(origin, _value(np.full_like(value, 0.0 if value.any() else 1.0)))
     set_back = accessor.setValueOn if active else accessor.setValueOff
     set_back(origin, _value(value))
 
