@@ -8,7 +8,6 @@ bytes; bits count the whole .inrv file against the active voxels of all grids.
 from __future__ import annotations
 
 import argparse
-import math
 import tempfile
 import time
 from pathlib import Path
@@ -82,17 +81,17 @@ def measure(path: Path, options: inrv.EncodeOptions) -> dict[str, Any]:
 
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of the table."""
-    bits = 8 * row["bytes_out"] / row["active_voxels"] if row["active_voxels"] else math.nan
+    bits = f"{8 * row['bytes_out'] / row['active_voxels']:.2f}" if row["active_voxels"] else "-"
     return [
         row["file"],
         f"{row['bytes_in']:,}",
         f"{row['bytes_out']:,}",
         f"{row['bytes_in'] / row['bytes_out']:.1f}",
-        f"{bits:.2f}",
+        bits,
         decibels(row["psnr"]),
         f"{row['ssim']:.4f}",
         "equal" if row["topology_equal"] else "DIFFERS",
-        f"{row['epochs']:.0f}",
+        f"{row['epochs']:.3g}",
         f"{row['encode_seconds']:.1f}",
         f"{row['decode_seconds']:.1f}",
     ]

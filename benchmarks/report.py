@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -50,5 +51,14 @@ def save(name: str, text: str, data: dict[str, Any]) -> None:
     """Print `text` and write results/<name>.md and .json."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text)
-    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(_plain(data), indent=1, allow_nan=False) + "\n")
     print(f"\n{text}\nwritten: benchmarks/results/{name}.md, {name}.json")
+
+
+def _plain(data: Any) -> Any:
+    """JSON has no infinity: an infinite PSNR, no error at all, becomes null."""
+    if isinstance(data, dict):
+        return {key: _plain(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_plain(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
