@@ -139,7 +139,8 @@ def fourier(config: dict[str, Any], tensors: Tensors, coordinates: np.ndarray) -
     for index in range(config["layers"] + 1):
         hidden = hidden @ field_tensor(tensors, f"layers.{index}.weight").T + field_tensor(tensors, f"layers.{index}.bias")
         if index < config["layers"]:
-            hidden = np.maximum(hidden, 0) if config["activation"] == "relu" else hidden / (1 + np.exp(-hidden))
+            with np.errstate(over="ignore"):  # exp may be infinite, silu is 0 then
+                hidden = np.maximum(hidden, 0) if config["activation"] == "relu" else hidden / (1 + np.exp(-hidden))
     return hidden
 
 

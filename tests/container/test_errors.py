@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,12 @@ U8 = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
 I64 = {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}
 F, G, C = "field.config.", "grids.0.", "grids.1.components."
 
+
+def twice() -> bytes:
+    about = json.dumps(U8).encode()
+    return tensor_file(b'{"a":%b,"a":%b}' % (about, about), b"x")
+
+
 # Identity, what is done, and what the message says.
 # fmt: off
 CASES: list[tuple[str, str, Change, str]] = [
@@ -271,6 +278,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S1", "overflow", raw_chunk(TOPO, tensor_file({"a": U8 | {"shape": [1 << 62, 4]}}, b"x")), "not valid safetensors"),
     ("S1", "negative", raw_chunk(TOPO, tensor_file({"a": U8 | {"shape": [-1]}}, b"x")), "not valid safetensors"),
     ("S1", "many axes", raw_chunk(TOPO, tensor_file({"a": U8 | {"shape": [1] * 70}}, b"x")), "not valid safetensors"),
+    ("S1", "twice", raw_chunk(TOPO, twice()), "the key 'a' twice"),
     ("S2", "int64", raw_chunk(TOPO, tensor_file({"a": I64}, bytes(8))), "int64"),
     ("S2", "bfloat16", raw_chunk(TOPO, bfloat16()), "BF16|bfloat16"),
     ("S3", "missing", tensors(TOPO, leaf_masks=None), "grid 'density': tensor 'leaf_masks' is missing"),

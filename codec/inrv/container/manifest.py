@@ -94,7 +94,7 @@ class Manifest:
     @staticmethod
     def from_json(data: bytes, most_grids: int = 4096) -> Manifest:
         """Parse and check. Raises FormatError naming the key, the value and the rule."""
-        root = Value("manifest", parse_json(data))
+        root = Value("manifest", parse_json(data, "manifest"))
         root.keys("generator", "metadata", "grids", "field", "reference", "encoding")
         field = root["field"].optional(_field)
         outputs = 0 if field is None else field.config["outputs"]

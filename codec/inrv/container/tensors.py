@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from inrv.container.values import parse_json
 from inrv.errors import FormatError
 
 DTYPES = ("int8", "uint8", "int32", "float16", "float32")
@@ -29,6 +30,8 @@ def unpack_tensors(data: bytes) -> dict[str, NDArray[Any]]:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ImportError, MemoryError) as error:
         raise FormatError(f"chunk is not valid safetensors: {error}") from error
+    # The library lets the last of two equal names win; another reader might take the first.
+    parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")], "safetensors header")
     _check_dtypes(tensors)
     return tensors
 

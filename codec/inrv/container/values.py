@@ -19,8 +19,8 @@ LARGEST_SINGLE = 3.4028234663852886e38
 T = TypeVar("T")
 
 
-def parse_json(data: bytes) -> Any:
-    """Strict JSON: UTF-8, no key twice, no NaN or infinity, at most 32 levels deep. Raises FormatError."""
+def parse_json(data: bytes, what: str) -> Any:
+    """Strict JSON: UTF-8, no key twice, no NaN or infinity, at most 32 levels deep. Raises FormatError about `what`."""
     try:
         parsed = json.loads(
             data.decode("utf-8"),
@@ -31,7 +31,7 @@ def parse_json(data: bytes) -> Any:
         )
         _check_tree(parsed)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise FormatError(f"manifest is not valid JSON: {error}") from error
+        raise FormatError(f"{what} is not valid JSON: {error}") from error
     return parsed
 
 
