@@ -68,7 +68,7 @@ def test_grids_of_other_types_are_named_with_the_cure(tmp_path: Path) -> None:
     module.write(str(path), grids=[mask, heat])
     with pytest.raises(UnsupportedGridError, match=r"mixed\.vdb: grid 0 'inside' is of type Tree_bool_5_4_3.*--grid 'heat'"):
         read_volume(path)
-    assert [grid.name for grid in read_volume(path, ["heat"]).grids] == ["heat"]
+    assert [grid.name for grid in read_volume(path, ["heat", 1]).grids] == ["heat"]
     with pytest.raises(OptionError, match="'cold'"):
         read_volume(path, ["cold"])
 

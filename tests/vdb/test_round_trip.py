@@ -57,7 +57,7 @@ def make_grid(seed: int, leaves: int, components: int = 1, density: float = 0.4,
     )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 30), st.sampled_from([1, 3]), st.floats(0, 1))
 def test_random_grids(tmp_path: Path, seed: int, leaves: int, components: int, density: float) -> None:
     grid = make_grid(seed, leaves, components, density)
@@ -80,7 +80,7 @@ maps = st.sampled_from(
 scales = st.floats(1e-4, 1e4).filter(lambda v: v != 0)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(maps, st.tuples(scales, scales, scales), st.tuples(*[st.floats(-1e6, 1e6)] * 3), st.floats(-1, 1))
 def test_every_map_is_exact_to_the_last_bit(
     tmp_path: Path, kind: str, scale: tuple[float, ...], shift: tuple[float, ...], shear: float
@@ -199,5 +199,5 @@ def test_distant_grids_cost_no_memory_between_them(tmp_path: Path) -> None:
     grid = replace(make_grid(0, 1), topology=topology, values=torch.randn(1024, 1), tile_values=torch.empty(0, 1))
     grid = replace(grid, inactive=InactiveValues.none(1))
     write_volume(tmp_path / "far.vdb", SparseVolume((grid,)))
-    grids = list_grids(tmp_path / "far.vdb")
-    assert len(grids) == 1 and (tmp_path / "far.vdb").stat().st_size < 1 << 20
+    assert (tmp_path / "far.vdb").stat().st_size < 1 << 20
+    assert_same(read_volume(tmp_path / "far.vdb").grids[0], grid)

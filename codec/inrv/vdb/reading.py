@@ -29,14 +29,14 @@ def list_grids(path: str | os.PathLike[str]) -> tuple[GridDescriptor, ...]:
 
 
 def read_volume(path: str | os.PathLike[str], grids: Sequence[str | int] | None = None) -> SparseVolume:
-    """The float and vec3s grids of a .vdb file, in file order; `grids` chooses some by name or position.
+    """The float and vec3s grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
 
     Raises VdbError where the file cannot be read, UnsupportedGridError for a grid of another type or with a transform
     that is not linear, OptionError where a chosen grid is not there, BindingsError.
     """
     name = os.fspath(path)
     header = read_header(name)
-    chosen = header.grids if grids is None else tuple(_choose(name, header.grids, wanted) for wanted in grids)
+    chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(name, header.grids, wanted) for wanted in grids))
     for descriptor in chosen:
         _check_type(name, descriptor, header.grids)
         _check_address(name, descriptor, header.grids)
