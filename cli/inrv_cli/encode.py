@@ -153,8 +153,10 @@ def summary(job: Job, result: EncodeReport) -> str:
         rows.append(("network", f"{result.weights:,} weights stored at {result.precision}, {ratio}"))
     for position, grid in enumerate(result.grids):
         quality = "exact" if math.isinf(grid.psnr) else f"PSNR {decibels(grid.psnr)} dB"
-        told = f"{quality} over {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
+        told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
         rows.append((name_of(grid.name, position), told))
+    if result.probed:
+        rows.append(("measured", f"as decoded, on {result.probed:,} active leaf voxels, peak = the grid's range"))
     trained = f"{result.epochs:.4g} epochs in {result.seconds:.1f} s on {result.device}, ended by {result.stopped_by}"
     rows.append(("training", trained if result.weights else "none: every grid is constant or empty"))
     return f"{job.source} -> {job.output}\n{labelled(rows)}"

@@ -107,8 +107,10 @@ def as_text(found: dict[str, Any]) -> str:
     if found["field"]:
         config = ", ".join(f"{key} {_plain(value)}" for key, value in found["field"]["config"].items())
         rows.append(("network", f"{found['field']['type']}, {found['field']['weights']:,} weights: {config}"))
-    if found["encoding"]:
-        rows.append(("encoding", ", ".join(f"{key} {_plain(value)}" for key, value in found["encoding"].items())))
+    encoding = {key: value for key, value in found["encoding"].items() if key != "options"}
+    for label, values in (("options", found["encoding"].get("options")), ("training", encoding)):
+        if values:
+            rows.append((label, _plain(values)))
     rows += [(key, _value(entry)) for key, entry in found["metadata"].items()]
     sections = [labelled(rows, indent=0), *(_grid_text(grid) for grid in found["grids"]), _chunk_table(found)]
     return "\n\n".join(sections)

@@ -28,7 +28,7 @@ def test_the_output_lies_beside_the_input_and_the_summary_counts_its_bytes(run: 
     assert result.exit_code == 0, result.stderr
     written = Path("scene.inrv").stat().st_size
     assert f"{written:,} bytes" in result.stdout and "scene.vdb -> scene.inrv" in result.stdout
-    for word in ("x smaller", "bits per active voxel", "weights", "topology", "manifest", "PSNR", "epochs", "cpu"):
+    for word in ("x smaller", "bits per active voxel", "weights", "topology", "PSNR", "active leaf voxels", "epochs", "cpu"):
         assert word in result.stdout
     assert result.stdout.count("\n") < 24
     assert [grid.name for grid in inrv.load("scene.inrv")] == ["density", "velocity", "flame"]

@@ -63,6 +63,15 @@ def test_the_longer_side_is_upright_and_sizes_are_the_worlds() -> None:
     assert one_slice(flat, flat).original.shape == (8, 36) and one_slice(flat, flat).size == (9.0, 16.0)
 
 
+def test_images_have_the_proportions_of_the_world() -> None:
+    for edges in ((1.0, 1.0, 1.0), (1.0, 1.0, 40.0), (1.0, 3.0, 0.5)):
+        grid = replace(rod(), transform=Transform.from_voxel_size(edges))
+        part = one_slice(grid, grid)
+        axes = figure_module._canvas([part], "").axes[0]
+        width, height = axes.get_position().size * axes.figure.get_size_inches()
+        assert width / height == pytest.approx(part.size[0] / part.size[1])
+
+
 def test_the_error_of_vectors_is_the_length_of_their_difference() -> None:
     grid = rod("velocity", 3)
     turned = grid.with_values(-grid.values)

@@ -13,6 +13,7 @@ from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, struct
 
 from inrv.errors import InrvError, NonFiniteError
 from inrv.grids import Box, Grid, InactiveValues, MetaValue, SparseVolume, Topology, Transform, sparse_grid
+from inrv.grids.topology import unpack_masks
 from inrv.metrics import compare_volumes, score, ssim_within
 from inrv.metrics import quality as quality_module
 
@@ -269,6 +270,26 @@ def test_what_differs_is_named() -> None:
     result = compare_volumes(first, second)
     assert result.grids[0].differences == ("transform", "grid_class", "saved_as_half", "metadata 'a'", "metadata 'b'")
     assert result.differences == ("metadata 'f'",) and result.mean.psnr == math.inf
+
+
+def test_tiles_and_inactive_values_are_named() -> None:
+    values = fog((16, 16, 16))
+    original = with_tiles(sparse_grid(values), [((32, 0, 0), 8, True, 0.5), ((64, 0, 0), 8, False, 0.2)])
+    reordered = with_tiles(original, [((64, 0, 0), 8, False, 0.2), ((32, 0, 0), 8, True, 0.5)])
+    assert compare(original, reordered).grids[0].differences == ()
+    other_value = with_tiles(original, [((32, 0, 0), 8, True, 0.4), ((64, 0, 0), 8, False, 0.2)])
+    found = compare(original, other_value).grids[0]
+    assert found.topology_equal and found.differences == ("tiles",)
+    assert compare(original, with_tiles(original, [])).grids[0].differences == ("tiles",)
+    off = (~unpack_masks(original.topology.leaf_masks)).flatten().nonzero()[:1, 0]
+    inside = replace(original, inactive=InactiveValues(off, torch.tensor([[-1.0]])))
+    assert compare(original, inside).grids[0].differences == ("inactive values",)
+
+
+def test_a_difference_told_by_a_field_is_not_told_again_as_metadata() -> None:
+    original = replace(sparse_grid(fog((8, 8, 8)).clamp_min(0.1)), metadata={"class": MetaValue("string", "fog volume")})
+    other = replace(original, grid_class="level set", metadata={"class": MetaValue("string", "level set")})
+    assert compare(original, other).grids[0].differences == ("grid_class",)
 
 
 def test_other_value_types_have_no_figures() -> None:

@@ -7,10 +7,15 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from inrv.errors import NonFiniteError
 from inrv.grids import Box, Grid, Metadata, SparseVolume
+from inrv.grids.topology import leaf_keys
 from inrv.metrics.quality import GridMetrics, measure
+
+# metadata entries that OpenVDB keeps for what a grid has a field for: one difference is told once
+NAMED_BY_A_FIELD = {"class": "grid_class", "vector_type": "vector_type", "is_saved_as_half_float": "saved_as_half"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class GridComparison:
     metrics         None where the value types differ
     largest_error   largest absolute difference in the grid's own units, over all components
     topology_equal  same leaves, active voxels and tiles
-    differences     what else is not equal, by name, as 'transform' or "metadata 'author'"
+    differences     what else is not equal, by name, as 'transform', 'tiles' or "metadata 'author'"; 'inactive values'
+                    are those off the background, compared where the leaves are equal
     """
 
     name: str
@@ -127,7 +133,27 @@ def _header_differences(a: Grid, b: Grid) -> tuple[str, ...]:
     found = [name for name in fields if getattr(a, name) != getattr(b, name)]
     if not torch.equal(a.background, b.background):
         found.append("background")
-    return (*found, *_metadata_differences(a.metadata, b.metadata))
+    if not _all_equal(_tiles(a), _tiles(b)):
+        found.append("tiles")
+    leaves = [(grid.topology.leaf_origins, grid.topology.leaf_masks) for grid in (a, b)]
+    inactive = [(grid.inactive.places, grid.inactive.values) for grid in (a, b)]
+    if _all_equal(*leaves) and not _all_equal(*inactive):
+        found.append("inactive values")
+    told = {key for key, field in NAMED_BY_A_FIELD.items() if field in found}
+    mine, theirs = ({key: entry for key, entry in grid.metadata.items() if key not in told} for grid in (a, b))
+    return (*found, *_metadata_differences(mine, theirs))
+
+
+def _tiles(grid: Grid) -> tuple[Tensor, ...]:
+    """Origins, edges, states and values of the tiles, in an order that does not depend on how they are stored."""
+    topology = grid.topology
+    order = leaf_keys(topology.tile_origins).argsort()
+    parts = (topology.tile_origins, topology.tile_edges, topology.tile_active, grid.tile_values)
+    return tuple(part[order] for part in parts)
+
+
+def _all_equal(mine: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
 def _metadata_differences(a: Metadata, b: Metadata) -> tuple[str, ...]:

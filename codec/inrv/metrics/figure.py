@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 AXES = "xyz"
+DPI = 160
 # inches
 PANEL_HEIGHT = 3.3
-NARROWEST, WIDEST = 1.6, 4.2
+NARROWEST = 1.6  # of a column: what its title needs
 LEFT, GAP, BAR, TICKS, ABOVE, TITLE, MARGIN = 0.62, 0.12, 0.11, 0.62, 0.36, 0.34, 0.12
 INK = "#222222"
 HIGHLIGHT_SHARE = 0.002  # brightest share of the active voxels that may run into the top of the colour scale
@@ -78,7 +79,7 @@ def draw_comparison(
         raise InrvError("there is nothing to draw: no grid of the original has values that vary and a partner of its type")
     figure = _canvas(slices, title)
     data = io.BytesIO()
-    figure.savefig(data, format=form, dpi=160, facecolor="white")
+    figure.savefig(data, format=form, dpi=DPI, facecolor="white")
     return data.getvalue()
 
 
@@ -137,7 +138,7 @@ def _canvas(slices: list[Slice], title: str) -> Figure:
     except ImportError as error:
         raise InrvError(f"figures need matplotlib ({error}): pip install 'inrv[figures]'") from error
     panels = [_panel(part) for part in slices]
-    widest = max(width for width, _ in panels)
+    widest = max(NARROWEST, *(width for width, _ in panels))
     width = LEFT + 3 * widest + 3 * GAP + 2 * (BAR + TICKS)
     height = sum(ABOVE + tall for _, tall in panels) + TITLE * bool(title) + MARGIN
     figure = Figure(figsize=(width, height))
@@ -152,9 +153,8 @@ def _canvas(slices: list[Slice], title: str) -> Figure:
 
 
 def _panel(part: Slice) -> tuple[float, float]:
-    """Width and height in inches of each image of a row."""
-    width = min(WIDEST, max(NARROWEST, PANEL_HEIGHT * part.size[0] / part.size[1]))
-    return width, min(PANEL_HEIGHT, width * part.size[1] / part.size[0])
+    """Width and height in inches of each image of a row, in the proportions of the world."""
+    return PANEL_HEIGHT * part.size[0] / part.size[1], PANEL_HEIGHT
 
 
 def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, float]) -> None:
@@ -172,6 +172,8 @@ def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, flo
     third = second + column + GAP + BAR + TICKS
     original, decoded, error = (add(left, wide) for left in (LEFT, second, third))
     look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+    if len(part.original) > tall * DPI:  # more voxels than pixels: none may be skipped
+        look["interpolation"] = "antialiased"
     low, high = value_range(part)
     values: dict[str, Any] = {"cmap": "RdBu_r" if part.signed else "inferno", "vmin": low, "vmax": high, **look}
     original.imshow(part.original, **values)
