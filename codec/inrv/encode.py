@@ -110,7 +110,7 @@ def encode_bytes(
 ) -> tuple[bytes, EncodeReport]:
     """Encode into memory: the bytes of the .inrv file and the report. Raises what `encode` raises."""
     volume, bytes_in = _read(source, options)
-    check_finite(volume)
+    check_finite(volume, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
     device = choose_device(options.device)
     normalisations = [Normalisation.fit(grid.values) for grid in volume.grids]
     fitted = fit_field(volume.grids, normalisations, options, device, progress)
@@ -147,17 +147,18 @@ def _pick(volume: SparseVolume, wanted: str | int) -> Grid:
     raise OptionError(f"no grid {wanted!r}; the volume holds {', '.join(repr(grid.name) for grid in volume.grids) or 'none'}")
 
 
-def check_finite(volume: SparseVolume) -> None:
-    """Raise NonFiniteError where a grid holds NaN or infinity, with the count and the first voxel."""
+def check_finite(volume: SparseVolume, where: str = "") -> None:
+    """Raise NonFiniteError where a grid holds NaN or infinity, with the count and the first voxel, after `where`."""
     for position, grid in enumerate(volume.grids):
+        name = f"{where}grid {position} {grid.name!r}"
         if not bool(grid.background.isfinite().all()):
-            raise NonFiniteError(f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite")
+            raise NonFiniteError(f"{name}: background {grid.background.tolist()} is not finite")
         for what, values in (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values)):
             bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
             if len(bad):
                 where = f" at index {_voxel_coordinate(grid, int(bad[0]))}" if what == "active voxel" else ""
                 raise NonFiniteError(
-                    f"grid {position} {grid.name!r}: {len(bad):,} {what}(s) hold NaN or infinity, the first is "
+                    f"{name}: {len(bad):,} {what}(s) hold NaN or infinity, the first is "
                     f"{values[bad[0]].tolist()}{where}; replace them with finite values before encoding"
                 )
 

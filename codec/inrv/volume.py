@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +41,8 @@ class Volume:
     def __init__(self, container: Container, device: torch.device) -> None:
         self.container = container
         self.device = device
-        self.field = _restore_field(container, device)
+        with _named(container):
+            self.field = _restore_field(container, device)
         self.grids = tuple(VolumeGrid(self, entry) for entry in self.manifest.grids)
 
     @property
@@ -95,7 +97,8 @@ class VolumeGrid:
     def template(self) -> Grid:
         """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
         if self._template is None:
-            self._template = restore_grid(self.volume.container, self.entry).to(self.volume.device)
+            with _named(self.volume.container):
+                self._template = restore_grid(self.volume.container, self.entry).to(self.volume.device)
         return self._template
 
     @property
@@ -235,6 +238,16 @@ def _value(component: Component, outputs: Tensor, clamp: bool) -> Tensor:
     return values.float().to(outputs.device)
 
 
+@contextmanager
+def _named(container: Container) -> Iterator[None]:
+    """Errors of the format begin with the file's name."""
+    try:
+        yield
+    except FormatError as error:
+        named = str(error).startswith(container.name)
+        raise (error if named else FormatError(f"{container.name}: {error}")) from error
+
+
 def _restore_field(container: Container, device: torch.device) -> Field | None:
     entry = container.manifest.field
     if entry is None:
@@ -263,10 +276,10 @@ def verify(source: str | os.PathLike[str] | bytes, device: str | torch.device | 
     for number in range(len(container.entries)):
         container.chunk(number)
     for grid in volume.grids:
-        restore_grid(container, grid.entry)
+        _ = grid.template
     difference, samples = _reference_difference(volume)
-    if difference > ACCURACY:
-        raise FormatError(f"reference samples differ by {difference:.3g} of the value range, more than {ACCURACY:g}")
+    if not difference <= ACCURACY:  # NaN too
+        raise FormatError(f"{container.name}: reference samples differ by {difference:.3g}, more than {ACCURACY:g} of the range")
     return VerifyReport(len(container.entries), samples, difference, ACCURACY)
 
 

@@ -308,6 +308,8 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("F2", "no step", tensors(FELD, layers_0_weight_step=None), "'layers.0.weight'"),
     ("F2", "steps", tensors(FELD, layers_0_weight_step=lambda a: a[:-1]), "'layers.0.weight'"),
     ("F2", "no low codes", tensors(FELD, layers_1_weight_codes_low=None), "'layers.1.weight'"),
+    ("F2", "one too many", tensors(FELD, extra=np.zeros(3, dtype=np.float32)), "extra"),
+    ("F2", "not finite", tensors(FELD, layers_0_bias=lambda a: a * np.float16(np.nan)), "not finite"),
     ("F2", "no network", manifest(F + "neurons", 1 << 20), "field tensor"),
 ]
 # fmt: on

@@ -24,7 +24,8 @@ def trilinear(points: Tensor, voxels: VoxelValues) -> Tensor:
     corners = torch.cartesian_prod(*[torch.arange(2, device=points.device)] * 3)
     around = base.to(torch.int64)[:, None, :] + corners
     unique, inverse = torch.unique(around.reshape(-1, 3), dim=0, return_inverse=True)
-    values = voxels(unique)[inverse].unflatten(0, (len(points), 8))
+    values: Tensor = voxels(unique)[inverse].unflatten(0, (len(points), 8))
     beyond = (points - base)[:, None, :]
     weight = torch.where(corners.bool(), beyond, 1 - beyond).prod(dim=2)
-    return (values * weight[:, :, None]).sum(dim=1)
+    weighted: Tensor = values * weight[:, :, None]
+    return weighted.sum(dim=1)

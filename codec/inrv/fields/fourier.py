@@ -109,11 +109,14 @@ class FourierField(Field):
 
     @staticmethod
     def restore(config: dict[str, Any], tensors: dict[str, Tensor]) -> FourierField:
-        """The field a file describes. Raises FormatError where a tensor is missing or its shape disagrees with `config`."""
+        """The field a file describes. Raises FormatError where tensors are missing, too many or of other shapes."""
         shape = FourierConfig(**{**config, "origin": tuple(config["origin"])})
         if shape.activation not in ACTIVATIONS:
             raise FormatError(f"activation {shape.activation!r} is not one of {', '.join(ACTIVATIONS)}")
-        for name, expected in tensor_shapes(shape).items():
+        shapes = tensor_shapes(shape)
+        if unknown := sorted(tensors.keys() - shapes.keys()):
+            raise FormatError(f"field tensor {unknown[0]!r} belongs to no layer of the network")
+        for name, expected in shapes.items():
             found = tensors.get(name)
             if found is None or tuple(found.shape) != expected:
                 got = "missing" if found is None else tuple(found.shape)

@@ -54,7 +54,10 @@ def _codes(name: str, value: Tensor, bits: int) -> dict[str, Tensor]:
 
 
 def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors a file stores, float32, by their own names. Raises FormatError where codes and steps disagree."""
+    """The tensors a file stores, float32, by their own names.
+
+    Raises FormatError where codes and steps disagree, or a value is not finite.
+    """
     tensors: dict[str, Tensor] = {}
     for name, value in stored.items():
         base, _, part = name.rpartition(".")
@@ -67,6 +70,9 @@ def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:
             tensors[base] = _scaled(stored, base, value.to(torch.float32) * 256 + low.to(torch.float32))
         elif part not in ("codes_low", "step"):
             tensors[name] = value.to(torch.float32)
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise FormatError(f"field tensor {name!r} holds a value that is not finite")
     return tensors
 
 

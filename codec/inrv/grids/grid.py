@@ -33,8 +33,9 @@ class InactiveValues:
 
     def of_leaves(self, leaves: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of this table that lie in the leaves at indices `leaves` (n,), and for each which of the n it is."""
-        first = torch.searchsorted(self.places, leaves * LEAF_VOXELS)
-        counts = torch.searchsorted(self.places, (leaves + 1) * LEAF_VOXELS) - first
+        places = self.places.contiguous()
+        first = torch.searchsorted(places, leaves * LEAF_VOXELS)
+        counts = torch.searchsorted(places, (leaves + 1) * LEAF_VOXELS) - first
         return ragged(first, counts), torch.repeat_interleave(torch.arange(len(leaves), device=leaves.device), counts)
 
     def subset(self, leaves: Tensor) -> InactiveValues:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ def store_metadata(metadata: Metadata) -> dict[str, MetaEntry]:
     return {name: MetaEntry(value.type, _stored_value(value.value)) for name, value in metadata.items()}
 
 
-def _stored_value(value: object) -> object:
+def _stored_value(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode("ascii")}
     return list(value) if isinstance(value, tuple) else value
@@ -145,7 +146,7 @@ def restore_metadata(entries: dict[str, MetaEntry]) -> Metadata:
     return {name: MetaValue(entry.type, _restored_value(entry.value)) for name, entry in entries.items()}
 
 
-def _restored_value(value: object) -> object:
+def _restored_value(value: Any) -> Any:
     if isinstance(value, dict) and "base64" in value:
         return base64.b64decode(value["base64"], validate=True)
     return tuple(value) if isinstance(value, (list, tuple)) else value
