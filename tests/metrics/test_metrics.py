@@ -253,6 +253,8 @@ def test_grids_are_paired_by_name_and_occurrence() -> None:
     assert [grid.name for grid in result.grids] == ["d", "t", "d"] and result.mean.psnr == math.inf
     result = compare_volumes(SparseVolume((low, other, high)), SparseVolume((replace(high, name="x"), low)))
     assert (result.missing, result.unexpected) == (("t", "d"), ("x",)) and not result.topology_equal
+    strangers = compare_volumes(SparseVolume((low,)), SparseVolume((other,)), weights=10)
+    assert math.isnan(strangers.mean.psnr) and strangers.mean.score is None and strangers.theoretical_compression is None
 
 
 def test_what_differs_is_named() -> None:

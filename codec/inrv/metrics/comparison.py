@@ -45,7 +45,8 @@ class GridComparison:
 class VolumeComparison:
     """All grids of the original that the decoded volume has too.
 
-    mean                     over the grids that are not exactly equal, None-s left out; of equal volumes: no loss
+    mean                     over the grids that are not exactly equal, None-s left out; of equal volumes: no loss;
+                             NaN and None where no grid could be compared
     missing, unexpected      names of grids that only the original, only the decoded volume holds
     differences              entries of the file's own metadata that are not equal
     values                   values of the original's active boxes, components counted one by one
@@ -82,7 +83,7 @@ def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int 
         unexpected=unexpected,
         differences=_metadata_differences(original.metadata, decoded.metadata),
         values=values,
-        theoretical_compression=values / weights if weights else None,
+        theoretical_compression=values / weights if weights and values else None,
     )
 
 
@@ -161,6 +162,8 @@ def _metadata_differences(a: Metadata, b: Metadata) -> tuple[str, ...]:
 
 
 def _mean(metrics: list[GridMetrics]) -> GridMetrics:
+    if not metrics:
+        return GridMetrics(math.nan, math.nan, None, None)
     differing = [grid for grid in metrics if not math.isinf(grid.psnr)]
     if not differing:
         return GridMetrics(math.inf, 0.0, 1.0, 1.0)
