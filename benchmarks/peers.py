@@ -1,9 +1,9 @@
-"""What other codecs need for the quality that `benchmarks/corpus.py` measured: `python benchmarks/peers.py`.
+"""What other codecs need for the quality that `benchmarks/corpus.py` measured: `python benchmarks/peers.py [NAME ...]`.
 
-Run corpus.py first: its results name the files and the PSNR of each grid. Each grid's dense active box is compressed
-with SZ3 and SPERR (hdf5plugin) at the coarsest setting that reaches that PSNR, over that box, peak = value range. The
-peers store no topology, transform or metadata; ours are the bytes of the whole .inrv file. Needs pip install
-'inrv[benchmarks]'.
+Run corpus.py first: its results name the files (all, or the names given) and the PSNR of each grid. Each grid's dense
+active box is compressed with SZ3 and SPERR (hdf5plugin) at the coarsest setting that reaches that PSNR, over that box,
+peak = value range. The peers store no topology, transform or metadata; ours are the bytes of the whole .inrv file.
+Needs pip install 'inrv[benchmarks]'.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ def main() -> None:
     """Compare every file of the corpus results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", default="corpus", help="name of the results of corpus.py (%(default)s)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="files of those results, as fire_0060.vdb; default: all")
     arguments = parser.parse_args()
     rows = []
     for ours in json.loads((RESULTS / f"{arguments.results}.json").read_text())["rows"]:
-        if ours["psnr"] is not None:
+        if ours["psnr"] is not None and (not arguments.names or ours["file"] in arguments.names):
             rows.append(measure(find(ours["file"]), ours))
             print(table(HEADER, [cells(rows[-1])]).splitlines()[2], flush=True)
     run = environment("cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -115,14 +116,29 @@ def test_version() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_while_training(library: Path, tmp_path: Path) -> None:
+    """On a terminal, where the progress bar says when training has begun."""
     command = [sys.executable, "-m", "inrv_cli", "encode", str(library / "scene.vdb"), "-o", str(tmp_path / "x.inrv")]
-    process = subprocess.Popen([*command, "--epochs", "1e7", "--device", "cpu"], stderr=subprocess.PIPE, text=True)
+    terminal, end = pytest.importorskip("pty").openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen([*command, "--epochs", "1e7", "--device", "cpu"], stderr=end, env=environment)
     try:
-        time.sleep(5)
-        assert process.poll() is None, process.communicate()[1]
+        seen = wait_for(terminal, b"training")
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        assert process.wait(timeout=30) == 130
+        seen += os.read(terminal, 1 << 16)
     finally:
         process.kill()
-    assert process.returncode == 130 and errors.endswith("inrv: interrupted\n")
+        os.close(terminal)
+        os.close(end)
+    assert b"inrv: interrupted" in seen
     assert list(tmp_path.iterdir()) == []
+
+
+def wait_for(terminal: int, text: bytes) -> bytes:
+    """What the terminal shows until `text` appears, within a minute."""
+    seen, last = b"", time.monotonic() + 60
+    while text not in seen:
+        assert time.monotonic() < last, seen
+        if select.select([terminal], [], [], 1.0)[0]:
+            seen += os.read(terminal, 1 << 16)
+    return seen
