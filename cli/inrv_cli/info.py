@@ -94,6 +94,9 @@ def _grid(position: int, grid: VolumeGrid) -> dict[str, Any]:
     }
 
 
+TOLD_BEFORE = {"name", "class", "vector_type", "is_saved_as_half_float"}  # metadata that are properties of the grid too
+
+
 def _metadata(entries: dict[str, MetaEntry]) -> dict[str, Any]:
     return {key: {"type": entry.type, "value": entry.value} for key, entry in entries.items()}
 
@@ -136,7 +139,7 @@ def _grid_text(grid: dict[str, Any]) -> str:
         ("transform", f"{grid['transform']['map_type']}, voxel size {sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)}")
     )
     rows += [("  index to world" * (row == 0), _plain(values)) for row, values in enumerate(grid["transform"]["matrix"])]
-    rows += [(key, _value(entry)) for key, entry in grid["metadata"].items()]
+    rows += [(key, _value(entry)) for key, entry in grid["metadata"].items() if key not in TOLD_BEFORE]
     return f"grid {grid['position']}: {name_of(grid['name'], grid['position'])}\n{labelled(rows)}"
 
 
