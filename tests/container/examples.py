@@ -1,6 +1,6 @@
 """Small files with every part of the format in them, made by hand in NumPy; the test vectors of format_spec.md.
 
-`python -m tests.container.examples` writes those of vectors/ that are missing. Those that are there are never changed:
+`python -m tests.container.examples` writes those of fixtures/golden/ that are missing. Those that are there are never changed:
 they must decode for ever.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inrv.container import Chunk, Component, FieldEntry, GridEntry, Manifest, MetaEntry, container_bytes, pack_tensors
 
-VECTORS = Path(__file__).parent / "vectors"
+VECTORS = Path(__file__).resolve().parents[2] / "fixtures" / "golden"
 Arrays = dict[str, NDArray[Any]]
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)

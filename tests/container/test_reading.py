@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -117,6 +118,16 @@ def test_a_bomb_takes_no_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10 << 20
+
+
+def test_a_million_keys_take_seconds_not_hours() -> None:
+    keys = b",".join(b'"%d":0' % number for number in range(1_000_000))
+    file = take_apart(GOOD)
+    file.set_manifest(b"{" + keys + b',"999999":0}')
+    before = time.process_time()
+    with pytest.raises(FormatError, match="the key '999999' twice"):
+        read_container(file.to_bytes())
+    assert time.process_time() - before < 20
 
 
 def test_what_memory_cannot_hold_is_an_error() -> None:

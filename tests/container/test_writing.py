@@ -68,7 +68,7 @@ def test_the_library_writes_the_vectors_byte_for_byte(name: str) -> None:
 
 def test_the_vectors_are_those_of_the_specification() -> None:
     rows = re.findall(r"^\| `(\w+\.inrv)` \| (\d+) \| `([0-9a-f]{64})` \|$", SPECIFICATION, re.MULTILINE)
-    assert sorted(name for name, _, _ in rows) == sorted(path.name for path in VECTORS.iterdir())
+    assert sorted(name for name, _, _ in rows) == sorted(path.name for path in VECTORS.glob("*.inrv"))
     for name, size, digest in rows:
         data = (VECTORS / name).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (int(size), digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ SCALAR_KINDS = {"bool": "?", "int32": "i", "int64": "q", "float": "f", "double":
 VECTOR_SIZES = {"vec2": 2, "vec3": 3, "vec4": 4, "mat3": 9, "mat4": 16}
 VECTOR_KINDS = {"i": "i", "s": "f", "d": "d"}
 INTEGER_BITS = {"i": 32, "q": 64}
-FOURIER_MOST = {"frequencies": 1 << 20, "layers": 1 << 10, "neurons": 1 << 20}
+FOURIER_RANGES = {"frequencies": (1, 1 << 20), "layers": (0, 1 << 10), "neurons": (1, 1 << 20)}
 ACTIVATIONS = ("relu", "silu")
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -155,13 +156,13 @@ def _field(value: Value) -> FieldEntry:
 
 def _check_fourier(config: Value) -> None:
     """Sizes are bounded here, because a network is laid out from them before its tensors are looked at."""
-    names = {*FOURIER_MOST, "outputs", "origin", "scale", "activation"}
+    names = {*FOURIER_RANGES, "outputs", "origin", "scale", "activation"}
     config.keys(*sorted(names))
     unknown = sorted(set(config.mapping()) - names)
     if unknown:
-        raise FormatError(f"{config.path} has the key {unknown[0]!r}, which a fourier field does not have")
-    for name, most in FOURIER_MOST.items():
-        config[name].count(most, str(most))
+        raise FormatError(f"{config.path} has the key {reprlib.repr(unknown[0])}, which a fourier field does not have")
+    for name, (least, most) in FOURIER_RANGES.items():
+        config[name].count(most, str(most), least)
     config["origin"].numbers(3, single=True)
     config["scale"].number(single=True)
     config["activation"].choice(*ACTIVATIONS)

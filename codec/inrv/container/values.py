@@ -7,6 +7,7 @@ import binascii
 import json
 import math
 import reprlib
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from inrv.errors import FormatError
 
 DEEPEST = 32
 LONGEST_NUMBER = 64  # characters; a double needs at most 24, an int64 20
+LONGEST_KEY = 80  # characters of a key in a message
 LARGEST_SINGLE = 3.4028234663852886e38
 
 T = TypeVar("T")
@@ -38,8 +40,8 @@ def parse_json(data: bytes, what: str) -> Any:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"an object holds the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+        (key, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"an object holds the key {reprlib.repr(key)} twice")
     return result
 
 
@@ -85,11 +87,14 @@ class Value:
         self.path, self.value = path, value
 
     def __getitem__(self, key: str) -> Value:
-        return Value(f"{self.path}.{key}", self.value[key])
+        # A stranger's key may hold control characters, or be as long as the file.
+        shown = key if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() else ascii(key[:LONGEST_KEY])
+        return Value(f"{self.path}.{shown}", self.value[key])
 
     def fail(self, rule: str) -> FormatError:
         """The error that says what stands there and what should."""
-        return FormatError(f"{self.path} is {reprlib.repr(self.value)}: {rule}")
+        shown = reprlib.repr(self.value).encode("ascii", "backslashreplace").decode("ascii")
+        return FormatError(f"{self.path} is {shown}: {rule}")
 
     def keys(self, *names: str) -> None:
         """An object with at least these keys."""

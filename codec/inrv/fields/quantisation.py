@@ -14,6 +14,12 @@ from inrv.errors import FormatError
 
 PRECISIONS = ("5 bit", "6 bit", "7 bit", "8 bit", "9 bit", "10 bit", "11 bit", "12 bit", "float16", "float32")
 
+# The two ways to store a tensor in parts: as int8 codes, or as 16-bit codes in two bytes; see format_spec.md.
+CODED = {"codes": torch.int8, "step": torch.float32}
+CODED_WIDE = {"codes_high": torch.int8, "codes_low": torch.uint8, "step": torch.float32}
+WHOLE = "whole"
+PARTS = CODED.keys() | CODED_WIDE.keys()
+
 
 @dataclass(frozen=True)
 class StoredTensors:
@@ -56,28 +62,34 @@ def _codes(name: str, value: Tensor, bits: int) -> dict[str, Tensor]:
 def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors a file stores, float32, by their own names.
 
-    Raises FormatError where codes and steps disagree, or a value is not finite.
+    Raises FormatError where a tensor is stored in another way than format_spec.md says, in two ways, or is not finite.
     """
-    tensors: dict[str, Tensor] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
     for name, value in stored.items():
         base, _, part = name.rpartition(".")
-        if part == "codes":
-            tensors[base] = _scaled(stored, base, value.to(torch.float32))
-        elif part == "codes_high":
-            low = stored.get(f"{base}.codes_low")
-            if low is None or low.shape != value.shape:
-                raise FormatError(f"field tensor {base!r} has codes_high without codes_low of the same shape")
-            tensors[base] = _scaled(stored, base, value.to(torch.float32) * 256 + low.to(torch.float32))
-        elif part not in ("codes_low", "step"):
-            tensors[name] = value.to(torch.float32)
+        base, part = (base, part) if part in PARTS else (name, WHOLE)
+        parts.setdefault(base, {})[part] = value
+    tensors = {base: _restored(base, found) for base, found in parts.items()}
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise FormatError(f"field tensor {name!r} holds a value that is not finite")
     return tensors
 
 
-def _scaled(stored: dict[str, Tensor], base: str, codes: Tensor) -> Tensor:
-    step = stored.get(f"{base}.step")
-    if step is None or codes.ndim < 1 or step.shape != codes.shape[:1]:
+def _restored(base: str, parts: dict[str, Tensor]) -> Tensor:
+    """One tensor from what is stored of it, by part."""
+    found = {part: tensor.dtype for part, tensor in parts.items()}
+    if found in ({WHOLE: torch.float32}, {WHOLE: torch.float16}):
+        return parts[WHOLE].to(torch.float32)
+    if found not in (CODED, CODED_WIDE):
+        told = ", ".join(f"{part} {str(dtype).removeprefix('torch.')}" for part, dtype in sorted(found.items()))
+        raise FormatError(f"field tensor {base!r} is stored as {told}: neither whole nor as codes with a step for each row")
+    codes = parts["codes" if "codes" in parts else "codes_high"].to(torch.float32)
+    if "codes_low" in parts:
+        if parts["codes_low"].shape != codes.shape:
+            raise FormatError(f"field tensor {base!r} has codes_high and codes_low of different shapes")
+        codes = codes * 256 + parts["codes_low"].to(torch.float32)
+    step = parts["step"]
+    if codes.ndim < 1 or step.shape != codes.shape[:1]:
         raise FormatError(f"field tensor {base!r} has codes of shape {tuple(codes.shape)} without a step for each row")
-    return codes * step.to(torch.float32).reshape(-1, *[1] * (codes.ndim - 1))
+    return codes * step.reshape(-1, *[1] * (codes.ndim - 1))

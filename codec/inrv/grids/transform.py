@@ -30,7 +30,7 @@ class Transform:
 
     `matrix` is 4 x 4 in OpenVDB's row-vector convention, [i j k 1] @ matrix = [x y z 1], so the translation is the
     last row. `map_type` is OpenVDB's name of the map, kept so that a decoded file holds the same kind of map.
-    Raises OptionError for an unknown map type or a matrix that is not finite and invertible.
+    Raises OptionError for an unknown map type or a matrix that is not finite, invertible and affine.
     """
 
     map_type: str = "UniformScaleMap"
@@ -42,8 +42,10 @@ class Transform:
         if self.map_type not in LINEAR_MAPS:
             raise OptionError(f"transform map {self.map_type!r} is not one of {', '.join(LINEAR_MAPS)}")
         matrix = self.tensor()
-        if not bool(matrix.isfinite().all()) or float(torch.linalg.det(matrix)) == 0.0:
+        if not bool(matrix.isfinite().all()) or not abs(float(torch.linalg.det(matrix))) > 0.0:
             raise OptionError(f"transform matrix {self.matrix} is not finite and invertible")
+        if matrix[:, 3].tolist() != [0.0, 0.0, 0.0, 1.0]:
+            raise OptionError(f"transform matrix {self.matrix} is not affine: its last column must be 0, 0, 0, 1")
 
     @staticmethod
     def from_voxel_size(

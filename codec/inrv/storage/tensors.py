@@ -16,7 +16,7 @@ def take(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int | 
     """The array `name`, which must have that dtype and shape (None: any length). Raises FormatError otherwise."""
     found = arrays.get(name)
     if found is None:
-        raise FormatError(f"tensor {name!r} is missing (found: {', '.join(sorted(arrays)) or 'none'})")
+        raise FormatError(f"tensor {name!r} is missing (found: {', '.join(map(repr, sorted(arrays)[:12])) or 'none'})")
     fits = found.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, found.shape, strict=True))
     if found.dtype != dtype or not fits:
         want = tuple("any" if n is None else n for n in shape)

@@ -1,0 +1,113 @@
+"""The golden files decode to what they decoded to on the day they were made, by both readers; none may be missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import inrv
+from fixtures.make_golden import FOLDER, VOLUMES, decoded_arrays, header
+from tests import second_reader
+
+ACCURACY = 1e-4  # section 11 of format_spec.md
+SPECIFICATION = Path(__file__).resolve().parent.parent / "format_spec.md"
+Arrays = dict[str, NDArray[Any]]
+
+
+def bound(expected: NDArray[Any], components: Any) -> NDArray[np.float64]:
+    """How far values may lie from the reference's: the accuracy class of outputs in [0, 1], and a rounding of each side."""
+    span = np.array([component["maximum"] - component["minimum"] for component in components])
+    return 2 * ACCURACY * span + 2.0**-23 * np.abs(expected)
+
+
+@pytest.fixture(params=VOLUMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def data(name: str) -> bytes:
+    return (FOLDER / f"{name}.inrv").read_bytes()
+
+
+@pytest.fixture
+def expected(name: str) -> Arrays:
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def of_grid(expected: Arrays, position: int) -> Arrays:
+    return {key.partition(".")[2]: array for key, array in expected.items() if key.startswith(f"{position}.")}
+
+
+def test_the_files_are_those_of_the_specification(name: str, data: bytes) -> None:
+    size, digest = re.findall(rf"^\| `{name}\.inrv` \| (\d+) \| `([0-9a-f]{{64}})` \|$", SPECIFICATION.read_text(), re.MULTILINE)[
+        0
+    ]
+    assert (len(data), sha256(data).hexdigest()) == (int(size), digest)
+    assert len(data) < 10_000
+
+
+def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expected: Arrays) -> None:
+    volume = inrv.load(data, device="cpu")
+    grids = volume.to_sparse().grids
+    assert len(grids) == sum(key.endswith(".header") for key in expected)
+    for position, (grid, entry) in enumerate(zip(grids, second_reader.open_file(data)[0]["grids"], strict=True)):
+        wanted = of_grid(expected, position)
+        assert json.loads(json.dumps(header(grid))) == json.loads(str(wanted.pop("header")))
+        found = decoded_arrays(grid)
+        assert found.keys() == wanted.keys()
+        values = wanted.pop("values")
+        assert found["values"].shape == values.shape and found["values"].dtype == np.float32
+        assert (np.abs(found.pop("values") - values) <= bound(values, entry["components"])).all()
+        for key, array in wanted.items():
+            assert array.dtype == found[key].dtype and array.tobytes() == found[key].tobytes(), key
+    assert inrv.verify(data, device="cpu").largest_difference <= ACCURACY
+
+
+def test_the_second_reader_decodes_them_within_the_accuracy_class(data: bytes, expected: Arrays) -> None:
+    for position, grid in enumerate(second_reader.decode(data)):
+        wanted = of_grid(expected, position)
+        about = json.loads(str(wanted.pop("header")))
+        for key in ("name", "value_type", "grid_class", "vector_type", "saved_as_half"):
+            assert grid.entry[key] == about[key], key
+        values = wanted.pop("values")
+        assert (np.abs(grid.values - values) <= bound(values, grid.entry["components"])).all()
+        for key, array in wanted.items():
+            assert array.astype(array.dtype.newbyteorder("<")).tobytes() == np.asarray(getattr(grid, key)).tobytes(), key
+    assert second_reader.reference_difference(data) <= ACCURACY
+
+
+def test_they_hold_what_their_maker_says(name: str, data: bytes, expected: Arrays) -> None:
+    """Against the grids they were made from: headers equal, and each coded component as near as the file itself states."""
+    manifest = second_reader.open_file(data)[0]
+    found = {}
+    for position, (grid, entry) in enumerate(zip(VOLUMES[name]().grids, manifest["grids"], strict=True)):
+        wanted = of_grid(expected, position)
+        assert json.loads(json.dumps(header(grid))) == json.loads(str(wanted["header"]))
+        error = wanted["values"].astype(np.float64) - decoded_arrays(grid)["values"]
+        for column, component in enumerate(entry["components"]):
+            if component["output"] is None:
+                assert not error[:, column].any()
+            else:
+                span = component["maximum"] - component["minimum"]
+                found[component["output"]] = -20 * np.log10(np.sqrt(np.square(error[:, column]).mean()) / span)
+    stated = manifest["encoding"].get("psnr", [])
+    assert [found[output] for output in sorted(found)] == pytest.approx(stated, abs=0.01)
+
+
+def test_together_they_hold_what_the_format_can_say() -> None:
+    grids = [grid for name in VOLUMES for grid in second_reader.decode((FOLDER / f"{name}.inrv").read_bytes())]
+    assert {grid.entry["value_type"] for grid in grids} == {"float", "vec3s"}
+    assert any(len(grid.inactive_values) for grid in grids) and any(grid.tile_active.any() for grid in grids)
+    outputs = [component["output"] for grid in grids if len(grid.values) for component in grid.entry["components"]]
+    assert None in outputs and len(outputs) > outputs.count(None)
+    assert any(not len(grid.values) for grid in grids) and any((grid.coordinates < 0).any() for grid in grids)
+    assert {"float": "nan"} in [entry["value"] for grid in grids for entry in grid.entry["metadata"].values()]
