@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -45,16 +45,6 @@ class Box:
         lower, upper = _triple(map(max, self.lower, other.lower)), _triple(map(min, self.upper, other.upper))
         return None if any(low > high for low, high in zip(lower, upper, strict=True)) else Box(lower, upper)
 
-    def bricks(self, edge: int) -> Iterator[Box]:
-        """The box cut into boxes at most `edge` voxels wide, at multiples of `edge`."""
-        starts = [range(low // edge * edge, high + 1, edge) for low, high in zip(self.lower, self.upper, strict=True)]
-        for x in starts[0]:
-            for y in starts[1]:
-                for z in starts[2]:
-                    brick = self.intersection(Box((x, y, z), (x + edge - 1, y + edge - 1, z + edge - 1)))
-                    if brick is not None:
-                        yield brick
-
     def leaf_origins(self, device: torch.device | str = "cpu") -> Tensor:
         """Origins (n, 3) int64 of all 8^3 leaf blocks that touch the box."""
         axes = [torch.arange(low // 8 * 8, high + 1, 8, device=device) for low, high in zip(self.lower, self.upper, strict=True)]
@@ -66,6 +56,6 @@ class Box:
         return ((points >= lower) & (points <= upper)).all(dim=1)
 
 
-def _triple(values: Iterator[int]) -> Triple:
+def _triple(values: Iterable[int]) -> Triple:
     x, y, z = values
     return x, y, z
