@@ -44,13 +44,9 @@ def restore_topology(arrays: Arrays) -> Topology:
     tile_edges = take(arrays, "tile_edges", np.int32, (len(tile_origins),))
     tile_active = take(arrays, "tile_active", np.uint8, (len(tile_origins),))
     _check_tiles(tile_origins, tile_edges, tile_active)
-    return Topology(
-        leaf_origins,
-        torch.from_numpy(leaf_masks.copy()),
-        torch.from_numpy(tile_origins.copy()),
-        torch.from_numpy(tile_edges.copy()),
-        torch.from_numpy(tile_active != 0),
-    )
+    origins, edges = torch.from_numpy(tile_origins.copy()), torch.from_numpy(tile_edges.copy())
+    _check_disjoint(leaf_origins, origins, edges)
+    return Topology(leaf_origins, torch.from_numpy(leaf_masks.copy()), origins, edges, torch.from_numpy(tile_active != 0))
 
 
 def _leaf_origins(node_origins: NDArray[np.int32], node_masks: NDArray[np.uint8]) -> Tensor:
@@ -71,6 +67,17 @@ def _check_tiles(origins: NDArray[np.int32], edges: NDArray[np.int32], active: N
     if (active > 1).any():
         raise FormatError("topology: tile_active holds a value that is not 0 or 1")
     _check_origins("tile_origins", origins, edges)
+
+
+def _check_disjoint(leaves: Tensor, tiles: Tensor, edges: Tensor) -> None:
+    """No tile twice, in another or over a leaf: which of them holds then, no two readers might agree on."""
+    blocks = torch.cat([leaves, tiles])
+    sizes = torch.cat([edges.new_full((len(leaves),), LEAF_EDGE), edges])
+    for edge in TILE_EDGES:
+        keys = leaf_keys(tiles[edges == edge]).unique()
+        within = leaf_keys(blocks[sizes <= edge] // edge * edge)
+        if int(torch.isin(within, keys).sum()) > len(keys):
+            raise FormatError(f"topology: a tile of {edge} voxels stands twice, or over another tile or a leaf")
 
 
 def _check_origins(name: str, origins: NDArray[np.int32], edges: NDArray[np.int32]) -> None:
