@@ -131,7 +131,7 @@ def answers(
                 values[:, component] = low
                 continue
             one = outputs[:, column]
-            values[:, component] = low + (high - low) * one if everywhere else denormalise(one, low, high)
+            values[:, component] = denormalise(one, low, high, clamp=not everywhere)
             column += 1
         tiles = torch.empty((0, grid.components)) if everywhere else grid.tile_values
         grids.append(replace(grid, topology=topology, values=values, tile_values=tiles))

@@ -156,10 +156,10 @@ def check_finite(volume: SparseVolume, where: str = "") -> None:
         for what, values in (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values)):
             bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
             if len(bad):
-                where = f" at index {_voxel_coordinate(grid, int(bad[0]))}" if what == "active voxel" else ""
+                place = f" at index {_voxel_coordinate(grid, int(bad[0]))}" if what == "active voxel" else ""
                 raise NonFiniteError(
                     f"{name}: {len(bad):,} {what}(s) hold NaN or infinity, the first is "
-                    f"{values[bad[0]].tolist()}{where}; replace them with finite values before encoding"
+                    f"{values[bad[0]].tolist()}{place}; replace them with finite values before encoding"
                 )
 
 

@@ -53,21 +53,21 @@ def fit_field(
         return None
     chosen = select_voxels(grids, options.selection, options.dilation)
     only_active = options.selection == "topology" and options.dilation == 0
-    samples = gather_samples(grids, chosen, normalisations, only_active).to(device)
+    samples = gather_samples(grids, chosen, normalisations, only_active)
+    active = samples if only_active else gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, True)
+    probe = _probe(active, options.seed).to(device)
     values = sum(int(n.varying.sum()) * g.topology.leaf_voxel_count for n, g in zip(normalisations, grids, strict=True))
     config = network_for(options, values, outputs, box)
     generator = torch.Generator().manual_seed(options.seed)
     field = FourierField(config, multipliers_for(options, config), generator).to(device)
-    training = train(field, samples, plan_for(options, config, len(samples), device), progress)
-    probe = _probe(grids, normalisations, options.seed).to(device)
+    training = train(field, samples.to(device), plan_for(options, config, len(samples), device), progress)
     stored, rounded, losses = smallest_precision(field, probe)
     psnrs = _psnrs(rounded, probe)
     return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe.coordinates.cpu())
 
 
-def _probe(grids: Sequence[Grid], normalisations: Sequence[Normalisation], seed: int) -> Samples:
-    """At most PROBE_VOXELS active voxels, drawn evenly: what quality is measured on, whatever the selection was."""
-    samples = gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, active_only=True)
+def _probe(samples: Samples, seed: int) -> Samples:
+    """At most PROBE_VOXELS of the active voxels, drawn evenly: what quality is measured on, whatever the selection was."""
     if len(samples) <= PROBE_VOXELS:
         return samples
     rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:PROBE_VOXELS]

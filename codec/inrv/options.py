@@ -60,13 +60,10 @@ class EncodeOptions:
 
 def network_for(options: EncodeOptions, values: int, outputs: int, box: Box) -> FourierConfig:
     """The network for `values` active values in `outputs` components within `box`."""
-    longest = max(box.shape)
-    origin = (float(box.lower[0]), float(box.lower[1]), float(box.lower[2]))
-    place = {"outputs": outputs, "origin": origin, "scale": 1.0 / longest}
-    if options.preset == "paper":
-        return FourierConfig(frequencies=1280, layers=8, neurons=512, activation="relu", **place)  # type: ignore[arg-type]
-    frequencies, layers, neurons = proportions(values / options.ratio, outputs)
-    return FourierConfig(frequencies, layers, neurons, activation="silu", **place)  # type: ignore[arg-type]
+    paper = options.preset == "paper"
+    frequencies, layers, neurons = (1280, 8, 512) if paper else proportions(values / options.ratio, outputs)
+    x, y, z = map(float, box.lower)
+    return FourierConfig(frequencies, layers, neurons, outputs, (x, y, z), 1.0 / max(box.shape), "relu" if paper else "silu")
 
 
 def proportions(weights: float, outputs: int) -> tuple[int, int, int]:

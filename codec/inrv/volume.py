@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.container import Component, Container, GridEntry, Manifest, read_container, unpack_tensors
+from inrv.container import Container, GridEntry, Manifest, read_container, unpack_tensors
 from inrv.decoding import decode_active, evaluate, nearest, trilinear
 from inrv.device import choose_device
 from inrv.errors import FormatError, OptionError
 from inrv.fields import Field, restore_field
-from inrv.grids import Box, Grid, SparseVolume, Topology, Transform, denormalise, in_double
+from inrv.grids import Box, Grid, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
 from inrv.grids.topology import COORDINATE_LIMIT
 from inrv.storage import restore_grid, restore_metadata, take
@@ -65,13 +65,7 @@ class Volume:
 
     def to_sparse(self) -> SparseVolume:
         """Every grid, its active voxels decoded, on the CPU."""
-        templates = [grid.template for grid in self.grids]
-        varying = [[c.output for c in grid.entry.components if c.output is not None] for grid in self.grids]
-        if self.field is None:
-            outputs = [torch.empty((t.topology.leaf_voxel_count, 0)) for t in templates]
-        else:
-            outputs = decode_active(self.field, [t.topology for t in templates], varying)
-        decoded = tuple(grid.filled(columns).to("cpu") for grid, columns in zip(self.grids, outputs, strict=True))
+        decoded = tuple(grid.to("cpu") for grid in self.decode(self.grids))
         return SparseVolume(decoded, restore_metadata(self.manifest.metadata))
 
     def to_vdb(self, path: str | os.PathLike[str]) -> None:
@@ -79,6 +73,15 @@ class Volume:
         from inrv.vdb import write_volume
 
         write_volume(path, self.to_sparse())
+
+    def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
+        """`grids`, their active voxels decoded together, on the volume's device."""
+        topologies = [grid.topology for grid in grids]
+        if self.field is None:
+            outputs = [torch.empty((topology.leaf_voxel_count, 0), device=self.device) for topology in topologies]
+        else:
+            outputs = decode_active(self.field, topologies, [grid.columns for grid in grids])
+        return [grid.filled(columns) for grid, columns in zip(grids, outputs, strict=True)]
 
 
 class VolumeGrid:
@@ -181,7 +184,7 @@ class VolumeGrid:
     def _within(self, box: Box) -> Grid:
         """The part of the grid that touches `box`, decoded."""
         template = self.template
-        leaves = template.topology.find_leaves(leaves_within(template.topology, box))
+        leaves = template.topology.find_leaves(leaves_within(template.topology.leaf_origins, box))
         topology = template.topology.subset(leaves)
         coordinates = topology.coordinates()
         with torch.no_grad():
@@ -189,19 +192,17 @@ class VolumeGrid:
         return replace(template, topology=topology, values=values, inactive=template.inactive.subset(leaves))
 
     def _decoded(self) -> Grid:
-        columns = self._columns
-        if not columns or self.volume.field is None:
-            return self.filled(torch.empty((self.topology.leaf_voxel_count, 0), device=self.volume.device))
-        return self.filled(decode_active(self.volume.field, [self.topology], [columns])[0])
+        return self.volume.decode([self])[0]
 
     @property
-    def _columns(self) -> list[int]:
+    def columns(self) -> list[int]:
+        """Outputs of the field that are this grid's varying components, in order."""
         return [c.output for c in self.entry.components if c.output is not None]
 
     def _outputs(self, coordinates: Tensor) -> Tensor:
-        if self.volume.field is None or not self._columns:
+        if self.volume.field is None or not self.columns:
             return torch.empty((len(coordinates), 0), device=self.volume.device)
-        return evaluate(self.volume.field, coordinates)[:, self._columns]
+        return evaluate(self.volume.field, coordinates)[:, self.columns]
 
     def _continuous(self, points: Tensor) -> Tensor:
         return self._denormalised(self._outputs(points), clamp=False)
@@ -212,7 +213,7 @@ class VolumeGrid:
             if component.output is None:
                 columns.append(torch.full((len(outputs),), component.minimum, device=outputs.device))
                 continue
-            columns.append(_value(component, outputs[:, position], clamp))
+            columns.append(denormalise(outputs[:, position], component.minimum, component.maximum, clamp))
             position += 1
         return torch.stack(columns, dim=1)
 
@@ -229,13 +230,6 @@ class VolumeGrid:
 
     def _shaped(self, values: Tensor) -> Tensor:
         return values.squeeze(-1) if self.entry.value_type == "float" else values
-
-
-def _value(component: Component, outputs: Tensor, clamp: bool) -> Tensor:
-    if clamp:
-        return denormalise(outputs, component.minimum, component.maximum)
-    values = component.minimum + (component.maximum - component.minimum) * in_double(outputs)
-    return values.float().to(outputs.device)
 
 
 @contextmanager

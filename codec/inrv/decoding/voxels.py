@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inrv.fields import Field
 from inrv.grids import Topology
-from inrv.grids.topology import leaf_keys, unpack_masks
+from inrv.grids.topology import leaf_keys, offset_coordinates
 
 BATCH_BYTES = {"cpu": 1 << 26, "cuda": 1 << 32}
 FEWEST_VOXELS = 1 << 10
@@ -41,7 +41,7 @@ def decode_active(field: Field, topologies: Sequence[Topology], columns: Sequenc
     with torch.no_grad():
         for origins in _leaf_batches([t for t, _, _ in asked], batch_voxels(field, device)):
             leaves = [t.find_leaves(origins) for t, _, _ in asked]
-            masks = [_masks(t, leaf) for (t, _, _), leaf in zip(asked, leaves, strict=True)]
+            masks = [t.masks_of(leaf) for (t, _, _), leaf in zip(asked, leaves, strict=True)]
             union = torch.stack(masks).any(dim=0)
             outputs = field(_coordinates(origins, union))
             for (topology, chosen, result), leaf, mask in zip(asked, leaves, masks, strict=True):
@@ -61,15 +61,9 @@ def _leaf_batches(topologies: Sequence[Topology], voxels: int) -> Iterator[Tenso
     yield from unique.split(torch.unique_consecutive(batch, return_counts=True)[1].tolist())
 
 
-def _masks(topology: Topology, leaf: Tensor) -> Tensor:
-    packed = topology.leaf_masks[leaf.clamp_min(0)]
-    return unpack_masks(packed) & (leaf >= 0)[:, None]
-
-
 def _coordinates(origins: Tensor, mask: Tensor) -> Tensor:
     leaf, offset = mask.nonzero(as_tuple=True)
-    local = torch.stack([offset >> 6, (offset >> 3) & 7, offset & 7], dim=1)
-    return (origins[leaf] + local).to(torch.float32)
+    return (origins[leaf] + offset_coordinates(origins.device)[offset]).to(torch.float32)
 
 
 def _scatter(result: Tensor, topology: Topology, leaf: Tensor, outputs: Tensor) -> None:

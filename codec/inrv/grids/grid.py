@@ -9,10 +9,11 @@ from torch import Tensor
 
 from inrv.grids.box import Box
 from inrv.grids.metadata import Metadata
-from inrv.grids.topology import LEAF_VOXELS, Topology, leaf_offsets, offset_coordinates, unpack_masks
+from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology, leaf_offsets, offset_coordinates, unpack_masks
 from inrv.grids.transform import Transform
 
 COMPONENTS = {"float": 1, "vec3s": 3}
+SLAB_VOXELS = 1 << 22  # of a dense box filled at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,22 +122,23 @@ class Grid:
 
     def dense(self, box: Box) -> Tensor:
         """Values float32 (X, Y, Z, C) of every voxel of `box`."""
-        result = self.background.repeat(*box.shape, 1)
-        for index in range(self.topology.tile_count):
-            self._place_tile(result, index, box)
-        for origins in leaves_within(self.topology, box).split(1 << 14):
-            coordinates = block_coordinates(origins)
-            inside = box.contains(coordinates)
-            x, y, z = (coordinates[inside] - coordinates.new_tensor(box.lower)).unbind(1)
-            result[x, y, z] = self.blocks(origins).flatten(0, 1)[inside]
+        result = self.background.new_empty((*box.shape, self.components))
+        (low, *lower), (high, *upper) = box.lower, box.upper
+        thickness = max(1, SLAB_VOXELS // (LEAF_EDGE * box.shape[1] * box.shape[2])) * LEAF_EDGE
+        for start in range(low // LEAF_EDGE * LEAF_EDGE, high + 1, thickness):
+            first, last = max(start, low), min(start + thickness - 1, high)
+            slab = Box((first, lower[0], lower[1]), (last, upper[0], upper[1]))
+            result[first - low : last - low + 1] = self._slab(slab)
         return result
 
-    def _place_tile(self, result: Tensor, index: int, box: Box) -> None:
-        x, y, z = self.topology.tile_origins[index].tolist()
-        reach = int(self.topology.tile_edges[index]) - 1
-        tile = box.intersection(Box((x, y, z), (x + reach, y + reach, z + reach)))
-        if tile is not None:
-            result[_slices(tile, box)] = self.tile_values[index]
+    def _slab(self, box: Box) -> Tensor:
+        """`dense` at once, from whole blocks."""
+        corner = [low // LEAF_EDGE for low in box.lower]
+        counts = [high // LEAF_EDGE - low + 1 for low, high in zip(corner, box.upper, strict=True)]
+        cells = self.blocks(box.leaf_origins(self.background.device)).reshape(*counts, LEAF_EDGE, LEAF_EDGE, LEAF_EDGE, -1)
+        whole = cells.permute(0, 3, 1, 4, 2, 5, 6).reshape(*[LEAF_EDGE * count for count in counts], -1)
+        x, y, z = (low % LEAF_EDGE for low in box.lower)
+        return whole[x : x + box.shape[0], y : y + box.shape[1], z : z + box.shape[2]]
 
     def to(self, device: torch.device | str) -> Grid:
         """The same grid on another device."""
@@ -161,16 +163,10 @@ def block_coordinates(origins: Tensor) -> Tensor:
     return (origins.to(torch.int64)[:, None, :] + offset_coordinates(origins.device)).reshape(-1, 3)
 
 
-def leaves_within(topology: Topology, box: Box) -> Tensor:
-    """Origins int32 (n, 3) of the leaves that touch `box`."""
-    origins = topology.leaf_origins
+def leaves_within(origins: Tensor, box: Box) -> Tensor:
+    """Those of the leaf origins (n, 3) whose leaf touches `box`."""
     upper, lower = origins.new_tensor(box.upper), origins.new_tensor(box.lower)
-    return origins[((origins <= upper) & (origins + 7 >= lower)).all(dim=1)]
-
-
-def _slices(inner: Box, outer: Box) -> tuple[slice, slice, slice]:
-    x, y, z = (slice(i - o, j - o + 1) for i, j, o in zip(inner.lower, inner.upper, outer.lower, strict=True))
-    return x, y, z
+    return origins[((origins <= upper) & (origins + LEAF_EDGE - 1 >= lower)).all(dim=1)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,10 +35,10 @@ class Normalisation:
         return ((values.double() - self.minimum) / span).float()
 
 
-def denormalise(outputs: Tensor, minimum: float, maximum: float) -> Tensor:
-    """Values float32 of normalised `outputs`: computed in float64, rounded once, kept within [minimum, maximum]."""
+def denormalise(outputs: Tensor, minimum: float, maximum: float, clamp: bool = True) -> Tensor:
+    """Values float32 of normalised `outputs`: computed in float64, rounded once; with `clamp` within [minimum, maximum]."""
     values = minimum + (maximum - minimum) * in_double(outputs)
-    return values.clamp(minimum, maximum).float().to(outputs.device)
+    return (values.clamp(minimum, maximum) if clamp else values).float().to(outputs.device)
 
 
 def in_double(tensor: Tensor) -> Tensor:

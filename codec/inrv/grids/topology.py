@@ -197,6 +197,12 @@ class Topology:
         """Index int64 (N,) of the leaf that holds each integer coordinate (N, 3), or -1."""
         return _find(self.keys, leaf_keys(coordinates), coordinates)
 
+    def masks_of(self, leaves: Tensor) -> Tensor:
+        """Active voxels bool (n, 512) of the leaves at indices `leaves` (n,); none where the index is -1."""
+        if not self.leaf_count:
+            return torch.zeros((len(leaves), LEAF_VOXELS), dtype=torch.bool, device=self.device)
+        return unpack_masks(self.leaf_masks[leaves.clamp_min(0)]) & (leaves >= 0)[:, None]
+
     def find_tiles(self, coordinates: Tensor) -> Tensor:
         """Index int64 (N,) of the tile that holds each integer coordinate (N, 3), or -1. Leaves take no part."""
         found = torch.full((len(coordinates),), -1, dtype=torch.int64, device=self.device)
@@ -210,14 +216,9 @@ class Topology:
 
     def active(self, coordinates: Tensor) -> Tensor:
         """Bool (N,): which integer coordinates (N, 3) are active, in a leaf or in a tile."""
-        leaf = self.find_leaves(coordinates)
-        offset = leaf_offsets(coordinates)
-        result = torch.zeros(len(coordinates), dtype=torch.bool, device=self.device)
-        if self.leaf_count:
-            byte = self.leaf_masks[leaf.clamp_min(0), offset >> 3].to(torch.int64)
-            result = (leaf >= 0) & (((byte >> (offset & 7)) & 1) != 0)
+        result = self.voxel_rows(coordinates) >= 0
         if self.tile_count:
-            tile = self.find_tiles(coordinates)
+            leaf, tile = self.find_leaves(coordinates), self.find_tiles(coordinates)
             result |= (leaf < 0) & (tile >= 0) & self.tile_active[tile.clamp_min(0)]
         return result
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from inrv.errors import InrvError
 from inrv.grids import Box, Grid
 from inrv.grids.topology import LEAF_EDGE
-from inrv.metrics.regions import dense_block, differing_regions, paired_values
+from inrv.metrics.regions import differing_regions, paired_values
 
 HIGHEST_PSNR = 48.0  # dB, of the Score: Zurkova et al. 2025, section 2.5
 WINDOW = 7
@@ -150,7 +150,7 @@ def _brick(x: int, y: int, z: int) -> Box:
 
 
 def _normalised(grid: Grid, box: Box, sums: Differences) -> np.ndarray[Any, np.dtype[np.float64]]:
-    values: np.ndarray[Any, np.dtype[np.float64]] = ((dense_block(grid, box).double() - sums.minimum) / sums.span).numpy()
+    values: np.ndarray[Any, np.dtype[np.float64]] = ((grid.dense(box).double() - sums.minimum) / sums.span).numpy()
     return values
 
 

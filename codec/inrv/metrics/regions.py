@@ -67,16 +67,6 @@ def differing_regions(a: Grid, b: Grid, box: Box) -> tuple[Tensor, list[Box]]:
     return torch.cat(blocks), regions
 
 
-def dense_block(grid: Grid, box: Box) -> Tensor:
-    """Values float32 (X, Y, Z, C) of `box`; as `Grid.dense`, but in time that does not grow with the whole grid's tiles."""
-    lower = [low // LEAF_EDGE for low in box.lower]
-    counts = [high // LEAF_EDGE - low + 1 for low, high in zip(lower, box.upper, strict=True)]
-    cells = grid.blocks(box.leaf_origins()).reshape(*counts, LEAF_EDGE, LEAF_EDGE, LEAF_EDGE, -1)
-    whole = cells.permute(0, 3, 1, 4, 2, 5, 6).reshape(*[LEAF_EDGE * count for count in counts], -1)
-    x, y, z = (low % LEAF_EDGE for low in box.lower)
-    return whole[x : x + box.shape[0], y : y + box.shape[1], z : z + box.shape[2]]
-
-
 def clipped_volumes(origins: Tensor, edge: int, box: Box) -> Tensor:
     """Voxels that each cell of `edge` at `origins` (n, 3) has within `box`, int64 (n,)."""
     low = torch.maximum(origins.long(), torch.tensor(box.lower))

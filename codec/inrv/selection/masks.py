@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inrv.errors import OptionError, SelectionError
 from inrv.grids import Box, Grid, Topology
-from inrv.grids.grid import block_coordinates
+from inrv.grids.grid import block_coordinates, leaves_within
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, leaf_keys, pack_masks, unpack_masks
 
 LARGEST_SELECTION = 1 << 29
@@ -141,8 +141,7 @@ def _dilate_along(mask: Topology, step: int, axis: int, box: Box) -> Topology:
     move = torch.zeros(3, dtype=torch.int32)
     move[axis] = LEAF_EDGE
     reached = torch.cat([mask.leaf_origins - move, mask.leaf_origins, mask.leaf_origins + move])
-    upper, lower = reached.new_tensor(box.upper), reached.new_tensor(box.lower)
-    reached = reached[((reached <= upper) & (reached + LEAF_EDGE - 1 >= lower)).all(dim=1)].unique(dim=0)
+    reached = leaves_within(reached, box).unique(dim=0)
     _check_size(len(reached) * LEAF_VOXELS, box)
     parts = [_grown(mask, origins, move, step, axis) for origins in reached.split(_PART)]
     return Topology.from_leaves(reached, torch.cat(parts))
@@ -150,18 +149,12 @@ def _dilate_along(mask: Topology, step: int, axis: int, box: Box) -> Topology:
 
 def _grown(mask: Topology, origins: Tensor, move: Tensor, step: int, axis: int) -> Tensor:
     """Packed masks (n, 64) of the leaves at `origins` after growing `mask` along `axis`."""
-    line = [_cubes(mask, origins + shift * move) for shift in (-1, 0, 1)]
+    line = [mask.masks_of(mask.find_leaves(origins + shift * move)).reshape(-1, 8, 8, 8) for shift in (-1, 0, 1)]
     wide = torch.cat(line, dim=axis + 1).movedim(axis + 1, 3)
     total = torch.nn.functional.pad(wide.to(torch.int8).cumsum(3, dtype=torch.int8), (1, 0))
     first = torch.arange(LEAF_EDGE, 2 * LEAF_EDGE)
     grown = total[..., first + step + 1] > total[..., first - step]
     return pack_masks(grown.movedim(3, axis + 1).reshape(-1, LEAF_VOXELS))
-
-
-def _cubes(mask: Topology, origins: Tensor) -> Tensor:
-    leaf = mask.find_leaves(origins)
-    packed = torch.where((leaf >= 0)[:, None], mask.leaf_masks[leaf.clamp_min(0)], torch.zeros((), dtype=torch.uint8))
-    return unpack_masks(packed).reshape(-1, LEAF_EDGE, LEAF_EDGE, LEAF_EDGE)
 
 
 def _check_size(voxels: int, box: Box) -> None:

@@ -50,17 +50,10 @@ def gather_samples(
         for grid, normalisation in zip(grids, normalisations, strict=True):
             varying = normalisation.varying
             columns.append(normalisation.apply(grid.blocks(origins)[mask])[:, varying])
-            leaf_active = _active_blocks(grid, origins)[mask]
+            leaf_active = grid.topology.masks_of(grid.topology.find_leaves(origins))[mask]
             active.append(leaf_active[:, None].expand(-1, int(varying.sum())))
         targets.append(torch.cat(columns, dim=1))
         counted.append(torch.cat(active, dim=1))
     joined = torch.cat(counted)
     keep_mask = active_only and not bool(joined.all())
     return Samples(torch.cat(coordinates), torch.cat(targets), joined if keep_mask else None)
-
-
-def _active_blocks(grid: Grid, origins: Tensor) -> Tensor:
-    """Active leaf voxels, bool (n, 512), of the blocks at `origins`."""
-    leaf = grid.topology.find_leaves(origins)
-    masks = unpack_masks(grid.topology.leaf_masks[leaf.clamp_min(0)]) if grid.topology.leaf_count else None
-    return torch.zeros((len(origins), 512), dtype=torch.bool) if masks is None else masks & (leaf >= 0)[:, None]

@@ -36,7 +36,7 @@ from inrv.vdb.header import (
     pack_string,
     read_grid_header,
     read_header,
-)  # fmt: skip
+)
 
 Values = NDArray[np.float32]
 _LEAF_DEPTH = 3  # what an accessor says of a voxel whose value lies in a leaf
