@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 MAGIC = b"\x89INRV\r\n\x1a"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 
 # Magic and version stand in the same place in every major version, so that any reader can name the version it lacks.
 VERSION = struct.Struct("<8sHH")
@@ -20,8 +20,17 @@ ENTRY = struct.Struct("<4sBBHQQQII")
 CRITICAL = 1
 STORED, ZSTD = 0, 1
 
-# Every chunk type of this version, and whether a reader must know it.
-CHUNK_FLAGS = {"TOPO": CRITICAL, "EXAC": CRITICAL, "FELD": CRITICAL, "REFS": 0}
+# Every chunk type of this version: whether a reader must know it, and the minor version it came with.
+CHUNK_FLAGS = {
+    "TOPO": CRITICAL,
+    "EXAC": CRITICAL,
+    "FELD": CRITICAL,
+    "REFS": 0,
+    "MASK": CRITICAL,
+    "KEEP": CRITICAL,
+    "GRID": CRITICAL,
+}
+FIRST_CHUNKS = frozenset({"TOPO", "EXAC", "FELD", "REFS"})  # those of version 1.0
 
 
 @dataclass(frozen=True)

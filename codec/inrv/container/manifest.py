@@ -18,6 +18,9 @@ VECTOR_KINDS = {"i": "i", "s": "f", "d": "d"}
 INTEGER_BITS = {"i": 32, "q": 64}
 FOURIER_RANGES = {"frequencies": (1, 1 << 20), "layers": (0, 1 << 10), "neurons": (1, 1 << 20)}
 ACTIVATIONS = ("relu", "silu")
+ROOT_OF_1_1, GRID_OF_1_1 = ("carried", "vdb_version"), ("kept_values", "threshold")
+OLDEST_VDB = 222
+MOST_PARTS = 1 << 16
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -43,7 +46,11 @@ class Component:
 
 @dataclass(frozen=True)
 class GridEntry:
-    """One grid. `topology` and `exact_values` are chunk numbers; `matrix` is 4 x 4, row-major, row-vector convention."""
+    """One coded grid; `matrix` is 4 x 4, row-major, row-vector convention.
+
+    topology, exact_values, kept_values  chunk numbers
+    threshold                            where the topology is coarse: decoded values above it are active
+    """
 
     name: str
     value_type: str
@@ -59,6 +66,28 @@ class GridEntry:
     topology: int
     exact_values: int | None
     components: tuple[Component, ...]
+    kept_values: int | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class CarriedEntry:
+    """A grid kept as the bytes of its .vdb file, which the `GRID` chunks numbered `chunks` hold, joined.
+
+    position   its place among all grids of the file          parent  place of the carried grid whose tree it shares
+    tree_type  as OpenVDB names it, without `_HalfFloat`      blocks  offset of the first block in the bytes
+    reason     why it is carried, for people
+    """
+
+    position: int
+    name: str
+    tree_type: str
+    half: bool
+    parent: int | None
+    blocks: int
+    bytes: int
+    chunks: tuple[int, ...]
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +101,11 @@ class FieldEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything of a file that is not a chunk. `encoding` is free-form: how the file was made."""
+    """Everything of a file that is not a chunk. `encoding` is free-form: how the file was made.
+
+    carried      by position; the coded `grids` take the other places among the grids of the file, in order
+    vdb_version  file version and library version, major and minor, of the .vdb file it was made from
+    """
 
     generator: str
     metadata: dict[str, MetaEntry]
@@ -80,6 +113,14 @@ class Manifest:
     field: FieldEntry | None
     reference: int | None
     encoding: dict[str, Any]
+    carried: tuple[CarriedEntry, ...] = ()
+    vdb_version: tuple[int, int, int] | None = None
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The place of each coded grid among all grids of the file."""
+        taken = {entry.position for entry in self.carried}
+        return tuple(place for place in range(len(self.grids) + len(self.carried)) if place not in taken)
 
     def to_json(self) -> bytes:
         """Canonical JSON: keys sorted, no spaces, ASCII. Raises FormatError for a value that JSON cannot hold."""
@@ -87,6 +128,10 @@ class Manifest:
         for owner in (tree, *tree["grids"]):
             for entry in owner["metadata"].values():
                 entry["value"] = _json_value(entry["value"])
+        for owner, newer in ((tree, ROOT_OF_1_1), *((grid, GRID_OF_1_1) for grid in tree["grids"])):
+            for key in newer:
+                if owner[key] in (None, ()):  # so that what version 1.0 can say is said as version 1.0 says it
+                    del owner[key]
         try:
             return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
         except (TypeError, ValueError, RecursionError) as error:
@@ -99,18 +144,21 @@ class Manifest:
         root.keys("generator", "metadata", "grids", "field", "reference", "encoding")
         field = root["field"].optional(_field)
         outputs = 0 if field is None else field.config["outputs"]
+        grids = tuple(_grid(grid, outputs) for grid in root["grids"].items(most_grids))
         return Manifest(
             generator=root["generator"].text(),
             metadata=_metadata(root["metadata"]),
-            grids=tuple(_grid(grid, outputs) for grid in root["grids"].items(most_grids)),
+            grids=grids,
             field=field,
             reference=root["reference"].optional(Value.count),
             encoding=root["encoding"].mapping(),
+            carried=_all_carried(root.get("carried", []), len(grids), most_grids),
+            vdb_version=root.get("vdb_version", None).optional(_vdb_version),
         )
 
 
 def _grid(value: Value, outputs: int) -> GridEntry:
-    value.keys(*GridEntry.__dataclass_fields__)
+    value.keys(*(key for key in GridEntry.__dataclass_fields__ if key not in GRID_OF_1_1))
     kind = value["value_type"].choice(*COMPONENTS)
     active = value["active_voxels"].count()
     return GridEntry(
@@ -128,7 +176,49 @@ def _grid(value: Value, outputs: int) -> GridEntry:
         topology=value["topology"].count(),
         exact_values=value["exact_values"].optional(Value.count),
         components=tuple(_component(item, outputs) for item in value["components"].exactly(COMPONENTS[kind])),
+        kept_values=value.get("kept_values", None).optional(Value.count),
+        threshold=value.get("threshold", None).optional(lambda threshold: _threshold(threshold, kind)),
     )
+
+
+def _threshold(value: Value, kind: str) -> float:
+    if COMPONENTS[kind] != 1:
+        raise value.fail(f"must be null for a grid of {kind}: only a float grid has a threshold")
+    return value.number(single=True)
+
+
+def _all_carried(value: Value, coded: int, most: int) -> tuple[CarriedEntry, ...]:
+    entries = tuple(_carried(item) for item in value.items(most - coded))
+    places = {entry.position: entry for entry in entries}
+    for item, entry in zip(value.items(most), entries, strict=True):
+        if entry.position >= coded + len(entries) or places[entry.position] is not entry:
+            raise item["position"].fail(f"must be a place of its own among the file's {coded + len(entries)} grids")
+        if entry.parent is not None and (entry.parent == entry.position or entry.parent not in places):
+            raise item["parent"].fail("must be the place of another carried grid")
+    return entries
+
+
+def _carried(value: Value) -> CarriedEntry:
+    value.keys(*CarriedEntry.__dataclass_fields__)
+    size = value["bytes"].count()
+    return CarriedEntry(
+        position=value["position"].count(),
+        name=value["name"].text(),
+        tree_type=value["tree_type"].text(),
+        half=value["half"].flag(),
+        parent=value["parent"].optional(Value.count),
+        blocks=value["blocks"].count(size, "its bytes"),
+        bytes=size,
+        chunks=tuple(item.count() for item in value["chunks"].items(MOST_PARTS)),
+        reason=value["reason"].text(),
+    )
+
+
+def _vdb_version(value: Value) -> tuple[int, int, int]:
+    file, major, minor = (item.count((1 << 32) - 1, "2^32 - 1") for item in value.exactly(3))
+    if file < OLDEST_VDB:
+        raise value.fail(f"its first number must be at least {OLDEST_VDB}")
+    return file, major, minor
 
 
 def _component(value: Value, outputs: int) -> Component:

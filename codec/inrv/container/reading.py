@@ -98,18 +98,26 @@ class Container:
 
     def _check_references(self) -> None:
         for position, grid in enumerate(self.manifest.grids):
-            self._check_reference(f"grids[{position}].topology", grid.topology, "TOPO")
+            self._check_reference(f"grids[{position}].topology", grid.topology, "TOPO", "MASK")
             if grid.exact_values is not None:
                 self._check_reference(f"grids[{position}].exact_values", grid.exact_values, "EXAC")
+            if grid.kept_values is not None:
+                self._check_reference(f"grids[{position}].kept_values", grid.kept_values, "KEEP")
+        for number, carried in enumerate(self.manifest.carried):
+            for part, chunk in enumerate(carried.chunks):
+                self._check_reference(f"carried[{number}].chunks[{part}]", chunk, "GRID")
+            size = sum(self.entries[chunk].raw for chunk in carried.chunks)
+            if size != carried.bytes:
+                raise FormatError(f"manifest.carried[{number}].bytes is {carried.bytes:,}, its chunks hold {size:,}")
         if self.manifest.field is not None:
             self._check_reference("field.tensors", self.manifest.field.tensors, "FELD")
         if self.manifest.reference is not None:
             self._check_reference("reference", self.manifest.reference, "REFS")
 
-    def _check_reference(self, path: str, number: int, kind: str) -> None:
-        if number >= len(self.entries) or self.entries[number].type != kind:
+    def _check_reference(self, path: str, number: int, *kinds: str) -> None:
+        if number >= len(self.entries) or self.entries[number].type not in kinds:
             found = f"a {self.entries[number].type} chunk" if number < len(self.entries) else "beyond the chunk table"
-            raise FormatError(f"manifest.{path} is {number}, {found}: it must be the number of a {kind} chunk")
+            raise FormatError(f"manifest.{path} is {number}, {found}: it must be the number of a {' or '.join(kinds)} chunk")
 
 
 def _version(header: bytes) -> tuple[int, int]:

@@ -91,6 +91,10 @@ class Value:
         shown = key if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable() else ascii(key[:LONGEST_KEY])
         return Value(f"{self.path}.{shown}", self.value[key])
 
+    def get(self, key: str, default: Any) -> Value:
+        """What stands under `key`, `default` where nothing does."""
+        return self[key] if key in self.mapping() else Value(f"{self.path}.{key}", default)
+
     def fail(self, rule: str) -> FormatError:
         """The error that says what stands there and what should."""
         shown = reprlib.repr(self.value).encode("ascii", "backslashreplace").decode("ascii")

@@ -14,6 +14,7 @@ import zstandard
 from inrv.container.layout import (
     CHUNK_FLAGS,
     ENTRY,
+    FIRST_CHUNKS,
     HEADER,
     HEADER_CRC,
     HEADER_SIZE,
@@ -54,12 +55,17 @@ def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
     manifest_compression, manifest_stored = _compress(manifest_raw)
     table, payloads, end = _lay_out(chunks, HEADER_SIZE + ENTRY.size * len(chunks) + len(manifest_stored))
     header = HEADER.pack(
-        MAGIC, MAJOR, MINOR, len(chunks), end, manifest_compression, len(manifest_stored), len(manifest_raw),
+        MAGIC, MAJOR, _minor(chunks), len(chunks), end, manifest_compression, len(manifest_stored), len(manifest_raw),
         zlib.crc32(manifest_stored), zlib.crc32(table),
     )  # fmt: skip
     data = b"".join([header, HEADER_CRC.pack(zlib.crc32(header)), table, manifest_stored, *payloads])
     read_container(data)
     return data
+
+
+def _minor(chunks: Sequence[Chunk]) -> int:
+    """The lowest minor version that has all the file uses, so that every reader that can read it will."""
+    return MINOR if any(chunk.type not in FIRST_CHUNKS for chunk in chunks) else 0
 
 
 def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], int]:
