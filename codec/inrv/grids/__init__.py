@@ -1,6 +1,7 @@
 """Sparse grids in memory: voxels, topology, transform, metadata."""
 
 from inrv.grids.box import Box
+from inrv.grids.carried import CarriedGrid
 from inrv.grids.from_dense import sparse_grid
 from inrv.grids.grid import COMPONENTS, Grid, InactiveValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
@@ -10,6 +11,7 @@ from inrv.grids.transform import LINEAR_MAPS, Transform
 
 __all__ = [
     "COMPONENTS",
+    "CarriedGrid",
     "LINEAR_MAPS",
     "Box",
     "Grid",

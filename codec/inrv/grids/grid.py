@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from inrv.grids.box import Box
+from inrv.grids.carried import CarriedGrid
 from inrv.grids.metadata import Metadata
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology, leaf_offsets, offset_coordinates, unpack_masks
 from inrv.grids.transform import Transform
@@ -171,10 +172,22 @@ def leaves_within(origins: Tensor, box: Box) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class SparseVolume:
-    """The grids of one .vdb file, by position, and the file's own metadata."""
+    """The grids of one .vdb file, and the file's own metadata.
+
+    carried      the grids that are not coded, by position; `grids` take the other places, in order
+    vdb_version  file version and library version, major and minor, that the file is written as
+    """
 
     grids: tuple[Grid, ...]
     metadata: Metadata = field(default_factory=dict)
+    carried: tuple[CarriedGrid, ...] = ()
+    vdb_version: tuple[int, int, int] = (224, 10, 0)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The place of each of `grids` among all grids of the file."""
+        taken = {grid.position for grid in self.carried}
+        return tuple(place for place in range(len(self.grids) + len(self.carried)) if place not in taken)
 
     @property
     def active_voxel_count(self) -> int:

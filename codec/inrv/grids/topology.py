@@ -180,6 +180,15 @@ class Topology:
         local = offset_coordinates(self.device).to(torch.int32)
         return self.leaf_origins[first_leaf:last_leaf][leaf] + local[offset]
 
+    def places(self) -> Tensor:
+        """Leaf index * 512 + offset of every active leaf voxel, ascending: int64 (N,)."""
+        return unpack_masks(self.leaf_masks).reshape(-1).nonzero()[:, 0]
+
+    def coordinates_of(self, places: Tensor) -> Tensor:
+        """Index-space coordinates int32 (n, 3) of leaf voxels, active or not, at `places` (n,): leaf index * 512 + offset."""
+        local = offset_coordinates(self.device).to(torch.int32)
+        return self.leaf_origins[places // LEAF_VOXELS] + local[places % LEAF_VOXELS]
+
     def chunks(self, voxels: int) -> Iterator[tuple[int, int]]:
         """Leaf ranges (first, last) that hold about `voxels` active voxels each, at least one leaf."""
         first = 0
@@ -238,6 +247,10 @@ class Topology:
         """Active voxels of the leaf before each of its 64 mask bytes, int16 (L, 64)."""
         counts = _POPCOUNT.to(self.device)[self.leaf_masks.to(torch.int32)]
         return counts.cumsum(1, dtype=torch.int16) - counts
+
+    def identical(self, other: Topology) -> bool:
+        """Equal tensors: same leaves, same active voxels, same tiles in the same order."""
+        return all(torch.equal(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__)
 
     def equal(self, other: Topology) -> bool:
         """Same leaves, same active voxels, same tiles."""

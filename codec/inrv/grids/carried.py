@@ -1,0 +1,28 @@
+"""Grids that are kept as they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedGrid:
+    """A grid of a .vdb file that is not coded: the bytes the file holds of it.
+
+    position   its place among all grids of the file
+    name       without the suffix that tells equal names apart
+    tree_type  as OpenVDB names it, without `_HalfFloat`, which `half` stands for
+    parent     position of the carried grid whose tree it shares, None where it has its own
+    blocks     offset in `data` at which the values begin
+    data       compression flags, metadata, transform and tree
+    reason     why it is carried, for people
+    """
+
+    position: int
+    name: str
+    tree_type: str
+    half: bool
+    parent: int | None
+    blocks: int
+    data: bytes
+    reason: str
