@@ -1,0 +1,65 @@
+"""Which error condition of format_spec.md, section 13, a message stands for."""
+
+from __future__ import annotations
+
+import re
+
+# The first that is found in the message.
+CONDITIONS = (
+    ("L", r"more than the limit|exceed the limit|beyond the limit"),  # but C2 and H6 below have ids of their own
+    ("H1", r"fewer than the \d+ of a header|bytes: it is truncated|starts with b''"),
+    ("H2", r"not an \.inrv file"),
+    ("H3", r"is of format version"),
+    ("H4", r"the header has the checksum"),
+    ("H5", r"should have [\d,]+ bytes and has"),
+    ("H7", r"chunk table and manifest end at"),
+    ("T1", r"the chunk table has the checksum"),
+    ("T2", r"four ASCII letters"),
+    ("T3", r"has the critical flag"),
+    ("T4", r"is critical and of a type"),
+    ("T5", r"sets bits that format version"),
+    ("T6", r"lies at [\d,]+ with"),
+    ("T7", r"the last chunk ends at"),
+    ("C1", r"has compression"),
+    ("C3", r"is not compressed, yet"),
+    ("C4", r"is compressed, yet"),
+    ("C5", r"has the checksum"),
+    ("C7", r"holds a zstd frame of"),
+    ("C6", r"not one valid zstd frame"),
+    ("S1", r"not valid safetensors|safetensors header is not valid JSON"),
+    ("M2", r"an object holds the key"),
+    ("M3", r"is not a JSON number|is too large or too long|is too long"),
+    ("M4", r"nested deeper|recursion"),
+    ("M5", r"surrogates not allowed"),
+    ("M1", r"manifest is not valid JSON"),
+    ("M6", r"lacks the key"),
+    ("M9", r"its maximum must not be below"),
+    ("M10", r"number of the field's outputs"),
+    ("M11", r"must be the number of a"),
+    ("M13", r"leaf_voxels is .* the grid's active_voxels"),
+    ("M14", r"which a fourier field does not have|scalar or a flat list"),
+    ("M12", r"metadata.*(must|whole|range|lacks)"),
+    ("M8", r"must be a list of"),
+    ("S2", r"the format has"),
+    ("S6", r"leaf_voxels: the manifest says|active_voxels: the manifest says"),
+    ("S7", r"tiles without exact values"),
+    ("S8", r"says is (not )?active"),
+    ("S9", r"transform (map|matrix)"),
+    ("F1", r"field type .* not known"),
+    ("F2", r"field tensor"),
+    ("S4", r"node_origins"),
+    ("S5", r"tile_edges|tile_active|tile_origins|stands twice, or over another tile"),
+    ("S3", r"tensor .* (is|are) "),
+    ("M7", r"manifest\S* is |manifest\..* (must|bytes is)"),
+)
+_COMPILED = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in CONDITIONS)
+_OWN_LIMITS = (("C2", re.compile(r"unpacks to")), ("H6", re.compile(r"holds [\d,]+ chunks")))
+KNOWN = frozenset(name for name, _ in CONDITIONS) | {"C2", "H6"}
+
+
+def condition(message: str) -> str:
+    """The id of the error condition, '?' where the message is none of those known."""
+    for name, pattern in _COMPILED:
+        if pattern.search(message):
+            return next((own for own, about in _OWN_LIMITS if about.search(message)), name) if name == "L" else name
+    return "?"

@@ -1,0 +1,168 @@
+"""What is tried with a case, and what must hold of the answer.
+
+A target either raises an error of the library's own or returns the word that counts the outcome; all else is a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+
+import inrv
+from fuzz.mutations import decode_case, head_case, raw_case
+from fuzz.outcomes import condition
+from fuzz.payloads import change_bytes
+from fuzz.seeds import inrv_seeds, vdb_seeds
+from inrv.container import Chunk, Container, Limits, Manifest, container_bytes, read_container
+
+# What the fuzzer's own cases may take: small, so that a reader that forgets a limit is seen.
+LIMITS = Limits(chunk_bytes=1 << 24, manifest_bytes=1 << 20, chunks=1 << 12, grids=256)
+WIDEST = 24  # voxels along an edge of the box that is made dense
+MOST_VOXELS = 1 << 18  # of a grid that is decoded whole
+
+
+@dataclass(frozen=True)
+class Target:
+    """`make` gives case `number` of `seed`; `check` tries one; `seconds` is how long it may take."""
+
+    make: Callable[[int, int], bytes]
+    check: Callable[[bytes], str]
+    error: type[inrv.InrvError]
+    seconds: float
+    suffix: str
+
+
+def random_of(seed: int, number: int) -> Random:
+    """The random numbers of case `number`."""
+    return Random((seed << 40) ^ (number * 0x9E3779B97F4A7C15))
+
+
+class InrvCases:
+    """Cases from .inrv seeds: structured by `structured`, and one in eight raw."""
+
+    def __init__(self, structured: Callable[..., bytes]) -> None:
+        self._structured, self._seeds = structured, inrv_seeds()
+
+    def __call__(self, seed: int, number: int) -> bytes:
+        random = random_of(seed, number)
+        chosen = random.choice(self._seeds)
+        return (raw_case if random.random() < 0.125 else self._structured)(chosen, random)
+
+
+class VdbCases:
+    """Damaged .vdb files."""
+
+    def __init__(self) -> None:
+        self._seeds = [data for _, data in vdb_seeds()]
+
+    def __call__(self, seed: int, number: int) -> bytes:
+        random = random_of(seed, number)
+        data = random.choice(self._seeds)
+        if random.random() < 0.6:  # damage is met sooner near the beginning
+            length = random.choice((100, 500, 2000, 20_000))
+            return change_bytes(data[:length], random) + data[length:]
+        return change_bytes(data, random)
+
+
+def check_head(data: bytes) -> str:
+    """Header, table and manifest. What is accepted must come out the same when it is written and read again."""
+    container = read_container(data, LIMITS)
+    _check_manifest(container.manifest)
+    return "accepted"
+
+
+def _check_manifest(manifest: Manifest) -> None:
+    text = manifest.to_json()
+    assert Manifest.from_json(text, LIMITS.grids).to_json() == text, "the manifest changes when it is written and read again"
+
+
+def check_decode(data: bytes) -> str:
+    """All there is: verify, every grid decoded, sampled, made dense, and the file written again."""
+    volume = inrv.load(data, device="cpu", limits=LIMITS)
+    _check_manifest(volume.manifest)
+    complaint = None
+    for grid in volume:
+        try:
+            _check_grid(grid)
+        except inrv.FormatError as error:
+            complaint = error
+    inrv.verify(data, device="cpu", limits=LIMITS)
+    if complaint is not None:
+        raise complaint
+    _check_rewriting(volume.container)
+    return "accepted"
+
+
+def _check_grid(grid: inrv.VolumeGrid) -> None:
+    entry, topology = grid.entry, grid.topology
+    assert topology.leaf_voxel_count == entry.leaf_voxels and topology.active_voxel_count == entry.active_voxels
+    if entry.leaf_voxels <= MOST_VOXELS:
+        _check_decoded(grid)
+    points = torch.tensor([[0.0, 0.0, 0.0], [0.5, 7.25, -3.0], [1e9, -1e9, 0.5]])
+    if topology.leaf_count:
+        points = torch.cat([points, topology.leaf_origins[-2:].float() + 0.5])
+    with torch.no_grad():
+        for interpolation in ("trilinear", "nearest", "field"):
+            assert len(grid.sample(points, "index", interpolation)) == len(points)
+        grid.sample(points, "world", "nearest")
+    if grid.box is not None:
+        upper = [min(high, low + WIDEST) for low, high in zip(grid.box.lower, grid.box.upper, strict=True)]
+        box = inrv.Box(grid.box.lower, (upper[0], upper[1], upper[2]))
+        assert tuple(grid.dense(box).shape[:3]) == box.shape
+
+
+def _check_decoded(grid: inrv.VolumeGrid) -> None:
+    decoded = grid.to_grid()
+    assert decoded.values.shape == (grid.entry.leaf_voxels, decoded.components)
+    assert grid.entry.kept_values is not None or bool(decoded.values.isfinite().all()), "a decoded value is not finite"
+    for component, column in zip(grid.entry.components, decoded.values.T, strict=True):
+        low, high = torch.tensor([component.minimum, component.maximum], dtype=torch.float64).float()
+        assert grid.entry.kept_values is not None or bool(((column >= low) & (column <= high)).all()), "beyond its range"
+    coordinates = grid.coordinates()[:50]
+    same = torch.equal(grid.topology.voxel_rows(coordinates), torch.arange(len(coordinates)))
+    assert same, "the rows of the first voxels are not 0, 1, 2, ..."
+
+
+def _check_rewriting(container: Container) -> None:
+    """A file of the same chunks says the same, where its writer knows all of them."""
+    if all(entry.critical or entry.type == "REFS" for entry in container.entries):
+        chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+        again = read_container(container_bytes(container.manifest, chunks), LIMITS)
+        assert again.manifest.to_json() == container.manifest.to_json()
+
+
+def check_vdb(data: bytes) -> str:
+    """A damaged .vdb file, read from disk."""
+    from inrv.vdb import read_volume
+
+    folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.NamedTemporaryFile(suffix=".vdb", dir=folder) as file:
+        Path(file.name).write_bytes(data)
+        read_volume(file.name)
+    return "accepted"
+
+
+TARGETS: dict[str, Callable[[], Target]] = {
+    "head": lambda: Target(InrvCases(head_case), check_head, inrv.FormatError, 2.0, ".inrv"),
+    "decode": lambda: Target(InrvCases(decode_case), check_decode, inrv.FormatError, 20.0, ".inrv"),
+    "vdb": lambda: Target(VdbCases(), check_vdb, inrv.VdbError, 20.0, ".vdb"),
+}
+
+
+def attempt(target: Target, data: bytes) -> str:
+    """'accepted', the id of the error condition, or the name of the error's class; raises whatever must not come out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return target.check(data)
+        except target.error as error:
+            if target.error is inrv.FormatError:
+                return condition(str(error))
+            return type(error).__name__
