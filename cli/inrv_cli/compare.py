@@ -104,7 +104,7 @@ def read(path: Path, device: str | None, grids: Sequence[str] = ()) -> tuple[Spa
     volume = inrv.load(path, device)
     decoded = volume.to_sparse()
     if keys:
-        decoded = inrv.SparseVolume(tuple(volume[key].to_grid() for key in keys), decoded.metadata)
+        decoded = decoded.choose(keys)
     return decoded, volume
 
 
@@ -121,11 +121,12 @@ def file_sizes(original: Path, decoded: Path, coded: int | None) -> dict[str, An
 
 def shortfalls(result: VolumeComparison, min_psnr: float | None) -> list[str]:
     """Why the comparison failed: nothing could be compared, or --min-psnr was not reached."""
-    if not any(grid.metrics for grid in result.grids) and result.missing:
+    if not any(grid.metrics for grid in result.grids) and not result.carried and result.missing:
         return ["the files have no grid in common"]
     if min_psnr is None:
         return []
     failures = [f"grid {name!r} is missing from DECODED" for name in result.missing]
+    failures += [f"carried grid {grid.name!r} differs in DECODED" for grid in result.carried if not grid.equal]
     for grid in result.grids:
         if grid.metrics is None:
             failures.append(f"grid {grid.name!r} has another value type in DECODED")
@@ -149,6 +150,7 @@ def as_dict(result: VolumeComparison, sizes: dict[str, Any]) -> dict[str, Any]:
         "topology_equal": result.topology_equal,
         "mean": asdict(result.mean),
         "grids": grids,
+        "carried": [asdict(grid) for grid in result.carried],
         "missing": result.missing,
         "unexpected": result.unexpected,
         "differences": result.differences,
@@ -173,6 +175,8 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: Path, dec
         facts.append(("coded", f"{size(sizes['coded_bytes'])}, {sizes['ratio']:.2f} x smaller than the original"))
     if result.theoretical_compression is not None:
         facts.append(("theoretical", f"{result.theoretical_compression:.2f} values of the boxes for each weight"))
+    for carried in result.carried:
+        facts.append(("carried", f"{carried.name}, {carried.tree_type}, {carried.bytes:,} bytes: {_equality(carried.equal)}"))
     facts += [("missing", ", ".join(result.missing))] * bool(result.missing)
     facts += [("unexpected", ", ".join(result.unexpected))] * bool(result.unexpected)
     facts += [("file", f"differs in {', '.join(result.differences)}")] * bool(result.differences)

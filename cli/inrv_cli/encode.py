@@ -43,6 +43,16 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
 @click.option("--epochs", type=float, metavar="N", help="Passes over the selected voxels.")
 @click.option("--max-time", type=float, metavar="S", help="Seconds of training after which it ends.")
 @click.option("--target-psnr", type=float, metavar="DB", help="PSNR at which training ends.")
+@click.option("--exact-below", type=int, metavar="N", help="Grids of at most N active values are stored exactly. Default: 4096.")
+@click.option(
+    "--topology",
+    type=click.Choice(["exact", "threshold"]),
+    help="Every active voxel as it was, or only the leaves, and active is what decodes above a threshold.",
+)
+@click.option(
+    "--nonfinite", type=click.Choice(["refuse", "keep"]), help="NaN and infinity: refuse them, or keep them in their places."
+)
+@click.option("--doubles", type=click.Choice(["carry", "float"]), help="Grids of double: carry them, or code them as float.")
 @click.option("--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0.")
 @click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option(
@@ -151,15 +161,26 @@ def summary(job: Job, result: EncodeReport) -> str:
     if result.weights:
         ratio = f"{result.values / result.weights:.1f} active values for each"
         rows.append(("network", f"{result.weights:,} weights stored at {result.precision}, {ratio}"))
-    for position, grid in enumerate(result.grids):
-        quality = "exact" if math.isinf(grid.psnr) else f"PSNR {decibels(grid.psnr)} dB"
-        told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
-        rows.append((name_of(grid.name, position), told))
+    rows += [(name_of(name, position), told) for position, name, told in sorted(_told_of_grids(result))]
+    rows += [("not finite", f"{found}; kept") for found in result.nonfinite]
     if result.probed:
         rows.append(("measured", f"as decoded, on {result.probed:,} active leaf voxels, peak = the grid's range"))
     trained = f"{result.epochs:.4g} epochs in {result.seconds:.1f} s on {result.device}, ended by {result.stopped_by}"
-    rows.append(("training", trained if result.weights else "none: every grid is constant or empty"))
+    rows.append(("training", trained if result.weights else "none: no grid is left to code"))
     return f"{job.source} -> {job.output}\n{labelled(rows)}"
+
+
+def _told_of_grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
+    """Position, name and a line about every grid."""
+    for grid in result.grids:
+        quality = "exact" if math.isinf(grid.psnr) else f"PSNR {decibels(grid.psnr)} dB"
+        told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
+        if grid.misjudged is not None:
+            told += f", topology by threshold: {grid.misjudged:,} voxels misjudged"
+        yield grid.position, grid.name, told
+    for carried in result.carried:
+        sizes = f"{carried.bytes_in:,} -> {carried.bytes_out:,} bytes"
+        yield carried.position, carried.name, f"carried as it was ({carried.reason}), {sizes}"
 
 
 def as_dict(result: EncodeReport) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,23 +63,26 @@ def describe(path: Path, volume: Volume) -> dict[str, Any]:
             }
             for number, entry in enumerate(container.entries)
         ],
-        "grids": [_grid(position, grid) for position, grid in enumerate(volume)],
+        "grids": [_grid(grid) for grid in volume],
+        "carried": [dataclasses.asdict(entry) for entry in volume.carried],
     }
 
 
-def _grid(position: int, grid: VolumeGrid) -> dict[str, Any]:
+def _grid(grid: VolumeGrid) -> dict[str, Any]:
     entry, topology, box = grid.entry, grid.topology, grid.box
     active_tiles = int(topology.tile_active.sum())
     return {
-        "position": position,
+        "position": grid.position,
         "name": entry.name,
         "value_type": entry.value_type,
         "grid_class": entry.grid_class,
         "vector_type": entry.vector_type,
         "saved_as_half": entry.saved_as_half,
         "background": list(entry.background),
-        "active_voxels": entry.active_voxels,
-        "leaf_voxels": entry.leaf_voxels,
+        "active_voxels": grid.active_voxel_count,
+        "leaf_voxels": topology.leaf_voxel_count,
+        "kept_values": len(grid.kept_rows),
+        "threshold": entry.threshold,
         "leaves": topology.leaf_count,
         "active_tiles": active_tiles,
         "inactive_tiles": topology.tile_count - active_tiles,
@@ -90,7 +94,7 @@ def _grid(position: int, grid: VolumeGrid) -> dict[str, Any]:
         },
         "metadata": _metadata(entry.metadata),
         "normalisation": [{"minimum": c.minimum, "maximum": c.maximum, "output": c.output} for c in entry.components],
-        "chunks": {"topology": entry.topology, "exact_values": entry.exact_values},
+        "chunks": {"topology": entry.topology, "exact_values": entry.exact_values, "kept_values": entry.kept_values},
     }
 
 
@@ -115,7 +119,9 @@ def as_text(found: dict[str, Any]) -> str:
         if values:
             rows.append((label, _plain(values)))
     rows += [(key, _value(entry)) for key, entry in found["metadata"].items()]
-    sections = [labelled(rows, indent=0), *(_grid_text(grid) for grid in found["grids"]), _chunk_table(found)]
+    texts = {grid["position"]: _grid_text(grid) for grid in found["grids"]}
+    texts |= {entry["position"]: _carried_text(entry, found["chunks"]) for entry in found["carried"]}
+    sections = [labelled(rows, indent=0), *(texts[position] for position in sorted(texts)), _chunk_table(found)]
     return "\n\n".join(sections)
 
 
@@ -128,6 +134,10 @@ def _grid_text(grid: dict[str, Any]) -> str:
         ("active voxels", f"{grid['active_voxels']:,}, {grid['leaf_voxels']:,} of them in {grid['leaves']:,} leaves"),
         ("tiles", f"{grid['active_tiles']:,} active, {grid['inactive_tiles']:,} inactive"),
     ]
+    if grid["threshold"] is not None:
+        rows.append(("topology", f"by threshold: active where the decoded value is above {grid['threshold']:.6g}"))
+    if grid["kept_values"]:
+        rows.append(("kept values", f"{grid['kept_values']:,} active voxels stored exactly, beside the network"))
     if grid["box"]:
         shape = grid["box"]["shape"]
         filled = grid["active_voxels"] / (shape[0] * shape[1] * shape[2])
@@ -141,6 +151,18 @@ def _grid_text(grid: dict[str, Any]) -> str:
     rows += [("  index to world" * (row == 0), _plain(values)) for row, values in enumerate(grid["transform"]["matrix"])]
     rows += [(key, _value(entry)) for key, entry in grid["metadata"].items() if key not in TOLD_BEFORE]
     return f"grid {grid['position']}: {name_of(grid['name'], grid['position'])}\n{labelled(rows)}"
+
+
+def _carried_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> str:
+    stored = sum(chunks[number]["stored"] for number in entry["chunks"])
+    rows = [
+        ("type", f"{entry['tree_type']}{', saved as half' * entry['half']}"),
+        ("carried", f"as it was: {entry['reason']}"),
+        ("bytes", f"{entry['bytes']:,} in the .vdb, {stored:,} here"),
+    ]
+    if entry["parent"] is not None:
+        rows.append(("tree", f"shared with grid {entry['parent']}"))
+    return f"grid {entry['position']}: {name_of(entry['name'], entry['position'])}\n{labelled(rows)}"
 
 
 def _range(component: dict[str, Any]) -> str:

@@ -16,6 +16,9 @@ PARTS = {
     "TOPO": "topology",
     "EXAC": "exact values",
     "REFS": "reference samples",
+    "MASK": "topology",
+    "KEEP": "kept values",
+    "GRID": "carried grids",
 }
 
 

@@ -15,14 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.container import Chunk, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, write_bytes
-from inrv.decoding import evaluate
+from inrv.container import (
+    Chunk,
+    Container,
+    FieldEntry,
+    Manifest,
+    container_bytes,
+    pack_tensors,
+    read_container,
+    write_bytes,
+)
+from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
-from inrv.errors import NonFiniteError, OptionError, OutputExistsError
+from inrv.errors import OutputExistsError
 from inrv.fitting import FittedField, fit_field
-from inrv.grids import Grid, Normalisation, SparseVolume, Transform, sparse_grid
+from inrv.grids import Grid, SparseVolume, Transform, denormalise, sparse_grid
+from inrv.grids.topology import unpack_masks
 from inrv.options import EncodeOptions
-from inrv.storage import store_grids, store_metadata
+from inrv.preparation import NonFinite, best_threshold, prepare
+from inrv.storage import CodedGrid, store_carried, store_grids, store_metadata
 from inrv.training import Progress, psnr_of
 
 Source = str | os.PathLike[str] | SparseVolume
@@ -33,11 +44,32 @@ REFERENCE_SAMPLES = 64
 
 @dataclass(frozen=True)
 class GridReport:
-    """One encoded grid: PSNR in dB over its active leaf voxels, peak = their range; inf where they are constant."""
+    """One coded grid.
 
+    position   its place in the file
+    psnr       dB over its active leaf voxels, peak = their range; inf where they are stored exactly
+    kept       active voxels stored exactly, beside the field: those not finite, or all of a small grid
+    misjudged  with a threshold for topology, voxels that decode active and were not, or the other way; else None
+    """
+
+    position: int
     name: str
     active_voxels: int
     psnr: float
+    kept: int
+    misjudged: int | None
+
+
+@dataclass(frozen=True)
+class CarriedReport:
+    """One grid carried as it was: its bytes in the source and in the .inrv file, and why."""
+
+    position: int
+    name: str
+    tree_type: str
+    bytes_in: int
+    bytes_out: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,7 @@ class EncodeReport:
 
     bytes_in     size of the source file, None for grids in memory     bytes_out  size of the .inrv file
     chunk_bytes  stored bytes by chunk type, with 'header' and 'manifest'
+    nonfinite    NaN and infinity found, and kept
     values       components of all active voxels together               weights    of the network
     precision    of the stored weights                                  probed     voxels the PSNRs were measured on
     """
@@ -54,6 +87,8 @@ class EncodeReport:
     bytes_out: int
     chunk_bytes: dict[str, int]
     grids: tuple[GridReport, ...]
+    carried: tuple[CarriedReport, ...]
+    nonfinite: tuple[NonFinite, ...]
     weights: int
     values: int
     precision: str
@@ -110,12 +145,13 @@ def encode_bytes(
 ) -> tuple[bytes, EncodeReport]:
     """Encode into memory: the bytes of the .inrv file and the report. Raises what `encode` raises."""
     volume, bytes_in = _read(source, options)
-    check_finite(volume, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
+    coded, nonfinite = prepare(volume, options, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
     device = choose_device(options.device)
-    normalisations = [Normalisation.fit(grid.values) for grid in volume.grids]
-    fitted = fit_field(volume.grids, normalisations, options, device, progress)
+    fitted = fit_field([item.grid for item in coded], [item.normalisation for item in coded], options, device, progress)
+    coded, misjudged = _with_thresholds(coded, volume.grids, fitted)
     chunks: list[Chunk] = []
-    entries = store_grids(volume.grids, normalisations, chunks)
+    entries = store_grids(coded, chunks)
+    carried = store_carried(volume.carried, chunks)
     field, reference = (None, None) if fitted is None else _store_field(fitted, chunks)
     manifest = Manifest(
         generator=f"inrv {_version()}",
@@ -123,50 +159,54 @@ def encode_bytes(
         grids=entries,
         field=field,
         reference=reference,
-        encoding=_provenance(options, fitted),
+        encoding=_provenance(options, fitted, misjudged),
+        carried=carried,
+        vdb_version=volume.vdb_version if carried else None,
     )
-    data = container_bytes(manifest, chunks)
-    return data, _report(volume, normalisations, fitted, data, bytes_in, device)
+    container = read_container(data := container_bytes(manifest, chunks))
+    report = EncodeReport(
+        bytes_in=bytes_in,
+        bytes_out=len(data),
+        chunk_bytes=container.bytes_by_type(),
+        grids=_grid_reports(volume, coded, misjudged, () if fitted is None else fitted.psnrs),
+        carried=_carried_reports(container),
+        nonfinite=nonfinite,
+        **_training_report(volume, fitted, device),
+    )
+    return data, report
 
 
 def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
     if isinstance(source, SparseVolume):
         if options.grids is None:
             return source, None
-        chosen = tuple(_pick(source, wanted) for wanted in options.grids)
-        return SparseVolume(chosen, source.metadata), None
+        return source.choose(options.grids), None
     from inrv.vdb import read_volume
 
-    return read_volume(source, options.grids), Path(source).stat().st_size
+    more = {} if options.doubles == "carry" else {"doubles": options.doubles}
+    return read_volume(source, options.grids, **more), Path(source).stat().st_size
 
 
-def _pick(volume: SparseVolume, wanted: str | int) -> Grid:
-    for position, grid in enumerate(volume.grids):
-        if wanted in (position, grid.name):
-            return grid
-    raise OptionError(f"no grid {wanted!r}; the volume holds {', '.join(repr(grid.name) for grid in volume.grids) or 'none'}")
-
-
-def check_finite(volume: SparseVolume, where: str = "") -> None:
-    """Raise NonFiniteError where a grid holds NaN or infinity, with the count and the first voxel, after `where`."""
-    for position, grid in enumerate(volume.grids):
-        name = f"{where}grid {position} {grid.name!r}"
-        if not bool(grid.background.isfinite().all()):
-            raise NonFiniteError(f"{name}: background {grid.background.tolist()} is not finite")
-        for what, values in (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values)):
-            bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
-            if len(bad):
-                place = f" at index {_voxel_coordinate(grid, int(bad[0]))}" if what == "active voxel" else ""
-                raise NonFiniteError(
-                    f"{name}: {len(bad):,} {what}(s) hold NaN or infinity, the first is "
-                    f"{values[bad[0]].tolist()}{place}; replace them with finite values before encoding"
-                )
-
-
-def _voxel_coordinate(grid: Grid, row: int) -> tuple[int, ...]:
-    leaf = int(torch.searchsorted(grid.topology.starts, row, right=True)) - 1
-    coordinates = grid.topology.coordinates(leaf, leaf + 1)
-    return tuple(coordinates[row - int(grid.topology.starts[leaf])].tolist())
+def _with_thresholds(
+    coded: Sequence[CodedGrid], originals: Sequence[Grid], fitted: FittedField | None
+) -> tuple[tuple[CodedGrid, ...], tuple[int | None, ...]]:
+    """The grids, coarse ones with the threshold that is best for the decoded values, and the voxels each takes wrongly."""
+    result, misjudged, output = [], list[int | None](), 0
+    for item, original in zip(coded, originals, strict=True):
+        outputs = int(item.normalisation.varying.sum())
+        if item.grid.topology is original.topology or fitted is None:
+            result.append(item)
+            misjudged.append(None)
+        else:
+            topology = item.grid.topology
+            (decoded,) = decode_active(fitted.field, [topology], [[output]])
+            low, high = item.normalisation.minimum.item(), item.normalisation.maximum.item()
+            active = unpack_masks(original.topology.leaf_masks).reshape(-1)
+            threshold, errors = best_threshold(denormalise(decoded[:, 0], low, high, clamp=False), active)
+            result.append(dataclasses.replace(item, threshold=threshold))
+            misjudged.append(errors)
+        output += outputs
+    return tuple(result), tuple(misjudged)
 
 
 def _store_field(fitted: FittedField, chunks: list[Chunk]) -> tuple[FieldEntry, int]:
@@ -178,16 +218,18 @@ def _store_field(fitted: FittedField, chunks: list[Chunk]) -> tuple[FieldEntry, 
     return FieldEntry(fitted.field.kind, fitted.field.config(), len(chunks) - 2), len(chunks) - 1
 
 
-def _provenance(options: EncodeOptions, fitted: FittedField | None) -> dict[str, Any]:
+def _provenance(options: EncodeOptions, fitted: FittedField | None, misjudged: Sequence[int | None]) -> dict[str, Any]:
     """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
     chosen = {name: value for name, value in dataclasses.asdict(options).items() if value is not None and name != "device"}
     chosen["dilation"] = "inf" if math.isinf(options.dilation) else int(options.dilation)
     if "grids" in chosen:
         chosen["grids"] = list(chosen["grids"])
+    told: dict[str, Any] = {"options": chosen}
+    if any(count is not None for count in misjudged):
+        told["misjudged_voxels"] = list(misjudged)
     if fitted is None:
-        return {"options": chosen}
-    return {
-        "options": chosen,
+        return told
+    return told | {
         "precision": fitted.stored.precision,
         "precision_loss_db": {precision: round(loss, 3) for precision, loss in fitted.losses.items()},
         "epochs": fitted.training.epochs,
@@ -196,39 +238,44 @@ def _provenance(options: EncodeOptions, fitted: FittedField | None) -> dict[str,
     }
 
 
-def _report(
-    volume: SparseVolume,
-    normalisations: Sequence[Normalisation],
-    fitted: FittedField | None,
-    data: bytes,
-    bytes_in: int | None,
-    device: torch.device,
-) -> EncodeReport:
-    return EncodeReport(
-        bytes_in=bytes_in,
-        bytes_out=len(data),
-        chunk_bytes=read_container(data).bytes_by_type(),
-        grids=_grid_reports(volume, normalisations, () if fitted is None else fitted.psnrs),
-        values=sum(grid.topology.active_voxel_count * grid.components for grid in volume.grids),
-        weights=0 if fitted is None else fitted.field.weight_count,
-        precision="none" if fitted is None else fitted.stored.precision,
-        probed=0 if fitted is None else len(fitted.probed),
-        epochs=0.0 if fitted is None else fitted.training.epochs,
-        seconds=0.0 if fitted is None else fitted.training.seconds,
-        device=_device_name(device),
-        stopped_by="nothing to train" if fitted is None else fitted.training.stopped_by,
-    )
+def _training_report(volume: SparseVolume, fitted: FittedField | None, device: torch.device) -> dict[str, Any]:
+    """What `EncodeReport` tells of the field and its training."""
+    return {
+        "values": sum(grid.topology.active_voxel_count * grid.components for grid in volume.grids),
+        "weights": 0 if fitted is None else fitted.field.weight_count,
+        "precision": "none" if fitted is None else fitted.stored.precision,
+        "probed": 0 if fitted is None else len(fitted.probed),
+        "epochs": 0.0 if fitted is None else fitted.training.epochs,
+        "seconds": 0.0 if fitted is None else fitted.training.seconds,
+        "device": _device_name(device),
+        "stopped_by": "nothing to train" if fitted is None else fitted.training.stopped_by,
+    }
 
 
 def _grid_reports(
-    volume: SparseVolume, normalisations: Sequence[Normalisation], psnrs: Sequence[float]
+    volume: SparseVolume, coded: Sequence[CodedGrid], misjudged: Sequence[int | None], psnrs: Sequence[float]
 ) -> tuple[GridReport, ...]:
     left, reports = iter(psnrs), []
-    for grid, normalisation in zip(volume.grids, normalisations, strict=True):
-        errors = [10 ** (-next(left) / 10) for _ in range(int(normalisation.varying.sum()))]
+    for position, grid, item, wrong in zip(volume.positions, volume.grids, coded, misjudged, strict=True):
+        errors = [10 ** (-next(left) / 10) for _ in range(int(item.normalisation.varying.sum()))]
         psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
-        reports.append(GridReport(grid.name, grid.topology.active_voxel_count, psnr))
+        kept = len(item.kept.places)
+        reports.append(GridReport(position, grid.name, grid.topology.active_voxel_count, psnr, kept, wrong))
     return tuple(reports)
+
+
+def _carried_reports(container: Container) -> tuple[CarriedReport, ...]:
+    return tuple(
+        CarriedReport(
+            position=entry.position,
+            name=entry.name,
+            tree_type=entry.tree_type,
+            bytes_in=entry.bytes,
+            bytes_out=sum(container.entries[number].stored for number in entry.chunks),
+            reason=entry.reason,
+        )
+        for entry in container.manifest.carried
+    )
 
 
 def _device_name(device: torch.device) -> str:

@@ -13,7 +13,12 @@ from inrv.fields import FourierConfig, network_weights
 from inrv.grids import Box
 from inrv.training import TrainingPlan
 
-PRESETS = ("default", "paper")
+CHOICES = {
+    "preset": ("default", "paper"),
+    "topology": ("exact", "threshold"),
+    "nonfinite": ("refuse", "keep"),
+    "doubles": ("carry", "float"),
+}
 CPU_BUDGET = 5e12  # floating-point operations of training: about a minute on two cores
 MOST_EPOCHS = 100
 FEWEST_STEPS = 2000
@@ -34,6 +39,11 @@ class EncodeOptions:
     seed         of B, the initial weights and the order of the samples
     device       torch device to train on; None: the best there is
     grids        names or positions of the grids to encode; None: all
+    exact_below  grids of at most so many active values are stored exactly: a network would cost more than they do
+    topology     'exact': every active voxel as it was; 'threshold': of grids whose active values all lie above the
+                 background only the leaves are stored, and a voxel is active where its decoded value exceeds a threshold
+    nonfinite    NaN and infinity in voxels and tiles: 'refuse' them, or 'keep' them, bit for bit, in their places
+    doubles      grids of double and vec3d: 'carry' them as they are, or code them rounded to 'float'
     """
 
     preset: str = "default"
@@ -46,10 +56,17 @@ class EncodeOptions:
     seed: int = 0
     device: str | None = None
     grids: tuple[str | int, ...] | None = None
+    exact_below: int = 4096
+    topology: str = "exact"
+    nonfinite: str = "refuse"
+    doubles: str = "carry"
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise OptionError(f"preset {self.preset!r} is not one of {', '.join(PRESETS)}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise OptionError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+        if self.exact_below < 0:
+            raise OptionError(f"exact-below {self.exact_below} must be a whole number of values >= 0")
         if not (self.ratio > 0 and math.isfinite(self.ratio)):
             raise OptionError(f"ratio {self.ratio} must be a positive number of values for each weight")
         for name in ("epochs", "max_time", "target_psnr"):

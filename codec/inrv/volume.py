@@ -6,20 +6,21 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.container import Container, GridEntry, Manifest, read_container, unpack_tensors
+from inrv.container import CarriedEntry, Container, GridEntry, Manifest, read_container, unpack_tensors
 from inrv.decoding import decode_active, evaluate, nearest, trilinear
 from inrv.device import choose_device
-from inrv.errors import FormatError, OptionError
+from inrv.errors import FormatError, OptionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
-from inrv.grids import Box, Grid, SparseVolume, Topology, Transform, denormalise
+from inrv.grids import Box, Grid, InactiveValues, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
-from inrv.grids.topology import COORDINATE_LIMIT
-from inrv.storage import restore_grid, restore_metadata, take
+from inrv.grids.topology import COORDINATE_LIMIT, LEAF_VOXELS, pack_masks
+from inrv.storage import StoredTopologies, restore_carried, restore_grid, restore_metadata, take
 
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
@@ -36,37 +37,58 @@ def load(source: str | os.PathLike[str] | bytes, device: str | torch.device | No
 
 
 class Volume:
-    """The grids of an .inrv file. A sequence of `VolumeGrid`, also addressed by name (the first of that name)."""
+    """The coded grids of an .inrv file, addressed by name (the first of that name) or by position in the file.
+
+    Grids that are carried as they were have no values here: `carried` lists them, and `to_vdb` writes them.
+    """
 
     def __init__(self, container: Container, device: torch.device) -> None:
         self.container = container
         self.device = device
         with _named(container):
             self.field = _restore_field(container, device)
-        self.grids = tuple(VolumeGrid(self, entry) for entry in self.manifest.grids)
+        self.topologies = StoredTopologies(container)
+        placed = zip(self.manifest.positions, self.manifest.grids, strict=True)
+        self.grids = tuple(VolumeGrid(self, position, entry) for position, entry in placed)
 
     @property
     def manifest(self) -> Manifest:
         """What the file says of itself."""
         return self.container.manifest
 
-    def __len__(self) -> int:
-        return len(self.grids)
+    @property
+    def carried(self) -> tuple[CarriedEntry, ...]:
+        """The grids that are carried as they were, by position."""
+        return self.manifest.carried
 
     def __iter__(self) -> Iterator[VolumeGrid]:
         return iter(self.grids)
 
     def __getitem__(self, key: str | int) -> VolumeGrid:
-        """The grid at position `key`, or the first one named so. Raises OptionError where there is none."""
-        for position, grid in enumerate(self.grids):
-            if key == grid.name or (isinstance(key, int) and key in (position, position - len(self.grids))):
+        """The grid at position `key` of the file, or the first one named so.
+
+        Raises OptionError where there is none, UnsupportedGridError where it is a carried one.
+        """
+        for grid in self.grids:
+            if key in (grid.position, grid.name):
                 return grid
-        raise OptionError(f"no grid {key!r}; the file holds {', '.join(repr(grid.name) for grid in self.grids) or 'none'}")
+        for entry in self.carried:
+            if key in (entry.position, entry.name):
+                raise UnsupportedGridError(
+                    f"{self.container.name}: grid {entry.position} {entry.name!r} is carried as it was ({entry.reason}): "
+                    "decode the file and read it from the .vdb"
+                )
+        names = [repr(grid.name) for grid in self.grids]
+        raise OptionError(f"{self.container.name}: no grid {key!r}; the file holds {', '.join(names) or 'none'}")
 
     def to_sparse(self) -> SparseVolume:
-        """Every grid, its active voxels decoded, on the CPU."""
+        """Every grid, its active voxels decoded, on the CPU, and every carried one."""
         decoded = tuple(grid.to("cpu") for grid in self.decode(self.grids))
-        return SparseVolume(decoded, restore_metadata(self.manifest.metadata))
+        carried = tuple(restore_carried(self.container, entry) for entry in self.carried)
+        metadata, version = restore_metadata(self.manifest.metadata), self.manifest.vdb_version
+        if version is None:
+            return SparseVolume(decoded, metadata, carried)
+        return SparseVolume(decoded, metadata, carried, version)
 
     def to_vdb(self, path: str | os.PathLike[str]) -> None:
         """Decode every grid into the .vdb file `path`, atomically; an existing file is replaced. Raises VdbError."""
@@ -91,18 +113,42 @@ class VolumeGrid:
     enabled, `sample` is differentiable in its points and in the weights of `Volume.field`.
     """
 
-    def __init__(self, volume: Volume, entry: GridEntry) -> None:
+    def __init__(self, volume: Volume, position: int, entry: GridEntry) -> None:
         self.volume = volume
+        self.position = position
         self.entry = entry
-        self._template: Grid | None = None
+
+    @cached_property
+    def _stored(self) -> tuple[Grid, InactiveValues]:
+        """The grid without the values of its active leaf voxels, and the kept ones among those."""
+        with _named(self.volume.container):
+            grid, kept = restore_grid(self.volume.container, self.entry, self.volume.topologies)
+        grid, kept = grid.to(self.volume.device), kept.to(self.volume.device)
+        return (grid, kept) if self.entry.threshold is None else self._above_threshold(grid, kept, self.entry.threshold)
+
+    def _above_threshold(self, coarse: Grid, kept: InactiveValues, threshold: float) -> tuple[Grid, InactiveValues]:
+        """The grid and kept values of a coarse topology: active is what decodes above the threshold, and what is kept."""
+        with torch.no_grad():
+            values = self._continuous(coarse.topology.coordinates().float())[:, 0]
+        active = values > threshold
+        active[kept.places] = True
+        masks = active.reshape(-1, LEAF_VOXELS)
+        leaves = masks.any(dim=1).nonzero()[:, 0]
+        whole = replace(coarse.topology, leaf_masks=pack_masks(masks))
+        topology = whole.subset(leaves)
+        grid = replace(coarse, topology=topology, values=coarse.values[:1].expand(topology.leaf_voxel_count, -1))
+        return grid, kept.subset(leaves)
 
     @property
     def template(self) -> Grid:
         """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
-        if self._template is None:
-            with _named(self.volume.container):
-                self._template = restore_grid(self.volume.container, self.entry).to(self.volume.device)
-        return self._template
+        return self._stored[0]
+
+    @cached_property
+    def kept_rows(self) -> Tensor:
+        """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
+        kept = self._stored[1]
+        return self.topology.voxel_rows(self.topology.coordinates_of(kept.places))
 
     @property
     def name(self) -> str:
@@ -127,7 +173,7 @@ class VolumeGrid:
     @property
     def active_voxel_count(self) -> int:
         """Active voxels, those of tiles included."""
-        return self.entry.active_voxels
+        return self.entry.active_voxels if self.entry.threshold is None else self.topology.active_voxel_count
 
     def coordinates(self) -> Tensor:
         """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
@@ -172,14 +218,27 @@ class VolumeGrid:
         """Values (n, C) of the voxels at integer index-space coordinates (n, 3): field, tile or background."""
         template = self.template
         result = template.lookup_outside(coordinates)
-        active = (template.topology.voxel_rows(coordinates) >= 0).nonzero()[:, 0]
+        rows = template.topology.voxel_rows(coordinates)
+        active = (rows >= 0).nonzero()[:, 0]
         if not len(active):
             return result
-        return result.index_put((active,), self._denormalised(self._outputs(coordinates[active].float()), clamp=True))
+        values = self._denormalised(self._outputs(coordinates[active].float()), clamp=True)
+        return result.index_put((active,), self._with_kept(values, rows[active]))
+
+    def _with_kept(self, values: Tensor, rows: Tensor) -> Tensor:
+        """`values` (n, C) of the active leaf voxels at `rows` (n,), those stored exactly in place of the field's."""
+        if not len(self.kept_rows):
+            return values
+        at = torch.searchsorted(self.kept_rows, rows).clamp_max(len(self.kept_rows) - 1)
+        hit = (self.kept_rows[at] == rows).nonzero()[:, 0]
+        return values.index_put((hit,), self._stored[1].values[at[hit]])
 
     def filled(self, outputs: Tensor) -> Grid:
         """The grid whose active leaf voxels have the normalised `outputs` (N, varying components)."""
-        return self.template.with_values(self._denormalised(outputs, clamp=True))
+        values = self._denormalised(outputs, clamp=True)
+        if len(self.kept_rows):
+            values[self.kept_rows] = self._stored[1].values
+        return self.template.with_values(values)
 
     def _within(self, box: Box) -> Grid:
         """The part of the grid that touches `box`, decoded."""
@@ -189,6 +248,7 @@ class VolumeGrid:
         coordinates = topology.coordinates()
         with torch.no_grad():
             values = self._denormalised(self._outputs(coordinates.float()), clamp=True)
+            values = self._with_kept(values, template.topology.voxel_rows(coordinates))
         return replace(template, topology=topology, values=values, inactive=template.inactive.subset(leaves))
 
     def _decoded(self) -> Grid:
@@ -271,6 +331,8 @@ def verify(source: str | os.PathLike[str] | bytes, device: str | torch.device | 
         container.chunk(number)
     for grid in volume.grids:
         _ = grid.template
+    for entry in volume.carried:
+        restore_carried(container, entry)
     difference, samples = _reference_difference(volume)
     if not difference <= ACCURACY:  # NaN too
         raise FormatError(f"{container.name}: reference samples differ by {difference:.3g}, more than {ACCURACY:g} of the range")

@@ -120,7 +120,9 @@ def test_ctrl_c_while_training(library: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "inrv_cli", "encode", str(library / "scene.vdb"), "-o", str(tmp_path / "x.inrv")]
     terminal, end = pytest.importorskip("pty").openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
-    process = subprocess.Popen([*command, "--epochs", "1e7", "--device", "cpu"], stderr=end, env=environment)
+    process = subprocess.Popen(
+        [*command, "--epochs", "1e7", "--exact-below", "0", "--device", "cpu"], stderr=end, env=environment
+    )
     try:
         seen = wait_for(terminal, b"training")
         process.send_signal(signal.SIGINT)

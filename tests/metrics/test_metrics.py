@@ -12,7 +12,7 @@ import torch
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
 from inrv.errors import InrvError, NonFiniteError
-from inrv.grids import Box, Grid, InactiveValues, MetaValue, SparseVolume, Topology, Transform, sparse_grid
+from inrv.grids import Box, CarriedGrid, Grid, InactiveValues, MetaValue, SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.topology import unpack_masks
 from inrv.metrics import compare_volumes, score, ssim_within
 from inrv.metrics import quality as quality_module
@@ -303,8 +303,29 @@ def test_other_value_types_have_no_figures() -> None:
 def test_nan_is_refused_not_called_equal() -> None:
     original = sparse_grid(fog((8, 8, 8)).clamp_min(0.1))
     broken = original.with_values(torch.full_like(original.values, math.nan))
-    with pytest.raises(NonFiniteError, match="decoded grid 'density'"):
+    with pytest.raises(NonFiniteError, match="grid 'density': .* same NaN and infinity"):
         compare(original, broken)
+
+
+def test_nan_that_both_hold_is_left_out() -> None:
+    values = fog((8, 8, 8)).clamp_min(0.1)
+    one, other = sparse_grid(values), sparse_grid(values + 0.01, background=0.01)
+    holed = [grid.with_values(grid.values.clone()) for grid in (one, other)]
+    for grid in holed:
+        grid.values[[3, 70]] = torch.tensor([[math.nan], [-math.inf]])
+    found, whole = (compare_volumes(SparseVolume((a,)), SparseVolume((b,))).grids[0] for a, b in (holed, (one, other)))
+    assert found.largest_error == pytest.approx(0.01, rel=1e-4)
+    assert found.metrics is not None and whole.metrics is not None
+    assert found.metrics.psnr == pytest.approx(whole.metrics.psnr, abs=0.2)
+
+
+def test_carried_grids_are_compared_byte_by_byte() -> None:
+    flags = CarriedGrid(0, "flags", "Tree_int32_5_4_3", False, None, 4, b"bytes", "int32 values")
+    original = SparseVolume((sparse_grid(fog((8, 8, 8))),), carried=(flags,))
+    assert compare_volumes(original, original).topology_equal
+    changed = compare_volumes(original, replace(original, carried=(replace(flags, data=b"other"),)))
+    assert not changed.topology_equal and [grid.equal for grid in changed.carried] == [False]
+    assert compare_volumes(original, replace(original, carried=())).missing == ("flags",)
 
 
 def test_without_scikit_image_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,13 +38,15 @@ class Limits:
     """What a reader accepts before it allocates; a caller who trusts the source may raise them.
 
     chunk_bytes     raw size of one chunk           manifest_bytes  raw size of the manifest
-    chunks          entries of the chunk table      grids           entries of the manifest's grid list
+    chunks          entries of the chunk table      grids           coded and carried grids together
+    leaves          8^3 leaves of all topologies
     """
 
     chunk_bytes: int = 1 << 32
     manifest_bytes: int = 16 << 20
     chunks: int = 1 << 16
     grids: int = 4096
+    leaves: int = 1 << 23
 
 
 DEFAULT_LIMITS = Limits()

@@ -46,10 +46,10 @@ class Entry:
 
 
 class Container:
-    """An open .inrv file. `version` is (major, minor), `size` its bytes, `entries` the chunk table."""
+    """An open .inrv file. `version` is (major, minor), `size` its bytes, `entries` the chunk table, `limits` the caller's."""
 
     def __init__(self, name: str, size: int, read: Reader, limits: Limits) -> None:
-        self.name, self.size, self._read, self._limits = name, size, read, limits
+        self.name, self.size, self._read, self.limits = name, size, read, limits
         try:
             self._open()
         except FormatError as error:
@@ -64,18 +64,18 @@ class Container:
         _check_crc("the header", header[: HEADER.size], *HEADER_CRC.unpack_from(header, HEADER.size))
         if size != self.size:
             raise FormatError(f"should have {size:,} bytes and has {self.size:,}: it is truncated or has grown")
-        if count > self._limits.chunks:
-            raise FormatError(f"holds {count:,} chunks, more than the limit of {self._limits.chunks:,}")
+        if count > self.limits.chunks:
+            raise FormatError(f"holds {count:,} chunks, more than the limit of {self.limits.chunks:,}")
         start = HEADER_SIZE + count * ENTRY.size
         if start + stored > size:
             raise FormatError(f"chunk table and manifest end at {start + stored:,}, beyond the file's {size:,} bytes")
         table = self._read(HEADER_SIZE, count * ENTRY.size)
         _check_crc("the chunk table", table, table_crc)
-        self.entries = _entries(table, start + stored, size, self._limits)
+        self.entries = _entries(table, start + stored, size, self.limits)
         self.manifest_stored = stored
-        _check_sizes("the manifest", compression, stored, raw, self._limits.manifest_bytes)
+        _check_sizes("the manifest", compression, stored, raw, self.limits.manifest_bytes)
         data = _unpack("the manifest", self._read(start, stored), compression, raw, manifest_crc)
-        self.manifest = Manifest.from_json(data, self._limits.grids)
+        self.manifest = Manifest.from_json(data, self.limits.grids)
         self._check_references()
 
     def chunk(self, number: int) -> bytes:

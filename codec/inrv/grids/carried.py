@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from inrv.errors import OptionError
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,3 +29,10 @@ class CarriedGrid:
     blocks: int
     data: bytes
     reason: str
+
+    def moved(self, places: Mapping[int, int]) -> CarriedGrid:
+        """The grid at another position, as `places` maps the old ones to the new. Raises OptionError where its parent is not among them."""
+        if self.parent is not None and self.parent not in places:
+            raise OptionError(f"grid {self.position} {self.name!r} shares the tree of grid {self.parent}: choose that one too")
+        parent = None if self.parent is None else places[self.parent]
+        return replace(self, position=places[self.position], parent=parent)

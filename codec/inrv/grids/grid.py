@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from inrv.errors import OptionError
 from inrv.grids.box import Box
 from inrv.grids.carried import CarriedGrid
 from inrv.grids.metadata import Metadata
@@ -32,6 +34,10 @@ class InactiveValues:
     def none(components: int) -> InactiveValues:
         """All inactive leaf voxels hold the background."""
         return InactiveValues(torch.empty(0, dtype=torch.int64), torch.empty((0, components)))
+
+    def to(self, device: torch.device | str) -> InactiveValues:
+        """The same values on another device."""
+        return InactiveValues(self.places.to(device), self.values.to(device))
 
     def of_leaves(self, leaves: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of this table that lie in the leaves at indices `leaves` (n,), and for each which of the n it is."""
@@ -149,7 +155,7 @@ class Grid:
             topology=self.topology.to(device),
             values=self.values.to(device),
             tile_values=self.tile_values.to(device),
-            inactive=InactiveValues(self.inactive.places.to(device), self.inactive.values.to(device)),
+            inactive=self.inactive.to(device),
         )
 
 
@@ -193,3 +199,26 @@ class SparseVolume:
     def active_voxel_count(self) -> int:
         """Active voxels of all grids together."""
         return sum(grid.topology.active_voxel_count for grid in self.grids)
+
+    def choose(self, wanted: Sequence[str | int]) -> SparseVolume:
+        """The coded and carried grids of these names (the first of each) or positions, in that order.
+
+        Raises OptionError where there is none.
+        """
+        held = dict(zip(self.positions, self.grids, strict=True)) | {grid.position: grid for grid in self.carried}
+        chosen = list(dict.fromkeys(self._position(key) for key in wanted))
+        moved = {position: place for place, position in enumerate(chosen)}
+        grids = [held[position] for position in chosen]
+        return replace(
+            self,
+            grids=tuple(grid for grid in grids if isinstance(grid, Grid)),
+            carried=tuple(grid.moved(moved) for grid in grids if isinstance(grid, CarriedGrid)),
+        )
+
+    def _position(self, wanted: str | int) -> int:
+        names = dict(zip(self.positions, (grid.name for grid in self.grids), strict=True))
+        names |= {grid.position: grid.name for grid in self.carried}
+        for position in sorted(names):
+            if wanted in (position, names[position]):
+                return position
+        raise OptionError(f"no grid {wanted!r}; the volume holds {', '.join(repr(names[n]) for n in sorted(names)) or 'none'}")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from inrv.errors import NonFiniteError
-from inrv.grids import Box, Grid, Metadata, SparseVolume
+from inrv.grids import Box, CarriedGrid, Grid, Metadata, SparseVolume
 from inrv.grids.topology import leaf_keys
 from inrv.metrics.quality import GridMetrics, measure
+
+G = TypeVar("G", Grid, CarriedGrid)
 
 # metadata entries that OpenVDB keeps for what a grid has a field for: one difference is told once
 NAMED_BY_A_FIELD = {"class": "grid_class", "vector_type": "vector_type", "is_saved_as_half_float": "saved_as_half"}
@@ -42,6 +46,16 @@ class GridComparison:
 
 
 @dataclass(frozen=True)
+class CarriedComparison:
+    """A grid of the original that is not decoded to values: `equal` where the other volume holds the same bytes of it."""
+
+    name: str
+    tree_type: str
+    bytes: int
+    equal: bool
+
+
+@dataclass(frozen=True)
 class VolumeComparison:
     """All grids of the original that the decoded volume has too.
 
@@ -54,6 +68,7 @@ class VolumeComparison:
     """
 
     grids: tuple[GridComparison, ...]
+    carried: tuple[CarriedComparison, ...]
     mean: GridMetrics
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -64,23 +79,26 @@ class VolumeComparison:
     @property
     def topology_equal(self) -> bool:
         """The same grids, each with the same topology."""
-        return not self.missing and not self.unexpected and all(grid.topology_equal for grid in self.grids)
+        all_equal = all(grid.topology_equal for grid in self.grids) and all(grid.equal for grid in self.carried)
+        return all_equal and not self.missing and not self.unexpected
 
 
 def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int | None = None) -> VolumeComparison:
     """Compare grids of equal name, the first with the first where a name repeats.
 
-    `weights` are those of the network the decoded volume comes from. Raises NonFiniteError where a grid holds NaN or
-    infinity, InrvError where scikit-image is missing.
+    `weights` are those of the network the decoded volume comes from. NaN and infinity that both hold in the same places
+    are left out of the figures. Raises NonFiniteError where only one holds them, InrvError where scikit-image is missing.
     """
     pairs, missing, unexpected = pair_grids(original, decoded)
+    carried, lacking, added = _compare_carried(original, decoded)
     grids = tuple(_compare_grids(a, b) for a, b in pairs)
     values = sum(box.volume * a.components for a, _ in pairs if (box := a.topology.box))
     return VolumeComparison(
         grids=grids,
+        carried=carried,
         mean=_mean([grid.metrics for grid in grids if grid.metrics is not None]),
-        missing=missing,
-        unexpected=unexpected,
+        missing=missing + lacking,
+        unexpected=unexpected + added,
         differences=_metadata_differences(original.metadata, decoded.metadata),
         values=values,
         theoretical_compression=values / weights if weights and values else None,
@@ -89,28 +107,40 @@ def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int 
 
 def pair_grids(original: SparseVolume, decoded: SparseVolume) -> tuple[list[tuple[Grid, Grid]], tuple[str, ...], tuple[str, ...]]:
     """Grids of equal name and occurrence in the original's order; names only in the original; only in the decoded."""
-    theirs = dict(zip(_keys(decoded), decoded.grids, strict=True))
-    mine = dict(zip(_keys(original), original.grids, strict=True))
+    theirs = _by_name(decoded.grids)
+    mine = _by_name(original.grids)
     pairs = [(grid, theirs[key]) for key, grid in mine.items() if key in theirs]
     missing = tuple(name for name, count in mine if (name, count) not in theirs)
     return pairs, missing, tuple(name for name, count in theirs if (name, count) not in mine)
 
 
-def _keys(volume: SparseVolume) -> list[tuple[str, int]]:
+def _by_name(grids: Sequence[G]) -> dict[tuple[str, int], G]:
+    """Grids by name and occurrence."""
     seen: Counter[str] = Counter()
-    keys = []
-    for grid in volume.grids:
-        keys.append((grid.name, seen[grid.name]))
+    found = {}
+    for grid in grids:
+        found[grid.name, seen[grid.name]] = grid
         seen[grid.name] += 1
-    return keys
+    return found
+
+
+def _compare_carried(
+    original: SparseVolume, decoded: SparseVolume
+) -> tuple[tuple[CarriedComparison, ...], tuple[str, ...], tuple[str, ...]]:
+    """Carried grids that both volumes hold; names only in the original; only in the decoded."""
+    mine, theirs = _by_name(original.carried), _by_name(decoded.carried)
+    compared = tuple(
+        CarriedComparison(a.name, a.tree_type, len(a.data), (a.tree_type, a.half, a.data) == (b.tree_type, b.half, b.data))
+        for key, a in mine.items()
+        if (b := theirs.get(key)) is not None
+    )
+    return compared, tuple(n for n, i in mine if (n, i) not in theirs), tuple(n for n, i in theirs if (n, i) not in mine)
 
 
 def _compare_grids(original: Grid, decoded: Grid) -> GridComparison:
     box = original.topology.box or decoded.topology.box or Box((0, 0, 0), (0, 0, 0))
-    for which, grid in (("original", original), ("decoded", decoded)):
-        _check_finite(which, grid)
     comparable = original.value_type == decoded.value_type
-    metrics, largest = measure(original, decoded, box) if comparable else (None, None)
+    metrics, largest = measure(*_finite(original, decoded), box) if comparable else (None, None)
     return GridComparison(
         name=original.name,
         value_type=original.value_type,
@@ -123,16 +153,47 @@ def _compare_grids(original: Grid, decoded: Grid) -> GridComparison:
     )
 
 
-def _check_finite(which: str, grid: Grid) -> None:
-    parts = (grid.background, grid.values, grid.tile_values, grid.inactive.values)
-    if not all(bool(part.isfinite().all()) for part in parts):
-        raise NonFiniteError(f"{which} grid {grid.name!r} holds NaN or infinity: there is no error to measure")
+def _finite(original: Grid, decoded: Grid) -> tuple[Grid, Grid]:
+    """Both grids with finite values in place of the NaN and infinity that they have in common."""
+    grids = (original, decoded)
+    parts = [(grid.background[None], grid.values, grid.tile_values, grid.inactive.values) for grid in grids]
+    bad = [[(~part.isfinite()).any(dim=1) for part in of_grid] for of_grid in parts]
+    if not any(bool(rows.any()) for rows in bad[0] + bad[1]):
+        return grids
+    places = [grid.topology.coordinates()[rows[1]] for grid, rows in zip(grids, bad, strict=True)]
+    mine, theirs = ([part[rows] for part, rows in zip(*pair, strict=True)] for pair in zip(parts, bad, strict=True))
+    if not torch.equal(*places) or not all(_same_bits(a, b) for a, b in zip(mine, theirs, strict=True)):
+        raise NonFiniteError(
+            f"grid {original.name!r}: original and decoded do not hold the same NaN and infinity in the same places"
+        )
+    known = original.values[~bad[0][1]]
+    filler = known.amin(dim=0) if len(known) else torch.zeros(original.components)
+    return _filled(original, filler), _filled(decoded, filler)
+
+
+def _filled(grid: Grid, filler: Tensor) -> Grid:
+    """The grid, `filler` (C,) in place of values that are not finite."""
+
+    def fill(values: Tensor) -> Tensor:
+        return torch.where(values.isfinite().all(dim=-1, keepdim=True), values, filler)
+
+    inactive = replace(grid.inactive, values=fill(grid.inactive.values))
+    return replace(
+        grid, background=fill(grid.background), values=fill(grid.values), tile_values=fill(grid.tile_values), inactive=inactive
+    )
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    """Equal, NaN with its payload and the sign of zero included."""
+    if a.dtype == torch.float32 == b.dtype:
+        return torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
+    return torch.equal(a, b)
 
 
 def _header_differences(a: Grid, b: Grid) -> tuple[str, ...]:
     fields = ("value_type", "transform", "grid_class", "vector_type", "saved_as_half")
     found = [name for name in fields if getattr(a, name) != getattr(b, name)]
-    if not torch.equal(a.background, b.background):
+    if not _same_bits(a.background, b.background):
         found.append("background")
     if not _all_equal(_tiles(a), _tiles(b)):
         found.append("tiles")
@@ -154,7 +215,7 @@ def _tiles(grid: Grid) -> tuple[Tensor, ...]:
 
 
 def _all_equal(mine: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    return all(_same_bits(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
 def _metadata_differences(a: Metadata, b: Metadata) -> tuple[str, ...]:

@@ -4,48 +4,68 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, unpack_tensors
 from inrv.errors import FormatError, OptionError
 from inrv.grids import COMPONENTS, Grid, InactiveValues, Metadata, MetaValue, Normalisation, Topology, Transform
 from inrv.grids.topology import LEAF_VOXELS, pack_masks, unpack_masks
 from inrv.storage.tensors import Arrays, take
-from inrv.storage.topology import restore_topology, topology_arrays
+from inrv.storage.topology import StoredTopologies, store_topologies
 
 
-def store_grids(grids: Sequence[Grid], normalisations: Sequence[Normalisation], chunks: list[Chunk]) -> tuple[GridEntry, ...]:
-    """Append the chunks of every grid to `chunks` (equal topologies share one) and return the manifest entries.
+@dataclass(frozen=True, eq=False)
+class CodedGrid:
+    """What is stored of a grid beside the field.
+
+    kept       values of active leaf voxels that the field does not give: those that are not finite
+    threshold  where the topology is coarse: decoded values above it are active
+    """
+
+    grid: Grid
+    normalisation: Normalisation
+    kept: InactiveValues
+    threshold: float | None = None
+
+
+def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk]) -> tuple[GridEntry, ...]:
+    """Append the chunks of every grid to `chunks` (equal ones share one) and return the manifest entries.
 
     Outputs of the field are numbered over the varying components of all grids, in order.
     """
-    entries, kept, output = [], dict[bytes, int](), 0
-    for grid, normalisation in zip(grids, normalisations, strict=True):
-        topology = _store(chunks, "TOPO", topology_arrays(grid.topology), kept)
-        exact = exact_arrays(grid)
-        exact_chunk = _store(chunks, "EXAC", exact, kept) if exact else None
+    entries, stored, output = [], dict[bytes, int](), 0
+    topologies = store_topologies([item.grid.topology for item in coded], chunks)
+    for item, topology in zip(coded, topologies, strict=True):
+        normalisation = item.normalisation
+        exact = _store(chunks, "EXAC", exact_arrays(item.grid), stored)
+        kept = _store(chunks, "KEEP", kept_arrays(item), stored)
         components = []
         ranges = zip(normalisation.minimum.tolist(), normalisation.maximum.tolist(), normalisation.varying.tolist(), strict=True)
         for minimum, maximum, varying in ranges:
             components.append(Component(minimum, maximum, output if varying else None))
             output += varying
-        entries.append(_entry(grid, topology, exact_chunk, tuple(components)))
+        entries.append(_entry(item, topology, exact, kept, tuple(components)))
     return tuple(entries)
 
 
-def _store(chunks: list[Chunk], kind: str, arrays: Arrays, kept: dict[bytes, int]) -> int:
+def _store(chunks: list[Chunk], kind: str, arrays: Arrays, stored: dict[bytes, int]) -> int | None:
+    if not arrays:
+        return None
     data = pack_tensors(arrays)
     key = kind.encode() + data
-    if key not in kept:
-        kept[key] = len(chunks)
+    if key not in stored:
+        stored[key] = len(chunks)
         chunks.append(Chunk(kind, data))
-    return kept[key]
+    return stored[key]
 
 
-def _entry(grid: Grid, topology: int, exact: int | None, components: tuple[Component, ...]) -> GridEntry:
+def _entry(item: CodedGrid, topology: int, exact: int | None, kept: int | None, components: tuple[Component, ...]) -> GridEntry:
+    grid = item.grid
     return GridEntry(
         name=grid.name,
         value_type=grid.value_type,
@@ -61,6 +81,8 @@ def _entry(grid: Grid, topology: int, exact: int | None, components: tuple[Compo
         topology=topology,
         exact_values=exact,
         components=components,
+        kept_values=kept,
+        threshold=item.threshold,
     )
 
 
@@ -69,25 +91,40 @@ def exact_arrays(grid: Grid) -> Arrays:
     topology = grid.topology
     if not topology.tile_count and not len(grid.inactive.places):
         return {}
-    masks = torch.zeros(topology.leaf_count * LEAF_VOXELS, dtype=torch.bool)
-    masks[grid.inactive.places] = True
     return {
         "tile_values": grid.tile_values.numpy(),
-        "inactive_masks": pack_masks(masks.reshape(-1, LEAF_VOXELS)).numpy(),
+        "inactive_masks": _place_masks(grid.inactive, topology),
         "inactive_values": grid.inactive.values.numpy(),
     }
 
 
-def restore_grid(container: Container, entry: GridEntry) -> Grid:
-    """The grid of a manifest entry, its active leaf values not yet decoded (NaN). Raises FormatError."""
+def kept_arrays(item: CodedGrid) -> Arrays:
+    """Tensors of the KEEP chunk. Empty where nothing is kept."""
+    if not len(item.kept.places):
+        return {}
+    return {"kept_masks": _place_masks(item.kept, item.grid.topology), "kept_values": item.kept.values.numpy()}
+
+
+def _place_masks(values: InactiveValues, topology: Topology) -> NDArray[np.uint8]:
+    masks = torch.zeros(topology.leaf_count * LEAF_VOXELS, dtype=torch.bool)
+    masks[values.places] = True
+    packed: NDArray[np.uint8] = pack_masks(masks.reshape(-1, LEAF_VOXELS)).numpy()
+    return packed
+
+
+def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopologies) -> tuple[Grid, InactiveValues]:
+    """The grid of a manifest entry, its active leaf values not yet decoded (NaN), and the kept ones among them.
+
+    Raises FormatError.
+    """
     try:
-        return _restore(container, entry)
+        grid = _restore(container, entry, topologies[entry.topology])
+        return grid, _restore_kept(container, entry, grid.topology)
     except (FormatError, OptionError) as error:
         raise FormatError(f"grid {entry.name!r}: {error}") from error
 
 
-def _restore(container: Container, entry: GridEntry) -> Grid:
-    topology = restore_topology(unpack_tensors(container.chunk(entry.topology)))
+def _restore(container: Container, entry: GridEntry, topology: Topology) -> Grid:
     _check_count("active_voxels", entry.active_voxels, topology.active_voxel_count)
     _check_count("leaf_voxels", entry.leaf_voxels, topology.leaf_voxel_count)
     components = COMPONENTS[entry.value_type]
@@ -117,12 +154,32 @@ def _restore_exact(
         return torch.empty((0, components)), InactiveValues.none(components)
     arrays = unpack_tensors(container.chunk(entry.exact_values))
     tiles = take(arrays, "tile_values", np.float32, (topology.tile_count, components))
-    masks = unpack_masks(torch.from_numpy(take(arrays, "inactive_masks", np.uint8, (topology.leaf_count, 64)).copy()))
-    if bool((masks & unpack_masks(topology.leaf_masks)).any()):
+    packed = _take_masks(arrays, "inactive_masks", topology)
+    if bool((packed & topology.leaf_masks).any()):
         raise FormatError("inactive_masks mark a voxel that the topology says is active")
-    places = masks.reshape(-1).nonzero()[:, 0]
-    values = take(arrays, "inactive_values", np.float32, (len(places), components))
-    return torch.from_numpy(tiles.copy()), InactiveValues(places, torch.from_numpy(values.copy()))
+    return torch.from_numpy(tiles.copy()), _take_values(arrays, "inactive_values", packed, components)
+
+
+def _restore_kept(container: Container, entry: GridEntry, topology: Topology) -> InactiveValues:
+    components = COMPONENTS[entry.value_type]
+    if entry.kept_values is None:
+        return InactiveValues.none(components)
+    arrays = unpack_tensors(container.chunk(entry.kept_values))
+    packed = _take_masks(arrays, "kept_masks", topology)
+    if bool((packed & ~topology.leaf_masks).any()):
+        raise FormatError("kept_masks mark a voxel that the topology says is not active")
+    return _take_values(arrays, "kept_values", packed, components)
+
+
+def _take_masks(arrays: Arrays, name: str, topology: Topology) -> torch.Tensor:
+    return torch.from_numpy(take(arrays, name, np.uint8, (topology.leaf_count, 64)).copy())
+
+
+def _take_values(arrays: Arrays, name: str, packed: torch.Tensor, components: int) -> InactiveValues:
+    """The values float32 (M, C) of the voxels that `packed` masks uint8 (L, 64) mark."""
+    places = unpack_masks(packed).reshape(-1).nonzero()[:, 0]
+    values = take(arrays, name, np.float32, (len(places), components))
+    return InactiveValues(places, torch.from_numpy(values.copy()))
 
 
 def _check_count(what: str, stated: int, found: int) -> None:

@@ -1,19 +1,108 @@
-"""A topology as the tensors of a TOPO chunk, and back."""
+"""Topologies as chunks, and back: MASK, context-coded, and the TOPO of version 1.0, plain tensors."""
 
 from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inrv.container import Chunk, Container, unpack_tensors
 from inrv.errors import FormatError
 from inrv.grids import Topology
 from inrv.grids.topology import COORDINATE_LIMIT, LEAF_EDGE, TILE_EDGES, leaf_keys
+
+try:
+    from inrv.masks import Masks, decode_masks, encode_masks
+except ImportError:
+    Masks = None
 from inrv.storage.tensors import Arrays, take
 
 NODE_EDGE = 128
 NODE_LEAVES = 4096
+NO_REFERENCE = 0xFFFFFFFF
+REFERENCE = struct.Struct("<I")  # the MASK chunk that a MASK chunk is predicted from, before its bit stream
+
+
+class StoredTopologies:
+    """The topologies of a file: each chunk is restored once, however many grids share it. Raises FormatError."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._restored: dict[int, Topology] = {}
+        self._leaves = 0
+
+    def __getitem__(self, chunk: int) -> Topology:
+        if chunk not in self._restored:
+            self._restored[chunk] = self._restore(chunk)
+            self._leaves += self._restored[chunk].leaf_count
+        return self._restored[chunk]
+
+    def _restore(self, chunk: int) -> Topology:
+        most = self._container.limits.leaves - self._leaves
+        data = self._container.chunk(chunk)
+        if self._container.entries[chunk].type == "TOPO":
+            return restore_topology(unpack_tensors(data), most)
+        reference = self._reference(chunk, data)
+        predicted_from = None if reference is None else _masks(self[reference])
+        masks = decode_masks(data[REFERENCE.size :], predicted_from, most)
+        return _topology(masks)
+
+    def _reference(self, chunk: int, data: bytes) -> int | None:
+        """The chunk it is predicted from. Only one that is predicted from none: so no chain can be long."""
+        if len(data) < REFERENCE.size:
+            raise FormatError(f"chunk {chunk} has {len(data)} bytes, too few for a MASK")
+        (reference,) = REFERENCE.unpack_from(data)
+        if reference == NO_REFERENCE:
+            return None
+        if reference >= chunk or self._container.entries[reference].type != "MASK":
+            raise FormatError(f"chunk {chunk} is predicted from chunk {reference}, which is no earlier MASK chunk")
+        if self._container.chunk(reference)[: REFERENCE.size] != REFERENCE.pack(NO_REFERENCE):
+            raise FormatError(f"chunk {chunk} is predicted from chunk {reference}, which is itself predicted from another")
+        return int(reference)
+
+
+def store_topologies(topologies: Sequence[Topology], chunks: list[Chunk]) -> list[int]:
+    """Append a MASK chunk for each different topology and return the chunk number of each.
+
+    Each is predicted from the earlier one that makes it smallest, where one does.
+    """
+    numbers: list[int] = []
+    roots: dict[int, Masks] = {}  # those predicted from none
+    for position, topology in enumerate(topologies):
+        twin = next((n for n, other in zip(numbers, topologies, strict=False) if topology.identical(other)), None)
+        if twin is None and Masks is None:
+            from inrv.container import pack_tensors
+
+            twin = len(chunks)
+            chunks.append(Chunk("TOPO", pack_tensors(topology_arrays(topology))))
+        elif twin is None:
+            masks = _masks(topology)
+            candidates = {number: encode_masks(masks, root) for number, root in roots.items()}
+            candidates[NO_REFERENCE] = encode_masks(masks)
+            best = min(candidates, key=lambda number: len(candidates[number]))
+            twin = len(chunks)
+            if best == NO_REFERENCE:
+                roots[twin] = masks
+            chunks.append(Chunk("MASK", REFERENCE.pack(best) + candidates[best]))
+        numbers.append(twin)
+    return numbers
+
+
+def _masks(topology: Topology) -> Masks:
+    tiles = topology.tile_origins.numpy(), topology.tile_edges.numpy(), topology.tile_active.numpy()
+    return Masks(topology.leaf_origins.numpy(), topology.leaf_masks.numpy(), *tiles)
+
+
+def _topology(masks: Masks) -> Topology:
+    origins, edges = torch.from_numpy(masks.tile_origins), torch.from_numpy(masks.tile_edges)
+    _check_tiles(masks.tile_origins, masks.tile_edges, masks.tile_active.astype(np.uint8))
+    leaves = torch.from_numpy(masks.leaf_origins)
+    _check_disjoint(leaves, origins, edges)
+    return Topology(leaves, torch.from_numpy(masks.leaf_masks), origins, edges, torch.from_numpy(masks.tile_active != 0))
 
 
 def topology_arrays(topology: Topology) -> Arrays:
@@ -34,12 +123,17 @@ def topology_arrays(topology: Topology) -> Arrays:
     }
 
 
-def restore_topology(arrays: Arrays) -> Topology:
+def restore_topology(arrays: Arrays, most_leaves: int) -> Topology:
     """The topology of a TOPO chunk. Raises FormatError for shapes, order or values the specification forbids."""
     node_origins = take(arrays, "node_origins", np.int32, (None, 3))
     node_masks = take(arrays, "node_masks", np.uint8, (len(node_origins), 512))
+    leaves = int(np.unpackbits(node_masks, axis=None).sum())
+    if leaves > most_leaves:  # before their origins are listed: a node's 512 bytes can stand for 4096 leaves
+        raise FormatError(
+            f"topology: {leaves:,} leaves, with those read before, exceed the limit of leaves by {leaves - most_leaves:,}"
+        )
+    leaf_masks = take(arrays, "leaf_masks", np.uint8, (leaves, 64))
     leaf_origins = _leaf_origins(node_origins, node_masks)
-    leaf_masks = take(arrays, "leaf_masks", np.uint8, (len(leaf_origins), 64))
     tile_origins = take(arrays, "tile_origins", np.int32, (None, 3))
     tile_edges = take(arrays, "tile_edges", np.int32, (len(tile_origins),))
     tile_active = take(arrays, "tile_active", np.uint8, (len(tile_origins),))

@@ -1,0 +1,130 @@
+"""What is done to grids before a field is fitted to them: what the field cannot or need not give is set aside, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inrv.errors import NonFiniteError
+from inrv.grids import Grid, InactiveValues, Normalisation, SparseVolume
+from inrv.options import EncodeOptions
+from inrv.storage import CodedGrid
+
+CURE = "--nonfinite keep stores them as they are"
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """NaN or infinity in a grid: in how many active voxels, tiles or inactive voxels (`what`), and the first of them.
+
+    first  its value, one number a component          index  its lowest voxel, index space
+    """
+
+    position: int
+    grid: str
+    what: str
+    count: int
+    first: tuple[float, ...]
+    index: tuple[int, ...]
+
+    def __str__(self) -> str:
+        plural = "s" * (self.count != 1)
+        value = self.first[0] if len(self.first) == 1 else list(self.first)
+        return (
+            f"grid {self.position} {self.grid!r}: {self.count:,} {self.what}{plural} with NaN or infinity, "
+            f"the first is {value} at index {self.index}"
+        )
+
+
+def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[tuple[CodedGrid, ...], tuple[NonFinite, ...]]:
+    """Every coded grid as the field is to be fitted to it, and what is not finite in them.
+
+    Active values that are not finite are kept apart, and a finite one stands in for each; a grid with at most
+    `options.exact_below` active values is kept whole. Raises NonFiniteError, its message beginning with `where`, unless
+    `options.nonfinite` is 'keep'.
+    """
+    found = find_nonfinite(volume)
+    if found and options.nonfinite == "refuse":
+        raise NonFiniteError(f"{where}{'; '.join(map(str, found))}: {CURE}")
+    return tuple(_prepare(grid, options) for grid in volume.grids), found
+
+
+def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
+    whole = grid.values.numel() <= options.exact_below
+    rows = torch.ones(len(grid.values), dtype=torch.bool) if whole else (~grid.values.isfinite()).any(dim=1)
+    if whole and bool((grid.values == grid.values[:1]).all()) and not bool(grid.values.signbit().any()):
+        rows[:] = False  # one value: the manifest holds it
+    kept = InactiveValues(grid.topology.places()[rows], grid.values[rows])
+    finite = grid.with_values(_stand_ins(grid.values)) if bool(rows.any()) else grid
+    if whole and bool(rows.any()):
+        finite = grid.with_values(torch.zeros_like(grid.values))
+    if options.topology == "threshold" and not whole and has_threshold(finite):
+        finite = coarse(finite)
+    return CodedGrid(finite, Normalisation.fit(finite.values), kept)
+
+
+def _stand_ins(values: Tensor) -> Tensor:
+    """The mean for NaN, the range's ends for the infinities: what is easiest to fit."""
+    columns = []
+    for column in values.unbind(dim=1):
+        finite = column[column.isfinite()]
+        low, mean, high = (
+            (0.0,) * 3 if not len(finite) else (float(finite.min()), float(finite.double().mean()), float(finite.max()))
+        )
+        columns.append(column.nan_to_num(nan=mean, neginf=low, posinf=high))
+    return torch.stack(columns, dim=1)
+
+
+def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:
+    """Where the coded grids of `volume` hold NaN or infinity. Raises NonFiniteError for a background that does."""
+    found = []
+    positions = volume.positions
+    for position, grid in zip(positions, volume.grids, strict=True):
+        if not bool(grid.background.isfinite().all()):
+            raise NonFiniteError(f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite")
+        parts = (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values))
+        for what, values in parts:
+            bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
+            if len(bad):
+                first = int(bad[0])
+                index = _index_of(grid, what, first)
+                found.append(NonFinite(position, grid.name, what, len(bad), tuple(values[first].tolist()), index))
+    return tuple(found)
+
+
+def _index_of(grid: Grid, what: str, row: int) -> tuple[int, ...]:
+    topology = grid.topology
+    if what == "tile":
+        return tuple(topology.tile_origins[row].tolist())
+    place = grid.inactive.places[row] if what == "inactive voxel" else topology.places()[row]
+    return tuple(topology.coordinates_of(place[None])[0].tolist())
+
+
+def has_threshold(grid: Grid) -> bool:
+    """Whether a threshold can tell active from inactive: a float grid, all active values above what its leaves hold else."""
+    if grid.value_type != "float" or not len(grid.values) or len(grid.inactive.places):
+        return False
+    return bool(grid.values.min() > grid.background)
+
+
+def coarse(grid: Grid) -> Grid:
+    """The grid with every voxel of its leaves active, those that were not holding the background."""
+    masks = torch.full_like(grid.topology.leaf_masks, 255)
+    values = grid.blocks(grid.topology.leaf_origins).reshape(-1, grid.components)
+    return replace(grid, topology=replace(grid.topology, leaf_masks=masks), values=values)
+
+
+def best_threshold(values: Tensor, active: Tensor) -> tuple[float, int]:
+    """The threshold float32 that tells `active`, bool (N,), from decoded `values` (N,) best, and how many it misses."""
+    order = values.argsort(descending=True)
+    hits = active[order].to(torch.int64)
+    # After the first n values: actives among the rest are missed, inactives among the n are taken for active.
+    errors = torch.cat([hits.sum()[None], hits.sum() + torch.where(hits.bool(), -1, 1).cumsum(0)])
+    ranked = values[order]
+    distinct = torch.cat([torch.tensor([True]), ranked[1:] < ranked[:-1], torch.tensor([True])])
+    errors[~distinct] = len(values) + 1  # equal values cannot be told apart
+    taken = int(errors.argmin())
+    below = ranked[taken] if taken < len(ranked) else torch.nextafter(ranked[-1], torch.tensor(-torch.inf))
+    return float(below), int(errors[taken])
