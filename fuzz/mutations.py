@@ -32,6 +32,7 @@ TYPES = (
 )
 SIZES = (0, 1, 2, 7, 48, 255, 500, 4096, 1 << 16, (1 << 16) + 1, 1 << 24, (1 << 24) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 WIDE = (*SIZES, 1 << 32, (1 << 32) + 1, 1 << 40, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
+FIELDS = ("major", "minor", "chunks", "size", "compression", "stored", "raw", "manifest_crc", "table_crc")
 EDGES = np.array([8, 128, 4096])
 
 

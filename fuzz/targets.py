@@ -51,6 +51,7 @@ class InrvCases:
         self._structured, self._seeds = structured, inrv_seeds()
 
     def __call__(self, seed: int, number: int) -> bytes:
+        """Case `number` of `seed`."""
         random = random_of(seed, number)
         chosen = random.choice(self._seeds)
         return (raw_case if random.random() < 0.125 else self._structured)(chosen, random)
@@ -63,6 +64,7 @@ class VdbCases:
         self._seeds = [data for _, data in vdb_seeds()]
 
     def __call__(self, seed: int, number: int) -> bytes:
+        """Case `number` of `seed`."""
         random = random_of(seed, number)
         data = random.choice(self._seeds)
         if random.random() < 0.6:  # damage is met sooner near the beginning

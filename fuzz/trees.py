@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -23,6 +24,7 @@ VALUES = (
     "x" * 3000, "\x00", "\udc80", "caf\u00e9", [], {}, [0], [0.0] * 3, [1.0] * 16, [[]], [None], {"float": "nan"},
     {"float": "inf"}, {"base64": "AAECAw=="}, {"base64": "A"}, {"type": "int32", "value": 1}, {"a": {"b": [1, 2]}},
 )  # fmt: skip
+KEYS = ("colour", "", "\udc99", "\x1b", "a" * 500, "__class__", "threshold", "kept_values", "carried", "vdb_version")
 SIDES = (-1, 1, 2, -2, 8, 64, 512, 1 << 20, 1 << 31, 1 << 32, 1 << 62)
 
 
@@ -67,7 +69,7 @@ class HostileTree:
         return owner, key
 
     def _replace(self, random: Random, owner: Any, key: Any) -> None:
-        owner[key] = random.choice(VALUES)
+        owner[key] = _value(random)
 
     def _shift(self, random: Random, owner: Any, key: Any) -> None:
         value = owner[key]
@@ -89,7 +91,7 @@ class HostileTree:
     def _another(self, random: Random, owner: Any, key: Any) -> None:
         """The value that stands somewhere else."""
         there, name = self._place(random)
-        owner[key] = json.loads(json.dumps(there[name]))
+        owner[key] = deepcopy(there[name])
 
     def _swap(self, random: Random, owner: Any, key: Any) -> None:
         others = list(owner) if isinstance(owner, dict) else range(len(owner))
@@ -99,17 +101,20 @@ class HostileTree:
     def _again(self, random: Random, owner: Any, key: Any) -> None:
         """An item of a list a few times more, or a key of an object twice."""
         if isinstance(owner, list):
-            owner[key:key] = [json.loads(json.dumps(owner[key]))] * random.choice((1, 1, 1, 2, 5, 100, 5000))
+            owner[key:key] = [deepcopy(owner[key])] * random.choice((1, 1, 1, 2, 5, 100, 5000))
         else:
-            owner[self.text(json.dumps(key))] = owner[key] if random.random() < 0.5 else random.choice(VALUES)
+            owner[self.text(json.dumps(key))] = deepcopy(owner[key]) if random.random() < 0.5 else _value(random)
 
     def _add(self, random: Random, owner: Any, key: Any) -> None:
         if isinstance(owner, dict):
-            owner[random.choice(("colour", "", "\udc99", "\x1b", "a" * 500, "__class__", "threshold", "kept_values"))] = (
-                random.choice(VALUES)
-            )
+            owner[random.choice(KEYS)] = _value(random)
         else:
-            owner.append(random.choice(VALUES))
+            owner.append(_value(random))
+
+
+def _value(random: Random) -> Any:
+    """A value of its own: what is put into a tree may be changed there."""
+    return deepcopy(random.choice(VALUES))
 
 
 def _mark(number: int) -> str:

@@ -1,5 +1,6 @@
 """inrv: a compressed volume format and codec. OpenVDB grids as small neural networks."""
 
+from inrv.container import Limits
 from inrv.encode import EncodeReport, GridReport, encode, encode_array, encode_bytes
 from inrv.errors import (
     BindingsError,
@@ -26,6 +27,7 @@ __all__ = [
     "Grid",
     "GridReport",
     "InrvError",
+    "Limits",
     "MetaValue",
     "NonFiniteError",
     "OptionError",

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.container import CarriedEntry, Container, GridEntry, Manifest, read_container, unpack_tensors
+from inrv.container import CarriedEntry, Container, GridEntry, Limits, Manifest, read_container, unpack_tensors
 from inrv.decoding import decode_active, evaluate, nearest, trilinear
 from inrv.device import choose_device
-from inrv.errors import FormatError, OptionError, UnsupportedGridError
+from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
 from inrv.grids import Box, Grid, InactiveValues, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
@@ -26,14 +26,17 @@ SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
 FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
 ACCURACY = 1e-4  # see "accuracy class" in format_spec.md
+PART_VALUES = 1 << 22  # brought from the field's outputs to values at a time
+VERIFIED_VOXELS = 1 << 10  # of each grid
 
 
-def load(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None) -> Volume:
+def load(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
     """Open an .inrv file, or its bytes; `device` is where values are computed, by default the best there is.
 
-    Raises FormatError where the file is not a valid .inrv file, OptionError where the device cannot be used.
+    `limits` bounds what the file may take, now and when its grids are decoded. Raises FormatError where the file is not a
+    valid .inrv file or exceeds the limits, OptionError where the device cannot be used.
     """
-    return Volume(read_container(source), choose_device(device))
+    return Volume(read_container(source, limits), choose_device(device))
 
 
 class Volume:
@@ -97,7 +100,29 @@ class Volume:
         write_volume(path, self.to_sparse())
 
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
-        """`grids`, their active voxels decoded together, on the volume's device."""
+        """`grids`, their active voxels decoded together, on the volume's device. Raises FormatError, beyond the limits too."""
+        with _named(self.container):
+            self._check_limits(grids)
+            return self._decode(grids)
+
+    def _check_limits(self, grids: Sequence[VolumeGrid]) -> None:
+        """Before a chunk is read: what the manifest says is to be decoded lies within the limits."""
+        limits = self.container.limits
+        values = sum(grid.entry.leaf_voxels * len(grid.entry.components) for grid in grids)
+        if values > limits.values:
+            raise FormatError(f"{values:,} values are to be decoded, more than the limit of {limits.values:,}")
+        self.check_work(sum(grid.entry.leaf_voxels for grid in grids if grid.columns))
+
+    def check_work(self, voxels: int) -> None:
+        """Raise FormatError where the field is too large for so many voxels."""
+        work = voxels * (0 if self.field is None else self.field.weight_count)
+        if work > self.container.limits.work:
+            raise FormatError(
+                f"{voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} products, more than the "
+                f"limit of {self.container.limits.work:,}"
+            )
+
+    def _decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
         topologies = [grid.topology for grid in grids]
         if self.field is None:
             outputs = [torch.empty((topology.leaf_voxel_count, 0), device=self.device) for topology in topologies]
@@ -123,8 +148,8 @@ class VolumeGrid:
         """The grid without the values of its active leaf voxels, and the kept ones among those."""
         with _named(self.volume.container):
             grid, kept = restore_grid(self.volume.container, self.entry, self.volume.topologies)
-        grid, kept = grid.to(self.volume.device), kept.to(self.volume.device)
-        return (grid, kept) if self.entry.threshold is None else self._above_threshold(grid, kept, self.entry.threshold)
+            grid, kept = grid.to(self.volume.device), kept.to(self.volume.device)
+            return (grid, kept) if self.entry.threshold is None else self._above_threshold(grid, kept, self.entry.threshold)
 
     def _above_threshold(self, coarse: Grid, kept: InactiveValues, threshold: float) -> tuple[Grid, InactiveValues]:
         """The grid and kept values of a coarse topology: active is what decodes above the threshold, and what is kept."""
@@ -190,11 +215,18 @@ class VolumeGrid:
     def dense(self, box: Box | None = None) -> Tensor:
         """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`, by default the grid's own active box.
 
-        Decodes only the leaves that touch the box. Raises OptionError where nothing is active and no box is given.
+        Decodes only the leaves that touch the box. Raises OptionError where nothing is active and no box is given,
+        SelectionError where the box has more values than the limits allow, FormatError.
         """
         region = box or self.box
         if region is None:
             raise OptionError(f"grid {self.name!r} has no active voxel: say which box to fill")
+        values, most = region.volume * len(self.entry.components), self.volume.container.limits.values
+        if values > most:
+            raise SelectionError(
+                f"grid {self.name!r}: a box of {' x '.join(map(str, region.shape))} voxels has {values:,} values, more than the "
+                f"limit of {most:,}: fill a smaller box, or raise the limit"
+            )
         return self._shaped(self._within(region).dense(region))
 
     def sample(self, points: Tensor, space: str = "index", interpolation: str = "trilinear") -> Tensor:
@@ -240,11 +272,19 @@ class VolumeGrid:
             values[self.kept_rows] = self._stored[1].values
         return self.template.with_values(values)
 
+    def check_some_voxels(self, most: int) -> None:
+        """Restore the grid and decode about `most` of its active leaf voxels, or all. Raises FormatError."""
+        topology = self.topology
+        leaves = torch.linspace(0, topology.leaf_count - 1, min(topology.leaf_count, 1 + most // LEAF_VOXELS)).long().unique()
+        with torch.no_grad():
+            self.voxels(topology.subset(leaves.to(topology.device)).coordinates())
+
     def _within(self, box: Box) -> Grid:
         """The part of the grid that touches `box`, decoded."""
         template = self.template
         leaves = template.topology.find_leaves(leaves_within(template.topology.leaf_origins, box))
         topology = template.topology.subset(leaves)
+        self.volume.check_work(topology.leaf_voxel_count if self.columns else 0)
         coordinates = topology.coordinates()
         with torch.no_grad():
             values = self._denormalised(self._outputs(coordinates.float()), clamp=True)
@@ -262,12 +302,17 @@ class VolumeGrid:
     def _outputs(self, coordinates: Tensor) -> Tensor:
         if self.volume.field is None or not self.columns:
             return torch.empty((len(coordinates), 0), device=self.volume.device)
-        return evaluate(self.volume.field, coordinates)[:, self.columns]
+        return evaluate(self.volume.field, coordinates, self.columns)
 
     def _continuous(self, points: Tensor) -> Tensor:
         return self._denormalised(self._outputs(points), clamp=False)
 
     def _denormalised(self, outputs: Tensor, clamp: bool) -> Tensor:
+        """Values (n, C) of the field's `outputs`; `clamp`: of voxels, where they must be finite and lie in the range."""
+        if len(outputs) > PART_VALUES:
+            return torch.cat([self._denormalised(part, clamp) for part in outputs.split(PART_VALUES)])
+        if clamp and not bool(outputs.isfinite().all()):
+            raise FormatError(f"{self.volume.container.name}: grid {self.name!r}: the field's output at a voxel is not finite")
         columns, position = [], 0
         for component in self.entry.components:
             if component.output is None:
@@ -300,6 +345,10 @@ def _named(container: Container) -> Iterator[None]:
     except FormatError as error:
         named = str(error).startswith(container.name)
         raise (error if named else FormatError(f"{container.name}: {error}")) from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in str(error):
+            raise
+        raise FormatError(f"{container.name}: takes more than there is memory for: {error}") from error
 
 
 def _restore_field(container: Container, device: torch.device) -> Field | None:
@@ -307,7 +356,7 @@ def _restore_field(container: Container, device: torch.device) -> Field | None:
     if entry is None:
         return None
     stored = {name: torch.from_numpy(np.array(a)) for name, a in unpack_tensors(container.chunk(entry.tensors)).items()}
-    return restore_field(entry.type, entry.config, stored).to(device).eval()
+    return restore_field(entry.type, entry.config, stored, container.limits.weights).to(device).eval()
 
 
 @dataclass(frozen=True)
@@ -320,17 +369,19 @@ class VerifyReport:
     tolerance: float
 
 
-def verify(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None) -> VerifyReport:
-    """Check every checksum, restore every grid and decode the stored reference samples on `device`.
+def verify(
+    source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()
+) -> VerifyReport:
+    """Check every checksum, restore every grid, and decode some voxels of each and the stored reference samples on `device`.
 
-    Raises FormatError where anything disagrees.
+    Raises FormatError where anything disagrees or exceeds `limits`.
     """
-    volume = load(source, device)
+    volume = load(source, device, limits)
     container = volume.container
     for number in range(len(container.entries)):
         container.chunk(number)
     for grid in volume.grids:
-        _ = grid.template
+        grid.check_some_voxels(VERIFIED_VOXELS)
     for entry in volume.carried:
         restore_carried(container, entry)
     difference, samples = _reference_difference(volume)

@@ -35,18 +35,25 @@ FIRST_CHUNKS = frozenset({"TOPO", "EXAC", "FELD", "REFS"})  # those of version 1
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader accepts before it allocates; a caller who trusts the source may raise them.
+    """What a reader accepts before it allocates or computes; a caller who trusts the source may raise them.
 
-    chunk_bytes     raw size of one chunk           manifest_bytes  raw size of the manifest
-    chunks          entries of the chunk table      grids           coded and carried grids together
-    leaves          8^3 leaves of all topologies
+    manifest_bytes  raw size of the manifest           chunks  entries of the chunk table
+    chunk_bytes     raw size of one chunk              grids   coded and carried grids together
+    exact_bytes     raw sizes of the chunks of exact values (EXAC, KEEP, GRID), each as often as the manifest refers to it
+    leaves          8^3 leaves of all topologies       weights numbers of the network, frequencies included
+    values          float32 values that one call decodes, or fills a box with
+    work            active leaf voxels times weights of one call
     """
 
-    chunk_bytes: int = 1 << 32
-    manifest_bytes: int = 16 << 20
+    manifest_bytes: int = 1 << 24
     chunks: int = 1 << 16
+    chunk_bytes: int = 1 << 30
     grids: int = 4096
+    exact_bytes: int = 1 << 34
     leaves: int = 1 << 23
+    weights: int = 1 << 26
+    values: int = 1 << 31
+    work: int = 1 << 53
 
 
 DEFAULT_LIMITS = Limits()

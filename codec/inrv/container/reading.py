@@ -77,6 +77,7 @@ class Container:
         data = _unpack("the manifest", self._read(start, stored), compression, raw, manifest_crc)
         self.manifest = Manifest.from_json(data, self.limits.grids)
         self._check_references()
+        self._check_exact_bytes()
 
     def chunk(self, number: int) -> bytes:
         """The raw payload of chunk `number`. Raises FormatError where it is missing, damaged or can no longer be read."""
@@ -95,6 +96,15 @@ class Container:
         for entry in self.entries:
             totals[entry.type] += entry.stored
         return dict(totals)
+
+    def _check_exact_bytes(self) -> None:
+        """Each chunk as often as it is referred to: that often it comes to lie in memory."""
+        grids, carried = self.manifest.grids, self.manifest.carried
+        numbers = [number for grid in grids for number in (grid.exact_values, grid.kept_values) if number is not None]
+        numbers += [number for entry in carried for number in entry.chunks]
+        total = sum(self.entries[number].raw for number in numbers)
+        if total > self.limits.exact_bytes:
+            raise FormatError(f"its exact values take {total:,} bytes, more than the limit of {self.limits.exact_bytes:,}")
 
     def _check_references(self) -> None:
         for position, grid in enumerate(self.manifest.grids):
@@ -205,6 +215,8 @@ def read_container(source: str | os.PathLike[str] | bytes, limits: Limits = DEFA
         return Container(str(path), size, lambda offset, length: _read_part(path, offset, length), limits)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the path, or a surrogate that stands for no byte
+        raise FormatError(f"{str(path)!r} cannot be the path of a file: {error}") from error
 
 
 def _read_part(path: Path, offset: int, length: int) -> bytes:

@@ -9,23 +9,26 @@ from torch import Tensor
 
 from inrv.fields import Field
 from inrv.grids import Topology
-from inrv.grids.topology import leaf_keys, offset_coordinates
+from inrv.grids.topology import LEAF_VOXELS, leaf_keys, offset_coordinates
 
 BATCH_BYTES = {"cpu": 1 << 26, "cuda": 1 << 32}
-FEWEST_VOXELS = 1 << 10
+LEAF_MASK_BYTES = 1 << 26  # of a batch of leaves, the masks of all topologies together
 
 
 def batch_voxels(field: Field, device: torch.device) -> int:
     """Voxels a batch, so that its activations take BATCH_BYTES: little beside the volume, and near a CPU's cache."""
-    return max(FEWEST_VOXELS, BATCH_BYTES.get(device.type, 1 << 29) // (4 * field.floats_per_voxel))
+    return max(1, BATCH_BYTES.get(device.type, 1 << 29) // (4 * field.floats_per_voxel))
 
 
-def evaluate(field: Field, coordinates: Tensor, batch: int | None = None) -> Tensor:
-    """Normalised outputs float32 (N, outputs) at index-space coordinates (N, 3), in batches; differentiable."""
+def evaluate(field: Field, coordinates: Tensor, columns: Sequence[int] | None = None, batch: int | None = None) -> Tensor:
+    """Normalised outputs float32 (N, outputs) at index-space coordinates (N, 3), in batches; differentiable.
+
+    With `columns`, (N, len(columns)): only those outputs, in that order.
+    """
     size = batch or batch_voxels(field, coordinates.device)
-    if len(coordinates) <= size:
-        return field(coordinates)
-    return torch.cat([field(part) for part in coordinates.split(size)])
+    chosen = slice(None) if columns is None else list(columns)
+    parts = [field(part)[:, chosen] for part in coordinates.split(size)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def decode_active(field: Field, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
@@ -37,15 +40,18 @@ def decode_active(field: Field, topologies: Sequence[Topology], columns: Sequenc
     asked = [(t, c, r) for t, c, r in zip(topologies, columns, results, strict=True) if len(c) and t.leaf_count]
     if not asked:
         return results
-    device = asked[0][0].device
+    different = list({id(topology): topology for topology, _, _ in asked}.values())
+    used = sorted({column for _, chosen, _ in asked for column in chosen})
+    places = {column: place for place, column in enumerate(used)}
     with torch.no_grad():
-        for origins in _leaf_batches([t for t, _, _ in asked], batch_voxels(field, device)):
-            leaves = [t.find_leaves(origins) for t, _, _ in asked]
-            masks = [t.masks_of(leaf) for (t, _, _), leaf in zip(asked, leaves, strict=True)]
-            union = torch.stack(masks).any(dim=0)
-            outputs = field(_coordinates(origins, union))
-            for (topology, chosen, result), leaf, mask in zip(asked, leaves, masks, strict=True):
-                _scatter(result, topology, leaf, outputs[mask[union]][:, list(chosen)])
+        for origins in _leaf_batches(different, batch_voxels(field, different[0].device)):
+            leaves = {id(t): t.find_leaves(origins) for t in different}
+            masks = {id(t): t.masks_of(leaves[id(t)]) for t in different}
+            union = torch.stack(list(masks.values())).any(dim=0)
+            outputs = evaluate(field, _coordinates(origins, union), used)
+            for topology, chosen, result in asked:
+                own = outputs[masks[id(topology)][union]][:, [places[column] for column in chosen]]
+                _scatter(result, topology, leaves[id(topology)], own)
     return results
 
 
@@ -57,8 +63,9 @@ def _leaf_batches(topologies: Sequence[Topology], voxels: int) -> Iterator[Tenso
     unique[first] = origins
     most = torch.zeros(len(keys), dtype=torch.int64, device=origins.device)
     most.scatter_reduce_(0, first, torch.cat([t.counts for t in topologies]), "sum")
-    batch = (most.clamp_max(512).cumsum(0) - 1).clamp_min(0) // voxels
-    yield from unique.split(torch.unique_consecutive(batch, return_counts=True)[1].tolist())
+    batch = (most.clamp_max(LEAF_VOXELS).cumsum(0) - 1).clamp_min(0) // voxels
+    for part in unique.split(torch.unique_consecutive(batch, return_counts=True)[1].tolist()):
+        yield from part.split(max(1, LEAF_MASK_BYTES // (LEAF_VOXELS * len(topologies))))
 
 
 def _coordinates(origins: Tensor, mask: Tensor) -> Tensor:

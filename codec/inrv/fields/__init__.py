@@ -22,8 +22,11 @@ __all__ = [
 ]
 
 
-def restore_field(kind: str, config: dict[str, Any], stored: dict[str, Tensor]) -> Field:
-    """The field of kind `kind` from its configuration and stored tensors. Raises FormatError for an unknown kind."""
+def restore_field(kind: str, config: dict[str, Any], stored: dict[str, Tensor], most_weights: int | None = None) -> Field:
+    """The field of kind `kind` from its configuration and stored tensors.
+
+    Raises FormatError for an unknown kind, more than `most_weights` numbers, and tensors that are not those of the field.
+    """
     if kind != FourierField.kind:
         raise FormatError(f"field type {kind!r} is not known to this reader (known: {FourierField.kind!r})")
-    return FourierField.restore(config, dequantise(stored))
+    return FourierField.restore(config, stored, most_weights)

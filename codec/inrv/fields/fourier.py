@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from inrv.errors import FormatError
 from inrv.fields.field import Field
+from inrv.fields.quantisation import dequantise, stored_shapes
 
 ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
 
@@ -49,7 +50,7 @@ class FourierField(Field):
 
     kind = "fourier"
 
-    def __init__(self, config: FourierConfig, multipliers: Tensor, generator: torch.Generator) -> None:
+    def __init__(self, config: FourierConfig, multipliers: Tensor, generator: torch.Generator | None) -> None:
         super().__init__()
         self.shape = config
         self.outputs = config.outputs
@@ -63,7 +64,7 @@ class FourierField(Field):
         self.origin: Tensor
         self.register_buffer("origin", torch.tensor(config.origin, dtype=torch.float32), persistent=False)
 
-    def _initialise(self, generator: torch.Generator) -> None:
+    def _initialise(self, generator: torch.Generator | None) -> None:
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
@@ -92,8 +93,8 @@ class FourierField(Field):
 
     @property
     def floats_per_voxel(self) -> int:
-        """Phases, sines and cosines and their concatenation; the hidden layers hold less."""
-        return 5 * self.shape.frequencies + 2 * self.shape.neurons
+        """Phases, sines and cosines and their concatenation; two hidden layers or the last one and the outputs."""
+        return 5 * self.shape.frequencies + 2 * self.shape.neurons + self.outputs
 
     def config(self) -> dict[str, Any]:
         """The fields of FourierConfig."""
@@ -108,22 +109,33 @@ class FourierField(Field):
         return frozenset({"B", "multipliers"})
 
     @staticmethod
-    def restore(config: dict[str, Any], tensors: dict[str, Tensor]) -> FourierField:
-        """The field a file describes. Raises FormatError where tensors are missing, too many or of other shapes."""
+    def restore(config: dict[str, Any], stored: dict[str, Tensor], most_weights: int | None = None) -> FourierField:
+        """The field a file describes.
+
+        Raises FormatError where it has more than `most_weights` numbers, or tensors are missing, too many or of other shapes;
+        all that before a number is computed.
+        """
         shape = FourierConfig(**{**config, "origin": tuple(config["origin"])})
         if shape.activation not in ACTIVATIONS:
             raise FormatError(f"activation {shape.activation!r} is not one of {', '.join(ACTIVATIONS)}")
         shapes = tensor_shapes(shape)
-        if unknown := sorted(tensors.keys() - shapes.keys()):
-            raise FormatError(f"field tensor {unknown[0]!r} belongs to no layer of the network")
-        for name, expected in shapes.items():
-            found = tensors.get(name)
-            if found is None or tuple(found.shape) != expected:
-                got = "missing" if found is None else tuple(found.shape)
-                raise FormatError(f"field tensor {name!r} is {got}; the manifest asks for {expected}")
-        field = FourierField(shape, tensors["multipliers"], torch.Generator())
-        field.load_state_dict(tensors)
+        _check_shapes(stored_shapes(stored), shapes)
+        weights = sum(math.prod(size) for size in shapes.values())
+        if most_weights is not None and weights > most_weights:
+            raise FormatError(f"its field has {weights:,} weights, more than the limit of {most_weights:,}")
+        with torch.device("meta"):
+            field = FourierField(shape, torch.empty(shape.frequencies), None)
+        field.load_state_dict(dequantise(stored), assign=True)
+        field.origin = torch.tensor(shape.origin, dtype=torch.float32)
         return field
+
+
+def _check_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
+    if unknown := sorted(found.keys() - expected.keys()):
+        raise FormatError(f"field tensor {unknown[0]!r} belongs to no layer of the network")
+    for name, shape in expected.items():
+        if found.get(name) != shape:
+            raise FormatError(f"field tensor {name!r} is {found.get(name, 'missing')}; the manifest asks for {shape}")
 
 
 def _widths(shape: FourierConfig) -> list[int]:

@@ -64,23 +64,35 @@ def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Raises FormatError where a tensor is stored in another way than format_spec.md says, in two ways, or is not finite.
     """
-    parts: dict[str, dict[str, Tensor]] = {}
-    for name, value in stored.items():
-        base, _, part = name.rpartition(".")
-        base, part = (base, part) if part in PARTS else (name, WHOLE)
-        parts.setdefault(base, {})[part] = value
-    tensors = {base: _restored(base, found) for base, found in parts.items()}
+    tensors = {base: _restored(base, found) for base, found in _by_tensor(stored).items()}
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise FormatError(f"field tensor {name!r} holds a value that is not finite")
     return tensors
 
 
+def stored_shapes(stored: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor a file stores, by its own name, before anything is computed."""
+    ranks = (WHOLE, "codes", "codes_high", "codes_low", "step")
+    parts = {base: min(found.items(), key=lambda part: ranks.index(part[0])) for base, found in _by_tensor(stored).items()}
+    return {base: tuple(tensor.shape) for base, (_, tensor) in parts.items()}
+
+
+def _by_tensor(stored: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """What is stored of each tensor, by part."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in stored.items():
+        base, _, part = name.rpartition(".")
+        base, part = (base, part) if part in PARTS else (name, WHOLE)
+        parts.setdefault(base, {})[part] = value
+    return parts
+
+
 def _restored(base: str, parts: dict[str, Tensor]) -> Tensor:
     """One tensor from what is stored of it, by part."""
     found = {part: tensor.dtype for part, tensor in parts.items()}
     if found in ({WHOLE: torch.float32}, {WHOLE: torch.float16}):
-        return parts[WHOLE].to(torch.float32)
+        return parts[WHOLE].to(torch.float32, copy=True)
     if found not in (CODED, CODED_WIDE):
         told = ", ".join(f"{part} {str(dtype).removeprefix('torch.')}" for part, dtype in sorted(found.items()))
         raise FormatError(f"field tensor {base!r} is stored as {told}: neither whole nor as codes with a step for each row")

@@ -115,7 +115,9 @@ class Topology:
         return self.leaf_origins.device
 
     def to(self, device: torch.device | str) -> Topology:
-        """The same topology on another device."""
+        """The same topology on another device; itself where it lives there."""
+        if torch.device(device) == self.device:
+            return self
         return Topology(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
     @property
