@@ -1,0 +1,209 @@
+"""What becomes of every grid of every file: `python benchmarks/lossless.py [FILE.vdb ...]`.
+
+Without files: every file of the corpus, hostile ones included. Each is encoded, decoded, and read again: how each grid was
+carried, its bytes beside the network that the grids of a file share, and what is equal. A grid that is coded states its
+PSNR over its active leaf voxels (peak = range) and its largest error; all else about it must be equal bit for bit.
+
+Referees are OpenVDB itself, whatever can be found: `vdb_print -l` must say the same of both files but for values, and with
+`--openvdb PYTHON` an interpreter that has the module `openvdb` (Blender's `bpy` carries one) must find the same grids, types,
+counts and, in grids that are not coded, the same values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from report import CORPUS, ROOT, describe, environment, save, table
+
+import inrv
+from inrv.grids import CarriedGrid, Grid
+from inrv.vdb import read_volume
+
+HEADER = ["file", "grid", "type", "how", "bytes", "PSNR dB", "largest error", "equal"]
+FILES = ["file", "bytes in", "bytes out", "of them network", "vdb_print", "OpenVDB"]
+REFEREE = Path(__file__).with_name("referee.py")
+
+
+def main() -> None:
+    """Parse the command line, run, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE.vdb")
+    parser.add_argument("--device", help="torch device; default: the best there is")
+    parser.add_argument("--epochs", type=float, help="passes over the voxels; default: what encode chooses")
+    parser.add_argument("--openvdb", metavar="PYTHON", help="interpreter with the module openvdb, a second referee")
+    parser.add_argument("--name", default="lossless", help="name of the results (default %(default)s)")
+    arguments = parser.parse_args()
+    options = inrv.EncodeOptions(device=arguments.device, epochs=arguments.epochs, nonfinite="keep")
+    run = environment(arguments.device)
+    print(describe(run), flush=True)
+    rows: list[dict[str, Any]] = []
+    for path in arguments.files or default_files():
+        rows.append(measure(path, options, arguments.openvdb))
+        print(table(HEADER, grid_cells(rows[-1])).split("\n", 2)[2], end="", flush=True)
+    save(arguments.name, markdown(run, rows), {"environment": run, "rows": rows})
+
+
+def default_files() -> list[Path]:
+    """The corpus, or the fixtures."""
+    return sorted(CORPUS.glob("**/*.vdb")) or sorted((ROOT / "fixtures").glob("*.vdb"))
+
+
+def measure(path: Path, options: inrv.EncodeOptions, openvdb: str | None) -> dict[str, Any]:
+    """Encode and decode one file, from disk to disk, and compare what came back, grid by grid."""
+    with tempfile.TemporaryDirectory() as folder:
+        coded, decoded = Path(folder, "coded.inrv"), Path(folder, "decoded.vdb")
+        report = inrv.encode(path, coded, options)
+        volume = inrv.load(coded, options.device)
+        volume.to_vdb(decoded)
+        before, after = read_volume(path), read_volume(decoded)
+        told = {grid.position: grid for grid in report.grids} | {grid.position: grid for grid in report.carried}
+        grids = [
+            coded_row(a, b, told[position], own_bytes(volume, position))
+            for position, a, b in zip(before.positions, before.grids, after.grids, strict=True)
+        ]
+        grids += [carried_row(a, b, told[a.position]) for a, b in zip(before.carried, after.carried, strict=True)]
+        return {
+            "file": path.name,
+            "bytes_in": report.bytes_in,
+            "bytes_out": report.bytes_out,
+            "network": report.chunk_bytes.get("FELD", 0),
+            "metadata_equal": before.metadata == after.metadata and before.positions == after.positions,
+            "vdb_print": same_listing(path, decoded),
+            "openvdb": None if openvdb is None else same_by_referee(openvdb, path, decoded, before.positions),
+            "grids": sorted(grids, key=lambda grid: grid["position"]),
+        }
+
+
+def own_bytes(volume: inrv.Volume, position: int) -> int:
+    """Stored bytes of the chunks that are one coded grid's own or shared with grids like it: topology, tiles, kept values."""
+    entry = volume[position].entry
+    numbers = (entry.topology, entry.exact_values, entry.kept_values)
+    return sum(volume.container.entries[number].stored for number in numbers if number is not None)
+
+
+def coded_row(before: Grid, after: Grid, told: inrv.GridReport, own: int) -> dict[str, Any]:
+    """How one coded grid came back."""
+    equal = {
+        "topology": before.topology.equal(after.topology),
+        "header": all(getattr(before, name) == getattr(after, name) for name in ("name", "transform", "grid_class", "metadata")),
+        "background": same_bits(before.background, after.background),
+        "inactive": same_bits(before.inactive.values, after.inactive.values),
+        "tiles": same_bits(before.tile_values, after.tile_values[after.topology.find_tiles(before.topology.tile_origins)]),
+    }
+    error = None
+    if equal["topology"]:
+        finite = before.values.isfinite()
+        equal["not finite"] = same_bits(before.values[~finite], after.values[~finite])
+        error = float((before.values - after.values)[finite].abs().max()) if bool(finite.any()) else 0.0
+    exact = told.active_voxels == 0 or (error == 0 and same_bits(before.values, after.values))
+    return {
+        "position": told.position,
+        "name": before.name,
+        "type": before.value_type,
+        "how": "exact" if exact else "coded",
+        "kept": told.kept,
+        "bytes": own,
+        "psnr": told.psnr,
+        "error": error,
+        "equal": equal,
+    }
+
+
+def carried_row(before: CarriedGrid, after: CarriedGrid, told: inrv.CarriedReport) -> dict[str, Any]:
+    """How one carried grid came back."""
+    return {
+        "position": before.position,
+        "name": before.name,
+        "type": before.tree_type,
+        "how": f"carried: {before.reason}",
+        "kept": 0,
+        "bytes": told.bytes_out,
+        "psnr": None,
+        "error": 0.0,
+        "equal": {"bytes": before.data == after.data, "listing": listed(before) == listed(after)},
+    }
+
+
+def listed(grid: CarriedGrid) -> tuple[Any, ...]:
+    """What the file's list of grids says of one."""
+    return grid.position, grid.name, grid.tree_type, grid.half, grid.parent, grid.blocks
+
+
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Equal, NaN with its payload and the sign of zero included."""
+    return a.shape == b.shape and torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
+
+
+def same_listing(before: Path, after: Path) -> str:
+    """Whether `vdb_print -l` says the same of both files, but for sizes in memory and the ranges of values."""
+    if shutil.which("vdb_print") is None:
+        return "not found"
+    told = [subprocess.run(["vdb_print", "-l", str(path)], capture_output=True, text=True) for path in (before, after)]
+    texts = [
+        "\n".join(
+            line
+            for line in (run.stdout + run.stderr).replace(str(path), "").splitlines()
+            if not re.search(r"file_(mem|compr|delay)|memory", line)
+        )
+        for run, path in zip(told, (before, after), strict=True)
+    ]
+    if told[0].returncode != told[1].returncode or texts[0] != texts[1]:
+        return "DIFFERS"
+    return "same" if told[0].returncode == 0 else "same error"
+
+
+def same_by_referee(python: str, before: Path, after: Path, coded: tuple[int, ...]) -> str:
+    """Whether another OpenVDB finds the same in both files; of the `coded` grids, all but values."""
+    arguments = [python, str(REFEREE), ",".join(map(str, coded))]
+    told = [subprocess.run([*arguments, str(path)], capture_output=True, text=True) for path in (before, after)]
+    if any(run.returncode for run in told):
+        return f"FAILED: {told[0].stderr.strip().splitlines()[-1:]} {told[1].stderr.strip().splitlines()[-1:]}"
+    first, second = (json.loads(run.stdout.strip().splitlines()[-1]) for run in told)
+    if first != second:
+        return "DIFFERS"
+    return "same" if "error" not in first else "same error"
+
+
+def grid_cells(row: dict[str, Any]) -> list[list[str]]:
+    """Rows of the table, one a grid."""
+    cells = []
+    for grid in row["grids"]:
+        psnr = "-" if grid["how"] != "coded" else f"{grid['psnr']:.2f}"
+        error = "none" if grid["error"] == 0 else "?" if grid["error"] is None else f"{grid['error']:.3g}"
+        differing = [name for name, equal in grid["equal"].items() if not equal]
+        equality = (
+            f"DIFFERS: {', '.join(differing)}" if differing else "all but values" if grid["how"] == "coded" else "every bit"
+        )
+        how = grid["how"] + (f", {grid['kept']:,} kept" if grid["kept"] and grid["how"] == "coded" else "")
+        name = grid["name"] or "(no name)"
+        cells.append([row["file"], name, grid["type"], how, f"{grid['bytes']:,}", psnr, error, equality])
+    return cells
+
+
+def markdown(run: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The whole report."""
+    files = [
+        [
+            row["file"],
+            f"{row['bytes_in']:,}",
+            f"{row['bytes_out']:,}",
+            f"{row['network']:,}",
+            row["vdb_print"],
+            row["openvdb"] or "not asked",
+        ]
+        for row in rows
+    ]
+    grids = [cells for row in rows for cells in grid_cells(row)]
+    return f"# Nothing lost\n\n{describe(run)}\n\n{table(HEADER, grids)}\n{table(FILES, files)}"
+
+
+if __name__ == "__main__":
+    main()
