@@ -33,5 +33,9 @@ class OptionError(InrvError, ValueError):
     """An argument or option has a value that makes no sense."""
 
 
+class OutputError(InrvError):
+    """A file cannot be written: its folder is missing or read-only, the disk is full, something else has its name."""
+
+
 class OutputExistsError(InrvError):
     """The output is there already and overwriting was not allowed."""

@@ -230,7 +230,7 @@ def test_a_file_is_written_whole(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-@pytest.mark.parametrize("failing", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("failing", ["fsync", "replace", "link"])
 def test_a_failure_leaves_the_old_file_and_no_other(failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "volume.inrv"
     path.write_bytes(b"older")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import zstandard
 
+from inrv.atomic import atomic_file
 from inrv.container.layout import (
     CHUNK_FLAGS,
     ENTRY,
@@ -26,7 +25,7 @@ from inrv.container.layout import (
 )
 from inrv.container.manifest import Manifest
 from inrv.container.reading import read_container
-from inrv.errors import FormatError, InrvError
+from inrv.errors import FormatError
 
 ZSTD_LEVEL = 19
 
@@ -91,26 +90,7 @@ def _compress(data: bytes) -> tuple[int, bytes]:
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` so that the file there is at any moment the old one or the whole new one.
 
-    Raises InrvError where the folder is missing, read-only or full; nothing is left behind then.
+    Raises OutputError where it cannot be written; nothing is left behind then.
     """
-    target = Path(path)
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            temporary = file.name
-            os.chmod(temporary, 0o666 & ~_umask())
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InrvError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with atomic_file(path) as file:
+        file.write(data)

@@ -1,0 +1,180 @@
+"""Files that are at any moment the old one or the whole new one, and leave nothing behind where the writer is killed.
+
+Where the system has files without a name (Linux, on most file systems) the new file has none until it is complete.
+Elsewhere it is written beside the target as `.NAME.<random>.partial`, and the next run removes what a killed one left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from inrv.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be removed: no lock is needed there
+    fcntl = None  # type: ignore[assignment]
+
+DESCRIPTORS = "/proc/self/fd"
+RANDOM = "[0-9a-f]" * 8 + "."  # what stands in the name of a partial file, as a pattern
+READ_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new binary file, for writing and reading, that becomes `path` when the block ends without an error.
+
+    It is on the disk, and so is its name, when the block has been left. Raises OutputError where `path` cannot be
+    written, and for every OSError of the block; the old file is then untouched and nothing is left behind.
+    """
+    target = Path(path)
+    try:
+        check_regular(target)
+        remove_partial(target)
+        file, name = _new_file(target)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            _publish(file, name, target)
+        except BaseException:
+            _discard(file, name)
+            raise
+        file.close()
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def scratch_path(beside: str | os.PathLike[str]) -> Iterator[str]:
+    """The path of an empty file in the folder of `beside`, for a library to write and read; it is gone after the block.
+
+    Raises OutputError where there can be none.
+    """
+    target = Path(beside)
+    try:
+        file, name = _new_file(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+    try:
+        yield name or f"{DESCRIPTORS}/{file.fileno()}"
+    finally:
+        _discard(file, name)
+
+
+def check_regular(target: Path) -> None:
+    """Raise OutputError where `target` is there and is no regular file: a folder, a device, a pipe."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{target} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+
+
+def remove_partial(target: Path) -> None:
+    """Remove what killed runs left beside `target`; files that others are writing stay."""
+    for middle in ("", RANDOM):
+        for name in glob.glob(f".{glob.escape(target.name)}.{middle}partial", root_dir=target.parent):
+            with contextlib.suppress(OSError):
+                _remove_unless_locked(target.parent / name)
+
+
+def _remove_unless_locked(path: Path) -> None:
+    if fcntl is None:
+        path.unlink()
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _new_file(target: Path) -> tuple[BinaryIO, str | None]:
+    """An empty file in the folder of `target`, locked, and its path, None where it has no name."""
+    if hasattr(os, "O_TMPFILE") and os.path.isdir(DESCRIPTORS):
+        with contextlib.suppress(OSError):  # the file system has none, or what is wrong is told of the named file
+            return _opened(os.open(target.parent, READ_WRITE | os.O_TMPFILE, 0o666)), None
+    while True:
+        name = _partial_name(target)
+        file = _opened(os.open(name, READ_WRITE | os.O_CREAT | os.O_EXCL, 0o666))
+        if fcntl is None or os.fstat(file.fileno()).st_nlink:
+            return file, name
+        file.close()  # another took it for left behind before it was locked
+
+
+def _partial_name(target: Path) -> str:
+    return str(target.parent / f".{target.name}.{secrets.token_hex(4)}.partial")
+
+
+def _opened(descriptor: int) -> BinaryIO:
+    """The file, locked against `remove_partial` where there are locks."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a network file system without locks: nobody can lock, nobody removes
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return cast(BinaryIO, os.fdopen(descriptor, "w+b"))
+
+
+def _publish(file: BinaryIO, name: str | None, target: Path) -> None:
+    """Give the complete file the name `target`, replacing what has it."""
+    if name is not None:
+        if fcntl is None:
+            file.close()  # Windows does not rename what is open
+        os.replace(name, target)
+        return
+    if not os.path.lexists(target):
+        with contextlib.suppress(FileExistsError):
+            _link(file, str(target))
+            return
+    between = _partial_name(target)  # a link cannot replace, a rename can
+    try:
+        _link(file, between)
+        os.replace(between, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(between)
+        raise
+
+
+def _link(file: BinaryIO, path: str) -> None:
+    # `src_dir_fd` has no say for an absolute path, but makes Python follow the link to the file.
+    os.link(f"{DESCRIPTORS}/{file.fileno()}", path, src_dir_fd=file.fileno(), follow_symlinks=True)
+
+
+def _discard(file: BinaryIO, name: str | None) -> None:
+    """Close and remove the file; what could not be written once more is of no interest."""
+    with contextlib.suppress(OSError):
+        file.close()
+    if name is not None:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the name onto the disk too, where folders can be synchronised."""
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
