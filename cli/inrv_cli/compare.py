@@ -13,10 +13,11 @@ import click
 
 from inrv_cli.failure import FAILED, debug_option
 from inrv_cli.files import check_input, check_output, write_output
+from inrv_cli.limits import limits_option
 from inrv_cli.text import decibels, grid_key, labelled, name_of, number, print_json, short_size, size, table
 
 if TYPE_CHECKING:
-    from inrv import SparseVolume, Volume
+    from inrv import Limits, SparseVolume, Volume
     from inrv.metrics import GridMetrics, VolumeComparison
 
 HEADER = ("grid", "box", "PSNR dB", "NRMSE", "SSIM", "Score", "largest error", "topology", "other differences")
@@ -41,6 +42,7 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 @click.option("--device", metavar="D", help="Decodes .inrv files there. Default: the best there is.")
 @click.option("--force", is_flag=True, help="Replace an existing figure.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limits_option
 @debug_option
 @click.pass_context
 def compare(
@@ -54,6 +56,7 @@ def compare(
     device: str | None,
     force: bool,
     as_json: bool,
+    limits: Limits,
 ) -> None:
     """Compare ORIGINAL with DECODED, each a .vdb or .inrv file.
 
@@ -64,10 +67,10 @@ def compare(
         if Path(figure).suffix.lower() not in PICTURES:
             raise click.UsageError(f"--figure {figure}: the name must end in {', '.join(PICTURES)}")
         check_output(figure, force)
-    before, _ = read(original, device, grids)
-    after, volume = read(decoded, device)
+    before, _ = read(original, device, limits, grids)
+    after, volume = read(decoded, device, limits)
     if coded is not None:
-        volume = read(coded, "cpu")[1]
+        volume = read(coded, "cpu", limits)[1]
         if volume is None:
             raise click.UsageError(f"--weights {coded} is not an .inrv file")
     from inrv.metrics import compare_volumes
@@ -90,7 +93,7 @@ def compare(
         context.exit(FAILED)
 
 
-def read(path: Path, device: str | None, grids: Sequence[str] = ()) -> tuple[SparseVolume, Volume | None]:
+def read(path: Path, device: str | None, limits: Limits, grids: Sequence[str] = ()) -> tuple[SparseVolume, Volume | None]:
     """All or some grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
     check_input(path)
     import inrv
@@ -101,7 +104,7 @@ def read(path: Path, device: str | None, grids: Sequence[str] = ()) -> tuple[Spa
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             return read_volume(path, keys or None), None
-    volume = inrv.load(path, device)
+    volume = inrv.load(path, device, limits)
     decoded = volume.to_sparse()
     if keys:
         decoded = decoded.choose(keys)

@@ -6,12 +6,17 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from inrv_cli.failure import debug_option, report, writing
 from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, write_output
+from inrv_cli.limits import limits_option
 from inrv_cli.text import size
+
+if TYPE_CHECKING:
+    from inrv import Limits
 
 
 @click.command()
@@ -20,10 +25,17 @@ from inrv_cli.text import size
 @click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@limits_option
 @debug_option
 @click.pass_context
 def decode(
-    context: click.Context, inputs: tuple[str, ...], output: str | None, device: str | None, force: bool, quiet: bool
+    context: click.Context,
+    inputs: tuple[str, ...],
+    output: str | None,
+    device: str | None,
+    force: bool,
+    quiet: bool,
+    limits: Limits,
 ) -> None:
     """Decode .inrv files into .vdb files.
 
@@ -33,7 +45,7 @@ def decode(
     codes = []
     for job in plan(inputs, output, ".vdb"):
         try:
-            line = _decode(job, device, force)
+            line = _decode(job, device, limits, force)
         except Exception as error:
             codes.append(report(error, job.source))
             continue
@@ -43,14 +55,14 @@ def decode(
         context.exit(codes[0])
 
 
-def _decode(job: Job, device: str | None, force: bool) -> str:
+def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
     check_input(job.source)
     check_output(job.output, force)
     import inrv
     from inrv.vdb import write_volume
 
     started = time.perf_counter()
-    volume = inrv.load(job.source, device)
+    volume = inrv.load(job.source, device, limits)
     decoded = volume.to_sparse()
     if job.output == STDOUT:
         with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +75,10 @@ def _decode(job: Job, device: str | None, force: bool) -> str:
         with writing(job.output):
             write_volume(job.output, decoded)
         written = os.path.getsize(job.output)
-    grids = f"{len(decoded.grids)} grid{'s' * (len(decoded.grids) != 1)}, {decoded.active_voxel_count:,} active voxels"
+    count = len(decoded.grids) + len(decoded.carried)
+    grids = f"{count} grid{'s' * (count != 1)}, {decoded.active_voxel_count:,} active voxels"
+    if decoded.carried:
+        grids += f", {len(decoded.carried)} carried as they were"
     return (
         f"{job.source} -> {job.output}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device.type}"
     )

@@ -10,10 +10,11 @@ import click
 
 from inrv_cli.failure import debug_option
 from inrv_cli.files import check_input
+from inrv_cli.limits import limits_option
 from inrv_cli.text import PARTS, labelled, name_of, print_json, size, table
 
 if TYPE_CHECKING:
-    from inrv import Volume, VolumeGrid
+    from inrv import Limits, Volume, VolumeGrid
     from inrv.container import MetaEntry
 
 COMPRESSIONS = {0: "none", 1: "zstd"}
@@ -22,13 +23,14 @@ COMPRESSIONS = {0: "none", 1: "zstd"}
 @click.command(short_help="What an .inrv file holds: grids, transforms, network, bytes.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@limits_option
 @debug_option
-def info(file: Path, as_json: bool) -> None:
+def info(file: Path, as_json: bool, limits: Limits) -> None:
     """Show what an .inrv file holds: grids, topology, transforms, metadata, network, bytes."""
     check_input(file)
     import inrv
 
-    found = describe(file, inrv.load(file, device="cpu"))
+    found = describe(file, inrv.load(file, "cpu", limits))
     if as_json:
         print_json(found)
     else:

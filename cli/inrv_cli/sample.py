@@ -15,12 +15,13 @@ import click
 
 from inrv_cli.failure import INPUT, Failure, debug_option
 from inrv_cli.files import STDOUT, check_input, check_output, write_output
+from inrv_cli.limits import limits_option
 from inrv_cli.text import grid_key
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from inrv import Volume, VolumeGrid
+    from inrv import Limits, Volume, VolumeGrid
 
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -44,9 +45,18 @@ AXES = ("x", "y", "z")
 @click.option("-o", "--output", default=STDOUT, metavar="FILE|-", help="CSV or .npy file. Default: CSV on stdout.")
 @click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
+@limits_option
 @debug_option
 def sample(
-    file: Path, points: str, grids: tuple[str, ...], space: str, interpolation: str, output: str, device: str | None, force: bool
+    file: Path,
+    points: str,
+    grids: tuple[str, ...],
+    space: str,
+    interpolation: str,
+    output: str,
+    device: str | None,
+    force: bool,
+    limits: Limits,
 ) -> None:
     """Values of an .inrv file at points.
 
@@ -58,7 +68,7 @@ def sample(
     places = read_points(points)
     import inrv
 
-    names, columns = sample_grids(inrv.load(file, device), grids, places, space, interpolation)
+    names, columns = sample_grids(inrv.load(file, device, limits), grids, places, space, interpolation)
     if output.endswith(".npy"):
         write_output(output, _as_npy(places, columns))
     else:

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from inrv_cli.failure import FAILED, Failure, debug_option, report
 from inrv_cli.files import check_input, expand
+from inrv_cli.limits import limits_option
+
+if TYPE_CHECKING:
+    from inrv import Limits
 
 
 @click.command(short_help="Check that .inrv files are whole and decode here as they should.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@limits_option
 @debug_option
 @click.pass_context
-def verify(context: click.Context, files: tuple[str, ...], device: str | None) -> None:
+def verify(context: click.Context, files: tuple[str, ...], device: str | None, limits: Limits) -> None:
     """Check .inrv files: checksums, structure, and that this machine decodes them as the encoder did."""
     codes = []
     for path, _ in expand(files):
         try:
-            click.echo(_verify(path, device))
+            click.echo(_verify(path, device, limits))
         except Exception as error:
             codes.append(report(error, path))
     if codes:
         context.exit(codes[0])
 
 
-def _verify(path: Path, device: str | None) -> str:
+def _verify(path: Path, device: str | None, limits: Limits) -> str:
     check_input(path)
     import inrv
 
     try:
-        found = inrv.verify(path, device)
+        found = inrv.verify(path, device, limits)
     except inrv.FormatError as error:
         raise Failure(FAILED, str(error) if str(path) in str(error) else f"{path}: {error}") from error
     samples = (

@@ -144,3 +144,11 @@ def wait_for(terminal: int, text: bytes) -> bytes:
         if select.select([terminal], [], [], 1.0)[0]:
             seen += os.read(terminal, 1 << 16)
     return seen
+
+
+def test_limits_can_be_lowered_and_must_make_sense(run: Run, library: Path) -> None:
+    for command, code in ((("info",), 3), (("verify",), 1), (("decode", "-o", "x.vdb"), 3)):
+        refused = run(*command, library / "scene.inrv", "--limit", "leaves=1")
+        assert refused.exit_code == code and "leaves" in refused.stderr, command
+        assert run(*command, library / "scene.inrv", "--limit", "leafs=1").exit_code == 2
+    assert run("info", library / "scene.inrv", "--limit", "leaves=1000", "--limit", "grids=3").exit_code == 0
