@@ -1,7 +1,6 @@
 """The parts of a .vdb file that frame the trees: header, metadata, grid descriptors, transforms.
 
-The bindings lose the types of metadata, round transforms and refuse whole files for one grid they do not wrap; the
-file itself tells all of it. Layout: OpenVDB's io/Archive.cc and io/GridDescriptor.cc, file versions 222 to 225.
+Layout: OpenVDB's io/Archive.cc and io/GridDescriptor.cc, file versions 222 to 225.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from inrv.errors import UnsupportedGridError, VdbError
+from inrv.errors import VdbError
 from inrv.grids import LINEAR_MAPS, Metadata, MetaValue, Transform
 
 MAGIC = struct.pack("<q", 0x56444220)
@@ -36,8 +35,8 @@ _ELEMENTS = {"i": "i", "s": "f", "d": "d"}
 class GridDescriptor:
     """A grid as the file lists it; byte positions from the start of the file.
 
-    start        compression flags, metadata and transform begin     topology  the tree begins
-    end          one past the grid's last byte                        parent    the grid whose tree this one shares, or ''
+    start   compression flags, metadata and transform begin     blocks  the values of the leaves begin
+    end     one past the grid's last byte                        parent  the grid whose tree this one shares, or ''
     """
 
     position: int
@@ -56,7 +55,7 @@ class GridDescriptor:
 
     @property
     def address(self) -> str:
-        """The name by which the bindings find this grid: 'density', or 'density[1]' among equal names."""
+        """The name by which OpenVDB finds this grid: 'density', or 'density[1]' among equal names."""
         name, _, index = self.unique_name.partition(SEPARATOR)
         return f"{name}[{index}]" if index else name
 
@@ -80,6 +79,10 @@ class GridHeader:
     map_type: str
     map_data: bytes
     topology: int
+
+
+class NotCoded(Exception):
+    """Why a grid is carried as it is and not coded: a few words for people."""
 
 
 class ByteReader:
@@ -170,7 +173,7 @@ def _read_descriptor(reader: ByteReader, position: int, has_offsets: bool) -> Gr
 
 
 def read_grid_header(path: str, descriptor: GridDescriptor) -> GridHeader:
-    """What stands before the grid's tree. Raises VdbError or, for a map whose size is not known, UnsupportedGridError."""
+    """What stands before the grid's tree. Raises VdbError or, for a map whose size is not known, NotCoded."""
     with open(path, "rb") as file:
         reader = ByteReader(file, path)
         file.seek(descriptor.start)
@@ -178,10 +181,7 @@ def read_grid_header(path: str, descriptor: GridDescriptor) -> GridHeader:
         metadata = reader.metadata()
         map_type = reader.text()
         if map_type not in LINEAR_MAPS:
-            raise UnsupportedGridError(
-                f"{path}: grid {descriptor.position} {descriptor.name!r} has a transform of type {map_type!r}, which inrv does "
-                f"not code (known: {', '.join(LINEAR_MAPS)}); choose other grids with --grid"
-            )
+            raise NotCoded(f"{map_type} transform")
         data = reader.take(8 * _doubles_of(map_type))
         return GridHeader(compression, metadata, map_type, data, file.tell())
 

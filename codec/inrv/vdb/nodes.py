@@ -1,125 +1,277 @@
-"""Leaves, their active voxels, and tiles, from the bytes of a .vdb file.
+"""Trees from the bytes of a .vdb file: leaves, active voxels, tiles and every value, to the bit.
 
-The bindings tell the nodes of a tree only one by one, asked by coordinate. The file lists them, so that time and memory
-follow the nodes there are, however far apart. Layout: writeTopology of OpenVDB's RootNode.h, InternalNode.h and LeafNode.h,
-and writeCompressedValues of io/Compression.h, file version 222 and later.
+Layout: readTopology and readBuffers of OpenVDB's RootNode.h, InternalNode.h and LeafNode.h, and readCompressedValues of
+io/Compression.h, file versions 222 to 225. Time and memory follow the nodes there are, however far apart, and no length
+is believed before the bytes are there.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.vdb.header import ByteReader
+from inrv.errors import VdbError
+from inrv.vdb.values import ACTIVE_MASK, BLOSC, ZIP, Bits, ValueType, unpack_buffer, unzip_buffer, widen
 
-_ZIP, _ACTIVE_MASK, _BLOSC = 1, 2, 4
-_ALL_VALUES = 6  # what the byte before a node's values says: 0 to 5 tell the inactive values apart from the active ones
-_LISTED_VALUES = {2: 1, 4: 1, 5: 2}  # inactive values that follow that byte
-_WITH_SELECTION = (3, 4, 5)  # followed by a mask that chooses one of two inactive values for each slot
-_CHILD_OR_BACKGROUND = 0  # every inactive slot holds the background
-_NODE_BITS = {4096: 5, 128: 4}  # by a node's edge: log2 of its slots along an axis
+BACKGROUND, MINUS_BACKGROUND, ONE_VALUE = 0, 1, 2  # the inactive values of a node: all the same
+MASKED_BACKGROUND, MASKED_VALUE, MASKED_VALUES = 3, 4, 5  # -background, a value, or a value; or: background, background, another
+ALL_VALUES = 6  # no rule: every value is stored
+LISTED = {ONE_VALUE: 1, MASKED_VALUE: 1, MASKED_VALUES: 2}  # inactive values that follow the byte of the kind
+WITH_SELECTION = (MASKED_BACKGROUND, MASKED_VALUE, MASKED_VALUES)  # followed by a mask that chooses the second value
+NODE_BITS = {4096: 5, 128: 4}  # by a node's edge: log2 of its slots along an axis
+LEAF_SLOTS = 512
+_PART = 1 << 12  # leaves whose values are unpacked at a time
 
 
 @dataclass(frozen=True)
-class TreeNodes:
-    """The nodes of one tree, in file order.
+class Tree:
+    """One tree, in file order; values as the bits of their numbers.
 
+    background    (C,)
     leaf_origins  int64 (L, 3)   lowest corner of each leaf
     leaf_masks    uint8 (L, 64)  active voxels, as `grids.topology.pack_masks` packs them
-    tile_origins  int64 (T, 3)   lowest corner of each tile that is active or may differ from the background
+    values        (N, C)         active leaf voxels, leaf by leaf
+    places        int64 (M,)     leaf index * 512 + offset of the inactive leaf voxels that differ from the background
+    inactive      (M, C)         their values
+    tile_origins  int64 (T, 3)   lowest corner of each tile that is active or differs from the background
     tile_edges    int32 (T,)     8, 128 or 4096
+    tile_active   bool (T,)
+    tile_values   (T, C)
     """
 
+    background: Bits
     leaf_origins: NDArray[np.int64]
     leaf_masks: NDArray[np.uint8]
+    values: Bits
+    places: NDArray[np.int64]
+    inactive: Bits
     tile_origins: NDArray[np.int64]
     tile_edges: NDArray[np.int32]
+    tile_active: NDArray[np.bool_]
+    tile_values: Bits
 
 
-def read_nodes(path: str, position: int, components: int, half: bool, compression: int) -> TreeNodes:
-    """The nodes of the tree that begins at byte `position`. Raises VdbError where it ends early or is damaged."""
-    with open(path, "rb") as file:
-        file.seek(position)
-        walk = _Walk(ByteReader(file, path), components, half, compression)
-        walk.root()
-    return TreeNodes(
-        np.concatenate([np.empty((0, 3), np.int64), *walk.leaf_origins]),
-        np.concatenate([np.empty((0, 64), np.uint8), *walk.leaf_masks]),
-        np.concatenate([np.empty((0, 3), np.int64), *walk.tile_origins]),
-        np.concatenate([np.empty(0, np.int32), *walk.tile_edges]),
-    )
+class _Section(NamedTuple):
+    """Where the values of a node are; `size` is that of the packed values, or minus that of values stored as they are."""
+
+    kind: int
+    whole: bool
+    listed: int
+    selection: int
+    values: int
+    size: int
+
+
+class _Tiles(NamedTuple):
+    origins: NDArray[np.int64]
+    edges: NDArray[np.int32]
+    active: NDArray[np.bool_]
+    values: Bits
+
+
+def read_tree(data: bytes, where: str, kind: ValueType, half: bool, compression: int) -> Tree:
+    """The tree that `data` begins with. Raises VdbError, which starts with `where`, if it ends early or is damaged."""
+    try:
+        return _Walk(data, where, kind, half, compression).tree()
+    except ValueError as error:
+        raise VdbError(f"{where}: {error}: the file is damaged") from error
 
 
 class _Walk:
-    def __init__(self, reader: ByteReader, components: int, half: bool, compression: int) -> None:
-        self.reader, self.components, self.half, self.compression = reader, components, half, compression
-        self.leaf_origins: list[NDArray[np.int64]] = []
-        self.leaf_masks: list[NDArray[np.uint8]] = []
-        self.tile_origins: list[NDArray[np.int64]] = []
-        self.tile_edges: list[NDArray[np.int32]] = []
+    def __init__(self, data: bytes, where: str, kind: ValueType, half: bool, compression: int) -> None:
+        self.data, self.view, self.bytes = data, memoryview(data), np.frombuffer(data, dtype=np.uint8)
+        self.where, self.kind, self.half, self.compression = where, kind, half, compression
+        self.stored = np.dtype("<u2") if half else kind.bits
+        self.at = 0
+        self.leaf_origins = [np.empty((0, 3), dtype=np.int64)]
+        self.leaf_masks = [np.empty((0, 64), dtype=np.uint8)]
+        self.tiles = [_no_tiles(kind)]
 
-    def root(self) -> None:
+    def tree(self) -> Tree:
+        """Topology, then the buffers of the leaves."""
+        self._root()
+        masks = np.concatenate(self.leaf_masks)
+        values, places, inactive = self._leaves(masks)
+        tiles = [np.concatenate(parts) for parts in zip(*self.tiles, strict=True)]
+        return Tree(self.background, np.concatenate(self.leaf_origins), masks, values, places, inactive, *tiles)
+
+    def _take(self, size: int) -> int:
+        """Position of the next `size` bytes, which are there."""
+        at = self.at
+        if size > len(self.data) - at:
+            raise VdbError(f"{self.where}: its tree ends after {len(self.data):,} bytes, but needs more: truncated or damaged")
+        self.at = at + size
+        return at
+
+    def _root(self) -> None:
         """Number of buffers and background, numbers of tiles and children; tiles: origin, value, state; then the children."""
-        self.reader.skip(4 + 4 * self.components)
-        tiles, children = self.reader.unpack("<II")
-        tile = struct.Struct(f"<iii{4 * self.components + 1}x")
-        origins = list(tile.iter_unpack(self.reader.take(tiles * tile.size)))
-        self._add_tiles(np.array(origins, dtype=np.int64).reshape(-1, 3), 4096)
+        self._take(4)
+        self.background = self._numbers(self._take(self.kind.size), self.kind.components)
+        tiles, children = struct.unpack_from("<II", self.data, self._take(8))
+        row = np.dtype([("origin", "<i4", 3), ("value", self.kind.bits, (self.kind.components,)), ("active", "u1")])
+        table = np.frombuffer(self.data, dtype=row, count=tiles, offset=self._take(tiles * row.itemsize))
+        origins = [table["origin"].astype(np.int64)]
+        self._add_tiles(origins[0], 4096, table["active"] != 0, table["value"])
         for _ in range(children):
-            self.node(np.array(self.reader.unpack("<iii"), dtype=np.int64), 4096)
+            origins.append(np.array([struct.unpack_from("<iii", self.data, self._take(12))], dtype=np.int64))
+            self._node(origins[-1][0], 4096)
+        corners = np.concatenate(origins)
+        if (corners % 4096).any() or len(np.unique(corners, axis=0)) != len(corners):
+            raise ValueError("the nodes of its root do not lie side by side")
 
-    def node(self, origin: NDArray[np.int64], edge: int) -> None:
+    def _numbers(self, at: int, count: int) -> Bits:
+        return np.frombuffer(self.data, dtype=self.kind.bits, count=count, offset=at)
+
+    def _node(self, origin: NDArray[np.int64], edge: int) -> None:
         """The node of that edge at `origin`: masks of children and of active slots, values, then the children."""
-        bits = _NODE_BITS[edge]
+        bits = NODE_BITS[edge]
         children, active = self._mask(1 << 3 * bits), self._mask(1 << 3 * bits)
-        tiles = (active | self._inactive_values(active)) & ~children
-        self._add_tiles(origin + _slot_origins(tiles, bits, edge >> bits), edge >> bits)
-        origins = origin + _slot_origins(children, bits, edge >> bits)
+        self._node_tiles(origin, children, active, bits, edge >> bits)
+        origins = origin + _slot_origins(np.flatnonzero(children), bits, edge >> bits)
         if edge == 128:
             self.leaf_origins.append(origins)
-            masks = np.frombuffer(self.reader.take(64 * len(origins)), dtype=np.uint8)
-            self.leaf_masks.append(masks.reshape(-1, 64))
+            at = self._take(64 * len(origins))
+            self.leaf_masks.append(self.bytes[at : self.at].reshape(-1, 64))
             return
         for child in origins:
-            self.node(child, edge >> bits)
+            self._node(child, edge >> bits)
 
     def _mask(self, slots: int) -> NDArray[np.bool_]:
-        data = np.frombuffer(self.reader.take(slots // 8), dtype=np.uint8)
-        return np.unpackbits(data, bitorder="little").view(bool)
+        at = self._take(slots // 8)
+        return np.unpackbits(self.bytes[at : self.at], bitorder="little").view(bool)
 
-    def _inactive_values(self, active: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Pass over a node's values; which slots may hold another value than the background where they are inactive."""
-        kind = self.reader.number("<B")
-        if kind > _ALL_VALUES:
-            raise self.reader.fail(f"has a node with values of kind {kind}: the file is damaged")
-        self.reader.skip(4 * self.components * _LISTED_VALUES.get(kind, 0))
-        selected = self._mask(active.size) if kind in _WITH_SELECTION else np.zeros_like(active)
-        masked = self.compression & _ACTIVE_MASK and kind != _ALL_VALUES
-        self._skip_values(int(active.sum()) if masked else active.size)
-        if kind == _CHILD_OR_BACKGROUND:
-            return selected
-        return np.ones_like(active) if kind == 5 else ~selected  # selected slots hold the background, but for kind 5
-
-    def _skip_values(self, count: int) -> None:
-        if self.half and not count:
+    def _node_tiles(
+        self, origin: NDArray[np.int64], children: NDArray[np.bool_], active: NDArray[np.bool_], bits: int, edge: int
+    ) -> None:
+        count = int(np.count_nonzero(active))
+        section = self._section(count, active.size)
+        if not count and section.kind == BACKGROUND and not section.whole:
             return
-        if self.compression & (_ZIP | _BLOSC):
-            self.reader.skip(abs(self.reader.number("<q")))
-        else:
-            self.reader.skip((2 if self.half else 4) * self.components * count)
+        values = np.empty((count, self.kind.components), dtype=self.kind.bits)
+        slots, inactive = self._values([section], active[None], values)
+        for where, numbers, state in ((np.flatnonzero(active), values, True), (slots, inactive, False)):
+            tiles = ~children[where]
+            origins = origin + _slot_origins(where[tiles], bits, edge)
+            self._add_tiles(origins, edge, np.full(len(origins), state), numbers[tiles])
 
-    def _add_tiles(self, origins: NDArray[np.int64], edge: int) -> None:
-        if len(origins):
-            self.tile_origins.append(origins)
-            self.tile_edges.append(np.full(len(origins), edge, dtype=np.int32))
+    def _add_tiles(self, origins: NDArray[np.int64], edge: int, active: NDArray[np.bool_], values: Bits) -> None:
+        kept = active | (values != self.background).any(axis=1)
+        edges = np.full(int(np.count_nonzero(kept)), edge, dtype=np.int32)
+        self.tiles.append(_Tiles(origins[kept], edges, active[kept], values[kept]))
+
+    def _section(self, active: int, slots: int) -> _Section:
+        """Pass over the values of a node with that many slots, `active` of them active."""
+        kind = self.data[self._take(1)]
+        if kind > ALL_VALUES:
+            raise ValueError(f"a node has values of kind {kind}")
+        listed = self._take(self.kind.size * LISTED.get(kind, 0))
+        selection = self._take(slots // 8 if kind in WITH_SELECTION else 0)
+        whole = kind == ALL_VALUES or not self.compression & ACTIVE_MASK
+        values, size = self._buffer((slots if whole else active) * self.kind.components * self.stored.itemsize)
+        return _Section(kind, whole, listed, selection, values, size)
+
+    def _buffer(self, size: int) -> tuple[int, int]:
+        """Pass over a buffer that holds `size` bytes; its position, and its packed size or minus its plain one."""
+        if not self.compression & (ZIP | BLOSC) or (self.half and not size):
+            return self._take(size), -size
+        (packed,) = struct.unpack_from("<q", self.data, self._take(8))
+        if packed <= 0 and packed != -size:
+            raise ValueError(f"a buffer of {-packed:,} bytes stands where {size:,} should")
+        return self._take(abs(packed)), packed
+
+    def _leaves(self, masks: NDArray[np.uint8]) -> tuple[Bits, NDArray[np.int64], Bits]:
+        """Values of the active leaf voxels; places and values of the inactive ones off the background."""
+        counts = popcounts(masks)
+        sections, starts = [], []
+        for count in counts.tolist():
+            starts.append(self._take(64))
+            sections.append(self._section(count, LEAF_SLOTS))
+        ends = np.concatenate([[0], counts.cumsum()])
+        values = np.empty((int(ends[-1]), self.kind.components), dtype=self.kind.bits)
+        places, inactive = [np.empty(0, dtype=np.int64)], [values[:0]]
+        for first in range(0, len(masks), _PART):
+            last = min(first + _PART, len(masks))
+            if (self._gather(np.array(starts[first:last]), 64) != masks[first:last]).any():
+                raise ValueError("a leaf's buffer has other active voxels than its node")
+            active = np.unpackbits(masks[first:last], axis=1, bitorder="little").view(bool)
+            inside, numbers = self._values(sections[first:last], active, values[ends[first] : ends[last]])
+            places.append(inside + first * LEAF_SLOTS)
+            inactive.append(numbers)
+        return values, np.concatenate(places), np.concatenate(inactive)
+
+    def _gather(self, starts: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+        """The `size` bytes at each of `starts` (n,): uint8 (n, size)."""
+        return self.bytes[starts[:, None] + np.arange(size)]
+
+    def _values(self, sections: list[_Section], active: NDArray[np.bool_], out: Bits) -> tuple[NDArray[np.int64], Bits]:
+        """The values of nodes with active slots bool (n, S): the active ones into `out`, places and values of the others
+        that are not the background returned; a place is node * S + slot."""
+        ends = np.count_nonzero(active, axis=1).cumsum().tolist()
+        whole = [index for index, section in enumerate(sections) if section.whole]
+        stored = np.empty(out.shape, dtype=self.stored) if self.half else out
+        blocks = np.empty((len(whole), active.shape[1], self.kind.components), dtype=self.stored)
+        targets = iter(blocks)
+        for section, first, last in zip(sections, [0, *ends], ends, strict=False):
+            self._unpack(section, next(targets) if section.whole else stored[first:last])
+        if self.half:
+            out[...] = widen(stored, self.kind.double)
+            blocks = widen(blocks, self.kind.double)
+        places, inactive = self._ruled(np.array(sections, dtype=np.int64), active)
+        if not whole:
+            return places, inactive
+        rows = np.repeat(np.isin(np.arange(len(sections)), whole), np.diff([0, *ends]))
+        out[rows] = blocks[active[whole]]
+        differs = ~active[whole] & (blocks != self.background).any(axis=2)
+        node, slot = differs.nonzero()
+        places = np.concatenate([places, np.array(whole)[node] * active.shape[1] + slot])
+        order = places.argsort()
+        return places[order], np.concatenate([inactive, blocks[differs]])[order]
+
+    def _unpack(self, section: _Section, out: Bits) -> None:
+        if not out.size:
+            return
+        if section.size <= 0:
+            out[...] = np.frombuffer(self.data, out.dtype, out.size, section.values).reshape(out.shape)
+            return
+        unpack = unpack_buffer if self.compression & BLOSC else unzip_buffer
+        unpack(self.view[section.values : section.values + section.size], out)
+
+    def _ruled(self, sections: NDArray[np.int64], active: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Bits]:
+        """Places and values of the inactive slots that are not the background by the rule of their node's kind."""
+        chosen = np.flatnonzero((sections[:, 0] != BACKGROUND) & (sections[:, 1] == 0))
+        kinds, listed, masks = sections[chosen, 0], sections[chosen, 2], sections[chosen, 3]
+        low = np.repeat(self.background[None] ^ self.kind.bits.type(self.kind.sign), len(chosen), axis=0)
+        high = np.repeat(self.background[None], len(chosen), axis=0)
+        for values, which, skipped in ((low, np.isin(kinds, list(LISTED)), 0), (high, kinds == MASKED_VALUES, self.kind.size)):
+            data = self._gather(listed[which] + skipped, self.kind.size)
+            values[which] = data.view(self.kind.bits)
+        second = np.zeros((len(chosen), active.shape[1]), dtype=bool)
+        masked = np.isin(kinds, WITH_SELECTION)
+        packed = self._gather(masks[masked], active.shape[1] // 8)
+        second[masked] = np.unpackbits(packed, axis=1, bitorder="little").view(bool)
+        low_differs, high_differs = ((values != self.background).any(axis=1)[:, None] for values in (low, high))
+        node, slot = (~active[chosen] & np.where(second, high_differs, low_differs)).nonzero()
+        return chosen[node] * active.shape[1] + slot, np.where(second[node, slot][:, None], high[node], low[node])
 
 
-def _slot_origins(slots: NDArray[np.bool_], bits: int, edge: int) -> NDArray[np.int64]:
-    """Corners int64 (n, 3), from that of the node, of the chosen slots of `edge` voxels."""
-    chosen = np.flatnonzero(slots)
+def _no_tiles(kind: ValueType) -> _Tiles:
+    none = np.empty((0, kind.components), dtype=kind.bits)
+    return _Tiles(np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0, dtype=bool), none)
+
+
+def popcounts(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Active voxels of each leaf: (L,)."""
+    table = np.array([pair.bit_count() for pair in range(1 << 16)], dtype=np.uint8)
+    counts: NDArray[np.int64] = table[np.ascontiguousarray(masks).view(np.uint16)].sum(axis=1, dtype=np.int64)
+    return counts
+
+
+def _slot_origins(slots: NDArray[np.int64], bits: int, edge: int) -> NDArray[np.int64]:
+    """Corners int64 (n, 3), from that of the node, of slots (n,) of `edge` voxels."""
     side = (1 << bits) - 1
-    corners: NDArray[np.int64] = np.stack([chosen >> 2 * bits, (chosen >> bits) & side, chosen & side], axis=1) * edge
+    corners: NDArray[np.int64] = np.stack([slots >> 2 * bits, (slots >> bits) & side, slots & side], axis=1) * edge
     return corners

@@ -1,26 +1,41 @@
-"""From a .vdb file to sparse grids: leaf by leaf, so that memory follows the leaves and not the bounding box."""
+"""From a .vdb file to sparse grids, and to the bytes of those that are not coded."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inrv.errors import InrvError, OptionError, SelectionError, UnsupportedGridError, VdbError
-from inrv.grids import COMPONENTS, Grid, InactiveValues, Metadata, SparseVolume, Topology
-from inrv.grids.topology import LEAF_VOXELS, check_range, unpack_masks
-from inrv.vdb.bindings import load_bindings
-from inrv.vdb.header import STATISTICS, GridDescriptor, GridHeader, decode_transform, read_grid_header, read_header
-from inrv.vdb.nodes import TreeNodes, read_nodes
+from inrv.errors import OptionError, SelectionError, VdbError
+from inrv.grids import CarriedGrid, Grid, InactiveValues, Metadata, SparseVolume, Topology
+from inrv.grids.grid import ragged
+from inrv.grids.topology import LEAF_VOXELS, check_range
+from inrv.vdb.header import (
+    STATISTICS,
+    GridDescriptor,
+    NotCoded,
+    VdbHeader,
+    decode_transform,
+    read_grid_header,
+    read_header,
+)
+from inrv.vdb.nodes import Tree, popcounts, read_tree
+from inrv.vdb.values import Bits, ValueType
 
-VALUE_TYPES = {"Tree_float_5_4_3": "float", "Tree_vec3s_5_4_3": "vec3s"}
-Blocks = NDArray[np.float32]
-_PART = 1 << 12  # leaves at a time
+TREES = {
+    "Tree_float_5_4_3": ValueType(1, double=False),
+    "Tree_vec3s_5_4_3": ValueType(3, double=False),
+    "Tree_double_5_4_3": ValueType(1, double=True),
+    "Tree_vec3d_5_4_3": ValueType(3, double=True),
+}
+VALUE_TYPES = {1: "float", 3: "vec3s"}
+DOUBLES = ("carry", "float")
+_SPOKEN = {"ptdataidx32": "points", "ptidx32": "point index"}  # tree types that are not the names of values
 
 
 def list_grids(path: str | os.PathLike[str]) -> tuple[GridDescriptor, ...]:
@@ -28,20 +43,29 @@ def list_grids(path: str | os.PathLike[str]) -> tuple[GridDescriptor, ...]:
     return read_header(os.fspath(path)).grids
 
 
-def read_volume(path: str | os.PathLike[str], grids: Sequence[str | int] | None = None) -> SparseVolume:
-    """The float and vec3s grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
+def read_volume(
+    path: str | os.PathLike[str], grids: Sequence[str | int] | None = None, *, doubles: str = "carry"
+) -> SparseVolume:
+    """All grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
 
-    Raises VdbError where the file cannot be read, UnsupportedGridError for a grid of another type or with a transform
-    that is not linear, OptionError where a chosen grid is not there, BindingsError.
+    Float and vec3s grids are read to the bit. Others are carried as the bytes they are, and so is what cannot be coded:
+    grids with transforms that are not linear, a background that is not finite or voxels too far from the origin.
+    doubles  'carry', or 'float': read double and vec3d grids, rounded to float and vec3s.
+    Raises VdbError where the file cannot be read or is damaged, OptionError where a chosen grid is not there, or must be
+    carried and shares the tree of one that is not chosen.
     """
+    if doubles not in DOUBLES:
+        raise OptionError(f"doubles {doubles!r} is not one of {', '.join(DOUBLES)}")
     name = os.fspath(path)
     header = read_header(name)
     chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(name, header.grids, wanted) for wanted in grids))
-    for descriptor in chosen:
-        _check_type(name, descriptor, header.grids)
-        _check_address(name, descriptor, header.grids)
-    module = load_bindings()
-    return SparseVolume(tuple(_read_grid(module, name, descriptor, header.grids) for descriptor in chosen), header.metadata)
+    read = _Source(name, header, doubles).read(chosen)
+    return SparseVolume(
+        grids=tuple(grid for grid in read if isinstance(grid, Grid)),
+        metadata=header.metadata,
+        carried=tuple(grid for grid in read if isinstance(grid, CarriedGrid)),
+        vdb_version=(header.version, *header.library),
+    )
 
 
 def _choose(path: str, grids: Sequence[GridDescriptor], wanted: str | int) -> GridDescriptor:
@@ -51,75 +75,113 @@ def _choose(path: str, grids: Sequence[GridDescriptor], wanted: str | int) -> Gr
     raise OptionError(f"{path}: no grid {wanted!r}; it holds {', '.join(repr(g.address) for g in grids) or 'none'}")
 
 
-def _check_type(path: str, descriptor: GridDescriptor, grids: Sequence[GridDescriptor]) -> None:
-    if descriptor.tree_type in VALUE_TYPES:
-        return
-    others = [f"--grid {g.address!r}" for g in grids if g.tree_type in VALUE_TYPES]
-    cure = f"choose the others with {' '.join(others)}" if others else "the file holds no other grid"
-    raise UnsupportedGridError(
-        f"{path}: grid {descriptor.position} {descriptor.name!r} is of type {descriptor.tree_type}; "
-        f"inrv codes {' and '.join(VALUE_TYPES)}: {cure}"
-    )
+class _Source:
+    """The grids of one file; a tree that several of them share is read once."""
 
+    def __init__(self, path: str, header: VdbHeader, doubles: str) -> None:
+        self.path, self.header, self.doubles = path, header, doubles
+        self.shared = {self._owner(grid).position for grid in header.grids if grid.parent}
+        self.plain = lru_cache(maxsize=None)(self._plain_grid)  # by position of the tree's owner, for those in `shared`
 
-def _check_address(path: str, descriptor: GridDescriptor, grids: Sequence[GridDescriptor]) -> None:
-    """The bindings find grids by name alone: refuse one whose address leads to another grid too."""
-    for other in grids:
-        if other is not descriptor and descriptor.address in (other.address, other.unique_name):
-            raise VdbError(
-                f"{path}: grids {descriptor.position} and {other.position} both answer to {descriptor.address!r}, "
-                "and OpenVDB cannot tell them apart: rename one of them"
-            )
+    def read(self, chosen: Sequence[GridDescriptor]) -> list[Grid | CarriedGrid]:
+        """The grids as they are coded, or carried together with those whose trees they share."""
+        found = {descriptor.position: self._grid_or_reason(descriptor) for descriptor in chosen}
+        for descriptor in chosen:
+            owner = self._owner(descriptor)
+            if owner is descriptor or not isinstance(found[descriptor.position], str):
+                continue
+            if owner.position not in found:
+                raise OptionError(f"{self._where(descriptor)} shares the tree of grid {owner.position}: choose that one too")
+            if not isinstance(found[owner.position], str):
+                found[owner.position] = f"grid {descriptor.position} shares its tree"
+        places = {position: place for place, position in enumerate(found)}
+        read = ((descriptor, found[descriptor.position]) for descriptor in chosen)
+        return [self._carry(descriptor, grid, places) if isinstance(grid, str) else grid for descriptor, grid in read]
 
+    def _where(self, descriptor: GridDescriptor) -> str:
+        return f"{self.path}: grid {descriptor.position} {descriptor.name!r}"
 
-def _read_grid(module: Any, path: str, descriptor: GridDescriptor, grids: Sequence[GridDescriptor]) -> Grid:
-    where = f"{path}: grid {descriptor.position} {descriptor.name!r}"
-    header = read_grid_header(path, descriptor)
-    owner = next((read_grid_header(path, g) for g in grids if g.unique_name == descriptor.parent), header)
-    components = COMPONENTS[VALUE_TYPES[descriptor.tree_type]]
-    try:
-        source = module.read(path, descriptor.address)
-        nodes = read_nodes(path, owner.topology, components, descriptor.half, owner.compression)
-        return _convert(source, descriptor, header, nodes)
-    except (SelectionError, OptionError) as error:
-        raise type(error)(f"{where}: {error}") from error
-    except (InrvError, MemoryError):
-        raise
-    except Exception as error:  # the bindings raise KeyError, IoError, LookupError, RuntimeError and more for bad bytes
-        raise VdbError(f"{where} cannot be read: {_reason(error)}; the file may be truncated or damaged") from error
+    def _owner(self, descriptor: GridDescriptor) -> GridDescriptor:
+        """The grid whose tree this one has: itself, or its parent."""
+        if not descriptor.parent:
+            return descriptor
+        for other in self.header.grids:
+            if other.unique_name == descriptor.parent and not other.parent and other.tree_type == descriptor.tree_type:
+                return other
+        raise VdbError(f"{self._where(descriptor)} shares the tree of {descriptor.parent!r}, which is not there: damaged")
 
+    def _grid_or_reason(self, descriptor: GridDescriptor) -> Grid | str:
+        try:
+            return self._grid(descriptor)
+        except NotCoded as reason:
+            return str(reason)
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _convert(source: Any, descriptor: GridDescriptor, header: GridHeader, nodes: TreeNodes) -> Grid:
-    value_type = VALUE_TYPES[descriptor.tree_type]
-    background = np.float32(source.background).reshape(COMPONENTS[value_type])
-    tile_values, tile_active = _read_tiles(source, nodes, len(background))
-    kept = tile_active | (tile_values != background).any(axis=1)
-    topology = _topology(nodes, tile_active, kept)
-    if (topology.leaf_count, topology.active_voxel_count) != (source.leafCount(), source.activeVoxelCount()):
-        raise VdbError(
-            f"the file lists {topology.leaf_count:,} leaves with {topology.active_voxel_count:,} active voxels, OpenVDB finds "
-            f"{source.leafCount():,} with {source.activeVoxelCount():,}"
+    def _grid(self, descriptor: GridDescriptor) -> Grid:
+        """The grid, or NotCoded."""
+        owner = self._owner(descriptor)
+        if descriptor.tree_type not in TREES:
+            raise NotCoded(_type_reason(descriptor))
+        header = read_grid_header(self.path, descriptor)
+        try:
+            transform = decode_transform(header.map_type, header.map_data)
+        except OptionError as error:
+            raise NotCoded(str(error)) from error
+        grid = self.plain(owner.position) if owner.position in self.shared else self._plain_grid(owner.position)
+        metadata = {key: value for key, value in header.metadata.items() if key not in STATISTICS}
+        return replace(
+            grid,
+            name=descriptor.name,
+            transform=transform,
+            grid_class=_text(metadata, "class", "unknown"),
+            vector_type=_text(metadata, "vector_type", "invariant"),
+            saved_as_half=descriptor.half,
+            metadata=metadata,
         )
-    values, inactive = _read_leaves(source, topology, background)
-    metadata = {key: value for key, value in header.metadata.items() if key not in STATISTICS}
-    return Grid(
-        name=descriptor.name,
-        value_type=value_type,
-        background=torch.from_numpy(background),
-        topology=topology,
-        values=values,
-        tile_values=torch.from_numpy(tile_values[kept]),
-        inactive=inactive,
-        transform=decode_transform(header.map_type, header.map_data),
-        grid_class=_text(metadata, "class", "unknown"),
-        vector_type=_text(metadata, "vector_type", "invariant"),
-        saved_as_half=descriptor.half,
-        metadata=metadata,
-    )
+
+    def _plain_grid(self, position: int) -> Grid:
+        """The tree of the grid at `position`, without a name or other properties, or NotCoded."""
+        descriptor = self.header.grids[position]
+        try:
+            header = read_grid_header(self.path, descriptor)
+        except NotCoded as reason:
+            raise NotCoded(f"shares the tree of grid {position}, with {reason}") from reason
+        kind = TREES[descriptor.tree_type]
+        data = self._bytes(descriptor, header.topology)
+        tree = read_tree(data, self._where(descriptor), kind, descriptor.half, header.compression)
+        if kind.double and self.doubles == "carry":
+            raise NotCoded(_type_reason(descriptor))
+        return _convert(_rounded(tree) if kind.double else tree, VALUE_TYPES[kind.components])
+
+    def _bytes(self, descriptor: GridDescriptor, start: int) -> bytes:
+        """The file from byte `start` to the end of the grid."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(start)
+                size = min(descriptor.end, os.fstat(file.fileno()).st_size) - start
+                data = file.read(max(size, 0))
+        except OSError as error:
+            raise VdbError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        if len(data) != descriptor.end - start:
+            raise VdbError(f"{self._where(descriptor)} should end at byte {descriptor.end:,}: truncated or damaged")
+        return data
+
+    def _carry(self, descriptor: GridDescriptor, reason: str, places: dict[int, int]) -> CarriedGrid:
+        owner = self._owner(descriptor)
+        return CarriedGrid(
+            position=places[descriptor.position],
+            name=descriptor.name,
+            tree_type=descriptor.tree_type,
+            half=descriptor.half,
+            parent=None if owner is descriptor else places[owner.position],
+            blocks=descriptor.blocks - descriptor.start,
+            data=self._bytes(descriptor, descriptor.start),
+            reason=reason,
+        )
+
+
+def _type_reason(descriptor: GridDescriptor) -> str:
+    values = descriptor.tree_type.removeprefix("Tree_").removesuffix("_5_4_3")
+    return _SPOKEN.get(values, f"{values} values")
 
 
 def _text(metadata: Metadata, key: str, default: str) -> str:
@@ -127,49 +189,76 @@ def _text(metadata: Metadata, key: str, default: str) -> str:
     return entry.value if entry is not None and isinstance(entry.value, str) else default
 
 
-def _topology(nodes: TreeNodes, tile_active: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Topology:
-    """All leaves and the `kept` tiles."""
-    leaf_origins, tile_origins = torch.from_numpy(nodes.leaf_origins), torch.from_numpy(nodes.tile_origins[kept])
+def _rounded(tree: Tree) -> Tree:
+    """A tree of doubles as one of floats; what then equals the background is no longer listed."""
+    background, values, inactive, tiles = map(_round, (tree.background, tree.values, tree.inactive, tree.tile_values))
+    kept = tree.tile_active | (tiles != background).any(axis=1)
+    off = (inactive != background).any(axis=1)
+    return replace(
+        tree,
+        background=background,
+        values=values,
+        places=tree.places[off],
+        inactive=inactive[off],
+        tile_origins=tree.tile_origins[kept],
+        tile_edges=tree.tile_edges[kept],
+        tile_active=tree.tile_active[kept],
+        tile_values=tiles[kept],
+    )
+
+
+def _round(bits: Bits) -> Bits:
+    with np.errstate(over="ignore"):
+        return bits.view(np.float64).astype(np.float32).view(np.uint32)
+
+
+def _convert(tree: Tree, value_type: str) -> Grid:
+    """A grid with the values of a tree of floats, or NotCoded."""
+    background = _floats(tree.background.copy())
+    if not bool(background.isfinite().all()):
+        raise NotCoded(f"background {', '.join(str(value) for value in background.tolist())}")
+    try:
+        topology = _topology(tree)
+    except SelectionError as error:
+        raise NotCoded(str(error)) from error
+    values, places, inactive = _in_key_order(tree)
+    return Grid(
+        name="",
+        value_type=value_type,
+        background=background,
+        topology=topology,
+        values=_floats(values),
+        tile_values=_floats(tree.tile_values),
+        inactive=InactiveValues(torch.from_numpy(places), _floats(inactive)),
+    )
+
+
+def _floats(bits: Bits) -> torch.Tensor:
+    return torch.from_numpy(bits.view(np.float32))
+
+
+def _topology(tree: Tree) -> Topology:
+    """All leaves and tiles."""
+    tile_origins = torch.from_numpy(tree.tile_origins)
     check_range(tile_origins)
     return replace(
-        Topology.from_leaves(leaf_origins, torch.from_numpy(nodes.leaf_masks)),
+        Topology.from_leaves(torch.from_numpy(tree.leaf_origins), torch.from_numpy(tree.leaf_masks)),
         tile_origins=tile_origins.to(torch.int32),
-        tile_edges=torch.from_numpy(nodes.tile_edges[kept]),
-        tile_active=torch.from_numpy(tile_active[kept]),
+        tile_edges=torch.from_numpy(tree.tile_edges),
+        tile_active=torch.from_numpy(tree.tile_active),
     )
 
 
-def _read_tiles(source: Any, nodes: TreeNodes, components: int) -> tuple[Blocks, NDArray[np.bool_]]:
-    """Values float32 (T, C) and states (T,) of the tiles."""
-    probe = source.getConstAccessor().probeValue
-    values = np.empty((len(nodes.tile_origins), components), dtype=np.float32)
-    active = np.empty(len(values), dtype=bool)
-    for index, origin in enumerate(nodes.tile_origins.tolist()):
-        values[index], active[index] = probe(tuple(origin))
-    return values, active
-
-
-def _read_leaves(source: Any, topology: Topology, background: Blocks) -> tuple[torch.Tensor, InactiveValues]:
-    """Values of the active leaf voxels and of the inactive ones off the background; a part of the leaves at a time."""
-    values = np.empty((topology.leaf_voxel_count, len(background)), dtype=np.float32)
-    places, inactive = [np.empty(0, dtype=np.int64)], [np.empty((0, len(background)), dtype=np.float32)]
-    for first in range(0, topology.leaf_count, _PART):
-        last = min(first + _PART, topology.leaf_count)
-        blocks = _read_blocks(source, topology.leaf_origins[first:last].tolist(), len(background))
-        masks = unpack_masks(topology.leaf_masks[first:last]).numpy()
-        values[int(topology.starts[first]) : int(topology.starts[last])] = blocks[masks]
-        inside = ~masks & (blocks != background).any(axis=2)
-        places.append(np.flatnonzero(inside) + first * LEAF_VOXELS)
-        inactive.append(blocks[inside])
-    return torch.from_numpy(values), InactiveValues(
-        torch.from_numpy(np.concatenate(places)), torch.from_numpy(np.concatenate(inactive))
-    )
-
-
-def _read_blocks(source: Any, origins: Sequence[Sequence[int]], components: int) -> Blocks:
-    """All 512 values of the leaves at `origins`: float32 (L, 512, C)."""
-    shape = (len(origins), 8, 8, 8) if components == 1 else (len(origins), 8, 8, 8, components)
-    blocks = np.empty(shape, dtype=np.float32)
-    for block, origin in zip(blocks, origins, strict=True):
-        source.copyToArray(block, ijk=tuple(origin))
-    return blocks.reshape(len(origins), LEAF_VOXELS, components)
+def _in_key_order(tree: Tree) -> tuple[Bits, NDArray[np.int64], Bits]:
+    """Values, places and inactive values with the leaves in the order of a topology, which knows no nodes of 4096^3."""
+    order = Topology.order_of(torch.from_numpy(tree.leaf_origins)).numpy()
+    if (order[1:] > order[:-1]).all():
+        return tree.values, tree.places, tree.inactive
+    counts = popcounts(tree.leaf_masks)
+    first = counts.cumsum() - counts
+    rows = ragged(torch.from_numpy(first[order]), torch.from_numpy(counts[order])).numpy()
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    places = place[tree.places // LEAF_VOXELS] * LEAF_VOXELS + tree.places % LEAF_VOXELS
+    ascending = places.argsort()
+    return tree.values[rows], places[ascending], tree.inactive[ascending]

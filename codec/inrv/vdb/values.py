@@ -1,0 +1,105 @@
+"""Values as bits: what a tree holds, half floats, and the buffers of values in a .vdb file.
+
+Values are kept as unsigned integers of their bits from the file to the grid, so that NaN, -0.0 and every payload survive.
+Layout: OpenVDB's io/Compression.cc.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numcodecs import blosc  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+Bits = NDArray[Any]  # uint16, uint32 or uint64
+ZIP, ACTIVE_MASK, BLOSC = 1, 2, 4  # a grid's compression flags
+_BLOSC_HEADER = struct.Struct("<4xIII")  # behind versions, flags and size of a value: bytes unpacked, of a block, packed
+_BLOSC_LEVEL = 9
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """Numbers of a voxel and their type: 'float' or 'double'."""
+
+    components: int
+    double: bool
+
+    @property
+    def bits(self) -> np.dtype[Any]:
+        """The unsigned integer that holds a number's bits."""
+        return np.dtype("<u8" if self.double else "<u4")
+
+    @property
+    def sign(self) -> int:
+        """The bit that negates a number."""
+        return 1 << (63 if self.double else 31)
+
+    @property
+    def size(self) -> int:
+        """Bytes of a voxel's value."""
+        return self.components * self.bits.itemsize
+
+
+def unpack_buffer(packed: memoryview, out: Bits) -> None:
+    """Decompress `packed`, told apart by its flags, into all of `out`. Raises ValueError where it does not fill it exactly."""
+    size, _, length = _BLOSC_HEADER.unpack_from(packed) if len(packed) >= 16 else (-1, 0, 0)
+    if size != out.nbytes or length > len(packed):
+        raise ValueError(
+            f"a BLOSC buffer of {length:,} bytes for {size:,} stands where {len(packed):,} for {out.nbytes:,} should"
+        )
+    try:
+        blosc.decompress(packed[:length], out)
+    except RuntimeError as error:
+        raise ValueError(f"a BLOSC buffer is damaged: {error}") from error
+
+
+def unzip_buffer(packed: memoryview, out: Bits) -> None:
+    """The same for ZIP."""
+    unpacker = zlib.decompressobj()
+    try:
+        data = unpacker.decompress(packed, out.nbytes + 1)
+    except zlib.error as error:
+        raise ValueError(f"a ZIP buffer is damaged: {error}") from error
+    if len(data) != out.nbytes:
+        raise ValueError(f"a ZIP buffer does not hold the {out.nbytes:,} bytes it should")
+    out[...] = np.frombuffer(data, dtype=out.dtype).reshape(out.shape)
+
+
+def pack_buffer(values: Bits, itemsize: int) -> bytes:
+    """Values as OpenVDB packs them with BLOSC: one block, bytes of `itemsize` shuffled, LZ4; the size goes before."""
+    packed = blosc.compress(values.reshape(-1).view(f"V{itemsize}"), b"lz4", _BLOSC_LEVEL, blosc.SHUFFLE, values.nbytes)
+    return struct.pack("<q", len(packed)) + bytes(packed)
+
+
+@lru_cache(maxsize=1)
+def _half_table() -> NDArray[np.uint32]:
+    """Bits of the float32 that equals each half float; by integers, so that no processor quiets a NaN."""
+    half = np.arange(1 << 16, dtype=np.uint32)
+    exponent, fraction = half >> 10 & 31, half & 1023
+    normal = (exponent + 112 << 23) | fraction << 13
+    table = np.where(exponent == 31, 0x7F800000 | fraction << 13, normal)
+    small = (fraction.astype(np.float32) * np.float32(2.0**-24)).view(np.uint32)
+    return (np.where(exponent == 0, small, table) | (half & 0x8000) << 16).astype(np.uint32)
+
+
+def widen(halves: Bits, double: bool = False) -> Bits:
+    """Bits of the float32, or float64, that equal half floats uint16 (any shape)."""
+    single: NDArray[np.uint32] = _half_table()[halves]
+    if double:
+        return single.view(np.float32).astype(np.float64).view(np.uint64)
+    return single
+
+
+def narrow(bits: NDArray[np.uint32]) -> NDArray[np.uint16]:
+    """Half floats of float32 bits, rounded to nearest even as OpenVDB rounds them; a NaN keeps its sign and leading bits."""
+    with np.errstate(over="ignore"):
+        halves = bits.view(np.float32).astype(np.float16).view(np.uint16)
+    nan = (bits & 0x7FFFFFFF) > 0x7F800000
+    fraction = np.maximum(bits >> 13 & 1023, 1)
+    halves[nan] = (bits >> 16 & 0x8000 | 0x7C00 | fraction)[nan]
+    return halves
