@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from inrv.errors import OptionError
 from inrv.fields import Field
 from inrv.selection import Samples
+from inrv.training.checkpoint import Checkpoint
+from inrv.training.saving import Saving
 
 WARM_UP = 0.03  # of the run
 REPORT_SECONDS = 0.2
@@ -68,21 +71,29 @@ class TrainingResult:
     stopped_by: str
 
 
-def train(field: Field, samples: Samples, plan: TrainingPlan, report: Callable[[Progress], None] | None = None) -> TrainingResult:
+def train(
+    field: Field,
+    samples: Samples,
+    plan: TrainingPlan,
+    report: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> TrainingResult:
     """Fit `field`, in place, to `samples` on the device both are on.
 
     The loss is the mean squared error over the values that count. Deterministic for one device, seed and plan,
-    unless `max_time` is set.
+    unless `max_time` is set; a run resumed from its `checkpoint` ends in the same weights as one without a break.
+    With a checkpoint, Ctrl-C and SIGTERM take effect between two steps, when training has been saved.
     """
-    run = _Run(field, samples, plan, report)
+    run = Run(field, samples, plan, report)
     field.train()
-    while run.stopped_by is None:
-        run.epoch()
+    with nullcontext() if checkpoint is None else Saving(run, checkpoint) as run.saving:
+        while run.stopped_by is None:
+            run.epoch()
     field.eval()
     return TrainingResult(run.step, run.step / run.epoch_steps, run.elapsed(), run.stopped_by)
 
 
-class _Run:
+class Run:
     """The state of one training run."""
 
     def __init__(self, field: Field, samples: Samples, plan: TrainingPlan, report: Callable[[Progress], None] | None) -> None:
@@ -98,29 +109,40 @@ class _Run:
         fused = self.device.type in ("cpu", "cuda")
         self.optimiser = torch.optim.Adam(field.parameters(), lr=plan.rate, betas=(0.9, 0.99), fused=fused)
         self.recent = torch.zeros(2, device=self.device)
+        self.position = 0  # steps done of this epoch
+        self.before_order = self.generator.get_state()
+        self.squared_error = torch.zeros((), device=self.device)
+        self.saving: Saving | None = None
 
     def elapsed(self) -> float:
+        """Seconds of training, those before a break included."""
         return time.monotonic() - self.started
 
     def fraction_done(self) -> float:
+        """How far the run is, by steps or by time."""
         by_steps = self.step / self.steps
         return by_steps if self.plan.max_time is None else max(by_steps, self.elapsed() / self.plan.max_time)
 
     def epoch(self) -> None:
-        """One pass over the samples, or what is left of the last one."""
+        """One pass over the samples, or what is left of it."""
+        self.before_order = self.generator.get_state()
         order = torch.randperm(len(self.samples), generator=self.generator, device=self.device)
-        squared_error = torch.zeros((), device=self.device)
-        for rows in order.split(self.batch):
+        for rows in order.split(self.batch)[self.position :]:
             loss = self.one_step(rows)
-            squared_error += loss * (len(rows) / len(self.samples))
+            self.squared_error += loss * (len(rows) / len(self.samples))
+            self.position += 1
             if time.monotonic() - self.reported > REPORT_SECONDS:
                 self.report_progress()
             if self.fraction_done() >= 1.0:
                 self.stopped_by = "epochs" if self.step >= self.steps else "max-time"
                 return
+            if self.saving is not None:
+                self.saving.between_steps()
         target = self.plan.target_psnr
-        if target is not None and psnr_of(float(squared_error)) >= target:
+        if target is not None and psnr_of(float(self.squared_error)) >= target:
             self.stopped_by = "target-psnr"
+        self.position = 0
+        self.squared_error.zero_()
 
     def one_step(self, rows: Tensor) -> Tensor:
         """One optimiser step on the samples `rows`; returns the loss, detached."""
@@ -138,6 +160,7 @@ class _Run:
         return loss.detach()
 
     def report_progress(self) -> None:
+        """Tell where training stands."""
         self.reported = time.monotonic()
         if self.report is None:
             return
