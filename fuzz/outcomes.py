@@ -6,7 +6,13 @@ import re
 
 # The first that is found in the message.
 CONDITIONS = (
-    ("L", r"more than the limit|exceed the limit|beyond the limit"),  # but C2 and H6 below have ids of their own
+    ("C2", r"unpacks to [\d,]+ bytes, more than"),
+    ("H6", r"holds [\d,]+ chunks, more than the limit"),
+    ("L1", r"exact values take .* more than the limit"),
+    ("L2", r"leaves.* limit of leaves"),
+    ("L3", r"weights, more than the limit"),
+    ("L4", r"values are to be decoded, more than the limit|has [\d,]+ values, more than the limit"),
+    ("L5", r"products, more than the limit"),
     ("H1", r"fewer than the \d+ of a header|bytes: it is truncated|starts with b''"),
     ("H2", r"not an \.inrv file"),
     ("H3", r"is of format version"),
@@ -45,6 +51,8 @@ CONDITIONS = (
     ("S7", r"tiles without exact values"),
     ("S8", r"says is (not )?active"),
     ("S9", r"transform (map|matrix)"),
+    ("F3", r"output at a voxel is not finite"),
+    ("R1", r"reference samples differ"),
     ("F1", r"field type .* not known"),
     ("F2", r"field tensor"),
     ("S4", r"node_origins"),
@@ -53,13 +61,9 @@ CONDITIONS = (
     ("M7", r"manifest\S* is |manifest\..* (must|bytes is)"),
 )
 _COMPILED = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in CONDITIONS)
-_OWN_LIMITS = (("C2", re.compile(r"unpacks to")), ("H6", re.compile(r"holds [\d,]+ chunks")))
-KNOWN = frozenset(name for name, _ in CONDITIONS) | {"C2", "H6"}
+KNOWN = frozenset(name for name, _ in CONDITIONS)
 
 
 def condition(message: str) -> str:
     """The id of the error condition, '?' where the message is none of those known."""
-    for name, pattern in _COMPILED:
-        if pattern.search(message):
-            return next((own for own, about in _OWN_LIMITS if about.search(message)), name) if name == "L" else name
-    return "?"
+    return next((name for name, pattern in _COMPILED if pattern.search(message)), "?")

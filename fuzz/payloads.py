@@ -30,7 +30,7 @@ def parse_tensors(data: bytes) -> Arrays | None:
         (size,) = struct.unpack_from("<Q", data)
         header, start = json.loads(data[8 : 8 + size]), 8 + size
         return {name: _array(about, data[start:]) for name, about in header.items() if name != "__metadata__"}
-    except (ValueError, KeyError, TypeError, struct.error, AttributeError):
+    except (ValueError, KeyError, TypeError, struct.error, AttributeError, RecursionError):
         return None
 
 

@@ -60,10 +60,11 @@ def run_cases(target: Target, seed: int, numbers: range, folder: Path, memory: b
     for number in numbers:
         if current is not None:
             current.value = number
-        data = target.make(seed, number)
+        data = b""
         before = _start_peak() if memory else 0
         start = time.perf_counter()
         try:
+            data = target.make(seed, number)
             outcome = guarded(target, data)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):

@@ -102,11 +102,11 @@ class Volume:
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
         """`grids`, their active voxels decoded together, on the volume's device. Raises FormatError, beyond the limits too."""
         with _named(self.container):
-            self._check_limits(grids)
+            self.check_limits(grids)
             return self._decode(grids)
 
-    def _check_limits(self, grids: Sequence[VolumeGrid]) -> None:
-        """Before a chunk is read: what the manifest says is to be decoded lies within the limits."""
+    def check_limits(self, grids: Sequence[VolumeGrid]) -> None:
+        """Raise FormatError where what the manifest says is to be decoded exceeds the limits; no chunk is read for it."""
         limits = self.container.limits
         values = sum(grid.entry.leaf_voxels * len(grid.entry.components) for grid in grids)
         if values > limits.values:
@@ -128,7 +128,8 @@ class Volume:
             outputs = [torch.empty((topology.leaf_voxel_count, 0), device=self.device) for topology in topologies]
         else:
             outputs = decode_active(self.field, topologies, [grid.columns for grid in grids])
-        return [grid.filled(columns) for grid, columns in zip(grids, outputs, strict=True)]
+        outputs.reverse()
+        return [grid.filled(outputs.pop()) for grid in grids]  # so that outputs and values are not all held at once
 
 
 class VolumeGrid:
@@ -153,16 +154,16 @@ class VolumeGrid:
 
     def _above_threshold(self, coarse: Grid, kept: InactiveValues, threshold: float) -> tuple[Grid, InactiveValues]:
         """The grid and kept values of a coarse topology: active is what decodes above the threshold, and what is kept."""
-        with torch.no_grad():
-            values = self._continuous(coarse.topology.coordinates().float())[:, 0]
-        active = values > threshold
+        self.volume.check_limits([self])
+        active = torch.zeros(coarse.topology.leaf_count * LEAF_VOXELS, dtype=torch.bool, device=self.volume.device)
+        active[coarse.topology.places()] = self._values_of(self._leaf_outputs(coarse.topology), clamp=False)[:, 0] > threshold
         active[kept.places] = True
         masks = active.reshape(-1, LEAF_VOXELS)
         leaves = masks.any(dim=1).nonzero()[:, 0]
         whole = replace(coarse.topology, leaf_masks=pack_masks(masks))
         topology = whole.subset(leaves)
-        grid = replace(coarse, topology=topology, values=coarse.values[:1].expand(topology.leaf_voxel_count, -1))
-        return grid, kept.subset(leaves)
+        values = coarse.values[:1].expand(topology.leaf_voxel_count, -1)
+        return replace(coarse, topology=topology, values=values, inactive=coarse.inactive.subset(leaves)), kept.subset(leaves)
 
     @property
     def template(self) -> Grid:
@@ -267,10 +268,23 @@ class VolumeGrid:
 
     def filled(self, outputs: Tensor) -> Grid:
         """The grid whose active leaf voxels have the normalised `outputs` (N, varying components)."""
-        values = self._denormalised(outputs, clamp=True)
+        values = self._values_of(outputs, clamp=True)
         if len(self.kept_rows):
             values[self.kept_rows] = self._stored[1].values
         return self.template.with_values(values)
+
+    def _leaf_outputs(self, topology: Topology) -> Tensor:
+        """The field's outputs (N, varying components) on the active leaf voxels of a part of the grid."""
+        if self.volume.field is None:
+            return torch.empty((topology.leaf_voxel_count, 0), device=self.volume.device)
+        return decode_active(self.volume.field, [topology], [self.columns])[0]
+
+    def _values_of(self, outputs: Tensor, clamp: bool) -> Tensor:
+        """`_denormalised` without gradients, a part at a time: float64 is wide."""
+        values = outputs.new_empty((len(outputs), len(self.entry.components)))
+        for first in range(0, len(outputs), PART_VALUES):
+            values[first : first + PART_VALUES] = self._denormalised(outputs[first : first + PART_VALUES], clamp)
+        return values
 
     def check_some_voxels(self, most: int) -> None:
         """Restore the grid and decode about `most` of its active leaf voxels, or all. Raises FormatError."""
@@ -285,10 +299,9 @@ class VolumeGrid:
         leaves = template.topology.find_leaves(leaves_within(template.topology.leaf_origins, box))
         topology = template.topology.subset(leaves)
         self.volume.check_work(topology.leaf_voxel_count if self.columns else 0)
-        coordinates = topology.coordinates()
-        with torch.no_grad():
-            values = self._denormalised(self._outputs(coordinates.float()), clamp=True)
-            values = self._with_kept(values, template.topology.voxel_rows(coordinates))
+        values = self._values_of(self._leaf_outputs(topology), clamp=True)
+        if len(self.kept_rows):
+            values = self._with_kept(values, template.topology.voxel_rows(topology.coordinates()))
         return replace(template, topology=topology, values=values, inactive=template.inactive.subset(leaves))
 
     def _decoded(self) -> Grid:
@@ -309,8 +322,6 @@ class VolumeGrid:
 
     def _denormalised(self, outputs: Tensor, clamp: bool) -> Tensor:
         """Values (n, C) of the field's `outputs`; `clamp`: of voxels, where they must be finite and lie in the range."""
-        if len(outputs) > PART_VALUES:
-            return torch.cat([self._denormalised(part, clamp) for part in outputs.split(PART_VALUES)])
         if clamp and not bool(outputs.isfinite().all()):
             raise FormatError(f"{self.volume.container.name}: grid {self.name!r}: the field's output at a voxel is not finite")
         columns, position = [], 0

@@ -27,8 +27,13 @@ def evaluate(field: Field, coordinates: Tensor, columns: Sequence[int] | None = 
     """
     size = batch or batch_voxels(field, coordinates.device)
     chosen = slice(None) if columns is None else list(columns)
-    parts = [field(part)[:, chosen] for part in coordinates.split(size)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    if len(coordinates) <= size or torch.is_grad_enabled():
+        return torch.cat([field(part)[:, chosen] for part in coordinates.split(size)])
+    # Into one tensor: small ones between the activations of two batches would keep the heap from being used again.
+    result = coordinates.new_empty((len(coordinates), field.outputs if columns is None else len(columns)), dtype=torch.float32)
+    for first in range(0, len(coordinates), size):
+        result[first : first + size] = field(coordinates[first : first + size])[:, chosen]
+    return result
 
 
 def decode_active(field: Field, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:

@@ -20,6 +20,7 @@ LEAF_EDGE = 8
 LEAF_VOXELS = 512
 TILE_EDGES = (8, 128, 4096)
 COORDINATE_LIMIT = 1 << 23
+PART_LEAVES = 1 << 15  # whose masks are unpacked at a time
 
 _BITS = torch.tensor([1 << b for b in range(8)], dtype=torch.uint8)
 _POPCOUNT = torch.tensor([byte.bit_count() for byte in range(256)], dtype=torch.int16)
@@ -64,6 +65,26 @@ def pack_masks(masks: Tensor) -> Tensor:
 def unpack_masks(packed: Tensor) -> Tensor:
     """Uint8 (L, 64) to bool (L, 512)."""
     return ((packed[:, :, None] & _BITS.to(packed.device)) != 0).reshape(-1, LEAF_VOXELS)
+
+
+def mask_places(packed: Tensor) -> Tensor:
+    """Leaf index * 512 + offset of every bit set in masks uint8 (L, 64), ascending: int64 (M,)."""
+    parts = [
+        unpack_masks(packed[first:last]).reshape(-1).nonzero()[:, 0] + first * LEAF_VOXELS
+        for first, last in _ranges(0, len(packed))
+    ]
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=packed.device)
+
+
+def _ranges(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Leaves a part at a time: a mask takes a thousand bytes while it is unpacked."""
+    for start in range(first, last, PART_LEAVES):
+        yield start, min(start + PART_LEAVES, last)
+
+
+def _byte_counts(packed: Tensor) -> Tensor:
+    """Bits set in each byte, int16."""
+    return _POPCOUNT.to(packed.device)[packed.to(torch.int32)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +159,8 @@ class Topology:
     @cached_property
     def counts(self) -> Tensor:
         """Active voxels of each leaf, int64 (L,)."""
-        return _POPCOUNT.to(self.device)[self.leaf_masks.to(torch.int32)].sum(dim=1, dtype=torch.int64)
+        parts = [_byte_counts(part).sum(dim=1, dtype=torch.int64) for part in self.leaf_masks.split(PART_LEAVES)]
+        return torch.cat(parts)
 
     @cached_property
     def starts(self) -> Tensor:
@@ -178,13 +200,16 @@ class Topology:
 
     def coordinates(self, first_leaf: int = 0, last_leaf: int | None = None) -> Tensor:
         """Index-space coordinates int32 (n, 3) of the active voxels of leaves first_leaf to last_leaf (excluded)."""
-        leaf, offset = unpack_masks(self.leaf_masks[first_leaf:last_leaf]).nonzero(as_tuple=True)
         local = offset_coordinates(self.device).to(torch.int32)
-        return self.leaf_origins[first_leaf:last_leaf][leaf] + local[offset]
+        parts = []
+        for first, last in _ranges(*slice(first_leaf, last_leaf).indices(self.leaf_count)[:2]):
+            leaf, offset = unpack_masks(self.leaf_masks[first:last]).nonzero(as_tuple=True)
+            parts.append(self.leaf_origins[first:last][leaf] + local[offset])
+        return torch.cat(parts) if parts else self.leaf_origins[:0]
 
     def places(self) -> Tensor:
         """Leaf index * 512 + offset of every active leaf voxel, ascending: int64 (N,)."""
-        return unpack_masks(self.leaf_masks).reshape(-1).nonzero()[:, 0]
+        return mask_places(self.leaf_masks)
 
     def coordinates_of(self, places: Tensor) -> Tensor:
         """Index-space coordinates int32 (n, 3) of leaf voxels, active or not, at `places` (n,): leaf index * 512 + offset."""
@@ -247,8 +272,8 @@ class Topology:
     @cached_property
     def _byte_ranks(self) -> Tensor:
         """Active voxels of the leaf before each of its 64 mask bytes, int16 (L, 64)."""
-        counts = _POPCOUNT.to(self.device)[self.leaf_masks.to(torch.int32)]
-        return counts.cumsum(1, dtype=torch.int16) - counts
+        counts = [_byte_counts(part) for part in self.leaf_masks.split(PART_LEAVES)]
+        return torch.cat([part.cumsum(1, dtype=torch.int16) - part for part in counts])
 
     def identical(self, other: Topology) -> bool:
         """Equal tensors: same leaves, same active voxels, same tiles in the same order."""
@@ -275,7 +300,7 @@ def _find(sorted_keys: Tensor, keys: Tensor, coordinates: Tensor) -> Tensor:
 def _leaf_extents(masks: Tensor) -> tuple[Tensor, Tensor]:
     """Lowest and highest active local coordinate of each non-empty leaf, int32 (L, 3) each."""
     lows, highs = [], []
-    for part in masks.split(1 << 15):
+    for part in masks.split(PART_LEAVES):
         cube = unpack_masks(part).reshape(-1, 8, 8, 8)
         any_along = [cube.any(dim=3).any(dim=2), cube.any(dim=3).any(dim=1), cube.any(dim=2).any(dim=1)]
         lows.append(torch.stack([a.to(torch.int8).argmax(1) for a in any_along], 1))

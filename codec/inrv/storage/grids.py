@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, unpack_tensors
 from inrv.errors import FormatError, OptionError
 from inrv.grids import COMPONENTS, Grid, InactiveValues, Metadata, MetaValue, Normalisation, Topology, Transform
-from inrv.grids.topology import LEAF_VOXELS, pack_masks, unpack_masks
+from inrv.grids.topology import LEAF_VOXELS, mask_places, pack_masks
 from inrv.storage.tensors import Arrays, take
 from inrv.storage.topology import StoredTopologies, store_topologies
 
@@ -177,7 +177,7 @@ def _take_masks(arrays: Arrays, name: str, topology: Topology) -> torch.Tensor:
 
 def _take_values(arrays: Arrays, name: str, packed: torch.Tensor, components: int) -> InactiveValues:
     """The values float32 (M, C) of the voxels that `packed` masks uint8 (L, 64) mark."""
-    places = unpack_masks(packed).reshape(-1).nonzero()[:, 0]
+    places = mask_places(packed)
     values = take(arrays, name, np.float32, (len(places), components))
     return InactiveValues(places, torch.from_numpy(values.copy()))
 
