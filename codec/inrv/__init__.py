@@ -8,6 +8,7 @@ from inrv.errors import (
     InrvError,
     NonFiniteError,
     OptionError,
+    OutputError,
     OutputExistsError,
     SelectionError,
     UnsupportedGridError,
@@ -15,12 +16,13 @@ from inrv.errors import (
 )
 from inrv.grids import Box, Grid, MetaValue, SparseVolume, Topology, Transform
 from inrv.options import EncodeOptions
-from inrv.training import Progress
+from inrv.training import Checkpoint, Progress
 from inrv.volume import VerifyReport, Volume, VolumeGrid, load, verify
 
 __all__ = [
     "BindingsError",
     "Box",
+    "Checkpoint",
     "EncodeOptions",
     "EncodeReport",
     "FormatError",
@@ -31,6 +33,7 @@ __all__ = [
     "MetaValue",
     "NonFiniteError",
     "OptionError",
+    "OutputError",
     "OutputExistsError",
     "Progress",
     "SelectionError",

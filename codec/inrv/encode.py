@@ -34,7 +34,7 @@ from inrv.grids.topology import unpack_masks
 from inrv.options import EncodeOptions
 from inrv.preparation import NonFinite, best_threshold, prepare
 from inrv.storage import CodedGrid, store_carried, store_grids, store_metadata
-from inrv.training import Progress, psnr_of
+from inrv.training import Checkpoint, Progress, psnr_of
 
 Source = str | os.PathLike[str] | SparseVolume
 Report = Callable[[Progress], None]
@@ -106,16 +106,21 @@ def encode(
     *,
     overwrite: bool = False,
     progress: Report | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
     """Encode a .vdb file, or grids in memory, into the .inrv file `output`, written atomically.
 
-    Raises OutputExistsError, VdbError, NonFiniteError, OptionError, SelectionError or FormatError; nothing is
+    A run that is broken off resumes from its `checkpoint`, as Checkpoint.beside(output), when it is called again with
+    the same source and options, and ends in the same bytes; the checkpoint is deleted after success. Raises
+    OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or FormatError; nothing is
     written then.
     """
     if Path(output).exists() and not overwrite:
         raise OutputExistsError(f"{os.fspath(output)} exists already; allow overwriting (--force) or choose another name")
-    data, report = encode_bytes(source, options, progress=progress)
+    data, report = encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
     write_bytes(output, data)
+    if checkpoint is not None:
+        checkpoint.remove()
     return report
 
 
@@ -130,6 +135,7 @@ def encode_array(
     active: np.ndarray[Any, Any] | Tensor | None = None,
     overwrite: bool = False,
     progress: Report | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
     """Encode a dense volume, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
 
@@ -137,17 +143,26 @@ def encode_array(
     Raises OptionError for other shapes, and what `encode` raises.
     """
     grid = sparse_grid(torch.as_tensor(array), name, transform, background, None if active is None else torch.as_tensor(active))
-    return encode(SparseVolume((grid,)), output, options, overwrite=overwrite, progress=progress)
+    return encode(SparseVolume((grid,)), output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
 
 
 def encode_bytes(
-    source: Source, options: EncodeOptions = EncodeOptions(), *, progress: Report | None = None
+    source: Source,
+    options: EncodeOptions = EncodeOptions(),
+    *,
+    progress: Report | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[bytes, EncodeReport]:
-    """Encode into memory: the bytes of the .inrv file and the report. Raises what `encode` raises."""
+    """Encode into memory: the bytes of the .inrv file and the report. Raises what `encode` raises.
+
+    The caller removes the `checkpoint` when the bytes are where they belong.
+    """
     volume, bytes_in = _read(source, options)
     coded, nonfinite = prepare(volume, options, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
     device = choose_device(options.device)
-    fitted = fit_field([item.grid for item in coded], [item.normalisation for item in coded], options, device, progress)
+    fitted = fit_field(
+        [item.grid for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint
+    )
     coded, misjudged = _with_thresholds(coded, volume.grids, fitted)
     chunks: list[Chunk] = []
     entries = store_grids(coded, chunks)

@@ -13,7 +13,7 @@ from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, quantise
 from inrv.grids import Grid, Normalisation, in_double
 from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
 from inrv.selection import Samples, gather_samples, joint_box, select_voxels
-from inrv.training import Progress, TrainingResult, psnr_of, train
+from inrv.training import Checkpoint, Progress, TrainingResult, psnr_of, train
 
 LARGEST_LOSS = 0.1  # dB that storing the weights on fewer bits may cost
 PROBE_VOXELS = 1 << 18
@@ -42,6 +42,7 @@ def fit_field(
     options: EncodeOptions,
     device: torch.device,
     progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> FittedField | None:
     """Train one field for all varying components of `grids`; None where no component varies.
 
@@ -60,7 +61,7 @@ def fit_field(
     config = network_for(options, values, outputs, box)
     generator = torch.Generator().manual_seed(options.seed)
     field = FourierField(config, multipliers_for(options, config), generator).to(device)
-    training = train(field, samples.to(device), plan_for(options, config, len(samples), device), progress)
+    training = train(field, samples.to(device), plan_for(options, config, len(samples), device), progress, checkpoint)
     stored, rounded, losses = smallest_precision(field, probe)
     psnrs = _psnrs(rounded, probe)
     return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe.coordinates.cpu())
