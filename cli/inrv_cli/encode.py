@@ -18,7 +18,7 @@ from inrv_cli.text import PARTS, decibels, grid_key, labelled, name_of, print_js
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inrv import EncodeOptions, EncodeReport, Progress
+    from inrv import Checkpoint, EncodeOptions, EncodeReport, Progress
 
 ALMOST_DONE = 0.5  # seconds: training reports no end, and what follows it may take longer than this
 
@@ -58,11 +58,28 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
 @click.option(
     "--grid", "grids", multiple=True, metavar="NAME|POSITION", help="Encode this grid only; may be repeated. Default: all."
 )
+@click.option("--checkpoint/--no-checkpoint", default=True, help="Save training beside the output, and resume from there.")
+@click.option(
+    "--checkpoint-seconds",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    metavar="S",
+    help="Training between two checkpoints. Default: 30.",
+)
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @debug_option
-def encode(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool, as_json: bool, **chosen: Any) -> None:
+def encode(
+    inputs: tuple[str, ...],
+    output: str | None,
+    checkpoint: bool,
+    checkpoint_seconds: float,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     """Encode .vdb files as .inrv files.
 
     INPUTS are files or frame patterns: fire.####.vdb stands for every file with four digits there. One that fails does
@@ -77,7 +94,7 @@ def encode(inputs: tuple[str, ...], output: str | None, force: bool, quiet: bool
     codes = []
     for job in jobs:
         try:
-            result = _encode(job, options, force, quiet)
+            result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
         except Exception as error:
             codes.append(report(error, job.source))
             failed.append({"input": str(job.source), "error": str(error)})
@@ -100,15 +117,29 @@ def _options(chosen: dict[str, Any]) -> EncodeOptions:
     return EncodeOptions(**given)
 
 
-def _encode(job: Job, options: EncodeOptions, force: bool, quiet: bool) -> EncodeReport:
+def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool) -> EncodeReport:
     check_input(job.source)
     check_output(job.output, force)
     import inrv
 
-    with progress_bar(job.source.name, quiet) as progress:
-        data, result = inrv.encode_bytes(job.source, options, progress=progress)
-    write_output(job.output, data)
+    checkpoint = None if seconds is None or job.output == STDOUT else _checkpoint(job.output, seconds, quiet)
+    try:
+        with progress_bar(job.source.name, quiet) as progress:
+            data, result = inrv.encode_bytes(job.source, options, progress=progress, checkpoint=checkpoint)
+        write_output(job.output, data)
+    except KeyboardInterrupt as error:
+        if checkpoint is not None and checkpoint.kept:
+            error.args = (f"the same command resumes from {checkpoint.path}",)
+        raise
+    if checkpoint is not None:
+        checkpoint.remove()
     return result
+
+
+def _checkpoint(output: str, seconds: float, quiet: bool) -> Checkpoint:
+    from inrv import Checkpoint
+
+    return Checkpoint.beside(output, seconds, None if quiet else lambda line: click.echo(f"inrv: {line}", err=True))
 
 
 @contextmanager

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-FAILED, USAGE, INPUT, OUTPUT, MISSING, BUG, INTERRUPTED = 1, 2, 3, 4, 5, 70, 130
+FAILED, USAGE, INPUT, OUTPUT, MISSING, BUG, INTERRUPTED, CLOSED, TERMINATED = 1, 2, 3, 4, 5, 70, 130, 141, 143
 
 EXIT_CODES = """\b
 Exit codes:
@@ -21,7 +25,9 @@ Exit codes:
     4  an output cannot be written, or exists
     5  OpenVDB's Python bindings or an optional package are missing
    70  an error that inrv did not foresee
-  130  interrupted"""
+  130  interrupted
+  141  the reader of stdout closed it
+  143  terminated"""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +40,10 @@ class Failure(Exception):
         self.code = code
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
 class Program(click.Group):
     """A group of commands, listed as they were added, whose errors end in one line and an exit code."""
 
@@ -44,16 +54,57 @@ class Program(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand."""
         try:
-            return super().invoke(ctx)
+            with _termination():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            click.echo("inrv: interrupted", err=True)
-            ctx.exit(INTERRUPTED)
+        except KeyboardInterrupt as error:
+            terminated = isinstance(error, Terminated)
+            click.echo(": ".join(["inrv", "terminated" if terminated else "interrupted", *map(str, error.args)]), err=True)
+            ctx.exit(TERMINATED if terminated else INTERRUPTED)
+        except BrokenPipeError:  # the reader of our output has had enough
+            ctx.exit(CLOSED)
         except Exception as error:
-            if isinstance(error, BrokenPipeError):  # the reader of our output has had enough: click ends quietly
-                raise
             ctx.exit(report(error))
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """SIGTERM raises Terminated in here, unless it is being ignored."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        yield
+        return
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def occupy_descriptors() -> None:
+    """Open descriptors 0 to 2 where they are closed: a library's message would else end up in a file that got the number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def settle_stdout() -> None:
+    """Drop what stdout does not take: the error has been told, Python would tell it again when it ends."""
+    if _stdout_fails():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _stdout_fails() -> bool:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _remember_debug(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -72,8 +123,12 @@ def debug_option(command: F) -> F:
 def report(error: Exception, about: object = "") -> int:
     """Print one line about `error`, with --debug its traceback before; return its exit code.
 
-    The line begins with the file `about` where the error itself does not name it.
+    The line begins with the file `about` where the error itself does not name it. BrokenPipeError is raised again.
     """
+    if isinstance(error, BrokenPipeError):
+        raise error
+    if isinstance(error, OSError) and _stdout_fails():
+        error = Failure(OUTPUT, f"stdout cannot be written: {error.strerror or error}")
     if click.get_current_context().find_root().meta.get("debug"):
         traceback.print_exception(error)
     code = exit_code(error)
@@ -86,13 +141,13 @@ def report(error: Exception, about: object = "") -> int:
 
 def exit_code(error: Exception) -> int:
     """The exit code that stands for an error."""
-    from inrv.errors import BindingsError, InrvError, OptionError, OutputExistsError
+    from inrv.errors import BindingsError, InrvError, OptionError, OutputError, OutputExistsError
 
     if isinstance(error, Failure):
         return error.code
     if isinstance(error, BindingsError) or isinstance(error.__cause__, ImportError):
         return MISSING
-    for kind, code in ((OptionError, USAGE), (OutputExistsError, OUTPUT), (InrvError, INPUT), (OSError, INPUT)):
+    for kind, code in ((OptionError, USAGE), ((OutputError, OutputExistsError), OUTPUT), (InrvError, INPUT), (OSError, INPUT)):
         if isinstance(error, kind):
             return code
     return BUG

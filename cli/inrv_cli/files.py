@@ -107,6 +107,8 @@ def check_output(path: str, force: bool) -> None:
         return
     if Path(path).is_dir():
         raise Failure(OUTPUT, f"{path} is a folder")
+    if Path(path).exists() and not Path(path).is_file():
+        raise Failure(OUTPUT, f"{path} is no regular file: -o - writes to stdout")
     if os.path.lexists(path) and not force:
         raise Failure(OUTPUT, f"{path} exists already: --force replaces it, -o gives another name")
     with writing(path):
@@ -120,8 +122,11 @@ def write_output(path: str, data: bytes) -> None:
     from inrv.container import write_bytes
 
     if path == STDOUT:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        if sys.stdout is None:
+            raise Failure(OUTPUT, "stdout cannot be written: it is closed")
+        with writing("stdout"):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
         return
     with writing(path):
         write_bytes(path, data)

@@ -9,7 +9,7 @@ import click
 from inrv_cli.compare import compare
 from inrv_cli.decode import decode
 from inrv_cli.encode import encode
-from inrv_cli.failure import EXIT_CODES, Program, debug_option
+from inrv_cli.failure import EXIT_CODES, Program, debug_option, occupy_descriptors, settle_stdout
 from inrv_cli.info import info
 from inrv_cli.sample import sample
 from inrv_cli.verify import verify
@@ -37,4 +37,8 @@ for command in (encode, decode, info, verify, compare, sample):
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    cli(prog_name="inrv")
+    occupy_descriptors()
+    try:
+        cli(prog_name="inrv")
+    finally:
+        settle_stdout()
