@@ -198,8 +198,7 @@ def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | N
         return source.choose(options.grids), None
     from inrv.vdb import read_volume
 
-    more = {} if options.doubles == "carry" else {"doubles": options.doubles}
-    return read_volume(source, options.grids, **more), Path(source).stat().st_size
+    return read_volume(source, options.grids, doubles=options.doubles), Path(source).stat().st_size
 
 
 def _with_thresholds(
