@@ -101,6 +101,7 @@ def check_decode(data: bytes) -> str:
     inrv.verify(data, device="cpu", limits=LIMITS)
     if complaint is not None:
         raise complaint
+    assert len(volume.to_sparse().carried) == len(volume.carried)
     _check_rewriting(volume.container)
     return "accepted"
 
