@@ -84,21 +84,22 @@ def _half_table() -> NDArray[np.uint32]:
     normal = (exponent + 112 << 23) | fraction << 13
     table = np.where(exponent == 31, 0x7F800000 | fraction << 13, normal)
     small = (fraction.astype(np.float32) * np.float32(2.0**-24)).view(np.uint32)
-    return (np.where(exponent == 0, small, table) | (half & 0x8000) << 16).astype(np.uint32)
+    table = np.where(exponent == 0, small, table) | (half & 0x8000) << 16
+    return np.asarray(table, dtype=np.uint32)
 
 
 def widen(halves: Bits, double: bool = False) -> Bits:
     """Bits of the float32, or float64, that equal half floats uint16 (any shape)."""
     single: NDArray[np.uint32] = _half_table()[halves]
     if double:
-        return single.view(np.float32).astype(np.float64).view(np.uint64)
+        return np.asarray(single.view(np.float32), dtype=np.float64).view(np.uint64)
     return single
 
 
 def narrow(bits: NDArray[np.uint32]) -> NDArray[np.uint16]:
     """Half floats of float32 bits, rounded to nearest even as OpenVDB rounds them; a NaN keeps its sign and leading bits."""
     with np.errstate(over="ignore"):
-        halves = bits.view(np.float32).astype(np.float16).view(np.uint16)
+        halves: NDArray[np.uint16] = bits.view(np.float32).astype(np.float16).view(np.uint16)
     nan = (bits & 0x7FFFFFFF) > 0x7F800000
     fraction = np.maximum(bits >> 13 & 1023, 1)
     halves[nan] = (bits >> 16 & 0x8000 | 0x7C00 | fraction)[nan]
