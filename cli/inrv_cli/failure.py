@@ -29,6 +29,8 @@ Exit codes:
   141  the reader of stdout closed it
   143  terminated"""
 
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -127,7 +129,7 @@ def report(error: Exception, about: object = "") -> int:
     """
     if isinstance(error, BrokenPipeError):
         raise error
-    if isinstance(error, OSError) and _stdout_fails():
+    if isinstance(error, OSError) and (error.errno in NO_ROOM or _stdout_fails()):  # our files come with OutputError
         error = Failure(OUTPUT, f"stdout cannot be written: {error.strerror or error}")
     if click.get_current_context().find_root().meta.get("debug"):
         traceback.print_exception(error)

@@ -125,7 +125,9 @@ def write_output(path: str, data: bytes) -> None:
         if sys.stdout is None:
             raise Failure(OUTPUT, "stdout cannot be written: it is closed")
         with writing("stdout"):
-            sys.stdout.buffer.write(data)
+            left = memoryview(data)
+            while left:  # without a buffer, as under PYTHONUNBUFFERED, less than all may be taken
+                left = left[sys.stdout.buffer.write(left) :]
             sys.stdout.buffer.flush()
         return
     with writing(path):
