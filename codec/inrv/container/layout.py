@@ -60,7 +60,7 @@ class Limits:
         """Bytes that opening a file and one call to decode it take at most, on the CPU, beside the file's own bytes."""
         payloads = 4 * self.chunk_bytes + 3 * self.exact_bytes
         decoding = 1024 * self.leaves + 20 * self.weights + 12 * self.values
-        return 40 * self.manifest_bytes + payloads + decoding + (1 << 28)
+        return 48 * self.manifest_bytes + payloads + decoding + (1 << 28)
 
 
 DEFAULT_LIMITS = Limits()
