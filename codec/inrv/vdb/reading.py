@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -79,9 +78,9 @@ class _Source:
     """The grids of one file; a tree that several of them share is read once."""
 
     def __init__(self, path: str, header: VdbHeader, doubles: str) -> None:
-        self.path, self.header, self.doubles = path, header, doubles
-        self.shared = {self._owner(grid).position for grid in header.grids if grid.parent}
-        self.plain = lru_cache(maxsize=None)(self._plain_grid)  # by position of the tree's owner, for those in `shared`
+        self.path, self.doubles = path, doubles
+        self.owners = {grid.unique_name: grid for grid in reversed(header.grids) if not grid.parent}
+        self.shared: dict[str, Grid | NotCoded | None] = {grid.parent: None for grid in header.grids if grid.parent}
 
     def read(self, chosen: Sequence[GridDescriptor]) -> list[Grid | CarriedGrid]:
         """The grids as they are coded, or carried together with those whose trees they share."""
@@ -105,9 +104,9 @@ class _Source:
         """The grid whose tree this one has: itself, or its parent."""
         if not descriptor.parent:
             return descriptor
-        for other in self.header.grids:
-            if other.unique_name == descriptor.parent and not other.parent and other.tree_type == descriptor.tree_type:
-                return other
+        owner = self.owners.get(descriptor.parent)
+        if owner is not None and owner.tree_type == descriptor.tree_type:
+            return owner
         raise VdbError(f"{self._where(descriptor)} shares the tree of {descriptor.parent!r}, which is not there: damaged")
 
     def _grid_or_reason(self, descriptor: GridDescriptor) -> Grid | str:
@@ -126,7 +125,7 @@ class _Source:
             transform = decode_transform(header.map_type, header.map_data)
         except OptionError as error:
             raise NotCoded(str(error)) from error
-        grid = self.plain(owner.position) if owner.position in self.shared else self._plain_grid(owner.position)
+        grid = self._bare_grid(owner)
         metadata = {key: value for key, value in header.metadata.items() if key not in STATISTICS}
         return replace(
             grid,
@@ -138,13 +137,25 @@ class _Source:
             metadata=metadata,
         )
 
-    def _plain_grid(self, position: int) -> Grid:
-        """The tree of the grid at `position`, without a name or other properties, or NotCoded."""
-        descriptor = self.header.grids[position]
+    def _bare_grid(self, owner: GridDescriptor) -> Grid:
+        """The tree of `owner` without a name or other properties, or NotCoded; read once where it is shared."""
+        found = self.shared.get(owner.unique_name)
+        if found is None:
+            try:
+                found = self._read_bare_grid(owner)
+            except NotCoded as reason:
+                found = reason
+            if owner.unique_name in self.shared:
+                self.shared[owner.unique_name] = found
+        if isinstance(found, NotCoded):
+            raise found
+        return found
+
+    def _read_bare_grid(self, descriptor: GridDescriptor) -> Grid:
         try:
             header = read_grid_header(self.path, descriptor)
         except NotCoded as reason:
-            raise NotCoded(f"shares the tree of grid {position}, with {reason}") from reason
+            raise NotCoded(f"shares the tree of grid {descriptor.position}, with {reason}") from reason
         kind = TREES[descriptor.tree_type]
         data = self._bytes(descriptor, header.topology)
         tree = read_tree(data, self._where(descriptor), kind, descriptor.half, header.compression)

@@ -38,6 +38,7 @@ _ROOT_OFFSET = 1 << 11  # makes the coordinates of a root's entries positive
 _PART = 1 << 12  # leaves packed at a time
 
 Keys = NDArray[np.int64]
+Masks = NDArray[np.bool_]
 
 
 class TreeWriter:
@@ -167,11 +168,13 @@ class TreeWriter:
         values = self.tile_values[tiles]
         off = ~on & (values != self.background).any(axis=1)
         inactive = np.array([side - len(children) - np.count_nonzero(on)])
-        (section,) = self._sections(active[None], inactive, values[on], slots[off], values[off])
+        (section,) = self._sections(active[None], inactive, values[on], slots[off], values[off], child[None])
         return _packed(child) + _packed(active) + section
 
-    def _sections(self, active: NDArray[np.bool_], inactive: Keys, values: Bits, places: Keys, off: Bits) -> list[bytes]:
-        """The values of n nodes with active slots bool (n, S), as the file holds them.
+    def _sections(
+        self, active: Masks, inactive: Keys, values: Bits, places: Keys, off: Bits, children: Masks | None = None
+    ) -> list[bytes]:
+        """The values of n nodes with active slots bool (n, S), as the file holds them; in the place of a child stands 0.
 
         inactive      how many other slots with values each node has: (n,)
         values        of the active slots
@@ -190,11 +193,15 @@ class TreeWriter:
             if kind == ALL_VALUES:
                 stored = np.repeat(self.background[None], slots, axis=0)
                 stored[active[node]], stored[places[rows] % slots] = values[first:last], off[rows]
+                if children is not None:
+                    stored[children[node]] = 0
             listed = (low[node].tobytes() + high[node].tobytes())[: self.kind.size * LISTED.get(kind, 0)]
             selection = b""
             if kind in WITH_SELECTION:
                 second = ~active[node]
                 second[places[rows] % slots] = (off[rows] == high[node]).all(axis=1)
+                if children is not None:
+                    second[children[node]] = not high[node].any()
                 selection = _packed(second)
             sections.append(bytes([kind]) + listed + selection + self._buffer(stored))
         return sections
@@ -220,8 +227,8 @@ class TreeWriter:
     def _buffer(self, values: Bits) -> bytes:
         """Values (n, C) as a buffer of the file."""
         if not self.half:
-            return pack_buffer(values, self.kind.size)
-        return pack_buffer(narrow(values), 2 * self.kind.components) if len(values) else b""
+            return pack_buffer(values)
+        return pack_buffer(narrow(values)) if len(values) else b""
 
 
 def _keys(origins: NDArray[np.int32]) -> Keys:
@@ -239,5 +246,5 @@ def _root_origin(key: int) -> bytes:
     return struct.pack("<iii", *(((int(key) >> shift & 4095) - _ROOT_OFFSET) << 12 for shift in (24, 12, 0)))
 
 
-def _packed(mask: NDArray[np.bool_]) -> bytes:
+def _packed(mask: Masks) -> bytes:
     return np.packbits(mask, bitorder="little").tobytes()
