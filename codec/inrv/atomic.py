@@ -25,7 +25,7 @@ except ImportError:  # Windows, where a file that is open cannot be removed: no 
     fcntl = None  # type: ignore[assignment]
 
 DESCRIPTORS = "/proc/self/fd"
-RANDOM = "[0-9a-f]" * 8 + "."  # what stands in the name of a partial file, as a pattern
+RANDOM = "[0-9a-f]" * 8  # what stands in the name of a partial file, as a pattern
 READ_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
@@ -85,10 +85,9 @@ def check_regular(target: Path) -> None:
 
 def remove_partial(target: Path) -> None:
     """Remove what killed runs left beside `target`; files that others are writing stay."""
-    for middle in ("", RANDOM):
-        for name in glob.glob(f".{glob.escape(target.name)}.{middle}partial", root_dir=target.parent):
-            with contextlib.suppress(OSError):
-                _remove_unless_locked(target.parent / name)
+    for name in glob.glob(f".{glob.escape(target.name)}.{RANDOM}.partial", root_dir=target.parent):
+        with contextlib.suppress(OSError):
+            _remove_unless_locked(target.parent / name)
 
 
 def _remove_unless_locked(path: Path) -> None:
@@ -107,13 +106,15 @@ def _new_file(target: Path) -> tuple[BinaryIO, str | None]:
     """An empty file in the folder of `target`, locked, and its path, None where it has no name."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir(DESCRIPTORS):
         with contextlib.suppress(OSError):  # the file system has none, or what is wrong is told of the named file
-            return _opened(os.open(target.parent, READ_WRITE | os.O_TMPFILE, 0o666)), None
+            descriptor = os.open(target.parent, READ_WRITE | os.O_TMPFILE, 0o666)
+            _lock(descriptor)
+            return _opened(descriptor), None
     while True:
         name = _partial_name(target)
-        file = _opened(os.open(name, READ_WRITE | os.O_CREAT | os.O_EXCL, 0o666))
-        if fcntl is None or os.fstat(file.fileno()).st_nlink:
-            return file, name
-        file.close()  # another took it for left behind before it was locked
+        descriptor = os.open(name, READ_WRITE | os.O_CREAT | os.O_EXCL, 0o666)
+        if _lock(descriptor):
+            return _opened(descriptor), name
+        os.close(descriptor)
 
 
 def _partial_name(target: Path) -> str:
@@ -121,11 +122,20 @@ def _partial_name(target: Path) -> str:
 
 
 def _opened(descriptor: int) -> BinaryIO:
-    """The file, locked against `remove_partial` where there are locks."""
-    if fcntl is not None:
-        with contextlib.suppress(OSError):  # a network file system without locks: nobody can lock, nobody removes
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return cast(BinaryIO, os.fdopen(descriptor, "w+b"))
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file against `remove_partial`, where there are locks; False where that was faster and removes it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a network file system without locks: nobody can lock, so nobody removes
+        return True
+    return os.fstat(descriptor).st_nlink > 0
 
 
 def _publish(file: BinaryIO, name: str | None, target: Path) -> None:
