@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from fuzz.outcomes import KNOWN
@@ -56,11 +57,11 @@ def replay(path: Path) -> int:
 
 def summary(name: str, report: Report, seconds: float) -> str:
     """The report in lines."""
-    reached = sorted(outcome for outcome in report.outcomes if outcome in KNOWN)
+    reached = {outcome for outcome in report.outcomes if outcome in KNOWN}
     lines = [
         f"target {name}: {report.cases:,} cases in {seconds:,.0f} s, {report.cases / seconds:,.0f} a second",
         "outcomes: " + ", ".join(f"{outcome} {count:,}" for outcome, count in report.outcomes.most_common()),
-        f"error conditions reached: {len(reached)} of {len(KNOWN)}; not: {', '.join(sorted(KNOWN - set(reached))) or 'none'}",
+        *([f"error conditions reached: {len(reached)} of {len(KNOWN)}; not: {told(KNOWN - reached)}"] if reached else []),
         f"slowest case: {report.slowest:.2f} s, number {report.slowest_case}",
         f"peak memory: {report.resident / 2**20:,.0f} MiB a process"
         + (f", {report.peak / 2**20:,.0f} MiB for case {report.peak_case}" if report.peak else ""),
@@ -68,6 +69,11 @@ def summary(name: str, report: Report, seconds: float) -> str:
         *(f"  {count:>6} {kind}" for kind, count in report.findings.most_common()),
     ]
     return "\n".join(lines)
+
+
+def told(names: Iterable[str]) -> str:
+    """Names in a line."""
+    return ", ".join(sorted(names)) or "none"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ NEW = Path(__file__).resolve().parent / "findings" / "new"
 ADDRESS_SPACE = 6 << 30  # beyond what a process has when it starts
 STUCK = 10  # times the seconds a case may take: the process is ended
 BLOCK = 500  # cases between two reports
+WARMING = 20  # cases before any is measured
 MOST_KEPT = 5  # files of one kind of finding
 
 
@@ -61,7 +62,7 @@ def run_cases(target: Target, seed: int, numbers: range, folder: Path, memory: b
         if current is not None:
             current.value = number
         data = b""
-        before = _start_peak() if memory else 0
+        before = reset_peak() if memory else 0
         start = time.perf_counter()
         try:
             data = target.make(seed, number)
@@ -75,14 +76,23 @@ def run_cases(target: Target, seed: int, numbers: range, folder: Path, memory: b
             if report.findings[kind] <= MOST_KEPT:
                 keep(folder, target, seed, number, data, kind, error)
         spent = time.perf_counter() - start
+        if memory and (taken := peak_bytes() - before) > report.peak:
+            report.peak, report.peak_case = taken, number
+            if taken > target.memory and outcome != "FINDING":
+                outcome = _too_much(report, folder, target, seed, number, data, taken)
         report.outcomes[outcome] += 1
         report.cases += 1
         if spent > report.slowest:
             report.slowest, report.slowest_case = spent, number
-        if memory and (taken := _peak() - before) > report.peak:
-            report.peak, report.peak_case = taken, number
     report.resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return report
+
+
+def _too_much(report: Report, folder: Path, target: Target, seed: int, number: int, data: bytes, taken: int) -> str:
+    kind = f"takes more than {target.memory >> 20} MiB"
+    report.findings[kind] += 1
+    keep(folder, target, seed, number, data, f"{kind}: {taken:,} bytes", None)
+    return "FINDING"
 
 
 def guarded(target: Target, data: bytes) -> str:
@@ -175,6 +185,7 @@ def _work(name: str, seed: int, share: range, until: float, folder: Path, queue:
     target = TARGETS[name]()
     watch_time()
     limit_memory()
+    run_cases(target, -1 - seed, range(WARMING), folder)  # so that what is loaded at first use is not taken for a case's own
     for start in range(share.start, share.stop, BLOCK):
         if until and time.monotonic() > until:
             break
@@ -190,13 +201,13 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ADDRESS_SPACE,) * 2)
 
 
-def _start_peak() -> int:
+def reset_peak() -> int:
     """Set the kernel's high-water mark back; resident bytes now."""
     Path("/proc/self/clear_refs").write_text("5")
-    return _peak()
+    return peak_bytes()
 
 
-def _peak() -> int:
-    """Resident bytes at most since `_start_peak`."""
+def peak_bytes() -> int:
+    """Resident bytes at most since `reset_peak`."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024

@@ -33,12 +33,13 @@ MOST_VOXELS = 1 << 18  # of a grid that is decoded whole
 
 @dataclass(frozen=True)
 class Target:
-    """`make` gives case `number` of `seed`; `check` tries one; `seconds` is how long it may take."""
+    """`make` gives case `number` of `seed`; `check` tries one; `seconds` and `memory` (bytes) are what it may take."""
 
     make: Callable[[int, int], bytes]
     check: Callable[[bytes], str]
     error: type[inrv.InrvError]
     seconds: float
+    memory: int
     suffix: str
 
 
@@ -157,9 +158,9 @@ def check_vdb(data: bytes) -> str:
 
 
 TARGETS: dict[str, Callable[[], Target]] = {
-    "head": lambda: Target(InrvCases(head_case), check_head, inrv.FormatError, 2.0, ".inrv"),
-    "decode": lambda: Target(InrvCases(decode_case), check_decode, inrv.FormatError, 20.0, ".inrv"),
-    "vdb": lambda: Target(VdbCases(), check_vdb, inrv.VdbError, 20.0, ".vdb"),
+    "head": lambda: Target(InrvCases(head_case), check_head, inrv.FormatError, 2.0, LIMITS.memory, ".inrv"),
+    "decode": lambda: Target(InrvCases(decode_case), check_decode, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"),
+    "vdb": lambda: Target(VdbCases(), check_vdb, inrv.VdbError, 20.0, 1 << 28, ".vdb"),
 }
 
 

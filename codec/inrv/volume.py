@@ -118,7 +118,7 @@ class Volume:
         work = voxels * (0 if self.field is None else self.field.weight_count)
         if work > self.container.limits.work:
             raise FormatError(
-                f"{voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} products, more than the "
+                f"{self.container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} products, more than the "
                 f"limit of {self.container.limits.work:,}"
             )
 
