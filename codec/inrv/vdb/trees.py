@@ -113,7 +113,7 @@ class TreeWriter:
         yield struct.pack("<i", 1) + self.background.tobytes() + struct.pack("<II", len(tiles), len(self.upper))
         for tile in tiles:
             yield _root_origin(self.tile_keys[tile] >> 27) + self.tile_values[tile].tobytes()
-            yield bytes([self.tile_active[tile]])
+            yield bytes([int(self.tile_active[tile])])
         for upper in self.upper.tolist():
             yield _root_origin(upper)
             first, last = np.searchsorted(self.lower, (upper << 15, (upper + 1) << 15))
