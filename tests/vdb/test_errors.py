@@ -1,17 +1,15 @@
 """What cannot be read or written is one error that says so."""
 
 import struct
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from inrv import BindingsError, OptionError, SparseVolume, UnsupportedGridError, VdbError
+from inrv import OptionError, OutputError, SparseVolume, VdbError
 from inrv.grids import sparse_grid
-from inrv.vdb import list_grids, load_bindings, read_volume, write_volume
-from inrv.vdb.header import read_grid_header
+from inrv.vdb import list_grids, read_volume, write_volume
+from inrv.vdb.header import NotCoded, read_grid_header
 
 
 @pytest.fixture
@@ -32,13 +30,14 @@ def test_truncated_at_any_length(fog: Path, tmp_path: Path) -> None:
 
 
 def test_damaged_headers(fog: Path, tmp_path: Path) -> None:
-    """Only our parser: OpenVDB itself can crash the process on damaged trees."""
     data, bad, refused = fog.read_bytes(), tmp_path / "bad.vdb", 0
     for at in range(0, list_grids(fog)[0].start + 300, 3):
         bad.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
         try:
             for descriptor in list_grids(bad):
                 read_grid_header(str(bad), descriptor)
+        except NotCoded:
+            continue
         except VdbError as error:
             refused += 1
             assert "bad.vdb" in str(error)
@@ -61,56 +60,31 @@ def test_future_file_versions(fog: Path) -> None:
         read_volume(fog)
 
 
-def test_grids_of_other_types_are_named_with_the_cure(tmp_path: Path) -> None:
-    module, path = load_bindings(), tmp_path / "mixed.vdb"
-    mask, heat = module.BoolGrid(), module.FloatGrid()
-    mask.name, heat.name = "inside", "heat"
-    module.write(str(path), grids=[mask, heat])
-    with pytest.raises(UnsupportedGridError, match=r"mixed\.vdb: grid 0 'inside' is of type Tree_bool_5_4_3.*--grid 'heat'"):
-        read_volume(path)
-    assert [grid.name for grid in read_volume(path, ["heat", 1]).grids] == ["heat"]
-    with pytest.raises(OptionError, match="'cold'"):
-        read_volume(path, ["cold"])
+def test_a_damaged_tree_is_an_error_or_another_tree(fog: Path, tmp_path: Path) -> None:
+    data, bad, refused = fog.read_bytes(), tmp_path / "bad.vdb", 0
+    for at in range(list_grids(fog)[0].start, len(data), 611):
+        bad.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        try:
+            read_volume(bad)
+        except VdbError as error:
+            refused += 1
+            assert "bad.vdb" in str(error)
+    assert refused > 20
 
 
-def test_frustum_transforms_are_named(tmp_path: Path) -> None:
-    module, path = load_bindings(), tmp_path / "frustum.vdb"
-    grid = module.FloatGrid()
-    grid.name = "density"
-    grid.transform = module.createFrustumTransform((0, 0, 0), (10, 10, 10), 0.5, 10.0, 0.1)
-    module.write(str(path), grids=[grid])
-    with pytest.raises(UnsupportedGridError, match="NonlinearFrustumMap"):
-        read_volume(path)
+def test_choices_that_are_not_there(fog: Path) -> None:
+    with pytest.raises(OptionError, match=r"fog\.vdb: no grid 'cold'; it holds 'density', 'heat'"):
+        read_volume(fog, ["cold"])
+    with pytest.raises(OptionError, match="'round' is not one of carry, float"):
+        read_volume(fog, doubles="round")
 
 
 def test_places_that_cannot_be_written(fog: Path, tmp_path: Path) -> None:
     volume = read_volume(fog)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(VdbError, match="No such file"):
+    with pytest.raises(OutputError, match="No such file"):
         write_volume(tmp_path / "nowhere" / "out.vdb", volume)
     (tmp_path / "folder.vdb").mkdir()
-    with pytest.raises(VdbError, match="Is a directory"):
+    with pytest.raises(OutputError, match="is a folder"):
         write_volume(tmp_path / "folder.vdb", volume)
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "folder.vdb"])
-
-
-@pytest.fixture
-def fresh_bindings(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    load_bindings.cache_clear()
-    yield monkeypatch
-    load_bindings.cache_clear()
-
-
-def test_missing_bindings_give_the_install_line(fresh_bindings: pytest.MonkeyPatch) -> None:
-    fresh_bindings.setattr("inrv.vdb.bindings.find_spec", lambda _: None)
-    with pytest.raises(BindingsError, match="apt-get install python3-openvdb"):
-        load_bindings()
-
-
-def test_numpy_2_is_refused_before_it_crashes(fresh_bindings: pytest.MonkeyPatch) -> None:
-    fresh_bindings.setattr("inrv.vdb.bindings.find_spec", lambda name: None if name == "openvdb" else object())
-    fresh_bindings.setattr(np, "__version__", "2.1.0")
-    fresh_bindings.delitem(sys.modules, "pyopenvdb", raising=False)
-    with pytest.raises(BindingsError, match=r"NumPy 2\.1\.0.*numpy<2"):
-        load_bindings()
-    assert "pyopenvdb" not in sys.modules

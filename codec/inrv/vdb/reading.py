@@ -80,7 +80,8 @@ class _Source:
     def __init__(self, path: str, header: VdbHeader, doubles: str) -> None:
         self.path, self.doubles = path, doubles
         self.owners = {grid.unique_name: grid for grid in reversed(header.grids) if not grid.parent}
-        self.shared: dict[str, Grid | NotCoded | None] = {grid.parent: None for grid in header.grids if grid.parent}
+        parents = {grid.parent for grid in header.grids} & self.owners.keys()
+        self.shared: dict[int, Grid | NotCoded | None] = {self.owners[name].position: None for name in parents}
 
     def read(self, chosen: Sequence[GridDescriptor]) -> list[Grid | CarriedGrid]:
         """The grids as they are coded, or carried together with those whose trees they share."""
@@ -133,20 +134,20 @@ class _Source:
             transform=transform,
             grid_class=_text(metadata, "class", "unknown"),
             vector_type=_text(metadata, "vector_type", "invariant"),
-            saved_as_half=descriptor.half,
+            saved_as_half=_saved_as_half(metadata),
             metadata=metadata,
         )
 
     def _bare_grid(self, owner: GridDescriptor) -> Grid:
         """The tree of `owner` without a name or other properties, or NotCoded; read once where it is shared."""
-        found = self.shared.get(owner.unique_name)
+        found = self.shared.get(owner.position)
         if found is None:
             try:
                 found = self._read_bare_grid(owner)
             except NotCoded as reason:
                 found = reason
-            if owner.unique_name in self.shared:
-                self.shared[owner.unique_name] = found
+            if owner.position in self.shared:
+                self.shared[owner.position] = found
         if isinstance(found, NotCoded):
             raise found
         return found
@@ -158,7 +159,7 @@ class _Source:
             raise NotCoded(f"shares the tree of grid {descriptor.position}, with {reason}") from reason
         kind = TREES[descriptor.tree_type]
         data = self._bytes(descriptor, header.topology)
-        tree = read_tree(data, self._where(descriptor), kind, descriptor.half, header.compression)
+        tree = read_tree(data, self._where(descriptor), kind, _saved_as_half(header.metadata), header.compression)
         if kind.double and self.doubles == "carry":
             raise NotCoded(_type_reason(descriptor))
         return _convert(_rounded(tree) if kind.double else tree, VALUE_TYPES[kind.components])
@@ -193,6 +194,12 @@ class _Source:
 def _type_reason(descriptor: GridDescriptor) -> str:
     values = descriptor.tree_type.removeprefix("Tree_").removesuffix("_5_4_3")
     return _SPOKEN.get(values, f"{values} values")
+
+
+def _saved_as_half(metadata: Metadata) -> bool:
+    """What OpenVDB goes by: it forgets the ending of the tree's type when it reads the metadata."""
+    entry = metadata.get("is_saved_as_half_float")
+    return entry is not None and bool(entry.value)
 
 
 def _text(metadata: Metadata, key: str, default: str) -> str:
