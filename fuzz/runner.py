@@ -55,9 +55,21 @@ class Report:
         self.resident = max(self.resident, other.resident)
 
 
-def run_cases(target: Target, seed: int, numbers: range, folder: Path, memory: bool = False, current: Any = None) -> Report:
-    """Try these cases in this process. `memory`: measure what each takes; `current` is told the number of each."""
-    report = Report()
+def run_cases(
+    target: Target,
+    seed: int,
+    numbers: range,
+    folder: Path,
+    memory: bool = False,
+    current: Any = None,
+    kept: Counter[str] | None = None,
+) -> Report:
+    """Try these cases in this process.
+
+    memory  measure what each takes        current  is told the number of each
+    kept    findings kept so far, by kind: MOST_KEPT of each are
+    """
+    report, kept = Report(), Counter() if kept is None else kept
     for number in numbers:
         if current is not None:
             current.value = number
@@ -73,7 +85,8 @@ def run_cases(target: Target, seed: int, numbers: range, folder: Path, memory: b
             kind = finding_of(error)
             report.findings[kind] += 1
             outcome = "FINDING"
-            if report.findings[kind] <= MOST_KEPT:
+            kept[kind] += 1
+            if kept[kind] <= MOST_KEPT:
                 keep(folder, target, seed, number, data, kind, error)
         spent = time.perf_counter() - start
         if memory and (taken := peak_bytes() - before) > report.peak:
@@ -186,12 +199,13 @@ def _work(name: str, seed: int, share: range, until: float, folder: Path, queue:
     watch_time()
     limit_memory()
     run_cases(target, -1 - seed, range(WARMING), folder)  # so that what is loaded at first use is not taken for a case's own
+    kept = Counter[str]()
     for start in range(share.start, share.stop, BLOCK):
         if until and time.monotonic() > until:
             break
         numbers = range(start, min(start + BLOCK, share.stop))
         faulthandler.dump_traceback_later(BLOCK * target.seconds if BLOCK < STUCK else STUCK * target.seconds + 60, exit=True)
-        queue.put(run_cases(target, seed, numbers, folder, memory=name != "head", current=current))
+        queue.put(run_cases(target, seed, numbers, folder, memory=name != "head", current=current, kept=kept))
         faulthandler.cancel_dump_traceback_later()
 
 

@@ -5,6 +5,7 @@ A target either raises an error of the library's own or returns the word that co
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import warnings
@@ -14,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 import torch
+from click.testing import CliRunner
 
 import inrv
 from fuzz.mutations import decode_case, head_case, raw_case
@@ -21,6 +23,9 @@ from fuzz.outcomes import condition
 from fuzz.payloads import change_bytes
 from fuzz.seeds import inrv_seeds, vdb_seeds
 from inrv.container import Chunk, Container, Limits, Manifest, container_bytes, read_container
+from inrv.vdb import read_volume, write_volume
+from inrv_cli.failure import INPUT
+from inrv_cli.main import cli
 
 # What the fuzzer's own cases may take: small, so that a reader that forgets a limit is seen.
 LIMITS = Limits(
@@ -102,7 +107,7 @@ def check_decode(data: bytes) -> str:
     inrv.verify(data, device="cpu", limits=LIMITS)
     if complaint is not None:
         raise complaint
-    assert len(volume.to_sparse().carried) == len(volume.carried)
+    _check_vdb(volume)
     _check_rewriting(volume.container)
     return "accepted"
 
@@ -138,6 +143,43 @@ def _check_decoded(grid: inrv.VolumeGrid) -> None:
     assert same, "the rows of the first voxels are not 0, 1, 2, ..."
 
 
+def _check_vdb(volume: inrv.Volume) -> None:
+    """As a .vdb file, where it can be one, the volume is the same."""
+    sparse = volume.to_sparse()
+    assert len(sparse.carried) == len(volume.carried), "a carried grid is lost"
+    with tempfile.NamedTemporaryFile(suffix=".vdb", dir=_memory_folder()) as file:
+        try:
+            write_volume(file.name, sparse)
+            again = read_volume(file.name)
+        except inrv.VdbError:
+            return
+    if not sparse.carried:  # a carried grid's bytes mean nothing here, yet those of one may stand for a coded one
+        assert len(again.grids) == len(sparse.grids), "a grid is lost"
+        for mine, theirs in zip(sparse.grids, again.grids, strict=True):
+            assert mine.topology.equal(theirs.topology), "the topology changes in a .vdb file"
+            same = mine.values.numpy().tobytes() == theirs.values.numpy().tobytes()
+            assert same or mine.saved_as_half, "values change in a .vdb file"
+
+
+def check_info(data: bytes) -> str:
+    """What `inrv info` makes of it, as text and as JSON; an error must be one that it foresees."""
+    with tempfile.NamedTemporaryFile(suffix=".inrv", dir=_memory_folder()) as file:
+        Path(file.name).write_bytes(data)
+        results = [CliRunner().invoke(cli, ["info", file.name, *options]) for options in ([], ["--json"])]
+    codes = {result.exit_code for result in results}
+    assert codes <= {0, INPUT} and len(codes) == 1, results[0].output + results[1].output
+    if codes == {INPUT}:
+        raise inrv.FormatError(results[0].output)
+    strange = {character for character in results[0].output if not character.isprintable()} - {"\n"}
+    assert not strange, f"printed as they are: {sorted(map(ascii, strange))}"
+    json.loads(results[1].output)
+    return "accepted"
+
+
+def _memory_folder() -> str | None:
+    return "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+
 def _check_rewriting(container: Container) -> None:
     """A file of the same chunks says the same, where its writer knows all of them."""
     if all(entry.critical or entry.type == "REFS" for entry in container.entries):
@@ -148,10 +190,7 @@ def _check_rewriting(container: Container) -> None:
 
 def check_vdb(data: bytes) -> str:
     """A damaged .vdb file, read from disk."""
-    from inrv.vdb import read_volume
-
-    folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    with tempfile.NamedTemporaryFile(suffix=".vdb", dir=folder) as file:
+    with tempfile.NamedTemporaryFile(suffix=".vdb", dir=_memory_folder()) as file:
         Path(file.name).write_bytes(data)
         read_volume(file.name)
     return "accepted"
@@ -160,6 +199,7 @@ def check_vdb(data: bytes) -> str:
 TARGETS: dict[str, Callable[[], Target]] = {
     "head": lambda: Target(InrvCases(head_case), check_head, inrv.FormatError, 2.0, LIMITS.memory, ".inrv"),
     "decode": lambda: Target(InrvCases(decode_case), check_decode, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"),
+    "info": lambda: Target(InrvCases(head_case), check_info, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"),
     "vdb": lambda: Target(VdbCases(), check_vdb, inrv.VdbError, 20.0, 1 << 28, ".vdb"),
 }
 

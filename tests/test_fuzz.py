@@ -18,7 +18,7 @@ FINDINGS = Path(__file__).resolve().parent.parent / "fuzz" / "findings"
 KEPT = sorted(path for path in FINDINGS.iterdir() if path.suffix in (".inrv", ".vdb"))
 
 
-@pytest.mark.parametrize(("name", "cases", "least"), [("head", 4000, 30), ("decode", 150, 12), ("vdb", 150, 0)])
+@pytest.mark.parametrize(("name", "cases", "least"), [("head", 4000, 30), ("decode", 150, 12), ("info", 80, 8), ("vdb", 150, 0)])
 def test_nothing_but_errors_of_the_library_comes_out(tmp_path: Path, name: str, cases: int, least: int) -> None:
     report = run_cases(TARGETS[name](), 2026, range(cases), tmp_path)
     found = [path.read_text() for path in tmp_path.glob("*.txt")]

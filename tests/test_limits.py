@@ -17,7 +17,7 @@ import torch
 import inrv
 from fuzz.runner import peak_bytes, reset_peak
 from inrv import FormatError, Limits, SelectionError
-from inrv.container import Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors, read_container
+from inrv.container import Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, unpack_tensors
 from inrv.decoding.voxels import batch_voxels
 from tests.container.examples import FIELD_CONFIG, VECTORS, field_tensors, grid_entry, topology
 from tests.container.rebuild import take_apart
@@ -217,3 +217,11 @@ def test_exact_values_count_as_often_as_they_are_referred_to() -> None:
     file = take_apart(data)
     file.edit_manifest("grids.0.exact_values", None)
     assert len(read_container(file.to_bytes(), Limits(exact_bytes=9 * raw)).manifest.grids) == 10
+
+
+def test_the_header_of_a_payload_is_short() -> None:
+    """A gigabyte of names would take many times its size when it is parsed."""
+    names = b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % number for number in range(25_000))
+    payload = (len(names) + 2).to_bytes(8, "little") + b"{" + names + b"}"
+    with pytest.raises(FormatError, match=r"header of 1,\d+,\d+ bytes is longer than 1,048,576"):
+        unpack_tensors(payload)

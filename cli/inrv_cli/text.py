@@ -48,7 +48,12 @@ def number(value: float | None, style: str) -> str:
 
 def name_of(name: str, position: int) -> str:
     """A grid's name, or its position where it has none."""
-    return name or f"(unnamed {position})"
+    return shown(name) or f"(unnamed {position})"
+
+
+def shown(text: str) -> str:
+    """`text` of a stranger, escaped where it is not printable: no colours, no line of its own, no byte that is not UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def grid_key(text: str) -> str | int:
@@ -58,6 +63,7 @@ def grid_key(text: str) -> str | int:
 
 def labelled(rows: Sequence[tuple[str, str]], indent: int = 2) -> str:
     """Lines of 'label   text' with the texts under one another."""
+    rows = [(shown(label), shown(text)) for label, text in rows]
     width = max((len(label) for label, _ in rows), default=0) + 2
     return "\n".join(f"{'':{indent}}{label:{width}}{text}".rstrip() for label, text in rows)
 
@@ -75,8 +81,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Valid JSON on stdout: infinity and NaN, which JSON has not, become null."""
-    click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
+    """Valid JSON on stdout, ASCII with escapes: infinity and NaN, which JSON has not, become null."""
+    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
 def _finite(value: Any) -> Any:

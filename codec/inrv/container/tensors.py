@@ -12,6 +12,7 @@ from safetensors.numpy import load, save
 from inrv.container.values import parse_json
 from inrv.errors import FormatError
 
+HEADER_BYTES = 1 << 20  # of JSON: a thousand layers, each in parts, take half of it
 DTYPES = ("int8", "uint8", "int32", "float16", "float32")
 
 
@@ -26,12 +27,14 @@ def pack_tensors(tensors: dict[str, NDArray[Any]]) -> bytes:
 
 def unpack_tensors(data: bytes) -> dict[str, NDArray[Any]]:
     """The tensors of a safetensors file. Raises FormatError where it is not one, or holds a dtype not in DTYPES."""
+    if (header := int.from_bytes(data[:8], "little")) > HEADER_BYTES:
+        raise FormatError(f"chunk is not valid safetensors: its header of {header:,} bytes is longer than {HEADER_BYTES:,}")
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ImportError, MemoryError) as error:
         raise FormatError(f"chunk is not valid safetensors: {error}") from error
     # The library lets the last of two equal names win; another reader might take the first.
-    parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")], "safetensors header")
+    parse_json(data[8 : 8 + header], "safetensors header")
     _check_dtypes(tensors)
     return tensors
 
