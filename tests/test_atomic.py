@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from inrv import OutputError, atomic
-from inrv.atomic import atomic_file, remove_partial, scratch_path
+from inrv.atomic import atomic_file, remove_partial
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, signals and modes are POSIX")
 CALLS = ("open", "fsync", "link", "replace", "unlink", "fdopen", "close")
@@ -185,13 +185,3 @@ def test_places_where_no_file_can_be(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=f"{name} cannot be written: .*{words}"):
             write(tmp_path / name, b"new")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder", "pipe"]
-
-
-def test_a_scratch_file_goes(way: str, tmp_path: Path) -> None:
-    with scratch_path(tmp_path / "a.inrv") as path:
-        Path(path).write_bytes(b"12345")
-        assert Path(path).read_bytes() == b"12345" and not (tmp_path / "a.inrv").exists()
-        assert len(os.listdir(tmp_path)) == (way == "named")
-    assert os.listdir(tmp_path) == []
-    with pytest.raises(OutputError, match="cannot be written: No such file"), scratch_path(tmp_path / "missing" / "a"):
-        pass

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import debug_option, report
+from inrv_cli.failure import debug_option, report, writing
 from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, write_output
 from inrv_cli.text import PARTS, decibels, grid_key, labelled, name_of, print_json, size
 
@@ -121,18 +121,21 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
     check_input(job.source)
     check_output(job.output, force)
     import inrv
+    from inrv.container import write_bytes
 
     checkpoint = None if seconds is None or job.output == STDOUT else _checkpoint(job.output, seconds, quiet)
     try:
         with progress_bar(job.source.name, quiet) as progress:
             data, result = inrv.encode_bytes(job.source, options, progress=progress, checkpoint=checkpoint)
-        write_output(job.output, data)
+        if checkpoint is None:
+            write_output(job.output, data)
+        else:
+            with writing(job.output):
+                checkpoint.finish(lambda: write_bytes(job.output, data))
     except KeyboardInterrupt as error:
         if checkpoint is not None and checkpoint.kept:
             error.args = (f"the same command resumes from {checkpoint.path}",)
         raise
-    if checkpoint is not None:
-        checkpoint.remove()
     return result
 
 

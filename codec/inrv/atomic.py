@@ -56,23 +56,6 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
-@contextmanager
-def scratch_path(beside: str | os.PathLike[str]) -> Iterator[str]:
-    """The path of an empty file in the folder of `beside`, for a library to write and read; it is gone after the block.
-
-    Raises OutputError where there can be none.
-    """
-    target = Path(beside)
-    try:
-        file, name = _new_file(target)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
-    try:
-        yield name or f"{DESCRIPTORS}/{file.fileno()}"
-    finally:
-        _discard(file, name)
-
-
 def check_regular(target: Path) -> None:
     """Raise OutputError where `target` is there and is no regular file: a folder, a device, a pipe."""
     try:

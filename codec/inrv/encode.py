@@ -118,9 +118,10 @@ def encode(
     if Path(output).exists() and not overwrite:
         raise OutputExistsError(f"{os.fspath(output)} exists already; allow overwriting (--force) or choose another name")
     data, report = encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
-    write_bytes(output, data)
-    if checkpoint is not None:
-        checkpoint.remove()
+    if checkpoint is None:
+        write_bytes(output, data)
+    else:
+        checkpoint.finish(lambda: write_bytes(output, data))
     return report
 
 
@@ -155,7 +156,7 @@ def encode_bytes(
 ) -> tuple[bytes, EncodeReport]:
     """Encode into memory: the bytes of the .inrv file and the report. Raises what `encode` raises.
 
-    The caller removes the `checkpoint` when the bytes are where they belong.
+    The caller writes them with `checkpoint.finish`, which deletes the checkpoint after that.
     """
     volume, bytes_in = _read(source, options)
     coded, nonfinite = prepare(volume, options, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")

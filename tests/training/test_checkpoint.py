@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from inrv.container.tensors import pack_tensors, unpack_tensors
-from inrv.errors import OptionError
+from inrv.errors import OptionError, OutputError
 from inrv.fields import FourierConfig, FourierField
 from inrv.selection import Samples
 from inrv.training import Checkpoint, Progress, TrainingPlan, TrainingResult, checkpoint, train
@@ -230,6 +230,26 @@ def test_training_goes_on_where_no_checkpoint_can_be_written(tmp_path: Path, mon
     train(fitted, samples(), PLAN, checkpoint=saving)
     assert len(lines) == 1 and "No space left on device; training goes on" in lines[0]
     assert same(fitted, finished(None)[0]) and os.listdir(tmp_path) == [] and not saving.kept
+
+
+def test_a_full_disk_gets_the_room_of_the_checkpoint(tmp_path: Path) -> None:
+    def written() -> None:
+        done.append(sorted(os.listdir(tmp_path)))
+        if saving.path.exists() or error.errno != 28:
+            raise OutputError("no room") from error
+
+    for error in (OSError(28, "No space left on device"), OSError(13, "Permission denied")):
+        done: list[list[str]] = []
+        saving = Frail(tmp_path / "c", 4)
+        with pytest.raises(Killed):
+            train(field(), samples(), PLAN, checkpoint=saving)
+        if error.errno == 28:
+            saving.finish(written)
+            assert done == [["c"], []]
+            continue
+        with pytest.raises(OutputError):
+            saving.finish(written)
+        assert done == [["c"]] and saving.kept and os.listdir(tmp_path) == ["c"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,6 +7,7 @@ Layout: MAGIC, the 32-byte BLAKE2b digest of all that follows, the length of the
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -31,6 +32,7 @@ MAGIC = b"inrvCKP1"
 HEAD = struct.Struct("<8s32sI")
 SECONDS = 30.0
 HEADER_BYTES = 1 << 20  # more than JSON and safetensors header of the largest network take
+NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 # What a checkpoint belongs to, and how to say that it belongs to something else.
 OTHER = {"program": "another version", "voxels": "another input", "network": "other options", "plan": "other options"}
@@ -121,6 +123,17 @@ class Checkpoint:
             self._warned = True
             return
         self.kept = True
+
+    def finish(self, write: Callable[[], object]) -> None:
+        """Do what training was for, then delete the file; where the disk is full delete it first, to make room."""
+        try:
+            write()
+        except OutputError as error:
+            if not (self.kept and isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM):
+                raise
+            self.remove()
+            write()
+        self.remove()
 
     def remove(self) -> None:
         """Delete the file: what it was kept for is done."""
