@@ -65,7 +65,7 @@ class HandTree:
     tile: float = 2.0
 
     def value(self, value: float) -> bytes:
-        return struct.pack(f"<{self.number}", value) * self.components
+        return np.full(self.components, value).astype(f"<{self.number}").tobytes()
 
     def buffer(self, values: np.ndarray) -> bytes:
         data = np.repeat(values.astype("<e" if self.half else f"<{self.number}"), self.components).tobytes()

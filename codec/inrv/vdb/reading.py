@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -192,8 +193,10 @@ class _Source:
 
 
 def _type_reason(descriptor: GridDescriptor) -> str:
-    values = descriptor.tree_type.removeprefix("Tree_").removesuffix("_5_4_3")
-    return _SPOKEN.get(values, f"{values} values")
+    match = re.fullmatch(r"Tree_([a-z0-9]+)_5_4_3", descriptor.tree_type)
+    if match is None:
+        return f"tree of type {descriptor.tree_type}"
+    return _SPOKEN.get(match[1], f"{match[1]} values")
 
 
 def _saved_as_half(metadata: Metadata) -> bool:
@@ -226,7 +229,7 @@ def _rounded(tree: Tree) -> Tree:
 
 
 def _round(bits: Bits) -> Bits:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return bits.view(np.float64).astype(np.float32).view(np.uint32)
 
 

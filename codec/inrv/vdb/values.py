@@ -92,14 +92,15 @@ def _half_table() -> NDArray[np.uint32]:
 def widen(halves: Bits, double: bool = False) -> Bits:
     """Bits of the float32, or float64, that equal half floats uint16 (any shape)."""
     single: NDArray[np.uint32] = _half_table()[halves]
-    if double:
+    if not double:
+        return single
+    with np.errstate(invalid="ignore"):
         return np.asarray(single.view(np.float32), dtype=np.float64).view(np.uint64)
-    return single
 
 
 def narrow(bits: NDArray[np.uint32]) -> NDArray[np.uint16]:
     """Half floats of float32 bits, rounded to nearest even as OpenVDB rounds them; a NaN keeps its sign and leading bits."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         halves: NDArray[np.uint16] = bits.view(np.float32).astype(np.float16).view(np.uint16)
     nan = (bits & 0x7FFFFFFF) > 0x7F800000
     fraction = np.maximum(bits >> 13 & 1023, 1)
