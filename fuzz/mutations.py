@@ -101,7 +101,9 @@ class Draft:
         return change_bytes(data, self.random) if self.random.random() < 0.03 else data
 
     def _write_manifest(self) -> None:
-        text = self._text if self._text is not None else self._tree and self._tree.to_bytes(self.random)
+        text = self._text
+        if text is None and self._tree is not None:
+            text = self._tree.to_bytes(self.random)
         if text is not None:
             store(self.file.manifest, text, self.random)
 
@@ -154,8 +156,8 @@ class Draft:
         match random.randrange(5):
             case 0:
                 other = random.randrange(len(chunks))
-                for items in (chunks, raw):
-                    items[at], items[other] = items[other], items[at]  # type: ignore[index]
+                chunks[at], chunks[other] = chunks[other], chunks[at]
+                raw[at], raw[other] = raw[other], raw[at]
             case 1:
                 del chunks[at], raw[at]
             case 2:

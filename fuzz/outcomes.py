@@ -9,7 +9,7 @@ CONDITIONS = (
     ("C2", r"unpacks to [\d,]+ bytes, more than"),
     ("H6", r"holds [\d,]+ chunks, more than the limit"),
     ("C8", r"exact values take .* more than the limit"),
-    ("S13", r"leaves.* limit of leaves"),
+    ("S13", r"exceed the limit of leaves"),
     ("F3", r"weights, more than the limit"),
     ("D1", r"values are to be decoded, more than the limit|has [\d,]+ values, more than the limit"),
     ("D2", r"products, more than the limit"),

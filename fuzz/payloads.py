@@ -15,7 +15,7 @@ from fuzz.trees import HostileTree
 from tests.container.rebuild import Part
 
 Arrays = dict[str, NDArray[Any]]
-DTYPES = {"I8": "i1", "U8": "u1", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
+DTYPES = {"I8": "i1", "U8": "u1", "I32": "<i4", "F16": "<f2", "F32": "<f4", "I64": "<i8", "F64": "<f8"}
 NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
 INTEGERS = (0, 1, -1, 2, 3, 7, 8, 16, 64, 127, 128, -128, 255, 256, 4095, 4096, -4096, 1 << 22, (1 << 23) - 4096,
             4096 - (1 << 23), 1 << 23, (1 << 31) - 1, -(1 << 31), -(1 << 31) + 128, 8388480, -8388608)  # fmt: skip

@@ -85,7 +85,7 @@ Act = Callable[[bytes, Limits], Any]
 @pytest.mark.parametrize(
     ("limits", "act", "message"),
     [
-        (Limits(leaves=2), verify, "3 leaves, .* exceed the limit of leaves by 1"),
+        (Limits(leaves=2), verify, "3 leaves and 2 tiles, .* exceed the limit of leaves and tiles by 3"),
         (Limits(weights=148), verify, "field has 149 weights, more than the limit of 148"),
         (Limits(exact_bytes=855), verify, r"exact values take [\d,]+ bytes, more than the limit of 855"),
         (Limits(values=3000), decode_all, "3,092 values are to be decoded, more than the limit of 3,000"),

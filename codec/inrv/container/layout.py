@@ -40,7 +40,8 @@ class Limits:
     manifest_bytes  raw size of the manifest           chunks  entries of the chunk table
     chunk_bytes     raw size of one chunk              grids   coded and carried grids together
     exact_bytes     raw sizes of the chunks of exact values (EXAC, KEEP, GRID), each as often as the manifest refers to it
-    leaves          8^3 leaves of all topologies       weights numbers of the network, frequencies included
+    leaves          8^3 leaves and tiles of all topologies
+    weights         numbers of the network, frequencies included
     values          float32 values that one call decodes, or fills a box with
     work            active leaf voxels times weights of one call
     """

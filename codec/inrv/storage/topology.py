@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from inrv.storage.tensors import Arrays, take
 
 NODE_EDGE = 128
 NODE_LEAVES = 4096
+PART_NODES = 1 << 10
 NO_REFERENCE = 0xFFFFFFFF
 REFERENCE = struct.Struct("<I")  # the MASK chunk that a MASK chunk is predicted from, before its bit stream
 
@@ -38,7 +39,7 @@ class StoredTopologies:
     def __getitem__(self, chunk: int) -> Topology:
         if chunk not in self._restored:
             self._restored[chunk] = self._restore(chunk)
-            self._leaves += self._restored[chunk].leaf_count
+            self._leaves += self._restored[chunk].leaf_count + self._restored[chunk].tile_count
         return self._restored[chunk]
 
     def _restore(self, chunk: int) -> Topology:
@@ -49,6 +50,7 @@ class StoredTopologies:
         reference = self._reference(chunk, data)
         predicted_from = None if reference is None else _masks(self[reference])
         masks = decode_masks(data[REFERENCE.size :], predicted_from, most)
+        _check_most(len(masks.leaf_origins), len(masks.tile_origins), most)
         return _topology(masks)
 
     def _reference(self, chunk: int, data: bytes) -> int | None:
@@ -127,14 +129,11 @@ def restore_topology(arrays: Arrays, most_leaves: int) -> Topology:
     """The topology of a TOPO chunk. Raises FormatError for shapes, order or values the specification forbids."""
     node_origins = take(arrays, "node_origins", np.int32, (None, 3))
     node_masks = take(arrays, "node_masks", np.uint8, (len(node_origins), 512))
-    leaves = int(np.unpackbits(node_masks, axis=None).sum())
-    if leaves > most_leaves:  # before their origins are listed: a node's 512 bytes can stand for 4096 leaves
-        raise FormatError(
-            f"topology: {leaves:,} leaves, with those read before, exceed the limit of leaves by {leaves - most_leaves:,}"
-        )
+    tile_origins = take(arrays, "tile_origins", np.int32, (None, 3))
+    leaves = sum(int(np.unpackbits(part).sum()) for _, part in _parts(node_masks))
+    _check_most(leaves, len(tile_origins), most_leaves)  # before they are listed: 512 bytes of a node can stand for 4096 leaves
     leaf_masks = take(arrays, "leaf_masks", np.uint8, (leaves, 64))
     leaf_origins = _leaf_origins(node_origins, node_masks)
-    tile_origins = take(arrays, "tile_origins", np.int32, (None, 3))
     tile_edges = take(arrays, "tile_edges", np.int32, (len(tile_origins),))
     tile_active = take(arrays, "tile_active", np.uint8, (len(tile_origins),))
     _check_tiles(tile_origins, tile_edges, tile_active)
@@ -149,10 +148,26 @@ def _leaf_origins(node_origins: NDArray[np.int32], node_masks: NDArray[np.uint8]
     keys = leaf_keys(origins)
     if bool((keys[1:] <= keys[:-1]).any()):
         raise FormatError("topology: node_origins are not in ascending key order, or one stands twice")
-    children = np.unpackbits(node_masks, axis=1, bitorder="little")
-    node, child = (torch.from_numpy(index) for index in children.nonzero())
-    local = torch.stack([child >> 8, (child >> 4) & 15, child & 15], dim=1) * LEAF_EDGE
-    return (origins[node] + local).to(torch.int32)
+    leaves = [origins[:0]]
+    for first, part in _parts(node_masks):
+        node, child = (torch.from_numpy(index) for index in np.unpackbits(part, axis=1, bitorder="little").nonzero())
+        local = torch.stack([child >> 8, (child >> 4) & 15, child & 15], dim=1) * LEAF_EDGE
+        leaves.append((origins[first + node] + local).to(torch.int32))
+    return torch.cat(leaves)
+
+
+def _parts(node_masks: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Masks of some nodes and the number of the first: unpacked they take eight times the memory."""
+    for first in range(0, len(node_masks), PART_NODES):
+        yield first, node_masks[first : first + PART_NODES]
+
+
+def _check_most(leaves: int, tiles: int, most: int) -> None:
+    if leaves + tiles > most:
+        raise FormatError(
+            f"topology: {leaves:,} leaves and {tiles:,} tiles, with those read before, exceed the limit of leaves and tiles "
+            f"by {leaves + tiles - most:,}"
+        )
 
 
 def _check_tiles(origins: NDArray[np.int32], edges: NDArray[np.int32], active: NDArray[np.uint8]) -> None:
