@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fuzz.mutations import Seed, seed_of
 from inrv.container import CarriedEntry, Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors
+from inrv.grids import Topology
+from inrv.storage.topology import store_topologies
 from tests.container.examples import EXAMPLES, FIELD_CONFIG, field_tensors, grid_entry, topology
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
@@ -18,7 +21,7 @@ def inrv_seeds() -> list[Seed]:
     """The golden files, and small ones made here; in a fixed order."""
     files = {path.stem: path.read_bytes() for path in sorted((FIXTURES / "golden").glob("*.inrv"))}
     built = {name: container_bytes(*make()) for name, make in EXAMPLES.items() if name not in files}
-    made = {"bare": _bare(), "many": _many(), "silu": _silu(), "kept": _kept(), "carried": _carried()}
+    made = {"bare": _bare(), "many": _many(), "silu": _silu(), "kept": _kept(), "carried": _carried(), "coded": _coded()}
     return [seed_of(name, data) for name, data in (files | built | made).items()]
 
 
@@ -96,3 +99,36 @@ def _carried() -> bytes:
     chunks = [Chunk("TOPO", pack_tensors(topology({(0, 0, 0): [5]}, masks, [])))]
     chunks += [Chunk("GRID", bytes(range(60))), Chunk("GRID", bytes(40)), Chunk("GRID", b"0123456789")]
     return container_bytes(Manifest("inrv", {}, (grid,), None, None, {}, (entry, other), (224, 11, 0)), chunks)
+
+
+def _coded() -> bytes:
+    """Three topologies as the library stores them, each like the one before: fog, its border, its border and tiles."""
+    axis = torch.arange(-20, 20)
+    distance = torch.cartesian_prod(axis, axis, axis).float().norm(dim=1).reshape(40, 40, 40)
+    topologies = [_ball(distance < 13), _ball((distance < 13) & (distance > 8)), _ball(distance < 3)]
+    tiles = {"tile_origins": torch.tensor([[0, 0, 4096], [64, 0, 0]]), "tile_edges": torch.tensor([4096, 8])}
+    typed = {name: values.to(torch.int32) for name, values in tiles.items()}
+    topologies[2] = replace(topologies[2], tile_active=torch.tensor([False, True]), **typed)
+    chunks: list[Chunk] = []
+    numbers = store_topologies(topologies, chunks)
+    exact = {
+        "tile_values": np.ones((2, 1), np.float32),
+        "inactive_masks": np.zeros((topologies[2].leaf_count, 64), np.uint8),
+        "inactive_values": np.empty((0, 1), np.float32),
+    }
+    chunks.append(Chunk("EXAC", pack_tensors(exact)))
+    grids = []
+    for number, topology in zip(numbers, topologies, strict=True):
+        counts = {"active_voxels": topology.active_voxel_count, "leaf_voxels": topology.leaf_voxel_count}
+        tiled = len(chunks) - 1 if topology.tile_count else None
+        grids.append(grid_entry("g", (Component(0.5, 0.5, None),), topology=number, exact_values=tiled, **counts))
+    return container_bytes(Manifest("inrv", {}, tuple(grids), None, None, {}), chunks)
+
+
+def _ball(active: torch.Tensor) -> Topology:
+    """The topology of a dense mask, bool (8 n, 8 n, 8 n)."""
+    edge = len(active) // 8
+    blocks = active.reshape(edge, 8, edge, 8, edge, 8).permute(0, 2, 4, 1, 3, 5).reshape(-1, 512)
+    origins = torch.cartesian_prod(*[torch.arange(edge) * 8] * 3)
+    filled = blocks.any(dim=1)
+    return Topology.from_leaves(origins[filled], blocks[filled])
