@@ -118,9 +118,9 @@ def _coded() -> bytes:
     }
     chunks.append(Chunk("EXAC", pack_tensors(exact)))
     grids = []
-    for number, topology in zip(numbers, topologies, strict=True):
-        counts = {"active_voxels": topology.active_voxel_count, "leaf_voxels": topology.leaf_voxel_count}
-        tiled = len(chunks) - 1 if topology.tile_count else None
+    for number, held in zip(numbers, topologies, strict=True):
+        counts = {"active_voxels": held.active_voxel_count, "leaf_voxels": held.leaf_voxel_count}
+        tiled = len(chunks) - 1 if held.tile_count else None
         grids.append(grid_entry("g", (Component(0.5, 0.5, None),), topology=number, exact_values=tiled, **counts))
     return container_bytes(Manifest("inrv", {}, tuple(grids), None, None, {}), chunks)
 
