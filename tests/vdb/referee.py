@@ -63,6 +63,7 @@ class HandTree:
     inactive: dict[int, float] = field(default_factory=dict)
     kind: int = 6
     tile: float = 2.0
+    old: bool = False  # as before file version 222
 
     def value(self, value: float) -> bytes:
         return np.full(self.components, value).astype(f"<{self.number}").tobytes()
@@ -89,11 +90,20 @@ class HandTree:
     def topology(self) -> bytes:
         root = struct.pack("<i", 1) + self.value(self.background) + struct.pack("<II", 1, 1)
         root += struct.pack("<iii", 4096, 0, 0) + self.value(3.0) + b"\1" + struct.pack("<iii", 0, 0, 0)
-        upper = mask([0], 1 << 15) + mask([], 1 << 15) + self.section(1 << 15, {}, {1: self.tile}, 6)
-        lower = mask([0], 1 << 12) + mask([], 1 << 12) + self.section(1 << 12, {}, {}, 6)
+        upper = mask([0], 1 << 15) + mask([], 1 << 15) + self.node_values(1 << 15, {1: self.tile})
+        lower = mask([0], 1 << 12) + mask([], 1 << 12) + self.node_values(1 << 12, {})
         return root + upper + lower + mask(self.leaf, 512)
 
+    def node_values(self, slots: int, inactive: dict[int, float]) -> bytes:
+        """Of a node whose first slot is a child."""
+        if not self.old:
+            return self.section(slots, {}, inactive, 6)
+        return self.section(slots - 1, {}, {slot - 1: value for slot, value in inactive.items()}, 6)[1:]
+
     def buffers(self) -> bytes:
+        if self.old:
+            values = self.section(512, self.leaf, self.inactive, 6)[1:]
+            return mask(self.leaf, 512) + struct.pack("<iiib", 0, 0, 0, 2) + values + self.buffer(np.zeros(512))
         return mask(self.leaf, 512) + self.section(512, self.leaf, self.inactive, self.kind)
 
     def grid(self, name: str = "density", **changes: Any) -> HandGrid:
@@ -119,19 +129,25 @@ class HandGrid:
 
     @property
     def frame(self) -> bytes:
-        return struct.pack("<I", self.compression) + encode_metadata(self.metadata) + self.transform
+        return struct.pack("<I", self.compression) + self.old_frame
+
+    @property
+    def old_frame(self) -> bytes:
+        """Before file version 222, where compression is told per file."""
+        return encode_metadata(self.metadata) + self.transform
 
 
 def vdb_file(*grids: HandGrid, version: int = 224, offsets: bool = True) -> bytes:
     """A .vdb file by hand."""
-    data = MAGIC + struct.pack("<IIIB", version, 10, 0, offsets) + b"00000000-0000-0000-0000-000000000000"
+    compression = bytes([grids[0].compression]) if version in (220, 221) else b""
+    data = MAGIC + struct.pack("<IIIB", version, 10, 0, offsets) + compression + b"00000000-0000-0000-0000-000000000000"
     data += encode_metadata({}) + struct.pack("<i", len(grids))
     for grid in grids:
         data += pack_string(grid.unique_name) + pack_string(grid.tree_type) + pack_string(grid.parent)
-        start = len(data) + 24
-        blocks = start + len(grid.frame) + len(grid.topology)
+        start, frame = len(data) + 24, grid.frame if version >= 222 else grid.old_frame
+        blocks = start + len(frame) + len(grid.topology)
         positions = (start, 0 if grid.parent else blocks, blocks + len(grid.buffers))
-        data += struct.pack("<qqq", *positions if offsets else (0, 0, 0)) + grid.frame + grid.topology + grid.buffers
+        data += struct.pack("<qqq", *positions if offsets else (0, 0, 0)) + frame + grid.topology + grid.buffers
     return data
 
 

@@ -176,6 +176,30 @@ def test_every_way_to_store_values(tmp_path: Path, number: str, components: int,
         assert_openvdb_agrees(seen, grid, [(0, 0, k) for k in range(8)] + [(7, 7, 7), (0, 0, 128), (4100, 0, 0)])
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("components", [1, 3])
+@pytest.mark.parametrize(("version", "compression"), [(219, 1), (220, 0), (221, 1)])
+def test_old_files(tmp_path: Path, version: int, compression: int, components: int, half: bool) -> None:
+    path = tmp_path / "old.vdb"
+    tree = HandTree("f", components, half, compression, leaf={1: 9.0, 300: 4.0}, inactive={7: -1.0}, old=True)
+    path.write_bytes(vdb_file(tree.grid(), tree.grid("second"), version=version))
+    volume = read_volume(path)
+    for grid in volume.grids:
+        assert grid.values.tolist() == [[9.0] * components, [4.0] * components] and grid.inactive.places.tolist() == [7]
+        seen = load_openvdb().read(str(path), grid.name)
+        assert_openvdb_agrees(seen, grid, [(0, 0, k) for k in range(8)] + [(4, 5, 4), (7, 7, 7), (0, 0, 128), (4100, 0, 0)])
+    write_volume(tmp_path / "new.vdb", volume)
+    assert read_volume(tmp_path / "new.vdb").vdb_version == (222, 10, 0)
+    assert_openvdb_agrees(load_openvdb().read(str(tmp_path / "new.vdb"), "density"), grid, [(0, 0, 0), (0, 0, 1), (0, 0, 128)])
+
+
+def test_old_files_whose_grids_would_be_carried_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.vdb"
+    path.write_bytes(vdb_file(HandTree("i", background=0, old=True).grid("flags"), version=221))
+    with pytest.raises(VdbError, match=r"old\.vdb: grid 0 'flags' cannot be coded \(int32 values\).*save it anew"):
+        read_volume(path)
+
+
 def test_damaged_trees(tmp_path: Path) -> None:
     path, refused = tmp_path / "damaged.vdb", 0
     path.write_bytes(vdb_file(HandTree(compression=3, inactive={3: -0.5}, kind=3).grid()))

@@ -1,6 +1,6 @@
 """The parts of a .vdb file that frame the trees: header, metadata, grid descriptors, transforms.
 
-Layout: OpenVDB's io/Archive.cc and io/GridDescriptor.cc, file versions 222 to 225.
+Layout: OpenVDB's io/Archive.cc and io/GridDescriptor.cc, file versions 219 to 225.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import BinaryIO
 
 from inrv.errors import VdbError
 from inrv.grids import LINEAR_MAPS, Metadata, MetaValue, Transform
+from inrv.vdb.values import ZIP
 
 MAGIC = struct.pack("<q", 0x56444220)
-OLDEST, NEWEST = 222, 225
+OLDEST, NEWEST = 219, 225
+FLAG_PER_FILE, FLAGS_PER_GRID = 220, 222  # file versions from which on compression is told per file, and per grid
 HALF_SUFFIX = "_HalfFloat"
 SEPARATOR = "\x1e"
 _UUID_LENGTH = 36
@@ -37,6 +39,7 @@ class GridDescriptor:
 
     start   compression flags, metadata and transform begin     blocks  the values of the leaves begin
     end     one past the grid's last byte                        parent  the grid whose tree this one shares, or ''
+    compression  flags of every grid, before file version 222; None where each grid has its own
     """
 
     position: int
@@ -47,6 +50,7 @@ class GridDescriptor:
     start: int
     blocks: int
     end: int
+    compression: int | None = None
 
     @property
     def name(self) -> str:
@@ -147,6 +151,7 @@ def _read_header(reader: ByteReader) -> VdbHeader:
     if not OLDEST <= version <= NEWEST:
         raise reader.fail(f"is of VDB file version {version}; versions {OLDEST} to {NEWEST} are read: save it anew with OpenVDB")
     has_offsets = reader.number("<B")
+    compression = _file_compression(reader, version)
     reader.take(_UUID_LENGTH)
     metadata = reader.metadata()
     count = reader.number("<i")
@@ -154,22 +159,30 @@ def _read_header(reader: ByteReader) -> VdbHeader:
         raise reader.fail(f"claims to hold {count} grids: the file is damaged")
     if not has_offsets and count > 1:
         raise reader.fail(f"was written to a stream, without the positions of its {count} grids: save it anew as a file")
-    grids = tuple(_read_descriptor(reader, position, bool(has_offsets)) for position in range(count))
+    grids = tuple(_read_descriptor(reader, position, bool(has_offsets), compression) for position in range(count))
     return VdbHeader(version, (major, minor), metadata, grids)
 
 
-def _read_descriptor(reader: ByteReader, position: int, has_offsets: bool) -> GridDescriptor:
+def _file_compression(reader: ByteReader, version: int) -> int | None:
+    """The compression flags of all grids of an old file; None where each grid has its own."""
+    if version >= FLAGS_PER_GRID:
+        return None
+    return ZIP if version < FLAG_PER_FILE or reader.number("<B") else 0
+
+
+def _read_descriptor(reader: ByteReader, position: int, has_offsets: bool, compression: int | None) -> GridDescriptor:
     unique_name, tree_type, parent = reader.text(), reader.text(), reader.text()
     start, blocks, end = reader.unpack("<qqq")
     if not has_offsets:
         start, end = reader.file.tell(), reader.size
     if parent or not has_offsets:  # a grid that shares another's tree has no blocks of its own, and no position of them
         blocks = end
-    if not reader.file.tell() <= start <= blocks <= end:
+    if not reader.file.tell() <= start < blocks <= end:
         raise reader.fail(f"grid {position} {unique_name!r} claims bytes {start} to {end}: the file is damaged")
     reader.file.seek(end)
     half = tree_type.endswith(HALF_SUFFIX)
-    return GridDescriptor(position, unique_name, tree_type.removesuffix(HALF_SUFFIX), half, parent, start, blocks, end)
+    tree_type = tree_type.removesuffix(HALF_SUFFIX)
+    return GridDescriptor(position, unique_name, tree_type, half, parent, start, blocks, end, compression)
 
 
 def read_grid_header(path: str, descriptor: GridDescriptor) -> GridHeader:
@@ -177,7 +190,7 @@ def read_grid_header(path: str, descriptor: GridDescriptor) -> GridHeader:
     with open(path, "rb") as file:
         reader = ByteReader(file, path)
         file.seek(descriptor.start)
-        compression = reader.number("<I")
+        compression = reader.number("<I") if descriptor.compression is None else descriptor.compression
         metadata = reader.metadata()
         map_type = reader.text()
         if map_type not in LINEAR_MAPS:

@@ -1,7 +1,7 @@
 """Trees from the bytes of a .vdb file: leaves, active voxels, tiles and every value, to the bit.
 
 Layout: readTopology and readBuffers of OpenVDB's RootNode.h, InternalNode.h and LeafNode.h, and readCompressedValues of
-io/Compression.h, file versions 222 to 225. Time and memory follow the nodes there are, however far apart, and no length
+io/Compression.h, file versions 219 to 225. Time and memory follow the nodes there are, however far apart, and no length
 is believed before the bytes are there.
 """
 
@@ -73,10 +73,14 @@ class _Tiles(NamedTuple):
     values: Bits
 
 
-def read_tree(data: bytes, where: str, kind: ValueType, half: bool, compression: int) -> Tree:
-    """The tree that `data` begins with. Raises VdbError, which starts with `where`, if it ends early or is damaged."""
+def read_tree(data: bytes, where: str, kind: ValueType, half: bool, compression: int, old: bool = False) -> Tree:
+    """The tree that `data` begins with, `old`: of a file version before 222.
+
+    Raises VdbError, which starts with `where`, if it ends early or is damaged.
+    """
+    walk = _OldWalk if old else _Walk
     try:
-        return _Walk(data, where, kind, half, compression).tree()
+        return walk(data, where, kind, half, compression).tree()
     except ValueError as error:
         raise VdbError(f"{where}: {error}: the file is damaged") from error
 
@@ -163,6 +167,9 @@ class _Walk:
         edges = np.full(int(np.count_nonzero(kept)), edge, dtype=np.int32)
         self.tiles.append(_Tiles(origins[kept], edges, active[kept], values[kept]))
 
+    def _leaf_section(self, active: int) -> _Section:
+        return self._section(active, LEAF_SLOTS)
+
     def _section(self, active: int, slots: int) -> _Section:
         """Pass over the values of a node with that many slots, `active` of them active."""
         kind = self.data[self._take(1)]
@@ -189,7 +196,7 @@ class _Walk:
         sections, starts = [], []
         for count in counts.tolist():
             starts.append(self._take(64))
-            sections.append(self._section(count, LEAF_SLOTS))
+            sections.append(self._leaf_section(count))
         ends = np.concatenate([[0], counts.cumsum()])
         values = np.empty((int(ends[-1]), self.kind.components), dtype=self.kind.bits)
         places, inactive = [np.empty(0, dtype=np.int64)], [values[:0]]
@@ -256,6 +263,30 @@ class _Walk:
         low_differs, high_differs = ((values != self.background).any(axis=1)[:, None] for values in (low, high))
         node, slot = (~active[chosen] & np.where(second, high_differs, low_differs)).nonzero()
         return chosen[node] * active.shape[1] + slot, np.where(second[node, slot][:, None], high[node], low[node])
+
+
+class _OldWalk(_Walk):
+    """Trees of file versions before 222: all values are stored, but for those in the place of a child."""
+
+    def _node_tiles(
+        self, origin: NDArray[np.int64], children: NDArray[np.bool_], active: NDArray[np.bool_], bits: int, edge: int
+    ) -> None:
+        slots = np.flatnonzero(~children)
+        stored = np.empty((len(slots), self.kind.components), dtype=self.stored)
+        self._unpack(self._whole_section(len(slots)), stored)
+        values = widen(stored, self.kind.double) if self.half else stored
+        self._add_tiles(origin + _slot_origins(slots, bits, edge), edge, active[slots], values)
+
+    def _leaf_section(self, active: int) -> _Section:
+        """The leaf's origin and number of buffers go before its values; only the first buffer is of use."""
+        buffers = self.data[self._take(13) + 12]
+        sections = [self._whole_section(LEAF_SLOTS) for _ in range(buffers)]
+        if not sections:
+            raise ValueError("a leaf has no values")
+        return sections[0]
+
+    def _whole_section(self, slots: int) -> _Section:
+        return _Section(ALL_VALUES, True, 0, 0, *self._buffer(slots * self.kind.components * self.stored.itemsize))
 
 
 def _no_tiles(kind: ValueType) -> _Tiles:

@@ -16,6 +16,7 @@ from inrv.grids import CarriedGrid, Grid, InactiveValues, Metadata, SparseVolume
 from inrv.grids.grid import ragged
 from inrv.grids.topology import LEAF_VOXELS, check_range
 from inrv.vdb.header import (
+    FLAGS_PER_GRID,
     STATISTICS,
     GridDescriptor,
     NotCoded,
@@ -51,6 +52,7 @@ def read_volume(
     Float and vec3s grids are read to the bit. Others are carried as the bytes they are, and so is what cannot be coded:
     grids with transforms that are not linear, a background that is not finite or voxels too far from the origin.
     doubles  'carry', or 'float': read double and vec3d grids, rounded to float and vec3s.
+    Files of versions 219 to 221 are read where all their grids can be coded.
     Raises VdbError where the file cannot be read or is damaged, OptionError where a chosen grid is not there, or must be
     carried and shares the tree of one that is not chosen.
     """
@@ -59,12 +61,15 @@ def read_volume(
     name = os.fspath(path)
     header = read_header(name)
     chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(name, header.grids, wanted) for wanted in grids))
-    read = _Source(name, header, doubles).read(chosen)
+    try:
+        read = _Source(name, header, doubles).read(chosen)
+    except OSError as error:
+        raise VdbError(f"{name} cannot be read: {error.strerror or error}") from error
     return SparseVolume(
         grids=tuple(grid for grid in read if isinstance(grid, Grid)),
         metadata=header.metadata,
         carried=tuple(grid for grid in read if isinstance(grid, CarriedGrid)),
-        vdb_version=(header.version, *header.library),
+        vdb_version=(max(header.version, FLAGS_PER_GRID), *header.library),
     )
 
 
@@ -159,26 +164,34 @@ class _Source:
         except NotCoded as reason:
             raise NotCoded(f"shares the tree of grid {descriptor.position}, with {reason}") from reason
         kind = TREES[descriptor.tree_type]
-        data = self._bytes(descriptor, header.topology)
-        tree = read_tree(data, self._where(descriptor), kind, _saved_as_half(header.metadata), header.compression)
+        tree = read_tree(
+            self._bytes(descriptor, header.topology),
+            self._where(descriptor),
+            kind,
+            half=_saved_as_half(header.metadata),
+            compression=header.compression,
+            old=descriptor.compression is not None,
+        )
         if kind.double and self.doubles == "carry":
             raise NotCoded(_type_reason(descriptor))
         return _convert(_rounded(tree) if kind.double else tree, VALUE_TYPES[kind.components])
 
     def _bytes(self, descriptor: GridDescriptor, start: int) -> bytes:
         """The file from byte `start` to the end of the grid."""
-        try:
-            with open(self.path, "rb") as file:
-                file.seek(start)
-                size = min(descriptor.end, os.fstat(file.fileno()).st_size) - start
-                data = file.read(max(size, 0))
-        except OSError as error:
-            raise VdbError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            size = min(descriptor.end, os.fstat(file.fileno()).st_size) - start
+            data = file.read(max(size, 0))
         if len(data) != descriptor.end - start:
             raise VdbError(f"{self._where(descriptor)} should end at byte {descriptor.end:,}: truncated or damaged")
         return data
 
     def _carry(self, descriptor: GridDescriptor, reason: str, places: dict[int, int]) -> CarriedGrid:
+        if descriptor.compression is not None:
+            raise VdbError(
+                f"{self._where(descriptor)} cannot be coded ({reason}), and carried only from file version {FLAGS_PER_GRID} on: "
+                "save it anew with OpenVDB"
+            )
         owner = self._owner(descriptor)
         return CarriedGrid(
             position=places[descriptor.position],

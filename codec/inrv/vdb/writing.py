@@ -13,10 +13,10 @@ from inrv.atomic import atomic_file
 from inrv.errors import VdbError
 from inrv.grids import CarriedGrid, Grid, Metadata, MetaValue, SparseVolume
 from inrv.vdb.header import (
+    FLAGS_PER_GRID,
     HALF_SUFFIX,
     MAGIC,
     NEWEST,
-    OLDEST,
     SEPARATOR,
     STATISTICS,
     encode_metadata,
@@ -85,7 +85,7 @@ def _file_header(volume: SparseVolume, count: int) -> bytes:
     version, *library = volume.vdb_version
     if version > NEWEST:
         raise VdbError(f"VDB file version {version} is not known; the newest is {NEWEST}")
-    versions = struct.pack("<IIIB", max(version, OLDEST), *library, 1)
+    versions = struct.pack("<IIIB", max(version, FLAGS_PER_GRID), *library, 1)
     return MAGIC + versions + _NO_UUID + encode_metadata(volume.metadata) + struct.pack("<i", count)
 
 
