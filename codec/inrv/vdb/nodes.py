@@ -25,6 +25,7 @@ WITH_SELECTION = (MASKED_BACKGROUND, MASKED_VALUE, MASKED_VALUES)  # followed by
 NODE_BITS = {4096: 5, 128: 4}  # by a node's edge: log2 of its slots along an axis
 LEAF_SLOTS = 512
 _PART = 1 << 12  # leaves whose values are unpacked at a time
+_POPCOUNT = np.unpackbits(np.arange(1 << 16, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1).sum(axis=1, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -296,8 +297,7 @@ def _no_tiles(kind: ValueType) -> _Tiles:
 
 def popcounts(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Active voxels of each leaf: (L,)."""
-    table = np.array([pair.bit_count() for pair in range(1 << 16)], dtype=np.uint8)
-    counts: NDArray[np.int64] = table[np.ascontiguousarray(masks).view(np.uint16)].sum(axis=1, dtype=np.int64)
+    counts: NDArray[np.int64] = _POPCOUNT[np.ascontiguousarray(masks).view(np.uint16)].sum(axis=1, dtype=np.int64)
     return counts
 
 

@@ -182,19 +182,21 @@ class TreeWriter:
         """
         slots = active.shape[1]
         ends = np.count_nonzero(active, axis=1).cumsum().tolist()
+        plain = self._stored(values)
         if not len(places):
-            return [b"\0" + self._buffer(values[first:last]) for first, last in zip([0, *ends], ends, strict=False)]
+            return [b"\0" + self._buffer(plain[first:last]) for first, last in zip([0, *ends], ends, strict=False)]
         kinds, low, high = self._rules(places // slots, off, inactive)
         inside = np.searchsorted(places, np.arange(len(active) + 1) * slots).tolist()
         sections = []
         for node, (first, last) in enumerate(zip([0, *ends], ends, strict=False)):
             kind, rows = int(kinds[node]), slice(inside[node], inside[node + 1])
-            stored = values[first:last]
+            stored = plain[first:last]
             if kind == ALL_VALUES:
-                stored = np.repeat(self.background[None], slots, axis=0)
-                stored[active[node]], stored[places[rows] % slots] = values[first:last], off[rows]
+                block = np.repeat(self.background[None], slots, axis=0)
+                block[active[node]], block[places[rows] % slots] = values[first:last], off[rows]
                 if children is not None:
-                    stored[children[node]] = 0
+                    block[children[node]] = 0
+                stored = self._stored(block)
             listed = (low[node].tobytes() + high[node].tobytes())[: self.kind.size * LISTED.get(kind, 0)]
             selection = b""
             if kind in WITH_SELECTION:
@@ -224,11 +226,12 @@ class TreeWriter:
         kinds[np.setdiff1d(np.arange(len(inactive)), held)] = 0
         return kinds.astype(np.uint8), low, high
 
-    def _buffer(self, values: Bits) -> bytes:
-        """Values (n, C) as a buffer of the file."""
-        if not self.half:
-            return pack_buffer(values)
-        return pack_buffer(narrow(values)) if len(values) else b""
+    def _stored(self, values: Bits) -> Bits:
+        """Values (n, C) as the numbers of the file."""
+        return narrow(values) if self.half else values
+
+    def _buffer(self, stored: Bits) -> bytes:
+        return pack_buffer(stored) if len(stored) or not self.half else b""  # OpenVDB packs no half float as nothing at all
 
 
 def _keys(origins: NDArray[np.int32]) -> Keys:
