@@ -231,7 +231,7 @@ class TreeWriter:
         return narrow(values) if self.half else values
 
     def _buffer(self, stored: Bits) -> bytes:
-        return pack_buffer(stored) if len(stored) or not self.half else b""  # OpenVDB packs no half float as nothing at all
+        return pack_buffer(stored) if len(stored) or not self.half else b""  # for no half floats OpenVDB writes nothing
 
 
 def _keys(origins: NDArray[np.int32]) -> Keys:
