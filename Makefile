@@ -10,7 +10,7 @@ SETUP := $(STAMP)
 endif
 BIN := $(dir $(PYTHON))
 
-.PHONY: help setup demo test lint types unit benchmarks fixtures clean
+.PHONY: help setup demo test lint types unit fuzz benchmarks fixtures clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,11 @@ types: $(SETUP)
 unit: $(SETUP)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
+fuzz: $(SETUP)  ## Try a million hostile files on the readers: about ten minutes
+	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target head --cases 1000000
+	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target decode --cases 10000
+	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target vdb --cases 10000
+
 fixtures: $(SETUP)  ## Make the .vdb files of fixtures/ anew
 	$(PYTHON) -m fixtures.make_fire
 	$(PYTHON) -m fixtures.make_shapes
@@ -45,6 +50,9 @@ benchmarks: $(SETUP)  ## List the benchmark commands
 	@echo "$(PYTHON) benchmarks/corpus.py [FILE.vdb ...]    # size, quality and time on real volumes"
 	@echo "$(PYTHON) benchmarks/dilation.py [FILE.vdb]      # which voxels to train on: the paper's Table 2"
 	@echo "$(PYTHON) benchmarks/memory.py                   # peak memory of a 4096^3 box with 5 M active voxels"
+	@echo "$(PYTHON) benchmarks/lossless.py [FILE.vdb ...]  # what becomes of every grid of every file"
+	@echo "$(PYTHON) benchmarks/masks.py                    # bytes and speed of topology"
+	@echo "$(PYTHON) benchmarks/kills.py                    # 200 kills while encoding"
 
 clean:  ## Remove the virtual environment, the demo and all caches
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrv.container import Chunk, Container, unpack_tensors
+from inrv.container import Chunk, Container, pack_tensors, unpack_tensors
 from inrv.errors import FormatError
 from inrv.grids import Topology
 from inrv.grids.topology import COORDINATE_LIMIT, LEAF_EDGE, TILE_EDGES, leaf_keys
-
-try:
-    from inrv.masks import Masks, decode_masks, encode_masks
-except ImportError:
-    Masks = None
+from inrv.masks import KINDS, decode_masks, encode_masks, kinds_of
 from inrv.storage.tensors import Arrays, take
 
 NODE_EDGE = 128
 NODE_LEAVES = 4096
 PART_NODES = 1 << 10
-NO_REFERENCE = 0xFFFFFFFF
-REFERENCE = struct.Struct("<I")  # the MASK chunk that a MASK chunk is predicted from, before its bit stream
+MOST_ROOTS = 4  # earlier topologies that one is tried to be predicted from: each try codes it once
 
 
 class StoredTopologies:
@@ -34,37 +29,43 @@ class StoredTopologies:
     def __init__(self, container: Container) -> None:
         self._container = container
         self._restored: dict[int, Topology] = {}
-        self._leaves = 0
+        self._blocks = 0
 
     def __getitem__(self, chunk: int) -> Topology:
         if chunk not in self._restored:
-            self._restored[chunk] = self._restore(chunk)
-            self._leaves += self._restored[chunk].leaf_count + self._restored[chunk].tile_count
+            topology = self._restore(chunk, unpack_tensors(self._container.chunk(chunk)))
+            self._restored[chunk] = topology
+            self._blocks += topology.leaf_count + topology.tile_count
         return self._restored[chunk]
 
-    def _restore(self, chunk: int) -> Topology:
-        most = self._container.limits.leaves - self._leaves
-        data = self._container.chunk(chunk)
+    def _restore(self, chunk: int, arrays: Arrays) -> Topology:
+        most = self._container.limits.leaves - self._blocks
         if self._container.entries[chunk].type == "TOPO":
-            return restore_topology(unpack_tensors(data), most)
-        reference = self._reference(chunk, data)
-        predicted_from = None if reference is None else _masks(self[reference])
-        masks = decode_masks(data[REFERENCE.size :], predicted_from, most)
-        _check_most(len(masks.leaf_origins), len(masks.tile_origins), most)
-        return _topology(masks)
+            frame, masks = _restore_frame(arrays, most, "leaf_masks", 64)
+            return replace(frame, leaf_masks=torch.from_numpy(masks.copy()))
+        frame, kinds = _restore_frame(arrays, most, "leaf_kinds")
+        if (kinds > max(KINDS)).any():
+            raise FormatError(f"topology: leaf_kinds hold a value that is not one of {KINDS}")
+        coded = take(arrays, "coded_masks", np.uint8, (None,))
+        if len(coded) % 4:
+            raise FormatError(f"topology: coded_masks have {len(coded)} bytes, which are not words of 4")
+        root = self._root(chunk, take(arrays, "predicted_from", np.int32, (None,)))
+        reference = None if root is None else _same_leaves(root, frame)
+        decoded = decode_masks(frame.leaf_origins.numpy(), kinds, coded.view("<u4"), reference)
+        return replace(frame, leaf_masks=torch.from_numpy(decoded))
 
-    def _reference(self, chunk: int, data: bytes) -> int | None:
-        """The chunk it is predicted from. Only one that is predicted from none: so no chain can be long."""
-        if len(data) < REFERENCE.size:
-            raise FormatError(f"chunk {chunk} has {len(data)} bytes, too few for a MASK")
-        (reference,) = REFERENCE.unpack_from(data)
-        if reference == NO_REFERENCE:
+    def _root(self, chunk: int, predicted_from: NDArray[np.int32]) -> Topology | None:
+        """The topology that this one is predicted from: one that is itself predicted from none, so that no chain is long."""
+        if not len(predicted_from):
             return None
-        if reference >= chunk or self._container.entries[reference].type != "MASK":
-            raise FormatError(f"chunk {chunk} is predicted from chunk {reference}, which is no earlier MASK chunk")
-        if self._container.chunk(reference)[: REFERENCE.size] != REFERENCE.pack(NO_REFERENCE):
-            raise FormatError(f"chunk {chunk} is predicted from chunk {reference}, which is itself predicted from another")
-        return int(reference)
+        number = int(predicted_from[0])
+        if len(predicted_from) > 1 or not 0 <= number < chunk or self._container.entries[number].type != "MASK":
+            raise FormatError(
+                f"topology: predicted_from holds {predicted_from[:4].tolist()}, not the number of one MASK chunk before it"
+            )
+        if len(take(unpack_tensors(self._container.chunk(number)), "predicted_from", np.int32, (None,))):
+            raise FormatError(f"topology: predicted_from holds {number}, a chunk that is itself predicted from another")
+        return self[number]
 
 
 def store_topologies(topologies: Sequence[Topology], chunks: list[Chunk]) -> list[int]:
@@ -73,42 +74,53 @@ def store_topologies(topologies: Sequence[Topology], chunks: list[Chunk]) -> lis
     Each is predicted from the earlier one that makes it smallest, where one does.
     """
     numbers: list[int] = []
-    roots: dict[int, Masks] = {}  # those predicted from none
-    for position, topology in enumerate(topologies):
-        twin = next((n for n, other in zip(numbers, topologies, strict=False) if topology.identical(other)), None)
-        if twin is None and Masks is None:
-            from inrv.container import pack_tensors
-
-            twin = len(chunks)
-            chunks.append(Chunk("TOPO", pack_tensors(topology_arrays(topology))))
-        elif twin is None:
-            masks = _masks(topology)
-            candidates = {number: encode_masks(masks, root) for number, root in roots.items()}
-            candidates[NO_REFERENCE] = encode_masks(masks)
-            best = min(candidates, key=lambda number: len(candidates[number]))
-            twin = len(chunks)
-            if best == NO_REFERENCE:
-                roots[twin] = masks
-            chunks.append(Chunk("MASK", REFERENCE.pack(best) + candidates[best]))
-        numbers.append(twin)
+    roots: dict[int, Topology] = {}  # those predicted from none
+    for topology in topologies:
+        known = (number for number, other in zip(numbers, topologies, strict=False) if topology.identical(other))
+        number = next(known, len(chunks))
+        if number == len(chunks):
+            root, words = _smallest(topology, dict(list(roots.items())[-MOST_ROOTS:]))
+            if root is None:
+                roots[number] = topology
+            chunks.append(Chunk("MASK", pack_tensors(_frame_arrays(topology) | _mask_arrays(topology, root, words))))
+        numbers.append(number)
     return numbers
 
 
-def _masks(topology: Topology) -> Masks:
-    tiles = topology.tile_origins.numpy(), topology.tile_edges.numpy(), topology.tile_active.numpy()
-    return Masks(topology.leaf_origins.numpy(), topology.leaf_masks.numpy(), *tiles)
+def _smallest(topology: Topology, roots: dict[int, Topology]) -> tuple[int | None, NDArray[np.uint32]]:
+    """The root, if any, that makes the coded masks smallest, and their words."""
+    origins, masks = topology.leaf_origins.numpy(), topology.leaf_masks.numpy()
+    best: int | None = None
+    words = encode_masks(origins, masks)
+    for number, root in roots.items():
+        predicted = encode_masks(origins, masks, _same_leaves(root, topology))
+        if len(predicted) < len(words):
+            best, words = number, predicted
+    return best, words
 
 
-def _topology(masks: Masks) -> Topology:
-    origins, edges = torch.from_numpy(masks.tile_origins), torch.from_numpy(masks.tile_edges)
-    _check_tiles(masks.tile_origins, masks.tile_edges, masks.tile_active.astype(np.uint8))
-    leaves = torch.from_numpy(masks.leaf_origins)
-    _check_disjoint(leaves, origins, edges)
-    return Topology(leaves, torch.from_numpy(masks.leaf_masks), origins, edges, torch.from_numpy(masks.tile_active != 0))
+def _same_leaves(root: Topology, topology: Topology) -> NDArray[np.uint8]:
+    """Masks uint8 (L, 64) that `root` has at the leaves of `topology`; all bits set within an active tile."""
+    leaf = root.find_leaves(topology.leaf_origins)
+    masks = torch.zeros_like(topology.leaf_masks)
+    masks[leaf >= 0] = root.leaf_masks[leaf[leaf >= 0]]
+    if root.tile_count:
+        tile = root.find_tiles(topology.leaf_origins)
+        masks[(leaf < 0) & (tile >= 0) & root.tile_active[tile.clamp_min(0)]] = 255
+    found: NDArray[np.uint8] = masks.numpy()
+    return found
 
 
-def topology_arrays(topology: Topology) -> Arrays:
-    """Tensors of the TOPO chunk; see format_spec.md."""
+def _mask_arrays(topology: Topology, root: int | None, words: NDArray[np.uint32]) -> Arrays:
+    return {
+        "leaf_kinds": kinds_of(topology.leaf_masks.numpy()),
+        "coded_masks": words.astype("<u4").view(np.uint8),
+        "predicted_from": np.array([] if root is None else [root], dtype=np.int32),
+    }
+
+
+def _frame_arrays(topology: Topology) -> Arrays:
+    """Tensors of a topology but for its leaf masks; see format_spec.md."""
     keys = topology.keys
     nodes, of_node = torch.unique_consecutive(keys >> 12, return_inverse=True)
     children = torch.zeros((len(nodes), NODE_LEAVES), dtype=torch.bool)
@@ -118,28 +130,32 @@ def topology_arrays(topology: Topology) -> Arrays:
     return {
         "node_origins": origins[first].numpy(),
         "node_masks": np.packbits(children.numpy(), axis=1, bitorder="little"),
-        "leaf_masks": topology.leaf_masks.numpy(),
         "tile_origins": topology.tile_origins.numpy(),
         "tile_edges": topology.tile_edges.numpy(),
         "tile_active": topology.tile_active.numpy().astype(np.uint8),
     }
 
 
-def restore_topology(arrays: Arrays, most_leaves: int) -> Topology:
-    """The topology of a TOPO chunk. Raises FormatError for shapes, order or values the specification forbids."""
+def _restore_frame(arrays: Arrays, most: int, per_leaf: str, *shape: int) -> tuple[Topology, NDArray[np.uint8]]:
+    """A topology whose leaf masks are empty, and the tensor that holds something of every leaf.
+
+    Raises FormatError for shapes, order or values the specification forbids.
+    """
     node_origins = take(arrays, "node_origins", np.int32, (None, 3))
     node_masks = take(arrays, "node_masks", np.uint8, (len(node_origins), 512))
     tile_origins = take(arrays, "tile_origins", np.int32, (None, 3))
     leaves = sum(int(np.unpackbits(part).sum()) for _, part in _parts(node_masks))
-    _check_most(leaves, len(tile_origins), most_leaves)  # before they are listed: 512 bytes of a node can stand for 4096 leaves
-    leaf_masks = take(arrays, "leaf_masks", np.uint8, (leaves, 64))
+    # Before they are listed: 512 bytes of a node can stand for 4096 leaves.
+    _check_most(leaves, len(tile_origins), most)
+    of_leaves = take(arrays, per_leaf, np.uint8, (leaves, *shape))
     leaf_origins = _leaf_origins(node_origins, node_masks)
     tile_edges = take(arrays, "tile_edges", np.int32, (len(tile_origins),))
     tile_active = take(arrays, "tile_active", np.uint8, (len(tile_origins),))
     _check_tiles(tile_origins, tile_edges, tile_active)
     origins, edges = torch.from_numpy(tile_origins.copy()), torch.from_numpy(tile_edges.copy())
     _check_disjoint(leaf_origins, origins, edges)
-    return Topology(leaf_origins, torch.from_numpy(leaf_masks.copy()), origins, edges, torch.from_numpy(tile_active != 0))
+    masks = torch.zeros((1, 64), dtype=torch.uint8).expand(leaves, -1)
+    return Topology(leaf_origins, masks, origins, edges, torch.from_numpy(tile_active != 0)), of_leaves
 
 
 def _leaf_origins(node_origins: NDArray[np.int32], node_masks: NDArray[np.uint8]) -> Tensor:
