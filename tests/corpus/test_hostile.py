@@ -25,9 +25,9 @@ CORRECT = {
 # Grids that are carried, by position, and a word of why; the others are coded.
 CARRIED = {
     "double_grid.vdb": {0: "double"},
-    "int32_and_empty.vdb": {1: "int32"},
-    "points_only.vdb": {0: "ptdataidx32"},
-    "unregistered_codec.vdb": {0: "ptdataidx32"},
+    "int32_and_empty.vdb": {3: "int32"},
+    "points_only.vdb": {0: "points"},
+    "unregistered_codec.vdb": {1: "points"},
     "unregistered_map.vdb": {0: "Affine Map"},
 }
 
