@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Chunk, Component, FieldEntry, GridEntry, Manifest, MetaEntry, container_bytes, pack_tensors
+from inrv.container import (
+    CarriedEntry,
+    Chunk,
+    Component,
+    FieldEntry,
+    GridEntry,
+    Manifest,
+    MetaEntry,
+    container_bytes,
+    pack_tensors,
+)
+from inrv.masks import encode_masks, kinds_of
 
 VECTORS = Path(__file__).resolve().parents[2] / "fixtures" / "golden"
 Arrays = dict[str, NDArray[Any]]
@@ -171,7 +182,59 @@ def fourier() -> tuple[Manifest, list[Chunk]]:
     return manifest, [Chunk(kind, pack_tensors(tensors)) for kind, tensors in [*arrays, ("REFS", reference)]]
 
 
-EXAMPLES = {"empty": empty, "one_leaf": one_leaf, "fourier": fourier}
+def coded_topology(
+    nodes: dict[tuple[int, int, int], list[int]], masks: NDArray[np.uint8], root: int | None, **more: Any
+) -> Arrays:
+    """MASK tensors of leaves without tiles; `more` is passed on to the encoder."""
+    arrays = topology(nodes, masks, [])
+    del arrays["leaf_masks"]
+    origins = [
+        (np.array(origin) + 8 * np.array([child >> 8, child >> 4 & 15, child & 15])).tolist()
+        for origin, children in nodes.items()
+        for child in children
+    ]
+    words = encode_masks(np.array(origins, dtype=np.int32), masks, **more)
+    return arrays | {
+        "leaf_kinds": kinds_of(masks),
+        "coded_masks": words.astype("<u4").view(np.uint8),
+        "predicted_from": np.array([] if root is None else [root], dtype=np.int32),
+    }
+
+
+def lossless() -> tuple[Manifest, list[Chunk]]:
+    """All that version 1.1 adds: coded topology, one predicted from the other, kept values, a threshold, carried grids."""
+    nodes = {(-128, -128, 0): [0xFF0, 0xFFF], (0, 0, 0): [0x001, 0x002]}
+    masks = pattern((4, 64), 7919, 256).astype(np.uint8)
+    masks[1], masks[2] = 255, 0
+    others = masks.copy()
+    others[0, ::7] ^= 0x18
+    kept = np.zeros((4, 64), dtype=np.uint8)
+    kept[0, 3], kept[3, 60] = masks[0, 3], masks[3, 60]
+    count = int(np.unpackbits(kept).sum())
+    values = np.array([0x7FC00001, 0xFF800000, 0x7F800001], dtype=np.uint32).view(np.float32)
+    arrays = [
+        ("MASK", coded_topology(nodes, masks, None)),
+        ("MASK", coded_topology(nodes, others, 0, reference=masks)),
+        ("KEEP", {"kept_masks": kept, "kept_values": np.resize(values, (count, 1))}),
+    ]
+    voxels = [int(np.unpackbits(each).sum()) for each in (masks, others)]
+    grids = (
+        grid_entry("density", (Component(0.5, 0.5, None),), active_voxels=voxels[0], leaf_voxels=voxels[0], kept_values=2),
+        grid_entry(
+            "fog", (Component(0.5, 0.5, None),), active_voxels=voxels[1], leaf_voxels=voxels[1], topology=1, threshold=0.25
+        ),
+    )
+    flags, instance = bytes(range(200)), b"header only"
+    carried = (
+        CarriedEntry(1, "flags", "Tree_int32_5_4_3", False, None, 70, len(flags), (3, 4), "int32 values"),
+        CarriedEntry(2, "same flags", "Tree_int32_5_4_3", True, 1, 11, len(instance), (5,), "shares the tree of grid 1"),
+    )
+    manifest = Manifest("inrv", {}, grids, None, None, {}, carried, (224, 9, 1))
+    chunks = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in arrays]
+    return manifest, [*chunks, Chunk("GRID", flags[:150]), Chunk("GRID", flags[150:]), Chunk("GRID", instance)]
+
+
+EXAMPLES = {"empty": empty, "one_leaf": one_leaf, "fourier": fourier, "lossless": lossless}
 
 if __name__ == "__main__":
     for name, make in EXAMPLES.items():

@@ -36,6 +36,7 @@ class File:
     chunks: list[Part]
     header: dict[str, Any] = field(default_factory=dict)
     tail: bytes = b""
+    minor: int = 0
 
     def set_manifest(self, raw: bytes) -> None:
         """Another manifest, stored without compression."""
@@ -70,7 +71,7 @@ class File:
         values: dict[str, Any] = {
             "magic": b"\x89INRV\r\n\x1a",
             "major": 1,
-            "minor": 0,
+            "minor": self.minor,
             "chunks": len(self.chunks),
             "size": offset + len(self.tail),
             "compression": self.manifest.compression,
@@ -86,13 +87,13 @@ class File:
 
 def take_apart(data: bytes) -> File:
     """A valid file in parts; `take_apart(data).to_bytes() == data`."""
-    _, _, _, count, _, compression, stored, raw, _, _, _ = HEADER.unpack_from(data)
+    _, _, minor, count, _, compression, stored, raw, _, _, _ = HEADER.unpack_from(data)
     start = HEADER.size + ENTRY.size * count
     chunks = []
     for number in range(count):
         kind, flags, how, _, offset, size, whole, _, _ = ENTRY.unpack_from(data, HEADER.size + ENTRY.size * number)
         chunks.append(Part(data[offset : offset + size], whole, how, kind, flags))
-    return File(Part(data[start : start + stored], raw, compression), chunks)
+    return File(Part(data[start : start + stored], raw, compression), chunks, minor=minor)
 
 
 def payload(part: Part) -> bytes:

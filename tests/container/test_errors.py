@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -14,12 +15,14 @@ import zstandard
 
 import inrv
 from inrv import FormatError
-from inrv.container import pack_tensors, read_container, unpack_tensors
-from tests.container.examples import VECTORS
+from inrv.container import container_bytes, pack_tensors, read_container, unpack_tensors
+from tests.container.examples import VECTORS, lossless
 from tests.container.rebuild import File, payload, take_apart, tensor_file
 
 SPECIFICATION = Path(__file__).resolve().parents[2] / "format_spec.md"
 GOOD = (VECTORS / "fourier.inrv").read_bytes()
+GOOD_1_1 = container_bytes(*lossless())
+MASK, PREDICTED, KEEP, GRID = 0, 1, 2, 3  # chunk numbers in that file
 TOPO, EXAC, VECTOR_EXAC, FELD, REFS = 0, 1, 2, 4, 5  # chunk numbers in that file
 
 Change = Callable[[File], bytes | None]
@@ -154,6 +157,30 @@ I64 = {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}
 F, G, C = "field.config.", "grids.0.", "grids.1.components."
 
 
+def modern(change: Change) -> Change:
+    """The same change to a file of version 1.1."""
+
+    def changed(_: File) -> bytes:
+        file = take_apart(GOOD_1_1)
+        data = change(file)
+        return file.to_bytes() if data is None else data
+
+    return changed
+
+
+def chained(file: File) -> None:
+    """A third mask, predicted from the second."""
+    file.chunks.append(dataclasses.replace(file.chunks[PREDICTED]))
+    tensors(len(file.chunks) - 1, predicted_from=at(0, 1))(file)
+    file.edit_manifest("grids.1.topology", len(file.chunks) - 1)
+
+
+def bit_outside(masks: Any) -> Any:
+    """A kept bit in the empty leaf."""
+    masks[2, 0] = 1
+    return masks
+
+
 def twice() -> bytes:
     about = json.dumps(U8).encode()
     return tensor_file(b'{"a":%b,"a":%b}' % (about, about), b"x")
@@ -273,6 +300,13 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M13", "counts", manifest(G + "active_voxels", 1), "leaf_voxels is 773: .*active_voxels"),
     ("M14", "other key", manifest(F + "import", "os"), "has the key 'import'"),
     ("M14", "nested", nested_config, "flat list of scalars"),
+    ("M15", "position", modern(manifest("carried.0.position", 2)), r"carried\[\d\].position is 2: .*place of its own"),
+    ("M15", "beyond", modern(manifest("carried.0.position", 4)), "position is 4: must be a place of its own .* 4 grids"),
+    ("M15", "parent", modern(manifest("carried.1.parent", 0)), "parent is 0: must be the place of another carried grid"),
+    ("M15", "own parent", modern(manifest("carried.1.parent", 2)), "parent is 2: must be the place of another"),
+    ("M16", "bytes", modern(manifest("carried.0.bytes", 201)), r"carried\[0\].bytes is 201, its chunks hold 200"),
+    ("M17", "version", modern(manifest("vdb_version", [200, 6, 0])), "first number must be at least 222"),
+    ("M18", "vector", manifest("grids.1.threshold", 0.5), "threshold is 0.5: must be null for a grid of vec3s"),
     ("S1", "empty", raw_chunk(TOPO, b""), "not valid safetensors"),
     ("S1", "no JSON", raw_chunk(TOPO, tensor_file(b"[[[[")), "not valid safetensors"),
     ("S1", "long header", raw_chunk(TOPO, b"\xff" * 16), "not valid safetensors"),
@@ -310,6 +344,15 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S9", "map", manifest(G + "map_type", "NonlinearFrustumMap"), "NonlinearFrustumMap"),
     ("S9", "matrix", manifest(G + "matrix", [0.0] * 16), "not finite and invertible"),
     ("S9", "not affine", manifest(G + "matrix.3", 0.5), "not affine: its last column"),
+    ("S10", "kept", modern(tensors(KEEP, kept_masks=bit_outside)), "kept_masks mark a voxel that .* is not active"),
+    ("S11", "kind", modern(tensors(MASK, leaf_kinds=at(0, 3))), "leaf_kinds hold a value"),
+    ("S11", "bytes", modern(tensors(MASK, coded_masks=lambda a: a[:-1])), "not words of 4"),
+    ("S11", "words left", modern(tensors(MASK, leaf_kinds=lambda a: a * 0 + 1)), "end before their .* words"),
+    ("S11", "more words", modern(tensors(MASK, coded_masks=lambda a: np.append(a, a[:64]))), "end before their .* words"),
+    ("S12", "itself", modern(tensors(PREDICTED, predicted_from=at(0, 1))), r"predicted_from holds \[1\], not the number"),
+    ("S12", "other type", modern(tensors(PREDICTED, predicted_from=at(0, 2))), r"predicted_from holds \[2\], not the number"),
+    ("S12", "two", modern(tensors(PREDICTED, predicted_from=lambda a: np.append(a, a))), "not the number of one"),
+    ("S12", "chain", modern(chained), "itself predicted from another"),
     ("F1", "type", manifest("field.type", "lattice"), "field type 'lattice' is not known"),
     ("F2", "missing", tensors(FELD, layers_2_weight=None), "'layers.2.weight' is missing"),
     ("F2", "shape", tensors(FELD, B=lambda a: a[:-1]), "'B'"),
@@ -324,6 +367,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("F2", "low codes of another shape", tensors(FELD, layers_1_weight_codes_low=lambda a: a[:-1]), "different shapes"),
     ("F2", "not finite", tensors(FELD, layers_0_bias=lambda a: a * np.float16(np.nan)), "not finite"),
     ("F2", "no network", manifest(F + "neurons", 1 << 20), "field tensor"),
+    ("F3", "overflow", tensors(FELD, layers_2_weight=lambda a: a * 0 + 3e38), "output at a voxel is not finite"),
 ]
 # fmt: on
 
@@ -360,6 +404,8 @@ def test_errors_of_the_file_name_it(identity: str, tmp_path: Path) -> None:
 def test_rebuilding_changes_nothing() -> None:
     """So that every case above differs from a good file in one place only."""
     assert take_apart(GOOD).to_bytes() == GOOD
+    assert take_apart(GOOD_1_1).to_bytes() == GOOD_1_1
+    assert inrv.verify(GOOD_1_1, device="cpu").chunks == 6
     file = take_apart(GOOD)
     file.edit_manifest("generator", "other")
     tensors(FELD)(file)
