@@ -24,8 +24,8 @@ def test_info_tells_what_the_file_holds(run: Run, library: Path) -> None:
     text = run("info", library / "scene.inrv").stdout
     size = (library / "scene.inrv").stat().st_size
     for word in (
-        f"{size:,} bytes", "inrv 1.0", "fourier", "grid 0: density", "grid 1: velocity", "fog volume", "vec3s",
-        "UniformScaleTranslateMap, voxel size 0.5", "[1, 2, 3, 1]", "tests (string)", "7 (int32)", "TOPO topology", "zstd",
+        f"{size:,} bytes", "inrv 1.1", "fourier", "grid 0: density", "grid 1: velocity", "fog volume", "vec3s",
+        "UniformScaleTranslateMap, voxel size 0.5", "[1, 2, 3, 1]", "tests (string)", "7 (int32)", "MASK topology", "zstd",
     ):  # fmt: skip
         assert word in text, word
 
@@ -43,7 +43,7 @@ def test_info_as_json(run: Run, library: Path) -> None:
         assert (told["name"], told["active_voxels"]) == (grid.name, grid.active_voxel_count)
         assert (told["box"] and told["box"]["lower"]) == (grid.box and list(grid.box.lower))
         assert told["leaves"] == grid.topology.leaf_count
-        assert found["chunks"][told["chunks"]["topology"]]["type"] == "TOPO"
+        assert found["chunks"][told["chunks"]["topology"]]["type"] == "MASK"
     assert found["grids"][0]["metadata"]["frame"] == {"type": "int32", "value": 7}
     assert found["grids"][0]["transform"]["voxel_size"] == [0.5, 0.5, 0.5]
 
