@@ -8,12 +8,16 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 
 from fuzz.payloads import build_tensors, change_arrays, change_bytes, change_frame, parse_tensors, store
 from fuzz.trees import HostileTree
+from inrv.container import Container, Limits
+from inrv.errors import InrvError
+from inrv.storage.topology import StoredTopologies
 from tests.container.rebuild import File, Part, payload, take_apart
 
 TYPES = (
@@ -208,9 +212,17 @@ class Draft:
         for grid in self._grids():
             number = grid.get("topology")
             if isinstance(number, int) and 0 <= number < len(self.raw) and self.raw[number] is not None:
-                counts = _counts(parse_tensors(self.raw[number] or b""))
+                counts = _counts(parse_tensors(self.raw[number] or b"")) or self._coded_counts(number)
                 if counts:
                     grid["leaf_voxels"], grid["active_voxels"] = counts
+
+    def _coded_counts(self, number: int) -> tuple[int, int] | None:
+        """The counts of a MASK chunk: what the library decodes, where it does."""
+        try:
+            found = StoredTopologies(cast(Container, _Drafted(self)))[number]
+        except InrvError:
+            return None
+        return found.leaf_voxel_count, found.active_voxel_count
 
     def _grids(self) -> list[dict[str, Any]]:
         root = self.tree.root["root"]
@@ -230,6 +242,19 @@ class Draft:
             self.file.chunks.append(Part(b"note", 4, 0, b"NOTE", 0))
             self.raw.append(b"note")
         return self.random.choice(self.file.chunks)
+
+
+class _Drafted:
+    """A draft as the container it is going to be, as far as topologies are read from it."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.entries = [SimpleNamespace(type=part.type.decode("latin-1")) for part in draft.file.chunks]
+        self.payloads = draft.raw
+        self.limits = Limits(leaves=1 << 10)
+
+    def chunk(self, number: int) -> bytes:
+        """The payload of a chunk."""
+        return self.payloads[number] or b""
 
 
 def _counts(arrays: Any) -> tuple[int, int] | None:

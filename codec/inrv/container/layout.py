@@ -51,7 +51,7 @@ class Limits:
     chunk_bytes: int = 1 << 30
     grids: int = 4096
     exact_bytes: int = 1 << 33
-    leaves: int = 1 << 23
+    leaves: int = 1 << 22
     weights: int = 1 << 26
     values: int = 1 << 31
     work: int = 1 << 53
@@ -60,7 +60,7 @@ class Limits:
     def memory(self) -> int:
         """Bytes that opening a file and one call to decode it take at most, on the CPU, beside the file's own bytes."""
         payloads = 4 * self.chunk_bytes + 3 * self.exact_bytes
-        decoding = 1024 * self.leaves + 20 * self.weights + 12 * self.values
+        decoding = 4096 * self.leaves + 20 * self.weights + 12 * self.values
         return 48 * self.manifest_bytes + payloads + decoding + (1 << 28)
 
 
