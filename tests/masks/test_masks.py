@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import constriction
 import numpy as np
 import pytest
 import zstandard
@@ -17,6 +18,7 @@ from inrv.masks import decode_masks, encode_masks, kinds_of
 from inrv.masks.kinds import EMPTY, FULL, MIXED
 from inrv.masks.model import STRETCH
 from inrv.vdb import read_volume
+from tests.masks import second_decoder
 
 Origins = NDArray[np.int32]
 Masks = NDArray[np.uint8]
@@ -189,3 +191,37 @@ def test_corpus_flames_are_predicted_from_temperature(corpus: Path) -> None:
     reference = np.packbits(temperature.masks_of(leaf).numpy(), axis=1, bitorder="little")
     origins, masks = flames.leaf_origins.numpy(), flames.leaf_masks.numpy()
     assert round_trip(origins, masks, reference) < round_trip(origins, masks)
+
+
+def check_with_second_decoder(origins: Origins, masks: Masks, reference: Masks | None) -> None:
+    """What another program finds in our words, with nothing but the specification."""
+    places = [tuple(origin) for origin in origins.tolist()]
+
+    def voxels(packed: Masks) -> set[tuple[int, ...]]:
+        leaf, offset = np.unpackbits(packed, axis=1, bitorder="little").nonzero()
+        local = np.stack([offset >> 6, offset >> 3 & 7, offset & 7], axis=1)
+        return set(map(tuple, (origins[leaf] + local).tolist()))
+
+    words = encode_masks(origins, masks, reference).tolist()
+    others = None if reference is None else voxels(reference).__contains__
+    assert second_decoder.decode(places, kinds_of(masks).tolist(), words, others) == voxels(masks)
+
+
+@pytest.mark.parametrize("corner", [(0, 0, 0), (-16, 112, -120)])
+@pytest.mark.parametrize("predicted", [False, True])
+def test_the_specification_is_enough(corner: tuple[int, int, int], predicted: bool) -> None:
+    origins, masks = leaves_of(blob(32, 1.0), corner, keep_empty=True)
+    check_with_second_decoder(origins, masks, np.roll(masks, 1, axis=1) if predicted else None)
+
+
+def test_the_range_coder_is_the_specifications() -> None:
+    """Constriction splits its range where the specification says, for probabilities small, large, even and any."""
+    generator = np.random.default_rng(5)
+    one = 1 << 20
+    chosen = np.r_[1:60, one - 60 : one, one // 2 - 60 : one // 2 + 60, generator.integers(1, one, 4000)]
+    chances = generator.permutation(chosen)
+    for bits in (generator.random(len(chances)) < chances / one, generator.random(len(chances)) < 0.5):
+        encoder = constriction.stream.queue.RangeEncoder()
+        encoder.encode(bits.astype(np.int32), constriction.stream.model.Bernoulli(perfect=False), chances / one)
+        decoder = second_decoder.RangeDecoder(encoder.get_compressed().tolist())
+        assert [decoder.bit(p) for p in chances.tolist()] == bits.tolist()
