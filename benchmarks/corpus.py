@@ -8,6 +8,7 @@ bytes; bits count the whole .inrv file against the active voxels of all grids.
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--device", help="torch device; default: the best there is")
     parser.add_argument("--ratio", type=float, default=inrv.EncodeOptions().ratio, help="values for each weight (%(default)s)")
     parser.add_argument("--epochs", type=float, help="passes over the voxels; default: what encode chooses")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the .inrv files there")
     parser.add_argument("--name", default="corpus", help="name of the results (default %(default)s)")
     arguments = parser.parse_args()
     options = inrv.EncodeOptions(device=arguments.device, ratio=arguments.ratio, epochs=arguments.epochs)
@@ -36,7 +38,7 @@ def main() -> None:
     print(describe(run), flush=True)
     rows = []
     for path in arguments.files or default_files():
-        rows.append(measure(path, options))
+        rows.append(measure(path, options, arguments.keep))
         print(table(HEADER, [cells(rows[-1])]).splitlines()[2], flush=True)
     save(arguments.name, markdown(run, rows), {"environment": run, "rows": rows})
 
@@ -47,7 +49,7 @@ def default_files() -> list[Path]:
     return files or [path for path in sorted((ROOT / "fixtures").glob("*.vdb")) if path.name != "empty.vdb"]
 
 
-def measure(path: Path, options: inrv.EncodeOptions) -> dict[str, Any]:
+def measure(path: Path, options: inrv.EncodeOptions, keep: Path | None) -> dict[str, Any]:
     """Encode and decode one file, from disk to disk, and compare what came back."""
     with tempfile.TemporaryDirectory() as folder:
         coded, decoded = Path(folder, "coded.inrv"), Path(folder, "decoded.vdb")
@@ -56,6 +58,9 @@ def measure(path: Path, options: inrv.EncodeOptions) -> dict[str, Any]:
         encoded = time.perf_counter()
         inrv.load(coded, options.device).to_vdb(decoded)
         done = time.perf_counter()
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            shutil.copy(coded, keep / f"{path.stem}.inrv")
         original, returned = read_volume(path), read_volume(decoded)
     comparison = compare_volumes(original, returned, weights=report.weights or None)
     return {

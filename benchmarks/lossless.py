@@ -1,8 +1,9 @@
 """What becomes of every grid of every file: `python benchmarks/lossless.py [FILE.vdb ...]`.
 
-Without files: every file of the corpus, hostile ones included. Each is encoded, decoded, and read again: how each grid was
-carried, its bytes beside the network that the grids of a file share, and what is equal. A grid that is coded states its
-PSNR over its active leaf voxels (peak = range) and its largest error; all else about it must be equal bit for bit.
+Without files: every file of the corpus, hostile ones included. Each is encoded (or taken from the folder `--coded`, where
+`corpus.py --keep` put it), decoded, and read again: how each grid was carried, its bytes beside the network that the grids
+of a file share, and what is equal. Of a grid that is coded PSNR (over its active leaf voxels, peak = their range) and
+largest error are given; all else about it must be equal bit for bit.
 
 Referees are OpenVDB itself, whatever can be found: `vdb_print -l` must say the same of both files but for values, and with
 `--openvdb PYTHON` an interpreter that has the module `openvdb` (Blender's `bpy` carries one) must find the same grids, types,
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.vdb")
     parser.add_argument("--device", help="torch device; default: the best there is")
     parser.add_argument("--epochs", type=float, help="passes over the voxels; default: what encode chooses")
+    parser.add_argument("--coded", type=Path, metavar="FOLDER", help="take NAME.inrv from there instead of encoding NAME.vdb")
     parser.add_argument("--openvdb", metavar="PYTHON", help="interpreter with the module openvdb, a second referee")
     parser.add_argument("--name", default="lossless", help="name of the results (default %(default)s)")
     arguments = parser.parse_args()
@@ -46,7 +50,7 @@ def main() -> None:
     print(describe(run), flush=True)
     rows: list[dict[str, Any]] = []
     for path in arguments.files or default_files():
-        rows.append(measure(path, options, arguments.openvdb))
+        rows.append(measure(path, options, arguments.coded, arguments.openvdb))
         print(table(HEADER, grid_cells(rows[-1])).split("\n", 2)[2], end="", flush=True)
     save(arguments.name, markdown(run, rows), {"environment": run, "rows": rows})
 
@@ -56,25 +60,26 @@ def default_files() -> list[Path]:
     return sorted(CORPUS.glob("**/*.vdb")) or sorted((ROOT / "fixtures").glob("*.vdb"))
 
 
-def measure(path: Path, options: inrv.EncodeOptions, openvdb: str | None) -> dict[str, Any]:
+def measure(path: Path, options: inrv.EncodeOptions, folder: Path | None, openvdb: str | None) -> dict[str, Any]:
     """Encode and decode one file, from disk to disk, and compare what came back, grid by grid."""
-    with tempfile.TemporaryDirectory() as folder:
-        coded, decoded = Path(folder, "coded.inrv"), Path(folder, "decoded.vdb")
-        report = inrv.encode(path, coded, options)
+    with tempfile.TemporaryDirectory() as scratch:
+        coded, decoded = Path(scratch, "coded.inrv"), Path(scratch, "decoded.vdb")
+        if folder is not None and (folder / f"{path.stem}.inrv").exists():
+            coded = folder / f"{path.stem}.inrv"
+        else:
+            inrv.encode(path, coded, options)
         volume = inrv.load(coded, options.device)
         volume.to_vdb(decoded)
         before, after = read_volume(path), read_volume(decoded)
-        told = {grid.position: grid for grid in report.grids} | {grid.position: grid for grid in report.carried}
         grids = [
-            coded_row(a, b, told[position], own_bytes(volume, position))
-            for position, a, b in zip(before.positions, before.grids, after.grids, strict=True)
+            coded_row(a, b, volume[position]) for position, a, b in zip(before.positions, before.grids, after.grids, strict=True)
         ]
-        grids += [carried_row(a, b, told[a.position]) for a, b in zip(before.carried, after.carried, strict=True)]
+        grids += [carried_row(a, b, volume) for a, b in zip(before.carried, after.carried, strict=True)]
         return {
             "file": path.name,
-            "bytes_in": report.bytes_in,
-            "bytes_out": report.bytes_out,
-            "network": report.chunk_bytes.get("FELD", 0),
+            "bytes_in": path.stat().st_size,
+            "bytes_out": volume.container.size,
+            "network": volume.container.bytes_by_type().get("FELD", 0),
             "metadata_equal": before.metadata == after.metadata and before.positions == after.positions,
             "vdb_print": same_listing(path, decoded),
             "openvdb": None if openvdb is None else same_by_referee(openvdb, path, decoded, before.positions),
@@ -82,14 +87,12 @@ def measure(path: Path, options: inrv.EncodeOptions, openvdb: str | None) -> dic
         }
 
 
-def own_bytes(volume: inrv.Volume, position: int) -> int:
-    """Stored bytes of the chunks that are one coded grid's own or shared with grids like it: topology, tiles, kept values."""
-    entry = volume[position].entry
-    numbers = (entry.topology, entry.exact_values, entry.kept_values)
-    return sum(volume.container.entries[number].stored for number in numbers if number is not None)
+def stored_bytes(volume: inrv.Volume, chunks: Iterable[int | None]) -> int:
+    """Of these chunks; those that several grids share count for each."""
+    return sum(volume.container.entries[number].stored for number in chunks if number is not None)
 
 
-def coded_row(before: Grid, after: Grid, told: inrv.GridReport, own: int) -> dict[str, Any]:
+def coded_row(before: Grid, after: Grid, grid: inrv.VolumeGrid) -> dict[str, Any]:
     """How one coded grid came back."""
     equal = {
         "topology": before.topology.equal(after.topology),
@@ -98,34 +101,45 @@ def coded_row(before: Grid, after: Grid, told: inrv.GridReport, own: int) -> dic
         "inactive": same_bits(before.inactive.values, after.inactive.values),
         "tiles": same_bits(before.tile_values, after.tile_values[after.topology.find_tiles(before.topology.tile_origins)]),
     }
-    error = None
+    error, psnr = None, None
     if equal["topology"]:
-        finite = before.values.isfinite()
+        finite = before.values.isfinite().all(dim=1)
         equal["not finite"] = same_bits(before.values[~finite], after.values[~finite])
-        error = float((before.values - after.values)[finite].abs().max()) if bool(finite.any()) else 0.0
-    exact = told.active_voxels == 0 or (error == 0 and same_bits(before.values, after.values))
+        error, psnr = errors(before.values[finite], after.values[finite])
+    entry = grid.entry
     return {
-        "position": told.position,
+        "position": grid.position,
         "name": before.name,
         "type": before.value_type,
-        "how": "exact" if exact else "coded",
-        "kept": told.kept,
-        "bytes": own,
-        "psnr": told.psnr,
+        "how": "exact" if error == 0 and same_bits(before.values, after.values) else "coded",
+        "kept": len(grid.kept_rows),
+        "bytes": stored_bytes(grid.volume, (entry.topology, entry.exact_values, entry.kept_values)),
+        "psnr": psnr,
         "error": error,
         "equal": equal,
     }
 
 
-def carried_row(before: CarriedGrid, after: CarriedGrid, told: inrv.CarriedReport) -> dict[str, Any]:
+def errors(before: torch.Tensor, after: torch.Tensor) -> tuple[float, float]:
+    """Largest error, and PSNR in dB with the range of each component as its peak, of values (N, C)."""
+    if not len(before):
+        return 0.0, math.inf
+    difference = (before - after).double()
+    span = (before.amax(dim=0) - before.amin(dim=0)).double().clamp_min(1e-300)
+    mean_square = float((difference / span).square().mean())
+    return float(difference.abs().max()), -10 * math.log10(mean_square) if mean_square else math.inf
+
+
+def carried_row(before: CarriedGrid, after: CarriedGrid, volume: inrv.Volume) -> dict[str, Any]:
     """How one carried grid came back."""
+    (entry,) = (entry for entry in volume.carried if entry.position == before.position)
     return {
         "position": before.position,
         "name": before.name,
         "type": before.tree_type,
         "how": f"carried: {before.reason}",
         "kept": 0,
-        "bytes": told.bytes_out,
+        "bytes": stored_bytes(volume, entry.chunks),
         "psnr": None,
         "error": 0.0,
         "equal": {"bytes": before.data == after.data, "listing": listed(before) == listed(after)},
@@ -151,7 +165,7 @@ def same_listing(before: Path, after: Path) -> str:
         "\n".join(
             line
             for line in (run.stdout + run.stderr).replace(str(path), "").splitlines()
-            if not re.search(r"file_(mem|compr|delay)|memory", line)
+            if not re.search(r"file_(mem|compr|delay)|(Min|Max) value", line)
         )
         for run, path in zip(told, (before, after), strict=True)
     ]
@@ -176,7 +190,7 @@ def grid_cells(row: dict[str, Any]) -> list[list[str]]:
     """Rows of the table, one a grid."""
     cells = []
     for grid in row["grids"]:
-        psnr = "-" if grid["how"] != "coded" else f"{grid['psnr']:.2f}"
+        psnr = "-" if grid["how"] != "coded" or grid["psnr"] is None else f"{grid['psnr']:.2f}"
         error = "none" if grid["error"] == 0 else "?" if grid["error"] is None else f"{grid['error']:.3g}"
         differing = [name for name, equal in grid["equal"].items() if not equal]
         equality = (

@@ -177,7 +177,7 @@ def encode_bytes(
         reference=reference,
         encoding=_provenance(options, fitted, misjudged),
         carried=carried,
-        vdb_version=volume.vdb_version if carried else None,
+        vdb_version=volume.vdb_version,
     )
     container = read_container(data := container_bytes(manifest, chunks))
     report = EncodeReport(
