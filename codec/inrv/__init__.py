@@ -1,7 +1,7 @@
 """inrv: a compressed volume format and codec. OpenVDB grids as small neural networks."""
 
 from inrv.container import Limits
-from inrv.encode import EncodeReport, GridReport, encode, encode_array, encode_bytes
+from inrv.encode import encode, encode_array, encode_bytes
 from inrv.errors import (
     BindingsError,
     FormatError,
@@ -14,14 +14,17 @@ from inrv.errors import (
     UnsupportedGridError,
     VdbError,
 )
-from inrv.grids import Box, Grid, MetaValue, SparseVolume, Topology, Transform
+from inrv.grids import Box, CarriedGrid, Grid, MetaValue, SparseVolume, Topology, Transform
 from inrv.options import EncodeOptions
+from inrv.report import CarriedReport, EncodeReport, GridReport
 from inrv.training import Checkpoint, Progress
 from inrv.volume import VerifyReport, Volume, VolumeGrid, load, verify
 
 __all__ = [
     "BindingsError",
     "Box",
+    "CarriedGrid",
+    "CarriedReport",
     "Checkpoint",
     "EncodeOptions",
     "EncodeReport",

@@ -6,8 +6,6 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.container import (
-    Chunk,
-    Container,
-    FieldEntry,
-    Manifest,
-    container_bytes,
-    pack_tensors,
-    read_container,
-    write_bytes,
-)
+from inrv.container import Chunk, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, write_bytes
 from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
 from inrv.errors import OutputExistsError
@@ -32,71 +21,16 @@ from inrv.fitting import FittedField, fit_field
 from inrv.grids import Grid, SparseVolume, Transform, denormalise, sparse_grid
 from inrv.grids.topology import unpack_masks
 from inrv.options import EncodeOptions
-from inrv.preparation import NonFinite, best_threshold, prepare
+from inrv.preparation import best_threshold, prepare
+from inrv.release import release
+from inrv.report import EncodeReport, Outcome, report_of
 from inrv.storage import CodedGrid, store_carried, store_grids, store_metadata
-from inrv.training import Checkpoint, Progress, psnr_of
+from inrv.training import Checkpoint, Progress
 
 Source = str | os.PathLike[str] | SparseVolume
 Report = Callable[[Progress], None]
 
 REFERENCE_SAMPLES = 64
-
-
-@dataclass(frozen=True)
-class GridReport:
-    """One coded grid.
-
-    position   its place in the file
-    psnr       dB over its active leaf voxels, peak = their range; inf where they are stored exactly
-    kept       active voxels stored exactly, beside the field: those not finite, or all of a small grid
-    misjudged  with a threshold for topology, voxels that decode active and were not, or the other way; else None
-    """
-
-    position: int
-    name: str
-    active_voxels: int
-    psnr: float
-    kept: int
-    misjudged: int | None
-
-
-@dataclass(frozen=True)
-class CarriedReport:
-    """One grid carried as it was: its bytes in the source and in the .inrv file, and why."""
-
-    position: int
-    name: str
-    tree_type: str
-    bytes_in: int
-    bytes_out: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class EncodeReport:
-    """What went in, what came out, and how.
-
-    bytes_in     size of the source file, None for grids in memory     bytes_out  size of the .inrv file
-    chunk_bytes  stored bytes by chunk type, with 'header' and 'manifest'
-    nonfinite    NaN and infinity found, and kept
-    values       components of all active voxels together               weights    of the network
-    precision    of the stored weights                                  probed     voxels the PSNRs were measured on
-    """
-
-    bytes_in: int | None
-    bytes_out: int
-    chunk_bytes: dict[str, int]
-    grids: tuple[GridReport, ...]
-    carried: tuple[CarriedReport, ...]
-    nonfinite: tuple[NonFinite, ...]
-    weights: int
-    values: int
-    precision: str
-    probed: int
-    epochs: float
-    seconds: float
-    device: str
-    stopped_by: str
 
 
 def encode(
@@ -170,7 +104,7 @@ def encode_bytes(
     carried = store_carried(volume.carried, chunks)
     field, reference = (None, None) if fitted is None else _store_field(fitted, chunks)
     manifest = Manifest(
-        generator=f"inrv {_version()}",
+        generator=f"inrv {release()}",
         metadata=store_metadata(volume.metadata),
         grids=entries,
         field=field,
@@ -179,17 +113,9 @@ def encode_bytes(
         carried=carried,
         vdb_version=volume.vdb_version,
     )
-    container = read_container(data := container_bytes(manifest, chunks))
-    report = EncodeReport(
-        bytes_in=bytes_in,
-        bytes_out=len(data),
-        chunk_bytes=container.bytes_by_type(),
-        grids=_grid_reports(volume, coded, misjudged, () if fitted is None else fitted.psnrs),
-        carried=_carried_reports(container),
-        nonfinite=nonfinite,
-        **_training_report(volume, fitted, device),
-    )
-    return data, report
+    data = container_bytes(manifest, chunks)
+    outcome = Outcome(volume, coded, nonfinite, misjudged, fitted)
+    return data, report_of(outcome, read_container(data), bytes_in, device)
 
 
 def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
@@ -251,54 +177,3 @@ def _provenance(options: EncodeOptions, fitted: FittedField | None, misjudged: S
         "steps": fitted.training.steps,
         "psnr": [round(value, 3) for value in fitted.psnrs],
     }
-
-
-def _training_report(volume: SparseVolume, fitted: FittedField | None, device: torch.device) -> dict[str, Any]:
-    """What `EncodeReport` tells of the field and its training."""
-    return {
-        "values": sum(grid.topology.active_voxel_count * grid.components for grid in volume.grids),
-        "weights": 0 if fitted is None else fitted.field.weight_count,
-        "precision": "none" if fitted is None else fitted.stored.precision,
-        "probed": 0 if fitted is None else len(fitted.probed),
-        "epochs": 0.0 if fitted is None else fitted.training.epochs,
-        "seconds": 0.0 if fitted is None else fitted.training.seconds,
-        "device": _device_name(device),
-        "stopped_by": "nothing to train" if fitted is None else fitted.training.stopped_by,
-    }
-
-
-def _grid_reports(
-    volume: SparseVolume, coded: Sequence[CodedGrid], misjudged: Sequence[int | None], psnrs: Sequence[float]
-) -> tuple[GridReport, ...]:
-    left, reports = iter(psnrs), []
-    for position, grid, item, wrong in zip(volume.positions, volume.grids, coded, misjudged, strict=True):
-        errors = [10 ** (-next(left) / 10) for _ in range(int(item.normalisation.varying.sum()))]
-        psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
-        kept = len(item.kept.places)
-        reports.append(GridReport(position, grid.name, grid.topology.active_voxel_count, psnr, kept, wrong))
-    return tuple(reports)
-
-
-def _carried_reports(container: Container) -> tuple[CarriedReport, ...]:
-    return tuple(
-        CarriedReport(
-            position=entry.position,
-            name=entry.name,
-            tree_type=entry.tree_type,
-            bytes_in=entry.bytes,
-            bytes_out=sum(container.entries[number].stored for number in entry.chunks),
-            reason=entry.reason,
-        )
-        for entry in container.manifest.carried
-    )
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _version() -> str:
-    try:
-        return version("inrv")
-    except PackageNotFoundError:
-        return "unknown"

@@ -118,8 +118,8 @@ class Volume:
         work = voxels * (0 if self.field is None else self.field.weight_count)
         if work > self.container.limits.work:
             raise FormatError(
-                f"{self.container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} products, more than the "
-                f"limit of {self.container.limits.work:,}"
+                f"{self.container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} "
+                f"products, more than the limit of {self.container.limits.work:,}"
             )
 
     def _decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:

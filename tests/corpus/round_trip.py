@@ -24,7 +24,8 @@ def round_trip(source: Path, folder: Path, options: inrv.EncodeOptions = QUICK) 
     check_carried(decoded, read_back)
     for stored, again in zip(decoded.grids, read_back.grids, strict=True):
         expected = stored.values.half().float() if stored.saved_as_half else stored.values
-        assert torch.equal(expected.view(torch.int32), again.values.view(torch.int32)), f"{stored.name}: values changed on their way through the .vdb"
+        same = torch.equal(expected.view(torch.int32), again.values.view(torch.int32))
+        assert same, f"{stored.name}: values changed on their way through the .vdb"
     if not decoded.carried:
         check_with_openvdb(source, folder / "decoded.vdb")
     return read_volume(source), read_back

@@ -303,7 +303,7 @@ def test_other_value_types_have_no_figures() -> None:
 def test_nan_is_refused_not_called_equal() -> None:
     original = sparse_grid(fog((8, 8, 8)).clamp_min(0.1))
     broken = original.with_values(torch.full_like(original.values, math.nan))
-    with pytest.raises(NonFiniteError, match="grid 'density': .* same NaN and infinity"):
+    with pytest.raises(NonFiniteError, match=r"grid 'density': .* same NaN and infinity"):
         compare(original, broken)
 
 

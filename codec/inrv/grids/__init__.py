@@ -11,9 +11,9 @@ from inrv.grids.transform import LINEAR_MAPS, Transform
 
 __all__ = [
     "COMPONENTS",
-    "CarriedGrid",
     "LINEAR_MAPS",
     "Box",
+    "CarriedGrid",
     "Grid",
     "InactiveValues",
     "MetaValue",

@@ -31,7 +31,10 @@ class CarriedGrid:
     reason: str
 
     def moved(self, places: Mapping[int, int]) -> CarriedGrid:
-        """The grid at another position, as `places` maps the old ones to the new. Raises OptionError where its parent is not among them."""
+        """The grid at another position, as `places` maps the old ones to the new.
+
+        Raises OptionError where its parent is not among them.
+        """
         if self.parent is not None and self.parent not in places:
             raise OptionError(f"grid {self.position} {self.name!r} shares the tree of grid {self.parent}: choose that one too")
         parent = None if self.parent is None else places[self.parent]

@@ -16,7 +16,6 @@ import stat
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from inrv.atomic import atomic_file, remove_partial
 from inrv.container.tensors import pack_tensors, unpack_tensors
 from inrv.container.values import parse_json
 from inrv.errors import FormatError, OptionError, OutputError
+from inrv.release import release
 
 MAGIC = b"inrvCKP1"
 HEAD = struct.Struct("<8s32sI")
@@ -145,9 +145,7 @@ class Checkpoint:
 
 def program() -> str:
     """The versions of what trains."""
-    with contextlib.suppress(PackageNotFoundError):
-        return f"inrv {version('inrv')}, torch {torch.__version__}"
-    return f"inrv, torch {torch.__version__}"
+    return f"inrv {release()}, torch {torch.__version__}"
 
 
 def digest_of(parts: Mapping[str, Tensor | None]) -> str:

@@ -106,13 +106,6 @@ class ByteReader:
             raise self.fail(f"ends at byte {self.size:,}, but its header needs {size:,} bytes at {at:,}: truncated or damaged")
         return self.file.read(size)
 
-    def skip(self, size: int) -> None:
-        """Pass over the next `size` bytes."""
-        at = self.file.tell() + size
-        if at > self.size:
-            raise self.fail(f"ends at byte {self.size:,}, before byte {at:,} of its trees: truncated or damaged")
-        self.file.seek(at)
-
     def unpack(self, layout: str) -> tuple[int, ...]:
         """The next integers, as struct lays them out."""
         return struct.unpack(layout, self.take(struct.calcsize(layout)))

@@ -1,0 +1,137 @@
+"""What became of a volume, in figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from inrv.container import Container
+from inrv.fitting import FittedField
+from inrv.grids import SparseVolume
+from inrv.preparation import NonFinite
+from inrv.storage import CodedGrid
+from inrv.training import psnr_of
+
+
+@dataclass(frozen=True)
+class GridReport:
+    """One coded grid.
+
+    position   its place in the file
+    psnr       dB over its active leaf voxels, peak = their range; inf where they are stored exactly
+    kept       active voxels stored exactly, beside the field: those not finite, or all of a small grid
+    misjudged  with a threshold for topology, voxels that decode active and were not, or the other way; else None
+    """
+
+    position: int
+    name: str
+    active_voxels: int
+    psnr: float
+    kept: int
+    misjudged: int | None
+
+
+@dataclass(frozen=True)
+class CarriedReport:
+    """One grid carried as it was: its bytes in the source and in the .inrv file, and why."""
+
+    position: int
+    name: str
+    tree_type: str
+    bytes_in: int
+    bytes_out: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What went in, what came out, and how.
+
+    bytes_in     size of the source file, None for grids in memory     bytes_out  size of the .inrv file
+    chunk_bytes  stored bytes by chunk type, with 'header' and 'manifest'
+    nonfinite    NaN and infinity found, and kept
+    values       components of all active voxels together               weights    of the network
+    precision    of the stored weights                                  probed     voxels the PSNRs were measured on
+    """
+
+    bytes_in: int | None
+    bytes_out: int
+    chunk_bytes: dict[str, int]
+    grids: tuple[GridReport, ...]
+    carried: tuple[CarriedReport, ...]
+    nonfinite: tuple[NonFinite, ...]
+    weights: int
+    values: int
+    precision: str
+    probed: int
+    epochs: float
+    seconds: float
+    device: str
+    stopped_by: str
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """All that is known of an encoded volume; `coded`, `misjudged` as in `volume.grids`."""
+
+    volume: SparseVolume
+    coded: Sequence[CodedGrid]
+    nonfinite: tuple[NonFinite, ...]
+    misjudged: Sequence[int | None]
+    fitted: FittedField | None
+
+
+def report_of(outcome: Outcome, container: Container, bytes_in: int | None, device: torch.device) -> EncodeReport:
+    """The report of a volume that was encoded into `container` on `device`, `bytes_in` the size of its source file."""
+    return EncodeReport(
+        bytes_in=bytes_in,
+        bytes_out=container.size,
+        chunk_bytes=container.bytes_by_type(),
+        grids=_grid_reports(outcome),
+        carried=_carried_reports(container),
+        nonfinite=outcome.nonfinite,
+        values=sum(grid.topology.active_voxel_count * grid.components for grid in outcome.volume.grids),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **_training_report(outcome.fitted),
+    )
+
+
+def _training_report(fitted: FittedField | None) -> dict[str, Any]:
+    """What `EncodeReport` tells of the field and its training."""
+    return {
+        "weights": 0 if fitted is None else fitted.field.weight_count,
+        "precision": "none" if fitted is None else fitted.stored.precision,
+        "probed": 0 if fitted is None else len(fitted.probed),
+        "epochs": 0.0 if fitted is None else fitted.training.epochs,
+        "seconds": 0.0 if fitted is None else fitted.training.seconds,
+        "stopped_by": "nothing to train" if fitted is None else fitted.training.stopped_by,
+    }
+
+
+def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
+    volume, reports = outcome.volume, []
+    left = iter(() if outcome.fitted is None else outcome.fitted.psnrs)
+    for position, grid, item, wrong in zip(volume.positions, volume.grids, outcome.coded, outcome.misjudged, strict=True):
+        errors = [10 ** (-next(left) / 10) for _ in range(int(item.normalisation.varying.sum()))]
+        psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
+        kept = len(item.kept.places)
+        reports.append(GridReport(position, grid.name, grid.topology.active_voxel_count, psnr, kept, wrong))
+    return tuple(reports)
+
+
+def _carried_reports(container: Container) -> tuple[CarriedReport, ...]:
+    return tuple(
+        CarriedReport(
+            position=entry.position,
+            name=entry.name,
+            tree_type=entry.tree_type,
+            bytes_in=entry.bytes,
+            bytes_out=sum(container.entries[number].stored for number in entry.chunks),
+            reason=entry.reason,
+        )
+        for entry in container.manifest.carried
+    )
