@@ -1,8 +1,8 @@
 """A second reader of .inrv files, written from format_spec.md alone: it shares no line with the library.
 
-Needs struct, json, zlib, zstandard and numpy. `python -m tests.second_reader FILE` prints what is in a file. Section
-numbers are those of the specification. It is written to be read, not to be fast, and raises ValueError for what it
-refuses.
+Needs struct, json, zlib, zstandard and numpy; coded masks are decoded by tests/masks/second_decoder.py, written likewise.
+`python -m tests.second_reader FILE` prints what is in a file. Section numbers are those of the specification. It is
+written to be read, not to be fast, and raises ValueError for what it refuses.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from typing import Any
 import numpy as np
 import zstandard
 
+from tests.masks import second_decoder
+
 Tensors = dict[str, np.ndarray]
 DTYPES = {"I8": "<i1", "U8": "<u1", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
-KNOWN = {b"TOPO": 1, b"EXAC": 1, b"FELD": 1, b"REFS": 0}
+KNOWN = {b"TOPO": 1, b"MASK": 1, b"EXAC": 1, b"KEEP": 1, b"FELD": 1, b"REFS": 0, b"GRID": 1}
+Chunks = list[tuple[str, bytes | None]]
 
 
 @dataclass
@@ -57,7 +61,7 @@ def raw_bytes(data: bytes, offset: int, stored: int, raw: int, compression: int,
     return zstandard.ZstdDecompressor().decompress(part, allow_extra_data=False)
 
 
-def open_file(data: bytes) -> tuple[dict[str, Any], list[tuple[str, bytes | None]]]:
+def open_file(data: bytes) -> tuple[dict[str, Any], Chunks]:
     """Manifest, and type and payload of every chunk; None for ancillary chunks of unknown type."""
     require(data[:8] == b"\x89INRV\r\n\x1a", "magic differs")
     require(len(data) >= 48 and struct.unpack_from("<H", data, 8)[0] == 1, "major version is not 1")
@@ -68,7 +72,7 @@ def open_file(data: bytes) -> tuple[dict[str, Any], list[tuple[str, bytes | None
     require(zlib.crc32(data[48:end]) == table_crc, "table checksum does not hold")
     manifest = json.loads(raw_bytes(data, end, stored, raw, compression, manifest_crc))
     end += stored
-    chunks: list[tuple[str, bytes | None]] = []
+    chunks: Chunks = []
     for number in range(count):
         kind, flags, compression, spare, offset, stored, raw, checksum, reserved = struct.unpack_from(
             "<4sBBHQQQII", data, 48 + 40 * number
@@ -121,6 +125,46 @@ def leaf_origins(topology: Tensors) -> np.ndarray:
     return topology["node_origins"][node] + 8 * np.stack([i >> 8, (i >> 4) & 15, i & 15], axis=1).astype(np.int32)
 
 
+def leaf_masks(chunks: Chunks, number: int) -> np.ndarray:
+    """Masks uint8 (L, 64) of a TOPO or a MASK chunk."""
+    topology = topology_of(chunks, number)
+    if "leaf_masks" in topology:
+        return topology["leaf_masks"]
+    origins = [tuple(map(int, origin)) for origin in leaf_origins(topology)]
+    words = topology["coded_masks"].view("<u4").tolist()
+    roots = topology["predicted_from"].tolist()
+    require(len(roots) < 2 and all(root < number for root in roots), "predicted from a chunk that does not stand before")
+    inside = None if not roots else active_in(chunks, roots[0])
+    active = second_decoder.decode(origins, topology["leaf_kinds"].tolist(), words, inside)
+    found = np.zeros((len(origins), 512), dtype=np.uint8)
+    for leaf, (x, y, z) in enumerate(origins):
+        found[leaf] = [(x + (i >> 6), y + (i >> 3 & 7), z + (i & 7)) in active for i in range(512)]
+    return np.packbits(found, axis=1, bitorder="little")
+
+
+def active_in(chunks: Chunks, number: int) -> Callable[[tuple[int, int, int]], int]:
+    """Whether a voxel is active in a topology, in a leaf or an active tile."""
+    topology = topology_of(chunks, number)
+    require(len(topology.get("predicted_from", ())) == 0, "predicted from a chunk that is itself predicted")
+    coordinates = {tuple(map(int, voxel)) for voxel in voxels(leaf_origins(topology), leaf_masks(chunks, number))}
+    tiles = zip(topology["tile_origins"].tolist(), topology["tile_edges"].tolist(), topology["tile_active"].tolist(), strict=True)
+    solid = [(origin, edge) for origin, edge, active in tiles if active]
+
+    def active(voxel: tuple[int, int, int]) -> int:
+        in_tile = any(all(low <= at < low + edge for at, low in zip(voxel, origin, strict=True)) for origin, edge in solid)
+        return int(voxel in coordinates or in_tile)
+
+    return active
+
+
+def topology_of(chunks: Chunks, number: int) -> Tensors:
+    """Tensors of a TOPO or MASK chunk."""
+    kind, payload = chunks[number]
+    require(kind in ("TOPO", "MASK") and payload is not None, f"chunk {number} is no topology")
+    assert payload is not None
+    return tensors_of(payload)
+
+
 def voxels(origins: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Coordinates int32 (N, 3) of the set bits, leaf by leaf."""
     leaf, i = np.nonzero(bits(masks))
@@ -144,7 +188,7 @@ def fourier(config: dict[str, Any], tensors: Tensors, coordinates: np.ndarray) -
     return hidden
 
 
-def outputs(manifest: dict[str, Any], chunks: list[tuple[str, bytes | None]], coordinates: np.ndarray) -> np.ndarray:
+def outputs(manifest: dict[str, Any], chunks: Chunks, coordinates: np.ndarray) -> np.ndarray:
     """Outputs of the file's field float32 (N, outputs), in batches."""
     field = manifest["field"]
     require(field["type"] == "fourier", "field type is not known")
@@ -156,7 +200,7 @@ def outputs(manifest: dict[str, Any], chunks: list[tuple[str, bytes | None]], co
 # Section 10: decoding
 
 
-def payload_of(chunks: list[tuple[str, bytes | None]], number: int, kind: str) -> bytes:
+def payload_of(chunks: Chunks, number: int, kind: str) -> bytes:
     found, payload = chunks[number]
     require(found == kind and payload is not None, f"chunk {number} is not {kind}")
     assert payload is not None
@@ -171,10 +215,10 @@ def component_values(component: dict[str, Any], found: np.ndarray, count: int) -
     return np.minimum(np.maximum(value, low), high).astype(np.float32)
 
 
-def decode_grid(manifest: dict[str, Any], chunks: list[tuple[str, bytes | None]], entry: dict[str, Any]) -> DecodedGrid:
-    topology = tensors_of(payload_of(chunks, entry["topology"], "TOPO"))
-    origins = leaf_origins(topology)
-    coordinates = voxels(origins, topology["leaf_masks"])
+def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any]) -> DecodedGrid:
+    topology = topology_of(chunks, entry["topology"])
+    origins, masks = leaf_origins(topology), leaf_masks(chunks, entry["topology"])
+    coordinates = voxels(origins, masks)
     require(len(coordinates) == entry["leaf_voxels"], "leaf_voxels differs")
     edges = topology["tile_edges"].astype(np.int64)
     tiled = int((edges**3)[topology["tile_active"] == 1].sum())
@@ -184,6 +228,19 @@ def decode_grid(manifest: dict[str, Any], chunks: list[tuple[str, bytes | None]]
     coded = any(component["output"] is not None for component in components)
     found = outputs(manifest, chunks, coordinates) if coded else np.empty((len(coordinates), 0), dtype=np.float32)
     values = np.stack([component_values(component, found, len(coordinates)) for component in components], axis=1)
+    kept = np.zeros(len(coordinates), dtype=bool)
+    if entry.get("kept_values") is not None:
+        tensors = tensors_of(payload_of(chunks, entry["kept_values"], "KEEP"))
+        require(not (tensors["kept_masks"] & ~masks).any(), "a kept voxel is not active")
+        kept = bits(tensors["kept_masks"])[bits(masks) == 1] == 1
+        values.view(np.uint32)[kept] = tensors["kept_values"].view(np.uint32)
+    if entry.get("threshold") is not None:
+        component = components[0]
+        level = np.full(len(coordinates), component["minimum"])
+        if component["output"] is not None:
+            level += (component["maximum"] - component["minimum"]) * found[:, component["output"]].astype(np.float64)
+        above = kept | (level.astype(np.float32) > np.float32(entry["threshold"]))
+        coordinates, values = coordinates[above], values[above]
 
     if entry["exact_values"] is None:
         require(len(edges) == 0, "tiles without an EXAC chunk")
@@ -205,6 +262,17 @@ def decode_grid(manifest: dict[str, Any], chunks: list[tuple[str, bytes | None]]
         inactive_coordinates=voxels(origins, exact["inactive_masks"]),
         inactive_values=exact["inactive_values"],
     )
+
+
+def carried(data: bytes) -> list[tuple[dict[str, Any], bytes]]:
+    """The entry and the bytes of every carried grid."""
+    manifest, chunks = open_file(data)
+    found = []
+    for entry in manifest.get("carried", []):
+        joined = b"".join(payload_of(chunks, number, "GRID") for number in entry["chunks"])
+        require(len(joined) == entry["bytes"], "bytes differs")
+        found.append((entry, joined))
+    return found
 
 
 def decode(data: bytes) -> list[DecodedGrid]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from hashlib import sha256
@@ -14,7 +15,7 @@ import torch
 import inrv
 from inrv import EncodeOptions, SparseVolume, Topology
 from inrv.container import container_bytes
-from inrv.grids import InactiveValues, sparse_grid
+from inrv.grids import CarriedGrid, InactiveValues, sparse_grid
 from tests import second_reader
 from tests.container.examples import EXAMPLES, VECTORS
 
@@ -50,7 +51,23 @@ def volume() -> SparseVolume:
     return SparseVolume((fog, vectors, odd, sparse_grid(torch.full((9, 8, 8), 3.25), "constant")))
 
 
-@pytest.fixture(scope="module", params=[*EXAMPLES, "paper", "default"])
+def lossless_volume() -> SparseVolume:
+    """Fog with holes of NaN across the borders of 128^3 nodes, fog like it, a full block, a small grid, carried grids."""
+    fog = sparse_grid(blob(0.0), "density")
+    origins, starts = fog.topology.leaf_origins - 8, fog.topology.starts.tolist()
+    order = Topology.order_of(origins)
+    moved = replace(fog.topology, leaf_origins=origins[order], leaf_masks=fog.topology.leaf_masks[order])
+    values = torch.cat([fog.values[starts[leaf] : starts[leaf + 1]] for leaf in order.tolist()])
+    values[[0, 77, 78]] = torch.tensor([[math.nan], [math.inf], [-math.inf]])
+    block = torch.zeros(24, 24, 24)
+    block[4:, 3:, 5:] = torch.rand((20, 21, 19), generator=torch.Generator().manual_seed(5)) + 0.5
+    small = sparse_grid(torch.rand((3, 4, 5, 3), generator=torch.Generator().manual_seed(6)), "small")
+    flags = CarriedGrid(1, "flags", "Tree_int32_5_4_3", False, None, 9, bytes(range(77)), "int32 values")
+    grids = (replace(fog, topology=moved, values=values), sparse_grid(blob(0.02), "near"), sparse_grid(block, "block"), small)
+    return SparseVolume(grids, carried=(flags,))
+
+
+@pytest.fixture(scope="module", params=[*EXAMPLES, "paper", "default", "kept"])
 def data(request: pytest.FixtureRequest) -> bytes:
     """A file made by hand, or by the encoder with the paper's and with the default network."""
     if request.param in EXAMPLES:
@@ -59,6 +76,8 @@ def data(request: pytest.FixtureRequest) -> bytes:
     if request.param == "paper":
         grid = sparse_grid(torch.rand((8, 8, 8), generator=torch.Generator().manual_seed(0)))
         return inrv.encode_bytes(SparseVolume((grid,)), replace(options, preset="paper", epochs=1))[0]
+    if request.param == "kept":
+        return inrv.encode_bytes(lossless_volume(), replace(options, epochs=1, exact_below=200, nonfinite="keep"))[0]
     return inrv.encode_bytes(volume(), options)[0]
 
 
@@ -78,7 +97,37 @@ def test_both_readers_see_the_same_volume(data: bytes) -> None:
         for column, component in enumerate(entry.components):
             found, expected = other.values[:, column], mine.values[:, column].numpy()
             bound = (component.maximum - component.minimum) * 2 * TOLERANCE
-            assert np.abs(found - expected).max(initial=0) <= bound + 1e-7 * abs(component.maximum)
+            odd = ~np.isfinite(expected)
+            assert found[odd].tobytes() == expected[odd].tobytes()
+            assert np.abs(found[~odd] - expected[~odd]).max(initial=0) <= bound + 1e-7 * abs(component.maximum)
+    assert [(entry["position"], joined) for entry, joined in second_reader.carried(data)] == [
+        (grid.position, grid.data) for grid in opened.to_sparse().carried
+    ]
+
+
+def test_the_kept_file_holds_what_it_should() -> None:
+    """Predicted masks, kept values in a coded and in a small grid, full and mixed leaves, several nodes."""
+    options = EncodeOptions(epochs=1, ratio=8, exact_below=200, nonfinite="keep", device="cpu")
+    data, _ = inrv.encode_bytes(lossless_volume(), options)
+    manifest, chunks = second_reader.open_file(data)
+    masks = [second_reader.tensors_of(payload) for kind, payload in chunks if kind == "MASK" and payload]
+    assert any(len(mask["predicted_from"]) for mask in masks) and any(len(mask["node_origins"]) > 1 for mask in masks)
+    assert {int(kind) for mask in masks for kind in mask["leaf_kinds"]} == {0, 1}
+    kept = [second_reader.decode_grid(manifest, chunks, manifest["grids"][number]) for number in (0, 3)]
+    assert (~np.isfinite(kept[0].values)).sum() == 3
+    assert kept[1].values.tobytes() == lossless_volume().grids[3].values.numpy().tobytes()
+
+
+def test_both_readers_see_the_same_threshold_topology() -> None:
+    """But for voxels as near to the threshold as the accuracy class."""
+    data, _ = inrv.encode_bytes(
+        SparseVolume((sparse_grid(blob(0.0), "density"),)),
+        EncodeOptions(epochs=10, ratio=8, exact_below=0, topology="threshold", device="cpu"),
+    )
+    (theirs,) = second_reader.decode(data)
+    ours = {tuple(voxel) for voxel in inrv.load(data, device="cpu")["density"].coordinates().tolist()}
+    found = {tuple(voxel) for voxel in theirs.coordinates.tolist()}
+    assert len(found) > 500 and len(ours ^ found) < 5
 
 
 def test_both_readers_meet_the_accuracy_class(data: bytes) -> None:
@@ -96,7 +145,7 @@ def test_second_reader_decodes_the_vectors_as_the_specification_says() -> None:
     """Its table of voxel counts, hashes and first values, without the library."""
     row = re.compile(r"^\| `(\w+)`, (?:`(\w+)`|\(no name\)) \| (\d+) \| `([0-9a-f]{64})` \| (.*) \|$", re.MULTILINE)
     rows = row.findall(SPECIFICATION.read_text())
-    assert len(rows) == 10
+    assert len(rows) == 15
     for file, name, count, digest, first in rows:
         grids = second_reader.decode((VECTORS / f"{file}.inrv").read_bytes())
         (grid,) = [grid for grid in grids if grid.entry["name"] == name]

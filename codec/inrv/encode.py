@@ -96,7 +96,7 @@ def encode_bytes(
     coded, nonfinite = prepare(volume, options, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
     device = choose_device(options.device)
     fitted = fit_field(
-        [item.grid for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint
+        [item.trained for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint
     )
     coded, misjudged = _with_thresholds(coded, volume.grids, fitted)
     chunks: list[Chunk] = []

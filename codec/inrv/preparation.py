@@ -41,9 +41,8 @@ class NonFinite:
 def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[tuple[CodedGrid, ...], tuple[NonFinite, ...]]:
     """Every coded grid as the field is to be fitted to it, and what is not finite in them.
 
-    Active values that are not finite are kept apart, and a finite one stands in for each; a grid with at most
-    `options.exact_below` active values is kept whole. Raises NonFiniteError, its message beginning with `where`, unless
-    `options.nonfinite` is 'keep'.
+    Active values that are not finite are kept apart, and so are all of a grid with at most `options.exact_below`. Raises
+    NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep'.
     """
     found = find_nonfinite(volume)
     if found and options.nonfinite == "refuse":
@@ -52,29 +51,21 @@ def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[t
 
 
 def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
-    whole = grid.values.numel() <= options.exact_below
-    rows = torch.ones(len(grid.values), dtype=torch.bool) if whole else (~grid.values.isfinite()).any(dim=1)
-    if whole and bool((grid.values == grid.values[:1]).all()) and not bool(grid.values.signbit().any()):
-        rows[:] = False  # one value: the manifest holds it
-    kept = InactiveValues(grid.topology.places()[rows], grid.values[rows])
-    finite = grid.with_values(_stand_ins(grid.values)) if bool(rows.any()) else grid
-    if whole and bool(rows.any()):
-        finite = grid.with_values(torch.zeros_like(grid.values))
-    if options.topology == "threshold" and not whole and has_threshold(finite):
-        finite = coarse(finite)
-    return CodedGrid(finite, Normalisation.fit(finite.values), kept)
+    values = grid.values
+    odd = (~values.isfinite()).any(dim=1)
+    if values.numel() <= options.exact_below and not _is_constant(values):
+        odd[:] = True
+    kept = InactiveValues(grid.topology.places()[odd], values[odd])
+    coded = CodedGrid(grid, Normalisation.fit(values[~odd]), kept)
+    if options.topology == "exact" or not has_threshold(coded.trained):
+        return coded
+    whole = CodedGrid(coarse(grid), coded.normalisation, kept)
+    return replace(whole, normalisation=Normalisation.fit(whole.trained.values))
 
 
-def _stand_ins(values: Tensor) -> Tensor:
-    """The mean for NaN, the range's ends for the infinities: what is easiest to fit."""
-    columns = []
-    for column in values.unbind(dim=1):
-        finite = column[column.isfinite()]
-        low, mean, high = (
-            (0.0,) * 3 if not len(finite) else (float(finite.min()), float(finite.double().mean()), float(finite.max()))
-        )
-        columns.append(column.nan_to_num(nan=mean, neginf=low, posinf=high))
-    return torch.stack(columns, dim=1)
+def _is_constant(values: Tensor) -> bool:
+    """Whether the manifest can hold all values (N, C) as one, of which it does not keep the sign of a zero."""
+    return bool((values == values[:1]).all()) and not bool(values.signbit().any())
 
 
 def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,17 @@ class CodedGrid:
     normalisation: Normalisation
     kept: InactiveValues
     threshold: float | None = None
+
+    @property
+    def trained(self) -> Grid:
+        """The grid without the voxels whose values are kept: what a field is fitted to."""
+        if not len(self.kept.places):
+            return self.grid
+        topology = self.grid.topology
+        masks = topology.leaf_masks & ~torch.from_numpy(_place_masks(self.kept, topology))
+        left = torch.ones(len(self.grid.values), dtype=torch.bool)
+        left[topology.voxel_rows(topology.coordinates_of(self.kept.places))] = False
+        return replace(self.grid, topology=replace(topology, leaf_masks=masks), values=self.grid.values[left])
 
 
 def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk]) -> tuple[GridEntry, ...]:
