@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt scripts/setup.sh
 	@bash scripts/setup.sh $(VENV)
 	@touch $@
 
-setup: $(SETUP)  ## Make the virtual environment with the OpenVDB bindings
+setup: $(SETUP)  ## Make the virtual environment
 
 demo: $(SETUP)  ## Encode, decode, compare and draw a fire; results in demo/
 	@PATH="$(BIN):$$PATH" bash scripts/demo.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a virtual environment that holds inrv, its development tools and the distribution's OpenVDB bindings.
+# Make a virtual environment that holds inrv, its development tools and, where the system has it, OpenVDB as a referee.
 # usage: scripts/setup.sh VENV
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -44,14 +44,19 @@ find_python() {
 
 bindings=$(find_bindings || true)
 if [ -z "$bindings" ]; then
-    apt_install python3-openvdb || die "OpenVDB's Python bindings are missing. Type:  sudo apt-get install -y python3-openvdb python3-venv"
-    bindings=$(find_bindings) || die "python3-openvdb is installed but holds no pyopenvdb module for CPython 3"
+    apt_install python3-openvdb || true
+    bindings=$(find_bindings || true)
 fi
-version=$(basename "$bindings" | sed -E 's/^pyopenvdb\.cpython-3([0-9]+).*/3.\1/')
+if [ -n "$bindings" ]; then
+    version=$(basename "$bindings" | sed -E 's/^pyopenvdb\.cpython-3([0-9]+).*/3.\1/')
+else
+    say "no OpenVDB (python3-openvdb) here: tests that ask it as a referee will be skipped"
+    version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+fi
 
 if ! python=$(find_python); then
     apt_install python3-venv || die "Python $version cannot make virtual environments. Type:  sudo apt-get install -y python3-venv"
-    python=$(find_python) || die "no Python $version with the venv module found, which $bindings needs"
+    python=$(find_python) || die "no Python $version with the venv module found"
 fi
 
 if ! { [ -x "$venv/bin/python" ] && is_version "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1; }; then
@@ -62,9 +67,9 @@ fi
 
 # Only this one module: the rest of dist-packages would shadow or break what pip installs.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
-ln -sf "$bindings" "$site/"
+[ -z "$bindings" ] || ln -sf "$bindings" "$site/"
 
 say "installing inrv and its development tools (some minutes the first time)"
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]' </dev/null
-"$venv/bin/python" -c 'import pyopenvdb' || die "$bindings does not load in $venv"
-say "done: $("$venv/bin/python" -c 'import sys, torch, pyopenvdb; print("Python", sys.version.split()[0] + ", torch", torch.__version__ + ", OpenVDB", ".".join(map(str, pyopenvdb.LIBRARY_VERSION)))')"
+[ -z "$bindings" ] || "$venv/bin/python" -c 'import pyopenvdb' || die "$bindings does not load in $venv"
+say "done: $("$venv/bin/python" -c 'import sys, torch; print("Python", sys.version.split()[0] + ", torch", torch.__version__)')"

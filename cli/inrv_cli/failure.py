@@ -23,7 +23,7 @@ Exit codes:
     2  the command line makes no sense
     3  an input cannot be read or is not valid
     4  an output cannot be written, or exists
-    5  OpenVDB's Python bindings or an optional package are missing
+    5  an optional package is missing
    70  an error that inrv did not foresee
   130  interrupted
   141  the reader of stdout closed it
@@ -143,11 +143,11 @@ def report(error: Exception, about: object = "") -> int:
 
 def exit_code(error: Exception) -> int:
     """The exit code that stands for an error."""
-    from inrv.errors import BindingsError, InrvError, OptionError, OutputError, OutputExistsError
+    from inrv.errors import InrvError, OptionError, OutputError, OutputExistsError
 
     if isinstance(error, Failure):
         return error.code
-    if isinstance(error, BindingsError) or isinstance(error.__cause__, ImportError):
+    if isinstance(error.__cause__, ImportError):
         return MISSING
     for kind, code in ((OptionError, USAGE), ((OutputError, OutputExistsError), OUTPUT), (InrvError, INPUT), (OSError, INPUT)):
         if isinstance(error, kind):
@@ -158,12 +158,10 @@ def exit_code(error: Exception) -> int:
 @contextmanager
 def writing(path: object) -> Iterator[None]:
     """Errors in here mean that the output `path` cannot be written."""
-    from inrv.errors import BindingsError, InrvError
+    from inrv.errors import InrvError
 
     try:
         yield
-    except BindingsError:
-        raise
     except InrvError as error:
         raise Failure(OUTPUT, str(error)) from error
     except OSError as error:

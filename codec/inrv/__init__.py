@@ -3,7 +3,6 @@
 from inrv.container import Limits
 from inrv.encode import encode, encode_array, encode_bytes
 from inrv.errors import (
-    BindingsError,
     FormatError,
     InrvError,
     NonFiniteError,
@@ -21,7 +20,6 @@ from inrv.training import Checkpoint, Progress
 from inrv.volume import VerifyReport, Volume, VolumeGrid, load, verify
 
 __all__ = [
-    "BindingsError",
     "Box",
     "CarriedGrid",
     "CarriedReport",

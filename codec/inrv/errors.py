@@ -5,10 +5,6 @@ class InrvError(Exception):
     """Base of every error this library raises on purpose."""
 
 
-class BindingsError(InrvError):
-    """OpenVDB's Python bindings are missing, or cannot run with the installed NumPy."""
-
-
 class VdbError(InrvError):
     """A .vdb file cannot be read or written."""
 

@@ -1,4 +1,4 @@
-"""The .inrv file: header, manifest, chunks. Knows nothing of torch or openvdb. See format_spec.md."""
+"""The .inrv file: header, manifest, chunks. Knows nothing of torch or of .vdb files. See format_spec.md."""
 
 from inrv.container.layout import Limits
 from inrv.container.manifest import CarriedEntry, Component, FieldEntry, GridEntry, Manifest, MetaEntry
