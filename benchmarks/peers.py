@@ -67,7 +67,7 @@ def measure(path: Path, ours: dict[str, Any]) -> dict[str, Any]:
         "file": ours["file"],
         "psnr": ours["psnr"],
         "bytes": ours["bytes_out"],
-        "topology": ours["chunk_bytes"].get("TOPO", 0),
+        "topology": ours["chunk_bytes"].get("MASK", 0),
         **totals,
         "over_best": ours["bytes_out"] / min(totals.values()),
     }
