@@ -10,7 +10,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -156,9 +156,17 @@ def _check_vdb(volume: inrv.Volume) -> None:
     if not sparse.carried:  # a carried grid's bytes mean nothing here, yet those of one may stand for a coded one
         assert len(again.grids) == len(sparse.grids), "a grid is lost"
         for mine, theirs in zip(sparse.grids, again.grids, strict=True):
-            assert mine.topology.equal(theirs.topology), "the topology changes in a .vdb file"
+            assert _said(mine).equal(theirs.topology), "the topology changes in a .vdb file"
             same = mine.values.numpy().tobytes() == theirs.values.numpy().tobytes()
             assert same or mine.saved_as_half, "values change in a .vdb file"
+
+
+def _said(grid: inrv.Grid) -> inrv.Topology:
+    """The topology without the tiles that say nothing: inactive ones of the background, which no reader of a .vdb keeps."""
+    other = (grid.tile_values.view(torch.int32) != grid.background.view(torch.int32)).any(dim=1)
+    kept, topology = grid.topology.tile_active | other, grid.topology
+    tiles = {name: getattr(topology, name)[kept] for name in ("tile_origins", "tile_edges", "tile_active")}
+    return replace(topology, **tiles)
 
 
 def check_info(data: bytes) -> str:
