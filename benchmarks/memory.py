@@ -63,7 +63,7 @@ def in_own_process(step: str, code: str) -> dict[str, Any]:
 def make_volume(path: str) -> None:
     """Write the volume to `path`."""
     from inrv import Grid, SparseVolume, Topology
-    from inrv.grids import InactiveValues
+    from inrv.grids import LeafValues
     from inrv.grids.topology import LEAF_VOXELS, leaf_offsets
     from inrv.vdb import write_volume
 
@@ -81,7 +81,7 @@ def make_volume(path: str) -> None:
         topology=topology,
         values=values[:, None],
         tile_values=torch.empty((0, 1)),
-        inactive=InactiveValues.none(1),
+        inactive=LeafValues.none(1),
         grid_class="fog volume",
     )
     box = topology.box

@@ -10,7 +10,7 @@ import torch
 
 import inrv
 from inrv import Box, EncodeOptions, Grid, MetaValue, SparseVolume, Topology, Transform
-from inrv.grids import InactiveValues, sparse_grid
+from inrv.grids import LeafValues, sparse_grid
 
 QUICK = EncodeOptions(epochs=150, ratio=4, exact_below=0, device="cpu")
 
@@ -43,7 +43,7 @@ def scene() -> SparseVolume:
         name="density",
         topology=tiled,
         tile_values=torch.tensor([[0.75], [-9.0]]),
-        inactive=InactiveValues(torch.tensor([inactive_place]), torch.tensor([[-7.0]])),
+        inactive=LeafValues(torch.tensor([inactive_place]), torch.tensor([[-7.0]])),
         metadata={
             "note": MetaValue("string", "second"),
             "frame": MetaValue("int32", 7),
@@ -54,7 +54,7 @@ def scene() -> SparseVolume:
         background=torch.tensor([0.0]),
     )
     empty = Grid(
-        "flame", "float", torch.tensor([1.5]), Topology.empty(), torch.empty(0, 1), torch.empty(0, 1), InactiveValues.none(1)
+        "flame", "float", torch.tensor([1.5]), Topology.empty(), torch.empty(0, 1), torch.empty(0, 1), LeafValues.none(1)
     )
     return SparseVolume((fog, vectors, odd, empty), {"creator": MetaValue("string", "tests")})
 

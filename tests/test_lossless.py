@@ -10,7 +10,7 @@ import torch
 
 import inrv
 from inrv import EncodeOptions, Grid, NonFiniteError, SparseVolume
-from inrv.grids import CarriedGrid, InactiveValues, sparse_grid
+from inrv.grids import CarriedGrid, LeafValues, sparse_grid
 from inrv.preparation import best_threshold
 
 QUICK = EncodeOptions(epochs=3, ratio=4, exact_below=0, device="cpu")
@@ -95,7 +95,7 @@ def test_nonfinite_tiles_and_inactive_voxels_are_kept() -> None:
         grid,
         topology=topology,
         tile_values=odd_values()[1:2, None],
-        inactive=InactiveValues(torch.tensor([place]), odd_values()[2:3, None]),
+        inactive=LeafValues(torch.tensor([place]), odd_values()[2:3, None]),
     )
     with pytest.raises(NonFiniteError, match=r"1 tile with NaN .* at index \(64, 0, 0\); .*1 inactive voxel"):
         inrv.encode_bytes(SparseVolume((odd,)), QUICK)

@@ -15,7 +15,7 @@ import torch
 import inrv
 from inrv import EncodeOptions, SparseVolume, Topology
 from inrv.container import container_bytes
-from inrv.grids import CarriedGrid, InactiveValues, sparse_grid
+from inrv.grids import CarriedGrid, LeafValues, sparse_grid
 from tests import second_reader
 from tests.container.examples import EXAMPLES, VECTORS
 
@@ -46,7 +46,7 @@ def volume() -> SparseVolume:
         fog,
         topology=moved,
         tile_values=torch.tensor([[0.75], [-9.0]]),
-        inactive=InactiveValues(torch.from_numpy(inactive), torch.linspace(-2, -1, len(inactive))[:, None]),
+        inactive=LeafValues(torch.from_numpy(inactive), torch.linspace(-2, -1, len(inactive))[:, None]),
     )
     return SparseVolume((fog, vectors, odd, sparse_grid(torch.full((9, 8, 8), 3.25), "constant")))
 

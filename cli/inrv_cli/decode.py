@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -59,18 +58,16 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
     check_input(job.source)
     check_output(job.output, force)
     import inrv
-    from inrv.vdb import write_volume
+    from inrv.vdb import write_stream, write_volume
 
     started = time.perf_counter()
     volume = inrv.load(job.source, device, limits)
     decoded = volume.to_sparse()
     if job.output == STDOUT:
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "decoded.vdb")
-            write_volume(path, decoded)
-            data = Path(path).read_bytes()
-        write_output(STDOUT, data)
-        written = len(data)
+        stream = io.BytesIO()
+        write_stream(stream, decoded)
+        write_output(STDOUT, stream.getvalue())
+        written = stream.tell()
     else:
         with writing(job.output):
             write_volume(job.output, decoded)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inrv.errors import NonFiniteError
-from inrv.grids import Grid, InactiveValues, Normalisation, SparseVolume
+from inrv.grids import Grid, LeafValues, Normalisation, SparseVolume
 from inrv.options import EncodeOptions
 from inrv.storage import CodedGrid
 
@@ -55,7 +55,7 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     odd = (~values.isfinite()).any(dim=1)
     if values.numel() <= options.exact_below and not _is_constant(values):
         odd[:] = True
-    kept = InactiveValues(grid.topology.places()[odd], values[odd])
+    kept = LeafValues(grid.topology.places()[odd], values[odd])
     coded = CodedGrid(grid, Normalisation.fit(values[~odd]), kept)
     if options.topology == "exact" or not has_threshold(coded.trained):
         return coded

@@ -17,7 +17,7 @@ from inrv.decoding import decode_active, evaluate, nearest, trilinear
 from inrv.device import choose_device
 from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
-from inrv.grids import Box, Grid, InactiveValues, SparseVolume, Topology, Transform, denormalise
+from inrv.grids import Box, Grid, LeafValues, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
 from inrv.grids.topology import COORDINATE_LIMIT, LEAF_VOXELS, pack_masks
 from inrv.storage import StoredTopologies, restore_carried, restore_grid, restore_metadata, take
@@ -145,14 +145,14 @@ class VolumeGrid:
         self.entry = entry
 
     @cached_property
-    def _stored(self) -> tuple[Grid, InactiveValues]:
+    def _stored(self) -> tuple[Grid, LeafValues]:
         """The grid without the values of its active leaf voxels, and the kept ones among those."""
         with _named(self.volume.container):
             grid, kept = restore_grid(self.volume.container, self.entry, self.volume.topologies)
             grid, kept = grid.to(self.volume.device), kept.to(self.volume.device)
             return (grid, kept) if self.entry.threshold is None else self._above_threshold(grid, kept, self.entry.threshold)
 
-    def _above_threshold(self, coarse: Grid, kept: InactiveValues, threshold: float) -> tuple[Grid, InactiveValues]:
+    def _above_threshold(self, coarse: Grid, kept: LeafValues, threshold: float) -> tuple[Grid, LeafValues]:
         """The grid and kept values of a coarse topology: active is what decodes above the threshold, and what is kept."""
         self.volume.check_limits([self])
         active = torch.zeros(coarse.topology.leaf_count * LEAF_VOXELS, dtype=torch.bool, device=self.volume.device)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from inrv.errors import OptionError
-from inrv.grids import Box, Grid, InactiveValues, Normalisation, Topology, denormalise, sparse_grid
+from inrv.grids import Box, Grid, LeafValues, Normalisation, Topology, denormalise, sparse_grid
 from inrv.grids.grid import block_coordinates
 
 
@@ -19,7 +19,7 @@ def level_set_like() -> tuple[Grid, torch.Tensor]:
     inside = inside[leaf[inside[:, 0]] >= 0]
     places = leaf[inside[:, 0]] * 512 + inside[:, 1]
     order = places.argsort()
-    return Grid(**{**vars(grid), "inactive": InactiveValues(places[order], torch.full((len(order), 1), -3.0))}), dense
+    return Grid(**{**vars(grid), "inactive": LeafValues(places[order], torch.full((len(order), 1), -3.0))}), dense
 
 
 def test_dense_and_lookup_give_inactive_values_tiles_and_background() -> None:
@@ -40,7 +40,7 @@ def test_a_tile_fills_its_voxels() -> None:
         topology.leaf_origins, topology.leaf_masks, torch.tensor([[8, 0, 0]], dtype=torch.int32),
         torch.tensor([8], dtype=torch.int32), torch.tensor([True]),
     )  # fmt: skip
-    grid = Grid("t", "float", torch.zeros(1), tiles, torch.empty(0, 1), torch.tensor([[5.0]]), InactiveValues.none(1))
+    grid = Grid("t", "float", torch.zeros(1), tiles, torch.empty(0, 1), torch.tensor([[5.0]]), LeafValues.none(1))
     dense = grid.dense(Box((6, 0, 0), (17, 1, 1)))[:, 0, 0, 0]
     assert dense.tolist() == [0, 0] + [5.0] * 8 + [0, 0]
     assert grid.lookup(torch.tensor([[15, 7, 7], [16, 0, 0]])).tolist() == [[5.0], [0.0]]

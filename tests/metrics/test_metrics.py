@@ -12,7 +12,7 @@ import torch
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
 from inrv.errors import InrvError, NonFiniteError
-from inrv.grids import Box, CarriedGrid, Grid, InactiveValues, MetaValue, SparseVolume, Topology, Transform, sparse_grid
+from inrv.grids import Box, CarriedGrid, Grid, LeafValues, MetaValue, SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.topology import unpack_masks
 from inrv.metrics import compare_volumes, score, ssim_within
 from inrv.metrics import quality as quality_module
@@ -203,7 +203,7 @@ def test_a_constant_grid_is_measured_by_its_magnitude(constant: float) -> None:
 
 def test_empty_grids_are_exact_and_have_no_ssim() -> None:
     empty = Grid(
-        "flame", "float", torch.tensor([1.5]), Topology.empty(), torch.empty(0, 1), torch.empty(0, 1), InactiveValues.none(1)
+        "flame", "float", torch.tensor([1.5]), Topology.empty(), torch.empty(0, 1), torch.empty(0, 1), LeafValues.none(1)
     )
     found = compare(empty, empty).grids[0]
     assert found.metrics.psnr == math.inf and found.metrics.ssim is None and found.topology_equal
@@ -284,7 +284,7 @@ def test_tiles_and_inactive_values_are_named() -> None:
     assert found.topology_equal and found.differences == ("tiles",)
     assert compare(original, with_tiles(original, [])).grids[0].differences == ("tiles",)
     off = (~unpack_masks(original.topology.leaf_masks)).flatten().nonzero()[:1, 0]
-    inside = replace(original, inactive=InactiveValues(off, torch.tensor([[-1.0]])))
+    inside = replace(original, inactive=LeafValues(off, torch.tensor([[-1.0]])))
     assert compare(original, inside).grids[0].differences == ("inactive values",)
 
 

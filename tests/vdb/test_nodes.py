@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inrv import Grid, MetaValue, SparseVolume, Transform, VdbError
-from inrv.grids import InactiveValues, Topology, sparse_grid
+from inrv.grids import LeafValues, Topology, sparse_grid
 from inrv.vdb import list_grids, read_volume, write_volume
 from inrv.vdb.header import read_grid_header
 from tests.vdb.referee import HandTree, load_openvdb, vdb_file
@@ -317,7 +317,7 @@ def test_names_that_openvdb_cannot_tell_apart(tmp_path: Path) -> None:
 
 def test_a_leaf_of_inactive_values_only(tmp_path: Path) -> None:
     topology = Topology.from_leaves(torch.tensor([[8, 16, -8]]), torch.zeros(1, 512, dtype=torch.bool))
-    inactive = InactiveValues(torch.arange(512), torch.arange(512.0)[:, None] + 1)
+    inactive = LeafValues(torch.arange(512), torch.arange(512.0)[:, None] + 1)
     grid = replace(sparse_grid(torch.ones(1, 1, 1)), topology=topology, values=torch.empty(0, 1), inactive=inactive)
     write_volume(tmp_path / "inactive.vdb", SparseVolume((grid,)))
     found = read_volume(tmp_path / "inactive.vdb").grids[0]

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inrv import Grid, MetaValue, SparseVolume, Topology, Transform
-from inrv.grids import InactiveValues
+from inrv.grids import LeafValues
 from inrv.grids.topology import pack_masks
 from inrv.vdb import list_grids, read_volume, write_volume
 from tests.vdb.referee import assert_same_bits, load_openvdb
@@ -44,7 +44,7 @@ def make_grid(seed: int, leaves: int, components: int = 1, density: float = 0.4,
         topology=topology,
         values=values,
         tile_values=torch.randn(3, components, generator=generator),
-        inactive=InactiveValues(places, torch.randn(len(places), components, generator=generator)),
+        inactive=LeafValues(places, torch.randn(len(places), components, generator=generator)),
         **changes,  # type: ignore[arg-type]
     )
 
@@ -60,9 +60,7 @@ def test_a_constant_leaf_stays_a_leaf_and_an_inactive_leaf_is_kept(tmp_path: Pat
     origins = torch.tensor([[0, 0, 0], [8, 0, 0], [16, 0, 0]], dtype=torch.int32)
     masks = torch.stack([torch.ones(512), torch.zeros(512), torch.ones(512)]).bool()
     grid = replace(make_grid(0, 1), topology=Topology.from_leaves(origins, masks), tile_values=torch.empty(0, 1))
-    grid = replace(
-        grid, inactive=InactiveValues.none(1), values=torch.cat([torch.full((512, 1), 0.25), torch.full((512, 1), 7.0)])
-    )
+    grid = replace(grid, inactive=LeafValues.none(1), values=torch.cat([torch.full((512, 1), 0.25), torch.full((512, 1), 7.0)]))
     assert_same(round_trip(tmp_path / "leaves.vdb", grid)[0], grid)
 
 
@@ -127,7 +125,7 @@ def test_properties_reach_openvdb(tmp_path: Path) -> None:
     vectors = replace(make_grid(4, 2, 3), name="velocity", grid_class="staggered", vector_type="contravariant relative")
     half = replace(plain, name="half", grid_class="fog volume", saved_as_half=True, values=plain.values.half().float())
     half = replace(half, tile_values=half.tile_values.half().float())
-    half = replace(half, inactive=InactiveValues(half.inactive.places, half.inactive.values.half().float()))
+    half = replace(half, inactive=LeafValues(half.inactive.places, half.inactive.values.half().float()))
     found = round_trip(path, vectors, half)
     assert_same(found[0], vectors)
     assert_same(found[1], half)
@@ -172,7 +170,7 @@ def test_empty_volumes(tmp_path: Path) -> None:
         topology=Topology.empty(),
         values=torch.empty(0, 1),
         tile_values=torch.empty(0, 1),
-        inactive=InactiveValues.none(1),
+        inactive=LeafValues.none(1),
     )
     assert_same(round_trip(tmp_path / "empty.vdb", empty)[0], empty)
     assert round_trip(tmp_path / "none.vdb") == ()
@@ -189,7 +187,7 @@ def test_distant_grids_cost_no_memory_between_them(tmp_path: Path) -> None:
     origins = torch.tensor([[-2_000_000, 0, 0], [3_000_000, 80, -1_000_000]], dtype=torch.int32)
     topology = Topology.from_leaves(origins, pack_masks(torch.ones(2, 512).bool()))
     grid = replace(make_grid(0, 1), topology=topology, values=torch.randn(1024, 1), tile_values=torch.empty(0, 1))
-    grid = replace(grid, inactive=InactiveValues.none(1))
+    grid = replace(grid, inactive=LeafValues.none(1))
     write_volume(tmp_path / "far.vdb", SparseVolume((grid,)))
     assert (tmp_path / "far.vdb").stat().st_size < 1 << 20
     assert_same(read_volume(tmp_path / "far.vdb").grids[0], grid)

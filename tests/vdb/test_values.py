@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numcodecs import blosc
 
 from inrv import Grid, SparseVolume, Topology
-from inrv.grids import InactiveValues
+from inrv.grids import LeafValues
 from inrv.vdb import read_volume, write_volume
 from inrv.vdb.values import narrow, pack_buffer, unpack_buffer, unzip_buffer, widen
 from tests.vdb.referee import HandTree, assert_same_bits, bits, load_openvdb, vdb_file
@@ -52,7 +52,7 @@ def odd_grid(seed: int, components: int, background: int, kinds: int) -> Grid:
     kind = "float" if components == 1 else "vec3s"
     tile_values = choose(3, [pattern for pattern in ODD if pattern != background])
     stored = choose(topology.leaf_voxel_count, ODD)
-    return Grid("odd", kind, ground, topology, stored, tile_values, InactiveValues(inactive[off], values[off]))
+    return Grid("odd", kind, ground, topology, stored, tile_values, LeafValues(inactive[off], values[off]))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,7 +3,7 @@
 from inrv.grids.box import Box
 from inrv.grids.carried import CarriedGrid
 from inrv.grids.from_dense import sparse_grid
-from inrv.grids.grid import COMPONENTS, Grid, InactiveValues, SparseVolume
+from inrv.grids.grid import COMPONENTS, Grid, LeafValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
 from inrv.grids.normalisation import Normalisation, denormalise, in_double
 from inrv.grids.topology import Topology
@@ -15,7 +15,7 @@ __all__ = [
     "Box",
     "CarriedGrid",
     "Grid",
-    "InactiveValues",
+    "LeafValues",
     "MetaValue",
     "Metadata",
     "Normalisation",

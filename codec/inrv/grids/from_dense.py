@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inrv.errors import OptionError
-from inrv.grids.grid import Grid, InactiveValues
+from inrv.grids.grid import Grid, LeafValues
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology
 from inrv.grids.transform import Transform
 
@@ -45,7 +45,7 @@ def sparse_grid(
         topology=topology,
         values=blocks[keep][order][masks[keep][order]],
         tile_values=torch.empty((0, components)),
-        inactive=InactiveValues.none(components),
+        inactive=LeafValues.none(components),
         transform=transform,
         grid_class="fog volume" if components == 1 else "unknown",
     )

@@ -20,8 +20,8 @@ SLAB_VOXELS = 1 << 22  # of a dense box filled at a time
 
 
 @dataclass(frozen=True, eq=False)
-class InactiveValues:
-    """Values of inactive leaf voxels that are not the background, as inside a level set.
+class LeafValues:
+    """Values of some leaf voxels: of inactive ones that are not the background, as inside a level set, or of kept ones.
 
     places  int64 (M,)      leaf index * 512 + offset, ascending
     values  float32 (M, C)
@@ -31,13 +31,13 @@ class InactiveValues:
     values: Tensor
 
     @staticmethod
-    def none(components: int) -> InactiveValues:
-        """All inactive leaf voxels hold the background."""
-        return InactiveValues(torch.empty(0, dtype=torch.int64), torch.empty((0, components)))
+    def none(components: int) -> LeafValues:
+        """No voxel."""
+        return LeafValues(torch.empty(0, dtype=torch.int64), torch.empty((0, components)))
 
-    def to(self, device: torch.device | str) -> InactiveValues:
+    def to(self, device: torch.device | str) -> LeafValues:
         """The same values on another device."""
-        return InactiveValues(self.places.to(device), self.values.to(device))
+        return LeafValues(self.places.to(device), self.values.to(device))
 
     def of_leaves(self, leaves: Tensor) -> tuple[Tensor, Tensor]:
         """Rows of this table that lie in the leaves at indices `leaves` (n,), and for each which of the n it is."""
@@ -46,10 +46,10 @@ class InactiveValues:
         counts = torch.searchsorted(places, (leaves + 1) * LEAF_VOXELS) - first
         return ragged(first, counts), torch.repeat_interleave(torch.arange(len(leaves), device=leaves.device), counts)
 
-    def subset(self, leaves: Tensor) -> InactiveValues:
+    def subset(self, leaves: Tensor) -> LeafValues:
         """The table of the topology's `subset` with the same ascending `leaves`."""
         rows, leaf = self.of_leaves(leaves)
-        return InactiveValues(leaf * LEAF_VOXELS + self.places[rows] % LEAF_VOXELS, self.values[rows])
+        return LeafValues(leaf * LEAF_VOXELS + self.places[rows] % LEAF_VOXELS, self.values[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Grid:
     topology: Topology
     values: Tensor
     tile_values: Tensor
-    inactive: InactiveValues
+    inactive: LeafValues
     transform: Transform = field(default_factory=Transform)
     grid_class: str = "unknown"
     vector_type: str = "invariant"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, unpack_tensors
 from inrv.errors import FormatError, OptionError
-from inrv.grids import COMPONENTS, Grid, InactiveValues, Metadata, MetaValue, Normalisation, Topology, Transform
+from inrv.grids import COMPONENTS, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
 from inrv.grids.topology import LEAF_VOXELS, mask_places, pack_masks
 from inrv.storage.tensors import Arrays, take
 from inrv.storage.topology import StoredTopologies, store_topologies
@@ -29,7 +29,7 @@ class CodedGrid:
 
     grid: Grid
     normalisation: Normalisation
-    kept: InactiveValues
+    kept: LeafValues
     threshold: float | None = None
 
     @property
@@ -116,14 +116,14 @@ def kept_arrays(item: CodedGrid) -> Arrays:
     return {"kept_masks": _place_masks(item.kept, item.grid.topology), "kept_values": item.kept.values.numpy()}
 
 
-def _place_masks(values: InactiveValues, topology: Topology) -> NDArray[np.uint8]:
+def _place_masks(values: LeafValues, topology: Topology) -> NDArray[np.uint8]:
     masks = torch.zeros(topology.leaf_count * LEAF_VOXELS, dtype=torch.bool)
     masks[values.places] = True
     packed: NDArray[np.uint8] = pack_masks(masks.reshape(-1, LEAF_VOXELS)).numpy()
     return packed
 
 
-def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopologies) -> tuple[Grid, InactiveValues]:
+def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopologies) -> tuple[Grid, LeafValues]:
     """The grid of a manifest entry, its active leaf values not yet decoded (NaN), and the kept ones among them.
 
     Raises FormatError.
@@ -159,10 +159,10 @@ def _restore(container: Container, entry: GridEntry, topology: Topology) -> Grid
 
 def _restore_exact(
     container: Container, entry: GridEntry, topology: Topology, components: int
-) -> tuple[torch.Tensor, InactiveValues]:
+) -> tuple[torch.Tensor, LeafValues]:
     if entry.exact_values is None:
         _check_count("tiles without exact values", 0, topology.tile_count)
-        return torch.empty((0, components)), InactiveValues.none(components)
+        return torch.empty((0, components)), LeafValues.none(components)
     arrays = unpack_tensors(container.chunk(entry.exact_values))
     tiles = take(arrays, "tile_values", np.float32, (topology.tile_count, components))
     packed = _take_masks(arrays, "inactive_masks", topology)
@@ -171,10 +171,10 @@ def _restore_exact(
     return torch.from_numpy(tiles.copy()), _take_values(arrays, "inactive_values", packed, components)
 
 
-def _restore_kept(container: Container, entry: GridEntry, topology: Topology) -> InactiveValues:
+def _restore_kept(container: Container, entry: GridEntry, topology: Topology) -> LeafValues:
     components = COMPONENTS[entry.value_type]
     if entry.kept_values is None:
-        return InactiveValues.none(components)
+        return LeafValues.none(components)
     arrays = unpack_tensors(container.chunk(entry.kept_values))
     packed = _take_masks(arrays, "kept_masks", topology)
     if bool((packed & ~topology.leaf_masks).any()):
@@ -186,11 +186,11 @@ def _take_masks(arrays: Arrays, name: str, topology: Topology) -> torch.Tensor:
     return torch.from_numpy(take(arrays, name, np.uint8, (topology.leaf_count, 64)).copy())
 
 
-def _take_values(arrays: Arrays, name: str, packed: torch.Tensor, components: int) -> InactiveValues:
+def _take_values(arrays: Arrays, name: str, packed: torch.Tensor, components: int) -> LeafValues:
     """The values float32 (M, C) of the voxels that `packed` masks uint8 (L, 64) mark."""
     places = mask_places(packed)
     values = take(arrays, name, np.float32, (len(places), components))
-    return InactiveValues(places, torch.from_numpy(values.copy()))
+    return LeafValues(places, torch.from_numpy(values.copy()))
 
 
 def _check_count(what: str, stated: int, found: int) -> None:

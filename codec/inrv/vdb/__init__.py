@@ -2,6 +2,6 @@
 
 from inrv.vdb.header import GridDescriptor
 from inrv.vdb.reading import list_grids, read_volume
-from inrv.vdb.writing import write_volume
+from inrv.vdb.writing import write_stream, write_volume
 
-__all__ = ["GridDescriptor", "list_grids", "read_volume", "write_volume"]
+__all__ = ["GridDescriptor", "list_grids", "read_volume", "write_stream", "write_volume"]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from inrv.errors import OptionError, SelectionError, VdbError
-from inrv.grids import CarriedGrid, Grid, InactiveValues, Metadata, SparseVolume, Topology
+from inrv.grids import CarriedGrid, Grid, LeafValues, Metadata, SparseVolume, Topology
 from inrv.grids.grid import ragged
 from inrv.grids.topology import LEAF_VOXELS, check_range
 from inrv.vdb.header import (
@@ -263,7 +263,7 @@ def _convert(tree: Tree, value_type: str) -> Grid:
         topology=topology,
         values=_floats(values),
         tile_values=_floats(tree.tile_values),
-        inactive=InactiveValues(torch.from_numpy(places), _floats(inactive)),
+        inactive=LeafValues(torch.from_numpy(places), _floats(inactive)),
     )
 
 

@@ -39,13 +39,18 @@ def write_volume(path: str | os.PathLike[str], volume: SparseVolume) -> None:
     Raises OutputError where the file cannot be written, VdbError where a .vdb file cannot hold the volume.
     """
     try:
-        grids = _in_order(volume)
         with atomic_file(path) as target:
-            target.write(_file_header(volume, len(grids)))
-            _write_grids(target, grids)
-            _write_uuid(target)
+            write_stream(target, volume)
     except VdbError as error:
         raise VdbError(f"{os.fspath(path)}: {error}") from error
+
+
+def write_stream(target: BinaryIO, volume: SparseVolume) -> None:
+    """Write `volume` as a .vdb file to `target`, which is empty and can be read and sought in. Raises VdbError."""
+    grids = _in_order(volume)
+    target.write(_file_header(volume, len(grids)))
+    _write_grids(target, grids)
+    _write_uuid(target)
 
 
 def _write_grids(target: BinaryIO, grids: Sequence[Grid | CarriedGrid]) -> None:
