@@ -48,7 +48,7 @@ def main() -> None:
 
 def default_files() -> list[Path]:
     """The corpus, or the fixtures."""
-    files = [*CORPUS.glob("*.vdb"), *CORPUS.glob("fire/fire_0060.vdb")]
+    files = CORPUS.glob("**/*.vdb")
     return sorted(files) or sorted((ROOT / "fixtures").glob("*.vdb"))
 
 
