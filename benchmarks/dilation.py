@@ -59,11 +59,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=50, help="epochs of each run, or of BBX alone (%(default)s)")
     parser.add_argument("--equal", choices=("epochs", "steps"), default="epochs", help="what all runs share (%(default)s)")
     parser.add_argument("--preset", choices=("default", "paper"), default="default")
-    parser.add_argument("--ratio", type=float, default=inrv.EncodeOptions().ratio, help="values for each weight (%(default)s)")
+    parser.add_argument("--values-per-weight", type=float, default=14.0, help="of the network (%(default)s)")
     parser.add_argument("--device", help="torch device; default: the best there is")
     parser.add_argument("--name", default="dilation", help="name of the results (default %(default)s)")
     arguments = parser.parse_args()
-    base = inrv.EncodeOptions(preset=arguments.preset, ratio=arguments.ratio, epochs=arguments.epochs, device=arguments.device)
+    base = inrv.EncodeOptions(
+        field="fourier",
+        preset=arguments.preset,
+        values_per_weight=arguments.values_per_weight,
+        epochs=arguments.epochs,
+        device=arguments.device,
+    )
     run = environment(arguments.device) | {"file": arguments.file.name, "equal": arguments.equal, "epochs": arguments.epochs}
     print(f"{run['file']}: the same {run['equal']} for all; {describe(run)}", flush=True)
     volume = read_volume(arguments.file)

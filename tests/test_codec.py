@@ -12,7 +12,7 @@ import inrv
 from inrv import Box, EncodeOptions, Grid, MetaValue, SparseVolume, Topology, Transform
 from inrv.grids import LeafValues, sparse_grid
 
-QUICK = EncodeOptions(epochs=150, ratio=4, exact_below=0, device="cpu")
+QUICK = EncodeOptions(epochs=150, values_per_weight=4, exact_below=0, device="cpu")
 
 
 def blob(shape: tuple[int, int, int] = (24, 20, 28), shift: float = 0.0) -> torch.Tensor:

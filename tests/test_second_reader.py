@@ -72,7 +72,7 @@ def data(request: pytest.FixtureRequest) -> bytes:
     """A file made by hand, or by the encoder with the paper's and with the default network."""
     if request.param in EXAMPLES:
         return container_bytes(*EXAMPLES[request.param]())
-    options = EncodeOptions(epochs=30, ratio=8, exact_below=0, device="cpu")
+    options = EncodeOptions(epochs=30, values_per_weight=8, exact_below=0, device="cpu")
     if request.param == "paper":
         grid = sparse_grid(torch.rand((8, 8, 8), generator=torch.Generator().manual_seed(0)))
         return inrv.encode_bytes(SparseVolume((grid,)), replace(options, preset="paper", epochs=1))[0]
@@ -107,7 +107,7 @@ def test_both_readers_see_the_same_volume(data: bytes) -> None:
 
 def test_the_kept_file_holds_what_it_should() -> None:
     """Predicted masks, kept values in a coded and in a small grid, full and mixed leaves, several nodes."""
-    options = EncodeOptions(epochs=1, ratio=8, exact_below=200, nonfinite="keep", device="cpu")
+    options = EncodeOptions(epochs=1, values_per_weight=8, exact_below=200, nonfinite="keep", device="cpu")
     data, _ = inrv.encode_bytes(lossless_volume(), options)
     manifest, chunks = second_reader.open_file(data)
     masks = [second_reader.tensors_of(payload) for kind, payload in chunks if kind == "MASK" and payload]
@@ -122,7 +122,7 @@ def test_both_readers_see_the_same_threshold_topology() -> None:
     """But for voxels as near to the threshold as the accuracy class."""
     data, _ = inrv.encode_bytes(
         SparseVolume((sparse_grid(blob(0.0), "density"),)),
-        EncodeOptions(epochs=10, ratio=8, exact_below=0, topology="threshold", device="cpu"),
+        EncodeOptions(epochs=10, values_per_weight=8, exact_below=0, topology="threshold", device="cpu"),
     )
     (theirs,) = second_reader.decode(data)
     ours = {tuple(voxel) for voxel in inrv.load(data, device="cpu")["density"].coordinates().tolist()}
@@ -137,7 +137,7 @@ def test_both_readers_meet_the_accuracy_class(data: bytes) -> None:
 
 
 def test_encoded_files_have_reference_samples_to_check() -> None:
-    encoded, _ = inrv.encode_bytes(volume(), EncodeOptions(epochs=1, ratio=8, exact_below=0, device="cpu"))
+    encoded, _ = inrv.encode_bytes(volume(), EncodeOptions(epochs=1, values_per_weight=8, exact_below=0, device="cpu"))
     assert inrv.verify(encoded, device="cpu").samples > 0
 
 

@@ -33,16 +33,27 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
 @click.option("-o", "--output", metavar="OUT", help="File, folder, pattern or '-' for stdout. Default: INPUT.inrv beside it.")
 @click.option(
+    "--psnr", type=float, metavar="DB", help="PSNR of every grid, over its active voxels, peak = its range. Default: 45."
+)
+@click.option("--max-error", metavar="E|P%", help="No voxel is off by more: an absolute number, or as 1% of the range.")
+@click.option("--size", type=int, metavar="BYTES", help="The best quality in a file of at most so many bytes.")
+@click.option("--ratio", type=float, metavar="R", help="The best quality in a file R times smaller than the .vdb.")
+@click.option(
+    "--effort",
+    type=click.Choice(["instant", "default", "thorough"]),
+    help="How long a lattice's networks are fitted to the data.",
+)
+@click.option("--field", type=click.Choice(["lattice", "fourier"]), help="Codes for every voxel, or one network for the volume.")
+@click.option(
     "--preset", type=click.Choice(["default", "paper"]), help="Network that follows from the data, or the paper's Table 1."
 )
 @click.option(
     "--selection", type=click.Choice(["topology", "avm"]), help="Train on the active voxels, or on values > 0, eq. (2)."
 )
 @click.option("--dilation", callback=_dilation, metavar="L|inf", help="Voxels added around the selection; inf: the whole box.")
-@click.option("--ratio", type=float, metavar="R", help="Values for each weight of the network.")
+@click.option("--values-per-weight", type=float, metavar="N", help="Size of a fourier field's network. Default: 14.")
 @click.option("--epochs", type=float, metavar="N", help="Passes over the selected voxels.")
 @click.option("--max-time", type=float, metavar="S", help="Seconds of training after which it ends.")
-@click.option("--target-psnr", type=float, metavar="DB", help="PSNR at which training ends.")
 @click.option("--exact-below", type=int, metavar="N", help="Grids of at most N active values are stored exactly. Default: 4096.")
 @click.option(
     "--topology",
@@ -162,13 +173,17 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
 
         def show(now: Progress) -> None:
             left = f"{_clock(now.seconds_left)} left"
-            stage = "training" if now.seconds_left > ALMOST_DONE else "storing"
+            working = "training" if math.isfinite(now.psnr) else "encoding"
+            stage = working if now.seconds_left > ALMOST_DONE else "storing"
+            figures = f"step {now.step:,}/{now.steps:,}"
+            if math.isfinite(now.psnr):
+                figures += f"  loss {now.loss:.2e}  PSNR {now.psnr:.1f} dB"
             bar.update(
                 task,
                 total=now.seconds + now.seconds_left,
                 completed=now.seconds,
                 description=f"{name}  {stage}",
-                figures=f"step {now.step:,}/{now.steps:,}  loss {now.loss:.2e}  PSNR {now.psnr:.1f} dB  {left}",
+                figures=f"{figures}  {left}",
             )
 
         yield show
@@ -192,22 +207,33 @@ def summary(job: Job, result: EncodeReport) -> str:
     if voxels:
         rows.append(("rate", f"{8 * result.bytes_out / voxels:.2f} bits per active voxel, {voxels:,} active voxels"))
     rows.append(("parts", ", ".join(f"{name} {count:,}" for count, name in parts)))
-    if result.weights:
+    if result.field == "fourier":
         ratio = f"{result.values / result.weights:.1f} active values for each"
         rows.append(("network", f"{result.weights:,} weights stored at {result.precision}, {ratio}"))
+    elif result.field == "lattice":
+        rows.append(("field", f"lattice, {result.weights:,} weights fitted" if result.weights else "lattice, default networks"))
     rows += [(name_of(name, position), told) for position, name, told in sorted(_told_of_grids(result))]
     rows += [("not finite", f"{found}; kept") for found in result.nonfinite]
     if result.probed:
         rows.append(("measured", f"as decoded, on {result.probed:,} active leaf voxels, peak = the grid's range"))
-    trained = f"{result.epochs:.4g} epochs in {result.seconds:.1f} s on {result.device}, ended by {result.stopped_by}"
-    rows.append(("training", trained if result.weights else "none: no grid is left to code"))
+    rows.append(("encoding", _told_of_training(result)))
     return f"{job.source} -> {job.output}\n{labelled(rows)}"
+
+
+def _told_of_training(result: EncodeReport) -> str:
+    if result.field == "none":
+        return "no grid is left to code"
+    if result.field == "lattice":
+        return f"{result.seconds:.1f} s on {result.device}"
+    return f"{result.epochs:.4g} epochs in {result.seconds:.1f} s on {result.device}, ended by {result.stopped_by}"
 
 
 def _told_of_grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
     """Position, name and a line about every grid."""
     for grid in result.grids:
         quality = "exact" if math.isinf(grid.psnr) else f"PSNR {decibels(grid.psnr)} dB"
+        if grid.max_error is not None and not math.isinf(grid.psnr):
+            quality += f", largest error {grid.max_error:.4g}"
         told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
         if grid.misjudged is not None:
             told += f", topology by threshold: {grid.misjudged:,} voxels misjudged"

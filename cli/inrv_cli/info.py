@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inrv.container import MetaEntry
 
 COMPRESSIONS = {0: "none", 1: "zstd"}
+STEP_UNITS = 128  # of the finest step of a lattice
 
 
 @click.command(short_help="What an .inrv file holds: grids, transforms, network, bytes.")
@@ -41,8 +42,9 @@ def describe(path: Path, volume: Volume) -> dict[str, Any]:
     """Everything `info` tells, ready for JSON."""
     manifest, container = volume.manifest, volume.container
     field = None
-    if volume.field is not None and manifest.field is not None:
-        field = {"type": manifest.field.type, "weights": volume.field.weight_count, "config": manifest.field.config}
+    if manifest.field is not None:
+        weights = None if volume.field is None else volume.field.weight_count
+        field = {"type": manifest.field.type, "weights": weights, "config": manifest.field.config}
     return {
         "file": str(path),
         "bytes": container.size,
@@ -103,6 +105,18 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
 TOLD_BEFORE = {"name", "class", "vector_type", "is_saved_as_half_float"}  # metadata that are properties of the grid too
 
 
+def _field_text(field: dict[str, Any]) -> str:
+    config = field["config"]
+    if field["type"] == "lattice":
+        channels = config["channels"]
+        steps = ", ".join(f"{STEP_UNITS / channel['scale']:.3g}" for channel in channels)
+        fitted = sum(channel["fitted"] for channel in channels)
+        return f"lattice, {len(channels)} channels in steps of {steps} of their range, {fitted} with networks of their own"
+    return f"{field['type']}, {field['weights']:,} weights: " + ", ".join(
+        f"{key} {_plain(value)}" for key, value in config.items()
+    )
+
+
 def _metadata(entries: dict[str, MetaEntry]) -> dict[str, Any]:
     return {key: {"type": entry.type, "value": entry.value} for key, entry in entries.items()}
 
@@ -114,8 +128,7 @@ def as_text(found: dict[str, Any]) -> str:
         ("format", f"inrv {found['version'][0]}.{found['version'][1]}, written by {found['generator']}"),
     ]
     if found["field"]:
-        config = ", ".join(f"{key} {_plain(value)}" for key, value in found["field"]["config"].items())
-        rows.append(("network", f"{found['field']['type']}, {found['field']['weights']:,} weights: {config}"))
+        rows.append(("field", _field_text(found["field"])))
     encoding = {key: value for key, value in found["encoding"].items() if key != "options"}
     for label, values in (("options", found["encoding"].get("options")), ("training", encoding)):
         if values:

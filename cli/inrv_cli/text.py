@@ -14,6 +14,7 @@ PARTS = {
     "manifest": "manifest",
     "FELD": "weights",
     "TOPO": "topology",
+    "CODE": "codes",
     "EXAC": "exact values",
     "REFS": "reference samples",
     "MASK": "topology",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,17 @@ from torch import Tensor
 from inrv.container import Chunk, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, write_bytes
 from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
-from inrv.errors import OutputExistsError
+from inrv.errors import OptionError, OutputExistsError
 from inrv.fitting import FittedField, fit_field
-from inrv.grids import Grid, SparseVolume, Transform, denormalise, sparse_grid
+from inrv.grids import Grid, SparseVolume, Topology, Transform, denormalise, sparse_grid
 from inrv.grids.topology import unpack_masks
-from inrv.options import EncodeOptions
-from inrv.preparation import best_threshold, prepare
+from inrv.lattice import DEFAULT_NAME
+from inrv.options import DEFAULT_PSNR, EncodeOptions
+from inrv.preparation import NonFinite, best_threshold, prepare
+from inrv.rate import CodedLattice, LatticeEncoder, search_size
 from inrv.release import release
 from inrv.report import EncodeReport, Outcome, report_of
-from inrv.storage import CodedGrid, store_carried, store_grids, store_metadata
+from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, store_metadata
 from inrv.training import Checkpoint, Progress
 
 Source = str | os.PathLike[str] | SparseVolume
@@ -95,27 +98,94 @@ def encode_bytes(
     volume, bytes_in = _read(source, options)
     coded, nonfinite = prepare(volume, options, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
     device = choose_device(options.device)
+    if options.chosen_field == "fourier":
+        outcome = _fourier(volume, coded, nonfinite, options, device, progress, checkpoint)
+        data = _file(outcome, options)
+    else:
+        outcome, data = _lattice(volume, coded, nonfinite, options, device, progress, _most_bytes(options, volume, bytes_in))
+    return data, report_of(outcome, read_container(data), bytes_in, device)
+
+
+def _fourier(
+    volume: SparseVolume, coded: Sequence[CodedGrid], nonfinite: tuple[NonFinite, ...], options: EncodeOptions,
+    device: torch.device, progress: Report | None, checkpoint: Checkpoint | None,
+) -> Outcome:  # fmt: skip
     fitted = fit_field(
         [item.trained for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint
     )
-    coded, misjudged = _with_thresholds(coded, volume.grids, fitted)
+    if fitted is None:
+        return Outcome(volume, tuple(coded), nonfinite, tuple(None for _ in coded), None)
+
+    def decoded(topology: Topology, output: int) -> Tensor:
+        return decode_active(fitted.field, [topology], [[output]])[0][:, 0]
+
+    items, misjudged = _with_thresholds(coded, volume.grids, decoded)
+    return Outcome(volume, items, nonfinite, misjudged, fitted)
+
+
+def _lattice(
+    volume: SparseVolume, coded: Sequence[CodedGrid], nonfinite: tuple[NonFinite, ...], options: EncodeOptions,
+    device: torch.device, progress: Report | None, most: int | None,
+) -> tuple[Outcome, bytes]:  # fmt: skip
+    """What became of the volume, and the file; of at most `most` bytes where that is asked and can be."""
+    encoder = LatticeEncoder(coded, volume.grids, options, device, lambda share: _tell(progress, encoder, share))
+
+    def result(lattice: CodedLattice) -> tuple[Outcome, bytes]:
+        def decoded(topology: Topology, output: int) -> Tensor:
+            return (lattice.codings[output].decoded.double() / lattice.codings[output].scale).cpu()
+
+        items, misjudged = _with_thresholds(lattice.items, volume.grids, decoded)
+        outcome = Outcome(volume, items, nonfinite, misjudged, lattice if lattice.codings else None)
+        return outcome, _file(outcome, options)
+
+    found = {DEFAULT_PSNR: result(encoder.run())}
+    if most is None:
+        return found[DEFAULT_PSNR]
+
+    def bytes_at(psnr: float) -> int:
+        found[psnr] = result(encoder.again(psnr))
+        return len(found[psnr][1])
+
+    psnr, size = search_size((DEFAULT_PSNR, len(found[DEFAULT_PSNR][1])), most, bytes_at)
+    if size > most:
+        raise OptionError(
+            f"the file needs at least about {size:,} bytes, more than the {most:,} that are asked for: ask for more"
+            + ("" if options.topology == "threshold" else ", or take topology 'threshold'")
+        )
+    return found[psnr]
+
+
+def _tell(progress: Report | None, encoder: LatticeEncoder, share: float) -> None:
+    if progress is not None:
+        seconds = time.perf_counter() - encoder.started
+        step, steps = round(100 * share), 100
+        progress(Progress(step, steps, share, 1.0, math.nan, math.nan, seconds, seconds * (1 - share) / max(share, 0.01)))
+
+
+def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | None) -> int | None:
+    if options.ratio is None:
+        return options.size
+    before = bytes_in or sum(4 * grid.values.numel() for grid in volume.grids)
+    return int(before / options.ratio)
+
+
+def _file(outcome: Outcome, options: EncodeOptions) -> bytes:
+    """The bytes of the .inrv file."""
     chunks: list[Chunk] = []
-    entries = store_grids(coded, chunks)
-    carried = store_carried(volume.carried, chunks)
-    field, reference = (None, None) if fitted is None else _store_field(fitted, chunks)
+    entries = store_grids(outcome.coded, chunks)
+    carried = store_carried(outcome.volume.carried, chunks)
+    field, reference = _store_field(outcome.fitted, chunks)
     manifest = Manifest(
         generator=f"inrv {release()}",
-        metadata=store_metadata(volume.metadata),
+        metadata=store_metadata(outcome.volume.metadata),
         grids=entries,
         field=field,
         reference=reference,
-        encoding=_provenance(options, fitted, misjudged),
+        encoding=_provenance(options, outcome.fitted, outcome.misjudged),
         carried=carried,
-        vdb_version=volume.vdb_version,
+        vdb_version=outcome.volume.vdb_version,
     )
-    data = container_bytes(manifest, chunks)
-    outcome = Outcome(volume, coded, nonfinite, misjudged, fitted)
-    return data, report_of(outcome, read_container(data), bytes_in, device)
+    return container_bytes(manifest, chunks)
 
 
 def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
@@ -129,28 +199,38 @@ def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | N
 
 
 def _with_thresholds(
-    coded: Sequence[CodedGrid], originals: Sequence[Grid], fitted: FittedField | None
+    coded: Sequence[CodedGrid], originals: Sequence[Grid], decoded: Callable[[Topology, int], Tensor]
 ) -> tuple[tuple[CodedGrid, ...], tuple[int | None, ...]]:
-    """The grids, coarse ones with the threshold that is best for the decoded values, and the voxels each takes wrongly."""
+    """The grids, coarse ones with the threshold that is best for the decoded values, and the voxels each takes wrongly.
+
+    `decoded` gives an output (N,) on the leaf voxels of a coarse topology.
+    """
     result, misjudged, output = [], list[int | None](), 0
     for item, original in zip(coded, originals, strict=True):
         outputs = int(item.normalisation.varying.sum())
-        if item.grid.topology is original.topology or fitted is None:
+        if item.grid.topology is original.topology or not outputs:
             result.append(item)
             misjudged.append(None)
         else:
-            topology = item.grid.topology
-            (decoded,) = decode_active(fitted.field, [topology], [[output]])
+            values = decoded(item.grid.topology, output)
             low, high = item.normalisation.minimum.item(), item.normalisation.maximum.item()
             active = unpack_masks(original.topology.leaf_masks).reshape(-1)
-            threshold, errors = best_threshold(denormalise(decoded[:, 0], low, high, clamp=False), active)
+            threshold, errors = best_threshold(denormalise(values, low, high, clamp=False), active)
             result.append(dataclasses.replace(item, threshold=threshold))
             misjudged.append(errors)
         output += outputs
     return tuple(result), tuple(misjudged)
 
 
-def _store_field(fitted: FittedField, chunks: list[Chunk]) -> tuple[FieldEntry, int]:
+def _store_field(fitted: FittedField | CodedLattice | None, chunks: list[Chunk]) -> tuple[FieldEntry | None, int | None]:
+    """The field's entry and the number of the chunk with reference samples, if it has any."""
+    if fitted is None:
+        return None, None
+    if isinstance(fitted, CodedLattice):
+        pairs = zip(fitted.codings, fitted.given, strict=True)
+        channels = [store_channel(coding, given, chunks) for coding, given in pairs]
+        config = {"outputs": len(channels), "networks": DEFAULT_NAME, "channels": channels}
+        return FieldEntry("lattice", config, None), None
     chunks.append(Chunk("FELD", pack_tensors({name: tensor.numpy() for name, tensor in fitted.stored.tensors.items()})))
     reference = fitted.probed[:REFERENCE_SAMPLES]
     with torch.no_grad():
@@ -159,7 +239,9 @@ def _store_field(fitted: FittedField, chunks: list[Chunk]) -> tuple[FieldEntry, 
     return FieldEntry(fitted.field.kind, fitted.field.config(), len(chunks) - 2), len(chunks) - 1
 
 
-def _provenance(options: EncodeOptions, fitted: FittedField | None, misjudged: Sequence[int | None]) -> dict[str, Any]:
+def _provenance(
+    options: EncodeOptions, fitted: FittedField | CodedLattice | None, misjudged: Sequence[int | None]
+) -> dict[str, Any]:
     """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
     chosen = {name: value for name, value in dataclasses.asdict(options).items() if value is not None and name != "device"}
     chosen["dilation"] = "inf" if math.isinf(options.dilation) else int(options.dilation)
@@ -170,6 +252,8 @@ def _provenance(options: EncodeOptions, fitted: FittedField | None, misjudged: S
         told["misjudged_voxels"] = list(misjudged)
     if fitted is None:
         return told
+    if isinstance(fitted, CodedLattice):
+        return told | {"psnr": [round(value, 3) for value in fitted.psnrs]}
     return told | {
         "precision": fitted.stored.precision,
         "precision_loss_db": {precision: round(loss, 3) for precision, loss in fitted.losses.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -11,14 +11,22 @@ from torch import Tensor
 from inrv.errors import OptionError
 from inrv.fields import FourierConfig, network_weights
 from inrv.grids import Box
+from inrv.lattice import EFFORTS
 from inrv.training import TrainingPlan
 
 CHOICES = {
+    "field": (None, "lattice", "fourier"),
     "preset": ("default", "paper"),
+    "effort": tuple(EFFORTS),
     "topology": ("exact", "threshold"),
     "nonfinite": ("refuse", "keep"),
     "doubles": ("carry", "float"),
 }
+TARGETS = ("psnr", "max_error", "size", "ratio")
+LATTICE_ONLY = ("max_error", "size", "ratio", "effort")
+FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
+DEFAULT_PSNR = 45.0
+VALUES_PER_WEIGHT = 14.0
 CPU_BUDGET = 5e12  # floating-point operations of training: about a minute on two cores
 MOST_EPOCHS = 100
 FEWEST_STEPS = 2000
@@ -28,15 +36,27 @@ FEWEST_STEPS = 2000
 class EncodeOptions:
     """How to encode.
 
+    field        'lattice': a code for every voxel, any quality, a bound on every error; 'fourier': one network for the
+                 volume, as in the paper; None: 'fourier' where an option that only it has is given, else 'lattice'
+
+    At most one of these says how good or how small; with none of them a lattice has DEFAULT_PSNR:
+    psnr         dB over each grid's active leaf voxels, peak = its range, a component at a time; fourier: training ends there
+    max_error    of every voxel: an absolute number, or as '1%' of each component's range
+    size         bytes of the whole file, at most
+    ratio        bytes of the .vdb file (in memory: of the active values as float32) for each byte of the .inrv file, at least
+
+    effort       of a lattice: 'instant' takes the networks that come with the codec, 'default' and 'thorough' fit them
+
+    These are of the fourier field:
     preset       'default': network and schedule follow from the data; 'paper': Table 1 of Zurkova et al. 2025
     selection    voxels trained on: 'topology', active voxels as stored; 'avm', normalised value > 0, eq. (2)
     dilation     voxels added around the selection, eq. (3); math.inf trains on the whole box (BBX)
-    ratio        values of the active voxels for each weight of the network (preset 'default')
+    values_per_weight  of the active voxels (preset 'default'); None: VALUES_PER_WEIGHT
     epochs       passes over the selected voxels; None: 100, on a CPU no more than fit CPU_BUDGET but at least one, and
                  for a small volume as many as make FEWEST_STEPS
     max_time     seconds of training after which it ends; the result then depends on the machine's speed
-    target_psnr  dB over the selected voxels, peak 1, at which training ends
-    seed         of B, the initial weights and the order of the samples
+
+    seed         of all that is drawn at random
     device       torch device to train on; None: the best there is
     grids        names or positions of the grids to encode; None: all
     exact_below  grids of at most so many active values are stored exactly: a network would cost more than they do
@@ -46,13 +66,18 @@ class EncodeOptions:
     doubles      grids of double and vec3d: 'carry' them as they are, or code them rounded to 'float'
     """
 
+    field: str | None = None
+    psnr: float | None = None
+    max_error: float | str | None = None
+    size: int | None = None
+    ratio: float | None = None
+    effort: str = "default"
     preset: str = "default"
     selection: str = "topology"
     dilation: float = 0
-    ratio: float = 14.0
+    values_per_weight: float | None = None
     epochs: float | None = None
     max_time: float | None = None
-    target_psnr: float | None = None
     seed: int = 0
     device: str | None = None
     grids: tuple[str | int, ...] | None = None
@@ -64,21 +89,63 @@ class EncodeOptions:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise OptionError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+                raise OptionError(f"{name} {getattr(self, name)!r} is not one of {', '.join(filter(None, choices))}")
         if self.exact_below < 0:
             raise OptionError(f"exact-below {self.exact_below} must be a whole number of values >= 0")
-        if not (self.ratio > 0 and math.isfinite(self.ratio)):
-            raise OptionError(f"ratio {self.ratio} must be a positive number of values for each weight")
-        for name in ("epochs", "max_time", "target_psnr"):
+        for name in ("psnr", "size", "ratio", "values_per_weight", "epochs", "max_time"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
-                raise OptionError(f"{name.replace('_', '-')} {value} must be a positive number")
+                raise OptionError(f"{_shown(name)} {value} must be a positive number")
+        self.error_bound  # noqa: B018 -- checks it
+        self._check_together()
+
+    def _check_together(self) -> None:
+        asked = [name for name in TARGETS if getattr(self, name) is not None]
+        if len(asked) > 1:
+            raise OptionError(f"{' and '.join(map(_shown, asked))} say each how good or small the file is to be: choose one")
+        other = LATTICE_ONLY if self.chosen_field == "fourier" else FOURIER_ONLY
+        wrong = [name for name in other if self._given(name)]
+        if wrong:
+            raise OptionError(f"{_shown(wrong[0])} is not for the field {self.chosen_field!r}")
+        if self.max_error is not None and self.topology == "threshold":
+            raise OptionError("max-error is a promise for every voxel: it needs topology 'exact'")
+
+    def _given(self, name: str) -> bool:
+        default = next(entry.default for entry in fields(self) if entry.name == name)
+        return bool(getattr(self, name) != default)
+
+    @property
+    def chosen_field(self) -> str:
+        """The field: 'lattice' or 'fourier'."""
+        if self.field is not None:
+            return self.field
+        return "fourier" if any(self._given(name) for name in FOURIER_ONLY) else "lattice"
+
+    @property
+    def error_bound(self) -> tuple[float, bool] | None:
+        """`max_error` as a number, and whether it is a share of each component's range. Raises OptionError."""
+        if self.max_error is None:
+            return None
+        text = str(self.max_error).strip()
+        try:
+            number = float(text.removesuffix("%"))
+        except ValueError:
+            number = math.nan
+        if not (number > 0 and math.isfinite(number)):
+            raise OptionError(f"max-error {self.max_error!r} must be a positive number, or as '1%' of the range of values")
+        return (number / 100, True) if text.endswith("%") else (number, False)
+
+
+def _shown(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def network_for(options: EncodeOptions, values: int, outputs: int, box: Box) -> FourierConfig:
     """The network for `values` active values in `outputs` components within `box`."""
     paper = options.preset == "paper"
-    frequencies, layers, neurons = (1280, 8, 512) if paper else proportions(values / options.ratio, outputs)
+    frequencies, layers, neurons = (
+        (1280, 8, 512) if paper else proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs)
+    )
     x, y, z = map(float, box.lower)
     return FourierConfig(frequencies, layers, neurons, outputs, (x, y, z), 1.0 / max(box.shape), "relu" if paper else "silu")
 
@@ -113,7 +180,7 @@ def plan_for(options: EncodeOptions, config: FourierConfig, voxels: int, device:
         batch = min(8192, max(256, voxels // 128))
         epochs = default_epochs(config, voxels, batch, device)
         rate = 1e-2 * min(1.0, 80 / config.neurons)
-    return TrainingPlan(options.epochs or epochs, batch, rate, options.max_time, options.target_psnr, options.seed)
+    return TrainingPlan(options.epochs or epochs, batch, rate, options.max_time, options.psnr, options.seed)
 
 
 def default_epochs(config: FourierConfig, voxels: int, batch: int, device: torch.device) -> float:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from inrv.errors import NonFiniteError
 from inrv.grids import Grid, LeafValues, Normalisation, SparseVolume
+from inrv.lattice.encoding import LEAST_STEP
 from inrv.options import EncodeOptions
+from inrv.rate import error_step
 from inrv.storage import CodedGrid
 
 CURE = "--nonfinite keep stores them as they are"
@@ -41,7 +43,8 @@ class NonFinite:
 def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[tuple[CodedGrid, ...], tuple[NonFinite, ...]]:
     """Every coded grid as the field is to be fitted to it, and what is not finite in them.
 
-    Active values that are not finite are kept apart, and so are all of a grid with at most `options.exact_below`. Raises
+    Active values that are not finite are kept apart, and so are all of a grid with at most `options.exact_below`, or for
+    which an error bound is too narrow. Raises
     NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep'.
     """
     found = find_nonfinite(volume)
@@ -53,7 +56,7 @@ def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[t
 def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     values = grid.values
     odd = (~values.isfinite()).any(dim=1)
-    if values.numel() <= options.exact_below and not _is_constant(values):
+    if not _is_constant(values) and (values.numel() <= options.exact_below or not _can_bound(values[~odd], options)):
         odd[:] = True
     kept = LeafValues(grid.topology.places()[odd], values[odd])
     coded = CodedGrid(grid, Normalisation.fit(values[~odd]), kept)
@@ -61,6 +64,16 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
         return coded
     whole = CodedGrid(coarse(grid), coded.normalisation, kept)
     return replace(whole, normalisation=Normalisation.fit(whole.trained.values))
+
+
+def _can_bound(values: Tensor, options: EncodeOptions) -> bool:
+    """Whether codes can keep the values (N, C) within the bound that is asked, if one is."""
+    bound = options.error_bound
+    if bound is None or not len(values):
+        return True
+    low, high = values.double().aminmax(dim=0)
+    ranges = zip(low.tolist(), high.tolist(), strict=True)
+    return all(a == b or error_step(*bound, a, b) > LEAST_STEP * (b - a) for a, b in ranges)
 
 
 def _is_constant(values: Tensor) -> bool:

@@ -13,6 +13,7 @@ from inrv.container import Container
 from inrv.fitting import FittedField
 from inrv.grids import SparseVolume
 from inrv.preparation import NonFinite
+from inrv.rate import CodedLattice
 from inrv.storage import CodedGrid
 from inrv.training import psnr_of
 
@@ -23,6 +24,7 @@ class GridReport:
 
     position   its place in the file
     psnr       dB over its active leaf voxels, peak = their range; inf where they are stored exactly
+    max_error  largest error of any of them, in values as a .vdb file would hold them; None of a fourier field: not measured
     kept       active voxels stored exactly, beside the field: those not finite, or all of a small grid
     misjudged  with a threshold for topology, voxels that decode active and were not, or the other way; else None
     """
@@ -31,6 +33,7 @@ class GridReport:
     name: str
     active_voxels: int
     psnr: float
+    max_error: float | None
     kept: int
     misjudged: int | None
 
@@ -54,6 +57,7 @@ class EncodeReport:
     bytes_in     size of the source file, None for grids in memory     bytes_out  size of the .inrv file
     chunk_bytes  stored bytes by chunk type, with 'header' and 'manifest'
     nonfinite    NaN and infinity found, and kept
+    field        'lattice', 'fourier', or 'none' where nothing is left to code
     values       components of all active voxels together               weights    of the network
     precision    of the stored weights                                  probed     voxels the PSNRs were measured on
     """
@@ -64,6 +68,7 @@ class EncodeReport:
     grids: tuple[GridReport, ...]
     carried: tuple[CarriedReport, ...]
     nonfinite: tuple[NonFinite, ...]
+    field: str
     weights: int
     values: int
     precision: str
@@ -82,7 +87,7 @@ class Outcome:
     coded: Sequence[CodedGrid]
     nonfinite: tuple[NonFinite, ...]
     misjudged: Sequence[int | None]
-    fitted: FittedField | None
+    fitted: FittedField | CodedLattice | None
 
 
 def report_of(outcome: Outcome, container: Container, bytes_in: int | None, device: torch.device) -> EncodeReport:
@@ -100,9 +105,20 @@ def report_of(outcome: Outcome, container: Container, bytes_in: int | None, devi
     )
 
 
-def _training_report(fitted: FittedField | None) -> dict[str, Any]:
+def _training_report(fitted: FittedField | CodedLattice | None) -> dict[str, Any]:
     """What `EncodeReport` tells of the field and its training."""
+    if isinstance(fitted, CodedLattice):
+        return {
+            "field": "lattice",
+            "weights": sum(coding.model.weight_count for coding in fitted.codings if coding.fitted),
+            "precision": "whole numbers",
+            "probed": sum(item.trained.topology.leaf_voxel_count for item in fitted.items),
+            "epochs": 0.0,
+            "seconds": fitted.seconds,
+            "stopped_by": "effort",
+        }
     return {
+        "field": "none" if fitted is None else "fourier",
         "weights": 0 if fitted is None else fitted.field.weight_count,
         "precision": "none" if fitted is None else fitted.stored.precision,
         "probed": 0 if fitted is None else len(fitted.probed),
@@ -115,11 +131,15 @@ def _training_report(fitted: FittedField | None) -> dict[str, Any]:
 def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
     volume, reports = outcome.volume, []
     left = iter(() if outcome.fitted is None else outcome.fitted.psnrs)
-    for position, grid, item, wrong in zip(volume.positions, volume.grids, outcome.coded, outcome.misjudged, strict=True):
+    largest = outcome.fitted.errors if isinstance(outcome.fitted, CodedLattice) else (None,) * len(volume.grids)
+    for position, grid, item, wrong, error in zip(
+        volume.positions, volume.grids, outcome.coded, outcome.misjudged, largest, strict=True
+    ):
         errors = [10 ** (-next(left) / 10) for _ in range(int(item.normalisation.varying.sum()))]
         psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
         kept = len(item.kept.places)
-        reports.append(GridReport(position, grid.name, grid.topology.active_voxel_count, psnr, kept, wrong))
+        error = 0.0 if math.isinf(psnr) else error
+        reports.append(GridReport(position, grid.name, grid.topology.active_voxel_count, psnr, error, kept, wrong))
     return tuple(reports)
 
 

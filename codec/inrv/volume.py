@@ -13,14 +13,25 @@ import torch
 from torch import Tensor
 
 from inrv.container import CarriedEntry, Container, GridEntry, Limits, Manifest, read_container, unpack_tensors
-from inrv.decoding import decode_active, evaluate, nearest, trilinear
+from inrv.decoding import FieldOutputs, LatticeOutputs, NoOutputs, Outputs, evaluate, nearest, trilinear
 from inrv.device import choose_device
 from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
 from inrv.grids import Box, Grid, LeafValues, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
 from inrv.grids.topology import COORDINATE_LIMIT, LEAF_VOXELS, pack_masks
-from inrv.storage import StoredTopologies, restore_carried, restore_grid, restore_metadata, take
+from inrv.lattice import DEFAULT_NAME, default_model
+from inrv.storage import (
+    RestoredGrid,
+    StoredChannel,
+    StoredTopologies,
+    restore_carried,
+    restore_channel,
+    restore_grid,
+    restore_metadata,
+    take,
+    without,
+)
 
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
@@ -28,6 +39,7 @@ FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
 ACCURACY = 1e-4  # see "accuracy class" in format_spec.md
 PART_VALUES = 1 << 22  # brought from the field's outputs to values at a time
 VERIFIED_VOXELS = 1 << 10  # of each grid
+LATTICE_NETWORKS = 3  # of which a voxel takes one, and the smoothing one
 
 
 def load(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
@@ -48,11 +60,34 @@ class Volume:
     def __init__(self, container: Container, device: torch.device) -> None:
         self.container = container
         self.device = device
-        with _named(container):
-            self.field = _restore_field(container, device)
         self.topologies = StoredTopologies(container)
         placed = zip(self.manifest.positions, self.manifest.grids, strict=True)
         self.grids = tuple(VolumeGrid(self, position, entry) for position, entry in placed)
+        with _named(container):
+            self.field = _restore_field(container, device)
+            self.outputs = self._outputs()
+
+    def _outputs(self) -> Outputs:
+        """Where the normalised values come from."""
+        entry = self.manifest.field
+        if entry is None:
+            return NoOutputs(self.device)
+        if self.field is not None:
+            return FieldOutputs(self.field)
+        if entry.config["networks"] != DEFAULT_NAME:
+            raise FormatError(
+                f"its lattice begins with the networks {entry.config['networks']!r}: this inrv has {DEFAULT_NAME!r}"
+            )
+        owners = {column: grid for grid in self.grids for column in grid.columns}
+        if sorted(column for grid in self.grids for column in grid.columns) != list(range(entry.config["outputs"])):
+            raise FormatError("each output of a lattice must belong to one component of one grid")
+        channels = entry.config["channels"]
+
+        def channel(number: int, regions: int) -> StoredChannel:
+            return restore_channel(self.container, channels[number], regions)
+
+        weights = default_model(any(c["given"] is not None for c in channels), True).weight_count // LATTICE_NETWORKS
+        return LatticeOutputs(weights, lambda column: owners[column].coded_topology, channel)
 
     @property
     def manifest(self) -> Manifest:
@@ -115,7 +150,7 @@ class Volume:
 
     def check_work(self, voxels: int) -> None:
         """Raise FormatError where the field is too large for so many voxels."""
-        work = voxels * (0 if self.field is None else self.field.weight_count)
+        work = voxels * self.outputs.weights
         if work > self.container.limits.work:
             raise FormatError(
                 f"{self.container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} "
@@ -123,11 +158,8 @@ class Volume:
             )
 
     def _decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
-        topologies = [grid.topology for grid in grids]
-        if self.field is None:
-            outputs = [torch.empty((topology.leaf_voxel_count, 0), device=self.device) for topology in topologies]
-        else:
-            outputs = decode_active(self.field, topologies, [grid.columns for grid in grids])
+        with torch.no_grad():
+            outputs = self.outputs.active([grid.topology for grid in grids], [grid.columns for grid in grids])
         outputs.reverse()
         return [grid.filled(outputs.pop()) for grid in grids]  # so that outputs and values are not all held at once
 
@@ -145,12 +177,28 @@ class VolumeGrid:
         self.entry = entry
 
     @cached_property
-    def _stored(self) -> tuple[Grid, LeafValues]:
-        """The grid without the values of its active leaf voxels, and the kept ones among those."""
+    def _restored(self) -> RestoredGrid:
+        """The grid as its chunks give it, a coarse topology where it has a threshold."""
         with _named(self.volume.container):
-            grid, kept = restore_grid(self.volume.container, self.entry, self.volume.topologies)
-            grid, kept = grid.to(self.volume.device), kept.to(self.volume.device)
-            return (grid, kept) if self.entry.threshold is None else self._above_threshold(grid, kept, self.entry.threshold)
+            found, device = restore_grid(self.volume.container, self.entry, self.volume.topologies), self.volume.device
+            return RestoredGrid(found.grid.to(device), found.kept.to(device), found.corrected.to(device))
+
+    @cached_property
+    def coded_topology(self) -> Topology:
+        """The voxels that a lattice has codes for: those whose values are not kept."""
+        return without(self._restored.grid.topology, self._restored.kept)
+
+    @cached_property
+    def _stored(self) -> tuple[Grid, LeafValues]:
+        """The grid without the values of its active leaf voxels, and the exactly stored ones among those."""
+        found = self._restored
+        exact = found.kept.joined(found.corrected)
+        with _named(self.volume.container):
+            return (
+                (found.grid, exact)
+                if self.entry.threshold is None
+                else self._above_threshold(found.grid, exact, self.entry.threshold)
+            )
 
     def _above_threshold(self, coarse: Grid, kept: LeafValues, threshold: float) -> tuple[Grid, LeafValues]:
         """The grid and kept values of a coarse topology: active is what decodes above the threshold, and what is kept."""
@@ -275,13 +323,12 @@ class VolumeGrid:
 
     def _leaf_outputs(self, topology: Topology) -> Tensor:
         """The field's outputs (N, varying components) on the active leaf voxels of a part of the grid."""
-        if self.volume.field is None:
-            return torch.empty((topology.leaf_voxel_count, 0), device=self.volume.device)
-        return decode_active(self.volume.field, [topology], [self.columns])[0]
+        with torch.no_grad():
+            return self.volume.outputs.active([topology], [self.columns])[0]
 
     def _values_of(self, outputs: Tensor, clamp: bool) -> Tensor:
         """`_denormalised` without gradients, a part at a time: float64 is wide."""
-        values = outputs.new_empty((len(outputs), len(self.entry.components)))
+        values = outputs.new_empty((len(outputs), len(self.entry.components)), dtype=torch.float32)
         for first in range(0, len(outputs), PART_VALUES):
             values[first : first + PART_VALUES] = self._denormalised(outputs[first : first + PART_VALUES], clamp)
         return values
@@ -313,9 +360,10 @@ class VolumeGrid:
         return [c.output for c in self.entry.components if c.output is not None]
 
     def _outputs(self, coordinates: Tensor) -> Tensor:
-        if self.volume.field is None or not self.columns:
+        if not self.columns:
             return torch.empty((len(coordinates), 0), device=self.volume.device)
-        return evaluate(self.volume.field, coordinates, self.columns)
+        with _named(self.volume.container):
+            return self.volume.outputs.at(coordinates, self.columns)
 
     def _continuous(self, points: Tensor) -> Tensor:
         return self._denormalised(self._outputs(points), clamp=False)
@@ -343,6 +391,8 @@ class VolumeGrid:
             raise OptionError(f"space {space!r} is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
             raise OptionError(f"interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+        if interpolation == "field" and self.volume.field is None and self.columns:
+            raise OptionError("a lattice has values at voxels only: interpolation 'field' needs a fourier field")
 
     def _shaped(self, values: Tensor) -> Tensor:
         return values.squeeze(-1) if self.entry.value_type == "float" else values
@@ -364,7 +414,7 @@ def _named(container: Container) -> Iterator[None]:
 
 def _restore_field(container: Container, device: torch.device) -> Field | None:
     entry = container.manifest.field
-    if entry is None:
+    if entry is None or entry.tensors is None:
         return None
     stored = {name: torch.from_numpy(np.array(a)) for name, a in unpack_tensors(container.chunk(entry.tensors)).items()}
     return restore_field(entry.type, entry.config, stored, container.limits.weights).to(device).eval()

@@ -41,7 +41,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("library")
     write_volume(folder / "scene.vdb", scene())
-    inrv.encode(folder / "scene.vdb", folder / "scene.inrv", inrv.EncodeOptions(epochs=60, ratio=8, exact_below=0, device="cpu"))
+    inrv.encode(
+        folder / "scene.vdb",
+        folder / "scene.inrv",
+        inrv.EncodeOptions(epochs=60, values_per_weight=8, exact_below=0, device="cpu"),
+    )
     return folder
 
 

@@ -114,12 +114,31 @@ def test_the_json_report_adds_up(run: Run, library: Path) -> None:
 
 
 def test_options_reach_the_encoder(run: Run, library: Path) -> None:
-    options = ("--grid", "velocity", "--grid", "0", "--selection", "avm", "--dilation", "inf", "--seed", "5", "--ratio", "20")
+    options = (
+        "--grid",
+        "velocity",
+        "--grid",
+        "0",
+        "--selection",
+        "avm",
+        "--dilation",
+        "inf",
+        "--seed",
+        "5",
+        "--values-per-weight",
+        "20",
+    )
     assert run("encode", library / "scene.vdb", "-o", "s.inrv", *options, *QUICK).exit_code == 0
     volume = inrv.load("s.inrv")
     assert sorted(grid.name for grid in volume) == ["density", "velocity"]
     told = volume.manifest.encoding["options"]
-    assert (told["selection"], told["dilation"], told["seed"], told["ratio"], told["epochs"]) == ("avm", "inf", 5, 20, 1)
+    assert (told["selection"], told["dilation"], told["seed"], told["values_per_weight"], told["epochs"]) == (
+        "avm",
+        "inf",
+        5,
+        20,
+        1,
+    )
 
 
 @pytest.mark.parametrize(

@@ -353,7 +353,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S12", "other type", modern(tensors(PREDICTED, predicted_from=at(0, 2))), r"predicted_from holds \[2\], not the number"),
     ("S12", "two", modern(tensors(PREDICTED, predicted_from=lambda a: np.append(a, a))), "not the number of one"),
     ("S12", "chain", modern(chained), "itself predicted from another"),
-    ("F1", "type", manifest("field.type", "lattice"), "field type 'lattice' is not known"),
+    ("F1", "type", manifest("field.type", "wavelet"), "field type 'wavelet' is not known"),
     ("F2", "missing", tensors(FELD, layers_2_weight=None), "'layers.2.weight' is missing"),
     ("F2", "shape", tensors(FELD, B=lambda a: a[:-1]), "'B'"),
     ("F2", "no step", tensors(FELD, layers_0_weight_step=None), "'layers.0.weight'"),

@@ -12,7 +12,7 @@ from inrv.grids import Grid
 from inrv.vdb import read_volume
 
 # The smallest network and a few steps: these tests ask what is exact, not how good the values are.
-QUICK = inrv.EncodeOptions(ratio=1e9, epochs=0.01, exact_below=0, device="cpu")
+QUICK = inrv.EncodeOptions(values_per_weight=1e9, epochs=0.01, exact_below=0, device="cpu")
 
 
 def round_trip(source: Path, folder: Path, options: inrv.EncodeOptions = QUICK) -> tuple[inrv.SparseVolume, inrv.SparseVolume]:

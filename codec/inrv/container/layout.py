@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 MAGIC = b"\x89INRV\r\n\x1a"
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 
 # Magic and version stand in the same place in every major version, so that any reader can name the version it lacks.
 VERSION = struct.Struct("<8sHH")
@@ -20,7 +20,7 @@ ENTRY = struct.Struct("<4sBBHQQQII")
 CRITICAL = 1
 STORED, ZSTD = 0, 1
 
-# Every chunk type of this version: whether a reader must know it, and the minor version it came with.
+# Every chunk type of this version: whether a reader must know it; and the minor version it came with.
 CHUNK_FLAGS = {
     "TOPO": CRITICAL,
     "EXAC": CRITICAL,
@@ -29,8 +29,9 @@ CHUNK_FLAGS = {
     "MASK": CRITICAL,
     "KEEP": CRITICAL,
     "GRID": CRITICAL,
+    "CODE": CRITICAL,
 }
-FIRST_CHUNKS = frozenset({"TOPO", "EXAC", "FELD", "REFS"})  # those of version 1.0
+FIRST_MINOR = {"TOPO": 0, "EXAC": 0, "FELD": 0, "REFS": 0, "MASK": 1, "KEEP": 1, "GRID": 1, "CODE": 2}
 
 
 @dataclass(frozen=True)

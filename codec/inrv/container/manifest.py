@@ -18,7 +18,9 @@ VECTOR_KINDS = {"i": "i", "s": "f", "d": "d"}
 INTEGER_BITS = {"i": 32, "q": 64}
 FOURIER_RANGES = {"frequencies": (1, 1 << 20), "layers": (0, 1 << 10), "neurons": (1, 1 << 20)}
 ACTIVATIONS = ("relu", "silu")
-ROOT_OF_1_1, GRID_OF_1_1 = ("carried", "vdb_version"), ("kept_values", "threshold")
+LATTICE_CHANNEL = {"steps", "top", "background", "scale", "given", "smoothed", "fitted", "codes"}
+LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 6, (32, 512), 1 << 23
+NEWER_IN_ROOT, NEWER_IN_GRIDS = ("carried", "vdb_version"), ("kept_values", "threshold", "corrected_values")
 OLDEST_VDB = 222
 MOST_PARTS = 1 << 16
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -48,8 +50,10 @@ class Component:
 class GridEntry:
     """One coded grid; `matrix` is 4 x 4, row-major, row-vector convention.
 
-    topology, exact_values, kept_values  chunk numbers
-    threshold                            where the topology is coarse: decoded values above it are active
+    topology, exact_values   chunk numbers
+    kept_values              chunk number: values that the field does not code
+    threshold                where the topology is coarse: decoded values above it are active
+    corrected_values         chunk number: values that are coded too, and stand in place of what is decoded
     """
 
     name: str
@@ -68,6 +72,7 @@ class GridEntry:
     components: tuple[Component, ...]
     kept_values: int | None = None
     threshold: float | None = None
+    corrected_values: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,14 @@ class CarriedEntry:
 
 @dataclass(frozen=True)
 class FieldEntry:
-    """The field: its type, what it is built from (`outputs` among it), and the chunk that holds its tensors."""
+    """The field: its type, what it is built from (`outputs` among it), and the chunk that holds its tensors.
+
+    A lattice has a chunk a channel, which its configuration names, and `tensors` None.
+    """
 
     type: str
     config: dict[str, Any]
-    tensors: int
+    tensors: int | None
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,7 @@ class Manifest:
         for owner in (tree, *tree["grids"]):
             for entry in owner["metadata"].values():
                 entry["value"] = _json_value(entry["value"])
-        for owner, newer in ((tree, ROOT_OF_1_1), *((grid, GRID_OF_1_1) for grid in tree["grids"])):
+        for owner, newer in ((tree, NEWER_IN_ROOT), *((grid, NEWER_IN_GRIDS) for grid in tree["grids"])):
             for key in newer:
                 if owner[key] in (None, ()):  # so that what version 1.0 can say is said as version 1.0 says it
                     del owner[key]
@@ -158,7 +166,7 @@ class Manifest:
 
 
 def _grid(value: Value, outputs: int) -> GridEntry:
-    value.keys(*(key for key in GridEntry.__dataclass_fields__ if key not in GRID_OF_1_1))
+    value.keys(*(key for key in GridEntry.__dataclass_fields__ if key not in NEWER_IN_GRIDS))
     kind = value["value_type"].choice(*COMPONENTS)
     active = value["active_voxels"].count()
     return GridEntry(
@@ -178,6 +186,7 @@ def _grid(value: Value, outputs: int) -> GridEntry:
         components=tuple(_component(item, outputs) for item in value["components"].exactly(COMPONENTS[kind])),
         kept_values=value.get("kept_values", None).optional(Value.count),
         threshold=value.get("threshold", None).optional(lambda threshold: _threshold(threshold, kind)),
+        corrected_values=value.get("corrected_values", None).optional(Value.count),
     )
 
 
@@ -237,6 +246,10 @@ def _field(value: Value) -> FieldEntry:
     kind, config = value["type"].text(), value["config"]
     config.keys("outputs")
     config["outputs"].count(least=1)
+    if kind == "lattice":
+        _check_lattice(config)
+        value["tensors"].nothing()
+        return FieldEntry(kind, config.mapping(), None)
     if kind == "fourier":
         _check_fourier(config)
     for key in config.mapping():
@@ -244,13 +257,37 @@ def _field(value: Value) -> FieldEntry:
     return FieldEntry(kind, config.mapping(), value["tensors"].count())
 
 
+def _check_lattice(config: Value) -> None:
+    _only(config, {"outputs", "networks", "channels"}, "lattice field")
+    config["networks"].text()
+    for number, channel in enumerate(config["channels"].exactly(config["outputs"].count(least=1))):
+        _only(channel, LATTICE_CHANNEL, "channel of a lattice")
+        least, most = LATTICE_STEP_RANGE
+        for step in channel["steps"].exactly(LATTICE_STEPS):
+            step.count(most, str(most), least)
+        channel["top"].count(LATTICE_HIGHEST, str(LATTICE_HIGHEST), 1)
+        if abs(channel["background"].integer(32)) > LATTICE_HIGHEST:
+            raise channel["background"].fail(f"must lie within +-{LATTICE_HIGHEST}")
+        if not 0 < channel["scale"].number() <= 2 * LATTICE_HIGHEST:
+            raise channel["scale"].fail(f"must be above 0 and at most {2 * LATTICE_HIGHEST}")
+        if channel["given"].value is not None and channel["given"].count() >= number:
+            raise channel["given"].fail("must be the number of an earlier channel")
+        channel["smoothed"].flag()
+        channel["fitted"].flag()
+        channel["codes"].count()
+
+
+def _only(value: Value, names: set[str], what: str) -> None:
+    value.keys(*sorted(names))
+    unknown = sorted(set(value.mapping()) - names)
+    if unknown:
+        raise FormatError(f"{value.path} has the key {reprlib.repr(unknown[0])}, which a {what} does not have")
+
+
 def _check_fourier(config: Value) -> None:
     """Sizes are bounded here, because a network is laid out from them before its tensors are looked at."""
     names = {*FOURIER_RANGES, "outputs", "origin", "scale", "activation"}
-    config.keys(*sorted(names))
-    unknown = sorted(set(config.mapping()) - names)
-    if unknown:
-        raise FormatError(f"{config.path} has the key {reprlib.repr(unknown[0])}, which a fourier field does not have")
+    _only(config, names, "fourier field")
     for name, (least, most) in FOURIER_RANGES.items():
         config[name].count(most, str(most), least)
     config["origin"].numbers(3, single=True)

@@ -100,7 +100,12 @@ class Container:
     def _check_exact_bytes(self) -> None:
         """Each chunk as often as it is referred to: that often it comes to lie in memory."""
         grids, carried = self.manifest.grids, self.manifest.carried
-        numbers = [number for grid in grids for number in (grid.exact_values, grid.kept_values) if number is not None]
+        numbers = [
+            number
+            for grid in grids
+            for number in (grid.exact_values, grid.kept_values, grid.corrected_values)
+            if number is not None
+        ]
         numbers += [number for entry in carried for number in entry.chunks]
         total = sum(self.entries[number].raw for number in numbers)
         if total > self.limits.exact_bytes:
@@ -113,16 +118,25 @@ class Container:
                 self._check_reference(f"grids[{position}].exact_values", grid.exact_values, "EXAC")
             if grid.kept_values is not None:
                 self._check_reference(f"grids[{position}].kept_values", grid.kept_values, "KEEP")
+            if grid.corrected_values is not None:
+                self._check_reference(f"grids[{position}].corrected_values", grid.corrected_values, "KEEP")
         for number, carried in enumerate(self.manifest.carried):
             for part, chunk in enumerate(carried.chunks):
                 self._check_reference(f"carried[{number}].chunks[{part}]", chunk, "GRID")
             size = sum(self.entries[chunk].raw for chunk in carried.chunks)
             if size != carried.bytes:
                 raise FormatError(f"manifest.carried[{number}].bytes is {carried.bytes:,}, its chunks hold {size:,}")
-        if self.manifest.field is not None:
-            self._check_reference("field.tensors", self.manifest.field.tensors, "FELD")
+        self._check_field_references()
         if self.manifest.reference is not None:
             self._check_reference("reference", self.manifest.reference, "REFS")
+
+    def _check_field_references(self) -> None:
+        field = self.manifest.field
+        if field is not None and field.tensors is not None:
+            self._check_reference("field.tensors", field.tensors, "FELD")
+        if field is not None and field.type == "lattice":
+            for number, channel in enumerate(field.config["channels"]):
+                self._check_reference(f"field.config.channels[{number}].codes", channel["codes"], "CODE")
 
     def _check_reference(self, path: str, number: int, *kinds: str) -> None:
         if number >= len(self.entries) or self.entries[number].type not in kinds:

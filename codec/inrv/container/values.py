@@ -178,6 +178,11 @@ class Value:
             raise self.fail("must be one object with valid base64")
         return {"base64": text}
 
+    def nothing(self) -> None:
+        """Null."""
+        if self.value is not None:
+            raise self.fail("must be null")
+
     def plain(self) -> None:
         """A scalar, or a flat list of scalars."""
         for item in self.value if isinstance(self.value, list) else [self.value]:

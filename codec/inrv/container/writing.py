@@ -13,13 +13,12 @@ from inrv.atomic import atomic_file
 from inrv.container.layout import (
     CHUNK_FLAGS,
     ENTRY,
-    FIRST_CHUNKS,
+    FIRST_MINOR,
     HEADER,
     HEADER_CRC,
     HEADER_SIZE,
     MAGIC,
     MAJOR,
-    MINOR,
     STORED,
     ZSTD,
 )
@@ -64,7 +63,7 @@ def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
 
 def _minor(chunks: Sequence[Chunk]) -> int:
     """The lowest minor version that has all the file uses, so that every reader that can read it will."""
-    return MINOR if any(chunk.type not in FIRST_CHUNKS for chunk in chunks) else 0
+    return max((FIRST_MINOR.get(chunk.type, 0) for chunk in chunks), default=0)
 
 
 def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], int]:

@@ -35,6 +35,16 @@ class LeafValues:
         """No voxel."""
         return LeafValues(torch.empty(0, dtype=torch.int64), torch.empty((0, components)))
 
+    def joined(self, other: LeafValues) -> LeafValues:
+        """Both; where they name the same voxel, the other's value."""
+        if not len(other.places):
+            return self
+        places, values = torch.cat([other.places, self.places]), torch.cat([other.values, self.values])
+        unique, inverse = torch.unique(places, return_inverse=True)
+        first = torch.full((len(unique),), len(places), dtype=torch.int64, device=places.device)
+        first.scatter_reduce_(0, inverse, torch.arange(len(places), device=places.device), "amin")
+        return LeafValues(unique, values[first])
+
     def to(self, device: torch.device | str) -> LeafValues:
         """The same values on another device."""
         return LeafValues(self.places.to(device), self.values.to(device))

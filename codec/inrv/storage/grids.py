@@ -25,12 +25,14 @@ class CodedGrid:
 
     kept       values of active leaf voxels that the field does not give: those that are not finite
     threshold  where the topology is coarse: decoded values above it are active
+    corrected  values of active leaf voxels that stand in place of what the field gives
     """
 
     grid: Grid
     normalisation: Normalisation
     kept: LeafValues
     threshold: float | None = None
+    corrected: LeafValues | None = None
 
     @property
     def trained(self) -> Grid:
@@ -38,10 +40,29 @@ class CodedGrid:
         if not len(self.kept.places):
             return self.grid
         topology = self.grid.topology
-        masks = topology.leaf_masks & ~torch.from_numpy(_place_masks(self.kept, topology))
         left = torch.ones(len(self.grid.values), dtype=torch.bool)
         left[topology.voxel_rows(topology.coordinates_of(self.kept.places))] = False
-        return replace(self.grid, topology=replace(topology, leaf_masks=masks), values=self.grid.values[left])
+        return replace(self.grid, topology=without(topology, self.kept), values=self.grid.values[left])
+
+
+@dataclass(frozen=True, eq=False)
+class RestoredGrid:
+    """A grid whose active leaf values are not yet decoded (NaN).
+
+    kept  values of voxels that the field does not code      corrected  values in place of what the field gives
+    """
+
+    grid: Grid
+    kept: LeafValues
+    corrected: LeafValues
+
+
+def without(topology: Topology, values: LeafValues) -> Topology:
+    """The topology with the voxels of `values` inactive; itself where there are none."""
+    if not len(values.places):
+        return topology
+    gone = torch.from_numpy(_place_masks(values, topology)).to(topology.device)
+    return replace(topology, leaf_masks=topology.leaf_masks & ~gone)
 
 
 def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk]) -> tuple[GridEntry, ...]:
@@ -54,13 +75,17 @@ def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk]) -> tuple[GridEn
     for item, topology in zip(coded, topologies, strict=True):
         normalisation = item.normalisation
         exact = _store(chunks, "EXAC", exact_arrays(item.grid), stored)
-        kept = _store(chunks, "KEEP", kept_arrays(item), stored)
+        kept = _store(chunks, "KEEP", kept_arrays(item.kept, item.grid.topology), stored)
+        corrected = None
+        if item.corrected is not None:
+            corrected = _store(chunks, "KEEP", kept_arrays(item.corrected, item.grid.topology), stored)
         components = []
         ranges = zip(normalisation.minimum.tolist(), normalisation.maximum.tolist(), normalisation.varying.tolist(), strict=True)
         for minimum, maximum, varying in ranges:
             components.append(Component(minimum, maximum, output if varying else None))
             output += varying
-        entries.append(_entry(item, topology, exact, kept, tuple(components)))
+        entry = _entry(item, topology, exact, kept, tuple(components))
+        entries.append(replace(entry, corrected_values=corrected))
     return tuple(entries)
 
 
@@ -109,11 +134,11 @@ def exact_arrays(grid: Grid) -> Arrays:
     }
 
 
-def kept_arrays(item: CodedGrid) -> Arrays:
-    """Tensors of the KEEP chunk. Empty where nothing is kept."""
-    if not len(item.kept.places):
+def kept_arrays(kept: LeafValues, topology: Topology) -> Arrays:
+    """Tensors of a KEEP chunk. Empty where nothing is kept."""
+    if not len(kept.places):
         return {}
-    return {"kept_masks": _place_masks(item.kept, item.grid.topology), "kept_values": item.kept.values.numpy()}
+    return {"kept_masks": _place_masks(kept, topology), "kept_values": kept.values.numpy()}
 
 
 def _place_masks(values: LeafValues, topology: Topology) -> NDArray[np.uint8]:
@@ -123,14 +148,12 @@ def _place_masks(values: LeafValues, topology: Topology) -> NDArray[np.uint8]:
     return packed
 
 
-def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopologies) -> tuple[Grid, LeafValues]:
-    """The grid of a manifest entry, its active leaf values not yet decoded (NaN), and the kept ones among them.
-
-    Raises FormatError.
-    """
+def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopologies) -> RestoredGrid:
+    """The grid of a manifest entry. Raises FormatError."""
     try:
         grid = _restore(container, entry, topologies[entry.topology])
-        return grid, _restore_kept(container, entry, grid.topology)
+        kept, corrected = (_restore_kept(container, number, grid) for number in (entry.kept_values, entry.corrected_values))
+        return RestoredGrid(grid, kept, corrected)
     except (FormatError, OptionError) as error:
         raise FormatError(f"grid {entry.name!r}: {error}") from error
 
@@ -171,15 +194,14 @@ def _restore_exact(
     return torch.from_numpy(tiles.copy()), _take_values(arrays, "inactive_values", packed, components)
 
 
-def _restore_kept(container: Container, entry: GridEntry, topology: Topology) -> LeafValues:
-    components = COMPONENTS[entry.value_type]
-    if entry.kept_values is None:
-        return LeafValues.none(components)
-    arrays = unpack_tensors(container.chunk(entry.kept_values))
-    packed = _take_masks(arrays, "kept_masks", topology)
-    if bool((packed & ~topology.leaf_masks).any()):
+def _restore_kept(container: Container, number: int | None, grid: Grid) -> LeafValues:
+    if number is None:
+        return LeafValues.none(grid.components)
+    arrays = unpack_tensors(container.chunk(number))
+    packed = _take_masks(arrays, "kept_masks", grid.topology)
+    if bool((packed & ~grid.topology.leaf_masks).any()):
         raise FormatError("kept_masks mark a voxel that the topology says is not active")
-    return _take_values(arrays, "kept_values", packed, components)
+    return _take_values(arrays, "kept_values", packed, grid.components)
 
 
 def _take_masks(arrays: Arrays, name: str, topology: Topology) -> torch.Tensor:

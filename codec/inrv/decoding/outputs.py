@@ -1,0 +1,148 @@
+"""Where a volume's normalised values come from: a function of the position, or codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from inrv.decoding.voxels import decode_active, evaluate
+from inrv.fields import Field
+from inrv.grids import Topology, in_double
+from inrv.grids.topology import leaf_keys
+from inrv.lattice import decode_regions, region_corners
+from inrv.storage import StoredChannel
+
+
+class Outputs(Protocol):
+    """Normalised outputs at voxels; a grid's varying components are some of its columns."""
+
+    @property
+    def weights(self) -> int:
+        """Products that one voxel takes, about."""
+
+    def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
+        """Outputs (n, len(columns)) at active leaf voxels, float32 (n, 3) of whole numbers."""
+
+    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Outputs on the active leaf voxels of several grids: for each, (voxels, len(columns[i]))."""
+
+
+class NoOutputs:
+    """Of a file without a field: no grid has a component that varies."""
+
+    weights = 0
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
+        """Nothing of every voxel."""
+        return torch.empty((len(coordinates), 0), device=self.device)
+
+    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Nothing of every voxel."""
+        return [torch.empty((topology.leaf_voxel_count, 0), device=self.device) for topology in topologies]
+
+
+class FieldOutputs:
+    """Of a field, evaluated where asked."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.weights = field.weight_count
+
+    def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
+        """The field's outputs, differentiable."""
+        return evaluate(self.field, coordinates, columns)
+
+    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
+        """The field's outputs; leaves that grids share are evaluated once."""
+        return decode_active(self.field, topologies, columns)
+
+
+class LatticeOutputs:
+    """Of a lattice: the regions that hold the voxels are decoded, and kept.
+
+    topology_of  the coded voxels of a channel             channel_of  a channel as stored, given the number of its regions
+    """
+
+    def __init__(
+        self, weights: int, topology_of: Callable[[int], Topology], channel_of: Callable[[int, int], StoredChannel]
+    ) -> None:
+        self.weights = weights
+        self.topology_of = topology_of
+        self.channel_of = channel_of
+        self.decoded: dict[int, DecodedChannel] = {}
+
+    def channel(self, number: int) -> DecodedChannel:
+        """A channel, of which nothing may be decoded yet."""
+        if number not in self.decoded:
+            topology = self.topology_of(number)
+            stored = self.channel_of(number, len(region_corners(topology.leaf_origins)))
+            given = None if stored.given is None else self.channel(stored.given)
+            self.decoded[number] = DecodedChannel(topology, stored, given)
+        return self.decoded[number]
+
+    def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
+        """Outputs float64 (n, len(columns))."""
+        found = [self.channel(column).at(coordinates.to(torch.int32)) for column in columns]
+        return torch.stack(found, dim=1) if found else torch.empty((len(coordinates), 0), device=coordinates.device)
+
+    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Outputs float64."""
+        return [self._active(topology, chosen) for topology, chosen in zip(topologies, columns, strict=True)]
+
+    def _active(self, topology: Topology, columns: Sequence[int]) -> Tensor:
+        if columns and all(self.channel(column).topology is topology for column in columns):
+            return torch.stack([self.channel(column).all() for column in columns], dim=1)
+        return self.at(topology.coordinates(), columns)
+
+
+class DecodedChannel:
+    """The values of a channel, region by region as they are asked for."""
+
+    def __init__(self, topology: Topology, stored: StoredChannel, given: DecodedChannel | None) -> None:
+        self.topology = topology
+        self.stored = stored
+        self.given = given
+        self.model = stored.model.to(topology.device)
+        self.corners = region_corners(topology.leaf_origins)
+        self.keys = leaf_keys(self.corners)
+        self.done = torch.zeros(len(self.corners), dtype=torch.bool, device=topology.device)
+        self.values = torch.zeros(topology.leaf_voxel_count, dtype=torch.int32, device=topology.device)
+
+    def all(self) -> Tensor:
+        """Normalised values float64 (N,), by row."""
+        self.decode(self.corners)
+        return in_double(self.values) / self.stored.scale
+
+    def at(self, coordinates: Tensor) -> Tensor:
+        """Normalised values float64 (n,) at integer coordinates (n, 3); 0 where the channel has no voxel."""
+        rows = self.topology.voxel_rows(coordinates)
+        here = rows >= 0
+        self.decode(region_corners(coordinates[here]))
+        result = torch.zeros(len(coordinates), dtype=torch.float64, device=coordinates.device)
+        result[here] = in_double(self.values[rows[here]]).to(result.device) / self.stored.scale
+        return result
+
+    def decode(self, corners: Tensor) -> None:
+        """Decode those of the regions at `corners` (R, 3) that the channel has and that are not decoded yet."""
+        if not len(self.keys) or not len(corners):
+            return
+        keys = leaf_keys(corners)
+        places = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
+        places = places[self.keys[places] == keys]
+        places = places[~self.done[places]]
+        if not len(places):
+            return
+        asked, given = self.corners[places], None
+        if self.given is not None:
+            self.given.decode(asked)
+            given = (self.given.topology, self.given.values)
+        codes = [self.stored.codes[place] for place in places.tolist()]
+        rows, values = decode_regions(self.topology, asked, codes, self.stored.channel, self.model, given)
+        self.values[rows] = values
+        self.done[places] = True

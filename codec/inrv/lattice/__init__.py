@@ -1,0 +1,33 @@
+"""The field `lattice`: an integer code for every active voxel, predicted by small integer networks from the codes before it.
+
+A value is predicted from the decoded values around it, coarse to fine; its code is how many steps it lies from there. A
+second network then reads the decoded neighbourhood and moves each value a little. All arithmetic that decoding needs is
+in whole numbers, so every machine decodes the same bits.
+"""
+
+from inrv.lattice.codec import RegionCodes, decode_regions
+from inrv.lattice.context import Channel
+from inrv.lattice.encoding import EFFORTS, ChannelEncoder, Coding, Effort, Quality, Source
+from inrv.lattice.model import DEFAULT_NAME, Model, default_model, pack_differences, unpack_differences
+from inrv.lattice.regions import corners_of, region_corners
+from inrv.lattice.steps import REGION_EDGE
+
+__all__ = [
+    "DEFAULT_NAME",
+    "EFFORTS",
+    "REGION_EDGE",
+    "Channel",
+    "ChannelEncoder",
+    "Coding",
+    "Effort",
+    "Model",
+    "Quality",
+    "RegionCodes",
+    "Source",
+    "corners_of",
+    "decode_regions",
+    "default_model",
+    "pack_differences",
+    "region_corners",
+    "unpack_differences",
+]

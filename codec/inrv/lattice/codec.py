@@ -1,0 +1,188 @@
+"""Channels of values to bytes and back, region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inrv.errors import FormatError
+from inrv.grids import Topology
+from inrv.lattice.context import HIGHEST, Channel
+from inrv.lattice.model import Model
+from inrv.lattice.smoothing import smoothed
+from inrv.lattice.symbols import RegionReader, RegionWriter, low_bits, tokens_of
+from inrv.lattice.walk import Batch, Step, walk
+
+BATCH_REGIONS = {"cpu": 8, "cuda": 256}
+RATE_WEIGHT = 2 * 0.6931 / 12  # of one bit against a squared step: the slope of a uniform quantiser at a high rate
+
+
+@dataclass(frozen=True, eq=False)
+class RegionCodes:
+    """The codes of one region: what is stored of it."""
+
+    mean: int
+    spread: int
+    words: NDArray[np.uint32]
+    bits: NDArray[np.uint8]
+
+
+Given = tuple[Topology, Tensor]
+Observer = Callable[[Step, Tensor], None]
+
+
+def decode_regions(
+    topology: Topology, corners: Tensor, codes: Sequence[RegionCodes], channel: Channel, model: Model, given: Given | None
+) -> tuple[Tensor, Tensor]:
+    """Rows int64 (n,) and values int32 (n,) of the voxels of the regions at `corners` (R, 3). Raises FormatError."""
+    rows, values = [], []
+    for part in _batches(corners):
+        readers = [RegionReader(model.prior, code.words, code.bits) for code in codes[part]]
+        mean, spread = _headers(codes[part], corners.device)
+        batch = Batch.of(topology, corners[part], mean, spread, given)
+        found = _finish(*walk(batch, channel, model.networks, _Decoder(readers)), channel, model)
+        for reader in readers:
+            reader.check_end()
+        rows.append(found[0])
+        values.append(found[1])
+    return torch.cat(rows), torch.cat(values)
+
+
+def _headers(codes: Sequence[RegionCodes], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Means and spreads of regions, int32 (B,). Raises FormatError outside their range."""
+    pairs = torch.tensor([(code.mean, code.spread) for code in codes], dtype=torch.int64, device=device).reshape(-1, 2)
+    if bool((pairs < torch.tensor([0, 1], device=device)).any()) or bool((pairs > HIGHEST - 1).any()):
+        raise FormatError(f"mean and spread of a region must lie in 0 and 1 to {HIGHEST - 1}")
+    return pairs[:, 0].to(torch.int32), pairs[:, 1].to(torch.int32)
+
+
+def _batches(corners: Tensor) -> list[slice]:
+    size = BATCH_REGIONS.get(corners.device.type, 64)
+    return [slice(first, first + size) for first in range(0, len(corners), size)]
+
+
+def _finish(values: Tensor, rows: Tensor, channel: Channel, model: Model) -> tuple[Tensor, Tensor]:
+    flat = rows.reshape(-1)
+    places = (flat >= 0).nonzero()[:, 0]
+    final = values.reshape(-1)[places] if model.smoothing is None else smoothed(values, places, channel, model.smoothing)
+    return flat[places].long(), final
+
+
+class _Decoder:
+    """Codes read from the regions' streams."""
+
+    def __init__(self, readers: Sequence[RegionReader]) -> None:
+        self.readers = readers
+
+    def codes(self, step: Step) -> Tensor:
+        order, ends = _by_region(step.regions, len(self.readers))
+        tables = step.tables.cpu().numpy()[order]
+        codes = np.empty(len(tables), dtype=np.int32)
+        first = 0
+        for reader, last in zip(self.readers, ends, strict=True):
+            if last > first:
+                codes[order[first:last]] = reader.step(tables[first:last])
+            first = last
+        return torch.from_numpy(codes).to(step.tables.device)
+
+
+def _by_region(regions: Tensor, count: int) -> tuple[NDArray[np.int64], list[int]]:
+    """The stable order of voxels by region, and where each region's end."""
+    numbers = regions.cpu().numpy().astype(np.uint16)
+    return np.argsort(numbers, kind="stable"), np.bincount(numbers, minlength=count).cumsum().tolist()
+
+
+class Encoder:
+    """Codes chosen for target values int32 (N,), by row.
+
+    thrift    how much a bit counts against the squared error: 0, the nearest code; 1, as at a high rate
+    writers   of the regions of the batch; None where only the codes' size is estimated, into `bits`
+    """
+
+    def __init__(self, targets: Tensor, prior: NDArray[np.int64], thrift: float, observer: Observer | None = None) -> None:
+        self.targets = targets
+        self.thrift = thrift
+        self.observer = observer
+        self.cost = code_bits(prior).to(targets.device)
+        self.writers: Sequence[RegionWriter] = ()
+
+    def codes(self, step: Step) -> Tensor:
+        """The codes of a step, written and shown to the observer."""
+        targets = self.targets[step.rows]
+        codes = self._chosen(targets - step.predicted, step)
+        if self.observer is not None:
+            self.observer(step, targets)
+        order, ends = _by_region(step.regions, len(self.writers))
+        tables, sorted_codes = step.tables.cpu().numpy()[order], codes.cpu().numpy()[order]
+        first = 0
+        for writer, last in zip(self.writers, ends, strict=True):
+            if last > first:
+                writer.step(tables[first:last], sorted_codes[first:last])
+            first = last
+        return codes
+
+    def _chosen(self, differences: Tensor, step: Step) -> Tensor:
+        nearest = (differences + step.step // 2).div(step.step, rounding_mode="floor")
+        if not self.thrift:
+            return nearest
+        steps = differences.float() / step.step
+        choices = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)], dim=1)
+        bits = self.cost[step.tables.long()[:, None], choices.abs().clamp_max(self.cost.shape[1] - 1).long()]
+        costs = (steps[:, None] - choices).square() + self.thrift * RATE_WEIGHT * bits
+        return choices.gather(1, costs.argmin(dim=1, keepdim=True))[:, 0]
+
+
+LISTED = 1 << 10  # magnitudes whose bits are tabulated
+
+
+def code_bits(prior: NDArray[np.int64]) -> Tensor:
+    """Bits float32 (64, 1024) of each magnitude under each table, its sign included."""
+    magnitudes = np.arange(LISTED, dtype=np.int32)
+    tokens = tokens_of(magnitudes)
+    share = prior / prior.sum(axis=1, keepdims=True)
+    bits = -np.log2(share)[:, tokens] + low_bits(tokens) + (magnitudes > 0)
+    return torch.from_numpy(bits.astype(np.float32))
+
+
+def encode_regions(
+    topology: Topology,
+    corners: Tensor,
+    targets: Tensor,
+    channel: Channel,
+    model: Model,
+    given: Given | None,
+    thrift: float,
+    observer: Observer | None = None,
+) -> tuple[list[RegionCodes], Tensor, Tensor]:
+    """The codes of the regions at `corners` (R, 3), and rows and values as `decode_regions` gives them.
+
+    targets  int32 (N,), units, by row of the active leaf voxels
+    """
+    result, rows, values = list[RegionCodes](), [], []
+    encoder = Encoder(targets, model.prior, thrift, observer)
+    for part in _batches(corners):
+        batch = _measured(Batch.of(topology, corners[part], targets[:0], targets[:0], given), targets)
+        encoder.writers = writers = [RegionWriter(model.prior) for _ in range(len(batch.corners))]
+        found = _finish(*walk(batch, channel, model.networks, encoder), channel, model)
+        headers = zip(batch.mean.tolist(), batch.spread.tolist(), writers, strict=True)
+        result += [RegionCodes(mean, spread, writer.words(), writer.packed_bits()) for mean, spread, writer in headers]
+        rows.append(found[0])
+        values.append(found[1])
+    return result, torch.cat(rows), torch.cat(values)
+
+
+def _measured(batch: Batch, targets: Tensor) -> Batch:
+    """The batch with each region's mean and mean deviation."""
+    rows = batch.rows.reshape(len(batch.corners), -1)
+    means, spreads = [], []
+    for region in rows:
+        values = targets[region[region >= 0].long()].double()
+        mean = values.mean() if len(values) else values.new_zeros(())
+        means.append(mean.round().clamp(0, HIGHEST - 1))
+        spreads.append((values - mean).abs().mean().round().clamp(1, HIGHEST - 1) if len(values) else values.new_ones(()))
+    return Batch(batch.corners, batch.rows, torch.stack(means).to(torch.int32), torch.stack(spreads).to(torch.int32), batch.given)

@@ -1,0 +1,244 @@
+"""One channel of values to codes: step, networks and codes chosen for a quality."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inrv.grids import Topology
+from inrv.lattice.codec import Given, Observer, RegionCodes, encode_regions
+from inrv.lattice.context import HIGHEST, LARGEST_STEP, SMALLEST_STEP, STEP, Channel
+from inrv.lattice.fitting import SLOPE, Collector, RealNetwork, fit_prediction, fit_smoothing
+from inrv.lattice.model import Model, default_model, pack_differences
+from inrv.lattice.regions import region_corners
+from inrv.lattice.smoothing import smoothing_samples
+from inrv.lattice.steps import LEVELS
+
+FINENESS = 0.7  # step of a stride over that of the next finer one
+LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
+MOST_STEP = 2.0
+NEAR_ENOUGH = 0.02  # dB above the asked PSNR
+SEARCHES = 7
+TRIAL_VOXELS = 600_000
+DB_A_DOUBLING = 4.5  # a first guess of what a step of twice the size costs
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a channel's networks learn of it.
+
+    rounds   of fitting, each on values decoded with the networks of the one before     steps  of the optimiser in each
+    samples  voxels fitted to                                                           batch  voxels a step
+    """
+
+    rounds: int
+    steps: int
+    samples: int = 300_000
+    batch: int = 8192
+
+
+EFFORTS = {"instant": Effort(0, 0), "default": Effort(2, 300), "thorough": Effort(3, 2000, 1_000_000)}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is asked of a channel; the first two are alternatives.
+
+    psnr       dB over its voxels, peak = its range
+    step       of the finest level, as a share of the range
+    bounded    no value may miss by more than half a step: no smoothing, no thrift
+    """
+
+    psnr: float | None = None
+    step: float | None = None
+    bounded: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Values of one channel.
+
+    values      float64 (N,)  normalised to [0, 1], by row of the active leaf voxels of `topology`
+    background  on the same scale
+    given       topology and decoded values, in units, of a channel that the decoder has before
+    """
+
+    topology: Topology
+    values: Tensor
+    background: float
+    given: Given | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Coding:
+    """A coded channel.
+
+    scale   units in the range: a value is decoded / scale          decoded  int32 (N,), units, by row
+    model   None where it is the default one                        squared  mean squared error, of the normalised values
+    """
+
+    channel: Channel
+    scale: float
+    codes: list[RegionCodes]
+    decoded: Tensor
+    model: Model
+    fitted: bool
+    squared: float
+
+    @property
+    def psnr(self) -> float:
+        """DB over the channel's voxels, peak = range."""
+        return -10 * math.log10(self.squared) if self.squared > 0 else math.inf
+
+    @property
+    def bytes(self) -> int:
+        """Stored bytes of codes and networks."""
+        size = sum(8 + 4 * len(code.words) + len(code.bits) for code in self.codes)
+        if self.fitted:
+            default = default_model(self.model.given, self.model.smoothing is not None)
+            words, bits = pack_differences(self.model, default)
+            size += 4 * len(words) + len(bits)
+        return size
+
+    @property
+    def cost(self) -> float:
+        """Bits and distortion together, in bits, as the networks' loss weighs them."""
+        step = STEP / self.scale
+        return 8 * self.bytes + SLOPE * self.squared / step**2 * len(self.decoded)
+
+
+class ChannelEncoder:
+    """Finds the coding of one channel."""
+
+    def __init__(
+        self, source: Source, quality: Quality, effort: Effort, generator: torch.Generator, model: Model | None = None
+    ) -> None:
+        self.source = source
+        self.quality = quality
+        self.effort = effort
+        self.generator = generator
+        self.corners = region_corners(source.topology.leaf_origins)
+        self.trial = self._trial_corners()
+        self.model = model or default_model(source.given is not None, not quality.bounded)
+        self.fitted = False
+
+    def run(self) -> Coding:
+        """The coding that reaches the quality with the fewest bytes that the effort allows."""
+        step = self._search(self.quality.step or self._first_step(), self.trial).step
+        for _ in range(self.effort.rounds):
+            self._fit(step)
+            step = self._search(step, self.trial).step
+        best = self._search(step, self.corners).coding
+        if not self.fitted:
+            return best
+        plain, self.model, self.fitted = self.model, default_model(self.model.given, self.model.smoothing is not None), False
+        other = self._search(best_step(best), self.corners).coding
+        self.model, self.fitted = plain, True
+        return min(best, other, key=lambda coding: coding.bytes if self.quality.psnr is not None else coding.cost)
+
+    def _first_step(self) -> float:
+        """The step whose uniform error would give the PSNR."""
+        assert self.quality.psnr is not None
+        return min(MOST_STEP, max(LEAST_STEP, math.sqrt(12) * 10 ** (-self.quality.psnr / 20)))
+
+    def _trial_corners(self) -> Tensor:
+        """Some of the regions, about TRIAL_VOXELS in all."""
+        count = len(self.source.values)
+        if count <= TRIAL_VOXELS:
+            return self.corners
+        share = max(1, round(len(self.corners) * TRIAL_VOXELS / count))
+        chosen = torch.randperm(len(self.corners), generator=self.generator)[:share].sort().values
+        return self.corners[chosen.to(self.corners.device)]
+
+    def _search(self, step: float, corners: Tensor) -> Attempt:
+        """The attempt whose PSNR lies nearest above what is asked; at once where the step is asked."""
+        attempt = self._attempt(step, corners)
+        if self.quality.psnr is None:
+            return attempt
+        tried = [attempt]
+        for _ in range(SEARCHES):
+            if 0 <= tried[-1].psnr - self.quality.psnr <= NEAR_ENOUGH:
+                break
+            step = _next_step(tried, self.quality.psnr + NEAR_ENOUGH / 2)
+            if any(math.isclose(step, attempt.step, rel_tol=1e-4) for attempt in tried):
+                break
+            tried.append(self._attempt(step, corners))
+        reached = [attempt for attempt in tried if attempt.psnr >= self.quality.psnr]
+        return min(reached, key=lambda attempt: attempt.psnr) if reached else max(tried, key=lambda attempt: attempt.psnr)
+
+    def _attempt(self, step: float, corners: Tensor, observer: Observer | None = None) -> Attempt:
+        """Code the regions at `corners` with a step; the voxels of other regions keep their values."""
+        source, scale = self.source, STEP / step
+        targets = (source.values * scale).round().to(torch.int32)
+        channel = self.channel(scale, int(targets.max()))
+        thrift = 0.0 if self.quality.bounded else 1.0
+        codes, rows, decoded = encode_regions(
+            source.topology, corners, targets, channel, self.model, source.given, thrift, observer
+        )
+        values = targets.clone()
+        values[rows] = decoded
+        squared = float((decoded.double() / scale - source.values[rows]).square().mean())
+        return Attempt(step, Coding(channel, scale, codes, values, self.model, self.fitted, squared))
+
+    def channel(self, scale: float, top: int) -> Channel:
+        """The channel of so many units in the range, whose largest value is `top`."""
+        steps = tuple(min(LARGEST_STEP, max(SMALLEST_STEP, round(STEP * FINENESS**level))) for level in range(LEVELS))
+        background = max(-HIGHEST, min(HIGHEST, round(self.source.background * scale)))
+        return Channel(steps, max(1, top), background)
+
+    def _fit(self, step: float) -> None:
+        """Fit the networks to the values as they are decoded with the present ones."""
+        effort, smoothing = self.effort, self.model.smoothing
+        self.model = replace(self.model, smoothing=None)
+        share = min(1.0, effort.samples / max(1, len(self.source.values)) * len(self.corners) / len(self.trial))
+        collector = Collector(share, self.generator)
+        self._attempt(step, self.trial, collector)
+        networks = {}
+        for odd, network in self.model.networks.items():
+            real = RealNetwork.of(network)
+            if collector.parts.get(odd):
+                fit_prediction(real, collector.samples(odd), effort.steps, 2e-3, effort.batch, self.generator)
+            networks[odd] = real.whole()
+        self.model = replace(self.model, networks=networks)
+        if smoothing is not None:
+            coding = self._attempt(step, self.trial).coding
+            targets = (self.source.values * coding.scale).round().to(torch.int32)
+            inputs, errors = smoothing_samples(
+                self.source.topology, self.trial, coding.decoded, targets, coding.channel, share, self.generator
+            )
+            real = RealNetwork.of(smoothing)
+            fit_smoothing(real, inputs, errors, effort.steps, 2e-3, effort.batch, self.generator)
+            self.model = replace(self.model, smoothing=real.whole())
+        self.fitted = True
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """A step and what coding with it gave."""
+
+    step: float
+    coding: Coding
+
+    @property
+    def psnr(self) -> float:
+        """DB, over the voxels that were coded."""
+        return self.coding.psnr
+
+
+def best_step(coding: Coding) -> float:
+    """The step of a coding, as a share of the range."""
+    return STEP / coding.scale
+
+
+def _next_step(tried: list[Attempt], psnr: float) -> float:
+    """The step where the line through the two nearest attempts, dB over log step, meets `psnr`."""
+    near = sorted(tried, key=lambda attempt: abs(attempt.psnr - psnr))
+    slope = -DB_A_DOUBLING
+    if len(near) > 1 and near[0].psnr != near[1].psnr:
+        found = (near[0].psnr - near[1].psnr) / math.log2(near[0].step / near[1].step)
+        slope = min(-1.0, max(-8.0, found))
+    octaves = max(-3.0, min(3.0, (psnr - near[0].psnr) / slope))
+    return min(MOST_STEP, max(LEAST_STEP, near[0].step * 2**octaves))

@@ -1,0 +1,134 @@
+"""The one walk through the voxels of a batch of regions, by encoder, decoder and training alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from inrv.grids import Topology
+from inrv.lattice.context import MISSING, Channel, Context, Known, Scale, log_of, look, table_of
+from inrv.lattice.network import IntegerNetwork
+from inrv.lattice.regions import at_level, corner_places, inner, places_of, region_rows
+from inrv.lattice.steps import LEVELS, PARITIES, PATTERNS, padded_edge
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Regions coded together.
+
+    corners  int32 (B, 3)            rows   int32 (B, 64, 64, 64)   of the voxels, -1 where not active
+    mean     int32 (B,)              spread int32 (B,)              of each region's values, where no neighbour is known
+    given    int32 (B, 64, 64, 64)   values of the given channel, MISSING where it has none; None where no channel is given
+    """
+
+    corners: Tensor
+    rows: Tensor
+    mean: Tensor
+    spread: Tensor
+    given: Tensor | None
+
+    @staticmethod
+    def of(topology: Topology, corners: Tensor, mean: Tensor, spread: Tensor, given: tuple[Topology, Tensor] | None) -> Batch:
+        """The batch of regions at `corners`; `given`: topology and values int32 (N,) of the channel that is given."""
+        other = None
+        if given is not None:
+            rows = region_rows(given[0], corners)
+            other = torch.where(rows >= 0, given[1][rows.clamp_min(0)] if len(given[1]) else MISSING, MISSING)
+        return Batch(corners, region_rows(topology, corners), mean, spread, other)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of the walk: n voxels of all regions of the batch.
+
+    rows       int64 (n,)  of the voxels           regions  int64 (n,)  of the batch, in which each lies
+    predicted  int32 (n,)  in units                tables   int32 (n,)  of their codes
+    step       units a code                        odd, level           which step it is; odd 0: the regions' corners
+    contexts   of the voxels, a parity at a time
+    """
+
+    rows: Tensor
+    regions: Tensor
+    predicted: Tensor
+    tables: Tensor
+    step: int
+    odd: int
+    level: int
+    contexts: Sequence[Context]
+
+
+class Coder(Protocol):
+    """What tells the codes of a step."""
+
+    def codes(self, step: Step) -> Tensor:
+        """Codes int32 (n,) of the voxels."""
+
+
+def walk(batch: Batch, channel: Channel, networks: dict[int, IntegerNetwork], coder: Coder) -> tuple[Tensor, Tensor]:
+    """Values int32 of all voxels, step by step, each step's codes told by `coder`.
+
+    Returns the array of values (B, edge, edge, edge) at the finest level, with border, MISSING where not active, and the
+    rows of the same shape.
+    """
+    coarse: Tensor | None = None
+    for level in reversed(range(LEVELS)):
+        rows = at_level(batch.rows, level)
+        values = torch.full_like(rows, MISSING)
+        if coarse is None:
+            _corners(batch, channel, coder, rows, values)
+        else:
+            inner(values, 2).copy_(inner(coarse))
+        given = None if batch.given is None else _given_level(batch.given, rows, level)
+        known = Known(values.reshape(-1), (rows >= 0).reshape(-1), given)
+        for odd in PATTERNS:
+            _step(batch, channel, networks[odd], coder, rows, known, level, odd)
+        coarse = values
+    assert coarse is not None
+    return coarse, rows
+
+
+def _given_level(given: Tensor, rows: Tensor, level: int) -> Tensor:
+    values = torch.full_like(rows, MISSING)
+    stride = 1 << level
+    inner(values).copy_(given[:, ::stride, ::stride, ::stride])
+    return values.reshape(-1)
+
+
+def _corners(batch: Batch, channel: Channel, coder: Coder, rows: Tensor, values: Tensor) -> None:
+    """The corner voxels: predicted by their region's mean."""
+    level = LEVELS - 1
+    places = corner_places(rows)
+    regions = places // padded_edge(level) ** 3
+    step = channel.steps[level]
+    tables = table_of(Scale.of(batch.spread[regions]).log - log_of(step))
+    told = Step(rows.reshape(-1)[places].long(), regions, batch.mean[regions], tables, step, 0, level, ())
+    values.reshape(-1)[places] = _restore(told, coder.codes(told), channel)
+
+
+def _step(
+    batch: Batch, channel: Channel, network: IntegerNetwork, coder: Coder, rows: Tensor, known: Known, level: int, odd: int
+) -> None:
+    parts = [(parity, places_of(rows, parity)) for parity in PARITIES[odd]]
+    places = torch.cat([part for _, part in parts])
+    if not len(places):
+        return
+    step, volume = channel.steps[level], padded_edge(level) ** 3
+    contexts, predictions = [], []
+    for parity, part in parts:
+        region = part // volume
+        context = look(known, part, level, odd, parity, channel, (batch.mean[region], batch.spread[region]))
+        contexts.append(context)
+        predictions.append(context.predict(network(context.inputs), step))
+    predicted, tables = (torch.cat(column) for column in zip(*predictions, strict=True))
+    predicted = predicted.clamp(0, channel.top)
+    told = Step(rows.reshape(-1)[places].long(), places // volume, predicted, tables, step, odd, level, contexts)
+    known.values[places] = _restore(told, coder.codes(told), channel)
+
+
+def _restore(step: Step, codes: Tensor, channel: Channel) -> Tensor:
+    """Values int32 from codes."""
+    return (step.predicted + codes * step.step).clamp(0, channel.top)

@@ -1,0 +1,226 @@
+"""Rate control: the grids as channels of a lattice, each coded so that the file is as good, or as small, as was asked."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from inrv.grids import Grid, LeafValues, denormalise
+from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Effort, Quality, Source
+from inrv.options import DEFAULT_PSNR, EncodeOptions
+from inrv.storage import CodedGrid
+
+UNITS_A_BOUND = 64.5  # of the finest step, 128 units: half of it, and half a unit from rounding the value to units
+SINGLE_ROUNDING = 2.0**-23  # of the largest value: decoding rounds once to float32, and computes in float64 before
+RELATED = 0.15  # correlation of details from which on a channel is worth being given
+COMPARED = 1 << 16  # voxels
+FEWEST_COMPARED = 256
+SIZE_SEARCHES = 8
+SIZE_ENOUGH = 0.99  # of the asked size
+LOWEST_PSNR, HIGHEST_PSNR = 5.0, 105.0
+DB_A_HALVING = 9.0  # a first guess of what half the bytes cost
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelOf:
+    """Component `component` of the coded grid number `grid`."""
+
+    grid: int
+    component: int
+    minimum: float
+    maximum: float
+    source: Source
+
+
+@dataclass(frozen=True, eq=False)
+class CodedLattice:
+    """All channels, coded.
+
+    given    for each channel the number of the one it is predicted from
+    items    the coded grids, with the values that stand in place of decoded ones
+    psnrs    dB, by channel, over the active leaf voxels of its grid, peak = its range
+    errors   by grid: the largest error of any of its active leaf voxels, as a .vdb file would hold it
+    """
+
+    codings: tuple[Coding, ...]
+    given: tuple[int | None, ...]
+    items: tuple[CodedGrid, ...]
+    psnrs: tuple[float, ...]
+    errors: tuple[float, ...]
+    seconds: float
+
+
+class LatticeEncoder:
+    """Codes the varying components of `items`; `tell` hears how far it is, from 0 to 1."""
+
+    def __init__(
+        self, items: Sequence[CodedGrid], originals: Sequence[Grid], options: EncodeOptions, device: torch.device,
+        tell: Callable[[float], None],
+    ) -> None:  # fmt: skip
+        self.items = tuple(items)
+        self.originals = originals
+        self.options = options
+        self.device = device
+        self.tell = tell
+        self.started = time.perf_counter()
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.encoders: list[ChannelEncoder] = []
+
+    @cached_property
+    def channels(self) -> list[ChannelOf]:
+        """Every component that varies, in the order of the field's outputs."""
+        result = []
+        for number, item in enumerate(self.items):
+            grid, scale = item.trained, item.normalisation
+            topology = grid.topology.to(self.device)
+            background = ((grid.background.double() - scale.minimum) / (scale.maximum - scale.minimum).clamp_min(1e-300)).tolist()
+            for component in scale.varying.nonzero()[:, 0].tolist():
+                low, high = scale.minimum[component].item(), scale.maximum[component].item()
+                values = ((grid.values[:, component].double() - low) / (high - low)).to(self.device)
+                source = Source(topology, values, min(max(background[component], -2.0), 3.0))
+                result.append(ChannelOf(number, component, low, high, source))
+        return result
+
+    @cached_property
+    def given(self) -> tuple[int | None, ...]:
+        """For each channel the earlier one whose details resemble its own most, if any do."""
+        found: list[int | None] = []
+        for number, channel in enumerate(self.channels):
+            alike = [(_resemblance(channel.source, other.source), place) for place, other in enumerate(self.channels[:number])]
+            best = max(alike, default=(0.0, 0))
+            found.append(best[1] if best[0] > RELATED else None)
+        return tuple(found)
+
+    def run(self) -> CodedLattice:
+        """The codings that reach what the options ask for."""
+        effort = EFFORTS[self.options.effort]
+        codings = self._code(effort, [self._quality(channel, self.options.psnr or DEFAULT_PSNR) for channel in self.channels])
+        return self._measured(codings)
+
+    def again(self, psnr: float) -> CodedLattice:
+        """Every channel at another PSNR, with the networks that are fitted already."""
+        return self._measured(self._code(Effort(0, 0), [self._quality(channel, psnr) for channel in self.channels]))
+
+    def _quality(self, channel: ChannelOf, psnr: float) -> Quality:
+        bound = self.options.error_bound
+        if bound is None:
+            item, original = self.items[channel.grid], self.originals[channel.grid]
+            voxels = max(1, original.topology.leaf_voxel_count)
+            return Quality(psnr=psnr + 10 * math.log10(max(1.0, item.grid.topology.leaf_voxel_count / voxels)))
+        span = channel.maximum - channel.minimum
+        return Quality(step=error_step(*bound, channel.minimum, channel.maximum) / span, bounded=True)
+
+    def _code(self, effort: Effort, qualities: Sequence[Quality]) -> list[Coding]:
+        codings: list[Coding] = []
+        for number, (channel, quality) in enumerate(zip(self.channels, qualities, strict=True)):
+            place = self.given[number]
+            source = channel.source
+            if place is not None:
+                source = replace(source, given=(self.channels[place].source.topology, codings[place].decoded))
+            if number == len(self.encoders):
+                self.encoders.append(ChannelEncoder(source, quality, effort, self.generator))
+            encoder = self.encoders[number]
+            encoder.source, encoder.quality, encoder.effort = source, quality, effort
+            codings.append(encoder.run())
+            self.tell((number + 1) / len(self.channels))
+        return codings
+
+    def _measured(self, codings: Sequence[Coding]) -> CodedLattice:
+        values = [item.trained.values.clone() for item in self.items]
+        for channel, coding in zip(self.channels, codings, strict=True):
+            shares = (coding.decoded.double() / coding.scale).cpu()
+            values[channel.grid][:, channel.component] = denormalise(shares, channel.minimum, channel.maximum)
+        items = []
+        errors = []
+        for item, decoded in zip(self.items, values, strict=True):
+            corrected, error = self._corrected(item, decoded)
+            items.append(replace(item, corrected=corrected))
+            errors.append(error)
+        psnrs = [coding.psnr for coding in codings]
+        return CodedLattice(
+            tuple(codings), self.given, tuple(items), tuple(psnrs), tuple(errors), time.perf_counter() - self.started
+        )
+
+    def _corrected(self, item: CodedGrid, decoded: Tensor) -> tuple[LeafValues | None, float]:
+        """The values that miss the bound as a .vdb file would hold them, and the largest error that is left."""
+        grid = item.trained
+        if not len(decoded):
+            return None, 0.0
+        written = decoded.half().float() if grid.saved_as_half else decoded
+        missed = torch.maximum((written.double() - grid.values.double()).abs(), (decoded.double() - grid.values.double()).abs())
+        bound = self.options.error_bound
+        if bound is None:
+            return None, float(missed.max())
+        share, relative = bound
+        span = item.normalisation.maximum - item.normalisation.minimum
+        beyond = (missed > (share * span if relative else share)).any(dim=1)
+        left = missed[~beyond]
+        corrected = LeafValues(grid.topology.places()[beyond], grid.values[beyond]) if bool(beyond.any()) else None
+        return corrected, float(left.max()) if len(left) else 0.0
+
+
+def error_step(bound: float, relative: bool, minimum: float, maximum: float) -> float:
+    """The step of the finest level, in values, with which no value misses by more than the bound."""
+    error = bound * (maximum - minimum) if relative else bound
+    return (error - SINGLE_ROUNDING * max(abs(minimum), abs(maximum))) * 128 / UNITS_A_BOUND
+
+
+def _resemblance(mine: Source, other: Source) -> float:
+    """Absolute correlation of details, value - mean of two neighbours along x, y or z, over some voxels of both channels."""
+    topology = mine.topology
+    stride = max(1, topology.leaf_voxel_count // COMPARED)
+    coordinates = topology.coordinates_of(topology.places()[::stride])
+    pairs = []
+    for axis in range(3):
+        step = torch.zeros(3, dtype=torch.int32, device=topology.device)
+        step[axis] = 1
+        details = [_detail(source, coordinates, step) for source in (mine, other)]
+        both = details[0].isfinite() & details[1].isfinite()
+        pairs.append(torch.stack([detail[both] for detail in details]))
+    found = torch.cat(pairs, dim=1)
+    if found.shape[1] < FEWEST_COMPARED or bool((found.std(dim=1) == 0).any()):
+        return 0.0
+    return abs(float(torch.corrcoef(found)[0, 1]))
+
+
+def _detail(source: Source, coordinates: Tensor, step: Tensor) -> Tensor:
+    """Value - mean of the two neighbours at `step`, float64 (n,); NaN where one of the three is not active."""
+    rows = [source.topology.voxel_rows(coordinates + shift * step) for shift in (-1, 0, 1)]
+    before, here, after = (torch.where(row >= 0, source.values[row.clamp_min(0)], torch.nan) for row in rows)
+    return here - (before + after) / 2
+
+
+def search_size(first: tuple[float, int], most: int, bytes_at: Callable[[float], int]) -> tuple[float, int]:
+    """The highest PSNR found whose file has at most `most` bytes, and its bytes; the lowest tried where none has.
+
+    first  a PSNR and its bytes          bytes_at  encodes at a PSNR and tells the bytes
+    """
+    tried = [first]
+    for _ in range(SIZE_SEARCHES):
+        fitting = [entry for entry in tried if entry[1] <= most]
+        if fitting and max(fitting)[1] >= SIZE_ENOUGH * most:
+            break
+        psnr = _next_psnr(tried, SIZE_ENOUGH * most)
+        if any(abs(psnr - other) < 0.01 for other, _ in tried):
+            break
+        tried.append((psnr, bytes_at(psnr)))
+    fitting = [entry for entry in tried if entry[1] <= most]
+    return max(fitting) if fitting else min(tried)
+
+
+def _next_psnr(tried: Sequence[tuple[float, int]], wanted: float) -> float:
+    """Where log bytes, a line through the attempts on both sides or the nearest one, meet `wanted`."""
+    below = max((entry for entry in tried if entry[1] <= wanted), default=None)
+    above = min((entry for entry in tried if entry[1] > wanted), default=None)
+    if below and above and above[0] > below[0]:
+        share = math.log(wanted / below[1]) / math.log(above[1] / below[1])
+        return below[0] + min(0.95, max(0.05, share)) * (above[0] - below[0])
+    psnr, size = below or above or tried[0]
+    moved = psnr + DB_A_HALVING * math.log2(wanted / size)
+    return min(HIGHEST_PSNR, max(LOWEST_PSNR, moved))

@@ -1,0 +1,1 @@
+"""How the default networks of the lattice are made."""

@@ -1,0 +1,185 @@
+"""Make the default networks of the lattice: `python -m defaults.train`, from the project's root.
+
+They learn from made-up volumes (defaults/volumes.py) coded at many qualities, in rounds: each round codes the volumes with
+the networks of the one before, and fits them anew to what was seen. Writes codec/inrv/lattice/default.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from defaults.volumes import TrainingVolume, training_volumes
+from inrv.grids import Normalisation, sparse_grid
+from inrv.grids.transform import Transform
+from inrv.lattice.codec import encode_regions
+from inrv.lattice.context import LOWEST_TABLE, STEP, TABLES, TABLES_OCTAVE, input_count
+from inrv.lattice.encoding import ChannelEncoder, Effort, Quality, Source
+from inrv.lattice.fitting import Collector, RealNetwork, Samples, fit_prediction, fit_smoothing
+from inrv.lattice.model import DEFAULTS, HIDDEN, OUTPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, Model
+from inrv.lattice.smoothing import INPUTS, smoothing_samples
+from inrv.lattice.steps import PATTERNS
+from inrv.lattice.symbols import TOKENS, lowest_of, tokens_of
+from inrv.lattice.walk import Step
+
+QUALITIES = (30.0, 36.0, 42.0, 48.0, 56.0)  # dB over the active voxels
+SAMPLES = 16_000  # of each network from each coded channel
+PRIOR_TOTAL = 4096
+SEED = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """A channel at a quality; `given` says whether it has a channel before it."""
+
+    source: Source
+    step: float
+    given: bool
+
+
+class Tally:
+    """Counts tokens by table, and hands each step on to a collector."""
+
+    def __init__(self, collector: Collector) -> None:
+        self.collector = collector
+        self.found = np.zeros((TABLES, TOKENS), dtype=np.int64)
+
+    def __call__(self, step: Step, targets: Tensor) -> None:
+        """See one step."""
+        self.collector(step, targets)
+        codes = ((targets - step.predicted) / step.step).round().abs().to(torch.int32).numpy()
+        tables = step.tables.numpy()
+        self.found += np.bincount(tables * TOKENS + tokens_of(codes), minlength=TABLES * TOKENS).reshape(TABLES, TOKENS)
+
+
+def main() -> None:
+    """Train and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=6000, help="of the optimiser in the last round; fewer before (%(default)s)")
+    parser.add_argument("--output", type=Path, default=DEFAULTS)
+    arguments = parser.parse_args()
+    generator = torch.Generator().manual_seed(SEED)
+    lessons = list(_lessons(list(training_volumes(SEED)), generator))
+    print(f"{len(lessons)} channels at a quality", flush=True)
+    reals = {given: {odd: _fresh(input_count(odd, given), generator) for odd in PATTERNS} for given in (False, True)}
+    smoothing = RealNetwork(INPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, generator)
+    prior = _logistic_prior()
+    for number in range(arguments.rounds):
+        last = number == arguments.rounds - 1
+        steps = arguments.steps if last else arguments.steps // 4
+        prior = _round(lessons, reals, smoothing, prior, steps, generator)
+        _save(reals, smoothing, prior, arguments.output)
+
+
+def _fresh(inputs: int, generator: torch.Generator) -> RealNetwork:
+    return RealNetwork(inputs, HIDDEN, OUTPUTS, generator)
+
+
+def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
+    """Every component of every volume, at two qualities, alone and after the component before it."""
+    for number, volume in enumerate(volumes):
+        before = None
+        for values, active in zip(volume.values, volume.active, strict=True):
+            grid = sparse_grid(values, volume.name, Transform(), 0.0, active)
+            scale = Normalisation.fit(grid.values)
+            if not bool(scale.varying.all()):
+                continue
+            own = Source(grid.topology, scale.apply(grid.values)[:, 0].double(), float(scale.apply(torch.zeros(1, 1))))
+            for turn in range(2):
+                psnr = QUALITIES[(number * 2 + turn * 3) % len(QUALITIES)] + 4 * float(torch.rand((), generator=generator))
+                step = math.sqrt(12) * 10 ** (-psnr / 20)
+                yield Lesson(own, step, False)
+                if before is not None:
+                    units = (before.values * (STEP / step)).round().to(torch.int32)
+                    yield Lesson(replace(own, given=(before.topology, units)), step, True)
+            before = own
+
+
+def _round(
+    lessons: Sequence[Lesson],
+    reals: dict[bool, dict[int, RealNetwork]],
+    smoothing: RealNetwork,
+    prior: NDArray[np.int64],
+    steps: int,
+    generator: torch.Generator,
+) -> NDArray[np.int64]:
+    """Code every lesson with the present networks, fit them to it, and return the tables that the codes would have liked."""
+    started, total = time.perf_counter(), 0
+    kept: dict[bool, dict[int, list[Samples]]] = {given: {odd: [] for odd in PATTERNS} for given in reals}
+    found, smooth = np.zeros((TABLES, TOKENS), dtype=np.int64), list[tuple[Tensor, Tensor]]()
+    models = {given: Model({odd: real.whole() for odd, real in nets.items()}, None, prior) for given, nets in reals.items()}
+    for lesson in lessons:
+        share = min(1.0, 3 * SAMPLES / len(lesson.source.values))
+        tally = Tally(Collector(share, generator))
+        size, sample = _code(lesson, models[lesson.given], tally, share, generator)
+        total += size
+        smooth.append(sample)
+        found += tally.found * (1 << 20) // max(1, tally.found.sum())
+        for odd in tally.collector.parts:
+            samples = tally.collector.samples(odd)
+            kept[lesson.given][odd].append(replace(samples, weight=samples.weight / samples.weight.sum()))
+    print(f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes", flush=True)
+    for given, nets in reals.items():
+        for odd, real in nets.items():
+            loss = fit_prediction(real, Samples.join(kept[given][odd]), steps, 4e-3, 8192, generator)
+            print(f"given {given}, {odd} odd: loss {loss:.4f}", flush=True)
+    inputs, errors = (torch.cat(column) for column in zip(*smooth, strict=True))
+    fit_smoothing(smoothing, inputs, errors, steps, 4e-3, 8192, generator)
+    print(f"round: {time.perf_counter() - started:.0f} s", flush=True)
+    return _prior(found)
+
+
+def _code(
+    lesson: Lesson, model: Model, tally: Tally, share: float, generator: torch.Generator
+) -> tuple[int, tuple[Tensor, Tensor]]:
+    """Bytes of the codes, and what the smoothing network may learn from them."""
+    encoder = ChannelEncoder(lesson.source, Quality(step=lesson.step), Effort(0, 0), generator, model)
+    scale = STEP / lesson.step
+    targets = (lesson.source.values * scale).round().to(torch.int32)
+    channel = encoder.channel(scale, int(targets.max()))
+    codes, rows, values = encode_regions(
+        lesson.source.topology, encoder.corners, targets, channel, model, lesson.source.given, 1.0, tally
+    )
+    decoded = torch.empty_like(targets)
+    decoded[rows] = values
+    sample = smoothing_samples(lesson.source.topology, encoder.corners, decoded, targets, channel, share, generator)
+    return sum(4 * len(code.words) + len(code.bits) for code in codes), sample
+
+
+def _logistic_prior() -> NDArray[np.int64]:
+    """Counts of tokens where the codes of a table have a logistic distribution of its deviation."""
+    deviations = 2.0 ** ((np.arange(TABLES) + 0.5) / TABLES_OCTAVE - LOWEST_TABLE)
+    edges = np.append(lowest_of(np.arange(TOKENS, dtype=np.int32)), 1 << 24) - 0.5
+    below = np.tanh(np.maximum(edges, 0) / deviations[:, None] / 2)
+    return np.round(np.diff(below, axis=1) * PRIOR_TOTAL).astype(np.int64) + 1
+
+
+def _prior(found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts as they were found, begun with the logistic ones."""
+    logistic = _logistic_prior()
+    together = found + 64 * logistic / PRIOR_TOTAL
+    return np.round(together / together.sum(axis=1, keepdims=True) * PRIOR_TOTAL).astype(np.int64) + 1
+
+
+def _save(reals: dict[bool, dict[int, RealNetwork]], smoothing: RealNetwork, prior: NDArray[np.int64], path: Path) -> None:
+    networks = {f"{'given' if given else 'alone'}.{odd}": real for given, nets in reals.items() for odd, real in nets.items()}
+    tensors = {"prior": torch.from_numpy(prior.astype(np.int16))}
+    for prefix, real in {**networks, "smoothing": smoothing}.items():
+        for name, tensor in real.whole().tensors.items():
+            tensors[f"{prefix}.{name}"] = tensor.to(torch.int8 if name.endswith("weight") else torch.int16)
+    save_file(tensors, path)
+
+
+if __name__ == "__main__":
+    main()
