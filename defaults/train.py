@@ -7,6 +7,7 @@ the networks of the one before, and fits them anew to what was seen. Writes code
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -26,15 +27,16 @@ from inrv.lattice.codec import encode_regions
 from inrv.lattice.context import LOWEST_TABLE, STEP, TABLES, TABLES_OCTAVE, input_count
 from inrv.lattice.encoding import ChannelEncoder, Effort, Quality, Source
 from inrv.lattice.fitting import Collector, RealNetwork, Samples, fit_prediction, fit_smoothing
-from inrv.lattice.model import DEFAULTS, HIDDEN, OUTPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, Model
+from inrv.lattice.model import DEFAULTS, HIDDEN, OUTPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, Model, default_model
 from inrv.lattice.smoothing import INPUTS, smoothing_samples
 from inrv.lattice.steps import PATTERNS
 from inrv.lattice.symbols import TOKENS, lowest_of, tokens_of
 from inrv.lattice.walk import Step
+from inrv.preparation import coarse
 
 QUALITIES = (30.0, 36.0, 42.0, 48.0, 56.0)  # dB over the active voxels
 SAMPLES = 16_000  # of each network from each coded channel
-PRIOR_TOTAL = 4096
+PRIOR_TOTAL = 1 << 14  # and one for every token
 SEED = 20
 
 
@@ -67,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=6000, help="of the optimiser in the last round; fewer before (%(default)s)")
+    parser.add_argument("--begin", action="store_true", help="with the present default networks, not with fresh ones")
     parser.add_argument("--output", type=Path, default=DEFAULTS)
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(SEED)
@@ -75,6 +78,11 @@ def main() -> None:
     reals = {given: {odd: _fresh(input_count(odd, given), generator) for odd in PATTERNS} for given in (False, True)}
     smoothing = RealNetwork(INPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, generator)
     prior = _logistic_prior()
+    if arguments.begin:
+        models = {given: default_model(given, True) for given in reals}
+        reals = {given: {odd: RealNetwork.of(net) for odd, net in model.networks.items()} for given, model in models.items()}
+        assert models[False].smoothing is not None
+        smoothing, prior = RealNetwork.of(models[False].smoothing), models[False].prior
     for number in range(arguments.rounds):
         last = number == arguments.rounds - 1
         steps = arguments.steps if last else arguments.steps // 4
@@ -87,22 +95,26 @@ def _fresh(inputs: int, generator: torch.Generator) -> RealNetwork:
 
 
 def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
-    """Every component of every volume, at two qualities, alone and after the component before it."""
-    for number, volume in enumerate(volumes):
+    """Every component of every volume, at two qualities, alone and after the component before it.
+
+    At the second quality whole leaves are active, as where the topology is to follow from a threshold.
+    """
+    for number, (volume, turn) in enumerate(itertools.product(volumes, range(2))):
         before = None
         for values, active in zip(volume.values, volume.active, strict=True):
             grid = sparse_grid(values, volume.name, Transform(), 0.0, active)
             scale = Normalisation.fit(grid.values)
             if not bool(scale.varying.all()):
                 continue
+            grid = coarse(grid) if turn else grid
+            scale = Normalisation.fit(grid.values)
             own = Source(grid.topology, scale.apply(grid.values)[:, 0].double(), float(scale.apply(torch.zeros(1, 1))))
-            for turn in range(2):
-                psnr = QUALITIES[(number * 2 + turn * 3) % len(QUALITIES)] + 4 * float(torch.rand((), generator=generator))
-                step = math.sqrt(12) * 10 ** (-psnr / 20)
-                yield Lesson(own, step, False)
-                if before is not None:
-                    units = (before.values * (STEP / step)).round().to(torch.int32)
-                    yield Lesson(replace(own, given=(before.topology, units)), step, True)
+            psnr = QUALITIES[number % len(QUALITIES)] + 4 * float(torch.rand((), generator=generator))
+            step = math.sqrt(12) * 10 ** (-psnr / 20)
+            yield Lesson(own, step, False)
+            if before is not None:
+                units = (before.values * (STEP / step)).round().to(torch.int32)
+                yield Lesson(replace(own, given=(before.topology, units)), step, True)
             before = own
 
 
@@ -154,7 +166,7 @@ def _code(
     decoded = torch.empty_like(targets)
     decoded[rows] = values
     sample = smoothing_samples(lesson.source.topology, encoder.corners, decoded, targets, channel, share, generator)
-    return sum(4 * len(code.words) + len(code.bits) for code in codes), sample
+    return sum(4 * len(code.words) for code in codes), sample
 
 
 def _logistic_prior() -> NDArray[np.int64]:

@@ -243,8 +243,10 @@ def _provenance(
     options: EncodeOptions, fitted: FittedField | CodedLattice | None, misjudged: Sequence[int | None]
 ) -> dict[str, Any]:
     """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
-    chosen = {name: value for name, value in dataclasses.asdict(options).items() if value is not None and name != "device"}
-    chosen["dilation"] = "inf" if math.isinf(options.dilation) else int(options.dilation)
+    usual = dataclasses.asdict(EncodeOptions())
+    chosen = {name: value for name, value in dataclasses.asdict(options).items() if value != usual[name] and name != "device"}
+    if math.isinf(options.dilation):
+        chosen["dilation"] = "inf"
     if "grids" in chosen:
         chosen["grids"] = list(chosen["grids"])
     told: dict[str, Any] = {"options": chosen}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,24 +13,30 @@ from torch import Tensor
 
 from inrv.errors import FormatError
 from inrv.grids import Topology
-from inrv.lattice.context import HIGHEST, Channel
+from inrv.lattice.context import Channel
 from inrv.lattice.model import Model
 from inrv.lattice.smoothing import smoothed
 from inrv.lattice.symbols import RegionReader, RegionWriter, low_bits, tokens_of
 from inrv.lattice.walk import Batch, Step, walk
 
-BATCH_REGIONS = {"cpu": 8, "cuda": 256}
+BATCH_REGIONS = {"cpu": 2, "cuda": 64}
+MOST_SPREAD = 22
+NO_WORDS = np.zeros(0, dtype=np.uint32)
 RATE_WEIGHT = 2 * 0.6931 / 12  # of one bit against a squared step: the slope of a uniform quantiser at a high rate
 
 
 @dataclass(frozen=True, eq=False)
 class RegionCodes:
-    """The codes of one region: what is stored of it."""
+    """The codes of one region: what is stored of it.
+
+    mean    of its values, in 255ths of the channel's top, and spread, their mean deviation, as 2^spread units: where no
+            neighbour is known, a voxel is predicted from these
+    words   of the range coder
+    """
 
     mean: int
     spread: int
     words: NDArray[np.uint32]
-    bits: NDArray[np.uint8]
 
 
 Given = tuple[Topology, Tensor]
@@ -42,9 +49,8 @@ def decode_regions(
     """Rows int64 (n,) and values int32 (n,) of the voxels of the regions at `corners` (R, 3). Raises FormatError."""
     rows, values = [], []
     for part in _batches(corners):
-        readers = [RegionReader(model.prior, code.words, code.bits) for code in codes[part]]
-        mean, spread = _headers(codes[part], corners.device)
-        batch = Batch.of(topology, corners[part], mean, spread, given)
+        readers = [RegionReader(model.prior, code.words) for code in codes[part]]
+        batch = Batch.of(topology, corners[part], *_headers(codes[part], channel, corners.device), given)
         found = _finish(*walk(batch, channel, model.networks, _Decoder(readers)), channel, model)
         for reader in readers:
             reader.check_end()
@@ -53,12 +59,12 @@ def decode_regions(
     return torch.cat(rows), torch.cat(values)
 
 
-def _headers(codes: Sequence[RegionCodes], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Means and spreads of regions, int32 (B,). Raises FormatError outside their range."""
-    pairs = torch.tensor([(code.mean, code.spread) for code in codes], dtype=torch.int64, device=device).reshape(-1, 2)
-    if bool((pairs < torch.tensor([0, 1], device=device)).any()) or bool((pairs > HIGHEST - 1).any()):
-        raise FormatError(f"mean and spread of a region must lie in 0 and 1 to {HIGHEST - 1}")
-    return pairs[:, 0].to(torch.int32), pairs[:, 1].to(torch.int32)
+def _headers(codes: Sequence[RegionCodes], channel: Channel, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Means and spreads of regions, int32 (B,), units. Raises FormatError for a spread that no value can have."""
+    if any(code.spread > MOST_SPREAD for code in codes):
+        raise FormatError(f"a region's spread is 2^{max(code.spread for code in codes)}: it is at most 2^{MOST_SPREAD}")
+    means = torch.tensor([code.mean * channel.top // 255 for code in codes], dtype=torch.int32, device=device)
+    return means, torch.tensor([1 << code.spread for code in codes], dtype=torch.int32, device=device)
 
 
 def _batches(corners: Tensor) -> list[slice]:
@@ -166,23 +172,22 @@ def encode_regions(
     result, rows, values = list[RegionCodes](), [], []
     encoder = Encoder(targets, model.prior, thrift, observer)
     for part in _batches(corners):
-        batch = _measured(Batch.of(topology, corners[part], targets[:0], targets[:0], given), targets)
-        encoder.writers = writers = [RegionWriter(model.prior) for _ in range(len(batch.corners))]
+        bare = Batch.of(topology, corners[part], targets[:0], targets[:0], given)
+        headers = [_measured(region, targets, channel) for region in bare.rows]
+        batch = replace(bare, **dict(zip(("mean", "spread"), _headers(headers, channel, corners.device), strict=True)))
+        encoder.writers = writers = [RegionWriter(model.prior) for _ in headers]
         found = _finish(*walk(batch, channel, model.networks, encoder), channel, model)
-        headers = zip(batch.mean.tolist(), batch.spread.tolist(), writers, strict=True)
-        result += [RegionCodes(mean, spread, writer.words(), writer.packed_bits()) for mean, spread, writer in headers]
+        result += [replace(header, words=writer.words()) for header, writer in zip(headers, writers, strict=True)]
         rows.append(found[0])
         values.append(found[1])
     return result, torch.cat(rows), torch.cat(values)
 
 
-def _measured(batch: Batch, targets: Tensor) -> Batch:
-    """The batch with each region's mean and mean deviation."""
-    rows = batch.rows.reshape(len(batch.corners), -1)
-    means, spreads = [], []
-    for region in rows:
-        values = targets[region[region >= 0].long()].double()
-        mean = values.mean() if len(values) else values.new_zeros(())
-        means.append(mean.round().clamp(0, HIGHEST - 1))
-        spreads.append((values - mean).abs().mean().round().clamp(1, HIGHEST - 1) if len(values) else values.new_ones(()))
-    return Batch(batch.corners, batch.rows, torch.stack(means).to(torch.int32), torch.stack(spreads).to(torch.int32), batch.given)
+def _measured(rows: Tensor, targets: Tensor, channel: Channel) -> RegionCodes:
+    """Mean and spread of the voxels at `rows` (128, 128, 128), -1 where there is none, and no words yet."""
+    values = targets[rows[rows >= 0].long()].double()
+    if not len(values):
+        return RegionCodes(0, 0, NO_WORDS)
+    mean = round(float(values.mean()) * 255 / channel.top)
+    spread = float((values - mean * channel.top / 255).abs().mean())
+    return RegionCodes(min(mean, 255), min(MOST_SPREAD, round(math.log2(max(1.0, spread)))), NO_WORDS)

@@ -75,18 +75,22 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """Base and spread of the known neighbours of n voxels, and the inputs float32 (n, inputs) of their network."""
+    """Base and spread of the known neighbours of n voxels, and the inputs float32 (n, inputs) of their network.
+
+    flat  bool (n,)  where all of them are equal: such a voxel is predicted to be so too, whatever the network says
+    """
 
     base: Tensor
     scale: Scale
     inputs: Tensor
+    flat: Tensor
 
     def predict(self, outputs: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Predicted values, not yet clamped, and tables of their codes, int32 (n,) each, from the network's outputs (n, 2)."""
         near = outputs[:, 0].clamp(-FARTHEST_OUTPUT, FARTHEST_OUTPUT).to(torch.int32)
         moved = ((self.scale.mantissa * near + SUM_ONE // 2) >> 11) << self.scale.shift
         octaves = (outputs[:, 1].clamp(-(1 << 20), 1 << 20) * (LOG_ONE / SUM_ONE)).floor().to(torch.int32)
-        return self.base + moved, table_of(self.scale.log - log_of(step) + octaves)
+        return self.base + torch.where(self.flat, 0, moved), table_of(self.scale.log - log_of(step) + octaves)
 
 
 def table_of(log_deviation: Tensor) -> Tensor:
@@ -143,9 +147,8 @@ def look(
     base = torch.where(near_count > 0, near // near_count.clamp_min(1), total // count.clamp_min(1))
     base = torch.where(count > 0, base, rest[0])
     differences = torch.where(present, values - base[:, None], 0)
-    spread = torch.where(count > 0, _total(differences.abs()) // count.clamp_min(1), rest[1]).clamp(
-        max(1, step >> 3), HIGHEST - 1
-    )
+    departure = _total(differences.abs())
+    spread = torch.where(count > 0, departure // count.clamp_min(1), rest[1]).clamp(max(1, step >> 3), HIGHEST - 1)
     scale = Scale.of(spread)
     log = scale.log - log_of(step)
     features = [
@@ -159,7 +162,7 @@ def look(
     if known.given is not None:
         inputs += _given(known.given, places, around[: pattern.nearest], faces, log, step)
     packed = torch.cat([part.to(torch.float32) for part in inputs], dim=1)
-    return Context(base, scale, packed.clamp_(-LARGEST, LARGEST))
+    return Context(base, scale, packed.clamp_(-LARGEST, LARGEST), (count > 0) & (departure == 0))
 
 
 def _given(values: Tensor, places: Tensor, nearest: Tensor, faces: Tensor, own_log: Tensor, step: int) -> list[Tensor]:

@@ -17,7 +17,7 @@ from inrv.lattice.regions import region_corners
 from inrv.lattice.smoothing import smoothing_samples
 from inrv.lattice.steps import LEVELS
 
-FINENESS = 0.7  # step of a stride over that of the next finer one
+FINENESS = 0.6  # step of a stride over that of the next finer one
 LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
 MOST_STEP = 2.0
 NEAR_ENOUGH = 0.02  # dB above the asked PSNR
@@ -96,11 +96,10 @@ class Coding:
     @property
     def bytes(self) -> int:
         """Stored bytes of codes and networks."""
-        size = sum(8 + 4 * len(code.words) + len(code.bits) for code in self.codes)
+        size = sum(4 + 4 * len(code.words) for code in self.codes)
         if self.fitted:
             default = default_model(self.model.given, self.model.smoothing is not None)
-            words, bits = pack_differences(self.model, default)
-            size += 4 * len(words) + len(bits)
+            size += 4 * len(pack_differences(self.model, default))
         return size
 
     @property

@@ -28,18 +28,20 @@ class Samples:
     """Voxels of one number of odd axes, to fit a network to.
 
     inputs  int8 (n, k)            difference  float32 (n,)  target - base, in steps
-    spread  float32 (n,)  in steps weight      float32 (n,)  how many voxels of the channel it stands for
+    spread  float32 (n,)  in steps reach       float32 (n,)  the same, 0 where the prediction cannot leave the base
+    weight  float32 (n,)  how many voxels of the channel it stands for
     """
 
     inputs: Tensor
     difference: Tensor
     spread: Tensor
+    reach: Tensor
     weight: Tensor
 
     @staticmethod
     def join(parts: Iterable[Samples]) -> Samples:
         """All of them."""
-        columns = zip(*((part.inputs, part.difference, part.spread, part.weight) for part in parts), strict=True)
+        columns = zip(*((part.inputs, part.difference, part.spread, part.reach, part.weight) for part in parts), strict=True)
         return Samples(*(torch.cat(column) for column in columns))
 
     def __len__(self) -> int:
@@ -63,10 +65,12 @@ class Collector:
         chosen = torch.rand(len(targets), generator=self.generator) < share
         base = torch.cat([context.base for context in step.contexts])[chosen]
         spread = torch.cat([context.scale.mantissa << context.scale.shift for context in step.contexts])[chosen]
+        spread = spread.float() / step.step
+        reach = torch.where(torch.cat([context.flat for context in step.contexts])[chosen], 0.0, spread)
         inputs = torch.cat([context.inputs.to(torch.int8) for context in step.contexts])[chosen]
         difference = (targets[chosen] - base).float() / step.step
         weight = torch.full_like(difference, 1 / share)
-        self.parts.setdefault(step.odd, []).append(Samples(inputs, difference, spread.float() / step.step, weight))
+        self.parts.setdefault(step.odd, []).append(Samples(inputs, difference, spread, reach, weight))
 
     def samples(self, odd: int) -> Samples:
         """What was kept of the voxels with so many odd axes."""
@@ -140,7 +144,7 @@ def bits_of(errors: Tensor, logs: Tensor) -> Tensor:
 
 def prediction_loss(outputs: Tensor, samples: Samples, rows: Tensor) -> Tensor:
     """Mean loss of the voxels at `rows`, weighted."""
-    errors = samples.difference[rows] - samples.spread[rows] * outputs[:, 0]
+    errors = samples.difference[rows] - samples.reach[rows] * outputs[:, 0]
     bits = bits_of(errors, samples.spread[rows].log2() + outputs[:, 1])
     distance = errors.abs()
     lost = torch.where(distance < 0.5, distance.square(), torch.full_like(distance, 1 / 12)) + FAR * distance.clamp_max(8.0)

@@ -80,18 +80,18 @@ def default_model(given: bool, smoothing: bool) -> Model:
     return Model(networks, network(SMOOTHING) if smoothing else None, stored["prior"].numpy().astype(np.int64))
 
 
-def pack_differences(model: Model, default: Model) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-    """What a model differs by from the default one: words and bits, as of a region whose codes are the differences."""
+def pack_differences(model: Model, default: Model) -> NDArray[np.uint32]:
+    """What a model differs by from the default one: words, as of a region whose codes are the differences."""
     writer = RegionWriter(default.prior)
     for (name, tensor), (_, reference) in zip(model.tensors(), default.tensors(), strict=True):
         codes = (tensor - reference).reshape(-1).to(torch.int32).cpu().numpy()
         writer.step(_tables(name, len(codes)), codes)
-    return writer.words(), writer.packed_bits()
+    return writer.words()
 
 
-def unpack_differences(default: Model, words: NDArray[np.uint32], bits: NDArray[np.uint8]) -> Model:
+def unpack_differences(default: Model, words: NDArray[np.uint32]) -> Model:
     """The model that differs so from the default one. Raises FormatError."""
-    reader = RegionReader(default.prior, words, bits)
+    reader = RegionReader(default.prior, words)
     found: dict[str, Tensor] = {}
     for name, reference in default.tensors():
         codes = reader.step(_tables(name, reference.numel()))

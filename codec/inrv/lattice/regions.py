@@ -30,7 +30,7 @@ def region_corners(origins: Tensor) -> Tensor:
 
 
 def region_rows(topology: Topology, corners: Tensor) -> Tensor:
-    """Row int32 (B, 64, 64, 64) of each voxel among the active leaf voxels, -1 where it is none, of regions at `corners`."""
+    """Row int32 (B, 128, 128, 128) of each voxel among the active leaf voxels, -1 where it is none, of regions at `corners`."""
     origins = (corners[:, None, :] + _leaf_places(corners.device)).reshape(-1, 3)
     leaf = topology.find_leaves(origins)
     active = topology.masks_of(leaf)
@@ -46,7 +46,7 @@ def _leaf_places(device: torch.device) -> Tensor:
 
 
 def at_level(rows: Tensor, level: int) -> Tensor:
-    """`rows` (B, 64, 64, 64) at multiples of 2^level, with a border of -1: int32 (B, edge, edge, edge)."""
+    """`rows` (B, 128, 128, 128) at multiples of 2^level, with a border of -1: int32 (B, edge, edge, edge)."""
     stride = 1 << level
     return functional.pad(rows[:, ::stride, ::stride, ::stride], [PAD] * 6, value=-1)
 

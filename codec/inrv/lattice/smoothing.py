@@ -1,4 +1,7 @@
-"""The second network: it reads the decoded neighbourhood on all sides and moves each value by at most half a step."""
+"""The second network: it reads the decoded neighbourhood on all sides and moves each value by at most half a step.
+
+A voxel whose inputs from its neighbours are all 0, equal values or none there, stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from inrv.lattice.steps import AROUND, FACES, Parity, flat
 KINDS = 4  # voxels of the finest level with one, two, three odd axes; all others
 INPUTS = len(AROUND) + len(FACES) + KINDS + 1
 PART = 1 << 16  # voxels at a time
-REGIONS = 16  # at a time
+REGIONS = 2  # at a time
 LEVEL = Parity((0, 0, 0), 0)
 
 
@@ -63,8 +66,10 @@ def smoothed(values: Tensor, places: Tensor, channel: Channel, network: IntegerN
     """The moved values int32 (n,) of the voxels at flat `places` (n,)."""
     results = []
     for part in places.split(PART):
-        moved = network(smoothing_inputs(values, part, channel))[:, 0] * (STEP / SUM_ONE) + 0.5
-        correction = moved.floor().clamp(-STEP // 2, STEP // 2).to(torch.int32)
+        inputs = smoothing_inputs(values, part, channel)
+        flat = (inputs[:, : len(AROUND)] == 0).all(dim=1)
+        moved = network(inputs)[:, 0] * (STEP / SUM_ONE) + 0.5
+        correction = moved.floor().clamp(-STEP // 2, STEP // 2).to(torch.int32).masked_fill(flat, 0)
         results.append((values.reshape(-1)[part] + correction).clamp(0, channel.top))
     return torch.cat(results) if results else values.new_empty(0)
 

@@ -1,6 +1,6 @@
 """The order in which the voxels of a region are coded, and from which neighbours each is predicted.
 
-A region is a cube of 64^3 voxels whose corner is a multiple of 64. Its corner voxel comes first, then strides 32, 16, 8,
+A region is a cube of 128^3 voxels whose corner is a multiple of 128. Its corner voxel comes first, then strides 64, 32, 16, 8,
 4, 2, 1: at each stride the voxels with one odd multiple of it, with two, with three. All voxels of such a step are
 predicted from earlier steps alone, so they are coded at once, in every region.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-REGION_EDGE = 64
-LEVELS = 6  # strides 2^5 to 2^0
+REGION_EDGE = 128
+LEVELS = 7  # strides 2^6 to 2^0
 PAD = 2  # of a region's border, in strides: no offset reaches farther
 
 Offset = tuple[int, int, int]

@@ -1,6 +1,8 @@
-"""Codes to bytes and back: tokens under adaptive tables, by a range coder; signs and low bits as they are."""
+"""Codes to bytes and back by a range coder: tokens under adaptive tables, signs and low bits evenly."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import constriction
 import numpy as np
@@ -11,7 +13,6 @@ from inrv.lattice.context import TABLES
 
 Ints = NDArray[np.int32]
 Words = NDArray[np.uint32]
-Bytes = NDArray[np.uint8]
 
 DIRECT = 16  # magnitudes that are tokens themselves
 DIRECT_BITS = 4
@@ -56,7 +57,7 @@ class Tables:
         self.counts += weight * found.reshape(TABLES, TOKENS)
 
 
-LEARNED = 8  # weight of one token seen against the prior's counts
+LEARNED = 32  # weight of one token seen against the prior's counts
 
 
 def _runs(tables: Ints) -> tuple[NDArray[np.int64], list[tuple[int, slice]]]:
@@ -67,16 +68,18 @@ def _runs(tables: Ints) -> tuple[NDArray[np.int64], list[tuple[int, slice]]]:
     return order, [(int(table), slice(int(ends[table] - counts[table]), int(ends[table]))) for table in np.flatnonzero(counts)]
 
 
+_BIT = constriction.stream.model.Uniform(2)
+
+
 class RegionWriter:
     """The codes of one region, a step at a time."""
 
     def __init__(self, prior: NDArray[np.int64]) -> None:
         self.tables = Tables(prior)
         self.encoder = constriction.stream.queue.RangeEncoder()
-        self.bits: list[NDArray[np.bool_]] = []
 
     def step(self, tables: Ints, codes: Ints) -> None:
-        """Write the codes (n,) of a step under their tables (n,)."""
+        """Write the codes (n,) of a step under their tables (n,): tokens, then signs, then low bits from the lowest on."""
         magnitudes = np.abs(codes)
         tokens = tokens_of(magnitudes)
         order, runs = _runs(tables)
@@ -84,58 +87,55 @@ class RegionWriter:
         for table, part in runs:
             self.encoder.encode(sorted_tokens[part], self.tables.model(table))
         self.tables.learn(tables, tokens, LEARNED)
-        self.bits.append((codes < 0)[magnitudes > 0])
+        self._bits((codes < 0)[magnitudes > 0])
         wide = low_bits(tokens)
         for bit in range(int(wide.max(initial=0))):
-            self.bits.append(((magnitudes >> bit) & 1)[wide > bit].astype(bool))
+            self._bits(((magnitudes >> bit) & 1)[wide > bit])
+
+    def _bits(self, bits: NDArray[Any]) -> None:
+        if len(bits):
+            self.encoder.encode(bits.astype(np.int32), _BIT)
 
     def words(self) -> Words:
         """The range coder's words uint32."""
         words: Words = self.encoder.get_compressed()
         return words
 
-    def packed_bits(self) -> Bytes:
-        """Signs and low bits, lowest bit of a byte first."""
-        return np.packbits(np.concatenate([*self.bits, np.zeros(0, dtype=bool)]), bitorder="little")
-
 
 class RegionReader:
-    """The codes of one region, back, a step at a time. Raises FormatError where words or bits end early."""
+    """The codes of one region, back, a step at a time. Raises FormatError where the words are damaged."""
 
-    def __init__(self, prior: NDArray[np.int64], words: Words, bits: Bytes) -> None:
+    def __init__(self, prior: NDArray[np.int64], words: Words) -> None:
         self.tables = Tables(prior)
         self.decoder = constriction.stream.queue.RangeDecoder(np.ascontiguousarray(words, dtype=np.uint32))
-        self.bits = np.unpackbits(bits, bitorder="little").astype(bool)
-        self.at = 0
 
     def step(self, tables: Ints) -> Ints:
         """The codes (n,) of a step whose voxels have these tables (n,)."""
         order, runs = _runs(tables)
         tokens = np.empty(len(tables), dtype=np.int32)
-        try:
-            parts = [self.decoder.decode(self.tables.model(table), part.stop - part.start) for table, part in runs]
-        except (ValueError, AssertionError) as error:
-            raise FormatError(f"the words of a region are damaged: {error}") from error
+        parts = [self._decode(self.tables.model(table), part.stop - part.start) for table, part in runs]
         tokens[order] = np.concatenate([*parts, np.zeros(0, dtype=np.int32)])
         self.tables.learn(tables, tokens, LEARNED)
         codes = lowest_of(tokens)
-        negative = self._take(codes > 0)
+        signed = codes > 0
+        negative = np.zeros(len(tables), dtype=bool)
+        negative[signed] = self._decode(_BIT, int(signed.sum()))
         wide = low_bits(tokens)
         for bit in range(int(wide.max(initial=0))):
-            codes[wide > bit] += self._take(wide > bit)[wide > bit].astype(np.int32) << bit
+            there = wide > bit
+            codes[there] += self._decode(_BIT, int(there.sum())) << bit
         return np.where(negative, -codes, codes)
 
-    def _take(self, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The next bits, one for each voxel of `where`."""
-        count = int(where.sum())
-        if self.at + count > len(self.bits):
-            raise FormatError("the signs and low bits of a region end early")
-        result = np.zeros(len(where), dtype=bool)
-        result[where] = self.bits[self.at : self.at + count]
-        self.at += count
-        return result
+    def _decode(self, model: Any, count: int) -> Ints:
+        if not count:
+            return np.zeros(0, dtype=np.int32)
+        try:
+            symbols: Ints = self.decoder.decode(model, count)
+        except (ValueError, AssertionError) as error:
+            raise FormatError(f"the words of a region are damaged: {error}") from error
+        return symbols
 
     def check_end(self) -> None:
-        """Raise FormatError where words or bits are left over."""
-        if not self.decoder.maybe_exhausted() or len(self.bits) - self.at >= 8:
-            raise FormatError("a region holds more words or bits than its codes take")
+        """Raise FormatError where words are left over."""
+        if not self.decoder.maybe_exhausted():
+            raise FormatError("a region holds more words than its codes take")

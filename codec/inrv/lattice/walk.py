@@ -20,9 +20,9 @@ from inrv.lattice.steps import LEVELS, PARITIES, PATTERNS, padded_edge
 class Batch:
     """Regions coded together.
 
-    corners  int32 (B, 3)            rows   int32 (B, 64, 64, 64)   of the voxels, -1 where not active
+    corners  int32 (B, 3)            rows   int32 (B, 128, 128, 128)   of the voxels, -1 where not active
     mean     int32 (B,)              spread int32 (B,)              of each region's values, where no neighbour is known
-    given    int32 (B, 64, 64, 64)   values of the given channel, MISSING where it has none; None where no channel is given
+    given    int32 (B, 128, 128, 128)   values of the given channel, MISSING where it has none; None where no channel is given
     """
 
     corners: Tensor

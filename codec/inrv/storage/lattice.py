@@ -32,16 +32,14 @@ def store_channel(coding: Coding, given: int | None, chunks: list[Chunk]) -> dic
     """Append the chunk of a channel to `chunks` and return its entry in the configuration."""
     smoothed = coding.model.smoothing is not None
     arrays: Arrays = {
-        "means": np.array([code.mean for code in coding.codes], dtype=np.int32),
-        "spreads": np.array([code.spread for code in coding.codes], dtype=np.int32),
+        "means": np.array([code.mean for code in coding.codes], dtype=np.uint8),
+        "spreads": np.array([code.spread for code in coding.codes], dtype=np.uint8),
         "word_counts": np.array([len(code.words) for code in coding.codes], dtype=np.int32),
-        "bit_counts": np.array([len(code.bits) for code in coding.codes], dtype=np.int32),
         "words": np.concatenate([code.words for code in coding.codes]).view(np.int32),
-        "bits": np.concatenate([code.bits for code in coding.codes]),
     }
     if coding.fitted:
-        words, bits = pack_differences(coding.model, default_model(given is not None, smoothed))
-        arrays |= {"network_words": words.view(np.int32), "network_bits": bits}
+        differences = pack_differences(coding.model, default_model(given is not None, smoothed))
+        arrays["network_words"] = differences.view(np.int32)
     chunks.append(Chunk("CODE", pack_tensors(arrays)))
     return {
         "steps": list(coding.channel.steps),
@@ -60,24 +58,16 @@ def restore_channel(container: Container, config: dict[str, Any], regions: int) 
     arrays = unpack_tensors(container.chunk(config["codes"]))
     model = default_model(config["given"] is not None, config["smoothed"])
     if config["fitted"]:
-        words, bits = take(arrays, "network_words", np.int32, (None,)), take(arrays, "network_bits", np.uint8, (None,))
-        model = unpack_differences(model, words.view(np.uint32), bits)
+        model = unpack_differences(model, take(arrays, "network_words", np.int32, (None,)).view(np.uint32))
     channel = Channel(tuple(config["steps"]), config["top"], config["background"])
     return StoredChannel(channel, config["scale"], config["given"], model, _codes(arrays, regions))
 
 
 def _codes(arrays: Arrays, regions: int) -> list[RegionCodes]:
-    means, spreads = (take(arrays, name, np.int32, (regions,)).tolist() for name in ("means", "spreads"))
-    words = [part.view(np.uint32) for part in _parts(arrays, "words", "word_counts", np.int32, regions)]
-    bits = _parts(arrays, "bits", "bit_counts", np.uint8, regions)
-    return [RegionCodes(*parts) for parts in zip(means, spreads, words, bits, strict=True)]
-
-
-def _parts(arrays: Arrays, name: str, counts: str, kind: type[np.generic], regions: int) -> list[np.ndarray[Any, Any]]:
-    """The array `name`, cut into the regions' parts."""
-    whole = take(arrays, name, kind, (None,))
-    sizes = take(arrays, counts, np.int32, (regions,)).astype(np.int64)
-    ends = sizes.cumsum()
-    if (sizes < 0).any() or sizes.sum() != len(whole):
-        raise FormatError(f"tensor {name!r} has {len(whole):,} items, {counts} say {sizes.sum():,}")
-    return np.split(whole, ends[:-1]) if regions else []
+    means, spreads = (take(arrays, name, np.uint8, (regions,)).tolist() for name in ("means", "spreads"))
+    words, counts = take(arrays, "words", np.int32, (None,)), take(arrays, "word_counts", np.int32, (regions,))
+    if (counts < 0).any() or counts.sum(dtype=np.int64) != len(words):
+        raise FormatError(f"there are {len(words):,} words, word_counts say {counts.sum(dtype=np.int64):,}")
+    ends = counts.cumsum(dtype=np.int64)
+    parts = np.split(words.view(np.uint32), ends[:-1]) if regions else []
+    return [RegionCodes(*region) for region in zip(means, spreads, parts, strict=True)]
