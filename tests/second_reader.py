@@ -1,6 +1,7 @@
 """A second reader of .inrv files, written from format_spec.md alone: it shares no line with the library.
 
-Needs struct, json, zlib, zstandard and numpy; coded masks are decoded by tests/masks/second_decoder.py, written likewise.
+Needs struct, json, zlib, zstandard and numpy; coded masks are decoded by tests/masks/second_decoder.py, a lattice by
+tests/lattice/second_decoder.py, written likewise.
 `python -m tests.second_reader FILE` prints what is in a file. Section numbers are those of the specification. It is
 written to be read, not to be fast, and raises ValueError for what it refuses.
 """
@@ -19,12 +20,14 @@ from typing import Any
 import numpy as np
 import zstandard
 
+from tests.lattice import second_decoder as lattice
 from tests.masks import second_decoder
 
 Tensors = dict[str, np.ndarray]
-DTYPES = {"I8": "<i1", "U8": "<u1", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
-KNOWN = {b"TOPO": 1, b"MASK": 1, b"EXAC": 1, b"KEEP": 1, b"FELD": 1, b"REFS": 0, b"GRID": 1}
+DTYPES = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
+KNOWN = {b"TOPO": 1, b"MASK": 1, b"EXAC": 1, b"KEEP": 1, b"FELD": 1, b"REFS": 0, b"GRID": 1, b"CODE": 1}
 Chunks = list[tuple[str, bytes | None]]
+DEFAULT_NETWORKS = Path(__file__).resolve().parent.parent / "codec" / "inrv" / "lattice" / "default.safetensors"
 
 
 @dataclass
@@ -188,9 +191,29 @@ def fourier(config: dict[str, Any], tensors: Tensors, coordinates: np.ndarray) -
     return hidden
 
 
-def outputs(manifest: dict[str, Any], chunks: Chunks, coordinates: np.ndarray) -> np.ndarray:
-    """Outputs of the file's field float32 (N, outputs), in batches."""
+def lattice_channel(manifest: dict[str, Any], chunks: Chunks, number: int) -> lattice.Channel:
+    """Channel `number` of the file's lattice, with the ones it is given."""
+    field = manifest["field"]["config"]
+    require(field["networks"] == "default-1", "the default networks are not known")
+    config = field["channels"][number]
+    (entry,) = [e for e in manifest["grids"] for component in e["components"] if component["output"] == number]
+    topology, masks = topology_of(chunks, entry["topology"]), leaf_masks(chunks, entry["topology"])
+    if entry.get("kept_values") is not None:
+        masks = masks & ~tensors_of(payload_of(chunks, entry["kept_values"], "KEEP"))["kept_masks"]
+    origins = leaf_origins(topology)
+    given = None if config["given"] is None else lattice_channel(manifest, chunks, config["given"])
+    tensors, defaults = tensors_of(payload_of(chunks, config["codes"], "CODE")), tensors_of(DEFAULT_NETWORKS.read_bytes())
+    return lattice.Channel(config, tensors, defaults, origins, voxels(origins, masks), given)
+
+
+def outputs(manifest: dict[str, Any], chunks: Chunks, coordinates: np.ndarray, columns: list[int] | None = None) -> np.ndarray:
+    """Outputs of the file's field float32 (N, outputs), in batches; of a lattice float64, NaN in other than the `columns`."""
     field = manifest["field"]
+    if field["type"] == "lattice":
+        found = np.full((len(coordinates), field["config"]["outputs"]), np.nan)
+        for column in range(field["config"]["outputs"]) if columns is None else columns:
+            found[:, column] = lattice_channel(manifest, chunks, column).outputs(coordinates)
+        return found
     require(field["type"] == "fourier", "field type is not known")
     tensors = tensors_of(payload_of(chunks, field["tensors"], "FELD"))
     batches = np.array_split(coordinates, len(coordinates) // 16384 + 1)
@@ -225,15 +248,17 @@ def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any])
     require(len(coordinates) + tiled == entry["active_voxels"], "active_voxels differs")
 
     components = entry["components"]
-    coded = any(component["output"] is not None for component in components)
-    found = outputs(manifest, chunks, coordinates) if coded else np.empty((len(coordinates), 0), dtype=np.float32)
+    coded = [component["output"] for component in components if component["output"] is not None]
+    found = outputs(manifest, chunks, coordinates, coded) if coded else np.empty((len(coordinates), 0), dtype=np.float32)
     values = np.stack([component_values(component, found, len(coordinates)) for component in components], axis=1)
     kept = np.zeros(len(coordinates), dtype=bool)
-    if entry.get("kept_values") is not None:
-        tensors = tensors_of(payload_of(chunks, entry["kept_values"], "KEEP"))
-        require(not (tensors["kept_masks"] & ~masks).any(), "a kept voxel is not active")
-        kept = bits(tensors["kept_masks"])[bits(masks) == 1] == 1
-        values.view(np.uint32)[kept] = tensors["kept_values"].view(np.uint32)
+    for key in ("kept_values", "corrected_values"):
+        if entry.get(key) is not None:
+            tensors = tensors_of(payload_of(chunks, entry[key], "KEEP"))
+            require(not (tensors["kept_masks"] & ~masks).any(), "a kept voxel is not active")
+            exactly = bits(tensors["kept_masks"])[bits(masks) == 1] == 1
+            values.view(np.uint32)[exactly] = tensors["kept_values"].view(np.uint32)
+            kept |= exactly
     if entry.get("threshold") is not None:
         component = components[0]
         level = np.full(len(coordinates), component["minimum"])

@@ -6,7 +6,7 @@ Voxel by voxel, with whole numbers of Python: to be read, not to be fast. Raises
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 Voxel = tuple[int, int, int]
 Inside = Callable[[Voxel], int]
@@ -51,18 +51,22 @@ class RangeDecoder:
 
     def bit(self, p: int) -> int:
         c = 16 * (2**20 - p) - (2**20 - p > 2**19)
+        return self.symbol([c, 2**24 - c])
+
+    def symbol(self, parts: Sequence[int]) -> int:
+        """The next symbol, of which number i has parts[i] of 2^24."""
         scale = self.range >> 24
         q = (self.point - self.lower) % 2**64 // scale
         if q >= 2**24:
             raise ValueError("no encoder makes these words")
-        if q < c:
-            self.range = scale * c
-        else:
-            self.lower, self.range = (self.lower + scale * c) % 2**64, scale * (2**24 - c)
+        i, c = 0, 0
+        while c + parts[i] <= q:
+            i, c = i + 1, c + parts[i]
+        self.lower, self.range = (self.lower + scale * c) % 2**64, scale * parts[i]
         if self.range < 2**32:
             self.lower, self.range = self.lower * 2**32 % 2**64, self.range * 2**32
             self.point = (self.point * 2**32 + self.next()) % 2**64
-        return int(q >= c)
+        return i
 
 
 def in_order(origins: list[Voxel], kinds: list[int]) -> Iterator[list[tuple[int, Voxel]]]:

@@ -1,0 +1,295 @@
+"""A second decoder of the lattice, written from section 9 of format_spec.md: it shares no line with the library.
+
+Needs NumPy; the range decoder is that of tests/masks/second_decoder.py. Every array holds 64-bit integers. To be read, not
+to be fast. Raises ValueError for words that are damaged.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.masks.second_decoder import RangeDecoder
+
+Array = np.ndarray
+Tensors = dict[str, Array]
+
+EDGE = 128
+ABSENT = -(2**40)  # in an array of values: no voxel, or not yet known
+TOKENS, TABLES = 46, 64
+NAMES = ("first.bias", "first.weight", "last.bias", "last.weight", "second.bias", "second.weight", "skip.weight")
+
+
+def product(*sets: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return list(itertools.product(*sets))
+
+
+Z, U, T = (0,), (-1, 1), (-2, 2)
+FACES = product(U, Z, Z) + product(Z, U, Z) + product(Z, Z, U)
+EDGES = product(Z, U, U) + product(U, Z, U) + product(U, U, Z)
+CORNERS = product(U, U, U)
+NEAR = {
+    1: product(U, Z, Z) + product(U, T, Z) + product(U, Z, T) + product(U, T, T),
+    2: product(Z, U, Z) + product(Z, Z, U) + product(Z, U, U) + product(U, U, U) + product(T, U, U),
+    3: FACES + EDGES + CORNERS,
+}
+NEAREST = {1: 2, 2: 4, 3: 6}
+# Odd axes of a parity, and its axes (a, b, c).
+PARITIES = {
+    1: [((1, 0, 0), (0, 1, 2)), ((0, 1, 0), (1, 0, 2)), ((0, 0, 1), (2, 0, 1))],
+    2: [((0, 1, 1), (0, 1, 2)), ((1, 0, 1), (1, 0, 2)), ((1, 1, 0), (2, 0, 1))],
+    3: [((1, 1, 1), (0, 1, 2))],
+}
+LOG = np.array([0] + [(n**64).bit_length() - 1 for n in range(1, 4096)])
+
+
+@dataclass
+class Spread:
+    """Mantissa and shift of spreads (n,)."""
+
+    m: Array
+    h: Array
+
+    def __init__(self, s: Array) -> None:
+        bits = np.array([int(value).bit_length() for value in s], dtype=np.int64)
+        self.h = np.maximum(0, bits - 12)
+        self.m = s >> self.h
+
+    def log(self) -> Array:
+        return LOG[self.m] + 64 * self.h
+
+    def bring(self, d: Array) -> Array:
+        """IN of differences (n, k)."""
+        m, h = self.m[:, None], self.h[:, None]
+        return np.clip((np.clip(d >> h, -4 * m, 4 * m) * (2**19 // m) + 2**13) >> 14, -127, 127)
+
+
+def output(network: Tensors, inputs: Array) -> Array:
+    """Outputs (n, outputs) of a network."""
+    x = np.clip(inputs, -127, 127)
+    h = activate(x @ network["first.weight"] + network["first.bias"])
+    h = activate(h @ network["second.weight"] + network["second.bias"])
+    return h @ network["last.weight"] + network["last.bias"] + x @ network["skip.weight"]
+
+
+def activate(sums: Array) -> Array:
+    return np.clip((sums + 32) >> 6, 0, 127)
+
+
+def table_of(t: Array) -> Array:
+    return np.clip((t + 320) // 16, 0, TABLES - 1)
+
+
+def look_up(array: Array, voxels: Array, outside: int) -> Array:
+    """Entries (n, k) of a region's array at voxels (n, k, 3)."""
+    inside = ((voxels >= 0) & (voxels < EDGE)).all(axis=-1)
+    x, y, z = np.moveaxis(np.clip(voxels, 0, EDGE - 1), -1, 0)
+    return np.where(inside, array[x, y, z], outside)
+
+
+class Codes:
+    """The codes that words hold, a step at a time."""
+
+    def __init__(self, words: Array, prior: Array) -> None:
+        self.words = words.view("<u4").tolist()
+        self.decoder = RangeDecoder(self.words)
+        self.counts = [[int(count) for count in row] for row in prior]
+
+    def parts(self, table: int) -> list[int]:
+        counts = self.counts[table]
+        others = [1 + count * (2**24 - TOKENS) // sum(counts) for count in counts[1:]]
+        return [2**24 - sum(others), *others]
+
+    def step(self, tables: Array) -> Array:
+        """The codes (n,) of voxels with these tables (n,)."""
+        tokens = np.zeros(len(tables), dtype=np.int64)
+        for table in sorted(set(tables.tolist())):
+            parts = self.parts(table)
+            for voxel in np.flatnonzero(tables == table):
+                tokens[voxel] = self.decoder.symbol(parts)
+        for table, token in zip(tables.tolist(), tokens.tolist(), strict=True):
+            self.counts[table][token] += 32
+        even = [2**23, 2**23]
+        signs = [-1 if token and self.decoder.symbol(even) else 1 for token in tokens.tolist()]
+        wide = np.where(tokens < 16, 0, 3 + (tokens - 16) // 2)
+        magnitudes = np.where(tokens < 16, tokens, (2 + tokens % 2) << wide)
+        for bit in range(int(wide.max(initial=0))):
+            for voxel in np.flatnonzero(wide > bit):
+                magnitudes[voxel] += self.decoder.symbol(even) << bit
+        return magnitudes * np.array(signs, dtype=np.int64)
+
+    def end(self) -> None:
+        gap = (self.decoder.point - self.decoder.lower) % 2**64
+        untouched = self.decoder.range == 2**64 - 1
+        if self.decoder.read < len(self.words) or not (untouched or gap < 2**33 - 1):
+            raise ValueError("words are left over")
+
+
+def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> dict[str, Tensors]:
+    """The networks '1', '2', '3' and 'smoothing' of a channel."""
+    kind = "alone" if config["given"] is None else "given"
+    places = {n: f"{kind}.{n}" for n in ("1", "2", "3")} | ({"smoothing": "smoothing"} if config["smoothed"] else {})
+    codes = Codes(tensors["network_words"], defaults["prior"]) if config["fitted"] else None
+    networks = {}
+    for network, place in places.items():
+        networks[network] = {name: defaults[f"{place}.{name}"].astype(np.int64) for name in NAMES}
+        for name, tensor in networks[network].items() if codes else ():
+            weight = name.endswith("weight")
+            tensor += codes.step(np.full(tensor.size, 20 if weight else 40)).reshape(tensor.shape)
+            if (np.abs(tensor) > (127 if weight else 2**20)).any():
+                raise ValueError("a weight or bias is out of bounds")
+    if codes:
+        codes.end()
+    return networks
+
+
+class Region:
+    """One region of a channel while it is decoded."""
+
+    def __init__(
+        self, config: dict[str, Any], networks: dict[str, Tensors], codes: Codes, header: tuple[int, int], active: Array, given: Any
+    ) -> None:
+        self.config, self.networks, self.codes, self.active, self.given = config, networks, codes, active, given
+        self.top = config["top"]
+        self.mean, self.spread = header[0] * self.top // 255, 2 ** header[1]
+        self.values = np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
+
+    def decode(self) -> Array:
+        """Final values (128, 128, 128), ABSENT where there is no voxel."""
+        if self.active[0, 0, 0]:
+            log = Spread(np.array([self.spread])).log() - LOG[self.config["steps"][6]]
+            self.restore(np.zeros((1, 3), dtype=np.int64), np.array([self.mean]), table_of(log), 6)
+        for level in range(6, -1, -1):
+            for n in (1, 2, 3):
+                self.step(level, n)
+        self.codes.end()
+        return self.smoothed() if self.config["smoothed"] else self.values
+
+    def restore(self, voxels: Array, predicted: Array, tables: Array, level: int) -> None:
+        values = predicted + self.codes.step(tables) * self.config["steps"][level]
+        self.values[tuple(voxels.T)] = np.clip(values, 0, self.top)
+
+    def step(self, level: int, n: int) -> None:
+        found = [(voxels, *self.predict(voxels, axes, level, n)) for voxels, axes in self.parities(level, n)]
+        voxels, predicted, tables = (np.concatenate(column) for column in zip(*found, strict=True))
+        self.restore(voxels, predicted, tables, level)
+
+    def parities(self, level: int, n: int) -> Iterator[tuple[Array, tuple[int, int, int]]]:
+        """Active voxels (m, 3) of each parity, and its axes."""
+        for odd, axes in PARITIES[n]:
+            first = [bit << level for bit in odd]
+            part = self.active[tuple(slice(start, None, 2 << level) for start in first)]
+            yield np.argwhere(part) * (2 << level) + first, axes
+
+    def around(self, array: Array, voxels: Array, offsets: list[tuple[int, ...]], axes: tuple[int, ...], stride: int, outside: int) -> Array:
+        turned = np.zeros((len(offsets), 3), dtype=np.int64)
+        turned[:, list(axes)] = np.array(offsets)
+        return look_up(array, voxels[:, None] + stride * turned, outside)
+
+    def predict(self, voxels: Array, axes: tuple[int, ...], level: int, n: int) -> tuple[Array, Array]:
+        """Predicted values and tables (m,)."""
+        step, stride, k = self.config["steps"][level], 1 << level, NEAREST[n]
+        v = self.around(self.values, voxels, NEAR[n], axes, stride, ABSENT)
+        known = v != ABSENT
+        v, count, near = np.where(known, v, 0), known.sum(axis=1), known[:, :k].sum(axis=1)
+        base = np.where(near > 0, v[:, :k].sum(axis=1) // np.maximum(near, 1), v.sum(axis=1) // np.maximum(count, 1))
+        base = np.where(count > 0, base, self.mean)
+        d = np.where(known, v - base[:, None], 0)
+        s = np.where(count > 0, np.abs(d).sum(axis=1) // np.maximum(count, 1), self.spread)
+        spread = Spread(np.clip(s, step >> 3, 2**23 - 1))
+        log = spread.log() - LOG[step]
+        from_background = 8 * np.clip(base - self.config["background"], -16 * step, 16 * step) // step
+        features = [log >> 3, 64 * base // self.top, from_background, np.full_like(base, 6 * level), 32 * near // k]
+        active = self.around(self.active, voxels, FACES, axes, stride, 0)
+        inputs = [spread.bring(d), 32 * active, np.stack(features, axis=1)]
+        if self.given is not None:
+            inputs += self.from_given(voxels, axes, level, n, log)
+        y = output(self.networks[str(n)], np.concatenate(inputs, axis=1))
+        move = ((spread.m * np.clip(y[:, 0], -8191, 8191) + 1024) >> 11) << spread.h
+        move = np.where((count > 0) & (d == 0).all(axis=1), 0, move)
+        return np.clip(base + move, 0, self.top), table_of(log + (np.clip(y[:, 1], -(2**20), 2**20) >> 5))
+
+    def from_given(self, voxels: Array, axes: tuple[int, ...], level: int, n: int, log: Array) -> list[Array]:
+        step, stride = self.config["steps"][level], 1 << level
+        g = self.given[tuple(voxels.T)]
+        u = self.around(self.given, voxels, FACES, axes, stride, ABSENT)
+        w = self.around(self.given, voxels, NEAR[n][: NEAREST[n]], axes, stride, ABSENT)
+        here, there = g != ABSENT, w != ABSENT
+        count = there.sum(axis=1)
+        base = np.where(count > 0, np.where(there, w, 0).sum(axis=1) // np.maximum(count, 1), np.where(here, g, 0))
+        e = np.where(here, g - base, 0)
+        departure = np.where(there, np.abs(w - base[:, None]), 0).sum(axis=1) + np.abs(e)
+        spread = Spread(np.clip(departure // (1 + count), step >> 3, 2**23 - 1))
+        own = spread.log() - LOG[step]
+        beside = np.where(u != ABSENT, u - base[:, None], 0)
+        features = [32 * here, own >> 3, np.clip(own - log, -512, 511) >> 2]
+        return [spread.bring(e[:, None]), spread.bring(beside), np.stack(features, axis=1)]
+
+    def smoothed(self) -> Array:
+        voxels = np.argwhere(self.active)
+        v = self.values[tuple(voxels.T)]
+        around = self.around(self.values, voxels, NEAR[3], (0, 1, 2), 1, ABSENT)
+        there = around != ABSENT
+        differences = np.where(there, (around - v[:, None]) >> 2, 0)
+        odd = (voxels % 2).sum(axis=1)
+        kinds = np.stack([odd == kind for kind in (1, 2, 3, 0)], axis=1)
+        level = 8 * np.clip(v - self.config["background"], -2048, 2048) // 128
+        inputs = np.concatenate([differences, 32 * there[:, :6], 32 * kinds, level[:, None]], axis=1)
+        move = np.clip((output(self.networks["smoothing"], inputs)[:, 0] + 8) >> 4, -64, 64)
+        result = self.values.copy()
+        result[tuple(voxels.T)] = np.where((differences == 0).all(axis=1), v, np.clip(v + move, 0, self.top))
+        return result
+
+
+class Channel:
+    """A channel, whose regions are decoded when they are asked for.
+
+    leaves, voxels  origins (L, 3) of its leaves, and coordinates (N, 3) of its voxels
+    """
+
+    def __init__(
+        self, config: dict[str, Any], tensors: Tensors, defaults: Tensors, leaves: Array, voxels: Array, given: Channel | None
+    ) -> None:
+        self.config, self.tensors, self.given = config, tensors, given
+        self.prior = defaults["prior"]
+        self.networks = networks_of(config, tensors, defaults)
+        self.corners = sorted({tuple(corner) for corner in (leaves // EDGE * EDGE).tolist()})
+        self.voxels = voxels.astype(np.int64)
+        if any(len(tensors[name]) != len(self.corners) for name in ("means", "spreads", "word_counts")):
+            raise ValueError("a tensor of codes has not one row a region")
+        if tensors["spreads"].max(initial=0) > 22:
+            raise ValueError("a spread is above 22")
+        self.ends = np.cumsum(tensors["word_counts"])
+        if self.ends[-1:].sum() != len(tensors["words"]):
+            raise ValueError("word_counts do not add up")
+        self.decoded: dict[tuple[int, ...], Array] = {}
+
+    def region(self, corner: tuple[int, ...]) -> Array:
+        """Final values (128, 128, 128) of the region at a corner."""
+        if corner not in self.corners:
+            return np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
+        if corner not in self.decoded:
+            number = self.corners.index(corner)
+            inside = self.voxels[(self.voxels // EDGE * EDGE == corner).all(axis=1)] - corner
+            active = np.zeros((EDGE,) * 3, dtype=np.int64)
+            active[tuple(inside.T)] = 1
+            words = self.tensors["words"][self.ends[number] - self.tensors["word_counts"][number] : self.ends[number]]
+            header = int(self.tensors["means"][number]), int(self.tensors["spreads"][number])
+            given = None if self.given is None else self.given.region(corner)
+            codes = Codes(words, self.prior)
+            self.decoded[corner] = Region(self.config, self.networks, codes, header, active, given).decode()
+        return self.decoded[corner]
+
+    def outputs(self, coordinates: Array) -> Array:
+        """Outputs float64 (n,) at voxels (n, 3); NaN where the channel has none."""
+        found = np.full(len(coordinates), np.nan)
+        corners = coordinates.astype(np.int64) // EDGE * EDGE
+        for corner in {tuple(corner) for corner in corners.tolist()}:
+            here = (corners == corner).all(axis=1)
+            values = self.region(corner)[tuple((coordinates[here] - corner).T)]
+            found[here] = np.where(values == ABSENT, np.nan, values / self.config["scale"])
+        return found
