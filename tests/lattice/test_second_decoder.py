@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,16 @@ import torch
 
 import inrv
 from inrv import EncodeOptions, SparseVolume, Topology
+from inrv.container import Chunk, container_bytes, pack_tensors
+from inrv.errors import FormatError
 from inrv.grids import Grid, sparse_grid
+from inrv.lattice import Channel, Model, default_model, pack_differences, region_corners
+from inrv.lattice.codec import Encoder, encode_regions
+from inrv.lattice.network import IntegerNetwork
+from inrv.lattice.symbols import RegionReader, RegionWriter
+from inrv.lattice.walk import Step
 from tests import second_reader
+from tests.lattice import second_decoder
 
 OPTIONS = EncodeOptions(exact_below=0, effort="instant", psnr=40, device="cpu")
 LARGE = 1 << 19  # of a magnitude
@@ -46,12 +57,6 @@ def given() -> tuple[SparseVolume, EncodeOptions]:
     return SparseVolume(grids), OPTIONS
 
 
-def fitted() -> tuple[SparseVolume, EncodeOptions]:
-    x = torch.arange(24.0)
-    values = 1 + torch.sin(x[:, None, None] * 1.3) * torch.cos(x[:20, None] * 1.1) * torch.sin(x[:22] * 2 + 1)
-    return SparseVolume((sparse_grid(values, "waves"),)), replace(OPTIONS, effort="default")
-
-
 def bounded() -> tuple[SparseVolume, EncodeOptions]:
     noise = torch.rand((9, 10, 11), generator=torch.Generator().manual_seed(3))
     return SparseVolume((sparse_grid(noise, "noise"),)), replace(OPTIONS, psnr=None, max_error=1e-5)
@@ -60,7 +65,7 @@ def bounded() -> tuple[SparseVolume, EncodeOptions]:
 def vectors() -> tuple[SparseVolume, EncodeOptions]:
     """Vectors, of which one component is constant and one has values that are not finite."""
     shape = (12, 10, 14)
-    values = torch.stack([blob(shape), torch.where(blob(shape) > 0, 2.5, 0.0), -blob(shape, 0.2)], dim=3)
+    values = torch.stack([blob(shape), torch.full(shape, 2.5), -blob(shape, 0.2)], dim=3)
     grid = sparse_grid(values, "velocity")
     grid.values[5:300:7, 2] = torch.nan
     return SparseVolume((grid,)), replace(OPTIONS, nonfinite="keep")
@@ -70,11 +75,150 @@ def threshold() -> tuple[SparseVolume, EncodeOptions]:
     return SparseVolume((sparse_grid(blob((12, 14, 17)), "density"),)), replace(OPTIONS, topology="threshold")
 
 
-@pytest.mark.parametrize("make", [alone, given, fitted, bounded, vectors, threshold])
-def test_both_decoders_give_the_same_bits(make) -> None:  # type: ignore[no-untyped-def]
-    data, _ = inrv.encode_bytes(*make())
+class AnyCodes(Encoder):
+    """Codes that have nothing to do with the values, from none to the largest."""
+
+    generator = torch.Generator()
+
+    def _chosen(self, differences: torch.Tensor, step: Step) -> torch.Tensor:
+        sizes = torch.randint(0, 20, differences.shape, generator=self.generator)
+        sizes *= torch.randint(0, 2, differences.shape, generator=self.generator)
+        magnitudes = (torch.rand(differences.shape, generator=self.generator) * 2.0**sizes).to(torch.int32)
+        return torch.where(torch.rand(differences.shape, generator=self.generator) < 0.5, -magnitudes, magnitudes)
+
+
+def any_model(default: Model, generator: torch.Generator) -> Model:
+    """Networks whose sums are as large as can be."""
+
+    def network(like: IntegerNetwork) -> IntegerNetwork:
+        limits = {name: 127 if name.endswith("weight") else 1 << 18 for name in like.tensors}
+        whole = {
+            name: torch.randint(-limits[name], limits[name] + 1, tensor.shape, generator=generator).float()
+            for name, tensor in like.tensors.items()
+        }
+        return IntegerNetwork(whole)
+
+    smoothing = None if default.smoothing is None else network(default.smoothing)
+    return Model({odd: network(like) for odd, like in default.networks.items()}, smoothing, default.prior)
+
+
+@lru_cache(maxsize=1)
+def encoded() -> bytes:
+    return inrv.encode_bytes(*given())[0]
+
+
+def strange(seed: int) -> bytes:
+    """The file of `given`, its channels replaced by others that no encoder would choose, some values corrected."""
+    generator, fitted = AnyCodes.generator.manual_seed(seed), seed % 4 > 1
+    opened = inrv.load(encoded(), device="cpu")
+    container, field = opened.container, opened.manifest.field
+    assert field is not None
+    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    channels, before, entries = [], None, []
+    for grid, config in zip(opened, field.config["channels"], strict=True):
+        topology = grid.topology
+        channel = any_channel(generator)
+        default = default_model(before is not None, seed % 2 == 0)
+        model = any_model(default, generator) if fitted else default
+        targets = (torch.rand(topology.leaf_voxel_count, generator=generator) * channel.top).to(torch.int32)
+        codes, rows, decoded = encode_regions(
+            topology, region_corners(topology.leaf_origins), targets, channel, model, before, 0.0
+        )
+        before = topology, torch.empty_like(targets).index_put((rows,), decoded)
+        arrays = {
+            "means": np.array([code.mean for code in codes], dtype=np.uint8),
+            "spreads": np.array([code.spread for code in codes], dtype=np.uint8),
+            "word_counts": np.array([len(code.words) for code in codes], dtype=np.int32),
+            "words": np.concatenate([code.words for code in codes]).view(np.int32),
+        }
+        if fitted:
+            arrays["network_words"] = pack_differences(model, default).view(np.int32)
+        corrected = topology.leaf_masks.numpy() & (1 << seed % 8)
+        values = np.linspace(-5, 5, int(np.unpackbits(corrected).sum()), dtype=np.float32)[:, None]
+        chunks += [
+            Chunk("CODE", pack_tensors(arrays)),
+            Chunk("KEEP", pack_tensors({"kept_masks": corrected, "kept_values": values})),
+        ]
+        told = asdict(channel) | {"smoothed": seed % 2 == 0, "fitted": fitted, "codes": len(chunks) - 2}
+        channels.append({**config, **told, "steps": list(channel.steps), "scale": channel.top / 3})
+        entries.append(replace(grid.entry, corrected_values=len(chunks) - 1))
+    changed = replace(field, config={**field.config, "channels": channels})
+    return container_bytes(replace(opened.manifest, field=changed, grids=tuple(entries)), chunks)
+
+
+def any_channel(generator: torch.Generator) -> Channel:
+    low, high, size = (int(torch.randint(1, 24, (), generator=generator)) for _ in range(3))
+    steps = torch.randint(32, 513, (7,), generator=generator).tolist()
+    return Channel(tuple(steps), min(1 << 23, (1 << high) + low), (-1) ** low << size)
+
+
+def check_same_bits(data: bytes) -> None:
     theirs = second_reader.decode(data)
     for ours, other in zip(inrv.load(data, device="cpu"), theirs, strict=True):
-        assert len(other.values) > 500
+        assert len(other.values) > 500 and len(np.unique(other.values)) > 20
         assert np.array_equal(ours.coordinates().numpy(), other.coordinates)
         assert ours.values().reshape(other.values.shape).numpy().tobytes() == other.values.tobytes()
+
+
+@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold])
+def test_both_decoders_give_the_same_bits(make: Callable[[], tuple[SparseVolume, EncodeOptions]]) -> None:
+    data, _ = inrv.encode_bytes(*make())
+    check_same_bits(data)
+    manifest, _ = second_reader.open_file(data)
+    entries, channels = manifest["grids"], manifest["field"]["config"]["channels"]
+    assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors))
+    assert all(channel["smoothed"] for channel in channels) == (make is not bounded)
+    assert ("kept_values" in entries[0]) == (make is vectors) and ("threshold" in entries[0]) == (make is threshold)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_decoders_give_the_same_bits_for_any_numbers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps, ranges, codes and fitted networks at the ends of what the format allows."""
+    monkeypatch.setattr("inrv.lattice.codec.Encoder", AnyCodes)
+    check_same_bits(strange(seed))
+
+
+def test_the_range_coder_is_the_specifications() -> None:
+    """Constriction splits its range among tokens where the specification says, whatever the counts."""
+    generator = np.random.default_rng(7)
+    encoder, written = RegionWriter(counts := generator.integers(1, 1 << generator.integers(1, 15, (64, 46)))), []
+    for _ in range(20):
+        tables = generator.integers(0, 64, 50, dtype=np.int32)
+        codes = (generator.integers(-LARGE + 1, LARGE, 50) >> generator.integers(0, 20, 50)).astype(np.int32)
+        encoder.step(tables, codes)
+        written.append((tables, codes))
+    words = encoder.words()
+    decoder = second_decoder.Codes(words, counts)
+    for tables, codes in written:
+        assert decoder.step(tables).tolist() == codes.tolist()
+    decoder.end()
+    longer = second_decoder.Codes(np.append(words, words[:1]), counts)
+    with pytest.raises(ValueError, match="left over"):
+        longer.end()
+
+
+def test_both_refuse_damaged_words() -> None:
+    """Whatever the words: both decoders refuse them, or both give the same codes."""
+    generator, refused = np.random.default_rng(8), 0
+    prior = default_model(False, True).prior
+    for length in range(200):
+        words = generator.integers(0, 1 << 32, length % 5, dtype=np.uint32)
+        words[: length % 3] = (1 << 32) - 1
+        tables = generator.integers(0, 64, length % 7, dtype=np.int32)
+        ours, theirs = RegionReader(prior, words), second_decoder.Codes(words, prior)
+        try:
+            expected = ours.step(tables).tolist()
+            ours.check_end()
+        except FormatError:
+            refused += 1
+            with pytest.raises(ValueError, match=r"no encoder|left over"):
+                end_of(theirs, tables)
+        else:
+            assert end_of(theirs, tables) == expected
+    assert 50 < refused < 200
+
+
+def end_of(decoder: second_decoder.Codes, tables: np.ndarray[Any, Any]) -> list[int]:
+    codes: list[int] = decoder.step(tables).tolist()
+    decoder.end()
+    return codes
