@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.masks import second_decoder
 Tensors = dict[str, np.ndarray]
 DTYPES = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
 KNOWN = {b"TOPO": 1, b"MASK": 1, b"EXAC": 1, b"KEEP": 1, b"FELD": 1, b"REFS": 0, b"GRID": 1, b"CODE": 1}
-Chunks = list[tuple[str, bytes | None]]
+Chunks = tuple[tuple[str, bytes | None], ...]
 DEFAULT_NETWORKS = Path(__file__).resolve().parent.parent / "codec" / "inrv" / "lattice" / "default.safetensors"
 
 
@@ -75,7 +76,7 @@ def open_file(data: bytes) -> tuple[dict[str, Any], Chunks]:
     require(zlib.crc32(data[48:end]) == table_crc, "table checksum does not hold")
     manifest = json.loads(raw_bytes(data, end, stored, raw, compression, manifest_crc))
     end += stored
-    chunks: Chunks = []
+    chunks: list[tuple[str, bytes | None]] = []
     for number in range(count):
         kind, flags, compression, spare, offset, stored, raw, checksum, reserved = struct.unpack_from(
             "<4sBBHQQQII", data, 48 + 40 * number
@@ -87,7 +88,7 @@ def open_file(data: bytes) -> tuple[dict[str, Any], Chunks]:
         chunks.append((kind.decode("ascii"), payload))
         end += stored
     require(end == size, "bytes behind the last chunk")
-    return manifest, chunks
+    return manifest, tuple(chunks)
 
 
 # Section 7: tensors
@@ -128,6 +129,7 @@ def leaf_origins(topology: Tensors) -> np.ndarray:
     return topology["node_origins"][node] + 8 * np.stack([i >> 8, (i >> 4) & 15, i & 15], axis=1).astype(np.int32)
 
 
+@lru_cache(maxsize=16)  # coded ones take long
 def leaf_masks(chunks: Chunks, number: int) -> np.ndarray:
     """Masks uint8 (L, 64) of a TOPO or a MASK chunk."""
     topology = topology_of(chunks, number)

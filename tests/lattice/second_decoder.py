@@ -151,7 +151,13 @@ class Region:
     """One region of a channel while it is decoded."""
 
     def __init__(
-        self, config: dict[str, Any], networks: dict[str, Tensors], codes: Codes, header: tuple[int, int], active: Array, given: Any
+        self,
+        config: dict[str, Any],
+        networks: dict[str, Tensors],
+        codes: Codes,
+        header: tuple[int, int],
+        active: Array,
+        given: Any,
     ) -> None:
         self.config, self.networks, self.codes, self.active, self.given = config, networks, codes, active, given
         self.top = config["top"]
@@ -185,7 +191,9 @@ class Region:
             part = self.active[tuple(slice(start, None, 2 << level) for start in first)]
             yield np.argwhere(part) * (2 << level) + first, axes
 
-    def around(self, array: Array, voxels: Array, offsets: list[tuple[int, ...]], axes: tuple[int, ...], stride: int, outside: int) -> Array:
+    def around(
+        self, array: Array, voxels: Array, offsets: list[tuple[int, ...]], axes: tuple[int, ...], stride: int, outside: int
+    ) -> Array:
         turned = np.zeros((len(offsets), 3), dtype=np.int64)
         turned[:, list(axes)] = np.array(offsets)
         return look_up(array, voxels[:, None] + stride * turned, outside)

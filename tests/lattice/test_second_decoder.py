@@ -162,7 +162,7 @@ def check_same_bits(data: bytes) -> None:
 
 @pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold])
 def test_both_decoders_give_the_same_bits(make: Callable[[], tuple[SparseVolume, EncodeOptions]]) -> None:
-    data, _ = inrv.encode_bytes(*make())
+    data = encoded() if make is given else inrv.encode_bytes(*make())[0]
     check_same_bits(data)
     manifest, _ = second_reader.open_file(data)
     entries, channels = manifest["grids"], manifest["field"]["config"]["channels"]
