@@ -156,7 +156,7 @@ def _code(
     lesson: Lesson, model: Model, tally: Tally, share: float, generator: torch.Generator
 ) -> tuple[int, tuple[Tensor, Tensor]]:
     """Bytes of the codes, and what the smoothing network may learn from them."""
-    encoder = ChannelEncoder(lesson.source, Quality(step=lesson.step), Effort(0, 0), generator, model)
+    encoder = ChannelEncoder(lesson.source, Quality(step=lesson.step), Effort(), generator, model)
     scale = STEP / lesson.step
     targets = (lesson.source.values * scale).round().to(torch.int32)
     channel = encoder.channel(scale, int(targets.max()))

@@ -105,7 +105,7 @@ class LatticeEncoder:
 
     def again(self, psnr: float) -> CodedLattice:
         """Every channel at another PSNR, with the networks that are fitted already."""
-        return self._measured(self._code(Effort(0, 0), [self._quality(channel, psnr) for channel in self.channels]))
+        return self._measured(self._code(Effort(), [self._quality(channel, psnr) for channel in self.channels]))
 
     def _quality(self, channel: ChannelOf, psnr: float) -> Quality:
         bound = self.options.error_bound

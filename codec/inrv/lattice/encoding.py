@@ -30,17 +30,21 @@ DB_A_DOUBLING = 4.5  # a first guess of what a step of twice the size costs
 class Effort:
     """How much a channel's networks learn of it.
 
-    rounds   of fitting, each on values decoded with the networks of the one before     steps  of the optimiser in each
-    samples  voxels fitted to                                                           batch  voxels a step
+    rounds   of fitting, each on values decoded with the networks of the one before: which parameters it moves
+    steps    of the optimiser in each      samples  voxels fitted to      batch  voxels a step
     """
 
-    rounds: int
-    steps: int
+    rounds: tuple[str, ...] = ()
+    steps: int = 0
     samples: int = 300_000
     batch: int = 8192
 
 
-EFFORTS = {"instant": Effort(0, 0), "default": Effort(2, 300), "thorough": Effort(3, 2000, 1_000_000)}
+EFFORTS = {
+    "instant": Effort(),
+    "default": Effort(("few", "all"), 300),
+    "thorough": Effort(("few", "all", "all"), 2000, 1_000_000),
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Coding:
     """A coded channel.
 
     scale   units in the range: a value is decoded / scale          decoded  int32 (N,), units, by row
-    model   None where it is the default one                        squared  mean squared error, of the normalised values
+    fitted  whether the model is not the default one                squared  mean squared error, of the normalised values
+    coded   voxels that `codes` and `squared` are of: all, or those of some regions
     """
 
     channel: Channel
@@ -87,6 +92,7 @@ class Coding:
     model: Model
     fitted: bool
     squared: float
+    coded: int
 
     @property
     def psnr(self) -> float:
@@ -94,19 +100,16 @@ class Coding:
         return -10 * math.log10(self.squared) if self.squared > 0 else math.inf
 
     @property
-    def bytes(self) -> int:
-        """Stored bytes of codes and networks."""
-        size = sum(4 + 4 * len(code.words) for code in self.codes)
-        if self.fitted:
-            default = default_model(self.model.given, self.model.smoothing is not None)
-            size += 4 * len(pack_differences(self.model, default))
-        return size
+    def network_bytes(self) -> int:
+        """Stored bytes of the networks."""
+        default = default_model(self.model.given, self.model.smoothing is not None)
+        return 4 * len(pack_differences(self.model, default)) if self.fitted else 0
 
-    @property
-    def cost(self) -> float:
-        """Bits and distortion together, in bits, as the networks' loss weighs them."""
-        step = STEP / self.scale
-        return 8 * self.bytes + SLOPE * self.squared / step**2 * len(self.decoded)
+    def cost(self, voxels: int) -> float:
+        """Bits and distortion of so many voxels coded in the same way, in bits, as the networks' loss weighs them."""
+        coded = max(1, self.coded)
+        code_bits = 32 * sum(1 + len(code.words) for code in self.codes) / coded
+        return voxels * (code_bits + SLOPE * self.squared * (self.scale / STEP) ** 2) + 8 * self.network_bytes
 
 
 class ChannelEncoder:
@@ -126,17 +129,19 @@ class ChannelEncoder:
 
     def run(self) -> Coding:
         """The coding that reaches the quality with the fewest bytes that the effort allows."""
-        step = self._search(self.quality.step or self._first_step(), self.trial).step
-        for _ in range(self.effort.rounds):
-            self._fit(step)
-            step = self._search(step, self.trial).step
-        best = self._search(step, self.corners).coding
-        if not self.fitted:
-            return best
-        plain, self.model, self.fitted = self.model, default_model(self.model.given, self.model.smoothing is not None), False
-        other = self._search(best_step(best), self.corners).coding
-        self.model, self.fitted = plain, True
-        return min(best, other, key=lambda coding: coding.bytes if self.quality.psnr is not None else coding.cost)
+        found = self._search(self.quality.step or self._first_step(), self.trial)
+        if self.effort.rounds:
+            self._learn(found)
+        return self._search(found.step, self.corners).coding
+
+    def _learn(self, begun: Attempt) -> None:
+        """Fit the networks, round by round, and keep those that make the channel cheapest at the step of `begun`."""
+        tried = [begun]
+        for movable in self.effort.rounds:
+            self._fit(begun.step, movable)
+            tried.append(self._attempt(begun.step, self.trial))
+        best = min(tried, key=lambda attempt: attempt.coding.cost(len(self.source.values))).coding
+        self.model, self.fitted = best.model, best.fitted
 
     def _first_step(self) -> float:
         """The step whose uniform error would give the PSNR."""
@@ -180,7 +185,7 @@ class ChannelEncoder:
         values = targets.clone()
         values[rows] = decoded
         squared = float((decoded.double() / scale - source.values[rows]).square().mean())
-        return Attempt(step, Coding(channel, scale, codes, values, self.model, self.fitted, squared))
+        return Attempt(step, Coding(channel, scale, codes, values, self.model, self.fitted, squared, len(rows)))
 
     def channel(self, scale: float, top: int) -> Channel:
         """The channel of so many units in the range, whose largest value is `top`."""
@@ -188,8 +193,8 @@ class ChannelEncoder:
         background = max(-HIGHEST, min(HIGHEST, round(self.source.background * scale)))
         return Channel(steps, max(1, top), background)
 
-    def _fit(self, step: float) -> None:
-        """Fit the networks to the values as they are decoded with the present ones."""
+    def _fit(self, step: float, movable: str) -> None:
+        """Fit `movable` parameters of the networks, 'few' or 'all', to the values as the present networks decode them."""
         effort, smoothing = self.effort, self.model.smoothing
         self.model = replace(self.model, smoothing=None)
         share = min(1.0, effort.samples / max(1, len(self.source.values)) * len(self.corners) / len(self.trial))
@@ -197,7 +202,7 @@ class ChannelEncoder:
         self._attempt(step, self.trial, collector)
         networks = {}
         for odd, network in self.model.networks.items():
-            real = RealNetwork.of(network)
+            real = RealNetwork.of(network, movable)
             if collector.parts.get(odd):
                 fit_prediction(real, collector.samples(odd), effort.steps, 2e-3, effort.batch, self.generator)
             networks[odd] = real.whole()
@@ -208,7 +213,7 @@ class ChannelEncoder:
             inputs, errors = smoothing_samples(
                 self.source.topology, self.trial, coding.decoded, targets, coding.channel, share, self.generator
             )
-            real = RealNetwork.of(smoothing)
+            real = RealNetwork.of(smoothing, movable)
             fit_smoothing(real, inputs, errors, effort.steps, 2e-3, effort.batch, self.generator)
             self.model = replace(self.model, smoothing=real.whole())
         self.fitted = True
@@ -225,11 +230,6 @@ class Attempt:
     def psnr(self) -> float:
         """DB, over the voxels that were coded."""
         return self.coding.psnr
-
-
-def best_step(coding: Coding) -> float:
-    """The step of a coding, as a share of the range."""
-    return STEP / coding.scale
 
 
 def _next_step(tried: list[Attempt], psnr: float) -> float:

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from inrv.lattice.network import LARGEST, LAYERS, ONE, SUM_ONE, WEIGHT_ONE, IntegerNetwork, shapes
 from inrv.lattice.walk import Step
 
-HIDDEN = (32, 32)
-OUTPUTS = 2
+MANY = ("first.weight", "second.weight")  # nine tenths of the parameters
 SLOPE = 6 / math.log(2)  # bits a squared step: of a uniform quantiser at a high rate
 FAR = 0.02  # slope of the absolute error beyond half a step, whose squared error the code takes away
 LEAST_LOG, MOST_LOG = -5.0, 14.0
@@ -88,14 +87,16 @@ class RealNetwork(nn.Module):
             self.register_parameter(name.replace(".", "_"), nn.Parameter(values))
 
     @staticmethod
-    def of(network: IntegerNetwork) -> RealNetwork:
-        """One that begins where `network` stands."""
+    def of(network: IntegerNetwork, movable: str = "all") -> RealNetwork:
+        """One that begins where `network` stands; of 'few' parameters only biases, last layer and skip can move."""
         inputs, first = network.tensors["first.weight"].shape
         second, outputs = network.tensors["last.weight"].shape
         real = RealNetwork(inputs, (first, second), outputs, torch.Generator())
         with torch.no_grad():
             for name, tensor in network.tensors.items():
-                real.get_parameter(name.replace(".", "_")).copy_(tensor / _unit(name))
+                parameter = real.get_parameter(name.replace(".", "_"))
+                parameter.copy_(tensor / _unit(name))
+                parameter.requires_grad_(movable == "all" or name not in MANY)
         return real
 
     def forward(self, inputs: Tensor) -> Tensor:

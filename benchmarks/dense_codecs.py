@@ -1,0 +1,97 @@
+"""Other codecs on dense boxes: SZ3, SPERR and ZFP out of hdf5plugin, each to an absolute error, and rate curves of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+# SPERR reads axes the other way round: without `swap` it is crippled on boxes that are not cubes.
+CODECS: dict[str, Callable[[float], Any]] = {
+    "SZ3": lambda error: hdf5plugin.SZ3(absolute=error),
+    "SPERR": lambda error: hdf5plugin.Sperr(absolute=error, swap=True),
+    "ZFP": lambda error: hdf5plugin.Zfp(accuracy=error),
+}
+SWEEP = tuple(10 ** (-exponent / 4) for exponent in range(2, 19))  # absolute errors, as shares of the range
+BOUNDS = (1e-2, 1e-3)  # those that `--max-error` is compared at
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a codec made of a box at an absolute error `bound`, a share of its range; PSNR with the range as peak."""
+
+    bound: float
+    bytes: int
+    psnr: float
+    largest: float
+    encode_seconds: float
+    decode_seconds: float
+
+
+def compress(array: Array, filters: Any) -> tuple[int, Array, float, float]:
+    """Stored bytes of the compressed array, the array decompressed, seconds to encode and to decode."""
+    memory = io.BytesIO()
+    started = time.perf_counter()
+    with h5py.File(memory, "w") as file:
+        file.create_dataset("d", data=array, chunks=array.shape, compression=filters)
+    encoded = time.perf_counter()
+    with h5py.File(memory, "r") as file:
+        data = file["d"]
+        return data.id.get_storage_size(), data[:], encoded - started, time.perf_counter() - encoded
+
+
+def point(array: Array, codec: str, bound: float) -> Point:
+    """Compress `array` with `codec` at an absolute error of `bound` times its range."""
+    span = float(np.ptp(array))
+    size, decoded, encode_seconds, decode_seconds = compress(array, CODECS[codec](bound * span))
+    error = decoded.astype(np.float64) - array
+    psnr = 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30))
+    return Point(bound, size, psnr, float(np.abs(error).max()) / span, encode_seconds, decode_seconds)
+
+
+class Curves:
+    """Points of every codec on every box, kept in a file: peers do not change from one run to the next."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kept: dict[str, list[dict[str, Any]]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def of(self, key: str, array: Array) -> dict[str, list[Point]]:
+        """The curve of each codec on `array`, which `key` names."""
+        for codec in CODECS:
+            if f"{key} {codec}" not in self.kept:
+                bounds = sorted({*SWEEP, *BOUNDS}, reverse=True)
+                self.kept[f"{key} {codec}"] = [asdict(point(array, codec, bound)) for bound in bounds]
+                self.path.write_text(json.dumps(self.kept))
+        return {codec: [Point(**entry) for entry in self.kept[f"{key} {codec}"]] for codec in CODECS}
+
+
+def bytes_at_psnr(curve: list[Point], psnr: float) -> float:
+    """Bytes at a PSNR: log bytes between the two points around it; infinite where the curve does not reach it."""
+    points = sorted((entry.psnr, math.log(entry.bytes)) for entry in curve)
+    better = [entry for entry in points if entry[0] >= psnr]
+    if not better:
+        return math.inf
+    cheapest = min(entry[1] for entry in better)
+    worse = [entry for entry in points if entry[0] < psnr]
+    if not worse:
+        return math.exp(cheapest)
+    (low, low_size), (high, high_size) = worse[-1], better[0]
+    between = low_size + (high_size - low_size) * (psnr - low) / (high - low)
+    return math.exp(min(between, cheapest))
+
+
+def bytes_at_error(curve: list[Point], error: float) -> float:
+    """Fewest bytes of those points whose largest error is at most `error` of the range, a millionth of it allowed."""
+    return min((entry.bytes for entry in curve if entry.largest <= error * (1 + 1e-6)), default=math.inf)
