@@ -6,16 +6,21 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import zstandard
 
 import inrv
-from inrv import FormatError
+from inrv import EncodeOptions, FormatError, SparseVolume
 from inrv.container import container_bytes, pack_tensors, read_container, unpack_tensors
+from inrv.grids import sparse_grid
+from inrv.lattice import default_model, pack_differences
+from inrv.lattice.network import IntegerNetwork
 from tests.container.examples import VECTORS, lossless
 from tests.container.rebuild import File, payload, take_apart, tensor_file
 
@@ -154,7 +159,7 @@ def bfloat16() -> bytes:
 
 U8 = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
 I64 = {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}
-F, G, C = "field.config.", "grids.0.", "grids.1.components."
+F, G, C, L = "field.config.", "grids.0.", "grids.1.components.", "field.config.channels."
 
 
 def modern(change: Change) -> Change:
@@ -166,6 +171,42 @@ def modern(change: Change) -> Change:
         return file.to_bytes() if data is None else data
 
     return changed
+
+
+@lru_cache(maxsize=1)
+def good_1_2() -> bytes:
+    """Two channels of a lattice, the second predicted from the first; their codes are the last two chunks."""
+    density = torch.linspace(0, 1, 512).reshape(8, 8, 8) ** 2
+    grids = (sparse_grid(density + 1, "density"), sparse_grid(3 * density + 1, "temperature"))
+    options = EncodeOptions(exact_below=0, effort="instant", psnr=30, device="cpu")
+    return inrv.encode_bytes(SparseVolume(grids), options)[0]
+
+
+def lattice(*changes: Change) -> Change:
+    """The same changes to a file of version 1.2."""
+
+    def changed(_: File) -> bytes:
+        file = take_apart(good_1_2())
+        for change in changes:
+            change(file)
+        return file.to_bytes()
+
+    return changed
+
+
+def fitted(change: Change) -> Change:
+    """A file of version 1.2 whose second channel has networks of its own."""
+    return lattice(manifest("field.config.channels.1.fitted", True), change)
+
+
+def differing(name: str, by: float) -> Change:
+    """The second channel's networks differ from the default ones in a number."""
+    default = default_model(True, True)
+    tensor = default.networks[2].tensors[name].clone()
+    tensor.view(-1)[0] += by
+    changed = IntegerNetwork({**default.networks[2].tensors, name: tensor})
+    words = pack_differences(dataclasses.replace(default, networks={**default.networks, 2: changed}), default)
+    return tensors(-1, network_words=words.view(np.int32))
 
 
 def chained(file: File) -> None:
@@ -270,10 +311,19 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M7", "layers", manifest(F + "layers", 1025), "layers is 1025: .* 0 to 1024"),
     ("M7", "activation", manifest(F + "activation", "exec"), "activation is 'exec': must be one of relu, silu"),
     ("M7", "scale", manifest(F + "scale", None), "scale is None: must be a number"),
+    ("M7", "tensors", lattice(manifest("field.tensors", 0)), "field.tensors is 0: must be null"),
+    ("M7", "step", lattice(manifest(L + "0.steps.6", 31)), r"steps\[6\] is 31: .* 32 to 512"),
+    ("M7", "top", lattice(manifest(L + "0.top", 0)), "top is 0: .* 1 to 8388608"),
+    ("M7", "background", lattice(manifest(L + "0.background", -8388609)), r"within \+-8388608"),
+    ("M7", "units", lattice(manifest(L + "0.scale", 0)), "scale is 0: must be above 0"),
+    ("M7", "given", lattice(manifest(L + "1.given", 1)), "given is 1: must be the number of an earlier channel"),
+    ("M7", "smoothed", lattice(manifest(L + "0.smoothed", 1)), "smoothed is 1: must be true or false"),
     ("M8", "background", manifest(G + "background", [0.0, 0.0, 0.0]), "background is .*list of (at most )?1 items"),
     ("M8", "components", manifest("grids.1.components", []), "components is .*list of 3 items"),
     ("M8", "matrix", manifest(G + "matrix", [1.0] * 15), "matrix is .*list of 16 items"),
     ("M8", "origin", manifest(F + "origin", [1.0]), "origin is .*list of 3 items"),
+    ("M8", "steps", lattice(manifest(L + "0.steps", [128] * 6)), "steps is .*list of 7 items"),
+    ("M8", "channels", lattice(manifest("field.config.outputs", 3)), "channels is .*list of 3 items"),
     ("M8", "grids", many_grids, "at most 4096"),
     ("M8", "grids no list", manifest("grids", {}), "manifest.grids is .*must be a list"),
     ("M9", "range", manifest(C + "0.minimum", 1.5), "maximum must not be below its minimum"),
@@ -284,6 +334,8 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M11", "exact", manifest(G + "exact_values", 0), "exact_values is 0, a TOPO chunk.* EXAC"),
     ("M11", "field", manifest("field.tensors", 5), "field.tensors is 5, a REFS chunk.* FELD"),
     ("M11", "reference", manifest("reference", 4), "reference is 4, a FELD chunk.* REFS"),
+    ("M11", "corrected", manifest(G + "corrected_values", 0), "corrected_values is 0, a TOPO chunk.* KEEP"),
+    ("M11", "codes", lattice(manifest(L + "0.codes", 0)), r"channels\[0\].codes is 0, a MASK chunk.* CODE"),
     ("M12", "bool", manifest(G + "metadata.flag.value", 1), "flag.value is 1: must be true or false"),
     ("M12", "int32", manifest(G + "metadata.frame.value", 1 << 31), "whole number of 32 bits"),
     ("M12", "int64", manifest(G + "metadata.large.value", 1 << 63), "whole number of 64 bits"),
@@ -300,6 +352,8 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M13", "counts", manifest(G + "active_voxels", 1), "leaf_voxels is 773: .*active_voxels"),
     ("M14", "other key", manifest(F + "import", "os"), "has the key 'import'"),
     ("M14", "nested", nested_config, "flat list of scalars"),
+    ("M14", "lattice", lattice(manifest("field.config.import", "os")), "has the key 'import', which a lattice field"),
+    ("M14", "channel", lattice(manifest(L + "1.import", "os")), "has the key 'import', which a channel of a lattice"),
     ("M15", "position", modern(manifest("carried.0.position", 2)), r"carried\[\d\].position is 2: .*place of its own"),
     ("M15", "beyond", modern(manifest("carried.0.position", 4)), "position is 4: must be a place of its own .* 4 grids"),
     ("M15", "parent", modern(manifest("carried.1.parent", 0)), "parent is 0: must be the place of another carried grid"),
@@ -320,6 +374,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S2", "bfloat16", raw_chunk(TOPO, bfloat16()), "BF16|bfloat16"),
     ("S3", "missing", tensors(TOPO, leaf_masks=None), "grid 'density': tensor 'leaf_masks' is missing"),
     ("S3", "dtype", tensors(TOPO, tile_edges=lambda a: a.astype(np.float32)), "'tile_edges' is float32"),
+    ("S3", "regions", lattice(tensors(-1, means=lambda a: np.append(a, a))), r"'means' is uint8 \(2,\), expected .*1"),
     ("S3", "rows", tensors(TOPO, leaf_masks=lambda a: a[:-1]), r"'leaf_masks' is uint8 \(2, 64\), expected .*3, 64"),
     ("S3", "exact rows", tensors(EXAC, inactive_values=lambda a: a[:-1]), "'inactive_values' is float32"),
     ("S3", "exact components", tensors(VECTOR_EXAC, tile_values=lambda a: a[:, :1]), "'tile_values' is float32"),
@@ -354,6 +409,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S12", "two", modern(tensors(PREDICTED, predicted_from=lambda a: np.append(a, a))), "not the number of one"),
     ("S12", "chain", modern(chained), "itself predicted from another"),
     ("F1", "type", manifest("field.type", "wavelet"), "field type 'wavelet' is not known"),
+    ("F1", "networks", lattice(manifest("field.config.networks", "default-0")), "begins with the networks 'default-0'"),
     ("F2", "missing", tensors(FELD, layers_2_weight=None), "'layers.2.weight' is missing"),
     ("F2", "shape", tensors(FELD, B=lambda a: a[:-1]), "'B'"),
     ("F2", "no step", tensors(FELD, layers_0_weight_step=None), "'layers.0.weight'"),
@@ -368,6 +424,15 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("F2", "not finite", tensors(FELD, layers_0_bias=lambda a: a * np.float16(np.nan)), "not finite"),
     ("F2", "no network", manifest(F + "neurons", 1 << 20), "field tensor"),
     ("F3", "overflow", tensors(FELD, layers_2_weight=lambda a: a * 0 + 3e38), "output at a voxel is not finite"),
+    ("F4", "twice", lattice(manifest("grids.1.components.0.output", 0)), "each output of a lattice must belong to one"),
+    ("F4", "never", lattice(manifest("grids.1.components.0.output", None)), "each output of a lattice must belong to one"),
+    ("F5", "spread", lattice(tensors(-1, spreads=at(0, 23))), r"spread is 2\^23: it is at most 2\^22"),
+    ("F5", "words", lattice(tensors(-1, words=lambda a: a[:-1])), "words, word_counts say"),
+    ("F5", "counts", lattice(tensors(-1, word_counts=lambda a: a - 2 * a)), "words, word_counts say"),
+    ("F6", "damaged", lattice(tensors(-1, words=lambda a: a * 0 - 1)), "words of a region are damaged"),
+    ("F6", "left over", lattice(tensors(-1, words=lambda a: np.tile(a, 2), word_counts=lambda a: 2 * a)), "holds more words"),
+    ("F6", "networks", fitted(tensors(-1, network_words=np.full(3, -1, np.int32))), "words of a region are damaged"),
+    ("F7", "weight", fitted(differing("first.weight", 300)), "tensor 2.first.weight of a lattice .*127"),
 ]
 # fmt: on
 
