@@ -205,7 +205,44 @@ def lattice_channel(manifest: dict[str, Any], chunks: Chunks, number: int) -> la
     origins = leaf_origins(topology)
     given = None if config["given"] is None else lattice_channel(manifest, chunks, config["given"])
     tensors, defaults = tensors_of(payload_of(chunks, config["codes"], "CODE")), tensors_of(DEFAULT_NETWORKS.read_bytes())
-    return lattice.Channel(config, tensors, defaults, origins, voxels(origins, masks), given)
+    around = inactive_units(chunks, entry, number, config["scale"]) if config["surrounded"] else None
+    return lattice.Channel(config, tensors, defaults, origins, voxels(origins, masks), given, around)
+
+
+def inactive_units(chunks: Chunks, entry: dict[str, Any], number: int, scale: float) -> Callable[[lattice.Corner], np.ndarray]:
+    """What gives the values, in units of output `number`, of a region's inactive voxels; active ones in leaves are 0."""
+    (place,) = [place for place, component in enumerate(entry["components"]) if component["output"] == number]
+    low, high = entry["components"][place]["minimum"], entry["components"][place]["maximum"]
+    topology = topology_of(chunks, entry["topology"])
+    origins = leaf_origins(topology)
+    exact = exact_tensors(chunks, entry, topology)
+    active, inactive = (voxels(origins, m) for m in (leaf_masks(chunks, entry["topology"]), exact["inactive_masks"]))
+
+    def units(corner: lattice.Corner) -> np.ndarray:
+        values = np.full((lattice.EDGE,) * 3, np.float32(entry["background"][place]), dtype=np.float64)
+        for origin, edge, value in zip(topology["tile_origins"], topology["tile_edges"], exact["tile_values"], strict=True):
+            first = np.clip(origin.astype(np.int64) - corner, 0, lattice.EDGE)
+            last = np.clip(origin.astype(np.int64) + edge - corner, 0, lattice.EDGE)
+            values[tuple(slice(*ends) for ends in zip(first, last, strict=True))] = value[place]
+        for coordinates, given in ((inactive, exact["inactive_values"][:, place]), (active, np.full(len(active), low))):
+            inside = (coordinates // lattice.EDGE * lattice.EDGE == corner).all(axis=1)
+            values[tuple((coordinates[inside] - corner).T)] = given[inside]
+        shares = (np.where(np.isnan(values), low, values) - low) / (high - low)
+        return np.clip(np.round(shares * scale), -(2**23), 2**23).astype(np.int64)
+
+    return units
+
+
+def exact_tensors(chunks: Chunks, entry: dict[str, Any], topology: Tensors) -> Tensors:
+    """Values of tiles and inactive voxels."""
+    if entry["exact_values"] is not None:
+        return tensors_of(payload_of(chunks, entry["exact_values"], "EXAC"))
+    require(len(topology["tile_edges"]) == 0, "tiles without an EXAC chunk")
+    return {
+        "tile_values": np.empty((0, len(entry["components"])), dtype=np.float32),
+        "inactive_masks": np.zeros((len(leaf_origins(topology)), 64), dtype=np.uint8),
+        "inactive_values": np.empty((0, len(entry["components"])), dtype=np.float32),
+    }
 
 
 def outputs(manifest: dict[str, Any], chunks: Chunks, coordinates: np.ndarray, columns: list[int] | None = None) -> np.ndarray:
@@ -269,15 +306,7 @@ def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any])
         above = kept | (level.astype(np.float32) > np.float32(entry["threshold"]))
         coordinates, values = coordinates[above], values[above]
 
-    if entry["exact_values"] is None:
-        require(len(edges) == 0, "tiles without an EXAC chunk")
-        exact: Tensors = {
-            "tile_values": np.empty((0, len(components)), dtype=np.float32),
-            "inactive_masks": np.zeros((len(origins), 64), dtype=np.uint8),
-            "inactive_values": np.empty((0, len(components)), dtype=np.float32),
-        }
-    else:
-        exact = tensors_of(payload_of(chunks, entry["exact_values"], "EXAC"))
+    exact = exact_tensors(chunks, entry, topology)
     return DecodedGrid(
         entry=entry,
         coordinates=coordinates,

@@ -317,6 +317,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M7", "background", lattice(manifest(L + "0.background", -8388609)), r"within \+-8388608"),
     ("M7", "units", lattice(manifest(L + "0.scale", 0)), "scale is 0: must be above 0"),
     ("M7", "given", lattice(manifest(L + "1.given", 1)), "given is 1: must be the number of an earlier channel"),
+    ("M7", "surrounded", lattice(manifest(L + "0.surrounded", None)), "surrounded is None: must be true or false"),
     ("M7", "smoothed", lattice(manifest(L + "0.smoothed", 1)), "smoothed is 1: must be true or false"),
     ("M8", "background", manifest(G + "background", [0.0, 0.0, 0.0]), "background is .*list of (at most )?1 items"),
     ("M8", "components", manifest("grids.1.components", []), "components is .*list of 3 items"),

@@ -7,7 +7,7 @@ to be fast. Raises ValueError for words that are damaged.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.masks.second_decoder import RangeDecoder
 
 Array = np.ndarray
 Tensors = dict[str, Array]
+Corner = tuple[int, ...]
 
 EDGE = 128
 ABSENT = -(2**40)  # in an array of values: no voxel, or not yet known
@@ -157,12 +158,15 @@ class Region:
         codes: Codes,
         header: tuple[int, int],
         active: Array,
-        given: Any,
+        given: Array | None,
+        around: Array | None,
     ) -> None:
         self.config, self.networks, self.codes, self.active, self.given = config, networks, codes, active, given
         self.top = config["top"]
         self.mean, self.spread = header[0] * self.top // 255, 2 ** header[1]
         self.values = np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
+        if around is not None:
+            self.values[active == 0] = around[active == 0]
 
     def decode(self) -> Array:
         """Final values (128, 128, 128), ABSENT where there is no voxel."""
@@ -173,7 +177,8 @@ class Region:
             for n in (1, 2, 3):
                 self.step(level, n)
         self.codes.end()
-        return self.smoothed() if self.config["smoothed"] else self.values
+        final = self.smoothed() if self.config["smoothed"] else self.values
+        return np.where(self.active == 1, final, ABSENT)
 
     def restore(self, voxels: Array, predicted: Array, tables: Array, level: int) -> None:
         values = predicted + self.codes.step(tables) * self.config["steps"][level]
@@ -211,7 +216,13 @@ class Region:
         spread = Spread(np.clip(s, step >> 3, 2**23 - 1))
         log = spread.log() - LOG[step]
         from_background = 8 * np.clip(base - self.config["background"], -16 * step, 16 * step) // step
-        features = [log >> 3, 64 * base // self.top, from_background, np.full_like(base, 6 * level), 32 * near // k]
+        features = [
+            log >> 3,
+            64 * np.clip(base, 0, 2**23) // self.top,
+            from_background,
+            np.full_like(base, 6 * level),
+            32 * near // k,
+        ]
         active = self.around(self.active, voxels, FACES, axes, stride, 0)
         inputs = [spread.bring(d), 32 * active, np.stack(features, axis=1)]
         if self.given is not None:
@@ -257,12 +268,20 @@ class Channel:
     """A channel, whose regions are decoded when they are asked for.
 
     leaves, voxels  origins (L, 3) of its leaves, and coordinates (N, 3) of its voxels
+    around          gives values (128, 128, 128) of a region's other voxels; None where they are not known
     """
 
     def __init__(
-        self, config: dict[str, Any], tensors: Tensors, defaults: Tensors, leaves: Array, voxels: Array, given: Channel | None
+        self,
+        config: dict[str, Any],
+        tensors: Tensors,
+        defaults: Tensors,
+        leaves: Array,
+        voxels: Array,
+        given: Channel | None,
+        around: Callable[[Corner], Array] | None,
     ) -> None:
-        self.config, self.tensors, self.given = config, tensors, given
+        self.config, self.tensors, self.given, self.around = config, tensors, given, around
         self.prior = defaults["prior"]
         self.networks = networks_of(config, tensors, defaults)
         self.corners = sorted({tuple(corner) for corner in (leaves // EDGE * EDGE).tolist()})
@@ -274,9 +293,9 @@ class Channel:
         self.ends = np.cumsum(tensors["word_counts"])
         if self.ends[-1:].sum() != len(tensors["words"]):
             raise ValueError("word_counts do not add up")
-        self.decoded: dict[tuple[int, ...], Array] = {}
+        self.decoded: dict[Corner, Array] = {}
 
-    def region(self, corner: tuple[int, ...]) -> Array:
+    def region(self, corner: Corner) -> Array:
         """Final values (128, 128, 128) of the region at a corner."""
         if corner not in self.corners:
             return np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
@@ -288,8 +307,8 @@ class Channel:
             words = self.tensors["words"][self.ends[number] - self.tensors["word_counts"][number] : self.ends[number]]
             header = int(self.tensors["means"][number]), int(self.tensors["spreads"][number])
             given = None if self.given is None else self.given.region(corner)
-            codes = Codes(words, self.prior)
-            self.decoded[corner] = Region(self.config, self.networks, codes, header, active, given).decode()
+            codes, around = Codes(words, self.prior), None if self.around is None else self.around(corner)
+            self.decoded[corner] = Region(self.config, self.networks, codes, header, active, given, around).decode()
         return self.decoded[corner]
 
     def outputs(self, coordinates: Array) -> Array:

@@ -15,8 +15,8 @@ import inrv
 from inrv import EncodeOptions, SparseVolume, Topology
 from inrv.container import Chunk, container_bytes, pack_tensors
 from inrv.errors import FormatError
-from inrv.grids import Grid, sparse_grid
-from inrv.lattice import Channel, Model, default_model, pack_differences, region_corners
+from inrv.grids import Grid, LeafValues, sparse_grid
+from inrv.lattice import Channel, Model, Setting, Surroundings, default_model, pack_differences, region_corners
 from inrv.lattice.codec import Encoder, encode_regions
 from inrv.lattice.network import IntegerNetwork
 from inrv.lattice.symbols import RegionReader, RegionWriter
@@ -25,6 +25,7 @@ from tests import second_reader
 from tests.lattice import second_decoder
 
 OPTIONS = EncodeOptions(exact_below=0, effort="instant", psnr=40, device="cpu")
+Make = Callable[[], tuple[SparseVolume, EncodeOptions]]
 LARGE = 1 << 19  # of a magnitude
 
 
@@ -75,6 +76,23 @@ def threshold() -> tuple[SparseVolume, EncodeOptions]:
     return SparseVolume((sparse_grid(blob((12, 14, 17)), "density"),)), replace(OPTIONS, topology="threshold")
 
 
+def band() -> tuple[SparseVolume, EncodeOptions]:
+    """A narrow band, negative inside where voxels and tiles are inactive; some tiles and inactive voxels are not finite."""
+    x, y, z = torch.meshgrid(*[torch.arange(24.0) - 11.3] * 3, indexing="ij")
+    distance = (x**2 + y**2 + z**2).sqrt() - 9
+    grid = sparse_grid(distance.clamp(-3, 3), "surface", background=(3.0,), active=distance.abs() < 3)
+    places = torch.from_numpy((np.unpackbits(grid.topology.leaf_masks.numpy(), bitorder="little") == 0).nonzero()[0][::2])
+    values = torch.full((len(places), 1), -3.0)
+    values[::9], values[4::9], values[5::9] = torch.nan, torch.inf, -torch.inf
+    tiles = torch.tensor([[24, 0, 0], [0, 24, 0], [-8, 0, 0], [0, 128, 0]], dtype=torch.int32)
+    edges, active = torch.tensor([8, 8, 8, 128], dtype=torch.int32), torch.tensor([True, False, True, False])
+    topology = Topology(grid.topology.leaf_origins, grid.topology.leaf_masks, tiles, edges, active)
+    inactive, tile_values = LeafValues(places, values), torch.tensor([[-2.5], [torch.nan], [1.0], [7.0]])
+    odd = replace(grid, topology=topology, tile_values=tile_values, inactive=inactive, values=grid.values.clone())
+    odd.values[3::50] = torch.nan
+    return SparseVolume((odd,)), replace(OPTIONS, nonfinite="keep")
+
+
 class AnyCodes(Encoder):
     """Codes that have nothing to do with the values, from none to the largest."""
 
@@ -102,27 +120,29 @@ def any_model(default: Model, generator: torch.Generator) -> Model:
     return Model({odd: network(like) for odd, like in default.networks.items()}, smoothing, default.prior)
 
 
-@lru_cache(maxsize=1)
-def encoded() -> bytes:
-    return inrv.encode_bytes(*given())[0]
+@lru_cache(maxsize=6)
+def encoded(make: Make) -> bytes:
+    return inrv.encode_bytes(*make())[0]
 
 
-def strange(seed: int) -> bytes:
-    """The file of `given`, its channels replaced by others that no encoder would choose, some values corrected."""
+def strange(make: Make, seed: int) -> bytes:
+    """A file whose channels are replaced by others that no encoder would choose, some values corrected."""
     generator, fitted = AnyCodes.generator.manual_seed(seed), seed % 4 > 1
-    opened = inrv.load(encoded(), device="cpu")
+    opened = inrv.load(encoded(make), device="cpu")
     container, field = opened.container, opened.manifest.field
     assert field is not None
     chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
     channels, before, entries = [], None, []
     for grid, config in zip(opened, field.config["channels"], strict=True):
-        topology = grid.topology
+        topology = grid.coded_topology
         channel = any_channel(generator)
-        default = default_model(before is not None, seed % 2 == 0)
+        default = default_model(before is not None, seed % 3 == 0)
         model = any_model(default, generator) if fitted else default
         targets = (torch.rand(topology.leaf_voxel_count, generator=generator) * channel.top).to(torch.int32)
+        scale, (component,), surrounded = channel.top / 3, grid.entry.components, bool(seed & 1)
+        around = Surroundings(grid.restored.grid, 0, component.minimum, component.maximum, scale) if surrounded else None
         codes, rows, decoded = encode_regions(
-            topology, region_corners(topology.leaf_origins), targets, channel, model, before, 0.0
+            Setting(topology, before, around), region_corners(topology.leaf_origins), targets, channel, model, 0.0
         )
         before = topology, torch.empty_like(targets).index_put((rows,), decoded)
         arrays = {
@@ -139,8 +159,8 @@ def strange(seed: int) -> bytes:
             Chunk("CODE", pack_tensors(arrays)),
             Chunk("KEEP", pack_tensors({"kept_masks": corrected, "kept_values": values})),
         ]
-        told = asdict(channel) | {"smoothed": seed % 2 == 0, "fitted": fitted, "codes": len(chunks) - 2}
-        channels.append({**config, **told, "steps": list(channel.steps), "scale": channel.top / 3})
+        told = {"surrounded": surrounded, "smoothed": seed % 3 == 0, "fitted": fitted, "codes": len(chunks) - 2}
+        channels.append({**config, **asdict(channel), **told, "steps": list(channel.steps), "scale": scale})
         entries.append(replace(grid.entry, corrected_values=len(chunks) - 1))
     changed = replace(field, config={**field.config, "channels": channels})
     return container_bytes(replace(opened.manifest, field=changed, grids=tuple(entries)), chunks)
@@ -160,22 +180,22 @@ def check_same_bits(data: bytes) -> None:
         assert ours.values().reshape(other.values.shape).numpy().tobytes() == other.values.tobytes()
 
 
-@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold])
-def test_both_decoders_give_the_same_bits(make: Callable[[], tuple[SparseVolume, EncodeOptions]]) -> None:
-    data = encoded() if make is given else inrv.encode_bytes(*make())[0]
+@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold, band])
+def test_both_decoders_give_the_same_bits(make: Make) -> None:
+    data = encoded(make)
     check_same_bits(data)
     manifest, _ = second_reader.open_file(data)
     entries, channels = manifest["grids"], manifest["field"]["config"]["channels"]
     assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors))
     assert all(channel["smoothed"] for channel in channels) == (make is not bounded)
-    assert ("kept_values" in entries[0]) == (make is vectors) and ("threshold" in entries[0]) == (make is threshold)
+    assert ("kept_values" in entries[0]) == (make in (vectors, band)) and ("threshold" in entries[0]) == (make is threshold)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_both_decoders_give_the_same_bits_for_any_numbers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("make", "seed"), [(given, 0), (given, 1), (given, 2), (given, 3), (band, 1), (band, 3)])
+def test_both_decoders_give_the_same_bits_for_any_numbers(make: Make, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps, ranges, codes and fitted networks at the ends of what the format allows."""
     monkeypatch.setattr("inrv.lattice.codec.Encoder", AnyCodes)
-    check_same_bits(strange(seed))
+    check_same_bits(strange(make, seed))
 
 
 def test_the_range_coder_is_the_specifications() -> None:
