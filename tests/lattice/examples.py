@@ -43,7 +43,7 @@ def placed(coordinates: Tensor, values: Tensor, name: str = "density", backgroun
 def in_regions() -> SparseVolume:
     """Two grids in four regions, on both sides of a border and far away; the second resembles the first."""
     generator = torch.Generator().manual_seed(5)
-    base = torch.cartesian_prod(torch.arange(-5, 6), torch.arange(-4, 5), torch.arange(-6, 7))
+    base = torch.cartesian_prod(torch.arange(11), torch.arange(9), torch.arange(-6, 7))
     far = base + torch.tensor([700, -1000, 64])
     beyond = base + torch.tensor([300, 60, 60])
     coordinates = torch.cat([base, far, beyond])
