@@ -23,7 +23,7 @@ CODECS: dict[str, Callable[[float], Any]] = {
     "SPERR": lambda error: hdf5plugin.Sperr(absolute=error, swap=True),
     "ZFP": lambda error: hdf5plugin.Zfp(accuracy=error),
 }
-SWEEP = tuple(10 ** (-exponent / 4) for exponent in range(2, 19))  # absolute errors, as shares of the range
+SWEEP = tuple(10 ** (-exponent / 8) for exponent in (*range(28), *range(28, 37, 2)))  # absolute errors, as shares of the range
 BOUNDS = (1e-2, 1e-3)  # those that `--max-error` is compared at
 
 
@@ -70,9 +70,11 @@ class Curves:
     def of(self, key: str, array: Array) -> dict[str, list[Point]]:
         """The curve of each codec on `array`, which `key` names."""
         for codec in CODECS:
-            if f"{key} {codec}" not in self.kept:
-                bounds = sorted({*SWEEP, *BOUNDS}, reverse=True)
-                self.kept[f"{key} {codec}"] = [asdict(point(array, codec, bound)) for bound in bounds]
+            found = self.kept.setdefault(f"{key} {codec}", [])
+            missing = {*SWEEP, *BOUNDS} - {entry["bound"] for entry in found}
+            if missing:
+                found += [asdict(point(array, codec, bound)) for bound in missing]
+                found.sort(key=lambda entry: -float(entry["bound"]))
                 self.path.write_text(json.dumps(self.kept))
         return {codec: [Point(**entry) for entry in self.kept[f"{key} {codec}"]] for codec in CODECS}
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from defaults.volumes import TrainingVolume, training_volumes
-from inrv.grids import Normalisation, sparse_grid
+from inrv.grids import Grid, LeafValues, Normalisation, sparse_grid
+from inrv.grids.topology import mask_places
 from inrv.grids.transform import Transform
 from inrv.lattice.codec import encode_regions
 from inrv.lattice.context import LOWEST_TABLE, STEP, TABLES, TABLES_OCTAVE, input_count
@@ -30,12 +32,15 @@ from inrv.lattice.fitting import Collector, RealNetwork, Samples, fit_prediction
 from inrv.lattice.model import DEFAULTS, HIDDEN, OUTPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, Model, default_model
 from inrv.lattice.smoothing import INPUTS, smoothing_samples
 from inrv.lattice.steps import PATTERNS
+from inrv.lattice.surroundings import Surroundings
 from inrv.lattice.symbols import TOKENS, lowest_of, tokens_of
 from inrv.lattice.walk import Step
 from inrv.preparation import coarse
 
 QUALITIES = (30.0, 36.0, 42.0, 48.0, 56.0)  # dB over the active voxels
 SAMPLES = 16_000  # of each network from each coded channel
+SURROUNDED = 0.6  # of the lessons know the values of inactive voxels
+LEAST_BITS = 0.05  # a voxel
 PRIOR_TOTAL = 1 << 14  # and one for every token
 SEED = 20
 
@@ -67,8 +72,8 @@ class Tally:
 def main() -> None:
     """Train and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=6000, help="of the optimiser in the last round; fewer before (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=1250, help="of the optimiser in each round (%(default)s)")
     parser.add_argument("--begin", action="store_true", help="with the present default networks, not with fresh ones")
     parser.add_argument("--output", type=Path, default=DEFAULTS)
     arguments = parser.parse_args()
@@ -83,10 +88,8 @@ def main() -> None:
         reals = {given: {odd: RealNetwork.of(net) for odd, net in model.networks.items()} for given, model in models.items()}
         assert models[False].smoothing is not None
         smoothing, prior = RealNetwork.of(models[False].smoothing), models[False].prior
-    for number in range(arguments.rounds):
-        last = number == arguments.rounds - 1
-        steps = arguments.steps if last else arguments.steps // 4
-        prior = _round(lessons, reals, smoothing, prior, steps, generator)
+    for _ in range(arguments.rounds):
+        prior = _round(lessons, reals, smoothing, prior, arguments.steps, generator)
         _save(reals, smoothing, prior, arguments.output)
 
 
@@ -102,13 +105,18 @@ def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> I
     for number, (volume, turn) in enumerate(itertools.product(volumes, range(2))):
         before = None
         for values, active in zip(volume.values, volume.active, strict=True):
-            grid = sparse_grid(values, volume.name, Transform(), 0.0, active)
+            grid = _with_inside(sparse_grid(values, volume.name, Transform(), volume.background, active), values)
             scale = Normalisation.fit(grid.values)
             if not bool(scale.varying.all()):
                 continue
             grid = coarse(grid) if turn else grid
             scale = Normalisation.fit(grid.values)
-            own = Source(grid.topology, scale.apply(grid.values)[:, 0].double(), float(scale.apply(torch.zeros(1, 1))))
+            low, high = float(scale.minimum), float(scale.maximum)
+            around = (
+                partial(Surroundings, grid, 0, low, high) if float(torch.rand((), generator=generator)) < SURROUNDED else None
+            )
+            background = float(scale.apply(torch.full((1, 1), volume.background)))
+            own = Source(grid.topology, scale.apply(grid.values)[:, 0].double(), background, surroundings=around)
             psnr = QUALITIES[number % len(QUALITIES)] + 4 * float(torch.rand((), generator=generator))
             step = math.sqrt(12) * 10 ** (-psnr / 20)
             yield Lesson(own, step, False)
@@ -116,6 +124,17 @@ def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> I
                 units = (before.values * (STEP / step)).round().to(torch.int32)
                 yield Lesson(replace(own, given=(before.topology, units)), step, True)
             before = own
+
+
+def _with_inside(grid: Grid, values: Tensor) -> Grid:
+    """The grid with its leaves' inactive voxels as in `values` (X, Y, Z), as inside a level set."""
+    topology = grid.topology
+    places = mask_places(~topology.leaf_masks)
+    x, y, z = topology.coordinates_of(places).long().unbind(1)
+    within = (x < values.shape[0]) & (y < values.shape[1]) & (z < values.shape[2])
+    found = values[x[within], y[within], z[within]]
+    off = found != grid.background
+    return replace(grid, inactive=LeafValues(places[within][off], found[off][:, None]))
 
 
 def _round(
@@ -140,7 +159,9 @@ def _round(
         found += tally.found * (1 << 20) // max(1, tally.found.sum())
         for odd in tally.collector.parts:
             samples = tally.collector.samples(odd)
-            kept[lesson.given][odd].append(replace(samples, weight=samples.weight / samples.weight.sum()))
+            # A share of the bytes saved counts alike in every lesson, be it smooth or noisy.
+            worth = samples.weight.sum() * max(LEAST_BITS, 8 * size / len(lesson.source.values))
+            kept[lesson.given][odd].append(replace(samples, weight=samples.weight / worth))
     print(f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes", flush=True)
     for given, nets in reals.items():
         for odd, real in nets.items():
@@ -156,16 +177,15 @@ def _code(
     lesson: Lesson, model: Model, tally: Tally, share: float, generator: torch.Generator
 ) -> tuple[int, tuple[Tensor, Tensor]]:
     """Bytes of the codes, and what the smoothing network may learn from them."""
-    encoder = ChannelEncoder(lesson.source, Quality(step=lesson.step), Effort(), generator, model)
-    scale = STEP / lesson.step
-    targets = (lesson.source.values * scale).round().to(torch.int32)
+    source, scale = lesson.source, STEP / lesson.step
+    encoder = ChannelEncoder(source, Quality(step=lesson.step), Effort(), generator, model)
+    encoder.surrounded = source.surroundings is not None
+    setting, targets = encoder.setting(scale), (source.values * scale).round().to(torch.int32)
     channel = encoder.channel(scale, int(targets.max()))
-    codes, rows, values = encode_regions(
-        lesson.source.topology, encoder.corners, targets, channel, model, lesson.source.given, 1.0, tally
-    )
+    codes, rows, values = encode_regions(setting, encoder.corners, targets, channel, model, 1.0, tally)
     decoded = torch.empty_like(targets)
     decoded[rows] = values
-    sample = smoothing_samples(lesson.source.topology, encoder.corners, decoded, targets, channel, share, generator)
+    sample = smoothing_samples(setting, encoder.corners, decoded, targets, channel, share, generator)
     return sum(4 * len(code.words) for code in codes), sample
 
 

@@ -22,11 +22,12 @@ from fire_simulation import FireOptions, FireSimulation, centred
 
 @dataclass(frozen=True, eq=False)
 class TrainingVolume:
-    """Channels of one box: values float32 (X, Y, Z) each, and which of their voxels are active, bool."""
+    """Channels of one box: values float32 (X, Y, Z) each, which of their voxels are active, bool, and the background."""
 
     name: str
     values: tuple[Tensor, ...]
     active: tuple[Tensor, ...]
+    background: float = 0.0
 
 
 def training_volumes(seed: int = 0) -> Iterator[TrainingVolume]:
@@ -128,8 +129,8 @@ def _level_sets(generator: torch.Generator) -> Iterator[TrainingVolume]:
     for number in range(6):
         distance = _distance(generator, number, (72 + 8 * (number % 3), 80, 72))
         active = distance.abs() < 3
-        values = distance * 0.05
-        yield TrainingVolume(f"level set {number}", ((_half(values) if number % 2 else values) * active,), (active,))
+        values = distance.clamp(-3, 3) * 0.05
+        yield TrainingVolume(f"level set {number}", (_half(values) if number % 2 else values,), (active,), 0.15)
 
 
 def _fogs(generator: torch.Generator) -> Iterator[TrainingVolume]:

@@ -22,7 +22,7 @@ from inrv.fitting import FittedField, fit_field
 from inrv.grids import Grid, SparseVolume, Topology, Transform, denormalise, sparse_grid
 from inrv.grids.topology import unpack_masks
 from inrv.lattice import DEFAULT_NAME
-from inrv.options import DEFAULT_PSNR, EncodeOptions
+from inrv.options import EncodeOptions
 from inrv.preparation import NonFinite, best_threshold, prepare
 from inrv.rate import CodedLattice, LatticeEncoder, search_size
 from inrv.release import release
@@ -138,21 +138,21 @@ def _lattice(
         outcome = Outcome(volume, items, nonfinite, misjudged, lattice if lattice.codings else None)
         return outcome, _file(outcome, options)
 
-    found = {DEFAULT_PSNR: result(encoder.run())}
+    found = {0.0: result(encoder.run())}
     if most is None:
-        return found[DEFAULT_PSNR]
+        return found[0.0]
 
-    def bytes_at(psnr: float) -> int:
-        found[psnr] = result(encoder.again(psnr))
-        return len(found[psnr][1])
+    def bytes_at(finer: float) -> int:
+        found[finer] = result(encoder.again(finer))
+        return len(found[finer][1])
 
-    psnr, size = search_size((DEFAULT_PSNR, len(found[DEFAULT_PSNR][1])), most, bytes_at)
+    finer, size = search_size(len(found[0.0][1]), most, bytes_at)
     if size > most:
         raise OptionError(
             f"the file needs at least about {size:,} bytes, more than the {most:,} that are asked for: ask for more"
             + ("" if options.topology == "threshold" else ", or take topology 'threshold'")
         )
-    return found[psnr]
+    return found[finer]
 
 
 def _tell(progress: Report | None, encoder: LatticeEncoder, share: float) -> None:
@@ -255,7 +255,7 @@ def _provenance(
     if fitted is None:
         return told
     if isinstance(fitted, CodedLattice):
-        return told | {"psnr": [round(value, 3) for value in fitted.psnrs]}
+        return told | {"psnr": [round(value, 3) if math.isfinite(value) else None for value in fitted.psnrs]}
     return told | {
         "precision": fitted.stored.precision,
         "precision_loss_db": {precision: round(loss, 3) for precision, loss in fitted.losses.items()},

@@ -6,13 +6,15 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from inrv.grids import Grid, LeafValues, denormalise
-from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Effort, Quality, Source
+from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Quality, Source, Surroundings
+from inrv.lattice.context import STEP
+from inrv.lattice.encoding import MOST_STEP
 from inrv.options import DEFAULT_PSNR, EncodeOptions
 from inrv.storage import CodedGrid
 
@@ -22,9 +24,9 @@ RELATED = 0.15  # correlation of details from which on a channel is worth being 
 COMPARED = 1 << 16  # voxels
 FEWEST_COMPARED = 256
 SIZE_SEARCHES = 8
-SIZE_ENOUGH = 0.99  # of the asked size
-LOWEST_PSNR, HIGHEST_PSNR = 5.0, 105.0
-DB_A_HALVING = 9.0  # a first guess of what half the bytes cost
+SIZE_ENOUGH, SIZE_AIM = 0.98, 0.99  # of the asked size
+OCTAVES_A_DOUBLING = 1.7  # a first guess of how much finer steps make a file twice as large
+COARSEST_TO_FINEST = 16.0  # octaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ class LatticeEncoder:
         self.started = time.perf_counter()
         self.generator = torch.Generator().manual_seed(options.seed)
         self.encoders: list[ChannelEncoder] = []
+        self.steps: list[float] = []
 
     @cached_property
     def channels(self) -> list[ChannelOf]:
@@ -78,12 +81,14 @@ class LatticeEncoder:
         result = []
         for number, item in enumerate(self.items):
             grid, scale = item.trained, item.normalisation
-            topology = grid.topology.to(self.device)
+            unknown = torch.full((1, grid.components), torch.nan).expand(item.grid.topology.leaf_voxel_count, -1)
+            topology, template = grid.topology.to(self.device), item.grid.with_values(unknown).to(self.device)
             background = ((grid.background.double() - scale.minimum) / (scale.maximum - scale.minimum).clamp_min(1e-300)).tolist()
             for component in scale.varying.nonzero()[:, 0].tolist():
                 low, high = scale.minimum[component].item(), scale.maximum[component].item()
                 values = ((grid.values[:, component].double() - low) / (high - low)).to(self.device)
-                source = Source(topology, values, min(max(background[component], -2.0), 3.0))
+                around = partial(Surroundings, template, component, low, high)
+                source = Source(topology, values, min(max(background[component], -2.0), 3.0), surroundings=around)
                 result.append(ChannelOf(number, component, low, high, source))
         return result
 
@@ -100,12 +105,28 @@ class LatticeEncoder:
     def run(self) -> CodedLattice:
         """The codings that reach what the options ask for."""
         effort = EFFORTS[self.options.effort]
-        codings = self._code(effort, [self._quality(channel, self.options.psnr or DEFAULT_PSNR) for channel in self.channels])
+        codings: list[Coding] = []
+        for channel, place in zip(self.channels, self.given, strict=True):
+            source = channel.source
+            if place is not None:
+                source = replace(source, given=(self.channels[place].source.topology, codings[place].decoded))
+            quality = self._quality(channel, self.options.psnr or DEFAULT_PSNR)
+            self.encoders.append(ChannelEncoder(source, quality, effort, self.generator))
+            codings.append(self.encoders[-1].run())
+            self.tell(len(codings) / len(self.channels))
+        self.steps = [STEP / coding.scale for coding in codings]
         return self._measured(codings)
 
-    def again(self, psnr: float) -> CodedLattice:
-        """Every channel at another PSNR, with the networks that are fitted already."""
-        return self._measured(self._code(Effort(), [self._quality(channel, psnr) for channel in self.channels]))
+    def again(self, finer: float) -> CodedLattice:
+        """Every channel in steps finer by so many octaves than `run` took, with the networks that it found."""
+        codings: list[Coding] = []
+        for encoder, place, step in zip(self.encoders, self.given, self.steps, strict=True):
+            if place is not None:
+                topology = self.channels[place].source.topology
+                encoder.source = replace(encoder.source, given=(topology, codings[place].decoded))
+            encoder.made.clear()
+            codings.append(encoder.again(step * 2**-finer))
+        return self._measured(codings)
 
     def _quality(self, channel: ChannelOf, psnr: float) -> Quality:
         bound = self.options.error_bound
@@ -114,22 +135,7 @@ class LatticeEncoder:
             voxels = max(1, original.topology.leaf_voxel_count)
             return Quality(psnr=psnr + 10 * math.log10(max(1.0, item.grid.topology.leaf_voxel_count / voxels)))
         span = channel.maximum - channel.minimum
-        return Quality(step=error_step(*bound, channel.minimum, channel.maximum) / span, bounded=True)
-
-    def _code(self, effort: Effort, qualities: Sequence[Quality]) -> list[Coding]:
-        codings: list[Coding] = []
-        for number, (channel, quality) in enumerate(zip(self.channels, qualities, strict=True)):
-            place = self.given[number]
-            source = channel.source
-            if place is not None:
-                source = replace(source, given=(self.channels[place].source.topology, codings[place].decoded))
-            if number == len(self.encoders):
-                self.encoders.append(ChannelEncoder(source, quality, effort, self.generator))
-            encoder = self.encoders[number]
-            encoder.source, encoder.quality, encoder.effort = source, quality, effort
-            codings.append(encoder.run())
-            self.tell((number + 1) / len(self.channels))
-        return codings
+        return Quality(step=min(MOST_STEP, error_step(*bound, channel.minimum, channel.maximum) / span), bounded=True)
 
     def _measured(self, codings: Sequence[Coding]) -> CodedLattice:
         values = [item.trained.values.clone() for item in self.items]
@@ -196,31 +202,33 @@ def _detail(source: Source, coordinates: Tensor, step: Tensor) -> Tensor:
     return here - (before + after) / 2
 
 
-def search_size(first: tuple[float, int], most: int, bytes_at: Callable[[float], int]) -> tuple[float, int]:
-    """The highest PSNR found whose file has at most `most` bytes, and its bytes; the lowest tried where none has.
+def search_size(first: int, most: int, bytes_at: Callable[[float], int]) -> tuple[float, int]:
+    """The finest steps found whose file has at most `most` bytes, and its bytes; the coarsest tried where none has.
 
-    first  a PSNR and its bytes          bytes_at  encodes at a PSNR and tells the bytes
+    first  bytes with steps as they are          bytes_at  encodes with steps finer by so many octaves and tells the bytes
     """
-    tried = [first]
+    tried = [(0.0, first)]
     for _ in range(SIZE_SEARCHES):
         fitting = [entry for entry in tried if entry[1] <= most]
         if fitting and max(fitting)[1] >= SIZE_ENOUGH * most:
             break
-        psnr = _next_psnr(tried, SIZE_ENOUGH * most)
-        if any(abs(psnr - other) < 0.01 for other, _ in tried):
+        finer = _next_finer(tried, SIZE_AIM * most)
+        if any(abs(finer - other) < 1e-3 for other, _ in tried):
             break
-        tried.append((psnr, bytes_at(psnr)))
+        tried.append((finer, bytes_at(finer)))
     fitting = [entry for entry in tried if entry[1] <= most]
     return max(fitting) if fitting else min(tried)
 
 
-def _next_psnr(tried: Sequence[tuple[float, int]], wanted: float) -> float:
-    """Where log bytes, a line through the attempts on both sides or the nearest one, meet `wanted`."""
+def _next_finer(tried: Sequence[tuple[float, int]], wanted: float) -> float:
+    """Where log bytes, on a line through the attempts on both sides or from the nearest one, meet `wanted`."""
     below = max((entry for entry in tried if entry[1] <= wanted), default=None)
     above = min((entry for entry in tried if entry[1] > wanted), default=None)
     if below and above and above[0] > below[0]:
         share = math.log(wanted / below[1]) / math.log(above[1] / below[1])
         return below[0] + min(0.95, max(0.05, share)) * (above[0] - below[0])
-    psnr, size = below or above or tried[0]
-    moved = psnr + DB_A_HALVING * math.log2(wanted / size)
-    return min(HIGHEST_PSNR, max(LOWEST_PSNR, moved))
+    finer, size = below or above or tried[0]
+    moved = OCTAVES_A_DOUBLING * math.log2(wanted / size)
+    if below is None:  # at low rates bytes barely fall
+        moved = min(moved, -2.0)
+    return min(COARSEST_TO_FINEST, max(-COARSEST_TO_FINEST, finer + moved))

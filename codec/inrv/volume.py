@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from inrv.container import CarriedEntry, Container, GridEntry, Limits, Manifest, read_container, unpack_tensors
-from inrv.decoding import FieldOutputs, LatticeOutputs, NoOutputs, Outputs, evaluate, nearest, trilinear
+from inrv.decoding import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs, Outputs, evaluate, nearest, trilinear
 from inrv.device import choose_device
 from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
@@ -78,7 +78,7 @@ class Volume:
             raise FormatError(
                 f"its lattice begins with the networks {entry.config['networks']!r}: this inrv has {DEFAULT_NAME!r}"
             )
-        owners = {column: grid for grid in self.grids for column in grid.columns}
+        owners = {column: (grid, place) for grid in self.grids for place, column in grid.placed_columns}
         if sorted(column for grid in self.grids for column in grid.columns) != list(range(entry.config["outputs"])):
             raise FormatError("each output of a lattice must belong to one component of one grid")
         channels = entry.config["channels"]
@@ -86,8 +86,13 @@ class Volume:
         def channel(number: int, regions: int) -> StoredChannel:
             return restore_channel(self.container, channels[number], regions)
 
+        def coded(number: int) -> CodedChannel:
+            grid, component = owners[number]
+            scale = grid.entry.components[component]
+            return CodedChannel(grid.restored.grid, component, scale.minimum, scale.maximum, grid.coded_topology)
+
         weights = default_model(any(c["given"] is not None for c in channels), True).weight_count // LATTICE_NETWORKS
-        return LatticeOutputs(weights, lambda column: owners[column].coded_topology, channel)
+        return LatticeOutputs(weights, coded, channel)
 
     @property
     def manifest(self) -> Manifest:
@@ -177,7 +182,7 @@ class VolumeGrid:
         self.entry = entry
 
     @cached_property
-    def _restored(self) -> RestoredGrid:
+    def restored(self) -> RestoredGrid:
         """The grid as its chunks give it, a coarse topology where it has a threshold."""
         with _named(self.volume.container):
             found, device = restore_grid(self.volume.container, self.entry, self.volume.topologies), self.volume.device
@@ -186,12 +191,12 @@ class VolumeGrid:
     @cached_property
     def coded_topology(self) -> Topology:
         """The voxels that a lattice has codes for: those whose values are not kept."""
-        return without(self._restored.grid.topology, self._restored.kept)
+        return without(self.restored.grid.topology, self.restored.kept)
 
     @cached_property
     def _stored(self) -> tuple[Grid, LeafValues]:
         """The grid without the values of its active leaf voxels, and the exactly stored ones among those."""
-        found = self._restored
+        found = self.restored
         exact = found.kept.joined(found.corrected)
         with _named(self.volume.container):
             return (
@@ -355,9 +360,14 @@ class VolumeGrid:
         return self.volume.decode([self])[0]
 
     @property
+    def placed_columns(self) -> list[tuple[int, int]]:
+        """This grid's varying components, and which outputs they are."""
+        return [(place, c.output) for place, c in enumerate(self.entry.components) if c.output is not None]
+
+    @property
     def columns(self) -> list[int]:
         """Outputs of the field that are this grid's varying components, in order."""
-        return [c.output for c in self.entry.components if c.output is not None]
+        return [column for _, column in self.placed_columns]
 
     def _outputs(self, coordinates: Tensor) -> Tensor:
         if not self.columns:

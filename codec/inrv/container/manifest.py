@@ -18,7 +18,7 @@ VECTOR_KINDS = {"i": "i", "s": "f", "d": "d"}
 INTEGER_BITS = {"i": 32, "q": 64}
 FOURIER_RANGES = {"frequencies": (1, 1 << 20), "layers": (0, 1 << 10), "neurons": (1, 1 << 20)}
 ACTIVATIONS = ("relu", "silu")
-LATTICE_CHANNEL = {"steps", "top", "background", "scale", "given", "smoothed", "fitted", "codes"}
+LATTICE_CHANNEL = {"steps", "top", "background", "scale", "given", "surrounded", "smoothed", "fitted", "codes"}
 LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 7, (32, 512), 1 << 23
 NEWER_IN_ROOT, NEWER_IN_GRIDS = ("carried", "vdb_version"), ("kept_values", "threshold", "corrected_values")
 OLDEST_VDB = 222
@@ -272,6 +272,7 @@ def _check_lattice(config: Value) -> None:
             raise channel["scale"].fail(f"must be above 0 and at most {2 * LATTICE_HIGHEST}")
         if channel["given"].value is not None and channel["given"].count() >= number:
             raise channel["given"].fail("must be the number of an earlier channel")
+        channel["surrounded"].flag()
         channel["smoothed"].flag()
         channel["fitted"].flag()
         channel["codes"].count()

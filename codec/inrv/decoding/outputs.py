@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor
 
 from inrv.decoding.voxels import decode_active, evaluate
 from inrv.fields import Field
-from inrv.grids import Topology, in_double
+from inrv.grids import Grid, Topology, in_double
 from inrv.grids.topology import leaf_keys
-from inrv.lattice import decode_regions, region_corners
+from inrv.lattice import Setting, Surroundings, decode_regions, region_corners
 from inrv.storage import StoredChannel
 
 
@@ -63,27 +64,38 @@ class FieldOutputs:
         return decode_active(self.field, topologies, columns)
 
 
+@dataclass(frozen=True, eq=False)
+class CodedChannel:
+    """Component `component` of a grid without its values, of which the voxels of `topology` are coded."""
+
+    grid: Grid
+    component: int
+    minimum: float
+    maximum: float
+    topology: Topology
+
+
 class LatticeOutputs:
     """Of a lattice: the regions that hold the voxels are decoded, and kept.
 
-    topology_of  the coded voxels of a channel             channel_of  a channel as stored, given the number of its regions
+    coded_of  what a channel is of             channel_of  a channel as stored, given the number of its regions
     """
 
     def __init__(
-        self, weights: int, topology_of: Callable[[int], Topology], channel_of: Callable[[int, int], StoredChannel]
+        self, weights: int, coded_of: Callable[[int], CodedChannel], channel_of: Callable[[int, int], StoredChannel]
     ) -> None:
         self.weights = weights
-        self.topology_of = topology_of
+        self.coded_of = coded_of
         self.channel_of = channel_of
         self.decoded: dict[int, DecodedChannel] = {}
 
     def channel(self, number: int) -> DecodedChannel:
         """A channel, of which nothing may be decoded yet."""
         if number not in self.decoded:
-            topology = self.topology_of(number)
-            stored = self.channel_of(number, len(region_corners(topology.leaf_origins)))
+            coded = self.coded_of(number)
+            stored = self.channel_of(number, len(region_corners(coded.topology.leaf_origins)))
             given = None if stored.given is None else self.channel(stored.given)
-            self.decoded[number] = DecodedChannel(topology, stored, given)
+            self.decoded[number] = DecodedChannel(coded, stored, given)
         return self.decoded[number]
 
     def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
@@ -104,9 +116,12 @@ class LatticeOutputs:
 class DecodedChannel:
     """The values of a channel, region by region as they are asked for."""
 
-    def __init__(self, topology: Topology, stored: StoredChannel, given: DecodedChannel | None) -> None:
-        self.topology = topology
+    def __init__(self, coded: CodedChannel, stored: StoredChannel, given: DecodedChannel | None) -> None:
+        self.topology = topology = coded.topology
         self.stored = stored
+        self.surroundings = (
+            Surroundings(coded.grid, coded.component, coded.minimum, coded.maximum, stored.scale) if stored.surrounded else None
+        )
         self.given = given
         self.model = stored.model.to(topology.device)
         self.corners = region_corners(topology.leaf_origins)
@@ -143,6 +158,8 @@ class DecodedChannel:
             self.given.decode(asked)
             given = (self.given.topology, self.given.values)
         codes = [self.stored.codes[place] for place in places.tolist()]
-        rows, values = decode_regions(self.topology, asked, codes, self.stored.channel, self.model, given)
+        rows, values = decode_regions(
+            Setting(self.topology, given, self.surroundings), asked, codes, self.stored.channel, self.model
+        )
         self.values[rows] = values
         self.done[places] = True

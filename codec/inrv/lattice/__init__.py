@@ -11,6 +11,8 @@ from inrv.lattice.encoding import EFFORTS, ChannelEncoder, Coding, Effort, Quali
 from inrv.lattice.model import DEFAULT_NAME, Model, default_model, pack_differences, unpack_differences
 from inrv.lattice.regions import corners_of, region_corners
 from inrv.lattice.steps import REGION_EDGE
+from inrv.lattice.surroundings import Surroundings
+from inrv.lattice.walk import Setting
 
 __all__ = [
     "DEFAULT_NAME",
@@ -23,7 +25,9 @@ __all__ = [
     "Model",
     "Quality",
     "RegionCodes",
+    "Setting",
     "Source",
+    "Surroundings",
     "corners_of",
     "decode_regions",
     "default_model",

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.errors import FormatError
-from inrv.grids import Topology
 from inrv.lattice.context import Channel
 from inrv.lattice.model import Model
 from inrv.lattice.smoothing import smoothed
 from inrv.lattice.symbols import RegionReader, RegionWriter, low_bits, tokens_of
-from inrv.lattice.walk import Batch, Step, walk
+from inrv.lattice.walk import Batch, Setting, Step, walk
 
 BATCH_REGIONS = {"cpu": 2, "cuda": 64}
 MOST_SPREAD = 22
@@ -39,18 +38,17 @@ class RegionCodes:
     words: NDArray[np.uint32]
 
 
-Given = tuple[Topology, Tensor]
 Observer = Callable[[Step, Tensor], None]
 
 
 def decode_regions(
-    topology: Topology, corners: Tensor, codes: Sequence[RegionCodes], channel: Channel, model: Model, given: Given | None
+    setting: Setting, corners: Tensor, codes: Sequence[RegionCodes], channel: Channel, model: Model
 ) -> tuple[Tensor, Tensor]:
     """Rows int64 (n,) and values int32 (n,) of the voxels of the regions at `corners` (R, 3). Raises FormatError."""
     rows, values = [], []
     for part in _batches(corners):
         readers = [RegionReader(model.prior, code.words) for code in codes[part]]
-        batch = Batch.of(topology, corners[part], *_headers(codes[part], channel, corners.device), given)
+        batch = Batch.of(setting, corners[part], *_headers(codes[part], channel, corners.device))
         found = _finish(*walk(batch, channel, model.networks, _Decoder(readers)), channel, model)
         for reader in readers:
             reader.check_end()
@@ -156,12 +154,11 @@ def code_bits(prior: NDArray[np.int64]) -> Tensor:
 
 
 def encode_regions(
-    topology: Topology,
+    setting: Setting,
     corners: Tensor,
     targets: Tensor,
     channel: Channel,
     model: Model,
-    given: Given | None,
     thrift: float,
     observer: Observer | None = None,
 ) -> tuple[list[RegionCodes], Tensor, Tensor]:
@@ -172,7 +169,7 @@ def encode_regions(
     result, rows, values = list[RegionCodes](), [], []
     encoder = Encoder(targets, model.prior, thrift, observer)
     for part in _batches(corners):
-        bare = Batch.of(topology, corners[part], targets[:0], targets[:0], given)
+        bare = Batch.of(setting, corners[part], targets[:0], targets[:0])
         headers = [_measured(region, targets, channel) for region in bare.rows]
         batch = replace(bare, **dict(zip(("mean", "spread"), _headers(headers, channel, corners.device), strict=True)))
         encoder.writers = writers = [RegionWriter(model.prior) for _ in headers]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from inrv.grids import Topology
-from inrv.lattice.codec import Given, Observer, RegionCodes, encode_regions
+from inrv.lattice.codec import Observer, RegionCodes, encode_regions
 from inrv.lattice.context import HIGHEST, LARGEST_STEP, SMALLEST_STEP, STEP, Channel
 from inrv.lattice.fitting import SLOPE, Collector, RealNetwork, fit_prediction, fit_smoothing
 from inrv.lattice.model import Model, default_model, pack_differences
 from inrv.lattice.regions import region_corners
 from inrv.lattice.smoothing import smoothing_samples
 from inrv.lattice.steps import LEVELS
+from inrv.lattice.surroundings import Surroundings
+from inrv.lattice.walk import Setting
 
 FINENESS = 0.6  # step of a stride over that of the next finer one
 LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
@@ -68,12 +71,14 @@ class Source:
     values      float64 (N,)  normalised to [0, 1], by row of the active leaf voxels of `topology`
     background  on the same scale
     given       topology and decoded values, in units, of a channel that the decoder has before
+    surroundings  of the grid, at so many units in the range
     """
 
     topology: Topology
     values: Tensor
     background: float
-    given: Given | None = None
+    given: tuple[Topology, Tensor] | None = None
+    surroundings: Callable[[float], Surroundings] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +86,14 @@ class Coding:
     """A coded channel.
 
     scale   units in the range: a value is decoded / scale          decoded  int32 (N,), units, by row
+    surrounded  whether inactive voxels are known to the prediction
     fitted  whether the model is not the default one                squared  mean squared error, of the normalised values
     coded   voxels that `codes` and `squared` are of: all, or those of some regions
     """
 
     channel: Channel
     scale: float
+    surrounded: bool
     codes: list[RegionCodes]
     decoded: Tensor
     model: Model
@@ -126,22 +133,35 @@ class ChannelEncoder:
         self.trial = self._trial_corners()
         self.model = model or default_model(source.given is not None, not quality.bounded)
         self.fitted = False
+        self.surrounded = False
+        self.made: dict[tuple[float, bool, bool], Attempt] = {}
 
     def run(self) -> Coding:
         """The coding that reaches the quality with the fewest bytes that the effort allows."""
         found = self._search(self.quality.step or self._first_step(), self.trial)
+        if self.source.surroundings is not None:
+            self.surrounded = not self.surrounded
+            other = self._attempt(found.step, self.trial)
+            found = min(found, other, key=lambda attempt: attempt.coding.cost(len(self.source.values)))
+            self.surrounded = found.coding.surrounded
         if self.effort.rounds:
             self._learn(found)
         return self._search(found.step, self.corners).coding
+
+    def again(self, step: float) -> Coding:
+        """The coding at another step, with the networks found before."""
+        return self._attempt(min(MOST_STEP, max(LEAST_STEP, step)), self.corners).coding
 
     def _learn(self, begun: Attempt) -> None:
         """Fit the networks, round by round, and keep those that make the channel cheapest at the step of `begun`."""
         tried = [begun]
         for movable in self.effort.rounds:
             self._fit(begun.step, movable)
+            self.made.clear()
             tried.append(self._attempt(begun.step, self.trial))
         best = min(tried, key=lambda attempt: attempt.coding.cost(len(self.source.values))).coding
         self.model, self.fitted = best.model, best.fitted
+        self.made.clear()
 
     def _first_step(self) -> float:
         """The step whose uniform error would give the PSNR."""
@@ -173,19 +193,30 @@ class ChannelEncoder:
         reached = [attempt for attempt in tried if attempt.psnr >= self.quality.psnr]
         return min(reached, key=lambda attempt: attempt.psnr) if reached else max(tried, key=lambda attempt: attempt.psnr)
 
-    def _attempt(self, step: float, corners: Tensor, observer: Observer | None = None) -> Attempt:
+    def _attempt(self, step: float, corners: Tensor) -> Attempt:
+        """`_code`, or what it gave before with the same networks."""
+        key = (step, self.surrounded, len(corners) == len(self.corners))
+        if key not in self.made:
+            self.made[key] = self._code(step, corners)
+        return self.made[key]
+
+    def _code(self, step: float, corners: Tensor, observer: Observer | None = None) -> Attempt:
         """Code the regions at `corners` with a step; the voxels of other regions keep their values."""
         source, scale = self.source, STEP / step
         targets = (source.values * scale).round().to(torch.int32)
         channel = self.channel(scale, int(targets.max()))
         thrift = 0.0 if self.quality.bounded else 1.0
-        codes, rows, decoded = encode_regions(
-            source.topology, corners, targets, channel, self.model, source.given, thrift, observer
-        )
+        codes, rows, decoded = encode_regions(self.setting(scale), corners, targets, channel, self.model, thrift, observer)
         values = targets.clone()
         values[rows] = decoded
         squared = float((decoded.double() / scale - source.values[rows]).square().mean())
-        return Attempt(step, Coding(channel, scale, codes, values, self.model, self.fitted, squared, len(rows)))
+        return Attempt(step, Coding(channel, scale, self.surrounded, codes, values, self.model, self.fitted, squared, len(rows)))
+
+    def setting(self, scale: float) -> Setting:
+        """What the decoder knows, at so many units in the range."""
+        source = self.source
+        known = source.surroundings if self.surrounded else None
+        return Setting(source.topology, source.given, None if known is None else known(scale))
 
     def channel(self, scale: float, top: int) -> Channel:
         """The channel of so many units in the range, whose largest value is `top`."""
@@ -199,7 +230,7 @@ class ChannelEncoder:
         self.model = replace(self.model, smoothing=None)
         share = min(1.0, effort.samples / max(1, len(self.source.values)) * len(self.corners) / len(self.trial))
         collector = Collector(share, self.generator)
-        self._attempt(step, self.trial, collector)
+        self._code(step, self.trial, collector)
         networks = {}
         for odd, network in self.model.networks.items():
             real = RealNetwork.of(network, movable)
@@ -208,10 +239,10 @@ class ChannelEncoder:
             networks[odd] = real.whole()
         self.model = replace(self.model, networks=networks)
         if smoothing is not None:
-            coding = self._attempt(step, self.trial).coding
+            coding = self._code(step, self.trial).coding
             targets = (self.source.values * coding.scale).round().to(torch.int32)
             inputs, errors = smoothing_samples(
-                self.source.topology, self.trial, coding.decoded, targets, coding.channel, share, self.generator
+                self.setting(coding.scale), self.trial, coding.decoded, targets, coding.channel, share, self.generator
             )
             real = RealNetwork.of(smoothing, movable)
             fit_smoothing(real, inputs, errors, effort.steps, 2e-3, effort.batch, self.generator)

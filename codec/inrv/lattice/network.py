@@ -16,7 +16,6 @@ LARGEST = 127.0
 ONE = 32  # stands for 1 in inputs and activations
 WEIGHT_ONE = 64
 SUM_ONE = ONE * WEIGHT_ONE
-MOST_TERMS = 1024  # 1024 * 127 * 127 < 2^24
 LAYERS = ("first", "second", "last")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inrv.grids import Topology
+from inrv.grids import Grid, Topology
 from inrv.grids.topology import leaf_keys
 from inrv.lattice.steps import PAD, REGION_EDGE, Parity
 
@@ -36,6 +36,16 @@ def region_rows(topology: Topology, corners: Tensor) -> Tensor:
     active = topology.masks_of(leaf)
     rank = active.cumsum(1, dtype=torch.int32) - 1 + topology.starts[leaf.clamp_min(0)].to(torch.int32)[:, None]
     cells = torch.where(active, rank, -1).reshape(len(corners), *[LEAVES_EDGE] * 3, 8, 8, 8)
+    return cells.permute(0, 1, 4, 2, 5, 3, 6).reshape(len(corners), *[REGION_EDGE] * 3)
+
+
+def region_values(grid: Grid, component: int, corners: Tensor) -> Tensor:
+    """Values float32 (B, 128, 128, 128) of one component of every voxel of the regions at `corners`, inactive ones included.
+
+    What active leaf voxels have is not meant: a decoder does not know it.
+    """
+    origins = (corners[:, None, :] + _leaf_places(corners.device)).reshape(-1, 3)
+    cells = grid.blocks(origins)[:, :, component].reshape(len(corners), *[LEAVES_EDGE] * 3, 8, 8, 8)
     return cells.permute(0, 1, 4, 2, 5, 3, 6).reshape(len(corners), *[REGION_EDGE] * 3)
 
 

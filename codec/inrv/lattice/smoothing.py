@@ -1,6 +1,6 @@
 """The second network: it reads the decoded neighbourhood on all sides and moves each value by at most half a step.
 
-A voxel whose inputs from its neighbours are all 0, equal values or none there, stays as it is.
+A voxel whose inputs from its neighbours are all 0, values less than 4 units above its own or none there, stays as it is.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from inrv.grids import Topology
 from inrv.lattice.context import MISSING, STEP, Channel
 from inrv.lattice.network import LARGEST, ONE, SUM_ONE, IntegerNetwork
-from inrv.lattice.regions import at_level, region_rows
+from inrv.lattice.regions import at_level
 from inrv.lattice.steps import AROUND, FACES, Parity, flat
+from inrv.lattice.walk import Batch, Setting
 
 KINDS = 4  # voxels of the finest level with one, two, three odd axes; all others
 INPUTS = len(AROUND) + len(FACES) + KINDS + 1
@@ -38,7 +38,7 @@ def smoothing_inputs(values: Tensor, places: Tensor, channel: Channel) -> Tensor
 
 
 def smoothing_samples(
-    topology: Topology,
+    setting: Setting,
     corners: Tensor,
     decoded: Tensor,
     targets: Tensor,
@@ -52,8 +52,9 @@ def smoothing_samples(
     """
     inputs, errors = [], []
     for part in corners.split(REGIONS):
-        rows = at_level(region_rows(topology, part), 0)
-        values = torch.where(rows >= 0, decoded[rows.clamp_min(0).long()], MISSING)
+        batch = Batch.of(setting, part, targets[:0], targets[:0])
+        rows = at_level(batch.rows, 0)
+        values = torch.where(rows >= 0, decoded[rows.clamp_min(0).long()], batch.begin(rows, 0))
         places = (rows.reshape(-1) >= 0).nonzero()[:, 0]
         places = places[torch.rand(len(places), generator=generator) < share]
         own = rows.reshape(-1)[places].long()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,28 +17,55 @@ from inrv.lattice.steps import LEVELS, PARITIES, PATTERNS, padded_edge
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Regions coded together.
+class Setting:
+    """What encoder and decoder both know of a channel before its codes.
 
-    corners  int32 (B, 3)            rows   int32 (B, 128, 128, 128)   of the voxels, -1 where not active
-    mean     int32 (B,)              spread int32 (B,)              of each region's values, where no neighbour is known
-    given    int32 (B, 128, 128, 128)   values of the given channel, MISSING where it has none; None where no channel is given
+    topology      its voxels
+    given         topology and values int32 (N,), units, of the channel that it is predicted from; None where none is
+    surroundings  gives values int32 (B, 128, 128, 128), units, of the regions at corners int32 (B, 3), those of inactive voxels
+                  right; None where inactive voxels tell the prediction nothing
     """
 
-    corners: Tensor
+    topology: Topology
+    given: tuple[Topology, Tensor] | None = None
+    surroundings: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Regions coded together; arrays are int32 (B, 128, 128, 128).
+
+    rows   of the voxels, -1 where not active
+    given  values of the given channel, MISSING where it has none; None where no channel is given
+    around values of inactive voxels, where they are known to the prediction; else None
+    mean   int32 (B,)  and spread int32 (B,)  of each region's values, where no neighbour is known
+    """
+
     rows: Tensor
+    given: Tensor | None
+    around: Tensor | None
     mean: Tensor
     spread: Tensor
-    given: Tensor | None
 
     @staticmethod
-    def of(topology: Topology, corners: Tensor, mean: Tensor, spread: Tensor, given: tuple[Topology, Tensor] | None) -> Batch:
-        """The batch of regions at `corners`; `given`: topology and values int32 (N,) of the channel that is given."""
+    def of(setting: Setting, corners: Tensor, mean: Tensor, spread: Tensor) -> Batch:
+        """The batch of regions at `corners` int32 (B, 3)."""
         other = None
-        if given is not None:
-            rows = region_rows(given[0], corners)
-            other = torch.where(rows >= 0, given[1][rows.clamp_min(0)] if len(given[1]) else MISSING, MISSING)
-        return Batch(corners, region_rows(topology, corners), mean, spread, other)
+        if setting.given is not None:
+            topology, values = setting.given
+            rows = region_rows(topology, corners)
+            other = torch.where(rows >= 0, values[rows.clamp_min(0)] if len(values) else MISSING, MISSING)
+        around = None if setting.surroundings is None else setting.surroundings(corners)
+        return Batch(region_rows(setting.topology, corners), other, around, mean, spread)
+
+    def begin(self, rows: Tensor, level: int) -> Tensor:
+        """What is known of a level before any of its voxels: int32, of the shape of its `rows`."""
+        values = torch.full_like(rows, MISSING)
+        if self.around is not None:
+            stride = 1 << level
+            known = torch.where(inner(rows) < 0, self.around[:, ::stride, ::stride, ::stride], MISSING)
+            inner(values).copy_(known)
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +104,7 @@ def walk(batch: Batch, channel: Channel, networks: dict[int, IntegerNetwork], co
     coarse: Tensor | None = None
     for level in reversed(range(LEVELS)):
         rows = at_level(batch.rows, level)
-        values = torch.full_like(rows, MISSING)
+        values = batch.begin(rows, level)
         if coarse is None:
             _corners(batch, channel, coder, rows, values)
         else:

@@ -18,12 +18,13 @@ class StoredChannel:
     """A channel as a file holds it.
 
     scale  units in the range of values     given  number of the channel that it is predicted from, None where there is none
-    codes  of its regions, in their order
+    codes  of its regions, in their order   surrounded  whether inactive voxels are known to the prediction
     """
 
     channel: Channel
     scale: float
     given: int | None
+    surrounded: bool
     model: Model
     codes: list[RegionCodes]
 
@@ -47,6 +48,7 @@ def store_channel(coding: Coding, given: int | None, chunks: list[Chunk]) -> dic
         "background": coding.channel.background,
         "scale": coding.scale,
         "given": given,
+        "surrounded": coding.surrounded,
         "smoothed": smoothed,
         "fitted": coding.fitted,
         "codes": len(chunks) - 1,
@@ -60,7 +62,7 @@ def restore_channel(container: Container, config: dict[str, Any], regions: int) 
     if config["fitted"]:
         model = unpack_differences(model, take(arrays, "network_words", np.int32, (None,)).view(np.uint32))
     channel = Channel(tuple(config["steps"]), config["top"], config["background"])
-    return StoredChannel(channel, config["scale"], config["given"], model, _codes(arrays, regions))
+    return StoredChannel(channel, config["scale"], config["given"], config["surrounded"], model, _codes(arrays, regions))
 
 
 def _codes(arrays: Arrays, regions: int) -> list[RegionCodes]:
