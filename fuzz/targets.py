@@ -122,7 +122,8 @@ def _check_grid(grid: inrv.VolumeGrid) -> None:
     if topology.leaf_count:
         points = torch.cat([points, topology.leaf_origins[-2:].float() + 0.5])
     with torch.no_grad():
-        for interpolation in ("trilinear", "nearest", "field"):
+        between = ("field",) if grid.volume.field is not None else ()
+        for interpolation in ("trilinear", "nearest", *between):
             assert len(grid.sample(points, "index", interpolation)) == len(points)
         grid.sample(points, "world", "nearest")
     if grid.box is not None:
