@@ -10,7 +10,7 @@ run() {
 
 mkdir -p demo
 started=$SECONDS
-run inrv encode fixtures/fire.vdb -o demo/fire.inrv --max-time 120 --force
+run inrv encode fixtures/fire.vdb -o demo/fire.inrv --force
 run inrv info demo/fire.inrv
 run inrv decode demo/fire.inrv -o demo/fire.vdb --force
 run inrv verify demo/fire.inrv

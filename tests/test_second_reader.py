@@ -145,7 +145,7 @@ def test_second_reader_decodes_the_vectors_as_the_specification_says() -> None:
     """Its table of voxel counts, hashes and first values, without the library."""
     row = re.compile(r"^\| `(\w+)`, (?:`(\w+)`|\(no name\)) \| (\d+) \| `([0-9a-f]{64})` \| (.*) \|$", re.MULTILINE)
     rows = row.findall(SPECIFICATION.read_text())
-    assert len(rows) == 15
+    assert {file for file, *_ in rows} == {path.stem for path in VECTORS.glob("*.inrv")} - {"empty"}
     for file, name, count, digest, first in rows:
         grids = second_reader.decode((VECTORS / f"{file}.inrv").read_bytes())
         (grid,) = [grid for grid in grids if grid.entry["name"] == name]
