@@ -47,6 +47,7 @@ fixtures: $(SETUP)  ## Make the .vdb files of fixtures/ anew
 	$(PYTHON) -m fixtures.make_shapes
 
 benchmarks: $(SETUP)  ## List the benchmark commands
+	@echo "$(PYTHON) benchmarks/rate_distortion.py [FILE.vdb ...]  # bytes over quality against SZ3, SPERR and ZFP"
 	@echo "$(PYTHON) benchmarks/corpus.py [FILE.vdb ...]    # size, quality and time on real volumes"
 	@echo "$(PYTHON) benchmarks/dilation.py [FILE.vdb]      # which voxels to train on: the paper's Table 2"
 	@echo "$(PYTHON) benchmarks/memory.py                   # peak memory of a 4096^3 box with 5 M active voxels"

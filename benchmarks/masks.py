@@ -56,7 +56,7 @@ def measure(path: Path) -> list[dict[str, Any]]:
     """One row for each grid of the file that has leaves."""
     grids = [grid for grid in read_volume(path).grids if grid.topology.leaf_count]
     chunks: list[Chunk] = []
-    numbers = store_topologies([grid.topology for grid in grids], chunks)
+    numbers = store_topologies([grid.topology for grid in grids], chunks, trees=False)
     rows = []
     for position, (grid, number) in enumerate(zip(grids, numbers, strict=True)):
         earlier = [other.topology for other in grids[:position] if not other.topology.identical(grid.topology)]

@@ -58,9 +58,9 @@ def main() -> None:
             for options in () if arguments.peers_only else wanted(arguments):
                 rows.append(measure(name, grid, dense, options, peers))
                 print(table(HEADER, [cells(rows[-1])]).splitlines()[2], flush=True)
-    if rows:
-        save(arguments.name, markdown(run, rows, arguments.effort), {"environment": run, "rows": rows})
-        draw(rows, RESULTS / f"{arguments.name}.svg", curves)
+            if rows:  # after every grid: a run takes an hour
+                save(arguments.name, markdown(run, rows, arguments.effort), {"environment": run, "rows": rows})
+                draw(rows, RESULTS / f"{arguments.name}.svg", curves)
 
 
 def default_files() -> list[Path]:

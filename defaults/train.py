@@ -35,9 +35,9 @@ from inrv.lattice.steps import PATTERNS
 from inrv.lattice.surroundings import Surroundings
 from inrv.lattice.symbols import TOKENS, lowest_of, tokens_of
 from inrv.lattice.walk import Step
-from inrv.preparation import coarse
+from inrv.thresholds import coarse
 
-QUALITIES = (30.0, 36.0, 42.0, 48.0, 56.0)  # dB over the active voxels
+QUALITIES = (20.0, 27.0, 34.0, 41.0, 48.0, 56.0)  # dB over the active voxels
 SAMPLES = 16_000  # of each network from each coded channel
 SURROUNDED = 0.6  # of the lessons know the values of inactive voxels
 LEAST_BITS = 0.05  # a voxel
@@ -72,8 +72,8 @@ class Tally:
 def main() -> None:
     """Train and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=1250, help="of the optimiser in each round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=800, help="of the optimiser in each round (%(default)s)")
     parser.add_argument("--begin", action="store_true", help="with the present default networks, not with fresh ones")
     parser.add_argument("--output", type=Path, default=DEFAULTS)
     arguments = parser.parse_args()
@@ -182,7 +182,7 @@ def _code(
     encoder.surrounded = source.surroundings is not None
     setting, targets = encoder.setting(scale), (source.values * scale).round().to(torch.int32)
     channel = encoder.channel(scale, int(targets.max()))
-    codes, rows, values = encode_regions(setting, encoder.corners, targets, channel, model, 1.0, tally)
+    codes, rows, values = encode_regions(setting, encoder.corners, targets, channel, model, 1.0, observer=tally)
     decoded = torch.empty_like(targets)
     decoded[rows] = values
     sample = smoothing_samples(setting, encoder.corners, decoded, targets, channel, share, generator)

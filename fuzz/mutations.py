@@ -23,6 +23,8 @@ from tests.container.rebuild import File, Part, payload, take_apart
 TYPES = (
     b"TOPO",
     b"EXAC",
+    b"INAC",
+    b"TREE",
     b"FELD",
     b"REFS",
     b"MASK",
@@ -140,7 +142,7 @@ class Draft:
             case 0:
                 part.raw = self.random.choice((part.raw + 1, part.raw - 1, *WIDE))
             case 1:
-                part.compression = self.random.choice((0, 1, 1, 2, 255))
+                part.compression = self.random.choice((0, 1, 1, 2, 2, 3, 255))
             case 2:
                 part.flags = self.random.choice((0, 1, 2, 3, 128, 255))
             case 3:

@@ -12,7 +12,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from fuzz.trees import HostileTree
-from tests.container.rebuild import Part
+from tests.container.rebuild import DICTIONARY, FRAME_MAGIC, Part
 
 Arrays = dict[str, NDArray[Any]]
 DTYPES = {"I8": "i1", "U8": "u1", "I32": "<i4", "F16": "<f2", "F32": "<f4", "I64": "<i8", "F64": "<f8"}
@@ -20,8 +20,6 @@ NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
 INTEGERS = (0, 1, -1, 2, 3, 7, 8, 16, 64, 127, 128, -128, 255, 256, 4095, 4096, -4096, 1 << 22, (1 << 23) - 4096,
             4096 - (1 << 23), 1 << 23, (1 << 31) - 1, -(1 << 31), -(1 << 31) + 128, 8388480, -8388608)  # fmt: skip
 FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e30, -1e30, 3.4e38, -3.4e38, float("nan"), float("inf"), float("-inf"), 65504.0)
-LIVELY = zstandard.ZstdCompressor(level=1)
-BOMB = LIVELY.compress(bytes(1 << 20))
 
 
 def parse_tensors(data: bytes) -> Arrays | None:
@@ -132,30 +130,45 @@ def change_bytes(data: bytes, random: Random) -> bytes:
 
 def store(part: Part, data: bytes, random: Random) -> None:
     """`data` as the part's payload, mostly as a writer would store it."""
+    compression = 2 if part.compression == 2 else 1  # files of before 1.2 have no 2
     part.stored, part.raw, part.compression = data, len(data), 0
     if random.random() < 0.3:
-        stored = LIVELY.compress(data)
+        stored = compressed(data, compression)
         if len(stored) < len(data):
-            part.stored, part.compression = stored, 1
+            part.stored, part.compression = stored, compression
+
+
+def compressed(data: bytes, compression: int, **parameters: Any) -> bytes:
+    """`data` as it is stored with a compression, 1 or 2."""
+    if compression == 1:
+        return zstandard.ZstdCompressor(level=1, **parameters).compress(data)
+    return zstandard.ZstdCompressor(level=1, dict_data=DICTIONARY, **parameters).compress(data).removeprefix(FRAME_MAGIC)
+
+
+BOMB = {compression: compressed(bytes(1 << 20), compression) for compression in (1, 2)}
 
 
 def change_frame(part: Part, random: Random) -> None:
     """A zstd frame that is not what it seems."""
-    part.compression = 1
+    compression = 2 if part.compression == 2 or random.random() < 0.1 else 1
+    magic = FRAME_MAGIC if compression == 1 else b""
+    if part.compression:
+        part.stored = magic + (part.stored if part.compression == 2 else part.stored.removeprefix(FRAME_MAGIC))
+    part.compression = compression
     match random.randrange(8):
         case 0:
-            part.stored += random.choice((b"\0", BOMB[:20], part.stored))
+            part.stored += random.choice((b"\0", BOMB[1][:20], part.stored))
         case 1:
             part.stored = part.stored[: random.randrange(len(part.stored) + 1)]
         case 2:
-            part.stored, part.raw = BOMB, random.choice((1 << 20, 1 << 19, 1 << 21, 1 << 30, 1 << 40))
+            part.stored, part.raw = BOMB[compression], random.choice((1 << 20, 1 << 19, 1 << 21, 1 << 30, 1 << 40))
         case 3:
-            part.stored = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", part.raw) + random.choice((b"", b"\1\0\0", part.stored))
+            part.stored = magic + b"\xe0" + struct.pack("<Q", part.raw) + random.choice((b"", b"\1\0\0", part.stored))
         case 4:
             part.stored = b"\x50\x2a\x4d\x18" + struct.pack("<I", 4) + b"skip" + part.stored
         case 5:
-            part.stored = zstandard.ZstdCompressor(level=1, write_content_size=False).compress(bytes(part.raw % 100_000))
+            part.stored = compressed(bytes(part.raw % 100_000), compression, write_content_size=False)
         case 6:
-            part.stored = zstandard.ZstdCompressor(level=1, write_checksum=True).compress(bytes(part.raw % 100_000))
+            part.stored = compressed(bytes(part.raw % 100_000), compression, write_checksum=True)
         case _:
             part.stored = change_bytes(part.stored, random)

@@ -12,7 +12,7 @@ from fuzz.mutations import Seed, seed_of
 from inrv.container import CarriedEntry, Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors
 from inrv.grids import Topology
 from inrv.storage.topology import store_topologies
-from tests.container.examples import EXAMPLES, FIELD_CONFIG, field_tensors, grid_entry, topology
+from tests.container.examples import EXAMPLES, FIELD_CONFIG, field_tensors, grid_entry, topology, trees
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
@@ -22,6 +22,7 @@ def inrv_seeds() -> list[Seed]:
     files = {path.stem: path.read_bytes() for path in sorted((FIXTURES / "golden").glob("*.inrv"))}
     built = {name: container_bytes(*make()) for name, make in EXAMPLES.items() if name not in files}
     made = {"bare": _bare(), "many": _many(), "silu": _silu(), "kept": _kept(), "carried": _carried(), "coded": _coded()}
+    made["trees"] = container_bytes(*trees())
     return [seed_of(name, data) for name, data in (files | built | made).items()]
 
 
@@ -110,7 +111,7 @@ def _coded() -> bytes:
     typed = {name: values.to(torch.int32) for name, values in tiles.items()}
     topologies[2] = replace(topologies[2], tile_active=torch.tensor([False, True]), **typed)
     chunks: list[Chunk] = []
-    numbers = store_topologies(topologies, chunks)
+    numbers = store_topologies(topologies, chunks, trees=False)
     exact = {
         "tile_values": np.ones((2, 1), np.float32),
         "inactive_masks": np.zeros((topologies[2].leaf_count, 64), np.uint8),

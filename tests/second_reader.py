@@ -26,9 +26,11 @@ from tests.masks import second_decoder
 
 Tensors = dict[str, np.ndarray]
 DTYPES = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
-KNOWN = {b"TOPO": 1, b"MASK": 1, b"EXAC": 1, b"KEEP": 1, b"FELD": 1, b"REFS": 0, b"GRID": 1, b"CODE": 1}
+KNOWN = {b"TOPO": 1, b"MASK": 1, b"EXAC": 1, b"KEEP": 1, b"FELD": 1, b"REFS": 0, b"GRID": 1, b"CODE": 1, b"INAC": 1, b"TREE": 1}
 Chunks = tuple[tuple[str, bytes | None], ...]
-DEFAULT_NETWORKS = Path(__file__).resolve().parent.parent / "codec" / "inrv" / "lattice" / "default.safetensors"
+CODEC = Path(__file__).resolve().parent.parent / "codec" / "inrv"
+DEFAULT_NETWORKS = CODEC / "lattice" / "default.safetensors"
+DICTIONARY = CODEC / "container" / "dictionary-1.bin"
 
 
 @dataclass
@@ -55,14 +57,18 @@ def require(condition: bool, rule: str) -> None:
 
 
 def raw_bytes(data: bytes, offset: int, stored: int, raw: int, compression: int, checksum: int) -> bytes:
+    (minor,) = struct.unpack_from("<H", data, 10)
     part = data[offset : offset + stored]
     require(len(part) == stored and zlib.crc32(part) == checksum, "checksum does not hold")
     if compression == 0:
         require(stored == raw, "stored and raw size differ")
         return part
-    require(compression == 1 and stored < raw, "compression is not known or useless")
+    require(compression in ((1, 2) if minor >= 2 else (1,)) and stored < raw, "compression is not known or useless")
+    dictionary = None
+    if compression == 2:
+        part, dictionary = b"\x28\xb5\x2f\xfd" + part, zstandard.ZstdCompressionDict(DICTIONARY.read_bytes())
     require(zstandard.frame_content_size(part) == raw, "content size is not the raw size")
-    return zstandard.ZstdDecompressor().decompress(part, allow_extra_data=False)
+    return zstandard.ZstdDecompressor(dict_data=dictionary).decompress(part, allow_extra_data=False)
 
 
 def open_file(data: bytes) -> tuple[dict[str, Any], Chunks]:
@@ -125,13 +131,15 @@ def bits(masks: np.ndarray) -> np.ndarray:
 
 
 def leaf_origins(topology: Tensors) -> np.ndarray:
+    if "leaf_origins" in topology:
+        return topology["leaf_origins"]
     node, i = np.nonzero(bits(topology["node_masks"]))
     return topology["node_origins"][node] + 8 * np.stack([i >> 8, (i >> 4) & 15, i & 15], axis=1).astype(np.int32)
 
 
 @lru_cache(maxsize=16)  # coded ones take long
 def leaf_masks(chunks: Chunks, number: int) -> np.ndarray:
-    """Masks uint8 (L, 64) of a TOPO or a MASK chunk."""
+    """Masks uint8 (L, 64) of a TOPO, MASK or TREE chunk."""
     topology = topology_of(chunks, number)
     if "leaf_masks" in topology:
         return topology["leaf_masks"]
@@ -162,12 +170,45 @@ def active_in(chunks: Chunks, number: int) -> Callable[[tuple[int, int, int]], i
     return active
 
 
+@lru_cache(maxsize=16)
 def topology_of(chunks: Chunks, number: int) -> Tensors:
-    """Tensors of a TOPO or MASK chunk."""
+    """Tensors of a TOPO, MASK or TREE chunk, with the `leaf_origins` and all tiles of a TREE."""
     kind, payload = chunks[number]
-    require(kind in ("TOPO", "MASK") and payload is not None, f"chunk {number} is no topology")
+    require(kind in ("TOPO", "MASK", "TREE") and payload is not None, f"chunk {number} is no topology")
     assert payload is not None
-    return tensors_of(payload)
+    tensors = tensors_of(payload)
+    return tensors if kind != "TREE" else tensors | cells_of(tensors)
+
+
+def cells_of(tree: Tensors) -> Tensors:
+    """Leaves and tiles of a TREE."""
+    blocks = leaf_origins({"node_origins": tree["block_origins"], "node_masks": tree["block_masks"]})
+    origins = [tuple(map(int, origin)) for origin in blocks]
+    leaves = second_decoder.decode(origins, [0] * len(origins), tree["leaf_words"].view("<u4").tolist())
+    words = tree["tile_words"].view("<u4").tolist()
+    tiles = second_decoder.decode(origins, [0] * len(origins), words, lambda cell: int(cell in leaves)) if words else set()
+    require(not leaves & tiles, "a cell is a leaf and a tile")
+    held = {tuple(at - at % 8 for at in cell) for cell in leaves | tiles}
+    require(held == set(origins), "a block is empty")
+    small = in_key_order(tiles)
+    edges = np.concatenate([tree["tile_edges"], np.full(len(small), 8, dtype=np.int32)])
+    return {
+        "leaf_origins": in_key_order(leaves),
+        "tile_origins": np.concatenate([tree["tile_origins"], small]),
+        "tile_edges": edges,
+    }
+
+
+def in_key_order(cells: set[tuple[int, int, int]]) -> np.ndarray:
+    """Origins int32 (n, 3) in voxels of cells: node by node, then by x, y, z."""
+    ordered = sorted(cells, key=lambda cell: ([at // 16 for at in cell], cell))
+    return np.array(ordered, dtype=np.int32).reshape(-1, 3) * 8
+
+
+def in_voxel_order(coordinates: np.ndarray) -> np.ndarray:
+    """The order int64 (N,) of voxels (N, 3): by node, by leaf, by place in the leaf."""
+    keys = [coordinates[:, axis] // edge for edge in (128, 8, 1) for axis in range(3)]
+    return np.lexsort(keys[::-1])
 
 
 def voxels(origins: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -210,13 +251,13 @@ def lattice_channel(manifest: dict[str, Any], chunks: Chunks, number: int) -> la
 
 
 def inactive_units(chunks: Chunks, entry: dict[str, Any], number: int, scale: float) -> Callable[[lattice.Corner], np.ndarray]:
-    """What gives the values, in units of output `number`, of a region's inactive voxels; active ones in leaves are 0."""
+    """What gives the values, in units of output `number`, of a region's inactive voxels; active leaf voxels are background."""
     (place,) = [place for place, component in enumerate(entry["components"]) if component["output"] == number]
     low, high = entry["components"][place]["minimum"], entry["components"][place]["maximum"]
     topology = topology_of(chunks, entry["topology"])
     origins = leaf_origins(topology)
     exact = exact_tensors(chunks, entry, topology)
-    active, inactive = (voxels(origins, m) for m in (leaf_masks(chunks, entry["topology"]), exact["inactive_masks"]))
+    inactive = voxels(origins, exact["inactive_masks"])
 
     def units(corner: lattice.Corner) -> np.ndarray:
         values = np.full((lattice.EDGE,) * 3, np.float32(entry["background"][place]), dtype=np.float64)
@@ -224,9 +265,8 @@ def inactive_units(chunks: Chunks, entry: dict[str, Any], number: int, scale: fl
             first = np.clip(origin.astype(np.int64) - corner, 0, lattice.EDGE)
             last = np.clip(origin.astype(np.int64) + edge - corner, 0, lattice.EDGE)
             values[tuple(slice(*ends) for ends in zip(first, last, strict=True))] = value[place]
-        for coordinates, given in ((inactive, exact["inactive_values"][:, place]), (active, np.full(len(active), low))):
-            inside = (coordinates // lattice.EDGE * lattice.EDGE == corner).all(axis=1)
-            values[tuple((coordinates[inside] - corner).T)] = given[inside]
+        inside = (inactive // lattice.EDGE * lattice.EDGE == corner).all(axis=1)
+        values[tuple((inactive[inside] - corner).T)] = exact["inactive_values"][inside, place]
         shares = (np.where(np.isnan(values), low, values) - low) / (high - low)
         return np.clip(np.round(shares * scale), -(2**23), 2**23).astype(np.int64)
 
@@ -235,14 +275,31 @@ def inactive_units(chunks: Chunks, entry: dict[str, Any], number: int, scale: fl
 
 def exact_tensors(chunks: Chunks, entry: dict[str, Any], topology: Tensors) -> Tensors:
     """Values of tiles and inactive voxels."""
-    if entry["exact_values"] is not None:
-        return tensors_of(payload_of(chunks, entry["exact_values"], "EXAC"))
+    number = entry["exact_values"]
+    if number is not None and chunks[number][0] == "INAC":
+        return inactive_tensors(tensors_of(payload_of(chunks, number, "INAC")), topology, leaf_masks(chunks, entry["topology"]))
+    if number is not None:
+        return tensors_of(payload_of(chunks, number, "EXAC"))
     require(len(topology["tile_edges"]) == 0, "tiles without an EXAC chunk")
     return {
         "tile_values": np.empty((0, len(entry["components"])), dtype=np.float32),
         "inactive_masks": np.zeros((len(leaf_origins(topology)), 64), dtype=np.uint8),
         "inactive_values": np.empty((0, len(entry["components"])), dtype=np.float32),
     }
+
+
+def inactive_tensors(tensors: Tensors, topology: Tensors, masks: np.ndarray) -> Tensors:
+    """Those of an INAC chunk with `inactive_masks` uint8 (L, 64)."""
+    origins = [tuple(map(int, origin)) for origin in leaf_origins(topology)]
+    kinds = [2 if (mask == 255).all() else 0 for mask in masks]
+    active = {tuple(map(int, voxel)) for voxel in voxels(leaf_origins(topology), masks)}
+    words = tensors["coded_masks"].view("<u4").tolist()
+    inactive = second_decoder.decode(origins, kinds, words, lambda voxel: int(voxel in active))
+    require(not inactive & active, "an inactive voxel is active")
+    found = np.zeros((len(origins), 512), dtype=np.uint8)
+    for leaf, (x, y, z) in enumerate(origins):
+        found[leaf] = [(x + (i >> 6), y + (i >> 3 & 7), z + (i & 7)) in inactive for i in range(512)]
+    return tensors | {"inactive_masks": np.packbits(found, axis=1, bitorder="little")}
 
 
 def outputs(manifest: dict[str, Any], chunks: Chunks, coordinates: np.ndarray, columns: list[int] | None = None) -> np.ndarray:
@@ -269,12 +326,12 @@ def payload_of(chunks: Chunks, number: int, kind: str) -> bytes:
     return payload
 
 
-def component_values(component: dict[str, Any], found: np.ndarray, count: int) -> np.ndarray:
+def component_values(component: dict[str, Any], found: np.ndarray, count: int, clamp: bool = True) -> np.ndarray:
     low, high = component["minimum"], component["maximum"]
     if component["output"] is None:
         return np.full(count, low, dtype=np.float32)
     value = low + (high - low) * found[:, component["output"]].astype(np.float64)
-    return np.minimum(np.maximum(value, low), high).astype(np.float32)
+    return (np.minimum(np.maximum(value, low), high) if clamp else value).astype(np.float32)
 
 
 def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any]) -> DecodedGrid:
@@ -298,15 +355,21 @@ def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any])
             exactly = bits(tensors["kept_masks"])[bits(masks) == 1] == 1
             values.view(np.uint32)[exactly] = tensors["kept_values"].view(np.uint32)
             kept |= exactly
+    exact = exact_tensors(chunks, entry, topology)
+    inactive, inactive_values = voxels(origins, exact["inactive_masks"]), exact["inactive_values"]
     if entry.get("threshold") is not None:
-        component = components[0]
-        level = np.full(len(coordinates), component["minimum"])
-        if component["output"] is not None:
-            level += (component["maximum"] - component["minimum"]) * found[:, component["output"]].astype(np.float64)
-        above = kept | (level.astype(np.float32) > np.float32(entry["threshold"]))
+        free = np.stack([component_values(component, found, len(coordinates), False) for component in components], axis=1)
+        background = np.array(entry["background"], dtype=np.float32)
+        above = kept | (scores(entry.get("threshold_rule", "above"), free, background) > np.float32(entry["threshold"]))
+        inside = ~above & (free[:, 0] < 0) & (entry.get("threshold_rule") == "within")
+        stay = {tuple(leaf) for leaf in (coordinates[above | inside] // 8).tolist()}
+        left = np.array([tuple(leaf) in stay for leaf in (inactive // 8).tolist()], dtype=bool)
+        inactive = np.concatenate([inactive[left], coordinates[inside]])
+        inactive_values = np.concatenate([inactive_values[left], np.tile(-background, (int(inside.sum()), 1))])
+        order = in_voxel_order(inactive)
+        inactive, inactive_values = inactive[order], inactive_values[order]
         coordinates, values = coordinates[above], values[above]
 
-    exact = exact_tensors(chunks, entry, topology)
     return DecodedGrid(
         entry=entry,
         coordinates=coordinates,
@@ -315,9 +378,22 @@ def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any])
         tile_edges=topology["tile_edges"],
         tile_active=topology["tile_active"],
         tile_values=exact["tile_values"],
-        inactive_coordinates=voxels(origins, exact["inactive_masks"]),
-        inactive_values=exact["inactive_values"],
+        inactive_coordinates=inactive,
+        inactive_values=inactive_values,
     )
+
+
+def scores(rule: str, values: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Scores float32 (N,) of float32 values (N, C)."""
+    if rule == "above":
+        return values[:, 0]
+    if rule == "within":
+        return np.abs(background[0]) - np.abs(values[:, 0])
+    require(rule == "away", "the rule is not known")
+    total = np.zeros(len(values), dtype=np.float32)
+    for squared in ((values - background) ** 2).T:
+        total = total + squared
+    return np.sqrt(total)
 
 
 def carried(data: bytes) -> list[tuple[dict[str, Any], bytes]]:

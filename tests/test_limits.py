@@ -19,6 +19,9 @@ from fuzz.runner import peak_bytes, reset_peak
 from inrv import FormatError, Limits, SelectionError
 from inrv.container import Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, unpack_tensors
 from inrv.decoding.voxels import batch_voxels
+from inrv.grids import Topology
+from inrv.storage.topology import store_topologies
+from tests import second_reader
 from tests.container.examples import FIELD_CONFIG, VECTORS, field_tensors, grid_entry, topology
 from tests.container.rebuild import take_apart
 
@@ -65,6 +68,16 @@ def exact(count: int, grids: int) -> bytes:
     return file_of(
         [grid_entry("g", (Component(0, 0, None),), exact_values=1)] * grids, [("TOPO", leaves(count, 0)), ("EXAC", values)]
     )
+
+
+def trees(count: int) -> bytes:
+    """Full leaves as the cells of full blocks."""
+    origins = torch.cartesian_prod(torch.arange(count // 256), torch.arange(16), torch.arange(16)) * 8
+    held = Topology.from_leaves(origins, torch.ones((count, 512), dtype=torch.bool))
+    chunks: list[Chunk] = []
+    store_topologies([held], chunks, trees=True)
+    grid = grid_entry("g", (Component(0, 0, None),), active_voxels=count * 512, leaf_voxels=count * 512)
+    return container_bytes(Manifest("inrv", {}, (grid,), None, None, {}), chunks)
 
 
 def decode_all(data: bytes, limits: Limits) -> int:
@@ -126,6 +139,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], Act, dict[str, int]]] = {
     "a thousand layers": (lambda: coded(1, (1, 1024, 8, 1)), decode_all, {"weights": 1 << 18}),
     "many leaves": (lambda: coded(1 << 13, (1, 0, 1, 1)), decode_all, {"leaves": 1 << 13, "values": 1 << 22}),
     "many grids, one topology": (lambda: coded(64, (1, 0, 1, 1), 512), decode_all, {"grids": 512, "values": 1 << 24}),
+    "many leaves in a tree": (lambda: trees(1 << 13), decode_all, {"leaves": 1 << 13, "values": 1 << 22}),
     "many grids, one EXAC chunk": (lambda: exact(256, 64), verify, {"exact_bytes": 64 * 545_000}),
 }
 
@@ -203,9 +217,32 @@ def test_a_coarse_topology_need_not_be_full() -> None:
         "t", (Component(0.5, 0.5, None),), active_voxels=512, leaf_voxels=512, exact_values=1, kept_values=2, threshold=0.5
     )
     chunks = [("TOPO", topology({(0, 0, 0): [0, 1]}, masks, [])), ("EXAC", values), ("KEEP", kept)]
-    decoded = inrv.load(file_of([grid], chunks), "cpu")["t"].to_grid()
+    data = file_of([grid], chunks)
+    decoded = inrv.load(data, "cpu")["t"].to_grid()
     assert decoded.topology.leaf_origins.tolist() == [[0, 0, 8]] and decoded.values.tolist() == [[7.0]]
     assert decoded.inactive.places.tolist() == [4] and decoded.inactive.values.tolist() == [[2.0]]
+    (theirs,) = second_reader.decode(data)
+    assert theirs.inactive_coordinates.tolist() == [[0, 0, 12]] and theirs.inactive_values.tolist() == [[2.0]]
+
+
+def test_a_coarse_band_keeps_its_inactive_values_beside_new_ones() -> None:
+    """By the rule 'within', a leaf with a voxel of minus the background stays; both readers give its values in order."""
+    masks, inactive = np.full((3, 64), 15, np.uint8), np.full((3, 64), 16, np.uint8)
+    values = {
+        "tile_values": np.empty((0, 1), np.float32),
+        "inactive_masks": inactive,
+        "inactive_values": np.linspace(1, 2, 192, dtype=np.float32)[:, None],
+    }
+    below = grid_entry("t", (Component(-0.5, -0.5, None),), active_voxels=768, leaf_voxels=768, exact_values=1, background=(1.0,))
+    data = file_of(
+        [replace(below, threshold=0.75, threshold_rule="within"), replace(below, threshold=0.25, threshold_rule="within")],
+        [("TOPO", topology({(0, 0, 0): [0, 1, 300]}, masks, [])), ("EXAC", values)],
+    )
+    for ours, other, active in zip(inrv.load(data, "cpu").to_sparse().grids, second_reader.decode(data), (0, 768), strict=True):
+        assert len(ours.values) == len(other.values) == active and ours.topology.leaf_count == 3
+        assert len(ours.inactive.places) == 192 + 768 - active
+        assert np.array_equal(ours.topology.coordinates_of(ours.inactive.places).numpy(), other.inactive_coordinates)
+        assert ours.inactive.values.numpy().tobytes() == other.inactive_values.tobytes()
 
 
 def test_exact_values_count_as_often_as_they_are_referred_to() -> None:

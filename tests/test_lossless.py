@@ -11,7 +11,7 @@ import torch
 import inrv
 from inrv import EncodeOptions, Grid, NonFiniteError, SparseVolume
 from inrv.grids import CarriedGrid, LeafValues, sparse_grid
-from inrv.preparation import best_threshold
+from inrv.thresholds import best_threshold
 
 QUICK = EncodeOptions(epochs=3, values_per_weight=4, exact_below=0, device="cpu")
 ODD_BITS = (0x7FC00001, 0xFFC12345, 0x7F800001, 0x7F800000, 0xFF800000)  # NaN, -NaN, a signalling NaN, both infinities

@@ -17,7 +17,7 @@ from inrv import EncodeOptions, SparseVolume, Topology
 from inrv.container import container_bytes
 from inrv.grids import CarriedGrid, LeafValues, sparse_grid
 from tests import second_reader
-from tests.container.examples import EXAMPLES, VECTORS
+from tests.container.examples import EXAMPLES, VECTORS, trees
 
 TOLERANCE = 1e-4  # the accuracy class of the specification
 SPECIFICATION = Path(__file__).resolve().parent.parent / "format_spec.md"
@@ -67,11 +67,13 @@ def lossless_volume() -> SparseVolume:
     return SparseVolume(grids, carried=(flags,))
 
 
-@pytest.fixture(scope="module", params=[*EXAMPLES, "paper", "default", "kept"])
+@pytest.fixture(scope="module", params=[*EXAMPLES, "trees", "paper", "default", "kept"])
 def data(request: pytest.FixtureRequest) -> bytes:
     """A file made by hand, or by the encoder with the paper's and with the default network."""
     if request.param in EXAMPLES:
         return container_bytes(*EXAMPLES[request.param]())
+    if request.param == "trees":
+        return container_bytes(*trees())
     options = EncodeOptions(epochs=30, values_per_weight=8, exact_below=0, device="cpu")
     if request.param == "paper":
         grid = sparse_grid(torch.rand((8, 8, 8), generator=torch.Generator().manual_seed(0)))

@@ -58,7 +58,7 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
 @click.option(
     "--topology",
     type=click.Choice(["exact", "threshold"]),
-    help="Every active voxel as it was, or only the leaves, and active is what decodes above a threshold.",
+    help="Every active voxel as it was, or, where smaller, what decodes beyond a threshold. Default: exact, if size allows.",
 )
 @click.option(
     "--nonfinite", type=click.Choice(["refuse", "keep"]), help="NaN and infinity: refuse them, or keep them in their places."

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from inrv import Limits, Volume, VolumeGrid
     from inrv.container import MetaEntry
 
-COMPRESSIONS = {0: "none", 1: "zstd"}
+COMPRESSIONS = {0: "none", 1: "zstd", 2: "zstd+dict"}
+SCORES = {
+    "above": "the decoded value",
+    "away": "the distance of the decoded value from the background",
+    "within": "the background less the size of the decoded value",
+}
 STEP_UNITS = 128  # of the finest step of a lattice
 
 
@@ -87,6 +92,7 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         "leaf_voxels": topology.leaf_voxel_count,
         "kept_values": len(grid.kept_rows),
         "threshold": entry.threshold,
+        "threshold_rule": None if entry.threshold is None else entry.threshold_rule,
         "leaves": topology.leaf_count,
         "active_tiles": active_tiles,
         "inactive_tiles": topology.tile_count - active_tiles,
@@ -150,7 +156,7 @@ def _grid_text(grid: dict[str, Any]) -> str:
         ("tiles", f"{grid['active_tiles']:,} active, {grid['inactive_tiles']:,} inactive"),
     ]
     if grid["threshold"] is not None:
-        rows.append(("topology", f"by threshold: active where the decoded value is above {grid['threshold']:.6g}"))
+        rows.append(("topology", f"by threshold: active where {SCORES[grid['threshold_rule']]} is above {grid['threshold']:.6g}"))
     if grid["kept_values"]:
         rows.append(("kept values", f"{grid['kept_values']:,} active voxels stored exactly, beside the network"))
     if grid["box"]:

@@ -16,8 +16,10 @@ PARTS = {
     "TOPO": "topology",
     "CODE": "codes",
     "EXAC": "exact values",
+    "INAC": "exact values",
     "REFS": "reference samples",
     "MASK": "topology",
+    "TREE": "topology",
     "KEEP": "kept values",
     "GRID": "carried grids",
 }

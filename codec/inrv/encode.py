@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,19 @@ from torch import Tensor
 from inrv.container import Chunk, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, write_bytes
 from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
-from inrv.errors import OptionError, OutputExistsError
+from inrv.errors import OutputExistsError
 from inrv.fitting import FittedField, fit_field
-from inrv.grids import Grid, SparseVolume, Topology, Transform, denormalise, sparse_grid
-from inrv.grids.topology import unpack_masks
+from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
+from inrv.grids.thresholds import ABOVE
 from inrv.lattice import DEFAULT_NAME
 from inrv.options import EncodeOptions
-from inrv.preparation import NonFinite, best_threshold, prepare
-from inrv.rate import CodedLattice, LatticeEncoder, search_size
+from inrv.preparation import NonFinite, prepare
+from inrv.rate import CodedLattice
 from inrv.release import release
 from inrv.report import EncodeReport, Outcome, report_of
+from inrv.sizing import LatticeFile
 from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, store_metadata
+from inrv.thresholds import coarsened, rule_of, with_thresholds
 from inrv.training import Checkpoint, Progress
 
 Source = str | os.PathLike[str] | SparseVolume
@@ -102,7 +103,10 @@ def encode_bytes(
         outcome = _fourier(volume, coded, nonfinite, options, device, progress, checkpoint)
         data = _file(outcome, options)
     else:
-        outcome, data = _lattice(volume, coded, nonfinite, options, device, progress, _most_bytes(options, volume, bytes_in))
+        lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
+        most = _most_bytes(options, volume, bytes_in)
+        best = lattice.coded() if most is None else lattice.within(most)
+        outcome, data = best.outcome, best.data
     return data, report_of(outcome, read_container(data), bytes_in, device)
 
 
@@ -110,6 +114,9 @@ def _fourier(
     volume: SparseVolume, coded: Sequence[CodedGrid], nonfinite: tuple[NonFinite, ...], options: EncodeOptions,
     device: torch.device, progress: Report | None, checkpoint: Checkpoint | None,
 ) -> Outcome:  # fmt: skip
+    if options.topology == "threshold":
+        rules = [rule_of(item.trained) for item in coded]
+        coded = [coarsened(item, ABOVE) if rule == ABOVE else item for item, rule in zip(coded, rules, strict=True)]
     fitted = fit_field(
         [item.trained for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint
     )
@@ -119,47 +126,8 @@ def _fourier(
     def decoded(topology: Topology, output: int) -> Tensor:
         return decode_active(fitted.field, [topology], [[output]])[0][:, 0]
 
-    items, misjudged = _with_thresholds(coded, volume.grids, decoded)
+    items, misjudged = with_thresholds(coded, volume.grids, decoded)
     return Outcome(volume, items, nonfinite, misjudged, fitted)
-
-
-def _lattice(
-    volume: SparseVolume, coded: Sequence[CodedGrid], nonfinite: tuple[NonFinite, ...], options: EncodeOptions,
-    device: torch.device, progress: Report | None, most: int | None,
-) -> tuple[Outcome, bytes]:  # fmt: skip
-    """What became of the volume, and the file; of at most `most` bytes where that is asked and can be."""
-    encoder = LatticeEncoder(coded, volume.grids, options, device, lambda share: _tell(progress, encoder, share))
-
-    def result(lattice: CodedLattice) -> tuple[Outcome, bytes]:
-        def decoded(topology: Topology, output: int) -> Tensor:
-            return (lattice.codings[output].decoded.double() / lattice.codings[output].scale).cpu()
-
-        items, misjudged = _with_thresholds(lattice.items, volume.grids, decoded)
-        outcome = Outcome(volume, items, nonfinite, misjudged, lattice if lattice.codings else None)
-        return outcome, _file(outcome, options)
-
-    found = {0.0: result(encoder.run())}
-    if most is None:
-        return found[0.0]
-
-    def bytes_at(finer: float) -> int:
-        found[finer] = result(encoder.again(finer))
-        return len(found[finer][1])
-
-    finer, size = search_size(len(found[0.0][1]), most, bytes_at)
-    if size > most:
-        raise OptionError(
-            f"the file needs at least about {size:,} bytes, more than the {most:,} that are asked for: ask for more"
-            + ("" if options.topology == "threshold" else ", or take topology 'threshold'")
-        )
-    return found[finer]
-
-
-def _tell(progress: Report | None, encoder: LatticeEncoder, share: float) -> None:
-    if progress is not None:
-        seconds = time.perf_counter() - encoder.started
-        step, steps = round(100 * share), 100
-        progress(Progress(step, steps, share, 1.0, math.nan, math.nan, seconds, seconds * (1 - share) / max(share, 0.01)))
 
 
 def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | None) -> int | None:
@@ -172,7 +140,7 @@ def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | No
 def _file(outcome: Outcome, options: EncodeOptions) -> bytes:
     """The bytes of the .inrv file."""
     chunks: list[Chunk] = []
-    entries = store_grids(outcome.coded, chunks)
+    entries = store_grids(outcome.coded, chunks, isinstance(outcome.fitted, CodedLattice))
     carried = store_carried(outcome.volume.carried, chunks)
     field, reference = _store_field(outcome.fitted, chunks)
     manifest = Manifest(
@@ -196,30 +164,6 @@ def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | N
     from inrv.vdb import read_volume
 
     return read_volume(source, options.grids, doubles=options.doubles), Path(source).stat().st_size
-
-
-def _with_thresholds(
-    coded: Sequence[CodedGrid], originals: Sequence[Grid], decoded: Callable[[Topology, int], Tensor]
-) -> tuple[tuple[CodedGrid, ...], tuple[int | None, ...]]:
-    """The grids, coarse ones with the threshold that is best for the decoded values, and the voxels each takes wrongly.
-
-    `decoded` gives an output (N,) on the leaf voxels of a coarse topology.
-    """
-    result, misjudged, output = [], list[int | None](), 0
-    for item, original in zip(coded, originals, strict=True):
-        outputs = int(item.normalisation.varying.sum())
-        if item.grid.topology is original.topology or not outputs:
-            result.append(item)
-            misjudged.append(None)
-        else:
-            values = decoded(item.grid.topology, output)
-            low, high = item.normalisation.minimum.item(), item.normalisation.maximum.item()
-            active = unpack_masks(original.topology.leaf_masks).reshape(-1)
-            threshold, errors = best_threshold(denormalise(values, low, high, clamp=False), active)
-            result.append(dataclasses.replace(item, threshold=threshold))
-            misjudged.append(errors)
-        output += outputs
-    return tuple(result), tuple(misjudged)
 
 
 def _store_field(fitted: FittedField | CodedLattice | None, chunks: list[Chunk]) -> tuple[FieldEntry | None, int | None]:

@@ -18,7 +18,7 @@ CHOICES = {
     "field": (None, "lattice", "fourier"),
     "preset": ("default", "paper"),
     "effort": tuple(EFFORTS),
-    "topology": ("exact", "threshold"),
+    "topology": (None, "exact", "threshold"),
     "nonfinite": ("refuse", "keep"),
     "doubles": ("carry", "float"),
 }
@@ -60,8 +60,9 @@ class EncodeOptions:
     device       torch device to train on; None: the best there is
     grids        names or positions of the grids to encode; None: all
     exact_below  grids of at most so many active values are stored exactly: a network would cost more than they do
-    topology     'exact': every active voxel as it was; 'threshold': of grids whose active values all lie above the
-                 background only the leaves are stored, and a voxel is active where its decoded value exceeds a threshold
+    topology     'exact': every active voxel as it was; 'threshold': where that is smaller, only the leaves of a grid are
+                 stored, and its decoded values tell which voxels are active; None: exact, but with `size` or `ratio` as
+                 serves the values
     nonfinite    NaN and infinity in voxels and tiles: 'refuse' them, or 'keep' them, bit for bit, in their places
     doubles      grids of double and vec3d: 'carry' them as they are, or code them rounded to 'float'
     """
@@ -82,7 +83,7 @@ class EncodeOptions:
     device: str | None = None
     grids: tuple[str | int, ...] | None = None
     exact_below: int = 4096
-    topology: str = "exact"
+    topology: str | None = None
     nonfinite: str = "refuse"
     doubles: str = "carry"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from inrv.errors import NonFiniteError
@@ -59,11 +58,7 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     if not _is_constant(values) and (values.numel() <= options.exact_below or not _can_bound(values[~odd], options)):
         odd[:] = True
     kept = LeafValues(grid.topology.places()[odd], values[odd])
-    coded = CodedGrid(grid, Normalisation.fit(values[~odd]), kept)
-    if options.topology == "exact" or not has_threshold(coded.trained):
-        return coded
-    whole = CodedGrid(coarse(grid), coded.normalisation, kept)
-    return replace(whole, normalisation=Normalisation.fit(whole.trained.values))
+    return CodedGrid(grid, Normalisation.fit(values[~odd]), kept)
 
 
 def _can_bound(values: Tensor, options: EncodeOptions) -> bool:
@@ -104,31 +99,3 @@ def _index_of(grid: Grid, what: str, row: int) -> tuple[int, ...]:
         return tuple(topology.tile_origins[row].tolist())
     place = grid.inactive.places[row] if what == "inactive voxel" else topology.places()[row]
     return tuple(topology.coordinates_of(place[None])[0].tolist())
-
-
-def has_threshold(grid: Grid) -> bool:
-    """Whether a threshold can tell active from inactive: a float grid, all active values above what its leaves hold else."""
-    if grid.value_type != "float" or not len(grid.values) or len(grid.inactive.places):
-        return False
-    return bool(grid.values.min() > grid.background)
-
-
-def coarse(grid: Grid) -> Grid:
-    """The grid with every voxel of its leaves active, those that were not holding the background."""
-    masks = torch.full_like(grid.topology.leaf_masks, 255)
-    values = grid.blocks(grid.topology.leaf_origins).reshape(-1, grid.components)
-    return replace(grid, topology=replace(grid.topology, leaf_masks=masks), values=values)
-
-
-def best_threshold(values: Tensor, active: Tensor) -> tuple[float, int]:
-    """The threshold float32 that tells `active`, bool (N,), from decoded `values` (N,) best, and how many it misses."""
-    order = values.argsort(descending=True)
-    hits = active[order].to(torch.int64)
-    # After the first n values: actives among the rest are missed, inactives among the n are taken for active.
-    errors = torch.cat([hits.sum()[None], hits.sum() + torch.where(hits.bool(), -1, 1).cumsum(0)])
-    ranked = values[order]
-    distinct = torch.cat([torch.tensor([True]), ranked[1:] < ranked[:-1], torch.tensor([True])])
-    errors[~distinct] = len(values) + 1  # equal values cannot be told apart
-    taken = int(errors.argmin())
-    below = ranked[taken] if taken < len(ranked) else torch.nextafter(ranked[-1], torch.tensor(-torch.inf))
-    return float(below), int(errors[taken])

@@ -15,8 +15,10 @@ from inrv.grids import Grid, LeafValues, denormalise
 from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Quality, Source, Surroundings
 from inrv.lattice.context import STEP
 from inrv.lattice.encoding import MOST_STEP
-from inrv.options import DEFAULT_PSNR, EncodeOptions
+from inrv.masks import encode_masks
+from inrv.options import EncodeOptions
 from inrv.storage import CodedGrid
+from inrv.thresholds import coarsened, rule_of
 
 UNITS_A_BOUND = 64.5  # of the finest step, 128 units: half of it, and half a unit from rounding the value to units
 SINGLE_ROUNDING = 2.0**-23  # of the largest value: decoding rounds once to float32, and computes in float64 before
@@ -27,6 +29,9 @@ SIZE_SEARCHES = 8
 SIZE_ENOUGH, SIZE_AIM = 0.98, 0.99  # of the asked size
 OCTAVES_A_DOUBLING = 1.7  # a first guess of how much finer steps make a file twice as large
 COARSEST_TO_FINEST = 16.0  # octaves
+
+
+Guesses = dict[tuple[int, int], float]  # steps, in values, by number of the grid and of the component
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +63,39 @@ class CodedLattice:
     seconds: float
 
 
+def _channels(items: Sequence[CodedGrid], device: torch.device) -> list[ChannelOf]:
+    result = []
+    for number, item in enumerate(items):
+        grid, scale = item.trained, item.normalisation
+        unknown = torch.full((1, grid.components), torch.nan).expand(item.grid.topology.leaf_voxel_count, -1)
+        topology, template = grid.topology.to(device), item.grid.with_values(unknown).to(device)
+        background = ((grid.background.double() - scale.minimum) / (scale.maximum - scale.minimum).clamp_min(1e-300)).tolist()
+        for component in scale.varying.nonzero()[:, 0].tolist():
+            low, high = scale.minimum[component].item(), scale.maximum[component].item()
+            values = ((grid.values[:, component].double() - low) / (high - low)).to(device)
+            around = partial(Surroundings, template, component, low, high)
+            source = Source(topology, values, min(max(background[component], -2.0), 3.0), surroundings=around)
+            result.append(ChannelOf(number, component, low, high, source))
+    return result
+
+
 class LatticeEncoder:
-    """Codes the varying components of `items`; `tell` hears how far it is, from 0 to 1."""
+    """Codes the varying components of `items`, at `psnr` dB where no bound is asked.
+
+    `tell` hears how far it is, from 0 to 1; `guesses` are steps to begin with.
+    """
 
     def __init__(
-        self, items: Sequence[CodedGrid], originals: Sequence[Grid], options: EncodeOptions, device: torch.device,
-        tell: Callable[[float], None],
+        self, items: Sequence[CodedGrid], originals: Sequence[Grid], options: EncodeOptions, psnr: float, device: torch.device,
+        tell: Callable[[float], None], guesses: Guesses,
     ) -> None:  # fmt: skip
         self.items = tuple(items)
         self.originals = originals
         self.options = options
+        self.psnr = psnr
         self.device = device
         self.tell = tell
+        self.guesses = guesses
         self.started = time.perf_counter()
         self.generator = torch.Generator().manual_seed(options.seed)
         self.encoders: list[ChannelEncoder] = []
@@ -78,19 +104,7 @@ class LatticeEncoder:
     @cached_property
     def channels(self) -> list[ChannelOf]:
         """Every component that varies, in the order of the field's outputs."""
-        result = []
-        for number, item in enumerate(self.items):
-            grid, scale = item.trained, item.normalisation
-            unknown = torch.full((1, grid.components), torch.nan).expand(item.grid.topology.leaf_voxel_count, -1)
-            topology, template = grid.topology.to(self.device), item.grid.with_values(unknown).to(self.device)
-            background = ((grid.background.double() - scale.minimum) / (scale.maximum - scale.minimum).clamp_min(1e-300)).tolist()
-            for component in scale.varying.nonzero()[:, 0].tolist():
-                low, high = scale.minimum[component].item(), scale.maximum[component].item()
-                values = ((grid.values[:, component].double() - low) / (high - low)).to(self.device)
-                around = partial(Surroundings, template, component, low, high)
-                source = Source(topology, values, min(max(background[component], -2.0), 3.0), surroundings=around)
-                result.append(ChannelOf(number, component, low, high, source))
-        return result
+        return _channels(self.items, self.device)
 
     @cached_property
     def given(self) -> tuple[int | None, ...]:
@@ -110,7 +124,7 @@ class LatticeEncoder:
             source = channel.source
             if place is not None:
                 source = replace(source, given=(self.channels[place].source.topology, codings[place].decoded))
-            quality = self._quality(channel, self.options.psnr or DEFAULT_PSNR)
+            quality = self._quality(channel, self.psnr)
             self.encoders.append(ChannelEncoder(source, quality, effort, self.generator))
             codings.append(self.encoders[-1].run())
             self.tell(len(codings) / len(self.channels))
@@ -129,12 +143,11 @@ class LatticeEncoder:
         return self._measured(codings)
 
     def _quality(self, channel: ChannelOf, psnr: float) -> Quality:
-        bound = self.options.error_bound
+        bound, span = self.options.error_bound, channel.maximum - channel.minimum
         if bound is None:
-            item, original = self.items[channel.grid], self.originals[channel.grid]
-            voxels = max(1, original.topology.leaf_voxel_count)
-            return Quality(psnr=psnr + 10 * math.log10(max(1.0, item.grid.topology.leaf_voxel_count / voxels)))
-        span = channel.maximum - channel.minimum
+            guess = self.guesses.get((channel.grid, channel.component))
+            quality = _quality_of(self.items[channel.grid], self.originals[channel.grid], psnr)
+            return replace(quality, guess=None if guess is None else guess / span)
         return Quality(step=min(MOST_STEP, error_step(*bound, channel.minimum, channel.maximum) / span), bounded=True)
 
     def _measured(self, codings: Sequence[Coding]) -> CodedLattice:
@@ -148,7 +161,10 @@ class LatticeEncoder:
             corrected, error = self._corrected(item, decoded)
             items.append(replace(item, corrected=corrected))
             errors.append(error)
-        psnrs = [coding.psnr for coding in codings]
+        psnrs = [
+            coding.psnr - _gain(self.items[channel.grid], self.originals[channel.grid])
+            for channel, coding in zip(self.channels, codings, strict=True)
+        ]
         return CodedLattice(
             tuple(codings), self.given, tuple(items), tuple(psnrs), tuple(errors), time.perf_counter() - self.started
         )
@@ -169,6 +185,54 @@ class LatticeEncoder:
         left = missed[~beyond]
         corrected = LeafValues(grid.topology.places()[beyond], grid.values[beyond]) if bool(beyond.any()) else None
         return corrected, float(left.max()) if len(left) else 0.0
+
+
+def _quality_of(item: CodedGrid, original: Grid, psnr: float) -> Quality:
+    """The quality over all coded voxels that is `psnr` dB over the active ones."""
+    return Quality(psnr=psnr + _gain(item, original))
+
+
+def _gain(item: CodedGrid, original: Grid) -> float:
+    """DB by which a PSNR over the coded voxels exceeds one over the active ones, the error of others counted with these."""
+    voxels = max(1, original.topology.leaf_voxel_count)
+    return 10 * math.log10(max(1.0, item.grid.topology.leaf_voxel_count / voxels))
+
+
+def cheaper_topologies(
+    items: Sequence[CodedGrid], originals: Sequence[Grid], psnr: float, device: torch.device
+) -> tuple[tuple[CodedGrid, ...], Guesses]:
+    """Every grid with the topology, exact or coarse, that makes it cheaper at the quality that is asked, and its steps."""
+    chosen, guesses = list[CodedGrid](), Guesses()
+    for number, (item, original) in enumerate(zip(items, originals, strict=True)):
+        rule = rule_of(item.trained)
+        if rule is None:
+            chosen.append(item)
+            continue
+        stored = any(item.grid.topology.identical(other.grid.topology) for other in chosen)
+        masks = (
+            0 if stored else encode_masks(item.grid.topology.leaf_origins.numpy(), item.grid.topology.leaf_masks.numpy()).nbytes
+        )
+        whole = coarsened(item, rule)
+        coarse_bits, steps = _bits_of(whole, _quality_of(whole, original, psnr), {}, device)
+        exact_bits, exact_steps = _bits_of(item, _quality_of(item, original, psnr), steps, device)
+        exact = exact_bits + 8 * masks < coarse_bits
+        chosen.append(item if exact else whole)
+        guesses |= {(number, component): step for component, step in (exact_steps if exact else steps).items()}
+    return tuple(chosen), guesses
+
+
+def _bits_of(
+    item: CodedGrid, quality: Quality, guesses: dict[int, float], device: torch.device
+) -> tuple[float, dict[int, float]]:
+    """Bits of a grid's codes at a quality, about, and the steps, in values, by component; `guesses` of these."""
+    bits, steps, generator = 0.0, dict[int, float](), torch.Generator().manual_seed(0)
+    for channel in _channels([item], device):
+        span, guess = channel.maximum - channel.minimum, guesses.get(channel.component)
+        begun = replace(quality, guess=None if guess is None else guess / span)
+        found = ChannelEncoder(channel.source, begun, EFFORTS["instant"], generator).begin()
+        bits += found.coding.bits_a_voxel * len(channel.source.values)
+        steps[channel.component] = found.step * span
+    return bits, steps
 
 
 def error_step(bound: float, relative: bool, minimum: float, maximum: float) -> float:

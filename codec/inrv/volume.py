@@ -19,7 +19,8 @@ from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGri
 from inrv.fields import Field, restore_field
 from inrv.grids import Box, Grid, LeafValues, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
-from inrv.grids.topology import COORDINATE_LIMIT, LEAF_VOXELS, pack_masks
+from inrv.grids.thresholds import thresholded
+from inrv.grids.topology import COORDINATE_LIMIT, LEAF_VOXELS
 from inrv.lattice import DEFAULT_NAME, default_model
 from inrv.storage import (
     RestoredGrid,
@@ -198,25 +199,14 @@ class VolumeGrid:
         """The grid without the values of its active leaf voxels, and the exactly stored ones among those."""
         found = self.restored
         exact = found.kept.joined(found.corrected)
+        threshold, rule = self.entry.threshold, self.entry.threshold_rule
+        if threshold is None:
+            return found.grid, exact
         with _named(self.volume.container):
-            return (
-                (found.grid, exact)
-                if self.entry.threshold is None
-                else self._above_threshold(found.grid, exact, self.entry.threshold)
-            )
-
-    def _above_threshold(self, coarse: Grid, kept: LeafValues, threshold: float) -> tuple[Grid, LeafValues]:
-        """The grid and kept values of a coarse topology: active is what decodes above the threshold, and what is kept."""
-        self.volume.check_limits([self])
-        active = torch.zeros(coarse.topology.leaf_count * LEAF_VOXELS, dtype=torch.bool, device=self.volume.device)
-        active[coarse.topology.places()] = self._values_of(self._leaf_outputs(coarse.topology), clamp=False)[:, 0] > threshold
-        active[kept.places] = True
-        masks = active.reshape(-1, LEAF_VOXELS)
-        leaves = masks.any(dim=1).nonzero()[:, 0]
-        whole = replace(coarse.topology, leaf_masks=pack_masks(masks))
-        topology = whole.subset(leaves)
-        values = coarse.values[:1].expand(topology.leaf_voxel_count, -1)
-        return replace(coarse, topology=topology, values=values, inactive=coarse.inactive.subset(leaves)), kept.subset(leaves)
+            self.volume.check_limits([self])
+            values = self._values_of(self._leaf_outputs(found.grid.topology), clamp=False)
+            grid, leaves = thresholded(found.grid, values, rule, threshold, exact)
+            return grid, exact.subset(leaves)
 
     @property
     def template(self) -> Grid:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import inrv
+from inrv.container import Chunk, write_container
+from tests.container.examples import one_leaf
 
 from .conftest import Run
 
@@ -46,6 +48,14 @@ def test_info_as_json(run: Run, library: Path) -> None:
         assert found["chunks"][told["chunks"]["topology"]]["type"] == "MASK"
     assert found["grids"][0]["metadata"]["frame"] == {"type": "int32", "value": 7}
     assert found["grids"][0]["transform"]["voxel_size"] == [0.5, 0.5, 0.5]
+
+
+def test_info_tells_which_chunks_the_dictionary_compresses(run: Run, tmp_path: Path) -> None:
+    manifest, chunks = one_leaf()
+    write_container(tmp_path / "modern.inrv", manifest, [*chunks, Chunk("CODE", chunks[0].data)])
+    found = json.loads(run("info", tmp_path / "modern.inrv", "--json").stdout)
+    assert [chunk["compression"] for chunk in found["chunks"]] == ["zstd+dict", "zstd+dict"]
+    assert "zstd+dict" in run("info", tmp_path / "modern.inrv").stdout
 
 
 def test_verify_accepts_whole_files_and_names_broken_ones(run: Run, library: Path) -> None:

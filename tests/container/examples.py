@@ -24,7 +24,7 @@ from inrv.container import (
     container_bytes,
     pack_tensors,
 )
-from inrv.masks import encode_masks, kinds_of
+from inrv.masks import EMPTY, MIXED, encode_masks, kinds_of
 
 VECTORS = Path(__file__).resolve().parents[2] / "fixtures" / "golden"
 Arrays = dict[str, NDArray[Any]]
@@ -232,6 +232,72 @@ def lossless() -> tuple[Manifest, list[Chunk]]:
     manifest = Manifest("inrv", {}, grids, None, None, {}, carried, (224, 9, 1))
     chunks = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in arrays]
     return manifest, [*chunks, Chunk("GRID", flags[:150]), Chunk("GRID", flags[150:]), Chunk("GRID", instance)]
+
+
+BLOCKS = np.array([[0, 0, 0], [0, 0, 8]], dtype=np.int32)  # of `trees`, in cells
+LEAVES = np.array([[0, 0, 0], [0, 0, 8], [0, 0, 64], [0, 8, 8]], dtype=np.int32)  # of its cells
+
+
+def words_of(origins: NDArray[np.int32], masks: NDArray[np.uint8], **more: Any) -> NDArray[np.uint8]:
+    """The bytes of the words of some masks; `more` is passed on to the encoder."""
+    return encode_masks(origins, masks, **more).astype("<u4").view(np.uint8)
+
+
+def cell_words(cells: NDArray[np.uint8], leaves: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """Words of masks of the two blocks: of leaves, or of tiles beside those."""
+    return words_of(BLOCKS, cells, reference=leaves, kinds=np.full(2, MIXED, dtype=np.uint8))
+
+
+def inactive_words(inactive: NDArray[np.uint8], active: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Words of masks of inactive voxels of the four leaves."""
+    kinds = np.where((active == 255).all(axis=1), EMPTY, MIXED).astype(np.uint8)
+    return words_of(LEAVES, inactive, reference=active, kinds=kinds)
+
+
+def tree(masks: NDArray[np.uint8], tiles: bool, root: int | None, **more: Any) -> Arrays:
+    """TREE tensors of four leaves, in two blocks, and two tiles, one of them a cell; `more` is passed on to the encoder."""
+    cells = np.zeros((2, 2, 64), dtype=np.uint8)
+    cells[0, 0, :2], cells[0, 1, 0] = (0b11, 0b10), 1
+    cells[1, 1, 0] = 0b100000
+    return {
+        "block_origins": np.zeros((1, 3), dtype=np.int32),
+        "block_masks": np.packbits(np.arange(4096) < 2, bitorder="little")[None],
+        "leaf_words": cell_words(cells[0]),
+        "tile_words": cell_words(cells[1], cells[0]) if tiles else np.zeros(0, dtype=np.uint8),
+        "tile_origins": np.array([[4096, 0, 0]] * tiles, dtype=np.int32).reshape(-1, 3),
+        "tile_edges": np.array([4096] * tiles, dtype=np.int32),
+        "tile_active": np.array([0, 1] * tiles, dtype=np.uint8),
+        "leaf_kinds": kinds_of(masks),
+        "coded_masks": words_of(LEAVES, masks, **more),
+        "predicted_from": np.array([] if root is None else [root], dtype=np.int32),
+    }
+
+
+TREE_MASKS = np.where(np.arange(4)[:, None] == 1, 255, pattern((4, 64), 7919, 256)).astype(np.uint8)
+
+
+def trees() -> tuple[Manifest, list[Chunk]]:
+    """What version 1.2 adds but for a lattice: trees, one predicted from the other, coded inactive masks, rules of thresholds."""
+    masks, others = TREE_MASKS, TREE_MASKS.copy()
+    others[0, ::7] ^= 0x18
+    inactive = pattern((4, 64), 104_729, 256).astype(np.uint8) & ~masks
+    exact = {
+        "tile_values": np.array([[0.25], [-3.0]], dtype=np.float32),
+        "coded_masks": inactive_words(inactive, masks),
+        "inactive_values": np.linspace(-2, -1, int(np.unpackbits(inactive).sum()), dtype=np.float32)[:, None],
+    }
+    arrays = [("TREE", tree(masks, True, None)), ("TREE", tree(others, False, 0, reference=masks)), ("INAC", exact)]
+    counts = [int(np.unpackbits(each).sum()) for each in (masks, others)]
+    coarse = {"topology": 1, "active_voxels": counts[1], "leaf_voxels": counts[1]}
+    vector = tuple(Component(value, value, None) for value in (3.0, -4.0, 0.5))
+    below = (Component(-0.5, -0.5, None),)
+    grids = (
+        grid_entry("band", below, active_voxels=counts[0] + 512, leaf_voxels=counts[0], exact_values=2, background=(1.0,)),
+        grid_entry("inside", below, threshold=0.75, threshold_rule="within", background=(1.0,), **coarse),
+        grid_entry("velocity", vector, threshold=4.75, threshold_rule="away", background=(0.0, 0.0, 0.5), **coarse),
+    )
+    chunks = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in arrays]
+    return Manifest("inrv", {}, grids, None, None, {}), chunks
 
 
 EXAMPLES = {"empty": empty, "one_leaf": one_leaf, "fourier": fourier, "lossless": lossless}

@@ -10,8 +10,12 @@ from typing import Any
 
 import zstandard
 
+from tests.second_reader import DICTIONARY as DICTIONARY_FILE
+
 HEADER = struct.Struct("<8sHHIQIIIIII")
 ENTRY = struct.Struct("<4sBBHQQQII")
+FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
+DICTIONARY = zstandard.ZstdCompressionDict(DICTIONARY_FILE.read_bytes())
 
 
 @dataclass
@@ -98,6 +102,8 @@ def take_apart(data: bytes) -> File:
 
 def payload(part: Part) -> bytes:
     """The raw bytes of a part."""
+    if part.compression == 2:
+        return zstandard.ZstdDecompressor(dict_data=DICTIONARY).decompress(FRAME_MAGIC + part.stored)
     return zstandard.ZstdDecompressor().decompress(part.stored) if part.compression else part.stored
 
 

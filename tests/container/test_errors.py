@@ -21,13 +21,15 @@ from inrv.container import container_bytes, pack_tensors, read_container, unpack
 from inrv.grids import sparse_grid
 from inrv.lattice import default_model, pack_differences
 from inrv.lattice.network import IntegerNetwork
-from tests.container.examples import VECTORS, lossless
+from tests.container.examples import TREE_MASKS, VECTORS, cell_words, inactive_words, lossless, trees
 from tests.container.rebuild import File, payload, take_apart, tensor_file
 
 SPECIFICATION = Path(__file__).resolve().parents[2] / "format_spec.md"
 GOOD = (VECTORS / "fourier.inrv").read_bytes()
 GOOD_1_1 = container_bytes(*lossless())
 MASK, PREDICTED, KEEP, GRID = 0, 1, 2, 3  # chunk numbers in that file
+GOOD_TREES = container_bytes(*trees())
+TREE, PREDICTED_TREE, INAC = 0, 1, 2  # chunk numbers in that file
 TOPO, EXAC, VECTOR_EXAC, FELD, REFS = 0, 1, 2, 4, 5  # chunk numbers in that file
 
 Change = Callable[[File], bytes | None]
@@ -173,6 +175,33 @@ def modern(change: Change) -> Change:
     return changed
 
 
+def of_trees(change: Change) -> Change:
+    """The same change to a file of trees."""
+
+    def changed(_: File) -> bytes:
+        file = take_apart(GOOD_TREES)
+        change(file)
+        return file.to_bytes()
+
+    return changed
+
+
+def cells(leaves: int, tiles: int) -> Change:
+    """Cells of the first block, a bit each, in place of all others."""
+    of_leaves, of_tiles = np.zeros((2, 2, 64), np.uint8)
+    of_leaves[0, 0], of_tiles[0, 0] = leaves, tiles
+    return of_trees(tensors(TREE, leaf_words=cell_words(of_leaves), tile_words=cell_words(of_tiles, of_leaves)))
+
+
+def inactive_everywhere(file: File) -> None:
+    tensors(INAC, coded_masks=inactive_words(TREE_MASKS * 0 + 255, TREE_MASKS))(file)
+
+
+def vector_rule(file: File) -> None:
+    file.edit_manifest("grids.1.threshold", 0.5)
+    file.edit_manifest("grids.1.threshold_rule", "within")
+
+
 @lru_cache(maxsize=1)
 def good_1_2() -> bytes:
     """Two channels of a lattice, the second predicted from the first; their codes are the last two chunks."""
@@ -257,7 +286,9 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("T6", "overflowing offset", wrapped_offset, "lies at 18,446,744,073,709,551,615"),
     ("T6", "overlap", overlap, "lies at 2,097"),
     ("T7", "tail", lambda file: setattr(file, "tail", b"tail"), "last chunk ends at 2,697, the file at 2,701"),
-    ("C1", "manifest", setting(compression=2), "manifest has compression 2; known are 0"),
+    ("C1", "manifest", setting(compression=3), "manifest has compression 3; known are 0"),
+    ("C1", "manifest of 1.0", setting(compression=2), r"manifest has compression 2; it came with version 1\.2.* says 1\.0"),
+    ("C1", "chunk of 1.0", entry(FELD, compression=2), r"chunk 4 'FELD' has compression 2; it came with version 1\.2"),
     ("C1", "chunk", entry(FELD, compression=9), "chunk 4 'FELD' has compression 9"),
     ("C2", "manifest", setting(raw=(1 << 24) + 1), "manifest unpacks to 16,777,217 bytes, more than the limit of 16,777,216"),
     ("C2", "chunk", entry(FELD, raw=(1 << 32) + 1), "chunk 4 'FELD' unpacks to 4,294,967,297 bytes"),
@@ -311,6 +342,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M7", "layers", manifest(F + "layers", 1025), "layers is 1025: .* 0 to 1024"),
     ("M7", "activation", manifest(F + "activation", "exec"), "activation is 'exec': must be one of relu, silu"),
     ("M7", "scale", manifest(F + "scale", None), "scale is None: must be a number"),
+    ("M7", "rule", manifest(G + "threshold_rule", "beside"), "threshold_rule is 'beside': must be one of above, away, within"),
     ("M7", "tensors", lattice(manifest("field.tensors", 0)), "field.tensors is 0: must be null"),
     ("M7", "step", lattice(manifest(L + "0.steps.6", 31)), r"steps\[6\] is 31: .* 32 to 512"),
     ("M7", "top", lattice(manifest(L + "0.top", 0)), "top is 0: .* 1 to 8388608"),
@@ -336,7 +368,8 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M11", "field", manifest("field.tensors", 5), "field.tensors is 5, a REFS chunk.* FELD"),
     ("M11", "reference", manifest("reference", 4), "reference is 4, a FELD chunk.* REFS"),
     ("M11", "corrected", manifest(G + "corrected_values", 0), "corrected_values is 0, a TOPO chunk.* KEEP"),
-    ("M11", "codes", lattice(manifest(L + "0.codes", 0)), r"channels\[0\].codes is 0, a MASK chunk.* CODE"),
+    ("M11", "codes", lattice(manifest(L + "0.codes", 0)), r"channels\[0\].codes is 0, a TREE chunk.* CODE"),
+    ("M11", "coded", of_trees(manifest(G + "exact_values", 0)), "exact_values is 0, a TREE chunk.* EXAC"),
     ("M12", "bool", manifest(G + "metadata.flag.value", 1), "flag.value is 1: must be true or false"),
     ("M12", "int32", manifest(G + "metadata.frame.value", 1 << 31), "whole number of 32 bits"),
     ("M12", "int64", manifest(G + "metadata.large.value", 1 << 63), "whole number of 64 bits"),
@@ -362,6 +395,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M16", "bytes", modern(manifest("carried.0.bytes", 201)), r"carried\[0\].bytes is 201, its chunks hold 200"),
     ("M17", "version", modern(manifest("vdb_version", [200, 6, 0])), "first number must be at least 222"),
     ("M18", "vector", manifest("grids.1.threshold", 0.5), "threshold is 0.5: must be null for a grid of vec3s"),
+    ("M18", "rule", vector_rule, "threshold is 0.5: must be null .* only the rule 'away' has a threshold for vectors"),
     ("S1", "empty", raw_chunk(TOPO, b""), "not valid safetensors"),
     ("S1", "no JSON", raw_chunk(TOPO, tensor_file(b"[[[[")), "not valid safetensors"),
     ("S1", "long header", raw_chunk(TOPO, b"\xff" * 16), "not valid safetensors"),
@@ -380,11 +414,17 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S3", "exact rows", tensors(EXAC, inactive_values=lambda a: a[:-1]), "'inactive_values' is float32"),
     ("S3", "exact components", tensors(VECTOR_EXAC, tile_values=lambda a: a[:, :1]), "'tile_values' is float32"),
     ("S3", "reference", tensors(REFS, outputs=lambda a: a[:, :1]), "'outputs' is float32"),
+    ("S3", "blocks", of_trees(tensors(TREE, block_masks=lambda a: a[:, 1:])), r"'block_masks' is uint8 \(1, 511\)"),
+    ("S3", "cells", of_trees(tensors(TREE, tile_active=lambda a: a[:1])), r"'tile_active' is uint8 \(1,\), expected .*2"),
+    ("S3", "plain tiles", of_trees(tensors(TREE, tile_edges=lambda a: np.append(a, a))), r"'tile_edges' is int32 \(2,\), .*1"),
+    ("S3", "coded rows", of_trees(tensors(INAC, inactive_values=lambda a: a[1:])), "'inactive_values' is float32"),
     ("S4", "multiple", tensors(TOPO, node_origins=at((0, 0), -120)), "node_origins.*multiple"),
     ("S4", "range", tensors(TOPO, node_origins=at((1, 0), 1 << 30)), "node_origins.*beyond"),
     ("S4", "least int", tensors(TOPO, node_origins=at((0, 0), -(1 << 31))), "node_origins.*beyond"),
     ("S4", "order", tensors(TOPO, node_origins=lambda a: a[::-1].copy()), "ascending"),
     ("S4", "twice", tensors(TOPO, node_origins=at(1, [-128, -128, 0])), "ascending"),
+    ("S4", "blocks", of_trees(tensors(TREE, block_origins=at((0, 0), 64))), "node_origins.*multiple"),
+    ("S4", "cells", of_trees(tensors(TREE, block_origins=at((0, 2), 1 << 20))), "nodes of leaves.*beyond"),
     ("S5", "edge", tensors(TOPO, tile_edges=at(0, 16)), "tile_edges"),
     ("S5", "active", tensors(TOPO, tile_active=at(0, 2)), "tile_active"),
     ("S5", "origin", tensors(TOPO, tile_origins=at((1, 2), 8)), "tile_origins.*multiple"),
@@ -393,10 +433,14 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S5", "over leaves", tensors(TOPO, tile_origins=at(1, [-128, -128, 0])), "a tile of 128 voxels stands twice, or over"),
     ("S5", "within another", tensors(TOPO, tile_origins=at(0, [-4000, 8, 120])), "a tile of 128 voxels stands twice, or over"),
     ("S5", "twice", tensors(TOPO, tile_origins=at(1, [256, 0, 0]), tile_edges=at(1, 8)), "a tile of 8 voxels stands twice"),
+    ("S5", "over a leaf's cell", of_trees(tensors(TREE, tile_origins=at((0, 0), 0))), "a tile of 4096 voxels stands twice, or"),
+    ("S5", "cell's flag", of_trees(tensors(TREE, tile_active=at(1, 2))), "tile_active"),
     ("S6", "leaf voxels", manifest(G + "leaf_voxels", 772), "leaf_voxels: the manifest says 772, the chunks hold 773"),
     ("S6", "active voxels", manifest(G + "active_voxels", 5000), "active_voxels: the manifest says 5,000"),
     ("S7", "tiles", manifest(G + "exact_values", None), "grid 'density': tiles without exact values"),
-    ("S8", "both", tensors(EXAC, inactive_masks=bits_free), "inactive_masks mark a voxel"),
+    ("S7", "cells", of_trees(manifest(G + "exact_values", None)), "tiles without exact values"),
+    ("S8", "both", tensors(EXAC, inactive_masks=bits_free), "the masks of inactive voxels mark a voxel"),
+    ("S8", "coded", of_trees(inactive_everywhere), "the masks of inactive voxels mark a voxel"),
     ("S9", "map", manifest(G + "map_type", "NonlinearFrustumMap"), "NonlinearFrustumMap"),
     ("S9", "matrix", manifest(G + "matrix", [0.0] * 16), "not finite and invertible"),
     ("S9", "not affine", manifest(G + "matrix.3", 0.5), "not affine: its last column"),
@@ -405,10 +449,19 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S11", "bytes", modern(tensors(MASK, coded_masks=lambda a: a[:-1])), "not words of 4"),
     ("S11", "words left", modern(tensors(MASK, leaf_kinds=lambda a: a * 0 + 1)), "end before their .* words"),
     ("S11", "more words", modern(tensors(MASK, coded_masks=lambda a: np.append(a, a[:64]))), "end before their .* words"),
+    ("S11", "kind of a tree", of_trees(tensors(TREE, leaf_kinds=at(0, 3))), "leaf_kinds hold a value"),
+    ("S11", "bytes of leaves", of_trees(tensors(TREE, leaf_words=lambda a: a[:-1])), "'leaf_words' has .* not words of 4"),
+    ("S11", "words of leaves", of_trees(tensors(TREE, leaf_words=lambda a: np.append(a, a))), "end before their .* words"),
+    ("S11", "words of tiles", of_trees(tensors(TREE, tile_words=lambda a: np.tile(a, 16))), "end before their .* words"),
+    ("S11", "inactive words", of_trees(tensors(INAC, coded_masks=lambda a: np.append(a, a))), "end before their .* words"),
     ("S12", "itself", modern(tensors(PREDICTED, predicted_from=at(0, 1))), r"predicted_from holds \[1\], not the number"),
     ("S12", "other type", modern(tensors(PREDICTED, predicted_from=at(0, 2))), r"predicted_from holds \[2\], not the number"),
     ("S12", "two", modern(tensors(PREDICTED, predicted_from=lambda a: np.append(a, a))), "not the number of one"),
     ("S12", "chain", modern(chained), "itself predicted from another"),
+    ("S12", "tree", of_trees(tensors(PREDICTED_TREE, predicted_from=at(0, 1))), r"holds \[1\], not .* MASK or TREE"),
+    ("S12", "not a tree", of_trees(tensors(PREDICTED_TREE, predicted_from=at(0, 2))), r"predicted_from holds \[2\], not"),
+    ("S13", "both", cells(0b11, 0b10), "a cell of a block is a leaf and a tile"),
+    ("S13", "neither", cells(0b01, 0b10), "a block holds neither a leaf nor a tile"),
     ("F1", "type", manifest("field.type", "wavelet"), "field type 'wavelet' is not known"),
     ("F1", "networks", lattice(manifest("field.config.networks", "default-0")), "begins with the networks 'default-0'"),
     ("F2", "missing", tensors(FELD, layers_2_weight=None), "'layers.2.weight' is missing"),
@@ -471,7 +524,8 @@ def test_rebuilding_changes_nothing() -> None:
     """So that every case above differs from a good file in one place only."""
     assert take_apart(GOOD).to_bytes() == GOOD
     assert take_apart(GOOD_1_1).to_bytes() == GOOD_1_1
-    assert inrv.verify(GOOD_1_1, device="cpu").chunks == 6
+    assert take_apart(GOOD_TREES).to_bytes() == GOOD_TREES
+    assert inrv.verify(GOOD_1_1, device="cpu").chunks == 6 and inrv.verify(GOOD_TREES, device="cpu").chunks == 3
     file = take_apart(GOOD)
     file.edit_manifest("generator", "other")
     tensors(FELD)(file)

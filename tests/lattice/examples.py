@@ -25,6 +25,11 @@ def smooth(edge: int = 40, shift: float = 0.0) -> Tensor:
     return torch.exp(-3 * ((x - shift) ** 2 + y**2 + z**2)) * (1 + 0.2 * torch.sin(9 * x + 4 * z))
 
 
+def frayed(inner: Tensor, outer: Tensor) -> Tensor:
+    """Bool: all of `inner` and half of `outer`, at random, so that masks cost more than values."""
+    return inner | outer & (torch.rand(inner.shape, generator=torch.Generator().manual_seed(6)) < 0.5)
+
+
 def placed(coordinates: Tensor, values: Tensor, name: str = "density", background: float = 0.0) -> Grid:
     """The grid whose active voxels, at distinct integer coordinates (n, 3), have values (n, C)."""
     origins, leaf = torch.unique(coordinates.div(8, rounding_mode="floor") * 8, dim=0, return_inverse=True)

@@ -6,7 +6,6 @@ to be fast. Raises ValueError for words that are damaged.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,20 +24,27 @@ TOKENS, TABLES = 46, 64
 NAMES = ("first.bias", "first.weight", "last.bias", "last.weight", "second.bias", "second.weight", "skip.weight")
 
 
-def product(*sets: tuple[int, ...]) -> list[tuple[int, ...]]:
-    return list(itertools.product(*sets))
-
-
-Z, U, T = (0,), (-1, 1), (-2, 2)
-FACES = product(U, Z, Z) + product(Z, U, Z) + product(Z, Z, U)
-EDGES = product(Z, U, U) + product(U, Z, U) + product(U, U, Z)
-CORNERS = product(U, U, U)
-NEAR = {
-    1: product(U, Z, Z) + product(U, T, Z) + product(U, Z, T) + product(U, T, T),
-    2: product(Z, U, Z) + product(Z, Z, U) + product(Z, U, U) + product(U, U, U) + product(T, U, U),
-    3: FACES + EDGES + CORNERS,
+FACES = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+EDGES = [(0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0)]
+CORNERS = [(1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)]
+# Pairs: n near ones, n far ones, the others.
+PAIRS = {
+    1: [(1, 0, 0), (3, 0, 0), (1, 2, 0), (1, -2, 0), (1, 0, 2), (1, 0, -2), (1, 2, 2), (1, 2, -2), (1, -2, 2), (1, -2, -2)],
+    2: [
+        (0, 1, 0),
+        (0, 0, 1),
+        (0, 3, 0),
+        (0, 0, 3),
+        (0, 1, 1),
+        (0, 1, -1),
+        *CORNERS,
+        (2, 1, 0),
+        (2, -1, 0),
+        (2, 0, 1),
+        (2, 0, -1),
+    ],
+    3: [*FACES, (3, 0, 0), (0, 3, 0), (0, 0, 3), *EDGES, *CORNERS],
 }
-NEAREST = {1: 2, 2: 4, 3: 6}
 # Odd axes of a parity, and its axes (a, b, c).
 PARITIES = {
     1: [((1, 0, 0), (0, 1, 2)), ((0, 1, 0), (1, 0, 2)), ((0, 0, 1), (2, 0, 1))],
@@ -198,70 +204,90 @@ class Region:
 
     def around(
         self, array: Array, voxels: Array, offsets: list[tuple[int, ...]], axes: tuple[int, ...], stride: int, outside: int
-    ) -> Array:
+    ) -> tuple[Array, Array]:
+        """Entries (n, k) ahead of voxels and behind them."""
         turned = np.zeros((len(offsets), 3), dtype=np.int64)
         turned[:, list(axes)] = np.array(offsets)
-        return look_up(array, voxels[:, None] + stride * turned, outside)
+        return tuple(look_up(array, voxels[:, None] + sign * stride * turned, outside) for sign in (1, -1))
 
     def predict(self, voxels: Array, axes: tuple[int, ...], level: int, n: int) -> tuple[Array, Array]:
         """Predicted values and tables (m,)."""
-        step, stride, k = self.config["steps"][level], 1 << level, NEAREST[n]
-        v = self.around(self.values, voxels, NEAR[n], axes, stride, ABSENT)
-        known = v != ABSENT
-        v, count, near = np.where(known, v, 0), known.sum(axis=1), known[:, :k].sum(axis=1)
-        base = np.where(near > 0, v[:, :k].sum(axis=1) // np.maximum(near, 1), v.sum(axis=1) // np.maximum(count, 1))
-        base = np.where(count > 0, base, self.mean)
-        d = np.where(known, v - base[:, None], 0)
-        s = np.where(count > 0, np.abs(d).sum(axis=1) // np.maximum(count, 1), self.spread)
-        spread = Spread(np.clip(s, step >> 3, 2**23 - 1))
+        step, stride = self.config["steps"][level], 1 << level
+        v = self.around(self.values, voxels, PAIRS[n], axes, stride, ABSENT)
+        base = base_of(*v, n, np.full(len(voxels), self.mean))
+        total, slope = departures(*v, base)
+        a, b = (side != ABSENT for side in v)
+        pairs = (a | b).sum(axis=1)
+        s = np.where(pairs > 0, np.abs(total).sum(axis=1) // np.maximum(pairs, 1), 2 * self.spread)
+        spread = Spread(np.clip(s, step >> 2, 2**23 - 1))
+        steep = Spread(np.clip(np.abs(slope).sum(axis=1) // np.maximum(pairs, 1), step >> 2, 2**23 - 1))
         log = spread.log() - LOG[step]
-        from_background = 8 * np.clip(base - self.config["background"], -16 * step, 16 * step) // step
         features = [
             log >> 3,
+            (steep.log() - LOG[step]) >> 3,
             64 * np.clip(base, 0, 2**23) // self.top,
-            from_background,
+            8 * np.clip(base - self.config["background"], -16 * step, 16 * step) // step,
             np.full_like(base, 6 * level),
-            32 * near // k,
+            32 * (a[:, :n].sum(axis=1) + b[:, :n].sum(axis=1)) // (2 * n),
+            32 * (a & b)[:, : 2 * n].reshape(-1, 2, n).all(axis=1).sum(axis=1) // n,
         ]
-        active = self.around(self.active, voxels, FACES, axes, stride, 0)
-        inputs = [spread.bring(d), 32 * active, np.stack(features, axis=1)]
+        ahead, behind = self.around(self.active, voxels, FACES, axes, stride, 0)
+        inputs = [spread.bring(total), steep.bring(slope), 32 * ahead, 32 * behind, np.stack(features, axis=1)]
         if self.given is not None:
             inputs += self.from_given(voxels, axes, level, n, log)
         y = output(self.networks[str(n)], np.concatenate(inputs, axis=1))
         move = ((spread.m * np.clip(y[:, 0], -8191, 8191) + 1024) >> 11) << spread.h
-        move = np.where((count > 0) & (d == 0).all(axis=1), 0, move)
+        move = np.where((pairs > 0) & (total == 0).all(axis=1) & (slope == 0).all(axis=1), 0, move)
         return np.clip(base + move, 0, self.top), table_of(log + (np.clip(y[:, 1], -(2**20), 2**20) >> 5))
 
     def from_given(self, voxels: Array, axes: tuple[int, ...], level: int, n: int, log: Array) -> list[Array]:
         step, stride = self.config["steps"][level], 1 << level
         g = self.given[tuple(voxels.T)]
-        u = self.around(self.given, voxels, FACES, axes, stride, ABSENT)
-        w = self.around(self.given, voxels, NEAR[n][: NEAREST[n]], axes, stride, ABSENT)
-        here, there = g != ABSENT, w != ABSENT
-        count = there.sum(axis=1)
-        base = np.where(count > 0, np.where(there, w, 0).sum(axis=1) // np.maximum(count, 1), np.where(here, g, 0))
-        e = np.where(here, g - base, 0)
-        departure = np.where(there, np.abs(w - base[:, None]), 0).sum(axis=1) + np.abs(e)
-        spread = Spread(np.clip(departure // (1 + count), step >> 3, 2**23 - 1))
+        here = g != ABSENT
+        base = base_of(*self.around(self.given, voxels, PAIRS[n][: 2 * n], axes, stride, ABSENT), n, np.where(here, g, 0))
+        beside, _ = departures(*self.around(self.given, voxels, FACES, axes, stride, ABSENT), base)
+        departed = np.concatenate([np.where(here, 2 * (g - base), 0)[:, None], beside], axis=1)
+        spread = Spread(np.clip(np.abs(departed).sum(axis=1) // 4, step >> 2, 2**23 - 1))
         own = spread.log() - LOG[step]
-        beside = np.where(u != ABSENT, u - base[:, None], 0)
         features = [32 * here, own >> 3, np.clip(own - log, -512, 511) >> 2]
-        return [spread.bring(e[:, None]), spread.bring(beside), np.stack(features, axis=1)]
+        return [spread.bring(departed), np.stack(features, axis=1)]
 
     def smoothed(self) -> Array:
         voxels = np.argwhere(self.active)
         v = self.values[tuple(voxels.T)]
-        around = self.around(self.values, voxels, NEAR[3], (0, 1, 2), 1, ABSENT)
-        there = around != ABSENT
-        differences = np.where(there, (around - v[:, None]) >> 2, 0)
+        around = self.around(self.values, voxels, FACES + EDGES + CORNERS, (0, 1, 2), 1, ABSENT)
+        total, slope = (part >> 3 for part in departures(*around, v))
+        there = [32 * (side[:, :3] != ABSENT) for side in around]
         odd = (voxels % 2).sum(axis=1)
         kinds = np.stack([odd == kind for kind in (1, 2, 3, 0)], axis=1)
         level = 8 * np.clip(v - self.config["background"], -2048, 2048) // 128
-        inputs = np.concatenate([differences, 32 * there[:, :6], 32 * kinds, level[:, None]], axis=1)
-        move = np.clip((output(self.networks["smoothing"], inputs)[:, 0] + 8) >> 4, -64, 64)
+        inputs = np.concatenate([total, slope, *there, 32 * kinds, level[:, None]], axis=1)
+        move = np.clip((output(self.networks["smoothing"], inputs)[:, 0] + 8) >> 4, -128, 128)
         result = self.values.copy()
-        result[tuple(voxels.T)] = np.where((differences == 0).all(axis=1), v, np.clip(v + move, 0, self.top))
+        same = (total == 0).all(axis=1) & (slope == 0).all(axis=1)
+        result[tuple(voxels.T)] = np.where(same, v, np.clip(v + move, 0, self.top))
         return result
+
+
+def base_of(ahead: Array, behind: Array, n: int, rest: Array) -> Array:
+    """Base (m,) from pairs (m, k), of which the first n are near and the next n far."""
+    a, b = ahead != ABSENT, behind != ABSENT
+    totals, counts = np.where(a, ahead, 0) + np.where(b, behind, 0), a.astype(np.int64) + b
+    lines, curved = (a & b)[:, :n], (a & b)[:, : 2 * n].reshape(-1, 2, n).all(axis=1)
+    near, far = totals[:, :n], totals[:, n : 2 * n]
+    sixteenths = np.where(lines, np.where(curved, 9 * near - far, 8 * near), 0).sum(axis=1)
+    found = [
+        (lines.sum(axis=1) > 0, sixteenths, 16 * lines.sum(axis=1)),
+        (counts[:, :n].sum(axis=1) > 0, near.sum(axis=1), counts[:, :n].sum(axis=1)),
+        (counts.sum(axis=1) > 0, totals.sum(axis=1), counts.sum(axis=1)),
+    ]
+    return np.select([there for there, _, _ in found], [x // np.maximum(c, 1) for _, x, c in found], rest)
+
+
+def departures(ahead: Array, behind: Array, base: Array) -> tuple[Array, Array]:
+    """Sum and difference of what each pair (m, k) departs from base (m,) by."""
+    a, b = (np.where(side != ABSENT, side - base[:, None], 0) for side in (ahead, behind))
+    return a + b, a - b
 
 
 class Channel:

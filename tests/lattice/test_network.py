@@ -75,7 +75,7 @@ def test_default_networks_give_what_integers_give(number: int) -> None:
     inputs = generator.integers(-127, 128, (500, network.tensors["first.weight"].shape[0]))
     found, largest = in_integers(integers(network), inputs)
     assert largest < EXACT
-    assert (network(torch.from_numpy(inputs.astype(np.float32))).numpy() == found).all()
+    assert (network(torch.from_numpy(inputs.T.astype(np.float32))).numpy() == found.T).all()
 
 
 @settings(max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -88,7 +88,7 @@ def test_any_network_gives_what_integers_give(number: int, seed: int, extreme: b
     inputs[8] = 127 * np.sign(tensors["first.weight"][:, 0])
     found, largest = in_integers(tensors, inputs)
     assert largest < EXACT
-    assert (of(tensors)(torch.from_numpy(inputs.astype(np.float32))).numpy() == found).all()
+    assert (of(tensors)(torch.from_numpy(inputs.T.astype(np.float32))).numpy() == found.T).all()
 
 
 @pytest.mark.parametrize("number", range(len(EVERY)))
@@ -101,4 +101,4 @@ def test_the_most_extreme_numbers_stay_below_what_float32_holds_exactly(number: 
     found, largest = in_integers(extreme, inputs)
     terms = inputs.shape[1] + len(extreme["last.weight"])
     assert int(found.max()) == largest == int(LARGEST_BIAS) + terms * 127 * 127 < EXACT
-    assert (of(extreme)(torch.from_numpy(inputs.astype(np.float32))).numpy() == found).all()
+    assert (of(extreme)(torch.from_numpy(inputs.T.astype(np.float32))).numpy() == found.T).all()

@@ -11,7 +11,7 @@ import torch
 import inrv
 from inrv import EncodeOptions, OptionError, SparseVolume
 from inrv.grids import sparse_grid
-from tests.lattice.examples import instant, smooth
+from tests.lattice.examples import frayed, instant, smooth
 
 
 def volume() -> SparseVolume:
@@ -129,15 +129,23 @@ def test_the_field_follows_from_the_options() -> None:
 
 
 def test_a_psnr_counts_the_active_voxels_under_a_threshold_too() -> None:
-    x = torch.where(smooth(24) > 0.3, smooth(24), torch.zeros(()))
+    x = torch.where(frayed(smooth() > 0.04, smooth() > 0.01), smooth(), torch.zeros(()))
     original = SparseVolume((sparse_grid(x),))
-    data, report = inrv.encode_bytes(original, instant(psnr=40.0, topology="threshold"))
-    found = inrv.load(data, device="cpu")[0]
-    coordinates = original.grids[0].topology.coordinates()
-    both = found.topology.active(coordinates)
-    values = original.grids[0].values[both, 0].double()
-    errors = found.voxels(coordinates[both])[:, 0].double() - values
-    span = float(x.max())
-    assert float(both.double().mean()) > 0.98
-    assert -10 * float((errors / span).square().mean().log10()) > 37
-    assert report.grids[0].misjudged is not None
+    data, report = inrv.encode_bytes(original, instant(psnr=30.0, topology="threshold"))
+    exact, _ = inrv.encode_bytes(original, instant(psnr=30.0, topology="exact"))
+    errors = inrv.load(data, device="cpu")[0].voxels(original.grids[0].topology.coordinates()).double()
+    errors -= original.grids[0].values
+    assert report.grids[0].misjudged is not None and 30 <= report.grids[0].psnr < 31
+    assert -10 * float((errors / float(x.max())).square().mean().log10()) > 29.5
+    assert len(data) < 0.8 * len(exact)
+
+
+def test_a_size_takes_exact_masks_only_where_the_values_are_good() -> None:
+    x = torch.where(frayed(smooth() > 0.04, smooth() > 0.01), smooth(), torch.zeros(()))
+    original = SparseVolume((sparse_grid(x),))
+    small, few = inrv.encode_bytes(original, instant(size=1200))
+    large, many = inrv.encode_bytes(original, instant(size=12_000))
+    assert len(small) <= 1200 and few.grids[0].misjudged is not None
+    assert 11_000 < len(large) <= 12_000 and many.grids[0].misjudged is None and many.grids[0].psnr > 35
+    with pytest.raises(OptionError, match="or take topology 'threshold'"):
+        inrv.encode_bytes(original, instant(size=1200, topology="exact"))

@@ -23,6 +23,7 @@ from inrv.lattice.symbols import RegionReader, RegionWriter
 from inrv.lattice.walk import Step
 from tests import second_reader
 from tests.lattice import second_decoder
+from tests.lattice.examples import frayed, smooth
 
 OPTIONS = EncodeOptions(exact_below=0, effort="instant", psnr=40, device="cpu")
 Make = Callable[[], tuple[SparseVolume, EncodeOptions]]
@@ -73,7 +74,40 @@ def vectors() -> tuple[SparseVolume, EncodeOptions]:
 
 
 def threshold() -> tuple[SparseVolume, EncodeOptions]:
-    return SparseVolume((sparse_grid(blob((12, 14, 17)), "density"),)), replace(OPTIONS, topology="threshold")
+    values = smooth(40)
+    active = frayed(values > 0.08, values > 0.01)
+    return SparseVolume((sparse_grid(torch.where(active, values, 0.0), "density"),)), replace(
+        OPTIONS, topology="threshold", psnr=30
+    )
+
+
+def velocity() -> tuple[SparseVolume, EncodeOptions]:
+    """Vectors, one component constant, that are inactive where they are small."""
+    values = smooth(40)
+    values = torch.stack([values, torch.full_like(values, 1.5), -0.5 * values.flip(0)], dim=3)
+    active = frayed(values[..., 0] > 0.08, values[..., 0] > 0.01)
+    grid = sparse_grid(values, "velocity", background=(0.0, 1.5, 0.0), active=active)
+    return SparseVolume((grid,)), replace(OPTIONS, topology="threshold", psnr=30)
+
+
+def level_set() -> tuple[SparseVolume, EncodeOptions]:
+    """A narrow band whose outermost voxels are active or not, with inactive voxels and tiles inside."""
+    x, y, z = torch.meshgrid(*[torch.arange(40.0) - 19.3] * 3, indexing="ij")
+    distance = ((x**2 + y**2 + z**2).sqrt() - 15).clamp(-3, 3)
+    active = frayed(distance.abs() < 2.5, distance.abs() < 3)
+    grid = sparse_grid(distance, "surface", background=(3.0,), active=active)
+    places = torch.from_numpy((np.unpackbits(grid.topology.leaf_masks.numpy(), bitorder="little") == 0).nonzero()[0])
+    inside = places[distance[tuple(grid.topology.coordinates_of(places).long().T)] < 0]
+    tiles = torch.tensor([[128, 0, 0], [16, 16, 16]], dtype=torch.int32)
+    topology = replace(
+        grid.topology,
+        tile_origins=tiles,
+        tile_edges=torch.tensor([128, 8], dtype=torch.int32),
+        tile_active=torch.tensor([True, False]),
+    )
+    inactive = LeafValues(inside, torch.full((len(inside), 1), -3.0))
+    changed = replace(grid, topology=topology, tile_values=torch.tensor([[1.0], [-3.0]]), inactive=inactive)
+    return SparseVolume((changed,)), replace(OPTIONS, topology="threshold", psnr=30)
 
 
 def band() -> tuple[SparseVolume, EncodeOptions]:
@@ -91,6 +125,13 @@ def band() -> tuple[SparseVolume, EncodeOptions]:
     odd = replace(grid, topology=topology, tile_values=tile_values, inactive=inactive, values=grid.values.clone())
     odd.values[3::50] = torch.nan
     return SparseVolume((odd,)), replace(OPTIONS, nonfinite="keep")
+
+
+def holes() -> tuple[SparseVolume, EncodeOptions]:
+    """Fog with values that are not finite, and nothing else that a prediction could know but the background."""
+    grid = sparse_grid(blob((12, 14, 16)), "density", background=(0.07,))
+    grid.values[5:900:7] = torch.nan
+    return SparseVolume((grid,)), replace(OPTIONS, nonfinite="keep")
 
 
 class AnyCodes(Encoder):
@@ -120,7 +161,7 @@ def any_model(default: Model, generator: torch.Generator) -> Model:
     return Model({odd: network(like) for odd, like in default.networks.items()}, smoothing, default.prior)
 
 
-@lru_cache(maxsize=6)
+@lru_cache(maxsize=8)
 def encoded(make: Make) -> bytes:
     return inrv.encode_bytes(*make())[0]
 
@@ -178,20 +219,33 @@ def check_same_bits(data: bytes) -> None:
         assert len(other.values) > 500 and len(np.unique(other.values)) > 20
         assert np.array_equal(ours.coordinates().numpy(), other.coordinates)
         assert ours.values().reshape(other.values.shape).numpy().tobytes() == other.values.tobytes()
+        inactive = ours.to_grid().inactive
+        assert np.array_equal(ours.topology.coordinates_of(inactive.places).numpy(), other.inactive_coordinates)
+        assert inactive.values.numpy().tobytes() == other.inactive_values.tobytes()
 
 
-@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold, band])
+@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold, velocity, level_set, band])
 def test_both_decoders_give_the_same_bits(make: Make) -> None:
     data = encoded(make)
     check_same_bits(data)
     manifest, _ = second_reader.open_file(data)
     entries, channels = manifest["grids"], manifest["field"]["config"]["channels"]
-    assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors))
+    assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors, velocity))
     assert all(channel["smoothed"] for channel in channels) == (make is not bounded)
-    assert ("kept_values" in entries[0]) == (make in (vectors, band)) and ("threshold" in entries[0]) == (make is threshold)
+    assert ("kept_values" in entries[0]) == (make in (vectors, band))
+    rules = {threshold: "above", velocity: "away", level_set: "within"}
+    assert ("threshold" in entries[0]) == (make in rules)
+    kinds = {entry.type: entry for entry in inrv.load(data, device="cpu").container.entries}
+    assert (
+        "TREE" in kinds
+        and "MASK" not in kinds
+        and ("INAC" in kinds) == (make is band)
+        and ("EXAC" in kinds) == (make is level_set)
+    )
+    assert entries[0].get("threshold_rule", "above") == rules.get(make, "above")
 
 
-@pytest.mark.parametrize(("make", "seed"), [(given, 0), (given, 1), (given, 2), (given, 3), (band, 1), (band, 3)])
+@pytest.mark.parametrize(("make", "seed"), [(given, 0), (given, 1), (given, 2), (given, 3), (band, 1), (band, 3), (holes, 1)])
 def test_both_decoders_give_the_same_bits_for_any_numbers(make: Make, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps, ranges, codes and fitted networks at the ends of what the format allows."""
     monkeypatch.setattr("inrv.lattice.codec.Encoder", AnyCodes)

@@ -193,7 +193,9 @@ def test_corpus_flames_are_predicted_from_temperature(corpus: Path) -> None:
     assert round_trip(origins, masks, reference) < round_trip(origins, masks)
 
 
-def check_with_second_decoder(origins: Origins, masks: Masks, reference: Masks | None) -> None:
+def check_with_second_decoder(
+    origins: Origins, masks: Masks, reference: Masks | None, kinds: NDArray[np.uint8] | None = None
+) -> None:
     """What another program finds in our words, with nothing but the specification."""
     places = [tuple(origin) for origin in origins.tolist()]
 
@@ -202,9 +204,10 @@ def check_with_second_decoder(origins: Origins, masks: Masks, reference: Masks |
         local = np.stack([offset >> 6, offset >> 3 & 7, offset & 7], axis=1)
         return set(map(tuple, (origins[leaf] + local).tolist()))
 
-    words = encode_masks(origins, masks, reference).tolist()
+    words = encode_masks(origins, masks, reference, kinds).tolist()
     others = None if reference is None else voxels(reference).__contains__
-    assert second_decoder.decode(places, kinds_of(masks).tolist(), words, others) == voxels(masks)
+    told = (kinds_of(masks) if kinds is None else kinds).tolist()
+    assert second_decoder.decode(places, told, words, others) == voxels(masks)
 
 
 @pytest.mark.parametrize("corner", [(0, 0, 0), (-16, 112, -120)])
@@ -212,6 +215,19 @@ def check_with_second_decoder(origins: Origins, masks: Masks, reference: Masks |
 def test_the_specification_is_enough(corner: tuple[int, int, int], predicted: bool) -> None:
     origins, masks = leaves_of(blob(32, 1.0), corner, keep_empty=True)
     check_with_second_decoder(origins, masks, np.roll(masks, 1, axis=1) if predicted else None)
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_full_and_empty_leaves_may_be_coded_as_mixed(predicted: bool) -> None:
+    """As masks of blocks are, and of inactive voxels."""
+    origins, masks = leaves_of(blob(32), keep_empty=True)
+    masks[21] = 255
+    assert set(kinds_of(masks).tolist()) == {MIXED, FULL, EMPTY}
+    kinds, reference = np.full(len(masks), MIXED, dtype=np.uint8), np.roll(masks, 1, axis=1) if predicted else None
+    words = encode_masks(origins, masks, reference, kinds)
+    assert np.array_equal(decode_masks(origins, kinds, words, reference), masks)
+    assert words.tolist() != encode_masks(origins, masks, reference).tolist()
+    check_with_second_decoder(origins, masks, reference, kinds)
 
 
 def test_the_range_coder_is_the_specifications() -> None:

@@ -18,7 +18,8 @@ HEADER_SIZE = HEADER.size + HEADER_CRC.size
 # type, flags, compression, reserved, offset, stored size, raw size, CRC-32 of the stored bytes, reserved
 ENTRY = struct.Struct("<4sBBHQQQII")
 CRITICAL = 1
-STORED, ZSTD = 0, 1
+STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
+COMPRESSION_MINOR = {STORED: 0, ZSTD: 0, ZSTD_DICTIONARY: 2}  # the minor version that each came with
 
 # Every chunk type of this version: whether a reader must know it; and the minor version it came with.
 CHUNK_FLAGS = {
@@ -30,8 +31,10 @@ CHUNK_FLAGS = {
     "KEEP": CRITICAL,
     "GRID": CRITICAL,
     "CODE": CRITICAL,
+    "INAC": CRITICAL,
+    "TREE": CRITICAL,
 }
-FIRST_MINOR = {"TOPO": 0, "EXAC": 0, "FELD": 0, "REFS": 0, "MASK": 1, "KEEP": 1, "GRID": 1, "CODE": 2}
+FIRST_MINOR = {"TOPO": 0, "EXAC": 0, "FELD": 0, "REFS": 0, "MASK": 1, "KEEP": 1, "GRID": 1, "CODE": 2, "INAC": 2, "TREE": 2}
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Limits:
 
     manifest_bytes  raw size of the manifest           chunks  entries of the chunk table
     chunk_bytes     raw size of one chunk              grids   coded and carried grids together
-    exact_bytes     raw sizes of the chunks of exact values (EXAC, KEEP, GRID), each as often as the manifest refers to it
+    exact_bytes     raw sizes of the chunks of exact values (EXAC, INAC, KEEP, GRID), each as often as the manifest refers to it
     leaves          8^3 leaves and tiles of all topologies
     weights         numbers of the network, frequencies included
     values          float32 values that one call decodes, or fills a box with

@@ -20,7 +20,8 @@ FOURIER_RANGES = {"frequencies": (1, 1 << 20), "layers": (0, 1 << 10), "neurons"
 ACTIVATIONS = ("relu", "silu")
 LATTICE_CHANNEL = {"steps", "top", "background", "scale", "given", "surrounded", "smoothed", "fitted", "codes"}
 LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 7, (32, 512), 1 << 23
-NEWER_IN_ROOT, NEWER_IN_GRIDS = ("carried", "vdb_version"), ("kept_values", "threshold", "corrected_values")
+NEWER_IN_ROOT, NEWER_IN_GRIDS = ("carried", "vdb_version"), ("kept_values", "threshold", "threshold_rule", "corrected_values")
+THRESHOLD_RULES = ABOVE, AWAY, WITHIN = "above", "away", "within"
 OLDEST_VDB = 222
 MOST_PARTS = 1 << 16
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -52,7 +53,8 @@ class GridEntry:
 
     topology, exact_values   chunk numbers
     kept_values              chunk number: values that the field does not code
-    threshold                where the topology is coarse: decoded values above it are active
+    threshold                where the topology is coarse: voxels whose decoded value scores above it are active
+    threshold_rule           how values score: see inrv.grids.thresholds
     corrected_values         chunk number: values that are coded too, and stand in place of what is decoded
     """
 
@@ -72,6 +74,7 @@ class GridEntry:
     components: tuple[Component, ...]
     kept_values: int | None = None
     threshold: float | None = None
+    threshold_rule: str = ABOVE
     corrected_values: int | None = None
 
 
@@ -138,7 +141,7 @@ class Manifest:
                 entry["value"] = _json_value(entry["value"])
         for owner, newer in ((tree, NEWER_IN_ROOT), *((grid, NEWER_IN_GRIDS) for grid in tree["grids"])):
             for key in newer:
-                if owner[key] in (None, ()):  # so that what version 1.0 can say is said as version 1.0 says it
+                if owner[key] in (None, (), ABOVE):  # so that what version 1.0 can say is said as version 1.0 says it
                     del owner[key]
         try:
             return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
@@ -185,15 +188,17 @@ def _grid(value: Value, outputs: int) -> GridEntry:
         exact_values=value["exact_values"].optional(Value.count),
         components=tuple(_component(item, outputs) for item in value["components"].exactly(COMPONENTS[kind])),
         kept_values=value.get("kept_values", None).optional(Value.count),
-        threshold=value.get("threshold", None).optional(lambda threshold: _threshold(threshold, kind)),
+        threshold=value.get("threshold", None).optional(lambda threshold: threshold.number(single=True)),
+        threshold_rule=_rule(value, kind),
         corrected_values=value.get("corrected_values", None).optional(Value.count),
     )
 
 
-def _threshold(value: Value, kind: str) -> float:
-    if COMPONENTS[kind] != 1:
-        raise value.fail(f"must be null for a grid of {kind}: only a float grid has a threshold")
-    return value.number(single=True)
+def _rule(value: Value, kind: str) -> str:
+    rule = value.get("threshold_rule", ABOVE).choice(*THRESHOLD_RULES)
+    if rule != AWAY and COMPONENTS[kind] != 1 and value.get("threshold", None).value is not None:
+        raise value["threshold"].fail(f"must be null for a grid of {kind}: only the rule {AWAY!r} has a threshold for vectors")
+    return rule
 
 
 def _all_carried(value: Value, coded: int, most: int) -> tuple[CarriedEntry, ...]:

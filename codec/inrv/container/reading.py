@@ -11,8 +11,10 @@ from pathlib import Path
 
 import zstandard
 
+from inrv.container.dictionary import FRAME_MAGIC, dictionary
 from inrv.container.layout import (
     CHUNK_FLAGS,
+    COMPRESSION_MINOR,
     CRITICAL,
     DEFAULT_LIMITS,
     ENTRY,
@@ -23,7 +25,7 @@ from inrv.container.layout import (
     MAJOR,
     STORED,
     VERSION,
-    ZSTD,
+    ZSTD_DICTIONARY,
     Limits,
 )
 from inrv.container.manifest import Manifest
@@ -71,8 +73,9 @@ class Container:
             raise FormatError(f"chunk table and manifest end at {start + stored:,}, beyond the file's {size:,} bytes")
         table = self._read(HEADER_SIZE, count * ENTRY.size)
         _check_crc("the chunk table", table, table_crc)
-        self.entries = _entries(table, start + stored, size, self.limits)
+        self.entries = _entries(table, start + stored, size, self.version[1], self.limits)
         self.manifest_stored = stored
+        _check_compression("the manifest", compression, self.version[1])
         _check_sizes("the manifest", compression, stored, raw, self.limits.manifest_bytes)
         data = _unpack("the manifest", self._read(start, stored), compression, raw, manifest_crc)
         self.manifest = Manifest.from_json(data, self.limits.grids)
@@ -113,9 +116,9 @@ class Container:
 
     def _check_references(self) -> None:
         for position, grid in enumerate(self.manifest.grids):
-            self._check_reference(f"grids[{position}].topology", grid.topology, "TOPO", "MASK")
+            self._check_reference(f"grids[{position}].topology", grid.topology, "TOPO", "MASK", "TREE")
             if grid.exact_values is not None:
-                self._check_reference(f"grids[{position}].exact_values", grid.exact_values, "EXAC")
+                self._check_reference(f"grids[{position}].exact_values", grid.exact_values, "EXAC", "INAC")
             if grid.kept_values is not None:
                 self._check_reference(f"grids[{position}].kept_values", grid.kept_values, "KEEP")
             if grid.corrected_values is not None:
@@ -157,7 +160,7 @@ def _version(header: bytes) -> tuple[int, int]:
     return major, minor
 
 
-def _entries(table: bytes, start: int, end: int, limits: Limits) -> tuple[Entry, ...]:
+def _entries(table: bytes, start: int, end: int, minor: int, limits: Limits) -> tuple[Entry, ...]:
     entries = []
     for number, fields in enumerate(ENTRY.iter_unpack(table)):
         kind, flags, compression, spare, offset, stored, raw, checksum, reserved = fields
@@ -167,6 +170,7 @@ def _entries(table: bytes, start: int, end: int, limits: Limits) -> tuple[Entry,
             raise FormatError(f"{what} sets bits that format version {MAJOR} reserves (flags {flags}, {spare}, {reserved})")
         if offset != start or stored > end - start:
             raise FormatError(f"{what} lies at {offset:,} with {stored:,} bytes; expected at {start:,}, ending by {end:,}")
+        _check_compression(what, compression, minor)
         _check_sizes(what, compression, stored, raw, limits.chunk_bytes)
         entries.append(Entry(name, bool(flags & CRITICAL), compression, offset, stored, raw, checksum))
         start += stored
@@ -186,15 +190,22 @@ def _chunk_type(what: str, kind: bytes, flags: int) -> str:
     return name
 
 
+def _check_compression(what: str, compression: int, minor: int) -> None:
+    if compression not in COMPRESSION_MINOR:
+        raise FormatError(f"{what} has compression {compression}; known are 0 (none), 1 (zstd) and 2 (zstd with dictionary)")
+    if minor < (first := COMPRESSION_MINOR[compression]):
+        raise FormatError(
+            f"{what} has compression {compression}; it came with version {MAJOR}.{first}, the file says {MAJOR}.{minor}"
+        )
+
+
 def _check_sizes(what: str, compression: int, stored: int, raw: int, limit: int) -> None:
-    """Before a byte of it is read: a known compression, sizes that fit it, and no more than the limit."""
-    if compression not in (STORED, ZSTD):
-        raise FormatError(f"{what} has compression {compression}; known are {STORED} (none) and {ZSTD} (zstd)")
+    """Before a byte of it is read: sizes that fit the compression, and no more than the limit."""
     if raw > limit:
         raise FormatError(f"{what} unpacks to {raw:,} bytes, more than the limit of {limit:,}")
     if compression == STORED and stored != raw:
         raise FormatError(f"{what} is not compressed, yet its stored size is {stored:,} and its raw size {raw:,}")
-    if compression == ZSTD and stored >= raw:
+    if compression != STORED and stored >= raw:
         raise FormatError(f"{what} is compressed, yet its stored size {stored:,} is not below its raw size {raw:,}")
 
 
@@ -207,12 +218,15 @@ def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int)
     _check_crc(what, stored, checksum)
     if compression == STORED:
         return stored
+    coded = compression == ZSTD_DICTIONARY
+    frame = FRAME_MAGIC + stored if coded else stored
     try:
         # The frame's own size comes first: no more is allocated than the table admits.
-        size = zstandard.frame_content_size(stored)
+        size = zstandard.frame_content_size(frame)
         if size != raw:
             raise FormatError(f"{what} holds a zstd frame of {size:,} bytes (-1: not said), expected {raw:,}")
-        return zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw, allow_extra_data=False)
+        decompressor = zstandard.ZstdDecompressor(dict_data=dictionary() if coded else None)
+        return decompressor.decompress(frame, max_output_size=raw, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise FormatError(f"{what} is not one valid zstd frame: {error}") from error
     except MemoryError as error:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import zstandard
 
 from inrv.atomic import atomic_file
+from inrv.container import dictionary
 from inrv.container.layout import (
     CHUNK_FLAGS,
+    COMPRESSION_MINOR,
     ENTRY,
     FIRST_MINOR,
     HEADER,
@@ -21,12 +23,14 @@ from inrv.container.layout import (
     MAJOR,
     STORED,
     ZSTD,
+    ZSTD_DICTIONARY,
 )
 from inrv.container.manifest import Manifest
 from inrv.container.reading import read_container
 from inrv.errors import FormatError
 
 ZSTD_LEVEL = 19
+LARGE = 1 << 20  # bytes from which on the dictionary saves nothing worth a second compression
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,11 @@ def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
 
     Raises FormatError where manifest or chunks break a rule of the format: nothing is written that no reader accepts.
     """
-    manifest_raw = manifest.to_json()
-    manifest_compression, manifest_stored = _compress(manifest_raw)
-    table, payloads, end = _lay_out(chunks, HEADER_SIZE + ENTRY.size * len(chunks) + len(manifest_stored))
+    manifest_raw, minor = manifest.to_json(), _minor(chunks)
+    manifest_compression, manifest_stored = _compress(manifest_raw, minor)
+    table, payloads, end = _lay_out(chunks, minor, HEADER_SIZE + ENTRY.size * len(chunks) + len(manifest_stored))
     header = HEADER.pack(
-        MAGIC, MAJOR, _minor(chunks), len(chunks), end, manifest_compression, len(manifest_stored), len(manifest_raw),
+        MAGIC, MAJOR, minor, len(chunks), end, manifest_compression, len(manifest_stored), len(manifest_raw),
         zlib.crc32(manifest_stored), zlib.crc32(table),
     )  # fmt: skip
     data = b"".join([header, HEADER_CRC.pack(zlib.crc32(header)), table, manifest_stored, *payloads])
@@ -66,13 +70,13 @@ def _minor(chunks: Sequence[Chunk]) -> int:
     return max((FIRST_MINOR.get(chunk.type, 0) for chunk in chunks), default=0)
 
 
-def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], int]:
+def _lay_out(chunks: Sequence[Chunk], minor: int, offset: int) -> tuple[bytes, list[bytes], int]:
     """Chunk table, stored payloads and the end of the last one, the first one beginning at `offset`."""
     entries, payloads = [], []
     for number, chunk in enumerate(chunks):
         if chunk.type not in CHUNK_FLAGS:
             raise FormatError(f"chunk {number} is of type {chunk.type!r}; the format has {', '.join(CHUNK_FLAGS)}")
-        compression, stored = _compress(chunk.data)
+        compression, stored = _compress(chunk.data, minor)
         flags, checksum = CHUNK_FLAGS[chunk.type], zlib.crc32(stored)
         kind = chunk.type.encode("ascii")
         entries.append(ENTRY.pack(kind, flags, compression, 0, offset, len(stored), len(chunk.data), checksum, 0))
@@ -81,9 +85,12 @@ def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], 
     return b"".join(entries), payloads, offset
 
 
-def _compress(data: bytes) -> tuple[int, bytes]:
-    compressed = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True).compress(data)
-    return (ZSTD, compressed) if len(compressed) < len(data) else (STORED, data)
+def _compress(data: bytes, minor: int) -> tuple[int, bytes]:
+    """The smallest of what a file of version 1.`minor` may hold, the plainest of equal ones."""
+    found = {STORED: data, ZSTD: zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_content_size=True).compress(data)}
+    if minor >= COMPRESSION_MINOR[ZSTD_DICTIONARY] and len(data) < LARGE:
+        found[ZSTD_DICTIONARY] = dictionary.compress(data, ZSTD_LEVEL)
+    return min(found.items(), key=lambda item: (len(item[1]), item[0]))
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

@@ -14,11 +14,13 @@ from torch import Tensor
 from inrv.errors import FormatError
 from inrv.lattice.context import Channel
 from inrv.lattice.model import Model
+from inrv.lattice.parallel import in_threads
 from inrv.lattice.smoothing import smoothed
+from inrv.lattice.softening import soften
 from inrv.lattice.symbols import RegionReader, RegionWriter, low_bits, tokens_of
 from inrv.lattice.walk import Batch, Setting, Step, walk
 
-BATCH_REGIONS = {"cpu": 2, "cuda": 64}
+BATCH_REGIONS = {"cpu": 1, "cuda": 64}
 MOST_SPREAD = 22
 NO_WORDS = np.zeros(0, dtype=np.uint32)
 RATE_WEIGHT = 2 * 0.6931 / 12  # of one bit against a squared step: the slope of a uniform quantiser at a high rate
@@ -45,15 +47,16 @@ def decode_regions(
     setting: Setting, corners: Tensor, codes: Sequence[RegionCodes], channel: Channel, model: Model
 ) -> tuple[Tensor, Tensor]:
     """Rows int64 (n,) and values int32 (n,) of the voxels of the regions at `corners` (R, 3). Raises FormatError."""
-    rows, values = [], []
-    for part in _batches(corners):
+
+    def decoded(part: slice) -> tuple[Tensor, Tensor]:
         readers = [RegionReader(model.prior, code.words) for code in codes[part]]
         batch = Batch.of(setting, corners[part], *_headers(codes[part], channel, corners.device))
         found = _finish(*walk(batch, channel, model.networks, _Decoder(readers)), channel, model)
         for reader in readers:
             reader.check_end()
-        rows.append(found[0])
-        values.append(found[1])
+        return found
+
+    rows, values = zip(*in_threads(decoded, _batches(corners), corners.device), strict=True)
     return torch.cat(rows), torch.cat(values)
 
 
@@ -104,21 +107,26 @@ def _by_region(regions: Tensor, count: int) -> tuple[NDArray[np.int64], list[int
 class Encoder:
     """Codes chosen for target values int32 (N,), by row.
 
+    aims      int32 (N,)  what the codes are chosen for: the targets, or softened ones
     thrift    how much a bit counts against the squared error: 0, the nearest code; 1, as at a high rate
-    writers   of the regions of the batch; None where only the codes' size is estimated, into `bits`
+    writers   of the regions of the batch
     """
 
-    def __init__(self, targets: Tensor, prior: NDArray[np.int64], thrift: float, observer: Observer | None = None) -> None:
+    def __init__(
+        self, targets: Tensor, prior: NDArray[np.int64], thrift: float, writers: Sequence[RegionWriter],
+        observer: Observer | None = None,
+    ) -> None:  # fmt: skip
         self.targets = targets
+        self.aims = targets
         self.thrift = thrift
         self.observer = observer
         self.cost = code_bits(prior).to(targets.device)
-        self.writers: Sequence[RegionWriter] = ()
+        self.writers = writers
 
     def codes(self, step: Step) -> Tensor:
         """The codes of a step, written and shown to the observer."""
         targets = self.targets[step.rows]
-        codes = self._chosen(targets - step.predicted, step)
+        codes = self._chosen(self.aims[step.rows] - step.predicted, step)
         if self.observer is not None:
             self.observer(step, targets)
         order, ends = _by_region(step.regions, len(self.writers))
@@ -160,24 +168,32 @@ def encode_regions(
     channel: Channel,
     model: Model,
     thrift: float,
+    soft: bool = False,
     observer: Observer | None = None,
 ) -> tuple[list[RegionCodes], Tensor, Tensor]:
     """The codes of the regions at `corners` (R, 3), and rows and values as `decode_regions` gives them.
 
     targets  int32 (N,), units, by row of the active leaf voxels
+    soft     whether coarse voxels are coded as a smooth version of them: cheaper where most finer ones are left out
     """
-    result, rows, values = list[RegionCodes](), [], []
-    encoder = Encoder(targets, model.prior, thrift, observer)
-    for part in _batches(corners):
+
+    def encoded(part: slice) -> tuple[list[RegionCodes], Tensor, Tensor]:
         bare = Batch.of(setting, corners[part], targets[:0], targets[:0])
         headers = [_measured(region, targets, channel) for region in bare.rows]
         batch = replace(bare, **dict(zip(("mean", "spread"), _headers(headers, channel, corners.device), strict=True)))
-        encoder.writers = writers = [RegionWriter(model.prior) for _ in headers]
-        found = _finish(*walk(batch, channel, model.networks, encoder), channel, model)
-        result += [replace(header, words=writer.words()) for header, writer in zip(headers, writers, strict=True)]
-        rows.append(found[0])
-        values.append(found[1])
-    return result, torch.cat(rows), torch.cat(values)
+        writers = [RegionWriter(model.prior) for _ in headers]
+        encoder = Encoder(targets, model.prior, thrift, writers, observer)
+        if soft:
+            encoder.aims = targets.clone()
+            soften(encoder.aims, batch.rows, targets)
+        rows, values = _finish(*walk(batch, channel, model.networks, encoder), channel, model)
+        return [replace(header, words=writer.words()) for header, writer in zip(headers, writers, strict=True)], rows, values
+
+    parts = _batches(corners)
+    # An observer sees the regions in order.
+    found = in_threads(encoded, parts, corners.device) if observer is None else [encoded(part) for part in parts]
+    codes, rows, values = zip(*found, strict=True)
+    return [code for part in codes for code in part], torch.cat(rows), torch.cat(values)
 
 
 def _measured(rows: Tensor, targets: Tensor, channel: Channel) -> RegionCodes:

@@ -5,8 +5,9 @@ Everything is int32 arithmetic: divisions round down, shifts are arithmetic, log
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -26,12 +27,13 @@ TABLES = 64
 TABLES_OCTAVE = 4
 LOWEST_TABLE = 5  # octaves below one step
 FARTHEST_OUTPUT = SPAN * SUM_ONE - 1
-OWN_FEATURES, GIVEN_FEATURES = 5, 3
+SIXTEENTHS = 9, -1  # of the neighbours at distance 1 and 3: the cubic through all four, halfway
+OWN_FEATURES, GIVEN_FEATURES = 7, 3
 
 
 def input_count(odd: int, given: bool) -> int:
     """Inputs of the network that predicts the voxels of a step."""
-    own = len(PATTERNS[odd].near) + len(FACES) + OWN_FEATURES
+    own = 2 * len(PATTERNS[odd].pairs) + 2 * len(FACES) + OWN_FEATURES
     return own + (1 + len(FACES) + GIVEN_FEATURES if given else 0)
 
 
@@ -66,16 +68,16 @@ class Scale:
         return log_table(self.mantissa.device)[self.mantissa.long()] + self.shift * LOG_ONE
 
     def bring(self, differences: Tensor) -> Tensor:
-        """Differences int32 (n, k) in units of a 32nd of the spread, within +-127."""
+        """Differences int32 (k, n) in units of a 32nd of the spread, within +-127."""
         limit = self.mantissa * SPAN
-        reciprocal = ((ONE << FRACTION) // self.mantissa)[:, None]
-        small = torch.minimum(torch.maximum(differences >> self.shift[:, None], -limit[:, None]), limit[:, None])
+        reciprocal = (ONE << FRACTION) // self.mantissa
+        small = torch.minimum(torch.maximum(differences >> self.shift, -limit), limit)
         return ((small * reciprocal + (1 << (FRACTION - 1))) >> FRACTION).clamp_(-int(LARGEST), int(LARGEST))
 
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """Base and spread of the known neighbours of n voxels, and the inputs float32 (n, inputs) of their network.
+    """Base and spread of the known neighbours of n voxels, and the inputs float32 (inputs, n) of their network.
 
     flat  bool (n,)  where all of them are equal: such a voxel is predicted to be so too, whatever the network says
     """
@@ -86,10 +88,10 @@ class Context:
     flat: Tensor
 
     def predict(self, outputs: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Predicted values, not yet clamped, and tables of their codes, int32 (n,) each, from the network's outputs (n, 2)."""
-        near = outputs[:, 0].clamp(-FARTHEST_OUTPUT, FARTHEST_OUTPUT).to(torch.int32)
+        """Predicted values, not yet clamped, and tables of their codes, int32 (n,) each, from the network's outputs (2, n)."""
+        near = outputs[0].clamp(-FARTHEST_OUTPUT, FARTHEST_OUTPUT).to(torch.int32)
         moved = ((self.scale.mantissa * near + SUM_ONE // 2) >> 11) << self.scale.shift
-        octaves = (outputs[:, 1].clamp(-(1 << 20), 1 << 20) * (LOG_ONE / SUM_ONE)).floor().to(torch.int32)
+        octaves = (outputs[1].clamp(-(1 << 20), 1 << 20) * (LOG_ONE / SUM_ONE)).floor().to(torch.int32)
         return self.base + torch.where(self.flat, 0, moved), table_of(self.scale.log - log_of(step) + octaves)
 
 
@@ -129,6 +131,70 @@ class Known:
     given: Tensor | None
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Neighbours on both sides of n voxels: int32 (k, n) each, 0 where there is none; `there` bool (k, n) each.
+
+    axes  how many odd axes there are: the first pairs are those at distance 1 along them, the next those at distance 3
+    """
+
+    ahead: Tensor
+    behind: Tensor
+    there: tuple[Tensor, Tensor]
+    axes: int
+
+    @staticmethod
+    def at(values: Tensor, places: Tensor, distances: list[int], axes: int = 0) -> Pairs:
+        """The pairs in flattened `values` at `distances` before and behind flat `places` (n,)."""
+        sides, there = [], []
+        for sign in (1, -1):
+            side = gather(values, places, [sign * distance for distance in distances])
+            there.append(side != MISSING)
+            sides.append(side.masked_fill_(~there[-1], 0))
+        return Pairs(sides[0], sides[1], (there[0], there[1]), axes)
+
+    @cached_property
+    def count(self) -> Tensor:
+        """Neighbours int32 (n,)."""
+        return _total(self.there[0]) + _total(self.there[1])
+
+    @cached_property
+    def near_count(self) -> Tensor:
+        """Neighbours at distance 1 along the odd axes, int32 (n,)."""
+        return _total(self.there[0][: self.axes]) + _total(self.there[1][: self.axes])
+
+    @cached_property
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Along which odd axes both neighbours at distance 1 are there, and all four: bool (axes, n) each."""
+        both = self.there[0][: 2 * self.axes] & self.there[1][: 2 * self.axes]
+        return both[: self.axes], both[: self.axes] & both[self.axes :]
+
+    def base(self, rest: Tensor) -> Tensor:
+        """Base int32 (n,): the mean of interpolations along the odd axes, or of what neighbours there are, or `rest`."""
+        totals = self.ahead + self.behind
+        near, far = totals[: self.axes], totals[self.axes : 2 * self.axes]
+        line, curve = self.whole
+        sixteenths = torch.where(curve, SIXTEENTHS[0] * near + SIXTEENTHS[1] * far, 8 * near).masked_fill_(~line, 0)
+        lines = _total(line)
+        base = torch.where(self.near_count > 0, _total(near) // self.near_count.clamp_min(1), rest)
+        base = torch.where((self.near_count == 0) & (self.count > 0), _total(totals) // self.count.clamp_min(1), base)
+        return torch.where(lines > 0, _total(sixteenths) // (16 * lines).clamp_min(1), base)
+
+    def bends(self, base: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum and difference of what each pair departs from the base by, int32 (k, n) each: one that is missing, by 0."""
+        ahead = torch.where(self.there[0], self.ahead - base, 0)
+        behind = torch.where(self.there[1], self.behind - base, 0)
+        return ahead + behind, ahead - behind
+
+
+def gather(values: Tensor, places: Tensor, distances: Sequence[int]) -> Tensor:
+    """Flattened `values` at so many distances from flat `places` (n,): (k, n)."""
+    found = values.new_empty((len(distances), len(places)))
+    for row, distance in zip(found, distances, strict=True):
+        torch.index_select(values, 0, places + distance, out=row)
+    return found
+
+
 def look(
     known: Known, places: Tensor, level: int, odd: int, parity: Parity, channel: Channel, rest: tuple[Tensor, Tensor]
 ) -> Context:
@@ -137,56 +203,50 @@ def look(
     `rest`, int32 (n,) each: base and spread where no neighbour is known.
     """
     pattern, step = PATTERNS[odd], channel.steps[level]
-    around = _distances(parity, pattern.near, level, places.device)
-    faces = _distances(parity, FACES, level, places.device)
-    values = known.values[places[:, None] + around]
-    present = values != MISSING
-    values = torch.where(present, values, 0)
-    near, near_count = _total(values, pattern.nearest), _total(present, pattern.nearest)
-    total, count = _total(values), _total(present)
-    base = torch.where(near_count > 0, near // near_count.clamp_min(1), total // count.clamp_min(1))
-    base = torch.where(count > 0, base, rest[0])
-    differences = torch.where(present, values - base[:, None], 0)
-    departure = _total(differences.abs())
-    spread = torch.where(count > 0, departure // count.clamp_min(1), rest[1]).clamp(max(1, step >> 3), HIGHEST - 1)
-    scale = Scale.of(spread)
+    distances, faces = flat(parity.turned(pattern.pairs), level), flat(parity.turned(FACES), level)
+    pairs = Pairs.at(known.values, places, distances, len(pattern.along))
+    base = pairs.base(rest[0])
+    sums, slopes = pairs.bends(base)
+    bend, lean, seen = _total(sums.abs()), _total(slopes.abs()), _total(pairs.there[0] | pairs.there[1])
+    spread = torch.where(seen > 0, bend // seen.clamp_min(1), 2 * rest[1])
+    scale, slope = _scale(spread, step), _scale(lean // seen.clamp_min(1), step)
     log = scale.log - log_of(step)
     features = [
         log >> 3,
+        (slope.log - log_of(step)) >> 3,
         (base.clamp(0, HIGHEST) << 6) // channel.top,
         ((base - channel.background).clamp(-16 * step, 16 * step) * 8) // step,
         torch.full_like(base, 6 * level),
-        (near_count * ONE) // pattern.nearest,
+        (pairs.near_count * ONE) // (2 * pairs.axes),
+        (_total(pairs.whole[1]) * ONE) // pairs.axes,
     ]
-    inputs = [scale.bring(differences), known.active[places[:, None] + faces] * ONE, torch.stack(features, 1)]
+    beside = gather(known.active, places, [*faces, *(-distance for distance in faces)])
+    inputs = [scale.bring(sums), slope.bring(slopes), beside * ONE, torch.stack(features)]
     if known.given is not None:
-        inputs += _given(known.given, places, around[: pattern.nearest], faces, log, step)
-    packed = torch.cat([part.to(torch.float32) for part in inputs], dim=1)
-    return Context(base, scale, packed.clamp_(-LARGEST, LARGEST), (count > 0) & (departure == 0))
+        inputs += _given(known.given, places, distances[: 2 * pairs.axes], faces, log, step)
+    packed = torch.cat([part.to(torch.float32) for part in inputs])
+    return Context(base, scale, packed.clamp_(-LARGEST, LARGEST), (seen > 0) & (bend == 0) & (lean == 0))
 
 
-def _given(values: Tensor, places: Tensor, nearest: Tensor, faces: Tensor, own_log: Tensor, step: int) -> list[Tensor]:
-    """Inputs from the given channel: where it departs from what its own nearest neighbours say."""
-    beside, known = values[places[:, None] + faces], values[places[:, None] + nearest]
+def _given(values: Tensor, places: Tensor, distances: list[int], faces: list[int], own_log: Tensor, step: int) -> list[Tensor]:
+    """Inputs from the given channel: where it departs from what its own neighbours along the odd axes say."""
     here = values[places]
-    there = known != MISSING
-    known = torch.where(there, known, 0)
-    count = _total(there)
-    base = torch.where(count > 0, _total(known) // count.clamp_min(1), torch.where(here != MISSING, here, 0))
-    around = torch.cat([here[:, None], beside], dim=1)
-    differences = torch.where(around != MISSING, around - base[:, None], 0)
-    spread = (_total((known - base[:, None]).abs() * there) + differences[:, 0].abs()) // (count + 1)
-    scale = Scale.of(spread.clamp(step >> 3 or 1, HIGHEST - 1))
+    there = here != MISSING
+    base = Pairs.at(values, places, distances, len(distances) // 2).base(torch.where(there, here, 0))
+    departure = torch.where(there, 2 * (here - base), 0)
+    sums, _ = Pairs.at(values, places, faces).bends(base)
+    departures = torch.cat([departure[None], sums])
+    scale = _scale(_total(departures.abs()) // len(departures), step)
     log = scale.log - log_of(step)
-    features = [(here != MISSING) * ONE, log >> 3, (log - own_log).clamp(-512, 511) >> 2]
-    return [scale.bring(differences), torch.stack(features, 1)]
+    features = [there * ONE, log >> 3, (log - own_log).clamp(-512, 511) >> 2]
+    return [scale.bring(departures), torch.stack(features)]
 
 
-def _total(values: Tensor, first: int | None = None) -> Tensor:
-    """Sum int32 (n,) of the `first` columns, or of all."""
-    return values[:, :first].sum(dim=1, dtype=torch.int32)
+def _scale(spread: Tensor, step: int) -> Scale:
+    """The scale of spreads int32 (n,), of sums of two departures; not below an eighth of a step for each."""
+    return Scale.of(spread.clamp(max(1, step >> 2), HIGHEST - 1))
 
 
-@lru_cache(maxsize=256)
-def _distances(parity: Parity, offsets: tuple[tuple[int, int, int], ...], level: int, device: torch.device) -> Tensor:
-    return torch.tensor(flat(parity.turned(offsets), level), device=device)
+def _total(values: Tensor) -> Tensor:
+    """Sum int32 (n,) over rows."""
+    return values.sum(dim=0, dtype=torch.int32)

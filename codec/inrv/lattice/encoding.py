@@ -23,8 +23,9 @@ from inrv.lattice.walk import Setting
 FINENESS = 0.6  # step of a stride over that of the next finer one
 LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
 MOST_STEP = 2.0
-NEAR_ENOUGH = 0.02  # dB above the asked PSNR
+NEAR_ENOUGH = 0.05  # dB above the asked PSNR
 SEARCHES = 7
+SOFT_BITS = 1.5  # a voxel, above which few are left out
 TRIAL_VOXELS = 600_000
 DB_A_DOUBLING = 4.5  # a first guess of what a step of twice the size costs
 
@@ -34,19 +35,21 @@ class Effort:
     """How much a channel's networks learn of it.
 
     rounds   of fitting, each on values decoded with the networks of the one before: which parameters it moves
-    steps    of the optimiser in each      samples  voxels fitted to      batch  voxels a step
+    steps    of the optimiser in each, at most     passes   over the voxels, at most
+    samples  voxels fitted to                      batch    voxels a step
     """
 
     rounds: tuple[str, ...] = ()
     steps: int = 0
+    passes: int = 0
     samples: int = 300_000
     batch: int = 8192
 
 
 EFFORTS = {
     "instant": Effort(),
-    "default": Effort(("few", "all"), 300),
-    "thorough": Effort(("few", "all", "all"), 2000, 1_000_000),
+    "default": Effort(("few", "all"), 300, 8),
+    "thorough": Effort(("few", "all", "all"), 2000, 60, 1_000_000),
 }
 
 
@@ -56,11 +59,13 @@ class Quality:
 
     psnr       dB over its voxels, peak = its range
     step       of the finest level, as a share of the range
+    guess      a step to begin the search for the PSNR with
     bounded    no value may miss by more than half a step: no smoothing, no thrift
     """
 
     psnr: float | None = None
     step: float | None = None
+    guess: float | None = None
     bounded: bool = False
 
 
@@ -86,7 +91,7 @@ class Coding:
     """A coded channel.
 
     scale   units in the range: a value is decoded / scale          decoded  int32 (N,), units, by row
-    surrounded  whether inactive voxels are known to the prediction
+    surrounded  whether inactive voxels are known to the prediction     soft  whether coarse voxels were aimed at smooth values
     fitted  whether the model is not the default one                squared  mean squared error, of the normalised values
     coded   voxels that `codes` and `squared` are of: all, or those of some regions
     """
@@ -94,6 +99,7 @@ class Coding:
     channel: Channel
     scale: float
     surrounded: bool
+    soft: bool
     codes: list[RegionCodes]
     decoded: Tensor
     model: Model
@@ -112,11 +118,14 @@ class Coding:
         default = default_model(self.model.given, self.model.smoothing is not None)
         return 4 * len(pack_differences(self.model, default)) if self.fitted else 0
 
+    @property
+    def bits_a_voxel(self) -> float:
+        """Stored bits of the codes, over the coded voxels."""
+        return 32 * sum(1 + len(code.words) for code in self.codes) / max(1, self.coded)
+
     def cost(self, voxels: int) -> float:
         """Bits and distortion of so many voxels coded in the same way, in bits, as the networks' loss weighs them."""
-        coded = max(1, self.coded)
-        code_bits = 32 * sum(1 + len(code.words) for code in self.codes) / coded
-        return voxels * (code_bits + SLOPE * self.squared * (self.scale / STEP) ** 2) + 8 * self.network_bytes
+        return voxels * (self.bits_a_voxel + SLOPE * self.squared * (self.scale / STEP) ** 2) + 8 * self.network_bytes
 
 
 class ChannelEncoder:
@@ -134,19 +143,33 @@ class ChannelEncoder:
         self.model = model or default_model(source.given is not None, not quality.bounded)
         self.fitted = False
         self.surrounded = False
-        self.made: dict[tuple[float, bool, bool], Attempt] = {}
+        self.soft = False
+        self.made: dict[tuple[float, bool, bool, bool], Attempt] = {}
 
     def run(self) -> Coding:
         """The coding that reaches the quality with the fewest bytes that the effort allows."""
-        found = self._search(self.quality.step or self._first_step(), self.trial)
-        if self.source.surroundings is not None:
-            self.surrounded = not self.surrounded
-            other = self._attempt(found.step, self.trial)
-            found = min(found, other, key=lambda attempt: attempt.coding.cost(len(self.source.values)))
-            self.surrounded = found.coding.surrounded
+        found = self.begin()
         if self.effort.rounds:
             self._learn(found)
         return self._search(found.step, self.corners).coding
+
+    def begin(self) -> Attempt:
+        """An attempt on some regions, of the step that reaches the quality: as is cheaper, surroundings known, aims soft."""
+        found = self._search(self._first_step(), self.trial)
+        if self.source.surroundings is not None:
+            self.surrounded = not self.surrounded
+            found = self._cheaper(found)
+        if not self.quality.bounded and found.coding.bits_a_voxel < SOFT_BITS:
+            self.soft = not self.soft
+            found = self._cheaper(found)
+        return found
+
+    def _cheaper(self, found: Attempt) -> Attempt:
+        """The attempt, or another with the present settings at its step; the settings are those of the cheaper one then."""
+        other = self._attempt(found.step, self.trial)
+        found = min(found, other, key=lambda attempt: attempt.coding.cost(len(self.source.values)))
+        self.surrounded, self.soft = found.coding.surrounded, found.coding.soft
+        return found
 
     def again(self, step: float) -> Coding:
         """The coding at another step, with the networks found before."""
@@ -164,9 +187,13 @@ class ChannelEncoder:
         self.made.clear()
 
     def _first_step(self) -> float:
-        """The step whose uniform error would give the PSNR."""
-        assert self.quality.psnr is not None
-        return min(MOST_STEP, max(LEAST_STEP, math.sqrt(12) * 10 ** (-self.quality.psnr / 20)))
+        """The step that is asked, or guessed, or whose uniform error would give the PSNR."""
+        quality = self.quality
+        if quality.step is not None:
+            return quality.step
+        assert quality.psnr is not None
+        step = quality.guess or math.sqrt(12) * 10 ** (-quality.psnr / 20)
+        return min(MOST_STEP, max(LEAST_STEP, step))
 
     def _trial_corners(self) -> Tensor:
         """Some of the regions, about TRIAL_VOXELS in all."""
@@ -195,7 +222,7 @@ class ChannelEncoder:
 
     def _attempt(self, step: float, corners: Tensor) -> Attempt:
         """`_code`, or what it gave before with the same networks."""
-        key = (step, self.surrounded, len(corners) == len(self.corners))
+        key = (step, self.surrounded, self.soft, len(corners) == len(self.corners))
         if key not in self.made:
             self.made[key] = self._code(step, corners)
         return self.made[key]
@@ -206,11 +233,14 @@ class ChannelEncoder:
         targets = (source.values * scale).round().to(torch.int32)
         channel = self.channel(scale, int(targets.max()))
         thrift = 0.0 if self.quality.bounded else 1.0
-        codes, rows, decoded = encode_regions(self.setting(scale), corners, targets, channel, self.model, thrift, observer)
+        codes, rows, decoded = encode_regions(
+            self.setting(scale), corners, targets, channel, self.model, thrift, self.soft, observer
+        )
         values = targets.clone()
         values[rows] = decoded
         squared = float((decoded.double() / scale - source.values[rows]).square().mean())
-        return Attempt(step, Coding(channel, scale, self.surrounded, codes, values, self.model, self.fitted, squared, len(rows)))
+        settings = (self.surrounded, self.soft)
+        return Attempt(step, Coding(channel, scale, *settings, codes, values, self.model, self.fitted, squared, len(rows)))
 
     def setting(self, scale: float) -> Setting:
         """What the decoder knows, at so many units in the range."""
@@ -227,6 +257,7 @@ class ChannelEncoder:
     def _fit(self, step: float, movable: str) -> None:
         """Fit `movable` parameters of the networks, 'few' or 'all', to the values as the present networks decode them."""
         effort, smoothing = self.effort, self.model.smoothing
+        steps = min(effort.steps, -(-effort.passes * len(self.source.values) // effort.batch))
         self.model = replace(self.model, smoothing=None)
         share = min(1.0, effort.samples / max(1, len(self.source.values)) * len(self.corners) / len(self.trial))
         collector = Collector(share, self.generator)
@@ -235,7 +266,7 @@ class ChannelEncoder:
         for odd, network in self.model.networks.items():
             real = RealNetwork.of(network, movable)
             if collector.parts.get(odd):
-                fit_prediction(real, collector.samples(odd), effort.steps, 2e-3, effort.batch, self.generator)
+                fit_prediction(real, collector.samples(odd), steps, 2e-3, effort.batch, self.generator)
             networks[odd] = real.whole()
         self.model = replace(self.model, networks=networks)
         if smoothing is not None:
@@ -245,7 +276,7 @@ class ChannelEncoder:
                 self.setting(coding.scale), self.trial, coding.decoded, targets, coding.channel, share, self.generator
             )
             real = RealNetwork.of(smoothing, movable)
-            fit_smoothing(real, inputs, errors, effort.steps, 2e-3, effort.batch, self.generator)
+            fit_smoothing(real, inputs, errors, steps, 2e-3, effort.batch, self.generator)
             self.model = replace(self.model, smoothing=real.whole())
         self.fitted = True
 
@@ -271,4 +302,10 @@ def _next_step(tried: list[Attempt], psnr: float) -> float:
         found = (near[0].psnr - near[1].psnr) / math.log2(near[0].step / near[1].step)
         slope = min(-1.0, max(-8.0, found))
     octaves = max(-3.0, min(3.0, (psnr - near[0].psnr) / slope))
-    return min(MOST_STEP, max(LEAST_STEP, near[0].step * 2**octaves))
+    step = near[0].step * 2**octaves
+    # Between the largest step that reaches the quality and the smallest above it that does not, where there are both.
+    good = max((attempt.step for attempt in tried if attempt.psnr >= psnr), default=None)
+    bad = min((attempt.step for attempt in tried if attempt.psnr < psnr and attempt.step > (good or 0)), default=None)
+    if good and bad and not good < step < bad:
+        step = math.sqrt(good * bad)
+    return min(MOST_STEP, max(LEAST_STEP, step))

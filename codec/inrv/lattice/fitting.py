@@ -66,7 +66,7 @@ class Collector:
         spread = torch.cat([context.scale.mantissa << context.scale.shift for context in step.contexts])[chosen]
         spread = spread.float() / step.step
         reach = torch.where(torch.cat([context.flat for context in step.contexts])[chosen], 0.0, spread)
-        inputs = torch.cat([context.inputs.to(torch.int8) for context in step.contexts])[chosen]
+        inputs = torch.cat([context.inputs.to(torch.int8) for context in step.contexts], dim=1)[:, chosen].T
         difference = (targets[chosen] - base).float() / step.step
         weight = torch.full_like(difference, 1 / share)
         self.parts.setdefault(step.odd, []).append(Samples(inputs, difference, spread, reach, weight))

@@ -8,6 +8,7 @@ factors keep their value in bfloat16 and TensorFloat32 too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -30,11 +31,17 @@ class IntegerNetwork:
     tensors: dict[str, Tensor]
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Outputs float32 (N, outputs), whole numbers in units of 1 / 2048, of inputs (N, inputs)."""
+        """Outputs float32 (outputs, n), whole numbers in units of 1 / 2048, of inputs (inputs, n)."""
+        t, width = self.tensors, self.tensors["first.bias"].shape[0]
+        sums = torch.addmm(self._beside[1], inputs.T, self._beside[0])
+        hidden = _activate(torch.addmm(t["second.bias"], _activate(sums[:, :width]), t["second.weight"]))
+        return torch.addmm(sums[:, width:], hidden, t["last.weight"]).T
+
+    @cached_property
+    def _beside(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases of the first layer with those of the outputs beside them: both read the inputs, in one product."""
         t = self.tensors
-        hidden = _activate(torch.addmm(t["first.bias"], inputs, t["first.weight"]))
-        hidden = _activate(torch.addmm(t["second.bias"], hidden, t["second.weight"]))
-        return torch.addmm(torch.addmm(t["last.bias"], inputs, t["skip.weight"]), hidden, t["last.weight"])
+        return torch.cat([t["first.weight"], t["skip.weight"]], dim=1), torch.cat([t["first.bias"], t["last.bias"]])
 
     def to(self, device: torch.device | str) -> IntegerNetwork:
         """The same network on another device."""

@@ -1,40 +1,39 @@
-"""The second network: it reads the decoded neighbourhood on all sides and moves each value by at most half a step.
+"""The second network: it reads the decoded neighbourhood on all sides and moves each value by at most a step.
 
-A voxel whose inputs from its neighbours are all 0, values less than 4 units above its own or none there, stays as it is.
+A voxel whose inputs from its neighbours are all 0, values as its own or none there, stays as it is.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
-from inrv.lattice.context import MISSING, STEP, Channel
+from inrv.lattice.context import STEP, Channel, Pairs
 from inrv.lattice.network import LARGEST, ONE, SUM_ONE, IntegerNetwork
 from inrv.lattice.regions import at_level
-from inrv.lattice.steps import AROUND, FACES, Parity, flat
+from inrv.lattice.steps import AROUND, FACES, flat
 from inrv.lattice.walk import Batch, Setting
 
 KINDS = 4  # voxels of the finest level with one, two, three odd axes; all others
-INPUTS = len(AROUND) + len(FACES) + KINDS + 1
+INPUTS = 2 * len(AROUND) + 2 * len(FACES) + KINDS + 1
+FARTHEST = STEP  # that a value is moved by
 PART = 1 << 16  # voxels at a time
 REGIONS = 2  # at a time
-LEVEL = Parity((0, 0, 0), 0)
 
 
 def smoothing_inputs(values: Tensor, places: Tensor, channel: Channel) -> Tensor:
-    """Inputs float32 (n, INPUTS) for the voxels at flat `places` (n,) of `values` (B, edge, edge, edge), MISSING outside."""
+    """Inputs float32 (INPUTS, n) for the voxels at flat `places` (n,) of `values` (B, edge, edge, edge), MISSING outside."""
     edge, flattened = values.shape[1], values.reshape(-1)
     own = flattened[places]
-    around = flattened[places[:, None] + _distances(places.device)]
-    present = around != MISSING
-    differences = torch.where(present, (around - own[:, None]) >> 2, 0)  # a step is 128 units, and 32 as an input
+    pairs = Pairs.at(flattened, places, flat(AROUND, 0))
+    sums, slopes = pairs.bends(own)
+    faces = torch.cat([side[: len(FACES)] for side in pairs.there])
     odd = sum((places // edge**axis) & 1 for axis in range(3))  # the border is even
-    kinds = torch.stack([odd == kind for kind in (1, 2, 3, 0)], dim=1)
+    kinds = torch.stack([odd == kind for kind in (1, 2, 3, 0)])
     level = ((own - channel.background).clamp(-16 * STEP, 16 * STEP) * 8) // STEP
-    inputs = [differences, present[:, : len(FACES)] * ONE, kinds * ONE, level[:, None]]
-    return torch.cat([part.to(torch.float32) for part in inputs], dim=1).clamp_(-LARGEST, LARGEST)
+    # A pair that departs by a step of 128 units on either side is 32 as an input.
+    inputs = [sums >> 3, slopes >> 3, faces * ONE, kinds * ONE, level[None]]
+    return torch.cat([part.to(torch.float32) for part in inputs]).clamp_(-LARGEST, LARGEST)
 
 
 def smoothing_samples(
@@ -58,7 +57,7 @@ def smoothing_samples(
         places = (rows.reshape(-1) >= 0).nonzero()[:, 0]
         places = places[torch.rand(len(places), generator=generator) < share]
         own = rows.reshape(-1)[places].long()
-        inputs.append(smoothing_inputs(values, places, channel).to(torch.int8))
+        inputs.append(smoothing_inputs(values, places, channel).to(torch.int8).T)
         errors.append((targets[own] - decoded[own]).float() / STEP)
     return torch.cat(inputs), torch.cat(errors)
 
@@ -68,13 +67,8 @@ def smoothed(values: Tensor, places: Tensor, channel: Channel, network: IntegerN
     results = []
     for part in places.split(PART):
         inputs = smoothing_inputs(values, part, channel)
-        flat = (inputs[:, : len(AROUND)] == 0).all(dim=1)
-        moved = network(inputs)[:, 0] * (STEP / SUM_ONE) + 0.5
-        correction = moved.floor().clamp(-STEP // 2, STEP // 2).to(torch.int32).masked_fill(flat, 0)
+        level = (inputs[: 2 * len(AROUND)] == 0).all(dim=0)
+        moved = network(inputs)[0] * (STEP / SUM_ONE) + 0.5
+        correction = moved.floor().clamp(-FARTHEST, FARTHEST).to(torch.int32).masked_fill(level, 0)
         results.append((values.reshape(-1)[part] + correction).clamp(0, channel.top))
     return torch.cat(results) if results else values.new_empty(0)
-
-
-@lru_cache(maxsize=4)
-def _distances(device: torch.device) -> Tensor:
-    return torch.tensor(flat(LEVEL.turned(AROUND), 0), device=device)

@@ -7,45 +7,52 @@ predicted from earlier steps alone, so they are coded at once, in every region.
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 REGION_EDGE = 128
 LEVELS = 7  # strides 2^6 to 2^0
-PAD = 2  # of a region's border, in strides: no offset reaches farther
+PAD = 4  # of a region's border, in strides: no offset reaches farther than 3, and an even number keeps parities
 
 Offset = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Offsets, in strides, of the voxels whose coordinates are odd along `odd` axes.
+    """Known neighbours, in strides, of the voxels whose coordinates are odd along `odd` axes: each offset stands for itself
+    and its opposite.
 
-    near   of known neighbours; the first `nearest` ones are the nearest
+    along   the neighbours along each odd axis, at distance 1 and at distance 3, from which the base is interpolated
+    beside  the others
     """
 
-    near: tuple[Offset, ...]
-    nearest: int
+    along: tuple[tuple[Offset, Offset], ...]
+    beside: tuple[Offset, ...]
+
+    @property
+    def pairs(self) -> tuple[Offset, ...]:
+        """One offset of each pair: distance 1 along the odd axes, then distance 3, then the others."""
+        return (*(near for near, _ in self.along), *(far for _, far in self.along), *self.beside)
 
 
-def _all(*axes: tuple[int, ...]) -> list[Offset]:
-    return [(x, y, z) for x, y, z in itertools.product(*axes)]
+def _along(*axes: int) -> tuple[tuple[Offset, Offset], ...]:
+    units = [tuple(int(axis == own) for axis in range(3)) for own in axes]
+    return tuple(((x, y, z), (3 * x, 3 * y, 3 * z)) for x, y, z in units)
 
 
-ONE, TWO, NONE = (-1, 1), (-2, 2), (0,)
-FACES: tuple[Offset, ...] = (*_all(ONE, NONE, NONE), *_all(NONE, ONE, NONE), *_all(NONE, NONE, ONE))
-EDGES: tuple[Offset, ...] = (*_all(NONE, ONE, ONE), *_all(ONE, NONE, ONE), *_all(ONE, ONE, NONE))
-CORNERS: tuple[Offset, ...] = tuple(_all(ONE, ONE, ONE))
+FACES: tuple[Offset, ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+EDGES: tuple[Offset, ...] = ((0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0))
+CORNERS: tuple[Offset, ...] = ((1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1))
 AROUND = FACES + EDGES + CORNERS
 
 # For an odd number of axes, with the odd axis (one) or the even axis (two) first.
 PATTERNS = {
-    1: Pattern((*_all(ONE, NONE, NONE), *_all(ONE, TWO, NONE), *_all(ONE, NONE, TWO), *_all(ONE, TWO, TWO)), 2),
-    2: Pattern(
-        (*_all(NONE, ONE, NONE), *_all(NONE, NONE, ONE), *_all(NONE, ONE, ONE), *CORNERS, *_all(TWO, ONE, ONE)),
-        4,
+    1: Pattern(
+        _along(0),
+        ((1, 2, 0), (1, -2, 0), (1, 0, 2), (1, 0, -2), (1, 2, 2), (1, 2, -2), (1, -2, 2), (1, -2, -2)),
     ),
-    3: Pattern(AROUND, 6),
+    2: Pattern(_along(1, 2), ((0, 1, 1), (0, 1, -1), *CORNERS, (2, 1, 0), (2, -1, 0), (2, 0, 1), (2, 0, -1))),
+    3: Pattern(_along(0, 1, 2), EDGES + CORNERS),
 }
 
 
@@ -80,7 +87,7 @@ def padded_edge(level: int) -> int:
     return (REGION_EDGE >> level) + 2 * PAD
 
 
-def flat(offsets: list[Offset] | tuple[Offset, ...], level: int) -> list[int]:
+def flat(offsets: Sequence[Offset], level: int) -> list[int]:
     """Offsets, in strides, as distances in the flattened array of that level."""
     edge = padded_edge(level)
     return [(x * edge + y) * edge + z for x, y, z in offsets]

@@ -15,6 +15,8 @@ from inrv.lattice.network import IntegerNetwork
 from inrv.lattice.regions import at_level, corner_places, inner, places_of, region_rows
 from inrv.lattice.steps import LEVELS, PARITIES, PATTERNS, padded_edge
 
+PIECE = 1 << 15  # voxels whose contexts are made at a time: they stay in the cache
+
 
 @dataclass(frozen=True, eq=False)
 class Setting:
@@ -145,7 +147,7 @@ def _step(
         return
     step, volume = channel.steps[level], padded_edge(level) ** 3
     contexts, predictions = [], []
-    for parity, part in parts:
+    for parity, part in ((parity, piece) for parity, whole in parts for piece in whole.split(PIECE)):
         region = part // volume
         context = look(known, part, level, odd, parity, channel, (batch.mean[region], batch.spread[region]))
         contexts.append(context)

@@ -4,6 +4,6 @@ Arrays of NumPy in, bytes out; knows nothing of torch, grids or files. See secti
 """
 
 from inrv.masks.coding import decode_masks, encode_masks
-from inrv.masks.kinds import KINDS, kinds_of
+from inrv.masks.kinds import EMPTY, KINDS, MIXED, kinds_of
 
-__all__ = ["KINDS", "decode_masks", "encode_masks", "kinds_of"]
+__all__ = ["EMPTY", "KINDS", "MIXED", "decode_masks", "encode_masks", "kinds_of"]

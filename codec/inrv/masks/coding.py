@@ -18,12 +18,15 @@ Words = NDArray[np.uint32]
 _BERNOULLI = constriction.stream.model.Bernoulli(perfect=False)
 
 
-def encode_masks(origins: NDArray[np.int32], masks: Masks, reference: Masks | None = None) -> Words:
+def encode_masks(
+    origins: NDArray[np.int32], masks: Masks, reference: Masks | None = None, kinds: NDArray[np.uint8] | None = None
+) -> Words:
     """The words uint32 (W,) that hold the mixed ones among the leaf masks uint8 (L, 64) of the leaves at `origins` (L, 3).
 
-    `reference`, uint8 (L, 64), are other masks of the same leaves, from which these are predicted.
+    reference  uint8 (L, 64)  other masks of the same leaves, from which these are predicted
+    kinds      uint8 (L,)     by default the masks' own; MIXED may stand for any
     """
-    kinds = kinds_of(masks)
+    kinds = kinds_of(masks) if kinds is None else kinds
     leaves, model, prediction = _begin(origins, kinds, reference)
     voxels = np.unpackbits(masks[leaves.mixed], axis=1, bitorder="little").view(bool)
     encoder = constriction.stream.queue.RangeEncoder()

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, unpack_tensors
 from inrv.errors import FormatError, OptionError
 from inrv.grids import COMPONENTS, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
+from inrv.grids.thresholds import ABOVE
 from inrv.grids.topology import LEAF_VOXELS, mask_places, pack_masks
-from inrv.storage.tensors import Arrays, take
+from inrv.masks import EMPTY, MIXED, decode_masks, encode_masks
+from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
 from inrv.storage.topology import StoredTopologies, store_topologies
 
 
@@ -24,7 +26,7 @@ class CodedGrid:
     """What is stored of a grid beside the field.
 
     kept       values of active leaf voxels that the field does not give: those that are not finite
-    threshold  where the topology is coarse: decoded values above it are active
+    threshold  where the topology is coarse: voxels whose decoded value scores above it, by `threshold_rule`, are active
     corrected  values of active leaf voxels that stand in place of what the field gives
     """
 
@@ -32,6 +34,7 @@ class CodedGrid:
     normalisation: Normalisation
     kept: LeafValues
     threshold: float | None = None
+    threshold_rule: str = ABOVE
     corrected: LeafValues | None = None
 
     @property
@@ -65,16 +68,17 @@ def without(topology: Topology, values: LeafValues) -> Topology:
     return replace(topology, leaf_masks=topology.leaf_masks & ~gone)
 
 
-def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk]) -> tuple[GridEntry, ...]:
+def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk], code_masks: bool) -> tuple[GridEntry, ...]:
     """Append the chunks of every grid to `chunks` (equal ones share one) and return the manifest entries.
 
-    Outputs of the field are numbered over the varying components of all grids, in order.
+    Outputs of the field are numbered over the varying components of all grids, in order. `code_masks`: those of tiles
+    and of inactive voxels too, which a reader of version 1.1 does not understand.
     """
     entries, stored, output = [], dict[bytes, int](), 0
-    topologies = store_topologies([item.grid.topology for item in coded], chunks)
+    topologies = store_topologies([item.grid.topology for item in coded], chunks, code_masks)
     for item, topology in zip(coded, topologies, strict=True):
         normalisation = item.normalisation
-        exact = _store(chunks, "EXAC", exact_arrays(item.grid), stored)
+        exact = _store_exact(chunks, item.grid, stored, code_masks)
         kept = _store(chunks, "KEEP", kept_arrays(item.kept, item.grid.topology), stored)
         corrected = None
         if item.corrected is not None:
@@ -119,7 +123,31 @@ def _entry(item: CodedGrid, topology: int, exact: int | None, kept: int | None, 
         components=components,
         kept_values=kept,
         threshold=item.threshold,
+        threshold_rule=item.threshold_rule,
     )
+
+
+def _store_exact(chunks: list[Chunk], grid: Grid, stored: dict[bytes, int], code_masks: bool) -> int | None:
+    if code_masks and len(grid.inactive.places):
+        return _store(chunks, "INAC", inactive_arrays(grid), stored)
+    return _store(chunks, "EXAC", exact_arrays(grid), stored)
+
+
+def inactive_arrays(grid: Grid) -> Arrays:
+    """Tensors of the INAC chunk: those of EXAC, the masks of inactive voxels coded."""
+    topology = grid.topology
+    masks, active = _place_masks(grid.inactive, topology), topology.leaf_masks.numpy()
+    words = encode_masks(topology.leaf_origins.numpy(), masks, active, _inactive_kinds(active))
+    return {
+        "tile_values": grid.tile_values.numpy(),
+        "coded_masks": bytes_of_words(words),
+        "inactive_values": grid.inactive.values.numpy(),
+    }
+
+
+def _inactive_kinds(active: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Kinds of the masks of inactive voxels: leaves whose every voxel is active have none."""
+    return np.where((active == 255).all(axis=1), EMPTY, MIXED).astype(np.uint8)
 
 
 def exact_arrays(grid: Grid) -> Arrays:
@@ -188,10 +216,18 @@ def _restore_exact(
         return torch.empty((0, components)), LeafValues.none(components)
     arrays = unpack_tensors(container.chunk(entry.exact_values))
     tiles = take(arrays, "tile_values", np.float32, (topology.tile_count, components))
-    packed = _take_masks(arrays, "inactive_masks", topology)
+    if container.entries[entry.exact_values].type == "INAC":
+        packed = _decode_inactive(take_words(arrays, "coded_masks"), topology)
+    else:
+        packed = _take_masks(arrays, "inactive_masks", topology)
     if bool((packed & topology.leaf_masks).any()):
-        raise FormatError("inactive_masks mark a voxel that the topology says is active")
+        raise FormatError("the masks of inactive voxels mark a voxel that the topology says is active")
     return torch.from_numpy(tiles.copy()), _take_values(arrays, "inactive_values", packed, components)
+
+
+def _decode_inactive(words: NDArray[np.uint32], topology: Topology) -> torch.Tensor:
+    active = topology.leaf_masks.numpy()
+    return torch.from_numpy(decode_masks(topology.leaf_origins.numpy(), _inactive_kinds(active), words, active))
 
 
 def _restore_kept(container: Container, number: int | None, grid: Grid) -> LeafValues:

@@ -22,3 +22,17 @@ def take(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int | 
         want = tuple("any" if n is None else n for n in shape)
         raise FormatError(f"tensor {name!r} is {found.dtype} {found.shape}, expected {np.dtype(dtype)} {want}")
     return found
+
+
+def bytes_of_words(words: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Words of a range coder as the bytes uint8 (4 W,) that a chunk holds."""
+    return words.astype("<u4").view(np.uint8)
+
+
+def take_words(arrays: Arrays, name: str) -> NDArray[np.uint32]:
+    """The words of a range coder in the array `name`. Raises FormatError."""
+    found = take(arrays, name, np.uint8, (None,))
+    if len(found) % 4:
+        raise FormatError(f"tensor {name!r} has {len(found)} bytes, which are not words of 4")
+    words: NDArray[np.uint32] = found.view("<u4")
+    return words
