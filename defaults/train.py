@@ -26,7 +26,8 @@ from inrv.grids import Grid, LeafValues, Normalisation, sparse_grid
 from inrv.grids.topology import mask_places
 from inrv.grids.transform import Transform
 from inrv.lattice.codec import encode_regions
-from inrv.lattice.context import LOWEST_TABLE, STEP, TABLES, TABLES_OCTAVE, input_count
+from inrv.lattice.constants import LOWEST_TABLE, STEP, TABLES, TABLES_OCTAVE
+from inrv.lattice.context import input_count
 from inrv.lattice.encoding import ChannelEncoder, Effort, Quality, Source
 from inrv.lattice.fitting import Collector, RealNetwork, Samples, fit_prediction, fit_smoothing
 from inrv.lattice.model import DEFAULTS, HIDDEN, OUTPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, Model, default_model

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inrv.grids import Grid, LeafValues, denormalise
 from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Quality, Source, Surroundings
-from inrv.lattice.context import STEP
+from inrv.lattice.constants import STEP
 from inrv.lattice.encoding import MOST_STEP
 from inrv.masks import encode_masks
 from inrv.options import EncodeOptions

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inrv.lattice import Model, default_model
+from inrv.lattice.constants import LARGEST, WEIGHT_ONE
 from inrv.lattice.model import LARGEST_BIAS
-from inrv.lattice.network import LARGEST, WEIGHT_ONE, IntegerNetwork
+from inrv.lattice.network import IntegerNetwork
 
 EXACT = 1 << 24
 Tensors = dict[str, NDArray[np.int64]]
@@ -75,7 +76,9 @@ def test_default_networks_give_what_integers_give(number: int) -> None:
     inputs = generator.integers(-127, 128, (500, network.tensors["first.weight"].shape[0]))
     found, largest = in_integers(integers(network), inputs)
     assert largest < EXACT
-    assert (network(torch.from_numpy(inputs.T.astype(np.float32))).numpy() == found.T).all()
+    given = torch.from_numpy(inputs.astype(np.int8))
+    assert (network(given).numpy() == found).all()
+    assert (network.in_floats(given).numpy() == found).all()
 
 
 @settings(max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))

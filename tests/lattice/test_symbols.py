@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inrv.errors import FormatError
 from inrv.lattice import default_model
-from inrv.lattice.context import TABLES
+from inrv.lattice.constants import TABLES
 from inrv.lattice.symbols import LARGEST_BITS, TOKENS, RegionReader, RegionWriter, low_bits, lowest_of, tokens_of
 
 QUICK = settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -9,25 +9,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.lattice.network import LARGEST, ONE, SUM_ONE
-from inrv.lattice.steps import FACES, PATTERNS, Parity, flat
+from inrv.lattice.constants import (
+    FRACTION,
+    HIGHEST,
+    LARGEST,
+    LOG_ONE,
+    LOWEST_TABLE,
+    MISSING,
+    ONE,
+    SIXTEENTHS,
+    SPAN,
+    SPREAD_BITS,
+    SUM_ONE,
+    TABLES,
+    TABLES_OCTAVE,
+)
+from inrv.lattice.kernels import contexts
+from inrv.lattice.steps import FACES, PATTERNS, Stage, padded_edge
 
-MISSING = -(1 << 30)  # in an array of known values: not active, outside the region, or not yet known
-STEP = 128  # units a step of the finest level
-HIGHEST = 1 << 23  # of a value in units: a code then has at most 19 bits
-SMALLEST_STEP, LARGEST_STEP = 32, 512  # units a step of any level
-SPREAD_BITS = 12
-FRACTION = 14  # bits of the reciprocal of a spread
-SPAN = 4  # spreads that fit in an input
-LOG_ONE = 64  # parts of an octave
-TABLES = 64
-TABLES_OCTAVE = 4
-LOWEST_TABLE = 5  # octaves below one step
 FARTHEST_OUTPUT = SPAN * SUM_ONE - 1
-SIXTEENTHS = 9, -1  # of the neighbours at distance 1 and 3: the cubic through all four, halfway
 OWN_FEATURES, GIVEN_FEATURES = 7, 3
 
 
@@ -72,12 +76,12 @@ class Scale:
         limit = self.mantissa * SPAN
         reciprocal = (ONE << FRACTION) // self.mantissa
         small = torch.minimum(torch.maximum(differences >> self.shift, -limit), limit)
-        return ((small * reciprocal + (1 << (FRACTION - 1))) >> FRACTION).clamp_(-int(LARGEST), int(LARGEST))
+        return ((small * reciprocal + (1 << (FRACTION - 1))) >> FRACTION).clamp_(-LARGEST, LARGEST)
 
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """Base and spread of the known neighbours of n voxels, and the inputs float32 (inputs, n) of their network.
+    """Base and spread of the known neighbours of n voxels, and the inputs int8 (n, inputs) of their network.
 
     flat  bool (n,)  where all of them are equal: such a voxel is predicted to be so too, whatever the network says
     """
@@ -88,10 +92,10 @@ class Context:
     flat: Tensor
 
     def predict(self, outputs: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Predicted values, not yet clamped, and tables of their codes, int32 (n,) each, from the network's outputs (2, n)."""
-        near = outputs[0].clamp(-FARTHEST_OUTPUT, FARTHEST_OUTPUT).to(torch.int32)
+        """Predicted values, not yet clamped, and tables of their codes, int32 (n,) each, from the network's outputs (n, 2)."""
+        near = outputs[:, 0].clamp(-FARTHEST_OUTPUT, FARTHEST_OUTPUT)
         moved = ((self.scale.mantissa * near + SUM_ONE // 2) >> 11) << self.scale.shift
-        octaves = (outputs[1].clamp(-(1 << 20), 1 << 20) * (LOG_ONE / SUM_ONE)).floor().to(torch.int32)
+        octaves = outputs[:, 1].clamp(-(1 << 20), 1 << 20) >> 5  # * LOG_ONE / SUM_ONE
         return self.base + torch.where(self.flat, 0, moved), table_of(self.scale.log - log_of(step) + octaves)
 
 
@@ -195,20 +199,39 @@ def gather(values: Tensor, places: Tensor, distances: Sequence[int]) -> Tensor:
     return found
 
 
-def look(
-    known: Known, places: Tensor, level: int, odd: int, parity: Parity, channel: Channel, rest: tuple[Tensor, Tensor]
-) -> Context:
-    """The context of the voxels at flat `places` (n,) of one parity.
+def look(known: Known, places: Tensor, stage: Stage, channel: Channel, rest: tuple[Tensor, Tensor]) -> Context:
+    """The context of the voxels at flat `places` (n,) of one stage.
 
-    `rest`, int32 (n,) each: base and spread where no neighbour is known.
+    `rest`, int32 (B,) each: base and spread of every region, where no neighbour is known.
     """
-    pattern, step = PATTERNS[odd], channel.steps[level]
-    distances, faces = flat(parity.turned(pattern.pairs), level), flat(parity.turned(FACES), level)
-    pairs = Pairs.at(known.values, places, distances, len(pattern.along))
-    base = pairs.base(rest[0])
+    look_as = _look_compiled if places.device.type == "cpu" else look_in_tensors
+    return look_as(known, places, stage, channel, rest)
+
+
+def _look_compiled(known: Known, places: Tensor, stage: Stage, channel: Channel, rest: tuple[Tensor, Tensor]) -> Context:
+    count, step = len(places), channel.steps[stage.level]
+    inputs = torch.empty(count, input_count(stage.odd, known.given is not None), dtype=torch.int8)
+    base, mantissa, shift = torch.empty(3, count, dtype=torch.int32)
+    even = torch.empty(count, dtype=torch.bool)
+    given = known.values.new_empty(0) if known.given is None else known.given
+    contexts(
+        *(tensor.numpy() for tensor in (known.values, known.active, given, places)), padded_edge(stage.level) ** 3,
+        np.array(stage.distances), stage.axes, np.array(stage.faces), *(tensor.numpy() for tensor in rest),
+        stage.level, step, log_of(step), channel.top, channel.background, log_table(places.device).numpy(),
+        *(tensor.numpy() for tensor in (inputs, base, mantissa, shift, even)),
+    )  # fmt: skip
+    return Context(base, Scale(mantissa, shift), inputs, even)
+
+
+def look_in_tensors(known: Known, places: Tensor, stage: Stage, channel: Channel, rest: tuple[Tensor, Tensor]) -> Context:
+    """`look` for devices other than CPUs."""
+    region = places // padded_edge(stage.level) ** 3
+    distances, faces, level, step = stage.distances, stage.faces, stage.level, channel.steps[stage.level]
+    pairs = Pairs.at(known.values, places, distances, stage.axes)
+    base = pairs.base(rest[0][region])
     sums, slopes = pairs.bends(base)
     bend, lean, seen = _total(sums.abs()), _total(slopes.abs()), _total(pairs.there[0] | pairs.there[1])
-    spread = torch.where(seen > 0, bend // seen.clamp_min(1), 2 * rest[1])
+    spread = torch.where(seen > 0, bend // seen.clamp_min(1), 2 * rest[1][region])
     scale, slope = _scale(spread, step), _scale(lean // seen.clamp_min(1), step)
     log = scale.log - log_of(step)
     features = [
@@ -224,8 +247,12 @@ def look(
     inputs = [scale.bring(sums), slope.bring(slopes), beside * ONE, torch.stack(features)]
     if known.given is not None:
         inputs += _given(known.given, places, distances[: 2 * pairs.axes], faces, log, step)
-    packed = torch.cat([part.to(torch.float32) for part in inputs])
-    return Context(base, scale, packed.clamp_(-LARGEST, LARGEST), (seen > 0) & (bend == 0) & (lean == 0))
+    return Context(base, scale, packed(inputs), (seen > 0) & (bend == 0) & (lean == 0))
+
+
+def packed(inputs: list[Tensor]) -> Tensor:
+    """Inputs (k, n) of several kinds as int8 (n, inputs)."""
+    return torch.cat([part.clamp(-LARGEST, LARGEST).to(torch.int8) for part in inputs]).T.contiguous()
 
 
 def _given(values: Tensor, places: Tensor, distances: list[int], faces: list[int], own_log: Tensor, step: int) -> list[Tensor]:

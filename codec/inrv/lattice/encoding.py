@@ -11,7 +11,8 @@ from torch import Tensor
 
 from inrv.grids import Topology
 from inrv.lattice.codec import Observer, RegionCodes, encode_regions
-from inrv.lattice.context import HIGHEST, LARGEST_STEP, SMALLEST_STEP, STEP, Channel
+from inrv.lattice.constants import HIGHEST, LARGEST_STEP, SMALLEST_STEP, STEP
+from inrv.lattice.context import Channel
 from inrv.lattice.fitting import SLOPE, Collector, RealNetwork, fit_prediction, fit_smoothing
 from inrv.lattice.model import Model, default_model, pack_differences
 from inrv.lattice.regions import region_corners

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from inrv.lattice.network import LARGEST, LAYERS, ONE, SUM_ONE, WEIGHT_ONE, IntegerNetwork, shapes
+from inrv.lattice.constants import LARGEST, ONE, SUM_ONE, WEIGHT_ONE
+from inrv.lattice.network import LAYERS, IntegerNetwork, shapes
 from inrv.lattice.walk import Step
 
 MANY = ("first.weight", "second.weight")  # nine tenths of the parameters
@@ -66,7 +67,7 @@ class Collector:
         spread = torch.cat([context.scale.mantissa << context.scale.shift for context in step.contexts])[chosen]
         spread = spread.float() / step.step
         reach = torch.where(torch.cat([context.flat for context in step.contexts])[chosen], 0.0, spread)
-        inputs = torch.cat([context.inputs.to(torch.int8) for context in step.contexts], dim=1)[:, chosen].T
+        inputs = torch.cat([context.inputs for context in step.contexts])[chosen]
         difference = (targets[chosen] - base).float() / step.step
         weight = torch.full_like(difference, 1 / share)
         self.parts.setdefault(step.odd, []).append(Samples(inputs, difference, spread, reach, weight))

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inrv.errors import FormatError
+from inrv.lattice.constants import LARGEST
 from inrv.lattice.context import input_count
-from inrv.lattice.network import LARGEST, IntegerNetwork
+from inrv.lattice.network import IntegerNetwork
 from inrv.lattice.smoothing import INPUTS
 from inrv.lattice.steps import PATTERNS
 from inrv.lattice.symbols import RegionReader, RegionWriter

@@ -5,11 +5,14 @@ A voxel whose inputs from its neighbours are all 0, values as its own or none th
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.lattice.context import STEP, Channel, Pairs
-from inrv.lattice.network import LARGEST, ONE, SUM_ONE, IntegerNetwork
+from inrv.lattice.constants import ONE, STEP
+from inrv.lattice.context import Channel, Pairs, packed
+from inrv.lattice.kernels import neighbourhoods
+from inrv.lattice.network import IntegerNetwork
 from inrv.lattice.regions import at_level
 from inrv.lattice.steps import AROUND, FACES, flat
 from inrv.lattice.walk import Batch, Setting
@@ -21,8 +24,24 @@ PART = 1 << 16  # voxels at a time
 REGIONS = 2  # at a time
 
 
-def smoothing_inputs(values: Tensor, places: Tensor, channel: Channel) -> Tensor:
-    """Inputs float32 (INPUTS, n) for the voxels at flat `places` (n,) of `values` (B, edge, edge, edge), MISSING outside."""
+def smoothing_inputs(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
+    """Inputs int8 (n, INPUTS) for the voxels at flat `places` (n,) of `values` (B, edge, edge, edge), MISSING outside; and bool
+    (n,) where those from the neighbours are all 0."""
+    make = _inputs_compiled if values.device.type == "cpu" else inputs_in_tensors
+    return make(values, places, channel)
+
+
+def _inputs_compiled(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
+    inputs = torch.empty(len(places), INPUTS, dtype=torch.int8)
+    even = torch.empty(len(places), dtype=torch.bool)
+    distances = np.array(flat(AROUND, 0))  # the faces come first
+    arrays = (values.reshape(-1).numpy(), places.numpy(), values.shape[1], distances, len(FACES))
+    neighbourhoods(*arrays, channel.background, inputs.numpy(), even.numpy())
+    return inputs, even
+
+
+def inputs_in_tensors(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
+    """`smoothing_inputs` for devices other than CPUs."""
     edge, flattened = values.shape[1], values.reshape(-1)
     own = flattened[places]
     pairs = Pairs.at(flattened, places, flat(AROUND, 0))
@@ -33,7 +52,8 @@ def smoothing_inputs(values: Tensor, places: Tensor, channel: Channel) -> Tensor
     level = ((own - channel.background).clamp(-16 * STEP, 16 * STEP) * 8) // STEP
     # A pair that departs by a step of 128 units on either side is 32 as an input.
     inputs = [sums >> 3, slopes >> 3, faces * ONE, kinds * ONE, level[None]]
-    return torch.cat([part.to(torch.float32) for part in inputs]).clamp_(-LARGEST, LARGEST)
+    found = packed(inputs)
+    return found, ~found[:, : 2 * len(AROUND)].any(dim=1)
 
 
 def smoothing_samples(
@@ -57,7 +77,7 @@ def smoothing_samples(
         places = (rows.reshape(-1) >= 0).nonzero()[:, 0]
         places = places[torch.rand(len(places), generator=generator) < share]
         own = rows.reshape(-1)[places].long()
-        inputs.append(smoothing_inputs(values, places, channel).to(torch.int8).T)
+        inputs.append(smoothing_inputs(values, places, channel)[0])
         errors.append((targets[own] - decoded[own]).float() / STEP)
     return torch.cat(inputs), torch.cat(errors)
 
@@ -66,9 +86,8 @@ def smoothed(values: Tensor, places: Tensor, channel: Channel, network: IntegerN
     """The moved values int32 (n,) of the voxels at flat `places` (n,)."""
     results = []
     for part in places.split(PART):
-        inputs = smoothing_inputs(values, part, channel)
-        level = (inputs[: 2 * len(AROUND)] == 0).all(dim=0)
-        moved = network(inputs)[0] * (STEP / SUM_ONE) + 0.5
-        correction = moved.floor().clamp(-FARTHEST, FARTHEST).to(torch.int32).masked_fill(level, 0)
+        inputs, even = smoothing_inputs(values, part, channel)
+        moved = (network(inputs)[:, 0] + 8) >> 4  # * STEP / SUM_ONE, rounded half up
+        correction = moved.clamp(-FARTHEST, FARTHEST).masked_fill(even, 0)
         results.append((values.reshape(-1)[part] + correction).clamp(0, channel.top))
     return torch.cat(results) if results else values.new_empty(0)

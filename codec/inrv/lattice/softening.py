@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inrv.lattice.context import STEP
+from inrv.lattice.constants import STEP
 from inrv.lattice.steps import LEVELS
 
 LIMITS = (0.0, 1.0 * STEP) + (1.5 * STEP,) * (LEVELS - 2)  # units by which a voxel of each level may at most depart

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 REGION_EDGE = 128
 LEVELS = 7  # strides 2^6 to 2^0
@@ -79,6 +80,32 @@ PARITIES = {
     2: (Parity((0, 1, 1), 0), Parity((1, 0, 1), 1), Parity((1, 1, 0), 2)),
     3: (Parity((1, 1, 1), 0),),
 }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The voxels of one parity at a level."""
+
+    level: int
+    odd: int
+    parity: Parity
+
+    @cached_property
+    def distances(self) -> list[int]:
+        """Of the pattern's pairs, in the flattened array of the level."""
+        return flat(self.parity.turned(PATTERNS[self.odd].pairs), self.level)
+
+    @cached_property
+    def faces(self) -> list[int]:
+        """The same of the face neighbours."""
+        return flat(self.parity.turned(FACES), self.level)
+
+    @property
+    def axes(self) -> int:
+        """Along how many the voxels are odd."""
+        return self.odd
+
+
 STEPS = tuple((level, odd) for level in reversed(range(LEVELS)) for odd in PATTERNS)
 
 

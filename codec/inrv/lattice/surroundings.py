@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inrv.grids import Grid, LeafValues, in_double
-from inrv.lattice.context import HIGHEST
+from inrv.lattice.constants import HIGHEST
 from inrv.lattice.regions import region_values
 from inrv.lattice.steps import REGION_EDGE
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import FormatError
-from inrv.lattice.context import TABLES
+from inrv.lattice.constants import TABLES
 
 Ints = NDArray[np.int32]
 Words = NDArray[np.uint32]

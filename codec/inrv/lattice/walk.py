@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from inrv.grids import Topology
-from inrv.lattice.context import MISSING, Channel, Context, Known, Scale, log_of, look, table_of
+from inrv.lattice.constants import MISSING
+from inrv.lattice.context import Channel, Context, Known, Scale, log_of, look, table_of
 from inrv.lattice.network import IntegerNetwork
 from inrv.lattice.regions import at_level, corner_places, inner, places_of, region_rows
-from inrv.lattice.steps import LEVELS, PARITIES, PATTERNS, padded_edge
+from inrv.lattice.steps import LEVELS, PARITIES, PATTERNS, Stage, padded_edge
 
 PIECE = 1 << 15  # voxels whose contexts are made at a time: they stay in the cache
 
@@ -148,8 +149,7 @@ def _step(
     step, volume = channel.steps[level], padded_edge(level) ** 3
     contexts, predictions = [], []
     for parity, part in ((parity, piece) for parity, whole in parts for piece in whole.split(PIECE)):
-        region = part // volume
-        context = look(known, part, level, odd, parity, channel, (batch.mean[region], batch.spread[region]))
+        context = look(known, part, Stage(level, odd, parity), channel, (batch.mean, batch.spread))
         contexts.append(context)
         predictions.append(context.predict(network(context.inputs), step))
     predicted, tables = (torch.cat(column) for column in zip(*predictions, strict=True))

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import FormatError
+from inrv.masks.constants import PROBABILITY_BITS, VOXELS
 from inrv.masks.kinds import FULL, MIXED, kinds_of
-from inrv.masks.model import PROBABILITY_BITS, Model
-from inrv.masks.wavefront import VOXELS, Batch, BlockFinder, Leaves
+from inrv.masks.model import Model
+from inrv.masks.wavefront import BlockFinder, Leaves
 
 Masks = NDArray[np.uint8]
 Words = NDArray[np.uint32]
+NOTHING = np.zeros(0, dtype=np.uint8)
 _BERNOULLI = constriction.stream.model.Bernoulli(perfect=False)
 
 
@@ -28,12 +30,12 @@ def encode_masks(
     """
     kinds = kinds_of(masks) if kinds is None else kinds
     leaves, model, prediction = _begin(origins, kinds, reference)
-    voxels = np.unpackbits(masks[leaves.mixed], axis=1, bitorder="little").view(bool)
+    voxels = np.unpackbits(masks[leaves.mixed], axis=1, bitorder="little").view(bool).reshape(-1)
     encoder = constriction.stream.queue.RangeEncoder()
     for batch in leaves.batches():
-        model.look(leaves.neighbourhood(batch), _of_batch(prediction, batch))
-        active = voxels[batch.leaf, batch.offset]
-        encoder.encode(active.astype(np.int32), _BERNOULLI, model.probabilities() / (1 << PROBABILITY_BITS))
+        expected = model.look(leaves, batch, prediction)
+        active = voxels[batch]
+        encoder.encode(active.astype(np.int32), _BERNOULLI, expected / (1 << PROBABILITY_BITS))
         model.learn(active)
         leaves.mark(batch, active)
     words: Words = encoder.get_compressed()
@@ -45,9 +47,9 @@ def decode_masks(origins: NDArray[np.int32], kinds: NDArray[np.uint8], words: Wo
     leaves, model, prediction = _begin(origins, kinds, reference)
     decoder = constriction.stream.queue.RangeDecoder(words)
     for batch in leaves.batches():
-        model.look(leaves.neighbourhood(batch), _of_batch(prediction, batch))
+        expected = model.look(leaves, batch, prediction)
         try:
-            found = decoder.decode(_BERNOULLI, model.probabilities() / (1 << PROBABILITY_BITS))
+            found = decoder.decode(_BERNOULLI, expected / (1 << PROBABILITY_BITS))
         except (ValueError, AssertionError) as error:
             raise FormatError(f"the words of the masks are damaged: {error}") from error
         active = found.astype(bool)
@@ -61,14 +63,10 @@ def decode_masks(origins: NDArray[np.int32], kinds: NDArray[np.uint8], words: Wo
     return masks
 
 
-def _begin(origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None) -> tuple[Leaves, Model, Masks | None]:
+def _begin(origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None) -> tuple[Leaves, Model, Masks]:
     leaves = Leaves(origins, kinds == FULL, np.flatnonzero(kinds == MIXED))
-    prediction = None if reference is None else _prediction(origins, reference)[leaves.mixed]
+    prediction = NOTHING if reference is None else _prediction(origins, reference)[leaves.mixed].reshape(-1)
     return leaves, Model(predicted=reference is not None), prediction
-
-
-def _of_batch(prediction: Masks | None, batch: Batch) -> Masks | None:
-    return None if prediction is None else prediction[batch.leaf, batch.offset]
 
 
 def _prediction(origins: NDArray[np.int32], reference: Masks) -> Masks:

@@ -10,7 +10,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.masks.wavefront import REACH, ROWS, Index
+from inrv.masks.constants import COUNT_BITS, LARGEST_LOGIT, PROBABILITY_BITS, REACH, UNIT, WEIGHT_BITS
+from inrv.masks.kernels import expect, learn
+from inrv.masks.wavefront import LARGEST_BATCH, ROW_OFFSET, ROW_SIDE, ROWS, Index, Leaves
 
 Displacement = tuple[int, int, int]
 
@@ -26,10 +28,6 @@ CONTEXTS: tuple[tuple[Displacement, ...], ...] = (
 # With a mask that this one is predicted from: bits of that mask, the voxel's own first, and of this one behind them.
 PREDICTED_CONTEXTS: tuple[tuple[int, tuple[Displacement, ...]], ...] = ((1, NEAREST), (7, NEAREST[:6]))
 
-PREDICTION_BITS = 7
-UNIT = 1 << 8  # 1.0 of a logit
-LARGEST_LOGIT = 11 * UNIT
-COUNT_BITS, PROBABILITY_BITS, WEIGHT_BITS = 16, 20, 16
 BIAS = 77  # a constant beside the logits of the contexts
 INITIAL_WEIGHT = 1 << WEIGHT_BITS  # of all contexts together: 1.0
 RATE_SHIFT = 17
@@ -59,48 +57,38 @@ class Model:
     """Statistics of the voxels coded so far, and what they say of the next."""
 
     def __init__(self, predicted: bool) -> None:
-        self.contexts = [(0, context) for context in CONTEXTS] + (list(PREDICTED_CONTEXTS) if predicted else [])
-        sizes = [1 << (prefix + len(context)) for prefix, context in self.contexts]
-        self.firsts = np.cumsum([0, *sizes[:-1]])[:, None]
-        self.counts = np.zeros(2 * sum(sizes), dtype=np.int64)
-        inputs = len(self.contexts) + 1
+        contexts = [(0, context) for context in CONTEXTS] + (list(PREDICTED_CONTEXTS) if predicted else [])
+        self.prefixes = np.array([prefix for prefix, _ in contexts])
+        self.sizes = np.array([len(context) for _, context in contexts])
+        entries = 1 << (self.prefixes + self.sizes)
+        self.firsts = np.cumsum(entries) - entries
+        self.counts = np.zeros(2 * int(entries.sum()), dtype=np.int64)
+        inputs = len(contexts) + 1
         self.weights = np.full((inputs, SELECTORS), INITIAL_WEIGHT // (inputs - 1), dtype=np.int64)
-        self.parts = _row_tables([context for _, context in self.contexts])
+        self.slopes, self.seen = np.zeros_like(self.weights), np.zeros(SELECTORS, dtype=np.int64)
+        self.parts = _row_tables([context for _, context in contexts])
+        self.places = np.empty((LARGEST_BATCH, len(contexts)), dtype=np.int64)
+        self.inputs = np.full((LARGEST_BATCH, inputs), BIAS, dtype=np.int64)
+        self.selectors, self.expected = np.empty((2, LARGEST_BATCH), dtype=np.int64)
 
-    def look(self, rows: NDArray[np.uint8], prediction: NDArray[np.uint8] | None) -> None:
-        """Take in the neighbourhood of a batch and, where there is one, the 7 bits of the mask it is predicted from."""
-        packed = self.parts[0][rows[0]]
-        for part, row in zip(self.parts[1:], rows[1:], strict=True):
-            packed = packed | part[row]
-        self.places = np.empty((len(self.contexts), rows.shape[1]), dtype=np.int64)
-        for number, (prefix, context) in enumerate(self.contexts):
-            self.places[number] = packed & ((1 << len(context)) - 1)
-            packed >>= len(context)
-            if prefix and prediction is not None:
-                self.places[number] |= (prediction >> (PREDICTION_BITS - prefix)).astype(np.int64) << len(context)
-        self.selector = _POPCOUNT[self.places[0]]
-        self.places = 2 * (self.places + self.firsts)
-        self.inputs = np.full((len(self.weights), rows.shape[1]), BIAS, dtype=np.int64)
-        inactive, active = self.counts[self.places], self.counts[self.places + 1]
-        self.inputs[:-1] = STRETCH[((2 * active + 1) << (COUNT_BITS - 1)) // (inactive + active + 1)]
+    def look(self, leaves: Leaves, voxels: Index, prediction: NDArray[np.uint8]) -> Index:
+        """How likely each of `voxels` int64 (n,) is active, in 2^-20: int64 (n,), from 1 to 2^20 - 1.
 
-    def probabilities(self) -> Index:
-        """How likely each voxel of the batch is active, in 2^-20: int64 (n,), from 1 to 2^20 - 1."""
-        mixed = (self.weights[:, self.selector] * self.inputs).sum(axis=0) >> WEIGHT_BITS
-        expected: Index = SQUASH[np.clip(mixed, -LARGEST_LOGIT, LARGEST_LOGIT) + LARGEST_LOGIT]
-        self.expected = expected
+        prediction  uint8 (M * 512,)  7 bits of the mask that this one is predicted from; empty where there is none
+        """
+        expect(
+            voxels, leaves.bytes, leaves.rows, ROW_SIDE, ROW_OFFSET, self.parts, self.sizes, self.prefixes, prediction,
+            self.firsts, self.counts, self.weights, STRETCH, SQUASH, _POPCOUNT,
+            self.places, self.inputs, self.selectors, self.expected,
+        )  # fmt: skip
+        expected: Index = self.expected[: len(voxels)]
         return expected
 
     def learn(self, active: NDArray[np.bool_]) -> None:
-        """Take in which voxels of the batch are active."""
-        errors = (active.astype(np.int64) << PROBABILITY_BITS) - self.expected
-        seen = np.bincount(self.selector, minlength=SELECTORS)
-        divisors = np.array([max(1, math.isqrt(count)) for count in seen.tolist()]) << RATE_SHIFT
-        for weights, products in zip(self.weights, errors * self.inputs, strict=True):
-            # Sums of whole numbers below 2^53: exact in float64, in whatever order.
-            slopes = np.bincount(self.selector, weights=products, minlength=SELECTORS).astype(np.int64)
-            weights += slopes // divisors
-        self.counts += np.bincount((self.places + active).reshape(-1), minlength=len(self.counts))
+        """Take in which of the voxels that were looked at are active, bool (n,)."""
+        learn(active, self.expected, self.places, self.inputs, self.selectors, self.counts, self.slopes, self.seen)
+        divisors = np.array([max(1, math.isqrt(count)) for count in self.seen.tolist()]) << RATE_SHIFT
+        self.weights += self.slopes // divisors
 
 
 _POPCOUNT = np.array([value.bit_count() for value in range(1 << len(NEAREST))], dtype=np.int64)

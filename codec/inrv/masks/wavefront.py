@@ -10,16 +10,16 @@ z + j - 2. Such a byte is read where a context needs several voxels beside one a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inrv.masks.constants import REACH, VOXELS
+from inrv.masks.kernels import gather_step, mark
+
 Index = NDArray[np.int64]
 
-VOXELS = 512
 STEP_X, STEP_Y, STEP_Z = 4, 2, 1
-REACH = 2  # voxels along z, to either side, that a byte tells of
 ROWS = ((0, 0), (0, -1), (0, -2), (-1, -1), (-1, 0), (-1, 1), (-2, 0))  # (dx, dy) of the bytes read for a voxel
 LARGEST_BATCH = 1 << 16  # voxels coded between two updates of the statistics
 
@@ -47,21 +47,12 @@ def _reach_tables() -> tuple[Index, Index]:
 
 ROW_SIDE, ROW_OFFSET = _row_tables()
 REACH_SIDE, REACH_OFFSET = _reach_tables()
-_REACH_BITS = (1 << np.arange(2 * REACH + 1)).astype(np.uint8)[:, None]
 # Bytes of a leaf whose every voxel is active, and what such a leaf adds to the one above and the one below it.
 _bits = np.arange(2 * REACH + 1)
 _there = _z[:, None] + _bits - REACH
 _WITHIN, _BELOW, _ABOVE = (
     (where << _bits).sum(axis=1).astype(np.uint8) for where in ((_there >= 0) & (_there < 8), _there < 0, _there > 7)
 )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Voxels that are coded at once: `leaf`, the place among the mixed leaves, and `offset` in it, int64 (n,) each."""
-
-    leaf: Index
-    offset: Index
 
 
 class Leaves:
@@ -83,31 +74,21 @@ class Leaves:
         self.bytes = _initial_bytes(blocks, full, find).reshape(-1)
         self.first_steps = (8 * (own & 15)) @ np.array([STEP_X, STEP_Y, STEP_Z])
 
-    def batches(self) -> Iterator[Batch]:
-        """Every voxel of the mixed leaves: by step, then by the leaf's first step, by leaf and by offset."""
-        starts = np.unique(self.first_steps)
-        members = {int(start): np.flatnonzero(self.first_steps == start) for start in starts}
-        of_step = [np.flatnonzero(step == OFFSET_STEP) for step in range(LAST_OFFSET_STEP + 1)]
-        last = int(starts[-1]) + LAST_OFFSET_STEP if len(starts) else -1
-        for step in range(last + 1):
-            groups = [(members[start], of_step[step - start]) for start in members if 0 <= step - start <= LAST_OFFSET_STEP]
-            if groups:
-                leaf = np.concatenate([np.repeat(leaves, len(offsets)) for leaves, offsets in groups])
-                offset = np.concatenate([np.tile(offsets, len(leaves)) for leaves, offsets in groups])
-                for first in range(0, len(leaf), LARGEST_BATCH):
-                    yield Batch(leaf[first : first + LARGEST_BATCH], offset[first : first + LARGEST_BATCH])
+    def batches(self) -> Iterator[Index]:
+        """Voxels of the mixed leaves as leaf * 512 + offset: by step, then by the leaf's first step, by leaf and by offset."""
+        order = np.argsort(self.first_steps, kind="stable")
+        starts = self.first_steps[order]
+        offsets = np.argsort(OFFSET_STEP, kind="stable")
+        ends = np.searchsorted(OFFSET_STEP[offsets], np.arange(LAST_OFFSET_STEP + 2))
+        voxels = np.empty(len(order) * int(np.diff(ends).max()), dtype=np.int64)
+        for step in range(int(starts[-1]) + LAST_OFFSET_STEP + 1 if len(starts) else 0):
+            count = gather_step(step, order, starts, offsets, ends, voxels)
+            for first in range(0, count, LARGEST_BATCH):
+                yield voxels[first : min(count, first + LARGEST_BATCH)]
 
-    def neighbourhood(self, batch: Batch) -> NDArray[np.uint8]:
-        """For each of ROWS the bytes of the voxels there: uint8 (rows, n)."""
-        places = self.rows[batch.leaf * len(_SIDES) + ROW_SIDE[:, batch.offset]] + ROW_OFFSET[:, batch.offset]
-        found: NDArray[np.uint8] = self.bytes[places]
-        return found
-
-    def mark(self, batch: Batch, active: NDArray[np.bool_]) -> None:
-        """Make it known which voxels of `batch` are active."""
-        leaf, offset = batch.leaf[active], batch.offset[active]
-        places = self.columns[leaf * 3 + REACH_SIDE[:, offset]] + REACH_OFFSET[:, offset]
-        self.bytes[places] |= _REACH_BITS  # of the voxels of a step no two stand in one column: no byte is met twice
+    def mark(self, voxels: Index, active: NDArray[np.bool_]) -> None:
+        """Make it known which of `voxels` are active."""
+        mark(voxels, active, self.bytes, self.columns, REACH_SIDE, REACH_OFFSET)
 
     def masks(self) -> NDArray[np.uint8]:
         """The masks uint8 (M, 64) of the mixed leaves, as far as they are known."""
