@@ -53,6 +53,13 @@ def of(tensors: Tensors) -> IntegerNetwork:
     return IntegerNetwork({name: torch.from_numpy(array.astype(np.float32)) for name, array in tensors.items()})
 
 
+def assert_gives(network: IntegerNetwork, inputs: NDArray[np.int64], outputs: NDArray[np.int64]) -> None:
+    """In products of int8, where this CPU has them, and of float32."""
+    given = torch.from_numpy(inputs.astype(np.int8))
+    assert (network(given).numpy() == outputs).all()
+    assert (network.in_floats(given).numpy() == outputs).all()
+
+
 def drawn(like: IntegerNetwork, generator: np.random.Generator, extreme: bool) -> Tensors:
     """A network of the same shapes with any numbers that a file may hold, or with the largest ones only."""
     result = {}
@@ -76,9 +83,7 @@ def test_default_networks_give_what_integers_give(number: int) -> None:
     inputs = generator.integers(-127, 128, (500, network.tensors["first.weight"].shape[0]))
     found, largest = in_integers(integers(network), inputs)
     assert largest < EXACT
-    given = torch.from_numpy(inputs.astype(np.int8))
-    assert (network(given).numpy() == found).all()
-    assert (network.in_floats(given).numpy() == found).all()
+    assert_gives(network, inputs, found)
 
 
 @settings(max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -91,7 +96,7 @@ def test_any_network_gives_what_integers_give(number: int, seed: int, extreme: b
     inputs[8] = 127 * np.sign(tensors["first.weight"][:, 0])
     found, largest = in_integers(tensors, inputs)
     assert largest < EXACT
-    assert (of(tensors)(torch.from_numpy(inputs.T.astype(np.float32))).numpy() == found.T).all()
+    assert_gives(of(tensors), inputs, found)
 
 
 @pytest.mark.parametrize("number", range(len(EVERY)))
@@ -104,4 +109,4 @@ def test_the_most_extreme_numbers_stay_below_what_float32_holds_exactly(number: 
     found, largest = in_integers(extreme, inputs)
     terms = inputs.shape[1] + len(extreme["last.weight"])
     assert int(found.max()) == largest == int(LARGEST_BIAS) + terms * 127 * 127 < EXACT
-    assert (of(extreme)(torch.from_numpy(inputs.T.astype(np.float32))).numpy() == found.T).all()
+    assert_gives(of(extreme), inputs, found)

@@ -180,12 +180,13 @@ def encode_regions(
     def encoded(part: slice) -> tuple[list[RegionCodes], Tensor, Tensor]:
         bare = Batch.of(setting, corners[part], targets[:0], targets[:0])
         headers = [_measured(region, targets, channel) for region in bare.rows]
-        batch = replace(bare, **dict(zip(("mean", "spread"), _headers(headers, channel, corners.device), strict=True)))
+        mean, spread = _headers(headers, channel, corners.device)
+        batch = replace(bare, mean=mean, spread=spread)
         writers = [RegionWriter(model.prior) for _ in headers]
         encoder = Encoder(targets, model.prior, thrift, writers, observer)
         if soft:
             encoder.aims = targets.clone()
-            soften(encoder.aims, batch.rows, targets)
+            soften(encoder.aims, batch, targets)
         rows, values = _finish(*walk(batch, channel, model.networks, encoder), channel, model)
         return [replace(header, words=writer.words()) for header, writer in zip(headers, writers, strict=True)], rows, values
 
@@ -197,7 +198,7 @@ def encode_regions(
 
 
 def _measured(rows: Tensor, targets: Tensor, channel: Channel) -> RegionCodes:
-    """Mean and spread of the voxels at `rows` (128, 128, 128), -1 where there is none, and no words yet."""
+    """Mean and spread of the voxels at `rows` (X, Y, Z), -1 where there is none, and no words yet."""
     values = targets[rows[rows >= 0].long()].double()
     if not len(values):
         return RegionCodes(0, 0, NO_WORDS)

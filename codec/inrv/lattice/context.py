@@ -29,7 +29,8 @@ from inrv.lattice.constants import (
     TABLES_OCTAVE,
 )
 from inrv.lattice.kernels import contexts
-from inrv.lattice.steps import FACES, PATTERNS, Stage, padded_edge
+from inrv.lattice.regions import Frame
+from inrv.lattice.steps import FACES, PATTERNS, Parity
 
 FARTHEST_OUTPUT = SPAN * SUM_ONE - 1
 OWN_FEATURES, GIVEN_FEATURES = 7, 3
@@ -191,6 +192,30 @@ class Pairs:
         return ahead + behind, ahead - behind
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The voxels of one parity at a level."""
+
+    frame: Frame
+    odd: int
+    parity: Parity
+
+    @cached_property
+    def distances(self) -> list[int]:
+        """Of the pattern's pairs, in the flattened array of the level."""
+        return self.frame.distances(self.parity.turned(PATTERNS[self.odd].pairs))
+
+    @cached_property
+    def faces(self) -> list[int]:
+        """The same of the face neighbours."""
+        return self.frame.distances(self.parity.turned(FACES))
+
+    @property
+    def axes(self) -> int:
+        """Along how many the voxels are odd."""
+        return self.odd
+
+
 def gather(values: Tensor, places: Tensor, distances: Sequence[int]) -> Tensor:
     """Flattened `values` at so many distances from flat `places` (n,): (k, n)."""
     found = values.new_empty((len(distances), len(places)))
@@ -209,15 +234,15 @@ def look(known: Known, places: Tensor, stage: Stage, channel: Channel, rest: tup
 
 
 def _look_compiled(known: Known, places: Tensor, stage: Stage, channel: Channel, rest: tuple[Tensor, Tensor]) -> Context:
-    count, step = len(places), channel.steps[stage.level]
+    count, step = len(places), channel.steps[stage.frame.level]
     inputs = torch.empty(count, input_count(stage.odd, known.given is not None), dtype=torch.int8)
     base, mantissa, shift = torch.empty(3, count, dtype=torch.int32)
     even = torch.empty(count, dtype=torch.bool)
     given = known.values.new_empty(0) if known.given is None else known.given
     contexts(
-        *(tensor.numpy() for tensor in (known.values, known.active, given, places)), padded_edge(stage.level) ** 3,
+        *(tensor.numpy() for tensor in (known.values, known.active, given, places)), stage.frame.volume,
         np.array(stage.distances), stage.axes, np.array(stage.faces), *(tensor.numpy() for tensor in rest),
-        stage.level, step, log_of(step), channel.top, channel.background, log_table(places.device).numpy(),
+        stage.frame.level, step, log_of(step), channel.top, channel.background, log_table(places.device).numpy(),
         *(tensor.numpy() for tensor in (inputs, base, mantissa, shift, even)),
     )  # fmt: skip
     return Context(base, Scale(mantissa, shift), inputs, even)
@@ -225,8 +250,8 @@ def _look_compiled(known: Known, places: Tensor, stage: Stage, channel: Channel,
 
 def look_in_tensors(known: Known, places: Tensor, stage: Stage, channel: Channel, rest: tuple[Tensor, Tensor]) -> Context:
     """`look` for devices other than CPUs."""
-    region = places // padded_edge(stage.level) ** 3
-    distances, faces, level, step = stage.distances, stage.faces, stage.level, channel.steps[stage.level]
+    region = places // stage.frame.volume
+    distances, faces, level, step = stage.distances, stage.faces, stage.frame.level, channel.steps[stage.frame.level]
     pairs = Pairs.at(known.values, places, distances, stage.axes)
     base = pairs.base(rest[0][region])
     sums, slopes = pairs.bends(base)

@@ -158,7 +158,7 @@ def contexts(
 
 
 @compiled
-def neighbourhoods(values, places, edge, distances, sides, background, inputs, even):
+def neighbourhoods(values, places, y_edge, z_edge, distances, sides, background, inputs, even):
     """Fill inputs int8 (n, k) of the smoothing network for the voxels at `places` int64 (n,), and bool (n,) where the neighbours
     say nothing."""
     pairs = len(distances)
@@ -180,7 +180,7 @@ def neighbourhoods(values, places, edge, distances, sides, background, inputs, e
             row[at + i] = ONE if ahead[i] != MISSING else 0
             row[at + sides + i] = ONE if behind[i] != MISSING else 0
         at += 2 * sides
-        odd = (place & 1) + ((place // edge) & 1) + ((place // (edge * edge)) & 1)
+        odd = (place & 1) + ((place // z_edge) & 1) + ((place // (y_edge * z_edge)) & 1)  # edges are even
         for kind in range(4):
             row[at + kind] = 0
         row[at + (odd + 3) % 4] = ONE

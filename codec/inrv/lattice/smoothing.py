@@ -13,8 +13,7 @@ from inrv.lattice.constants import ONE, STEP
 from inrv.lattice.context import Channel, Pairs, packed
 from inrv.lattice.kernels import neighbourhoods
 from inrv.lattice.network import IntegerNetwork
-from inrv.lattice.regions import at_level
-from inrv.lattice.steps import AROUND, FACES, flat
+from inrv.lattice.steps import AROUND, FACES
 from inrv.lattice.walk import Batch, Setting
 
 KINDS = 4  # voxels of the finest level with one, two, three odd axes; all others
@@ -25,7 +24,7 @@ REGIONS = 2  # at a time
 
 
 def smoothing_inputs(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
-    """Inputs int8 (n, INPUTS) for the voxels at flat `places` (n,) of `values` (B, edge, edge, edge), MISSING outside; and bool
+    """Inputs int8 (n, INPUTS) for the voxels at flat `places` (n,) of `values` (B, x, y, z), MISSING outside; and bool
     (n,) where those from the neighbours are all 0."""
     make = _inputs_compiled if values.device.type == "cpu" else inputs_in_tensors
     return make(values, places, channel)
@@ -34,20 +33,26 @@ def smoothing_inputs(values: Tensor, places: Tensor, channel: Channel) -> tuple[
 def _inputs_compiled(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
     inputs = torch.empty(len(places), INPUTS, dtype=torch.int8)
     even = torch.empty(len(places), dtype=torch.bool)
-    distances = np.array(flat(AROUND, 0))  # the faces come first
-    arrays = (values.reshape(-1).numpy(), places.numpy(), values.shape[1], distances, len(FACES))
+    distances = np.array(_distances(values))  # the faces come first
+    arrays = (values.reshape(-1).numpy(), places.numpy(), values.shape[2], values.shape[3], distances, len(FACES))
     neighbourhoods(*arrays, channel.background, inputs.numpy(), even.numpy())
     return inputs, even
 
 
+def _distances(values: Tensor) -> list[int]:
+    _, _, y_edge, z_edge = values.shape
+    return [(x * y_edge + y) * z_edge + z for x, y, z in AROUND]
+
+
 def inputs_in_tensors(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
     """`smoothing_inputs` for devices other than CPUs."""
-    edge, flattened = values.shape[1], values.reshape(-1)
+    flattened = values.reshape(-1)
     own = flattened[places]
-    pairs = Pairs.at(flattened, places, flat(AROUND, 0))
+    pairs = Pairs.at(flattened, places, _distances(values))
     sums, slopes = pairs.bends(own)
     faces = torch.cat([side[: len(FACES)] for side in pairs.there])
-    odd = sum((places // edge**axis) & 1 for axis in range(3))  # the border is even
+    _, _, y, z = values.shape
+    odd = (places & 1) + ((places // z) & 1) + ((places // (y * z)) & 1)  # edges are even
     kinds = torch.stack([odd == kind for kind in (1, 2, 3, 0)])
     level = ((own - channel.background).clamp(-16 * STEP, 16 * STEP) * 8) // STEP
     # A pair that departs by a step of 128 units on either side is 32 as an input.
@@ -72,8 +77,9 @@ def smoothing_samples(
     inputs, errors = [], []
     for part in corners.split(REGIONS):
         batch = Batch.of(setting, part, targets[:0], targets[:0])
-        rows = at_level(batch.rows, 0)
-        values = torch.where(rows >= 0, decoded[rows.clamp_min(0).long()], batch.begin(rows, 0))
+        frame = batch.window.frame(0)
+        rows = frame.take(batch.rows, batch.window, -1)
+        values = torch.where(rows >= 0, decoded[rows.clamp_min(0).long()], batch.begin(rows, frame))
         places = (rows.reshape(-1) >= 0).nonzero()[:, 0]
         places = places[torch.rand(len(places), generator=generator) < share]
         own = rows.reshape(-1)[places].long()

@@ -11,16 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from inrv.lattice.constants import STEP
-from inrv.lattice.steps import LEVELS
+from inrv.lattice.steps import LEVELS, REGION_EDGE
+from inrv.lattice.walk import Batch
 
 LIMITS = (0.0, 1.0 * STEP) + (1.5 * STEP,) * (LEVELS - 2)  # units by which a voxel of each level may at most depart
 
 
-def soften(aims: Tensor, rows: Tensor, targets: Tensor) -> None:
-    """Write into `aims` int32 (N,) what voxels of regions at `rows` int32 (B, 128, 128, 128), -1 where none, are to be coded as.
+def soften(aims: Tensor, batch: Batch, targets: Tensor) -> None:
+    """Write into `aims` int32 (N,) what the voxels of a batch are to be coded as.
 
     targets  int32 (N,), units, by row
     """
+    rows = batch.rows.new_full((len(batch.rows), *[REGION_EDGE] * 3), -1)
+    x, y, z = (slice(low, high) for low, high in zip(batch.window.lower, batch.window.upper, strict=True))
+    rows[:, x, y, z] = batch.rows
     there = rows >= 0
     exact = torch.where(there, targets[rows.clamp_min(0)], 0).to(torch.float32)
     smooth = exact

@@ -7,9 +7,7 @@ predicted from earlier steps alone, so they are coded at once, in every region.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 REGION_EDGE = 128
 LEVELS = 7  # strides 2^6 to 2^0
@@ -82,39 +80,4 @@ PARITIES = {
 }
 
 
-@dataclass(frozen=True)
-class Stage:
-    """The voxels of one parity at a level."""
-
-    level: int
-    odd: int
-    parity: Parity
-
-    @cached_property
-    def distances(self) -> list[int]:
-        """Of the pattern's pairs, in the flattened array of the level."""
-        return flat(self.parity.turned(PATTERNS[self.odd].pairs), self.level)
-
-    @cached_property
-    def faces(self) -> list[int]:
-        """The same of the face neighbours."""
-        return flat(self.parity.turned(FACES), self.level)
-
-    @property
-    def axes(self) -> int:
-        """Along how many the voxels are odd."""
-        return self.odd
-
-
 STEPS = tuple((level, odd) for level in reversed(range(LEVELS)) for odd in PATTERNS)
-
-
-def padded_edge(level: int) -> int:
-    """Edge of a region's array at stride 2^level, with its border."""
-    return (REGION_EDGE >> level) + 2 * PAD
-
-
-def flat(offsets: Sequence[Offset], level: int) -> list[int]:
-    """Offsets, in strides, as distances in the flattened array of that level."""
-    edge = padded_edge(level)
-    return [(x * edge + y) * edge + z for x, y, z in offsets]

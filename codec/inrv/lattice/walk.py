@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from inrv.grids import Topology
 from inrv.lattice.constants import MISSING
-from inrv.lattice.context import Channel, Context, Known, Scale, log_of, look, table_of
+from inrv.lattice.context import Channel, Context, Known, Scale, Stage, log_of, look, table_of
 from inrv.lattice.network import IntegerNetwork
-from inrv.lattice.regions import at_level, corner_places, inner, places_of, region_rows
-from inrv.lattice.steps import LEVELS, PARITIES, PATTERNS, Stage, padded_edge
+from inrv.lattice.regions import WHOLE, Frame, Spans, Window, corner_places, places_of, region_rows
+from inrv.lattice.steps import LEVELS, PARITIES, PATTERNS
 
 PIECE = 1 << 15  # voxels whose contexts are made at a time: they stay in the cache
 
@@ -33,19 +34,25 @@ class Setting:
     given: tuple[Topology, Tensor] | None = None
     surroundings: Callable[[Tensor], Tensor] | None = None
 
+    @cached_property
+    def spans(self) -> tuple[Spans, Spans | None]:
+        """Where the channel and the given one have leaves."""
+        return Spans(self.topology), None if self.given is None else Spans(self.given[0])
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Regions coded together; arrays are int32 (B, 128, 128, 128).
+    """Regions coded together.
 
-    rows   of the voxels, -1 where not active
-    given  values of the given channel, MISSING where it has none; None where no channel is given
-    around values of inactive voxels, where they are known to the prediction; else None
-    mean   int32 (B,)  and spread int32 (B,)  of each region's values, where no neighbour is known
+    window, rows   where they have leaves, and int32 (B, X, Y, Z) the rows of its voxels, -1 where not active
+    given          the same of the given channel: its window and values, MISSING where it has none; None where none is given
+    around         int32 (B, 128, 128, 128) values of inactive voxels, where they are known to the prediction; else None
+    mean, spread   int32 (B,), of each region's values, where no neighbour is known
     """
 
+    window: Window
     rows: Tensor
-    given: Tensor | None
+    given: tuple[Window, Tensor] | None
     around: Tensor | None
     mean: Tensor
     spread: Tensor
@@ -53,22 +60,22 @@ class Batch:
     @staticmethod
     def of(setting: Setting, corners: Tensor, mean: Tensor, spread: Tensor) -> Batch:
         """The batch of regions at `corners` int32 (B, 3)."""
-        other = None
-        if setting.given is not None:
+        own, other = setting.spans
+        window = own.window(corners)
+        given = None
+        if setting.given is not None and other is not None:
             topology, values = setting.given
-            rows = region_rows(topology, corners)
-            other = torch.where(rows >= 0, values[rows.clamp_min(0)] if len(values) else MISSING, MISSING)
+            there = other.window(corners)
+            rows = region_rows(topology, corners, there)
+            given = there, torch.where(rows >= 0, values[rows.clamp_min(0)] if len(values) else MISSING, MISSING)
         around = None if setting.surroundings is None else setting.surroundings(corners)
-        return Batch(region_rows(setting.topology, corners), other, around, mean, spread)
+        return Batch(window, region_rows(setting.topology, corners, window), given, around, mean, spread)
 
-    def begin(self, rows: Tensor, level: int) -> Tensor:
+    def begin(self, rows: Tensor, frame: Frame) -> Tensor:
         """What is known of a level before any of its voxels: int32, of the shape of its `rows`."""
-        values = torch.full_like(rows, MISSING)
-        if self.around is not None:
-            stride = 1 << level
-            known = torch.where(inner(rows) < 0, self.around[:, ::stride, ::stride, ::stride], MISSING)
-            inner(values).copy_(known)
-        return values
+        if self.around is None:
+            return torch.full_like(rows, MISSING)
+        return torch.where(rows < 0, frame.take(self.around, WHOLE, MISSING), MISSING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,38 +108,31 @@ class Coder(Protocol):
 def walk(batch: Batch, channel: Channel, networks: dict[int, IntegerNetwork], coder: Coder) -> tuple[Tensor, Tensor]:
     """Values int32 of all voxels, step by step, each step's codes told by `coder`.
 
-    Returns the array of values (B, edge, edge, edge) at the finest level, with border, MISSING where not active, and the
+    Returns the array of values (B, x, y, z) at the finest level, with border, MISSING where not active, and the
     rows of the same shape.
     """
-    coarse: Tensor | None = None
+    coarse: tuple[Tensor, Frame] | None = None
     for level in reversed(range(LEVELS)):
-        rows = at_level(batch.rows, level)
-        values = batch.begin(rows, level)
+        frame = batch.window.frame(level)
+        rows = frame.take(batch.rows, batch.window, -1)
+        values = batch.begin(rows, frame)
         if coarse is None:
-            _corners(batch, channel, coder, rows, values)
+            _corners(batch, channel, coder, rows, values, frame)
         else:
-            inner(values, 2).copy_(inner(coarse))
-        given = None if batch.given is None else _given_level(batch.given, rows, level)
+            frame.take_coarser(values, *coarse)
+        given = None if batch.given is None else frame.take(batch.given[1], batch.given[0], MISSING).reshape(-1)
         known = Known(values.reshape(-1), (rows >= 0).reshape(-1), given)
         for odd in PATTERNS:
-            _step(batch, channel, networks[odd], coder, rows, known, level, odd)
-        coarse = values
-    assert coarse is not None
-    return coarse, rows
+            _step(batch, channel, networks[odd], coder, rows, known, frame, odd)
+        coarse = values, frame
+    return values, rows
 
 
-def _given_level(given: Tensor, rows: Tensor, level: int) -> Tensor:
-    values = torch.full_like(rows, MISSING)
-    stride = 1 << level
-    inner(values).copy_(given[:, ::stride, ::stride, ::stride])
-    return values.reshape(-1)
-
-
-def _corners(batch: Batch, channel: Channel, coder: Coder, rows: Tensor, values: Tensor) -> None:
+def _corners(batch: Batch, channel: Channel, coder: Coder, rows: Tensor, values: Tensor, frame: Frame) -> None:
     """The corner voxels: predicted by their region's mean."""
-    level = LEVELS - 1
+    level = frame.level
     places = corner_places(rows)
-    regions = places // padded_edge(level) ** 3
+    regions = places // frame.volume
     step = channel.steps[level]
     tables = table_of(Scale.of(batch.spread[regions]).log - log_of(step))
     told = Step(rows.reshape(-1)[places].long(), regions, batch.mean[regions], tables, step, 0, level, ())
@@ -140,21 +140,22 @@ def _corners(batch: Batch, channel: Channel, coder: Coder, rows: Tensor, values:
 
 
 def _step(
-    batch: Batch, channel: Channel, network: IntegerNetwork, coder: Coder, rows: Tensor, known: Known, level: int, odd: int
+    batch: Batch, channel: Channel, network: IntegerNetwork, coder: Coder, rows: Tensor, known: Known, frame: Frame, odd: int
 ) -> None:
     parts = [(parity, places_of(rows, parity)) for parity in PARITIES[odd]]
     places = torch.cat([part for _, part in parts])
     if not len(places):
         return
-    step, volume = channel.steps[level], padded_edge(level) ** 3
+    level = frame.level
+    step = channel.steps[level]
     contexts, predictions = [], []
     for parity, part in ((parity, piece) for parity, whole in parts for piece in whole.split(PIECE)):
-        context = look(known, part, Stage(level, odd, parity), channel, (batch.mean, batch.spread))
+        context = look(known, part, Stage(frame, odd, parity), channel, (batch.mean, batch.spread))
         contexts.append(context)
         predictions.append(context.predict(network(context.inputs), step))
     predicted, tables = (torch.cat(column) for column in zip(*predictions, strict=True))
     predicted = predicted.clamp(0, channel.top)
-    told = Step(rows.reshape(-1)[places].long(), places // volume, predicted, tables, step, odd, level, contexts)
+    told = Step(rows.reshape(-1)[places].long(), places // frame.volume, predicted, tables, step, odd, level, contexts)
     known.values[places] = _restore(told, coder.codes(told), channel)
 
 
