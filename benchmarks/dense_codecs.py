@@ -75,8 +75,18 @@ class Curves:
             if missing:
                 found += [asdict(point(array, codec, bound)) for bound in missing]
                 found.sort(key=lambda entry: -float(entry["bound"]))
-                self.path.write_text(json.dumps(self.kept))
+                self._save()
         return {codec: [Point(**entry) for entry in self.kept[f"{key} {codec}"]] for codec in CODECS}
+
+    def other(self, key: str, codec: str, measure: Callable[[], list[Point]]) -> list[Point]:
+        """The curve of a codec that is none of CODECS, measured where it is not kept yet."""
+        if f"{key} {codec}" not in self.kept:
+            self.kept[f"{key} {codec}"] = [asdict(entry) for entry in measure()]
+            self._save()
+        return [Point(**entry) for entry in self.kept[f"{key} {codec}"]]
+
+    def _save(self) -> None:
+        self.path.write_text(json.dumps(self.kept))
 
 
 def bytes_at_psnr(curve: list[Point], psnr: float) -> float:

@@ -2,7 +2,8 @@
 
 Every component of every grid that is not constant is coded alone, all bytes of its .inrv file counted, at each PSNR of
 --psnr with exact topology and with one that follows from a threshold, and at each error bound of --errors. SZ3, SPERR and
-ZFP (hdf5plugin) code its dense active box, without topology, transform or metadata. PSNR is over that box, peak = its
+ZFP (hdf5plugin) code its dense active box, without topology, transform or metadata; NanoVDB, where nanovdb_convert is
+installed, the grid with its topology, at 4, 8, 16 or as many bits as an error takes, then zip. PSNR is over that box, peak = its
 range of values, and errors are shares of that range; where ours lies above the PSNR that was asked, the others' bytes are
 taken at ours. Without files: the corpus beside the project, or else the fixtures. Needs pip install 'inrv[benchmarks]'.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nanovdb
 import numpy as np
 from dense_codecs import CODECS, Curves, Point, bytes_at_error, bytes_at_psnr
 from report import CORPUS, RESULTS, ROOT, describe, environment, save, table
@@ -27,8 +28,8 @@ import inrv
 from inrv.grids import Grid, LeafValues, SparseVolume
 from inrv.vdb import read_volume
 
-HEADER = ["grid", "topology", "asked", "PSNR dB", "largest error", "inrv", *CODECS, "inrv / best", "encode s", "decode s"]
-NANOVDB = "nanovdb_convert"
+PEERS = (*CODECS, nanovdb.NAME)
+HEADER = ["grid", "topology", "asked", "PSNR dB", "largest error", "inrv", *PEERS, "inrv / best", "encode s", "decode s"]
 
 
 def main() -> None:
@@ -46,8 +47,8 @@ def main() -> None:
     arguments = parser.parse_args()
     run = environment(arguments.device)
     print(describe(run), flush=True)
-    if shutil.which(NANOVDB) is None:
-        print(f"{NANOVDB} is not installed: NanoVDB is left out", flush=True)
+    if not nanovdb.installed():
+        print(f"{nanovdb.TOOL} is not installed: {nanovdb.NAME} is left out", flush=True)
     curves, rows = Curves(arguments.cache), []
     for path in arguments.files or default_files():
         for name, grid in components(path):
@@ -55,6 +56,8 @@ def main() -> None:
             assert box is not None
             dense = np.ascontiguousarray(grid.dense(box)[..., 0].numpy())
             peers = curves.of(name, dense)
+            if nanovdb.installed():
+                peers[nanovdb.NAME] = curves.other(name, nanovdb.NAME, lambda: nanovdb.points(grid, box, dense))  # noqa: B023
             for options in () if arguments.peers_only else wanted(arguments):
                 rows.append(measure(name, grid, dense, options, peers))
                 print(table(HEADER, [cells(rows[-1])]).splitlines()[2], flush=True)
@@ -142,7 +145,7 @@ def gain_of_box(grid: Grid, dense: np.ndarray) -> float:
 
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of the table."""
-    sizes = ["-" if row["peers"][codec] is None else f"{row['peers'][codec]:,}" for codec in CODECS]
+    sizes = ["-" if row["peers"].get(peer) is None else f"{row['peers'][peer]:,}" for peer in PEERS]
     quality = [f"{row['psnr']:.2f}", f"{row['largest']:.2%}"]
     times = [f"{row['encode_seconds']:.1f}", f"{row['decode_seconds']:.2f}"]
     return [row["grid"], row["topology"], row["asked"], *quality, f"{row['bytes']:,}", *sizes, f"{row['over_best']:.2f}", *times]
@@ -177,9 +180,10 @@ def draw(rows: list[dict[str, Any]], path: Path, curves: Curves) -> None:
         -(-len(names) // columns), columns, figsize=(4 * columns, 3 * -(-len(names) // columns)), squeeze=False
     )
     for panel, name in zip(axes.flat, names, strict=False):
-        for codec in CODECS:
-            points = [entry for entry in curves.kept[f"{name} {codec}"] if 25 < entry["psnr"] < 70]
-            panel.plot([entry["psnr"] for entry in points], [entry["bytes"] for entry in points], lw=1, label=codec)
+        for peer in PEERS:
+            kept = sorted(curves.kept.get(f"{name} {peer}", []), key=lambda entry: entry["psnr"])
+            points = [entry for entry in kept if 25 < entry["psnr"] < 70]
+            panel.plot([entry["psnr"] for entry in points], [entry["bytes"] for entry in points], lw=1, label=peer)
         for topology in ("threshold", "exact"):
             own = [row for row in rows if row["grid"] == name and row["topology"] == topology and row["asked"].endswith("dB")]
             panel.plot([row["psnr"] for row in own], [row["bytes"] for row in own], "o-", ms=3, label=f"inrv, {topology}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv_cli.failure import debug_option, report, writing
-from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, write_output
+from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, shard_option, share, tell_skipped, write_output
 from inrv_cli.limits import limits_option
 from inrv_cli.text import size
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@shard_option
 @limits_option
 @debug_option
 @click.pass_context
@@ -34,6 +35,7 @@ def decode(
     device: str | None,
     force: bool,
     quiet: bool,
+    shard: tuple[int, int] | None,
     limits: Limits,
 ) -> None:
     """Decode .inrv files into .vdb files.
@@ -42,7 +44,9 @@ def decode(
     not keep the others from being decoded.
     """
     codes = []
-    for job in plan(inputs, output, ".vdb"):
+    jobs, skipped = share(plan(inputs, output, ".vdb"), shard, force)
+    tell_skipped(skipped, quiet)
+    for job in jobs:
         try:
             line = _decode(job, device, limits, force)
         except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv_cli.failure import debug_option, report, writing
-from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, write_output
+from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, shard_option, share, tell_skipped, write_output
 from inrv_cli.text import PARTS, decibels, grid_key, labelled, name_of, print_json, size
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@shard_option
 @debug_option
 def encode(
     inputs: tuple[str, ...],
@@ -89,34 +91,48 @@ def encode(
     force: bool,
     quiet: bool,
     as_json: bool,
+    shard: tuple[int, int] | None,
     **chosen: Any,
 ) -> None:
     """Encode .vdb files as .inrv files.
 
     INPUTS are files or frame patterns: fire.####.vdb stands for every file with four digits there. One that fails does
-    not keep the others from being encoded.
+    not keep the others from being encoded. Started by torchrun, the processes train one fourier field together.
     """
-    jobs = plan(inputs, output, ".inrv")
+    jobs, skipped = share(plan(inputs, output, ".inrv"), shard, force)
     if output == STDOUT and as_json:
         raise click.UsageError("--json and -o - would both write to stdout")
     options = _options(chosen)
-    done: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    codes = []
-    for job in jobs:
-        try:
-            result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
-        except Exception as error:
-            codes.append(report(error, job.source))
-            failed.append({"input": str(job.source), "error": str(error)})
-            continue
-        done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
-        if not (quiet or as_json):
-            click.echo(summary(job, result), err=job.output == STDOUT)
-    if as_json:
-        print_json({"files": done, "failed": failed})
+    with joined_processes(chosen["device"]) as speaks:
+        quiet |= not speaks
+        tell_skipped(skipped, quiet)
+        done, failed, codes = [], [], []
+        for job in jobs:
+            try:
+                result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
+            except Exception as error:
+                codes.append(report(error, job.source, silent=not speaks))
+                failed.append({"input": str(job.source), "error": str(error)})
+                continue
+            done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
+            if not (quiet or as_json):
+                click.echo(summary(job, result), err=job.output == STDOUT)
+        if as_json and speaks:
+            print_json({"files": done, "failed": failed})
     if codes:
         click.get_current_context().exit(codes[0])
+
+
+@contextmanager
+def joined_processes(device: str | None) -> Iterator[bool]:
+    """The processes that torchrun started, if it did; whether this one speaks for all."""
+    if "WORLD_SIZE" not in os.environ:
+        yield True
+        return
+    from inrv.training import joined
+
+    with joined(device) as processes:
+        yield processes.first
 
 
 def _options(chosen: dict[str, Any]) -> EncodeOptions:
@@ -133,11 +149,14 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
     check_output(job.output, force)
     import inrv
     from inrv.container import write_bytes
+    from inrv.training import Processes
 
     checkpoint = None if seconds is None or job.output == STDOUT else _checkpoint(job.output, seconds, quiet)
     try:
         with progress_bar(job.source.name, quiet) as progress:
             data, result = inrv.encode_bytes(job.source, options, progress=progress, checkpoint=checkpoint)
+        if not Processes.current().ready_to_write():
+            return result
         if checkpoint is None:
             write_output(job.output, data)
         else:

@@ -122,8 +122,8 @@ def debug_option(command: F) -> F:
     return decorate(command)
 
 
-def report(error: Exception, about: object = "") -> int:
-    """Print one line about `error`, with --debug its traceback before; return its exit code.
+def report(error: Exception, about: object = "", silent: bool = False) -> int:
+    """Print one line about `error`, unless `silent`, with --debug its traceback before; return its exit code.
 
     The line begins with the file `about` where the error itself does not name it. BrokenPipeError is raised again.
     """
@@ -131,9 +131,11 @@ def report(error: Exception, about: object = "") -> int:
         raise error
     if isinstance(error, OSError) and (error.errno in NO_ROOM or _stdout_fails()):  # our files come with OutputError
         error = Failure(OUTPUT, f"stdout cannot be written: {error.strerror or error}")
+    code = exit_code(error)
+    if silent:
+        return code
     if click.get_current_context().find_root().meta.get("debug"):
         traceback.print_exception(error)
-    code = exit_code(error)
     message = f"{type(error).__name__}: {error} (unforeseen: --debug shows where)" if code == BUG else str(error)
     if str(about) not in message and not isinstance(error, Failure):
         message = f"{about}: {message}"

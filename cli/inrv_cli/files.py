@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from inrv_cli.failure import INPUT, OUTPUT, Failure, writing
+from inrv_cli.failure import INPUT, OUTPUT, F, Failure, writing
 
 STDOUT = "-"
 
@@ -90,6 +90,42 @@ def _last_number(path: Path) -> str:
     if not numbers:
         raise click.UsageError(f"{path} has no frame number for the pattern given with -o")
     return str(numbers[-1])
+
+
+def _shard(_: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise click.BadParameter(f"{text!r} is not I/N with I from 0 to N - 1, as 0/4 to 3/4", param=option)
+    return int(match[1]), int(match[2])
+
+
+def shard_option(command: F) -> F:
+    """Give a command --shard."""
+    decorate = click.option(
+        "--shard",
+        callback=_shard,
+        metavar="I/N",
+        help="Only the share I, from 0, of N of the inputs, and of these what has no output yet.",
+    )
+    return decorate(command)
+
+
+def share(jobs: Sequence[Job], shard: tuple[int, int] | None, force: bool) -> tuple[list[Job], list[Job]]:
+    """The jobs to do, and those of the shard that are done: outputs have their names only when they are complete."""
+    if shard is None:
+        return list(jobs), []
+    number, count = shard
+    own = jobs[number::count]
+    done = [job for job in own if not force and Path(job.output).is_file()]
+    return [job for job in own if job not in done], done
+
+
+def tell_skipped(jobs: Sequence[Job], quiet: bool) -> None:
+    """A line on stderr for each job of a shard that was done before."""
+    for job in () if quiet else jobs:
+        click.echo(f"inrv: {job.output} is there already", err=True)
 
 
 def check_input(path: Path) -> None:

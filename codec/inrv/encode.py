@@ -16,7 +16,7 @@ from torch import Tensor
 from inrv.container import Chunk, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, write_bytes
 from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
-from inrv.errors import OutputExistsError
+from inrv.errors import OptionError, OutputExistsError
 from inrv.fitting import FittedField, fit_field
 from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.thresholds import ABOVE
@@ -29,7 +29,7 @@ from inrv.report import EncodeReport, Outcome, report_of
 from inrv.sizing import LatticeFile
 from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, store_metadata
 from inrv.thresholds import coarsened, rule_of, with_thresholds
-from inrv.training import Checkpoint, Progress
+from inrv.training import Checkpoint, Processes, Progress
 
 Source = str | os.PathLike[str] | SparseVolume
 Report = Callable[[Progress], None]
@@ -51,11 +51,13 @@ def encode(
     A run that is broken off resumes from its `checkpoint`, as Checkpoint.beside(output), when it is called again with
     the same source and options, and ends in the same bytes; the checkpoint is deleted after success. Raises
     OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or FormatError; nothing is
-    written then.
+    written then. Processes that `inrv.training.joined` has brought together train one fourier field, and rank 0 writes.
     """
     if Path(output).exists() and not overwrite:
         raise OutputExistsError(f"{os.fspath(output)} exists already; allow overwriting (--force) or choose another name")
     data, report = encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
+    if not Processes.current().ready_to_write():
+        return report
     if checkpoint is None:
         write_bytes(output, data)
     else:
@@ -102,6 +104,8 @@ def encode_bytes(
     if options.chosen_field == "fourier":
         outcome = _fourier(volume, coded, nonfinite, options, device, progress, checkpoint)
         data = _file(outcome, options)
+    elif Processes.current().count > 1:
+        raise OptionError("a lattice is coded by one process: share out files over processes (--shard), or take field 'fourier'")
     else:
         lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
         most = _most_bytes(options, volume, bytes_in)

@@ -18,25 +18,13 @@ import torch
 
 from inrv.container.tensors import pack_tensors, unpack_tensors
 from inrv.errors import OptionError, OutputError
-from inrv.fields import FourierConfig, FourierField
-from inrv.selection import Samples
+from inrv.fields import FourierField
 from inrv.training import Checkpoint, Progress, TrainingPlan, TrainingResult, checkpoint, train
+from tests.training.examples import field, samples
 
 PLAN = TrainingPlan(epochs=4, batch=256, rate=1e-2)
 STEPS = 28
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
-
-
-def samples(value: float = 0.5) -> Samples:
-    coordinates = torch.cartesian_prod(*[torch.arange(12, dtype=torch.int32)] * 3)
-    x, y, z = (coordinates.float() / 12).unbind(1)
-    targets = torch.stack([value + 0.5 * torch.sin(6 * x + 2 * y), z * x], dim=1)
-    return Samples(coordinates, targets, torch.stack([x > 0.2, y > -1], dim=1))
-
-
-def field(seed: int = 0, neurons: int = 16) -> FourierField:
-    config = FourierConfig(40, 3, neurons, 2, (0.0, 0.0, 0.0), 1 / 12, "silu")
-    return FourierField(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(seed))
 
 
 class Killed(BaseException):
@@ -157,11 +145,9 @@ HOSTILE: dict[str, Change] = {
     "not those of this network": lambda _, tensors: tensors.pop("first.multipliers"),
     "the network asks for (40,)": lambda _, tensors: tensors.update({"first.multipliers": np.zeros(41, np.float32)}),
     "is torch.float16": lambda _, tensors: tensors.update({"first.multipliers": np.zeros(40, np.float16)}),
-    "second moment is negative": lambda _, tensors: tensors["second.multipliers"].fill(-1),
-    "Invalid mt19937 state": lambda _, tensors: tensors["generator"].fill(255),
-    "not on the way to step 28": lambda told, _: told.update(step=28, position=7),
-    "step -5 at place 5": lambda told, _: told.update(step=-5),
-    "not at place 3 of an epoch of 7": lambda told, _: told.update(position=3),
+    "'second.multipliers' holds a negative": lambda _, tensors: tensors["second.multipliers"].fill(-1),
+    "step 28 is not on the way to step 28": lambda told, _: told.update(step=28),
+    "step -5 is not on the way": lambda told, _: told.update(step=-5),
     "are not where training can stand": lambda told, _: told.update(step="5"),
     "seconds -1.0": lambda told, _: told.update(seconds=-1.0),
     "does not say what it belongs to": lambda told, _: told.pop("identity"),

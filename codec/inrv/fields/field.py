@@ -30,6 +30,10 @@ class Field(nn.Module, ABC):
     def fixed(self) -> frozenset[str]:
         """Names of the tensors that are stored as they are and never quantised coarsely."""
 
+    @abstractmethod
+    def matrices(self) -> dict[str, nn.Parameter]:
+        """The weights that are matrices, by name, from the input to the output: nearly all of the field's bytes."""
+
     @property
     @abstractmethod
     def floats_per_voxel(self) -> int:

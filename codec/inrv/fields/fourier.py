@@ -76,10 +76,16 @@ class FourierField(Field):
         )
 
     def features(self, coordinates: Tensor) -> Tensor:
-        """Fourier features (N, 2 k) at index-space coordinates (N, 3), eq. (1); always in float32."""
-        with torch.autocast(coordinates.device.type, enabled=False):
+        """Fourier features (N, 2 k) at index-space coordinates (N, 3), eq. (1), computed in float32."""
+        kind = coordinates.device.type
+        product_dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        with torch.autocast(kind, enabled=False):
             position = (coordinates.float() - self.origin) * self.shape.scale
-            phase = position @ (2 * math.pi * self.multipliers[:, None] * self.B).T
+            frequencies = 2 * math.pi * self.multipliers[:, None] * self.B
+            if self.training:
+                features: Tensor = TrainedFeatures.apply(position, frequencies, product_dtype)  # type: ignore[no-untyped-call]
+                return features
+            phase = position @ frequencies.T
             return torch.cat([phase.cos(), phase.sin()], dim=1)
 
     def forward(self, coordinates: Tensor) -> Tensor:
@@ -95,6 +101,10 @@ class FourierField(Field):
     def floats_per_voxel(self) -> int:
         """Phases, sines and cosines and their concatenation; two hidden layers or the last one and the outputs."""
         return 5 * self.shape.frequencies + 2 * self.shape.neurons + self.outputs
+
+    def matrices(self) -> dict[str, nn.Parameter]:
+        """`layers.i.weight`."""
+        return {name: weight for name, weight in self.named_parameters() if weight.ndim == 2}
 
     def config(self) -> dict[str, Any]:
         """The fields of FourierConfig."""
@@ -128,6 +138,30 @@ class FourierField(Field):
         field.load_state_dict(dequantise(stored), assign=True)
         field.origin = torch.tensor(shape.origin, dtype=torch.float32)
         return field
+
+
+class TrainedFeatures(torch.autograd.Function):
+    """[cos x, sin x] of x = position frequencies^T, in the dtype that products are computed in.
+
+    What the gradient needs of x are cosines and sines, which are there: nothing is computed twice, as it otherwise would.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, position: Tensor, frequencies: Tensor, dtype: torch.dtype) -> Tensor:
+        """Features (N, 2 k) at positions (N, 3) with frequencies (k, 3) in radians."""
+        phase = position @ frequencies.T
+        features = torch.cat([phase.cos().to(dtype), phase.sin().to(dtype)], dim=1)
+        ctx.save_for_backward(position, features)
+        return features
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        """The gradient of the frequencies; positions are not learned."""
+        position, features = ctx.saved_tensors
+        cosines, sines = features.chunk(2, dim=1)
+        of_cosines, of_sines = gradient.chunk(2, dim=1)
+        of_phase = cosines * of_sines - sines * of_cosines
+        return None, (of_phase.T @ position.to(of_phase.dtype)).float(), None
 
 
 def _check_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:

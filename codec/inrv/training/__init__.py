@@ -1,6 +1,8 @@
-"""Training: loss, optimiser, schedule, stopping, checkpoints."""
+"""Training: loss, optimiser, schedule, processes, checkpoints."""
 
 from inrv.training.checkpoint import Checkpoint
-from inrv.training.trainer import Progress, TrainingPlan, TrainingResult, psnr_of, train
+from inrv.training.plan import Progress, TrainingPlan, TrainingResult, psnr_of
+from inrv.training.processes import Processes, joined
+from inrv.training.trainer import train
 
-__all__ = ["Checkpoint", "Progress", "TrainingPlan", "TrainingResult", "psnr_of", "train"]
+__all__ = ["Checkpoint", "Processes", "Progress", "TrainingPlan", "TrainingResult", "joined", "psnr_of", "train"]

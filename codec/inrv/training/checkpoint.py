@@ -1,7 +1,7 @@
 """The state of training in a file, from which a later run goes on as if there had been no break.
 
 Layout: MAGIC, the 32-byte BLAKE2b digest of all that follows, the length of the JSON as uint32, the JSON (`identity`,
-`step`, `position`, `seconds`), then a safetensors file. Nothing in it is trusted before it has been checked.
+`step`, `seconds`), then a safetensors file. Nothing in it is trusted before it has been checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inrv.container.values import parse_json
 from inrv.errors import FormatError, OptionError, OutputError
 from inrv.release import release
 
-MAGIC = b"inrvCKP1"
+MAGIC = b"inrvCKP2"
 HEAD = struct.Struct("<8s32sI")
 SECONDS = 30.0
 HEADER_BYTES = 1 << 20  # more than JSON and safetensors header of the largest network take
@@ -43,13 +43,11 @@ Identity = Mapping[str, str]
 class Saved:
     """Where training stood, between two steps.
 
-    tensors   by name, on the CPU       step     optimiser steps done
-    position  steps done in this epoch  seconds  of training so far
+    tensors  by name, on the CPU, float32     step  optimiser steps done     seconds  of training so far
     """
 
     tensors: dict[str, Tensor]
     step: int
-    position: int
     seconds: float
 
 
@@ -84,7 +82,7 @@ class Checkpoint:
     def read(self, identity: Callable[[], Identity], shapes: Mapping[str, tuple[int, ...]]) -> Saved | None:
         """What was saved of the training `identity`; None, and a line why, where there is nothing that can be used.
 
-        `shapes` are those of the tensors that belong to it: uint8 for 'generator', else float32.
+        `shapes` are those of the tensors that belong to it.
         """
         with contextlib.suppress(OSError):
             remove_partial(self.path)
@@ -111,7 +109,7 @@ class Checkpoint:
 
     def write(self, identity: Identity, saved: Saved) -> None:
         """Save `saved` atomically. Where that fails training goes on, and the first time a line says why."""
-        numbers = {"step": saved.step, "position": saved.position, "seconds": saved.seconds}
+        numbers = {"step": saved.step, "seconds": saved.seconds}
         text = json.dumps({"identity": dict(identity), **numbers}).encode()
         body = struct.pack("<I", len(text)) + text + pack_tensors({name: t.numpy() for name, t in saved.tensors.items()})
         try:
@@ -189,19 +187,18 @@ def _parse(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str
     tensors = unpack_tensors(data[HEAD.size + length :])
     if not isinstance(told, dict) or not isinstance(told.get("identity"), dict):
         raise FormatError("it does not say what it belongs to")
-    step, position, seconds = told.get("step"), told.get("position"), told.get("seconds")
-    if type(step) is not int or type(position) is not int or type(seconds) is not float or seconds < 0:
-        raise FormatError(f"step {step!r}, position {position!r} and seconds {seconds!r} are not where training can stand")
+    step, seconds = told.get("step"), told.get("seconds")
+    if type(step) is not int or type(seconds) is not float or seconds < 0:
+        raise FormatError(f"step {step!r} and seconds {seconds!r} are not where training can stand")
     found = {name: torch.from_numpy(array).clone() for name, array in tensors.items()}
-    return told["identity"], Saved(_checked(found, shapes), step, position, seconds)
+    return told["identity"], Saved(_checked(found, shapes), step, seconds)
 
 
 def _checked(tensors: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     if tensors.keys() != shapes.keys():
         raise FormatError("its tensors are not those of this network")
     for name, tensor in tensors.items():
-        dtype = torch.uint8 if name == "generator" else torch.float32
-        if tensor.dtype != dtype or tuple(tensor.shape) != shapes[name]:
+        if tensor.dtype != torch.float32 or tuple(tensor.shape) != shapes[name]:
             raise FormatError(f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, the network asks for {shapes[name]}")
         if not bool(tensor.isfinite().all()):
             raise FormatError(f"tensor {name!r} holds NaN or infinity")

@@ -35,9 +35,9 @@ class Deferred:
         if kind is None:
             self.deliver()
 
-    def deliver(self) -> None:
-        """Do what the pending signal did before: as a rule that raises KeyboardInterrupt or ends the process."""
-        number, self.pending = self.pending, None
+    def deliver(self, other: int | None = None) -> None:
+        """Do what the pending signal, or else `other`, did before: raise KeyboardInterrupt or end the process, as a rule."""
+        number, self.pending = self.pending or other, None
         if number is not None:
             self._hand_on(number, None)
 

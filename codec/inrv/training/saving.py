@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from inrv.errors import FormatError
 from inrv.training.checkpoint import Checkpoint, Identity, Saved, digest_of, program
+from inrv.training.finishing import Finishing
 from inrv.training.interruption import Deferred
 
 if TYPE_CHECKING:
     from inrv.training.trainer import Run
 
 WORTH_KEEPING = 1 / 6  # of the time between two checkpoints: what an interrupted run must have done since the last one
-MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names them
 
 
 class Saving:
-    """Saves a run every now and then, and before a signal ends it; at first resumes it from what an earlier one saved."""
+    """Saves a run every now and then, and before a signal ends it; at first resumes it from what an earlier one saved.
+
+    Of several processes rank 0 reads and writes; all resume alike, and a signal to any of them ends all.
+    """
 
     def __init__(self, run: Run, checkpoint: Checkpoint) -> None:
         self.run, self.checkpoint = run, checkpoint
         self.signals = Deferred()
         self.network = digest_of(run.field.tensors())
         self._identity: Identity | None = None
-        saved = checkpoint.read(self.identity, self.shapes())
+        processes = run.processes
+        saved = processes.from_first(self._read() if processes.first else None)
         if saved is not None:
             self.resume(saved)
         self.saved = time.monotonic()
@@ -49,66 +55,65 @@ class Saving:
             self._identity = {"program": program(), "voxels": digest_of(parts), "network": self.network, "plan": plan}
         return self._identity
 
-    def between_steps(self) -> None:
+    def between_steps(self, interrupted: bool) -> None:
         """Save where it is time to, or where a signal is waiting, which then takes effect."""
         waited, seconds = time.monotonic() - self.saved, self.checkpoint.seconds
-        interrupted = self.signals.pending is not None
-        if waited >= (seconds * WORTH_KEEPING if interrupted else seconds):
+        if waited >= (seconds * WORTH_KEEPING if interrupted else seconds) and self.run.processes.first:
             self.checkpoint.write(self.identity(), self.state())
             self.saved = time.monotonic()
         if interrupted:
-            self.signals.deliver()
+            self.run.processes.wait()  # when one process ends, torchrun ends the others: not before rank 0 has saved
+            self.signals.deliver(signal.SIGTERM)
 
     def state(self) -> Saved:
         """Where the run stands."""
         run = self.run
-        tensors = {"recent": run.recent, "squared_error": run.squared_error, "generator": run.before_order}
-        moments = run.optimiser.state_dict()["state"]
-        for number, (name, parameter) in enumerate(run.field.named_parameters()):
-            tensors[f"weights.{name}"] = parameter.detach()
-            tensors |= {f"{kind}.{name}": moments[number][key] for kind, key in MOMENTS.items()}
-        return Saved({name: tensor.cpu() for name, tensor in tensors.items()}, run.step, run.position, run.elapsed())
+        exact: dict[str, Tensor] = {} if run.finishing is None else run.finishing.exact
+        weights = {f"weights.{name}": exact.get(name, weight.detach()) for name, weight in run.field.named_parameters()}
+        tensors = {"window": torch.tensor(run.window)} | weights | run.optimiser.state()
+        if run.plan.coarsest is not None:
+            steps = run.finishing.steps if run.finishing is not None else {}
+            tensors |= {f"rounding.{name}": steps.get(name, torch.zeros(())) for name in run.field.matrices()}
+        return Saved({name: tensor.float().cpu() for name, tensor in tensors.items()}, run.step, run.seconds)
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Those of the tensors of `state`."""
-        shapes: dict[str, tuple[int, ...]] = {
-            "recent": (2,),
-            "squared_error": (),
-            "generator": tuple(self.run.before_order.shape),
-        }
-        for name, parameter in self.run.field.named_parameters():
-            shapes |= {f"{kind}.{name}": tuple(parameter.shape) for kind in ("weights", *MOMENTS)}
-        return shapes
-
-    def resume(self, saved: Saved) -> None:
-        """Bring the run to where it was saved; it stays where it is when that is no place it can have been at."""
-        run = self.run
+    def _read(self) -> Saved | None:
+        """What is saved of this very run and can be where it was."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.state().tensors.items()}
+        saved = self.checkpoint.read(self.identity, shapes)
+        if saved is None:
+            return None
         try:
             self._check(saved)
-            run.generator.set_state(saved.tensors["generator"])
-        except (FormatError, RuntimeError) as error:
+        except FormatError as error:
             self.checkpoint.refuse(error)
-            return
-        state: dict[int, dict[str, Tensor]] = {}
-        for number, (name, parameter) in enumerate(run.field.named_parameters()):
-            parameter.data.copy_(saved.tensors[f"weights.{name}"])
-            state[number] = {key: saved.tensors[f"{kind}.{name}"] for kind, key in MOMENTS.items()}
-            state[number]["step"] = saved.tensors["recent"].new_tensor(float(saved.step))
-        run.optimiser.load_state_dict({"state": state, "param_groups": run.optimiser.state_dict()["param_groups"]})
-        run.recent.copy_(saved.tensors["recent"])
-        run.squared_error.copy_(saved.tensors["squared_error"])
-        run.step, run.position = saved.step, saved.position
-        run.started -= saved.seconds
+            return None
         self.checkpoint.tell(
-            f"{self.checkpoint.path}: training resumes at step {run.step:,} of {run.steps:,}, {saved.seconds:.1f} s done"
+            f"{self.checkpoint.path}: training resumes at step {saved.step:,} of {self.run.steps:,}, {saved.seconds:.1f} s done"
         )
+        return saved
+
+    def resume(self, saved: Saved) -> None:
+        """Bring the run to where it was saved."""
+        run, tensors = self.run, {name: tensor.to(self.run.device) for name, tensor in saved.tensors.items()}
+        with torch.no_grad():
+            for name, weight in run.field.named_parameters():
+                weight.copy_(tensors[f"weights.{name}"])
+        run.optimiser.load(tensors, saved.step)
+        run.window = float(saved.tensors["window"])
+        matrices = run.field.matrices()
+        steps = {name: tensors.get(f"rounding.{name}", torch.zeros(())) for name in matrices}
+        if any(bool(step > 0) for step in steps.values()):
+            run.finishing = Finishing(matrices, steps, {name: weight.detach().clone() for name, weight in matrices.items()})
+        run.step = run.looked = saved.step
+        run.next_look = saved.step + 1
+        run.seconds = saved.seconds
+        run.started -= saved.seconds
 
     def _check(self, saved: Saved) -> None:
         """Raise FormatError where the run cannot have been there."""
         run = self.run
-        if not (0 < saved.step < run.steps and 0 < saved.position <= min(saved.step, run.epoch_steps)):
-            raise FormatError(f"step {saved.step} at place {saved.position} of an epoch is not on the way to step {run.steps}")
-        if (saved.step - saved.position) % run.epoch_steps:
-            raise FormatError(f"step {saved.step} is not at place {saved.position} of an epoch of {run.epoch_steps} steps")
-        if any(bool((tensor < 0).any()) for name, tensor in saved.tensors.items() if name.startswith("second.")):
-            raise FormatError("a second moment is negative")
+        if not 0 < saved.step < run.steps:
+            raise FormatError(f"step {saved.step} is not on the way to step {run.steps}")
+        for name, tensor in saved.tensors.items():
+            if name.startswith(("second.", "rounding.")) and bool((tensor < 0).any()):
+                raise FormatError(f"tensor {name!r} holds a negative number")

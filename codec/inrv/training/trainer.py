@@ -1,4 +1,4 @@
-"""Fitting a field to samples: loss, optimiser, schedule, and when to stop."""
+"""Fitting a field to samples, by one process or by several together."""
 
 from __future__ import annotations
 
@@ -6,69 +6,22 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from inrv.errors import OptionError
+from inrv.device import fast_precision
 from inrv.fields import Field
 from inrv.selection import Samples
 from inrv.training.checkpoint import Checkpoint
+from inrv.training.finishing import FINISHING, Finishing
+from inrv.training.objective import Gradient
+from inrv.training.optimiser import Optimiser
+from inrv.training.order import Order
+from inrv.training.plan import Progress, TrainingPlan, TrainingResult, psnr_of, rate_at
+from inrv.training.processes import Processes
 from inrv.training.saving import Saving
 
-WARM_UP = 0.03  # of the run
-REPORT_SECONDS = 0.2
-FINAL_RATE = 0.001  # of the highest learning rate
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How long and how fast to train.
-
-    epochs       passes over the samples, each in a fresh order without replacement; may be fractional
-    batch        voxels a step
-    rate         Adam's highest learning rate; after a short warm-up it falls along half a cosine
-    max_time     seconds after which training ends, the rate having fallen by then; None: no limit
-    target_psnr  dB at which training ends, over one epoch's samples with peak 1; None: no target
-    """
-
-    epochs: float
-    batch: int
-    rate: float
-    max_time: float | None = None
-    target_psnr: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "rate", "max_time"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise OptionError(f"{name} {value} must be a positive number")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands: PSNR in dB over the recent samples, peak 1 on normalised values; times in seconds."""
-
-    step: int
-    steps: int
-    epoch: float
-    epochs: float
-    loss: float
-    psnr: float
-    seconds: float
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What was done: optimiser steps, epochs, seconds, and which of epochs, max-time or target-psnr ended it."""
-
-    steps: int
-    epochs: float
-    seconds: float
-    stopped_by: str
+LOOK_SECONDS = 0.2  # between two looks at clock, losses and signals: each lets the device run dry
 
 
 def train(
@@ -80,121 +33,131 @@ def train(
 ) -> TrainingResult:
     """Fit `field`, in place, to `samples` on the device both are on.
 
-    The loss is the mean squared error over the values that count. Deterministic for one device, seed and plan,
-    unless `max_time` is set; a run resumed from its `checkpoint` ends in the same weights as one without a break.
+    The loss is the mean squared error over the values that count. Deterministic for one device, number of processes, seed
+    and plan, unless `max_time` is set; a run resumed from its `checkpoint` ends in the same weights as one without a break.
     With a checkpoint, Ctrl-C and SIGTERM take effect between two steps, when training has been saved.
+
+    Where torch.distributed has been set up (`joined`), each process trains on its share of every batch, all of which must
+    call this with the same field, samples and plan: but for rounding the network is the one that a single process
+    trains. Rank 0 alone reports, decides when to end, and reads and writes the checkpoint.
     """
-    run = Run(field, samples, plan, report)
+    run = Run(field, samples, plan, report, Processes.current())
     field.train()
     with nullcontext() if checkpoint is None else Saving(run, checkpoint) as run.saving:
         while run.stopped_by is None:
-            run.epoch()
+            run.one_step()
     field.eval()
-    return TrainingResult(run.step, run.step / run.epoch_steps, run.elapsed(), run.stopped_by)
+    return TrainingResult(run.step, run.step / run.epoch_steps, run.seconds, run.stopped_by)
 
 
 class Run:
     """The state of one training run."""
 
-    def __init__(self, field: Field, samples: Samples, plan: TrainingPlan, report: Callable[[Progress], None] | None) -> None:
-        self.field, self.samples, self.plan, self.report = field, samples, plan, report
+    def __init__(
+        self,
+        field: Field,
+        samples: Samples,
+        plan: TrainingPlan,
+        report: Callable[[Progress], None] | None,
+        processes: Processes,
+    ) -> None:
+        self.field, self.samples, self.plan, self.report, self.processes = field, samples, plan, report, processes
         self.device = samples.coordinates.device
-        self.batch = min(plan.batch, len(samples))
-        self.epoch_steps = math.ceil(len(samples) / self.batch)
+        batch = min(plan.batch, len(samples))
+        self.epoch_steps = math.ceil(len(samples) / batch)
         self.steps = max(1, round(plan.epochs * self.epoch_steps))
+        self.order = Order(len(samples), batch, plan.seed, self.device)
+        compiled = self.device.type == "cuda" if plan.compiled is None else plan.compiled
+        precision = fast_precision(self.device) if plan.precision is None else getattr(torch, plan.precision)
+        self.gradient = Gradient(field, samples, precision, compiled, processes)
+        self.optimiser = Optimiser(field, plan, precision, compiled)
+        self.finishing: Finishing | None = None
         self.step = 0
         self.stopped_by: str | None = None
-        self.started = self.reported = time.monotonic()
-        self.generator = torch.Generator(device=self.device).manual_seed(plan.seed)
-        fused = self.device.type in ("cpu", "cuda")
-        self.optimiser = torch.optim.Adam(field.parameters(), lr=plan.rate, betas=(0.9, 0.99), fused=fused)
-        self.recent = torch.zeros(2, device=self.device)
-        self.position = 0  # steps done of this epoch
-        self.before_order = self.generator.get_state()
-        self.squared_error = torch.zeros((), device=self.device)
+        self.started = time.monotonic()
+        self.losses = torch.zeros((), device=self.device)  # of the steps since the last look, this process's part
+        self.window = 0.0  # sum of the losses of this epoch's steps, up to the last look
+        self.seconds = 0.0  # of training up to the last look, those before a break included
+        self.a_step = 0.0  # seconds
+        self.looked = 0  # step of the last look
+        self.next_look = 1
         self.saving: Saving | None = None
 
-    def elapsed(self) -> float:
-        """Seconds of training, those before a break included."""
-        return time.monotonic() - self.started
-
     def fraction_done(self) -> float:
-        """How far the run is, by steps or by time."""
+        """How far the run is, by steps or by time; the same for all processes."""
         by_steps = self.step / self.steps
-        return by_steps if self.plan.max_time is None else max(by_steps, self.elapsed() / self.plan.max_time)
+        if self.plan.max_time is None:
+            return by_steps
+        return max(by_steps, (self.seconds + (self.step - self.looked) * self.a_step) / self.plan.max_time)
 
-    def epoch(self) -> None:
-        """One pass over the samples, or what is left of it."""
-        self.before_order = self.generator.get_state()
-        order = torch.randperm(len(self.samples), generator=self.generator, device=self.device)
-        for rows in order.split(self.batch)[self.position :]:
-            loss = self.one_step(rows)
-            self.squared_error += loss * (len(rows) / len(self.samples))
-            self.position += 1
-            if time.monotonic() - self.reported > REPORT_SECONDS:
-                self.report_progress()
-            if self.fraction_done() >= 1.0:
-                self.stopped_by = "epochs" if self.step >= self.steps else "max-time"
-                return
-            if self.saving is not None:
-                self.saving.between_steps()
-        target = self.plan.target_psnr
-        if target is not None and psnr_of(float(self.squared_error)) >= target:
-            self.stopped_by = "target-psnr"
-        self.position = 0
-        self.squared_error.zero_()
-
-    def one_step(self, rows: Tensor) -> Tensor:
-        """One optimiser step on the samples `rows`; returns the loss, detached."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.rate * _schedule(self.fraction_done())
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type != "mps"):
-            outputs = self.field(self.samples.coordinates[rows])
-        counted = None if self.samples.counted is None else self.samples.counted[rows]
-        loss = mean_squared_error(outputs, self.samples.targets[rows], counted)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+    def one_step(self) -> None:
+        """One optimiser step on the next batch, and a look around where it is time for one."""
+        done = self.fraction_done()
+        if self.plan.coarsest is not None and self.finishing is None and done >= 1 - FINISHING:
+            self.finishing = Finishing.begin(self.field.matrices(), self.plan.coarsest)
+        self.losses += self.gradient(self.order.rows(self.step))
+        with nullcontext() if self.finishing is None else self.finishing.moving():
+            self.optimiser.step(rate_at(done))
         self.step += 1
-        self.recent = self.recent * 0.98 + torch.stack([loss.detach(), torch.ones_like(loss)]) * 0.02
-        return loss.detach()
+        if self.step >= self.next_look:
+            self.look()
 
-    def report_progress(self) -> None:
-        """Tell where training stands."""
-        self.reported = time.monotonic()
-        if self.report is None:
-            return
-        loss = float(self.recent[0] / self.recent[1])
+    def look(self) -> None:
+        """Find out, all processes together, where training stands, whether it is over, and until when nobody need ask."""
+        loss, seconds, interrupted = self._told()
+        self.a_step = (seconds - self.seconds) / (self.step - self.looked)
+        loss_a_step = loss / (self.step - self.looked)
+        self.window += loss
+        self.seconds, self.looked = seconds, self.step
+        self.stopped_by = self._reason_to_stop()
+        if self.step % self.epoch_steps == 0:
+            self.window = 0.0
+        self.next_look = self._next_look()
+        if self.saving is not None and self.stopped_by is None:
+            self.saving.between_steps(interrupted)
+        if self.report is not None and self.processes.first:
+            self.report(self._progress(loss_a_step))
+
+    def _told(self) -> tuple[float, float, bool]:
+        """Sum of the losses since the last look, seconds of training, and whether a signal waits in any process."""
+        seconds = time.monotonic() - self.started if self.processes.first else 0.0
+        waiting = self.saving is not None and self.saving.signals.pending is not None
+        own = torch.tensor([seconds, float(waiting)], device=self.device)
+        loss, seconds, waiting_somewhere = self.processes.sum(torch.cat([self.losses[None], own])).tolist()
+        self.losses.zero_()
+        return loss, seconds, waiting_somewhere > 0
+
+    def _reason_to_stop(self) -> str | None:
+        plan = self.plan
+        if self.step >= self.steps:
+            return "epochs"
+        if plan.max_time is not None and self.seconds >= plan.max_time:
+            return "max-time"
+        if plan.target_psnr is None or self.step % self.epoch_steps:
+            return None
+        return "target-psnr" if psnr_of(self.window / self.epoch_steps) >= plan.target_psnr else None
+
+    def _next_look(self) -> int:
+        """The step after which to look again."""
+        wait = LOOK_SECONDS
+        if self.plan.max_time is not None:
+            wait = min(wait, self.plan.max_time - self.seconds)
+        if self.saving is not None:
+            wait = min(wait, self.saving.checkpoint.seconds)
+        steps = max(1, int(wait / max(self.a_step, 1e-6)))
+        if self.plan.target_psnr is not None:
+            steps = min(steps, self.epoch_steps - self.step % self.epoch_steps)
+        return min(self.step + steps, self.steps)
+
+    def _progress(self, loss: float) -> Progress:
         done = max(self.fraction_done(), 1e-9)
-        self.report(
-            Progress(
-                step=self.step,
-                steps=self.steps,
-                epoch=self.step / self.epoch_steps,
-                epochs=self.steps / self.epoch_steps,
-                loss=loss,
-                psnr=psnr_of(loss),
-                seconds=self.elapsed(),
-                seconds_left=self.elapsed() * (1.0 / done - 1.0),
-            )
+        return Progress(
+            step=self.step,
+            steps=self.steps,
+            epoch=self.step / self.epoch_steps,
+            epochs=self.steps / self.epoch_steps,
+            loss=loss,
+            psnr=psnr_of(loss),
+            seconds=self.seconds,
+            seconds_left=self.seconds * max(0.0, 1.0 / done - 1.0),
         )
-
-
-def mean_squared_error(outputs: Tensor, targets: Tensor, counted: Tensor | None) -> Tensor:
-    """Mean over the values that count, each output weighing by its own count: a scalar tensor."""
-    squared = (outputs - targets).square()
-    if counted is None:
-        return squared.mean()
-    return (squared * counted).sum() / counted.sum().clamp_min(1)
-
-
-def psnr_of(mean_square: float) -> float:
-    """PSNR in dB for peak 1."""
-    return math.inf if mean_square <= 0 else -10 * math.log10(mean_square)
-
-
-def _schedule(done: float) -> float:
-    """The learning rate at fraction `done` of the run, relative to its highest."""
-    if done < WARM_UP:
-        return (done + 1e-3) / (WARM_UP + 1e-3)
-    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))

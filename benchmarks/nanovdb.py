@@ -1,0 +1,50 @@
+"""NanoVDB, as its command line tool codes a grid: variable or fixed bit depth, then zip; topology with it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dense_codecs import Point
+
+from inrv.grids import Box, Grid, SparseVolume
+from inrv.vdb import read_volume, write_volume
+
+NAME = "NanoVDB"
+TOOL = "nanovdb_convert"  # Debian: libnanovdb-tools
+VARIABLE = tuple(10 ** (-exponent / 4) for exponent in range(2, 17))  # absolute errors of FpN, as shares of the range
+FIXED = ("--fp4", "--fp8", "--fp16")
+
+
+def installed() -> bool:
+    """Whether the tool is there to compare with."""
+    return shutil.which(TOOL) is not None
+
+
+def points(grid: Grid, box: Box, dense: np.ndarray[Any, Any]) -> list[Point]:
+    """What NanoVDB makes of `grid` at every error of VARIABLE and depth of FIXED; `dense` are the values of `box`."""
+    span = float(np.ptp(dense))
+    variable = [["--fpN", "-a", f"{bound * span:.9g}"] for bound in VARIABLE]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "source.vdb")
+        write_volume(source, SparseVolume((grid,)))
+        return [_point(source, choice, box, dense, span) for choice in [*variable, *([choice] for choice in FIXED)]]
+
+
+def _point(source: Path, choice: list[str], box: Box, dense: np.ndarray[Any, Any], span: float) -> Point:
+    coded, returned = source.with_name("coded.nvdb"), source.with_name("returned.vdb")
+    started = time.perf_counter()
+    subprocess.run([TOOL, "-f", "-z", *choice, source, coded], check=True, capture_output=True)
+    encoded = time.perf_counter()
+    subprocess.run([TOOL, "-f", coded, returned], check=True, capture_output=True)
+    decoded = time.perf_counter()
+    error = read_volume(returned).grids[0].dense(box)[..., 0].numpy().astype(np.float64) - dense
+    largest = float(np.abs(error).max()) / span
+    psnr = 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30))
+    return Point(largest, coded.stat().st_size, psnr, largest, encoded - started, decoded - encoded)

@@ -1,0 +1,119 @@
+"""What moves the weights: Adam, or Muon on matrices and Adam on the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from inrv.fields import Field
+from inrv.training.plan import TrainingPlan
+
+BETAS = (0.9, 0.99)
+MOMENTUM = 0.95
+# Newton-Schulz of degree 5, whose steps drive every singular value towards 1: Jordan et al. 2024, "Muon: an optimizer for
+# hidden layers in neural networks".
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 5
+MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names them
+
+
+class Optimiser:
+    """Moves the weights of a field by their gradients, in place."""
+
+    def __init__(self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool) -> None:
+        *hidden, _ = field.matrices().items()  # the last one, a row an output, is none that Muon is for
+        matrices = dict(hidden) if plan.optimiser == "muon" else {}
+        self.rest = {name: weight for name, weight in field.named_parameters() if name not in matrices}
+        self.adam = Adam(list(self.rest.values()), plan.rate)
+        self.muon = Muon(matrices, plan.muon_rate, precision, compiled)
+
+    def step(self, share: float) -> None:
+        """One step at `share` of the highest learning rates; the gradients are used up."""
+        self.adam.step(share)
+        self.muon.step(share)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that is remembered between two steps, by kind and name of the weight."""
+        adam = {f"{kind}.{name}": m for kind, ms in self.adam.moments().items() for name, m in zip(self.rest, ms, strict=True)}
+        return adam | {f"momentum.{name}": momentum for name, momentum in self.muon.momenta.items()}
+
+    def load(self, state: dict[str, Tensor], steps: int) -> None:
+        """Remember what `state` gave after `steps` steps."""
+        self.adam.load({kind: [state[f"{kind}.{name}"] for name in self.rest] for kind in MOMENTS}, steps)
+        for name, momentum in self.muon.momenta.items():
+            momentum.copy_(state[f"momentum.{name}"])
+
+
+class Adam:
+    """torch's, fused where it can be."""
+
+    def __init__(self, weights: Sequence[nn.Parameter], rate: float) -> None:
+        self.rate, self.weights = rate, weights
+        fused = weights[0].device.type in ("cpu", "cuda")
+        self.adam = torch.optim.Adam(weights, lr=rate, betas=BETAS, fused=fused)
+
+    def step(self, share: float) -> None:
+        """One step; the gradients are used up."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.rate * share
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+
+    def moments(self) -> dict[str, list[Tensor]]:
+        """First and second moments of every weight, zero before the first step."""
+        states = [self.adam.state[weight] for weight in self.weights]
+        zeros = [torch.zeros_like(weight) for weight in self.weights]
+        return {kind: [state.get(key, zero) for state, zero in zip(states, zeros, strict=True)] for kind, key in MOMENTS.items()}
+
+    def load(self, moments: dict[str, list[Tensor]], steps: int) -> None:
+        """The moments after `steps` steps."""
+        state = {
+            number: {"step": torch.tensor(float(steps)), **{MOMENTS[kind]: tensors[number] for kind, tensors in moments.items()}}
+            for number in range(len(self.weights))
+        }
+        self.adam.load_state_dict({"state": state, "param_groups": self.adam.state_dict()["param_groups"]})
+
+
+class Muon:
+    """Momentum, made orthogonal, matrices of one shape at once. torch's own, since 2.9, takes one matrix after another."""
+
+    def __init__(self, matrices: dict[str, nn.Parameter], rate: float, precision: torch.dtype, compiled: bool) -> None:
+        self.rate, self.precision = rate, precision
+        self.matrices = matrices
+        self.momenta = {name: torch.zeros_like(matrix) for name, matrix in matrices.items()}
+        self.alike: dict[torch.Size, list[str]] = {}
+        for name, matrix in matrices.items():
+            self.alike.setdefault(matrix.shape, []).append(name)
+        self.orthogonal: Callable[[Tensor], Tensor] = torch.compile(orthogonal) if compiled else orthogonal
+
+    @torch.no_grad()
+    def step(self, share: float) -> None:
+        """One step; the gradients are used up."""
+        for shape, names in self.alike.items():
+            momenta = [self.momenta[name] for name in names]
+            gradients = [self._gradient(name) for name in names]
+            torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+            nesterov = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+            moves = self.orthogonal(torch.stack(list(nesterov)).to(self.precision)).float()
+            length = self.rate * share * math.sqrt(max(1.0, shape[0] / shape[1]))
+            torch._foreach_add_([self.matrices[name] for name in names], list(moves.unbind()), alpha=-length)
+
+    def _gradient(self, name: str) -> Tensor:
+        gradient, self.matrices[name].grad = self.matrices[name].grad, None
+        assert gradient is not None
+        return gradient
+
+
+def orthogonal(stack: Tensor) -> Tensor:
+    """About U V^T of every matrix U S V^T of `stack` (n, rows, columns), in its dtype."""
+    a, b, c = COEFFICIENTS
+    tall = stack.shape[1] > stack.shape[2]
+    x: Tensor = stack.mT if tall else stack
+    x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-7).to(x.dtype)
+    for _ in range(ITERATIONS):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x
