@@ -235,3 +235,23 @@ def test_an_interrupted_encode_leaves_no_file(tmp_path: Path) -> None:
 def test_senseless_options_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(inrv.OptionError, match=str(next(iter(change.values())))):
         inrv.encode_bytes(SparseVolume((sparse_grid(blob((8, 8, 8))),)), EncodeOptions(**{"exact_below": 0, **change}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("topology", [None, "threshold"])
+def test_a_fourier_field_keeps_to_the_size_and_uses_it(topology: str | None) -> None:
+    x, y, z = torch.meshgrid(*[torch.linspace(-1, 1, 40)] * 3, indexing="ij")
+    values = torch.exp(-3 * (x**2 + y**2 + z**2)) * (1 + 0.3 * torch.sin(9 * x + 4 * z))
+    volume = SparseVolume((sparse_grid(torch.where(values > 0.1, values, torch.zeros(())), "density"),))
+    psnrs = []
+    for most in (5_000, 12_000):
+        options = EncodeOptions(field="fourier", size=most, epochs=20, device="cpu", topology=topology)
+        data, report = inrv.encode_bytes(volume, options)
+        assert 0.8 * most < len(data) == report.bytes_out <= most
+        psnrs.append(report.grids[0].psnr)
+    assert psnrs[1] > psnrs[0]
+
+
+def test_a_size_too_small_for_a_fourier_field_is_an_error() -> None:
+    volume = SparseVolume((sparse_grid(torch.rand(20, 20, 20) + 0.1, "density"),))
+    with pytest.raises(inrv.OptionError, match="left for a network"):
+        inrv.encode_bytes(volume, EncodeOptions(field="fourier", size=1500, device="cpu"))

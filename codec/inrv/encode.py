@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from inrv.container import Chunk, FieldEntry, Manifest, container_bytes, pack_te
 from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
 from inrv.errors import OptionError, OutputExistsError
+from inrv.fields import FourierConfig
 from inrv.fitting import FittedField, fit_field
 from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.thresholds import ABOVE
@@ -35,6 +36,8 @@ Source = str | os.PathLike[str] | SparseVolume
 Report = Callable[[Progress], None]
 
 REFERENCE_SAMPLES = 64
+BESIDE_WEIGHTS = 750  # bytes of the coordinates of reference samples, and of what `info` tells of training
+COARSER = 1.03  # times wider steps, while a file is too large
 
 
 def encode(
@@ -101,14 +104,13 @@ def encode_bytes(
     volume, bytes_in = _read(source, options)
     coded, nonfinite = prepare(volume, options, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
     device = choose_device(options.device)
+    most = _most_bytes(options, volume, bytes_in)
     if options.chosen_field == "fourier":
-        outcome = _fourier(volume, coded, nonfinite, options, device, progress, checkpoint)
-        data = _file(outcome, options)
+        outcome, data = _fourier(volume, coded, nonfinite, options, most, device, progress, checkpoint)
     elif Processes.current().count > 1:
         raise OptionError("a lattice is coded by one process: share out files over processes (--shard), or take field 'fourier'")
     else:
         lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
-        most = _most_bytes(options, volume, bytes_in)
         best = lattice.coded() if most is None else lattice.within(most)
         outcome, data = best.outcome, best.data
     return data, report_of(outcome, read_container(data), bytes_in, device)
@@ -116,22 +118,37 @@ def encode_bytes(
 
 def _fourier(
     volume: SparseVolume, coded: Sequence[CodedGrid], nonfinite: tuple[NonFinite, ...], options: EncodeOptions,
-    device: torch.device, progress: Report | None, checkpoint: Checkpoint | None,
-) -> Outcome:  # fmt: skip
+    most: int | None, device: torch.device, progress: Report | None, checkpoint: Checkpoint | None,
+) -> tuple[Outcome, bytes]:  # fmt: skip
+    """What a fourier field makes of a volume, and the file, of at most `most` bytes."""
     if options.topology == "threshold":
         rules = [rule_of(item.trained) for item in coded]
         coded = [coarsened(item, ABOVE) if rule == ABOVE else item for item, rule in zip(coded, rules, strict=True)]
+    bare = Outcome(volume, tuple(coded), nonfinite, tuple(None for _ in coded), None)
+    left = None if most is None else most - _bytes_beside_weights(bare, options)
     fitted = fit_field(
-        [item.trained for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint
+        [item.trained for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint, left
     )
     if fitted is None:
-        return Outcome(volume, tuple(coded), nonfinite, tuple(None for _ in coded), None)
+        return bare, _file(bare, options)
+    while True:
+        outcome = _with_topology(bare, fitted)
+        data = _file(outcome, options)
+        if most is None or len(data) <= most:
+            return outcome, data
+        if not fitted.training.rounded:
+            raise OptionError(f"training ended before the weights were rounded: the file takes {len(data):,} bytes, not {most:,}")
+        fitted = fitted.coarser(COARSER)
+
+
+def _with_topology(bare: Outcome, fitted: FittedField) -> Outcome:
+    """The outcome, where a threshold stands for topology with that of the field's values."""
 
     def decoded(topology: Topology, output: int) -> Tensor:
         return decode_active(fitted.field, [topology], [[output]])[0][:, 0]
 
-    items, misjudged = with_thresholds(coded, volume.grids, decoded)
-    return Outcome(volume, items, nonfinite, misjudged, fitted)
+    items, misjudged = with_thresholds(bare.coded, bare.volume.grids, decoded)
+    return Outcome(bare.volume, items, bare.nonfinite, misjudged, fitted)
 
 
 def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | None) -> int | None:
@@ -143,10 +160,32 @@ def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | No
 
 def _file(outcome: Outcome, options: EncodeOptions) -> bytes:
     """The bytes of the .inrv file."""
+    fitted = outcome.fitted
+    return _assembled(outcome, options, lambda chunks: (None, None) if fitted is None else _store_field(fitted, chunks))
+
+
+def _bytes_beside_weights(bare: Outcome, options: EncodeOptions) -> int:
+    """The bytes of a fourier field's file without its weights, about."""
+    outputs = sum(int(item.normalisation.varying.sum()) for item in bare.coded)
+    if not outputs:
+        return 0
+    config = asdict(FourierConfig(1, 1, 1, outputs, (0.0, 0.0, 0.0), 1.0)) | {"origin": [0.0, 0.0, 0.0]}
+
+    def store_nothing(chunks: list[Chunk]) -> tuple[FieldEntry, None]:
+        chunks.append(Chunk("FELD", b""))
+        return FieldEntry("fourier", config, len(chunks) - 1), None
+
+    return len(_assembled(bare, options, store_nothing)) + BESIDE_WEIGHTS + REFERENCE_SAMPLES * 4 * outputs
+
+
+def _assembled(
+    outcome: Outcome, options: EncodeOptions, store: Callable[[list[Chunk]], tuple[FieldEntry | None, int | None]]
+) -> bytes:
+    """The bytes of a file whose field `store` adds."""
     chunks: list[Chunk] = []
     entries = store_grids(outcome.coded, chunks, isinstance(outcome.fitted, CodedLattice))
     carried = store_carried(outcome.volume.carried, chunks)
-    field, reference = _store_field(outcome.fitted, chunks)
+    field, reference = store(chunks)
     manifest = Manifest(
         generator=f"inrv {release()}",
         metadata=store_metadata(outcome.volume.metadata),
@@ -170,17 +209,15 @@ def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | N
     return read_volume(source, options.grids, doubles=options.doubles), Path(source).stat().st_size
 
 
-def _store_field(fitted: FittedField | CodedLattice | None, chunks: list[Chunk]) -> tuple[FieldEntry | None, int | None]:
+def _store_field(fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tuple[FieldEntry, int | None]:
     """The field's entry and the number of the chunk with reference samples, if it has any."""
-    if fitted is None:
-        return None, None
     if isinstance(fitted, CodedLattice):
         pairs = zip(fitted.codings, fitted.given, strict=True)
         channels = [store_channel(coding, given, chunks) for coding, given in pairs]
         config = {"outputs": len(channels), "networks": DEFAULT_NAME, "channels": channels}
         return FieldEntry("lattice", config, None), None
     chunks.append(Chunk("FELD", pack_tensors({name: tensor.numpy() for name, tensor in fitted.stored.tensors.items()})))
-    reference = fitted.probed[:REFERENCE_SAMPLES]
+    reference = fitted.probe.coordinates[:REFERENCE_SAMPLES].cpu()
     with torch.no_grad():
         outputs = evaluate(fitted.field, reference)
     chunks.append(Chunk("REFS", pack_tensors({"coordinates": reference.numpy(), "outputs": outputs.numpy()})))
@@ -191,8 +228,8 @@ def _provenance(
     options: EncodeOptions, fitted: FittedField | CodedLattice | None, misjudged: Sequence[int | None]
 ) -> dict[str, Any]:
     """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
-    usual = dataclasses.asdict(EncodeOptions())
-    chosen = {name: value for name, value in dataclasses.asdict(options).items() if value != usual[name] and name != "device"}
+    usual = asdict(EncodeOptions())
+    chosen = {name: value for name, value in asdict(options).items() if value != usual[name] and name != "device"}
     if math.isinf(options.dilation):
         chosen["dilation"] = "inf"
     if "grids" in chosen:

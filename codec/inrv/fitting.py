@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from inrv.decoding import evaluate
-from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, quantise, restore_field
+from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, on_steps, quantise, restore_field
 from inrv.grids import Grid, Normalisation, in_double
 from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
 from inrv.selection import Samples, gather_samples, joint_box, select_voxels
@@ -24,8 +23,8 @@ class FittedField:
     """A trained field on the CPU, its weights at storage precision.
 
     losses  dB that each precision tried would cost the output it harms most
-    psnrs   dB, one an output: over its grid's active leaf voxels among `probed`, peak 1
-    probed  int32 (P, 3), index-space coordinates
+    psnrs   dB, one an output: over its grid's active leaf voxels among `probe`, peak 1
+    probe   voxels that it was measured on
     """
 
     field: Field
@@ -33,7 +32,12 @@ class FittedField:
     losses: dict[str, float]
     training: TrainingResult
     psnrs: tuple[float, ...]
-    probed: Tensor
+    probe: Samples
+
+    def coarser(self, factor: float) -> FittedField:
+        """The same with steps of the weights `factor` times wider, where training has rounded them."""
+        wider = {name: replace(weight, step=weight.step * factor) for name, weight in self.training.rounded.items()}
+        return stored_field(self.field, replace(self.training, rounded=wider), self.probe)
 
 
 def fit_field(
@@ -43,10 +47,12 @@ def fit_field(
     device: torch.device,
     progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    most_bytes: int | None = None,
 ) -> FittedField | None:
     """Train one field for all varying components of `grids`; None where no component varies.
 
-    The weights are brought to the coarsest precision that costs no more than LARGEST_LOSS.
+    The weights become as coarse as training left them, or else as costs no more than LARGEST_LOSS. With `most_bytes`, the
+    field is one that takes about so many in the file. Raises OptionError where none is so small.
     """
     outputs = sum(int(normalisation.varying.sum()) for normalisation in normalisations)
     box = joint_box(grids)
@@ -58,13 +64,26 @@ def fit_field(
     active = samples if only_active else gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, True)
     probe = _probe(active, options.seed).to(device)
     values = sum(int(n.varying.sum()) * g.topology.leaf_voxel_count for n, g in zip(normalisations, grids, strict=True))
-    config = network_for(options, values, outputs, box)
+    config, rounding = network_for(options, values, outputs, box, most_bytes)
     generator = torch.Generator().manual_seed(options.seed)
     field = FourierField(config, multipliers_for(options, config), generator).to(device)
-    training = train(field, samples.to(device), plan_for(options, config, len(samples), device), progress, checkpoint)
-    stored, rounded, losses = smallest_precision(field, probe)
-    psnrs = _psnrs(rounded, probe)
-    return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe.coordinates.cpu())
+    plan = plan_for(options, config, rounding, len(samples), device)
+    training = train(field, samples.to(device), plan, progress, checkpoint)
+    return stored_field(field, training, probe)
+
+
+def stored_field(field: Field, training: TrainingResult, probe: Samples) -> FittedField:
+    """`field` as it can be stored, on the steps that training ended with where it did."""
+    field = field.to(probe.coordinates.device)
+    if training.rounded:
+        exact = {name: weight.exact for name, weight in training.rounded.items()}
+        steps = {name: weight.step for name, weight in training.rounded.items()}
+        stored = on_steps(field.tensors() | exact, field.fixed(), steps)
+        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
+        losses = {stored.precision: _loss(_psnrs(field, probe), _psnrs(rounded, probe))}
+    else:
+        stored, rounded, losses = smallest_precision(field, probe)
+    return FittedField(rounded.cpu(), stored, losses, training, _psnrs(rounded, probe), probe)
 
 
 def _probe(samples: Samples, seed: int) -> Samples:
@@ -82,10 +101,15 @@ def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Fie
     for precision in PRECISIONS:
         stored = quantise(field.tensors(), field.fixed(), precision)
         rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
-        losses[precision] = max(b - a for b, a in zip(before, _psnrs(rounded, probe), strict=True))
+        losses[precision] = _loss(before, _psnrs(rounded, probe))
         if losses[precision] < LARGEST_LOSS:
             break
     return stored, rounded, losses
+
+
+def _loss(before: Sequence[float], after: Sequence[float]) -> float:
+    """DB that the output loses that loses most."""
+    return max(b - a for b, a in zip(before, after, strict=True))
 
 
 def _psnrs(field: Field, probe: Samples) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from inrv.errors import OptionError
 from inrv.fields import FourierConfig, network_weights
 from inrv.grids import Box
 from inrv.lattice import EFFORTS
-from inrv.training import TrainingPlan
+from inrv.training import Rounding, TrainingPlan
 
 CHOICES = {
     "field": (None, "lattice", "fourier"),
@@ -23,12 +23,16 @@ CHOICES = {
     "doubles": ("carry", "float"),
 }
 TARGETS = ("psnr", "max_error", "size", "ratio")
-LATTICE_ONLY = ("max_error", "size", "ratio", "effort")
+LATTICE_ONLY = ("max_error", "effort")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
 DEFAULT_PSNR = 45.0
 VALUES_PER_WEIGHT = 14.0
-CPU_BUDGET = 5e12  # floating-point operations of training: about a minute on two cores
+CPU_BUDGET = 1e13  # floating-point operations of training: about a minute on two cores with AMX
 MOST_EPOCHS = 100
+NEURONS = (*range(16, 64, 8), *range(64, 4097, 16))
+SHAPES = tuple((neurons, max(4, neurons // 64), neurons) for neurons in NEURONS)  # k, m, n of the default networks
+BITS = 6.0  # a weight, where the size of a file is given
+LARGEST_BATCH = (8192, 32768)  # voxels, on CPUs and others: more steps teach more, until they cost more
 FEWEST_STEPS = 2000
 
 
@@ -141,28 +145,44 @@ def _shown(name: str) -> str:
     return name.replace("_", "-")
 
 
-def network_for(options: EncodeOptions, values: int, outputs: int, box: Box) -> FourierConfig:
-    """The network for `values` active values in `outputs` components within `box`."""
-    paper = options.preset == "paper"
-    frequencies, layers, neurons = (
-        (1280, 8, 512) if paper else proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs)
-    )
+def network_for(
+    options: EncodeOptions, values: int, outputs: int, box: Box, most_bytes: int | None
+) -> tuple[FourierConfig, Rounding | None]:
+    """The network for `values` active values in `outputs` components within `box`, and how its weights are rounded.
+
+    With `most_bytes` it is one of so many bytes. Raises OptionError where there is none so small.
+    """
     x, y, z = map(float, box.lower)
-    return FourierConfig(frequencies, layers, neurons, outputs, (x, y, z), 1.0 / max(box.shape), "relu" if paper else "silu")
+    scale = 1.0 / max(box.shape)
+    if options.preset == "paper":
+        return FourierConfig(1280, 8, 512, outputs, (x, y, z), scale, "relu"), None
+    if most_bytes is None:
+        shape, rounding = proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs), Rounding()
+    else:
+        shape, rounding = within_bytes(most_bytes, outputs)
+    return FourierConfig(*shape, outputs, (x, y, z), scale, "silu"), rounding
 
 
 def proportions(weights: float, outputs: int) -> tuple[int, int, int]:
-    """k, m, n of the network with the most neurons within `weights`: k = 2.5 n and m = n / 64, as in Table 1.
+    """k, m, n of the network with the most neurons within `weights`: k = n, and at least 4 layers and 16 neurons."""
+    found = [shape for shape in SHAPES if network_weights(*shape, outputs) <= weights]
+    return found[-1] if found else SHAPES[0]
 
-    At least 3 hidden layers and 16 neurons: with 38,000 weights 3 hidden layers gave 1.4 dB more than 8.
-    """
-    best = (40, 3, 16)
-    for neurons in range(16, 4097, 8):
-        shape = (neurons * 5 // 2, max(3, neurons // 64), neurons)
-        if network_weights(*shape, outputs) > weights:
-            break
-        best = shape
-    return best
+
+def within_bytes(most: int, outputs: int) -> tuple[tuple[int, int, int], Rounding]:
+    """The largest network whose weights have BITS each when all of it takes `most` bytes, and the rounding that does it."""
+    for shape in reversed(SHAPES):
+        if _bytes_of(shape, outputs) <= most:
+            return shape, Rounding(bytes=most)
+    smallest = _bytes_of(SHAPES[0], outputs)
+    raise OptionError(f"{max(most, 0):,} bytes are left for a network, and the smallest takes about {smallest:,}: ask for more")
+
+
+def _bytes_of(shape: tuple[int, int, int], outputs: int) -> int:
+    """About what a network takes with BITS a weight, with B, multipliers, biases and the last layer as they are."""
+    frequencies, layers, neurons = shape
+    whole = 10 * frequencies + 4 * (layers * neurons + (neurons + 1) * outputs)
+    return whole + math.ceil(BITS / 8 * (2 * frequencies * neurons + (layers - 1) * neurons**2)) + 300
 
 
 def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
@@ -173,15 +193,27 @@ def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
     return torch.logspace(math.log10(2.0), math.log10(highest), config.frequencies)
 
 
-def plan_for(options: EncodeOptions, config: FourierConfig, voxels: int, device: torch.device) -> TrainingPlan:
+def plan_for(
+    options: EncodeOptions, config: FourierConfig, rounding: Rounding | None, voxels: int, device: torch.device
+) -> TrainingPlan:
     """How long and how fast to train. The paper's "batch size 24" is read as 24 x 1024 voxels."""
     if options.preset == "paper":
-        epochs, batch, rate = float(MOST_EPOCHS), 24 * 1024, 3e-4
-    else:
-        batch = min(8192, max(256, voxels // 128))
-        epochs = default_epochs(config, voxels, batch, device)
-        rate = 1e-2 * min(1.0, 80 / config.neurons)
-    return TrainingPlan(options.epochs or epochs, batch, rate, options.max_time, options.psnr, options.seed)
+        epochs = options.epochs or float(MOST_EPOCHS)
+        return TrainingPlan(epochs, 24 * 1024, 3e-4, options.max_time, options.psnr, options.seed)
+    batch = min(LARGEST_BATCH[device.type != "cpu"], max(256, voxels // 64))
+    epochs = options.epochs or default_epochs(config, voxels, batch, device)
+    larger = (batch / 8192) ** 0.25  # batches bear higher rates
+    return TrainingPlan(
+        epochs,
+        batch,
+        5e-3 * larger,
+        options.max_time,
+        options.psnr,
+        options.seed,
+        optimiser="muon",
+        muon_rate=0.05 * larger,
+        rounding=rounding,
+    )
 
 
 def default_epochs(config: FourierConfig, voxels: int, batch: int, device: torch.device) -> float:

@@ -121,7 +121,7 @@ def _training_report(fitted: FittedField | CodedLattice | None) -> dict[str, Any
         "field": "none" if fitted is None else "fourier",
         "weights": 0 if fitted is None else fitted.field.weight_count,
         "precision": "none" if fitted is None else fitted.stored.precision,
-        "probed": 0 if fitted is None else len(fitted.probed),
+        "probed": 0 if fitted is None else len(fitted.probe),
         "epochs": 0.0 if fitted is None else fitted.training.epochs,
         "seconds": 0.0 if fitted is None else fitted.training.seconds,
         "stopped_by": "nothing to train" if fitted is None else fitted.training.stopped_by,

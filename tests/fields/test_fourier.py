@@ -3,10 +3,19 @@ import math
 import pytest
 import torch
 
-from inrv.errors import FormatError
-from inrv.fields import PRECISIONS, FourierConfig, FourierField, dequantise, network_weights, quantise, restore_field
+from inrv.errors import FormatError, OptionError
+from inrv.fields import (
+    PRECISIONS,
+    FourierConfig,
+    FourierField,
+    dequantise,
+    network_weights,
+    on_steps,
+    quantise,
+    restore_field,
+)
 from inrv.grids import Box
-from inrv.options import EncodeOptions, multipliers_for, network_for, proportions
+from inrv.options import BITS, EncodeOptions, multipliers_for, network_for, proportions, within_bytes
 
 
 def small_field(outputs: int = 2) -> FourierField:
@@ -16,9 +25,9 @@ def small_field(outputs: int = 2) -> FourierField:
 
 def test_paper_preset_has_the_papers_weights_and_compression() -> None:
     box = Box((0, 0, 0), (238, 238, 386))
-    config = network_for(EncodeOptions(preset="paper"), values=1, outputs=2, box=box)
+    config, rounding = network_for(EncodeOptions(preset="paper"), values=1, outputs=2, box=box, most_bytes=None)
     field = FourierField(config, multipliers_for(EncodeOptions(preset="paper"), config), torch.Generator())
-    assert field.weight_count == 3_150_850
+    assert field.weight_count == 3_150_850 and rounding is None
     assert round(239 * 239 * 387 * 2 / field.weight_count, 1) == 14.0
     assert field.multipliers.tolist() == [2.5] * 1280
     assert network_weights(1280, 8, 512, 2) == 3_150_850
@@ -28,10 +37,21 @@ def test_the_default_network_keeps_the_ratio_and_the_proportions() -> None:
     for values in (10_000, 524_000, 13_000_000):
         frequencies, layers, neurons = proportions(values / 14, outputs=2)
         weights = network_weights(frequencies, layers, neurons, 2)
-        assert frequencies == neurons * 2.5
+        assert frequencies == neurons and layers == max(4, neurons // 64)
         assert weights <= values / 14 or neurons == 16
-        assert weights > 0.75 * values / 14 or neurons == 16
-    assert proportions(3_150_850, 2)[1:] == (8, 512) or proportions(3_150_850, 2)[2] >= 496
+        assert weights > 0.7 * values / 14 or neurons == 16
+
+
+@pytest.mark.parametrize("most", [2_000, 30_000, 1_000_000])
+def test_a_network_of_so_many_bytes_has_weights_of_a_few_bits(most: int) -> None:
+    (frequencies, layers, neurons), rounding = within_bytes(most, outputs=3)
+    bits = 8 * most / network_weights(frequencies, layers, neurons, 3)
+    assert rounding.bytes == most and BITS <= bits < 3 * BITS
+
+
+def test_bytes_for_no_network_are_an_error_that_says_how_many_it_takes() -> None:
+    with pytest.raises(OptionError, match="500 bytes are left for a network, and the smallest takes about 1,"):
+        within_bytes(500, outputs=1)
 
 
 def test_features_are_equation_1() -> None:
@@ -80,6 +100,18 @@ def test_twelve_bit_codes_are_two_planes() -> None:
     stored = quantise({"w": weight}, frozenset(), "12 bit").tensors
     assert set(stored) == {"w.codes_high", "w.codes_low", "w.step"}
     torch.testing.assert_close(dequantise(stored)["w"], weight, atol=1 / 2047, rtol=0)
+
+
+@pytest.mark.parametrize("step", [0.01, 1e-4])
+def test_weights_on_steps_come_back_as_multiples(step: float) -> None:
+    field = small_field()
+    steps = dict.fromkeys(field.hidden(), step)
+    stored = on_steps(field.tensors(), field.fixed(), steps)
+    again = dequantise(stored.tensors)
+    for name, tensor in field.tensors().items():
+        expected = (tensor / step).round() * torch.tensor(step) if name in steps else tensor
+        assert torch.equal(again[name], expected), name
+    assert stored.precision.endswith(" bit") and float(stored.precision.split()[0]) > 5
 
 
 @pytest.mark.parametrize("change", ["missing", "shape", "step", "kind", "activation"])

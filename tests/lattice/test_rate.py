@@ -101,7 +101,7 @@ def test_a_size_that_cannot_be_is_an_error_that_names_it() -> None:
         ({"max_error": 0.1, "topology": "threshold"}, ("max-error", "exact")),
         ({"effort": "instant", "field": "fourier"}, ("effort", "fourier")),
         ({"max_error": 0.1, "field": "fourier"}, ("max-error", "fourier")),
-        ({"size": 5000, "field": "fourier"}, ("size", "fourier")),
+        ({"size": 5000, "ratio": 9.0, "field": "fourier"}, ("size", "ratio")),
         ({"epochs": 5, "field": "lattice"}, ("epochs", "lattice")),
         ({"preset": "paper", "field": "lattice"}, ("preset", "lattice")),
         ({"max_time": 5.0, "effort": "thorough"}, ("effort",)),

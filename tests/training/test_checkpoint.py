@@ -9,6 +9,7 @@ import signal
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from inrv.container.tensors import pack_tensors, unpack_tensors
 from inrv.errors import OptionError, OutputError
 from inrv.fields import FourierField
-from inrv.training import Checkpoint, Progress, TrainingPlan, TrainingResult, checkpoint, train
+from inrv.training import Checkpoint, Progress, Rounding, TrainingPlan, TrainingResult, checkpoint, train
 from tests.training.examples import field, samples
 
 PLAN = TrainingPlan(epochs=4, batch=256, rate=1e-2)
@@ -64,15 +65,16 @@ def same(one: FourierField, other: FourierField) -> bool:
     return all(torch.equal(tensor, tensors[name]) for name, tensor in one.tensors().items())
 
 
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, optimiser="muon", rounding=Rounding())])
 @pytest.mark.parametrize("breaks", [(1,), (7,), (6, 1, 1, 7), (27,), (3, 20, 4)])
-def test_a_resumed_run_ends_in_the_same_weights(breaks: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_resumed_run_ends_in_the_same_weights(breaks: tuple[int, ...], plan: TrainingPlan, tmp_path: Path) -> None:
     path, at = tmp_path / "c", 0
     for number, steps in enumerate(breaks):
-        lines = broken_off(path, steps)
+        lines = broken_off(path, steps, plan)
         assert len(lines) == (number > 0)
         at += steps
-    whole, expected, _ = finished(None)
-    resumed, result, lines = finished(path)
+    whole, expected, _ = finished(None, plan)
+    resumed, result, lines = finished(path, plan)
     assert len(lines) == 1 and f"resumes at step {at} of {STEPS}" in lines[0]
     assert same(whole, resumed) and (result.steps, result.epochs) == (expected.steps, expected.epochs)
 

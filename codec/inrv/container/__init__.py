@@ -4,7 +4,7 @@ from inrv.container.layout import Limits
 from inrv.container.manifest import CarriedEntry, Component, FieldEntry, GridEntry, Manifest, MetaEntry
 from inrv.container.reading import Container, Entry, read_container
 from inrv.container.tensors import pack_tensors, unpack_tensors
-from inrv.container.writing import Chunk, container_bytes, write_bytes, write_container
+from inrv.container.writing import Chunk, container_bytes, stored_size, write_bytes, write_container
 
 __all__ = [
     "CarriedEntry",
@@ -20,6 +20,7 @@ __all__ = [
     "container_bytes",
     "pack_tensors",
     "read_container",
+    "stored_size",
     "unpack_tensors",
     "write_bytes",
     "write_container",

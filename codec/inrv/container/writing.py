@@ -65,6 +65,11 @@ def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
     return data
 
 
+def stored_size(raw: bytes) -> int:
+    """The bytes that a chunk of version 1.0 takes in a file, its entry in the table apart."""
+    return len(_compress(raw, 0)[1])
+
+
 def _minor(chunks: Sequence[Chunk]) -> int:
     """The lowest minor version that has all the file uses, so that every reader that can read it will."""
     return max((FIRST_MINOR.get(chunk.type, 0) for chunk in chunks), default=0)

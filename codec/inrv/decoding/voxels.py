@@ -75,7 +75,7 @@ def _leaf_batches(topologies: Sequence[Topology], voxels: int) -> Iterator[Tenso
 
 def _coordinates(origins: Tensor, mask: Tensor) -> Tensor:
     leaf, offset = mask.nonzero(as_tuple=True)
-    return (origins[leaf] + offset_coordinates(origins.device)[offset]).to(torch.float32)
+    return origins[leaf] + offset_coordinates(origins.device)[offset]
 
 
 def _scatter(result: Tensor, topology: Topology, leaf: Tensor, outputs: Tensor) -> None:

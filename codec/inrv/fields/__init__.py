@@ -7,7 +7,7 @@ from torch import Tensor
 from inrv.errors import FormatError
 from inrv.fields.field import Field
 from inrv.fields.fourier import FourierConfig, FourierField, network_weights
-from inrv.fields.quantisation import PRECISIONS, StoredTensors, dequantise, quantise
+from inrv.fields.quantisation import PRECISIONS, StoredTensors, dequantise, on_steps, quantise
 
 __all__ = [
     "PRECISIONS",
@@ -17,6 +17,7 @@ __all__ = [
     "StoredTensors",
     "dequantise",
     "network_weights",
+    "on_steps",
     "quantise",
     "restore_field",
 ]

@@ -31,8 +31,8 @@ class Field(nn.Module, ABC):
         """Names of the tensors that are stored as they are and never quantised coarsely."""
 
     @abstractmethod
-    def matrices(self) -> dict[str, nn.Parameter]:
-        """The weights that are matrices, by name, from the input to the output: nearly all of the field's bytes."""
+    def hidden(self) -> dict[str, nn.Parameter]:
+        """The matrices of all layers but the last, by name: nearly all of the field's bytes."""
 
     @property
     @abstractmethod

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inrv.errors import FormatError
+from inrv.fields.features import features_at, features_of_voxels, gradient_of_frequencies
 from inrv.fields.field import Field
 from inrv.fields.quantisation import dequantise, stored_shapes
 
@@ -77,16 +78,14 @@ class FourierField(Field):
 
     def features(self, coordinates: Tensor) -> Tensor:
         """Fourier features (N, 2 k) at index-space coordinates (N, 3), eq. (1), computed in float32."""
-        kind = coordinates.device.type
-        product_dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        with torch.autocast(kind, enabled=False):
-            position = (coordinates.float() - self.origin) * self.shape.scale
-            frequencies = 2 * math.pi * self.multipliers[:, None] * self.B
-            if self.training:
-                features: Tensor = TrainedFeatures.apply(position, frequencies, product_dtype)  # type: ignore[no-untyped-call]
+        device = coordinates.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        with torch.autocast(device, enabled=False):
+            frequencies = self.multipliers[:, None] * self.B
+            if not coordinates.is_floating_point() and (self.training or not torch.is_grad_enabled()):
+                features: Tensor = VoxelFeatures.apply(coordinates, self.origin, self.shape.scale, frequencies, dtype)  # type: ignore[no-untyped-call]
                 return features
-            phase = position @ frequencies.T
-            return torch.cat([phase.cos(), phase.sin()], dim=1)
+            return features_at((coordinates.float() - self.origin) * self.shape.scale, frequencies, dtype)
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Normalised values (N, outputs) at index-space coordinates (N, 3)."""
@@ -102,9 +101,10 @@ class FourierField(Field):
         """Phases, sines and cosines and their concatenation; two hidden layers or the last one and the outputs."""
         return 5 * self.shape.frequencies + 2 * self.shape.neurons + self.outputs
 
-    def matrices(self) -> dict[str, nn.Parameter]:
-        """`layers.i.weight`."""
-        return {name: weight for name, weight in self.named_parameters() if weight.ndim == 2}
+    def hidden(self) -> dict[str, nn.Parameter]:
+        """`layers.i.weight` for i < m."""
+        names = [f"layers.{number}.weight" for number in range(self.shape.layers)]
+        return {name: weight for name, weight in self.named_parameters() if name in names}
 
     def config(self) -> dict[str, Any]:
         """The fields of FourierConfig."""
@@ -140,28 +140,25 @@ class FourierField(Field):
         return field
 
 
-class TrainedFeatures(torch.autograd.Function):
-    """[cos x, sin x] of x = position frequencies^T, in the dtype that products are computed in.
+class VoxelFeatures(torch.autograd.Function):
+    """Fourier features of voxels, learnable in the frequencies, in the dtype that products are computed in.
 
-    What the gradient needs of x are cosines and sines, which are there: nothing is computed twice, as it otherwise would.
+    The gradient needs cosines and sines, which are there: nothing is computed twice, as it would be otherwise.
     """
 
     @staticmethod
-    def forward(ctx: Any, position: Tensor, frequencies: Tensor, dtype: torch.dtype) -> Tensor:
-        """Features (N, 2 k) at positions (N, 3) with frequencies (k, 3) in radians."""
-        phase = position @ frequencies.T
-        features = torch.cat([phase.cos().to(dtype), phase.sin().to(dtype)], dim=1)
-        ctx.save_for_backward(position, features)
+    def forward(ctx: Any, voxels: Tensor, origin: Tensor, scale: float, frequencies: Tensor, dtype: torch.dtype) -> Tensor:
+        """Features (N, 2 k) at voxels int32 (N, 3) with frequencies (k, 3), cycles a box edge."""
+        features = features_of_voxels(voxels, origin, scale, frequencies, dtype)
+        ctx.save_for_backward(voxels, origin, features)
+        ctx.scale = scale
         return features
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
-        """The gradient of the frequencies; positions are not learned."""
-        position, features = ctx.saved_tensors
-        cosines, sines = features.chunk(2, dim=1)
-        of_cosines, of_sines = gradient.chunk(2, dim=1)
-        of_phase = cosines * of_sines - sines * of_cosines
-        return None, (of_phase.T @ position.to(of_phase.dtype)).float(), None
+    def backward(ctx: Any, given: Tensor) -> tuple[None, None, None, Tensor, None]:
+        """The gradient of the frequencies."""
+        voxels, origin, features = ctx.saved_tensors
+        return None, None, None, gradient_of_frequencies((voxels.float() - origin) * ctx.scale, features, given), None
 
 
 def _check_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:

@@ -18,6 +18,7 @@ PRECISIONS = ("5 bit", "6 bit", "7 bit", "8 bit", "9 bit", "10 bit", "11 bit", "
 CODED = {"codes": torch.int8, "step": torch.float32}
 CODED_WIDE = {"codes_high": torch.int8, "codes_low": torch.uint8, "step": torch.float32}
 WHOLE = "whole"
+LARGEST_CODE = (1 << 15) - 1
 PARTS = CODED.keys() | CODED_WIDE.keys()
 
 
@@ -45,11 +46,29 @@ def quantise(tensors: dict[str, Tensor], fixed: frozenset[str], precision: str) 
     return StoredTensors(stored, precision)
 
 
+def on_steps(tensors: dict[str, Tensor], fixed: frozenset[str], steps: dict[str, float]) -> StoredTensors:
+    """Bring the matrices of `steps` to the nearest multiples of a step each, as far as 16 bits go; all others stay whole."""
+    stored = quantise({name: tensor for name, tensor in tensors.items() if name not in steps}, fixed, "float32").tensors
+    counts = []
+    for name, step in steps.items():
+        value = tensors[name].detach().float().cpu()
+        codes = (value / step).round().clamp(-LARGEST_CODE, LARGEST_CODE).to(torch.int32)
+        stored |= _parts(name, codes, torch.full((len(value),), step))
+        counts.append((codes - codes.min()).flatten().bincount().double())
+    bits = sum(float((-count * (count / count.sum()).log2()).nan_to_num().sum()) for count in counts)
+    return StoredTensors(stored, f"{bits / sum(float(count.sum()) for count in counts):.1f} bit")
+
+
 def _codes(name: str, value: Tensor, bits: int) -> dict[str, Tensor]:
     largest = (1 << (bits - 1)) - 1
     step = value.abs().amax(dim=1).clamp_min(1e-30) / largest
     codes = (value / step[:, None]).round().clamp(-largest, largest).to(torch.int32)
-    if bits <= 8:
+    return _parts(name, codes, step)
+
+
+def _parts(name: str, codes: Tensor, step: Tensor) -> dict[str, Tensor]:
+    """What is stored of a matrix that is codes int32 (rows, columns) times a step a row."""
+    if int(codes.abs().max()) <= 127:
         return {f"{name}.codes": codes.to(torch.int8), f"{name}.step": step}
     high = codes >> 8
     return {

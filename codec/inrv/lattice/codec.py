@@ -14,11 +14,11 @@ from torch import Tensor
 from inrv.errors import FormatError
 from inrv.lattice.context import Channel
 from inrv.lattice.model import Model
-from inrv.lattice.parallel import in_threads
 from inrv.lattice.smoothing import smoothed
 from inrv.lattice.softening import soften
 from inrv.lattice.symbols import RegionReader, RegionWriter, low_bits, tokens_of
 from inrv.lattice.walk import Batch, Setting, Step, walk
+from inrv.parallel import in_threads
 
 BATCH_REGIONS = {"cpu": 1, "cuda": 64}
 MOST_SPREAD = 22

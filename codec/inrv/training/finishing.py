@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-FINISHING = 0.25  # of the run
+from inrv.container import stored_size
+from inrv.container.tensors import pack_tensors
+from inrv.fields import Field, on_steps
+from inrv.training.plan import Rounding, psnr_of
+
+SHARE = 0.25  # of a run that rounds
+FINENESS = tuple(2 ** (eighth / 8) for eighth in range(8, 57))  # steps in a matrix's standard deviation: 2 to 128
 
 
 class Finishing:
@@ -17,15 +24,36 @@ class Finishing:
     The gradient is taken at the rounded weights and moves the exact ones (a straight-through estimate).
     """
 
-    def __init__(self, matrices: dict[str, nn.Parameter], steps: dict[str, Tensor], exact: dict[str, Tensor]) -> None:
-        self.matrices, self.steps, self.exact = matrices, steps, exact
+    def __init__(self, matrices: dict[str, nn.Parameter], steps: dict[str, Tensor]) -> None:
+        self.matrices, self.steps = matrices, steps
+        self.exact = {name: weight.detach().clone() for name, weight in matrices.items()}
         self.round()
 
     @staticmethod
-    def begin(matrices: dict[str, nn.Parameter], coarsest: float) -> Finishing:
-        """From the weights as they are, with steps of each matrix's standard deviation over `coarsest`."""
-        steps = {name: weight.detach().std() / coarsest for name, weight in matrices.items()}
-        return Finishing(matrices, steps, {name: weight.detach().clone() for name, weight in matrices.items()})
+    def begin(field: Field, rounding: Rounding, mean_square: Callable[[], float]) -> Finishing:
+        """With steps in proportion to the standard deviations, as coarse as `rounding` says.
+
+        `mean_square` gives the error of the field as its weights are.
+        """
+        before = psnr_of(mean_square())
+        deviations = {name: weight.detach().std() for name, weight in field.hidden().items()}
+        finishing = Finishing(field.hidden(), deviations)
+
+        def tried(fineness: float) -> Finishing:
+            finishing.steps = {name: deviation / fineness for name, deviation in deviations.items()}
+            finishing.round()
+            return finishing
+
+        def too_large(fineness: float) -> bool:
+            return stored_bytes(field, tried(fineness).steps) > (rounding.bytes or math.inf)
+
+        def fine_enough(fineness: float) -> bool:
+            tried(fineness)
+            return before - psnr_of(mean_square()) <= rounding.loss
+
+        if rounding.bytes is not None:
+            return tried(FINENESS[max(0, _first(too_large) - 1)])
+        return tried(FINENESS[min(_first(fine_enough), len(FINENESS) - 1)])
 
     @contextmanager
     def moving(self) -> Iterator[None]:
@@ -42,3 +70,18 @@ class Finishing:
         """Put every weight on the nearest multiple of its step."""
         for name, weight in self.matrices.items():
             weight.copy_((self.exact[name] / self.steps[name]).round() * self.steps[name])
+
+
+def stored_bytes(field: Field, steps: dict[str, Tensor]) -> int:
+    """What the tensors of a field take in a file, its matrices on `steps`."""
+    stored = on_steps(field.tensors(), field.fixed(), {name: float(step) for name, step in steps.items()})
+    return stored_size(pack_tensors({name: tensor.numpy() for name, tensor in stored.tensors.items()}))
+
+
+def _first(holds: Callable[[float], bool]) -> int:
+    """The number of the first of FINENESS for which `holds`, as it does from there on; their count where there is none."""
+    low, high = 0, len(FINENESS)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(FINENESS[middle]) else (middle + 1, high)
+    return low

@@ -13,6 +13,7 @@ from inrv.training.plan import TrainingPlan
 
 BETAS = (0.9, 0.99)
 MOMENTUM = 0.95
+DECAY = 0.02  # of a matrix, a step, times the rate: large weights are worth little and lose more when they are rounded
 # Newton-Schulz of degree 5, whose steps drive every singular value towards 1: Jordan et al. 2024, "Muon: an optimizer for
 # hidden layers in neural networks".
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -24,8 +25,7 @@ class Optimiser:
     """Moves the weights of a field by their gradients, in place."""
 
     def __init__(self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool) -> None:
-        *hidden, _ = field.matrices().items()  # the last one, a row an output, is none that Muon is for
-        matrices = dict(hidden) if plan.optimiser == "muon" else {}
+        matrices = field.hidden() if plan.optimiser == "muon" else {}
         self.rest = {name: weight for name, weight in field.named_parameters() if name not in matrices}
         self.adam = Adam(list(self.rest.values()), plan.rate)
         self.muon = Muon(matrices, plan.muon_rate, precision, compiled)
@@ -99,7 +99,9 @@ class Muon:
             nesterov = torch._foreach_lerp(gradients, momenta, MOMENTUM)
             moves = self.orthogonal(torch.stack(list(nesterov)).to(self.precision)).float()
             length = self.rate * share * math.sqrt(max(1.0, shape[0] / shape[1]))
-            torch._foreach_add_([self.matrices[name] for name in names], list(moves.unbind()), alpha=-length)
+            weights: list[Tensor] = [self.matrices[name] for name in names]
+            torch._foreach_mul_(weights, 1 - self.rate * share * DECAY)
+            torch._foreach_add_(weights, list(moves.unbind()), alpha=-length)
 
     def _gradient(self, name: str) -> Tensor:
         gradient, self.matrices[name].grad = self.matrices[name].grad, None

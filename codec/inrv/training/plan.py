@@ -5,12 +5,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from inrv.errors import OptionError
 
 OPTIMISERS = ("adam", "muon")
 PRECISIONS = (None, "bfloat16", "float32")
 WARM_UP = 0.03  # of the run
 FINAL_RATE = 0.001  # of the highest learning rate
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How coarse the weights of a field's matrices become towards the end of training.
+
+    loss   dB that rounding costs at most when it begins; training that goes on gets most of that back
+    bytes  that the field's tensors take in a file at most, whatever they lose; None: as `loss` says
+    """
+
+    loss: float = 1.0
+    bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -24,8 +38,7 @@ class TrainingPlan:
     target_psnr  dB at which training ends, over one epoch's samples with peak 1; None: no target
     optimiser    'adam'; 'muon': Muon on the matrices of the field, Adam on the rest
     muon_rate    Muon's highest learning rate
-    coarsest     finishing: steps of a matrix's standard deviation, as which its weights are rounded during the last FINISHING of
-                 training; None: not rounded
+    rounding     how far weights are rounded during the last quarter of training; None: they are not
     precision    of matrix products: 'bfloat16', 'float32', or None: bfloat16 where the device is faster in it. Weights and
                  sums are float32 in any case
     compiled     whether torch compiles a step; None: on GPUs
@@ -39,12 +52,12 @@ class TrainingPlan:
     seed: int = 0
     optimiser: str = "adam"
     muon_rate: float = 0.05
-    coarsest: float | None = None
+    rounding: Rounding | None = None
     precision: str | None = None
     compiled: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "rate", "max_time", "muon_rate", "coarsest"):
+        for name in ("epochs", "batch", "rate", "max_time", "muon_rate"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise OptionError(f"{name} {value} must be a positive number")
@@ -68,14 +81,26 @@ class Progress:
     seconds_left: float
 
 
+@dataclass(frozen=True, eq=False)
+class RoundedWeight:
+    """A matrix whose weights are multiples of `step`, and what they would be without."""
+
+    step: float
+    exact: Tensor
+
+
 @dataclass(frozen=True)
 class TrainingResult:
-    """What was done: optimiser steps, epochs, seconds, and which of epochs, max-time or target-psnr ended it."""
+    """What was done: optimiser steps, epochs, seconds, and which of epochs, max-time or target-psnr ended it.
+
+    rounded  by matrix, what its weights were rounded from, where training ended on rounded weights
+    """
 
     steps: int
     epochs: float
     seconds: float
     stopped_by: str
+    rounded: dict[str, RoundedWeight]
 
 
 def rate_at(done: float) -> float:

@@ -71,9 +71,9 @@ class Saving:
         exact: dict[str, Tensor] = {} if run.finishing is None else run.finishing.exact
         weights = {f"weights.{name}": exact.get(name, weight.detach()) for name, weight in run.field.named_parameters()}
         tensors = {"window": torch.tensor(run.window)} | weights | run.optimiser.state()
-        if run.plan.coarsest is not None:
+        if run.plan.rounding is not None:
             steps = run.finishing.steps if run.finishing is not None else {}
-            tensors |= {f"rounding.{name}": steps.get(name, torch.zeros(())) for name in run.field.matrices()}
+            tensors |= {f"rounding.{name}": steps.get(name, torch.zeros(())) for name in run.field.hidden()}
         return Saved({name: tensor.float().cpu() for name, tensor in tensors.items()}, run.step, run.seconds)
 
     def _read(self) -> Saved | None:
@@ -100,10 +100,10 @@ class Saving:
                 weight.copy_(tensors[f"weights.{name}"])
         run.optimiser.load(tensors, saved.step)
         run.window = float(saved.tensors["window"])
-        matrices = run.field.matrices()
+        matrices = run.field.hidden()
         steps = {name: tensors.get(f"rounding.{name}", torch.zeros(())) for name in matrices}
         if any(bool(step > 0) for step in steps.values()):
-            run.finishing = Finishing(matrices, steps, {name: weight.detach().clone() for name, weight in matrices.items()})
+            run.finishing = Finishing(matrices, steps)
         run.step = run.looked = saved.step
         run.next_look = saved.step + 1
         run.seconds = saved.seconds

@@ -5,22 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import nullcontext
 
 import torch
 
 from inrv.device import fast_precision
 from inrv.fields import Field
+from inrv.parallel import workers
 from inrv.selection import Samples
 from inrv.training.checkpoint import Checkpoint
-from inrv.training.finishing import FINISHING, Finishing
+from inrv.training.finishing import SHARE, Finishing
 from inrv.training.objective import Gradient
 from inrv.training.optimiser import Optimiser
 from inrv.training.order import Order
-from inrv.training.plan import Progress, TrainingPlan, TrainingResult, psnr_of, rate_at
+from inrv.training.plan import Progress, RoundedWeight, TrainingPlan, TrainingResult, psnr_of, rate_at
 from inrv.training.processes import Processes
 from inrv.training.saving import Saving
 
+PROBED = 1 << 16
 LOOK_SECONDS = 0.2  # between two looks at clock, losses and signals: each lets the device run dry
 
 
@@ -41,13 +44,16 @@ def train(
     call this with the same field, samples and plan: but for rounding the network is the one that a single process
     trains. Rank 0 alone reports, decides when to end, and reads and writes the checkpoint.
     """
-    run = Run(field, samples, plan, report, Processes.current())
+    processes, threads = Processes.current(), torch.get_num_threads()
+    shared_out = samples.coordinates.device.type == "cpu" and processes.count == 1 and threads > 1 and not plan.compiled
     field.train()
-    with nullcontext() if checkpoint is None else Saving(run, checkpoint) as run.saving:
-        while run.stopped_by is None:
-            run.one_step()
+    with workers(threads) if shared_out else nullcontext() as pool:
+        run = Run(field, samples, plan, report, processes, pool, threads)
+        with nullcontext() if checkpoint is None else Saving(run, checkpoint) as run.saving:
+            while run.stopped_by is None:
+                run.one_step()
     field.eval()
-    return TrainingResult(run.step, run.step / run.epoch_steps, run.seconds, run.stopped_by)
+    return TrainingResult(run.step, run.step / run.epoch_steps, run.seconds, run.stopped_by, run.rounded())
 
 
 class Run:
@@ -60,6 +66,8 @@ class Run:
         plan: TrainingPlan,
         report: Callable[[Progress], None] | None,
         processes: Processes,
+        pool: Executor | None,
+        threads: int,
     ) -> None:
         self.field, self.samples, self.plan, self.report, self.processes = field, samples, plan, report, processes
         self.device = samples.coordinates.device
@@ -69,7 +77,7 @@ class Run:
         self.order = Order(len(samples), batch, plan.seed, self.device)
         compiled = self.device.type == "cuda" if plan.compiled is None else plan.compiled
         precision = fast_precision(self.device) if plan.precision is None else getattr(torch, plan.precision)
-        self.gradient = Gradient(field, samples, precision, compiled, processes)
+        self.gradient = Gradient(field, samples, precision, compiled, processes, pool, threads)
         self.optimiser = Optimiser(field, plan, precision, compiled)
         self.finishing: Finishing | None = None
         self.step = 0
@@ -93,14 +101,25 @@ class Run:
     def one_step(self) -> None:
         """One optimiser step on the next batch, and a look around where it is time for one."""
         done = self.fraction_done()
-        if self.plan.coarsest is not None and self.finishing is None and done >= 1 - FINISHING:
-            self.finishing = Finishing.begin(self.field.matrices(), self.plan.coarsest)
+        if self.plan.rounding is not None and self.finishing is None and done >= 1 - SHARE:
+            self.finishing = Finishing.begin(self.field, self.plan.rounding, self.mean_square)
         self.losses += self.gradient(self.order.rows(self.step))
         with nullcontext() if self.finishing is None else self.finishing.moving():
             self.optimiser.step(rate_at(done))
         self.step += 1
         if self.step >= self.next_look:
             self.look()
+
+    def rounded(self) -> dict[str, RoundedWeight]:
+        """What the matrices were rounded from, and to, where they were."""
+        if self.finishing is None:
+            return {}
+        return {name: RoundedWeight(float(step), self.finishing.exact[name]) for name, step in self.finishing.steps.items()}
+
+    def mean_square(self) -> float:
+        """The loss on the samples of the first steps, PROBED of them or all."""
+        steps = range(min(self.epoch_steps, 1 + PROBED // self.order.batch))
+        return float(sum(self.gradient.loss_on(self.order.rows(step)) for step in steps)) / len(steps)
 
     def look(self) -> None:
         """Find out, all processes together, where training stands, whether it is over, and until when nobody need ask."""
