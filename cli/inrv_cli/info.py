@@ -49,7 +49,8 @@ def describe(path: Path, volume: Volume) -> dict[str, Any]:
     field = None
     if manifest.field is not None:
         weights = None if volume.field is None else volume.field.weight_count
-        field = {"type": manifest.field.type, "weights": weights, "config": manifest.field.config}
+        entry = manifest.field
+        field = {"type": entry.type, "weights": weights, "config": entry.config, "tolerance": entry.tolerance}
     return {
         "file": str(path),
         "bytes": container.size,

@@ -36,6 +36,11 @@ def fast_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if _seconds(torch.bfloat16) < 0.8 * _seconds(torch.float32) else torch.float32
 
 
+def decoding_precision(device: torch.device) -> torch.dtype:
+    """The dtype to multiply matrices in where a file allows less than float32; of the two halves GPUs take the finer one."""
+    return torch.float16 if device.type == "cuda" else fast_precision(device)
+
+
 def _seconds(dtype: torch.dtype) -> float:
     """The shortest of some products of matrices of the size a field has."""
     left, right = torch.ones(2048, 128, dtype=dtype), torch.ones(128, 128, dtype=dtype)

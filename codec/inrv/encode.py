@@ -161,7 +161,7 @@ def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | No
 def _file(outcome: Outcome, options: EncodeOptions) -> bytes:
     """The bytes of the .inrv file."""
     fitted = outcome.fitted
-    return _assembled(outcome, options, lambda chunks: (None, None) if fitted is None else _store_field(fitted, chunks))
+    return _assembled(outcome, options, lambda chunks: (None, None) if fitted is None else _store_field(outcome, fitted, chunks))
 
 
 def _bytes_beside_weights(bare: Outcome, options: EncodeOptions) -> int:
@@ -209,7 +209,7 @@ def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | N
     return read_volume(source, options.grids, doubles=options.doubles), Path(source).stat().st_size
 
 
-def _store_field(fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tuple[FieldEntry, int | None]:
+def _store_field(outcome: Outcome, fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tuple[FieldEntry, int | None]:
     """The field's entry and the number of the chunk with reference samples, if it has any."""
     if isinstance(fitted, CodedLattice):
         pairs = zip(fitted.codings, fitted.given, strict=True)
@@ -220,8 +220,10 @@ def _store_field(fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tup
     reference = fitted.probe.coordinates[:REFERENCE_SAMPLES].cpu()
     with torch.no_grad():
         outputs = evaluate(fitted.field, reference)
+    # Near a threshold a small difference makes a voxel active or not: no more of it than float32 has.
+    tolerance = fitted.tolerance if all(item.threshold is None for item in outcome.coded) else None
     chunks.append(Chunk("REFS", pack_tensors({"coordinates": reference.numpy(), "outputs": outputs.numpy()})))
-    return FieldEntry(fitted.field.kind, fitted.field.config(), len(chunks) - 2), len(chunks) - 1
+    return FieldEntry(fitted.field.kind, fitted.field.config(), len(chunks) - 2, tolerance), len(chunks) - 1
 
 
 def _provenance(

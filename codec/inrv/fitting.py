@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from inrv.container import ACCURACY
 from inrv.decoding import evaluate
 from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, on_steps, quantise, restore_field
 from inrv.grids import Grid, Normalisation, in_double
@@ -15,6 +16,8 @@ from inrv.selection import Samples, gather_samples, joint_box, select_voxels
 from inrv.training import Checkpoint, Progress, TrainingResult, psnr_of, train
 
 LARGEST_LOSS = 0.1  # dB that storing the weights on fewer bits may cost
+LOWER_LOSS = 0.02  # dB that decoding with products in bfloat16 may cost
+ROOM = 4  # times the largest difference found, for voxels that were not probed
 PROBE_VOXELS = 1 << 18
 
 
@@ -25,6 +28,7 @@ class FittedField:
     losses  dB that each precision tried would cost the output it harms most
     psnrs   dB, one an output: over its grid's active leaf voxels among `probe`, peak 1
     probe   voxels that it was measured on
+    tolerance  how far a decoder may be from the field in float32, where it loses next to nothing; None: the accuracy class
     """
 
     field: Field
@@ -33,6 +37,7 @@ class FittedField:
     training: TrainingResult
     psnrs: tuple[float, ...]
     probe: Samples
+    tolerance: float | None
 
     def coarser(self, factor: float) -> FittedField:
         """The same with steps of the weights `factor` times wider, where training has rounded them."""
@@ -83,7 +88,9 @@ def stored_field(field: Field, training: TrainingResult, probe: Samples) -> Fitt
         losses = {stored.precision: _loss(_psnrs(field, probe), _psnrs(rounded, probe))}
     else:
         stored, rounded, losses = smallest_precision(field, probe)
-    return FittedField(rounded.cpu(), stored, losses, training, _psnrs(rounded, probe), probe)
+    psnrs = _psnrs(rounded, probe)
+    tolerance = _tolerance(rounded, probe, psnrs)
+    return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe, tolerance)
 
 
 def _probe(samples: Samples, seed: int) -> Samples:
@@ -107,15 +114,25 @@ def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Fie
     return stored, rounded, losses
 
 
+@torch.no_grad()
+def _tolerance(field: Field, probe: Samples, psnrs: Sequence[float]) -> float | None:
+    """Room for products in bfloat16, where they cost no output more than LOWER_LOSS dB on `probe`."""
+    if _loss(psnrs, _psnrs(field, probe, torch.bfloat16)) > LOWER_LOSS:
+        return None
+    exact, lower = (evaluate(field, probe.coordinates, precision=precision) for precision in (torch.float32, torch.bfloat16))
+    largest = float(((lower - exact).abs() / (1 + exact.abs())).max())
+    return max(ACCURACY, float(f"{ROOM * largest:.1e}")) if ROOM * largest <= 1 else None
+
+
 def _loss(before: Sequence[float], after: Sequence[float]) -> float:
     """DB that the output loses that loses most."""
     return max(b - a for b, a in zip(before, after, strict=True))
 
 
-def _psnrs(field: Field, probe: Samples) -> tuple[float, ...]:
-    """PSNR of each output over the values of `probe` that count, peak 1."""
-    with torch.no_grad():
-        squared = in_double(evaluate(field, probe.coordinates).clamp(0, 1) - probe.targets).square()
+@torch.no_grad()
+def _psnrs(field: Field, probe: Samples, precision: torch.dtype = torch.float32) -> tuple[float, ...]:
+    """PSNR of each output over the values of `probe` that count, peak 1, with products in `precision`."""
+    squared = in_double(evaluate(field, probe.coordinates, precision=precision).clamp(0, 1) - probe.targets).square()
     counted = torch.ones_like(squared) if probe.counted is None else probe.counted.to(squared)
     means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
     return tuple(psnr_of(mean) for mean in means.tolist())

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.container import CarriedEntry, Container, GridEntry, Limits, Manifest, read_container, unpack_tensors
+from inrv.container import ACCURACY, CarriedEntry, Container, GridEntry, Limits, Manifest, read_container, unpack_tensors
 from inrv.decoding import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs, Outputs, evaluate, nearest, trilinear
-from inrv.device import choose_device
+from inrv.device import choose_device, decoding_precision
 from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
 from inrv.grids import Box, Grid, LeafValues, SparseVolume, Topology, Transform, denormalise
@@ -37,7 +37,6 @@ from inrv.storage import (
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
 FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
-ACCURACY = 1e-4  # see "accuracy class" in format_spec.md
 PART_VALUES = 1 << 22  # brought from the field's outputs to values at a time
 VERIFIED_VOXELS = 1 << 10  # of each grid
 LATTICE_NETWORKS = 3  # of which a voxel takes one, and the smoothing one
@@ -74,7 +73,7 @@ class Volume:
         if entry is None:
             return NoOutputs(self.device)
         if self.field is not None:
-            return FieldOutputs(self.field)
+            return FieldOutputs(self.field, self._precision(self.field, entry.tolerance))
         if entry.config["networks"] != DEFAULT_NAME:
             raise FormatError(
                 f"its lattice begins with the networks {entry.config['networks']!r}: this inrv has {DEFAULT_NAME!r}"
@@ -94,6 +93,14 @@ class Volume:
 
         weights = default_model(any(c["given"] is not None for c in channels), True).weight_count // LATTICE_NETWORKS
         return LatticeOutputs(weights, coded, channel)
+
+    def _precision(self, field: Field, tolerance: float | None) -> torch.dtype:
+        """The dtype to multiply matrices in: less than float32 where the file allows it and its samples agree."""
+        lower = decoding_precision(self.device)
+        if tolerance is None or lower == torch.float32:
+            return torch.float32
+        samples = _reference(self, field.outputs)
+        return lower if samples is not None and _difference(field, *samples, lower) <= tolerance else torch.float32
 
     @property
     def manifest(self) -> Manifest:
@@ -445,22 +452,32 @@ def verify(
         grid.check_some_voxels(VERIFIED_VOXELS)
     for entry in volume.carried:
         restore_carried(container, entry)
-    difference, samples = _reference_difference(volume)
-    if not difference <= ACCURACY:  # NaN too
-        raise FormatError(f"{container.name}: reference samples differ by {difference:.3g}, more than {ACCURACY:g} of the range")
-    return VerifyReport(len(container.entries), samples, difference, ACCURACY)
+    tolerance, samples, difference = ACCURACY, None, 0.0
+    if volume.field is not None and isinstance(volume.outputs, FieldOutputs):
+        samples, precision = _reference(volume, volume.field.outputs), volume.outputs.precision
+        if precision != torch.float32 and volume.manifest.field is not None:
+            tolerance = volume.manifest.field.tolerance or ACCURACY
+        if samples is not None:
+            difference = _difference(volume.field, *samples, precision)
+    if not difference <= tolerance:  # NaN too
+        raise FormatError(f"{container.name}: reference samples differ by {difference:.3g}, more than {tolerance:g} of the range")
+    return VerifyReport(len(container.entries), 0 if samples is None else len(samples[0]), difference, tolerance)
 
 
-def _reference_difference(volume: Volume) -> tuple[float, int]:
-    number = volume.manifest.reference
-    if number is None or volume.field is None:
-        return 0.0, 0
-    arrays = unpack_tensors(volume.container.chunk(number))
+def _reference(volume: Volume, outputs: int) -> tuple[Tensor, Tensor] | None:
+    """Coordinates int32 (R, 3) and outputs float32 (R, outputs) of the stored reference samples, if there are any."""
+    if volume.manifest.reference is None:
+        return None
+    arrays = unpack_tensors(volume.container.chunk(volume.manifest.reference))
     coordinates = take(arrays, "coordinates", np.int32, (None, 3))
-    expected = take(arrays, "outputs", np.float32, (len(coordinates), volume.field.outputs))
+    expected = take(arrays, "outputs", np.float32, (len(coordinates), outputs))
     if not len(coordinates):
-        return 0.0, 0
-    with torch.no_grad():
-        outputs = evaluate(volume.field, torch.from_numpy(coordinates.copy()).to(volume.device)).cpu()
-    allowed = torch.from_numpy(expected.copy())
-    return float(((outputs - allowed).abs() / (1 + allowed.abs())).max()), len(coordinates)
+        return None
+    return torch.from_numpy(coordinates.copy()).to(volume.device), torch.from_numpy(expected.copy()).to(volume.device)
+
+
+@torch.no_grad()
+def _difference(field: Field, coordinates: Tensor, expected: Tensor, precision: torch.dtype) -> float:
+    """How far `field` is from `expected`, as the accuracy class measures it; NaN where it is not finite."""
+    outputs = evaluate(field, coordinates, precision=precision)
+    return float(((outputs - expected).abs() / (1 + expected.abs())).max())

@@ -340,6 +340,8 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M7", "no frequencies", manifest(F + "frequencies", 0), "frequencies is 0: .* from 1 to 1048576"),
     ("M7", "an escape as key", manifest("metadata.\x1b[31m\udc80", 1), r"metadata\.'\\x1b\[31m\\udc80' is 1: must"),
     ("M7", "layers", manifest(F + "layers", 1025), "layers is 1025: .* 0 to 1024"),
+    ("M7", "tolerance", manifest("field.tolerance", 0.00001), "tolerance is 1e-05: must lie between 0.0001 and 1"),
+    ("M7", "tolerance2", manifest("field.tolerance", 1.5), "tolerance is 1.5: must lie between 0.0001 and 1"),
     ("M7", "activation", manifest(F + "activation", "exec"), "activation is 'exec': must be one of relu, silu"),
     ("M7", "scale", manifest(F + "scale", None), "scale is None: must be a number"),
     ("M7", "rule", manifest(G + "threshold_rule", "beside"), "threshold_rule is 'beside': must be one of above, away, within"),

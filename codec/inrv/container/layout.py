@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 MAGIC = b"\x89INRV\r\n\x1a"
-MAJOR, MINOR = 1, 2
+MAJOR, MINOR = 1, 3
 
 # Magic and version stand in the same place in every major version, so that any reader can name the version it lacks.
 VERSION = struct.Struct("<8sHH")

@@ -21,8 +21,10 @@ ACTIVATIONS = ("relu", "silu")
 LATTICE_CHANNEL = {"steps", "top", "background", "scale", "given", "surrounded", "smoothed", "fitted", "codes"}
 LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 7, (32, 512), 1 << 23
 NEWER_IN_ROOT, NEWER_IN_GRIDS = ("carried", "vdb_version"), ("kept_values", "threshold", "threshold_rule", "corrected_values")
+NEWER_IN_FIELD = ("tolerance",)
 THRESHOLD_RULES = ABOVE, AWAY, WITHIN = "above", "away", "within"
 OLDEST_VDB = 222
+ACCURACY = 1e-4  # how far a decoder may be from the reference, absolutely and as a share: the accuracy class
 MOST_PARTS = 1 << 16
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -102,12 +104,14 @@ class CarriedEntry:
 class FieldEntry:
     """The field: its type, what it is built from (`outputs` among it), and the chunk that holds its tensors.
 
-    A lattice has a chunk a channel, which its configuration names, and `tensors` None.
+    A lattice has a chunk a channel, which its configuration names, and `tensors` None. `tolerance` says how far from the
+    reference a decoder may be; None: as far as the accuracy class says.
     """
 
     type: str
     config: dict[str, Any]
     tensors: int | None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,8 @@ class Manifest:
         for owner in (tree, *tree["grids"]):
             for entry in owner["metadata"].values():
                 entry["value"] = _json_value(entry["value"])
-        for owner, newer in ((tree, NEWER_IN_ROOT), *((grid, NEWER_IN_GRIDS) for grid in tree["grids"])):
+        fields = [(tree["field"], NEWER_IN_FIELD)] if tree["field"] else []
+        for owner, newer in ((tree, NEWER_IN_ROOT), *fields, *((grid, NEWER_IN_GRIDS) for grid in tree["grids"])):
             for key in newer:
                 if owner[key] in (None, (), ABOVE):  # so that what version 1.0 can say is said as version 1.0 says it
                     del owner[key]
@@ -259,7 +264,14 @@ def _field(value: Value) -> FieldEntry:
         _check_fourier(config)
     for key in config.mapping():
         config[key].plain()
-    return FieldEntry(kind, config.mapping(), value["tensors"].count())
+    return FieldEntry(kind, config.mapping(), value["tensors"].count(), value.get("tolerance", None).optional(_tolerance))
+
+
+def _tolerance(value: Value) -> float:
+    number = value.number()
+    if not ACCURACY <= number <= 1:
+        raise value.fail(f"must lie between {ACCURACY:g} and 1")
+    return number
 
 
 def _check_lattice(config: Value) -> None:

@@ -49,19 +49,19 @@ class NoOutputs:
 
 
 class FieldOutputs:
-    """Of a field, evaluated where asked."""
+    """Of a field, evaluated where asked; without gradients with matrices multiplied in `precision`."""
 
-    def __init__(self, field: Field) -> None:
-        self.field = field
+    def __init__(self, field: Field, precision: torch.dtype) -> None:
+        self.field, self.precision = field, precision
         self.weights = field.weight_count
 
     def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
         """The field's outputs, differentiable."""
-        return evaluate(self.field, coordinates, columns)
+        return evaluate(self.field, coordinates, columns, precision=self.precision)
 
     def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
         """The field's outputs; leaves that grids share are evaluated once."""
-        return decode_active(self.field, topologies, columns)
+        return decode_active(self.field, topologies, columns, self.precision)
 
 
 @dataclass(frozen=True, eq=False)

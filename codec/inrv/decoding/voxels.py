@@ -10,8 +10,10 @@ from torch import Tensor
 from inrv.fields import Field
 from inrv.grids import Topology
 from inrv.grids.topology import LEAF_VOXELS, leaf_keys, offset_coordinates
+from inrv.parallel import in_threads
 
-BATCH_BYTES = {"cpu": 1 << 26, "cuda": 1 << 32}
+BATCH_BYTES = {"cpu": 1 << 24, "cuda": 1 << 32}
+BATCHES_A_PART = 16  # of leaves that are listed at a time
 LEAF_MASK_BYTES = 1 << 26  # of a batch of leaves, the masks of all topologies together
 
 
@@ -20,23 +22,42 @@ def batch_voxels(field: Field, device: torch.device) -> int:
     return max(1, BATCH_BYTES.get(device.type, 1 << 29) // (4 * field.floats_per_voxel))
 
 
-def evaluate(field: Field, coordinates: Tensor, columns: Sequence[int] | None = None, batch: int | None = None) -> Tensor:
+def evaluate(
+    field: Field,
+    coordinates: Tensor,
+    columns: Sequence[int] | None = None,
+    batch: int | None = None,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
     """Normalised outputs float32 (N, outputs) at index-space coordinates (N, 3), in batches; differentiable.
 
-    With `columns`, (N, len(columns)): only those outputs, in that order.
+    With `columns`, (N, len(columns)): only those outputs, in that order. Without gradients matrices are multiplied in
+    `precision`, and on a CPU batches are computed side by side.
     """
     size = batch or batch_voxels(field, coordinates.device)
     chosen = slice(None) if columns is None else list(columns)
-    if len(coordinates) <= size or torch.is_grad_enabled():
+    if torch.is_grad_enabled():
         return torch.cat([field(part)[:, chosen] for part in coordinates.split(size)])
+    device = coordinates.device
     # Into one tensor: small ones between the activations of two batches would keep the heap from being used again.
-    result = coordinates.new_empty((len(coordinates), field.outputs if columns is None else len(columns)), dtype=torch.float32)
-    for first in range(0, len(coordinates), size):
-        result[first : first + size] = field(coordinates[first : first + size])[:, chosen]
+    result = torch.empty((len(coordinates), field.outputs if columns is None else len(columns)), device=device)
+
+    def fill(first: int) -> None:
+        part = slice(first, first + size)
+        lower = precision != torch.float32
+        with torch.no_grad(), torch.autocast(device.type, dtype=precision if lower else None, enabled=lower):
+            result[part] = field(coordinates[part])[:, chosen]
+
+    in_threads(fill, range(0, len(coordinates), size), device)
     return result
 
 
-def decode_active(field: Field, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
+def decode_active(
+    field: Field,
+    topologies: Sequence[Topology],
+    columns: Sequence[Sequence[int]],
+    precision: torch.dtype = torch.float32,
+) -> list[Tensor]:
     """Outputs on the active leaf voxels of several grids: for each, float32 (voxels, len(columns[i])).
 
     A leaf that several grids share is evaluated once, for all of them, at the voxels active in any.
@@ -49,11 +70,11 @@ def decode_active(field: Field, topologies: Sequence[Topology], columns: Sequenc
     used = sorted({column for _, chosen, _ in asked for column in chosen})
     places = {column: place for place, column in enumerate(used)}
     with torch.no_grad():
-        for origins in _leaf_batches(different, batch_voxels(field, different[0].device)):
+        for origins in _leaf_batches(different, BATCHES_A_PART * batch_voxels(field, different[0].device)):
             leaves = {id(t): t.find_leaves(origins) for t in different}
             masks = {id(t): t.masks_of(leaves[id(t)]) for t in different}
             union = torch.stack(list(masks.values())).any(dim=0)
-            outputs = evaluate(field, _coordinates(origins, union), used)
+            outputs = evaluate(field, _coordinates(origins, union), used, precision=precision)
             for topology, chosen, result in asked:
                 own = outputs[masks[id(topology)][union]][:, [places[column] for column in chosen]]
                 _scatter(result, topology, leaves[id(topology)], own)
@@ -75,7 +96,7 @@ def _leaf_batches(topologies: Sequence[Topology], voxels: int) -> Iterator[Tenso
 
 def _coordinates(origins: Tensor, mask: Tensor) -> Tensor:
     leaf, offset = mask.nonzero(as_tuple=True)
-    return origins[leaf] + offset_coordinates(origins.device)[offset]
+    return origins[leaf] + offset_coordinates(origins.device).to(torch.int32)[offset]
 
 
 def _scatter(result: Tensor, topology: Topology, leaf: Tensor, outputs: Tensor) -> None:
