@@ -49,6 +49,9 @@ fixtures: $(SETUP)  ## Make the .vdb files of fixtures/ anew
 benchmarks: $(SETUP)  ## List the benchmark commands
 	@echo "$(PYTHON) benchmarks/rate_distortion.py [FILE.vdb ...]  # bytes over quality against SZ3, SPERR and ZFP"
 	@echo "$(PYTHON) benchmarks/corpus.py [FILE.vdb ...]    # size, quality and time on real volumes"
+	@echo "$(PYTHON) benchmarks/time_to_quality.py [FILE.vdb]  # PSNR over seconds of training, by recipe"
+	@echo "$(PYTHON) benchmarks/decode.py [FILE.vdb ...]    # voxels decoded a second"
+	@echo "$(PYTHON) benchmarks/scaling.py [FILE.vdb]       # processes against throughput of training"
 	@echo "$(PYTHON) benchmarks/dilation.py [FILE.vdb]      # which voxels to train on: the paper's Table 2"
 	@echo "$(PYTHON) benchmarks/memory.py                   # peak memory of a 4096^3 box with 5 M active voxels"
 	@echo "$(PYTHON) benchmarks/lossless.py [FILE.vdb ...]  # what becomes of every grid of every file"

@@ -96,8 +96,8 @@ def epoch_steps(volume: inrv.SparseVolume, options: inrv.EncodeOptions) -> int:
     voxels = select_voxels(volume.grids, options.selection, options.dilation).active_voxel_count
     box = joint_box(volume.grids)
     assert box is not None, "the file has no active voxel"
-    config = network_for(options, volume.active_voxel_count, len(volume.grids), box)
-    return math.ceil(voxels / plan_for(options, config, voxels, choose_device(options.device)).batch)
+    config, rounding = network_for(options, volume.active_voxel_count, len(volume.grids), box, None)
+    return math.ceil(voxels / plan_for(options, config, rounding, voxels, choose_device(options.device)).batch)
 
 
 def measure(volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions) -> tuple[dict[str, Any], tuple[Tensor, Tensor]]:

@@ -50,8 +50,8 @@ class Gradient:
         self.weights = list(field.parameters())
         self.objective = Objective(field, precision)
         self.averaged = processes.averaging(self.objective, samples.coordinates.device)
-        if compiled:
-            self.averaged.compile(mode="reduce-overhead")
+        if compiled:  # and captured as a graph, but for the exchange of gradients
+            self.averaged.compile(mode="reduce-overhead" if processes.count == 1 else None)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """This process's part of the mean squared error over the samples `rows`, detached; the gradients are those of all."""

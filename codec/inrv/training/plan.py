@@ -41,7 +41,7 @@ class TrainingPlan:
     rounding     how far weights are rounded during the last quarter of training; None: they are not
     precision    of matrix products: 'bfloat16', 'float32', or None: bfloat16 where the device is faster in it. Weights and
                  sums are float32 in any case
-    compiled     whether torch compiles a step; None: on GPUs
+    compiled     whether torch compiles a step; None: on CUDA and ROCm, for training so long that it pays
     """
 
     epochs: float

@@ -24,6 +24,8 @@ from inrv.training.processes import Processes
 from inrv.training.saving import Saving
 
 PROBED = 1 << 16
+FLOPS_A_WEIGHT = 6  # and sample: two each for the output, the gradient of the weights and that of the inputs
+WORTH_COMPILING = 1e16  # floating-point operations of training: about half a minute on a large GPU, and compiling takes as long
 LOOK_SECONDS = 0.2  # between two looks at clock, losses and signals: each lets the device run dry
 
 
@@ -75,7 +77,8 @@ class Run:
         self.epoch_steps = math.ceil(len(samples) / batch)
         self.steps = max(1, round(plan.epochs * self.epoch_steps))
         self.order = Order(len(samples), batch, plan.seed, self.device)
-        compiled = self.device.type == "cuda" if plan.compiled is None else plan.compiled
+        work = FLOPS_A_WEIGHT * field.weight_count * batch * self.steps
+        compiled = self.device.type == "cuda" and work > WORTH_COMPILING if plan.compiled is None else plan.compiled
         precision = fast_precision(self.device) if plan.precision is None else getattr(torch, plan.precision)
         self.gradient = Gradient(field, samples, precision, compiled, processes, pool, threads)
         self.optimiser = Optimiser(field, plan, precision, compiled)
