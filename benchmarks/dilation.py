@@ -30,7 +30,7 @@ from inrv.fields import Field
 from inrv.fitting import fit_field
 from inrv.grids import Grid, Normalisation, denormalise
 from inrv.metrics import compare_volumes
-from inrv.options import network_for, plan_for
+from inrv.recipe import network_for, plan_for
 from inrv.selection import joint_box, select_voxels
 from inrv.selection.masks import whole_box
 from inrv.vdb import read_volume

@@ -20,8 +20,9 @@ from report import CORPUS, ROOT, describe, environment, save, table
 
 from inrv.device import choose_device
 from inrv.fields import FourierField
-from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
+from inrv.options import EncodeOptions
 from inrv.preparation import prepare
+from inrv.recipe import multipliers_for, network_for, plan_for
 from inrv.selection import gather_samples, joint_box, select_voxels
 from inrv.training import joined, train
 from inrv.vdb import read_volume

@@ -25,8 +25,9 @@ from inrv.decoding import evaluate
 from inrv.device import choose_device, fast_precision
 from inrv.encode import encode_bytes
 from inrv.fields import FourierConfig, FourierField, network_weights
-from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
+from inrv.options import EncodeOptions
 from inrv.preparation import prepare
+from inrv.recipe import multipliers_for, network_for, plan_for
 from inrv.selection import Samples, gather_samples, joint_box, select_voxels
 from inrv.storage import CodedGrid
 from inrv.training import TrainingPlan, train

@@ -11,7 +11,8 @@ from inrv.container import ACCURACY
 from inrv.decoding import evaluate
 from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, on_steps, quantise, restore_field
 from inrv.grids import Grid, Normalisation, in_double
-from inrv.options import EncodeOptions, multipliers_for, network_for, plan_for
+from inrv.options import EncodeOptions
+from inrv.recipe import multipliers_for, network_for, plan_for
 from inrv.selection import Samples, gather_samples, joint_box, select_voxels
 from inrv.training import Checkpoint, Progress, TrainingResult, psnr_of, train
 

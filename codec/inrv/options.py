@@ -1,18 +1,12 @@
-"""What a user may choose when encoding, and what follows from the data where he does not."""
+"""What a user may choose when encoding."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
 
-import torch
-from torch import Tensor
-
 from inrv.errors import OptionError
-from inrv.fields import FourierConfig, network_weights
-from inrv.grids import Box
 from inrv.lattice import EFFORTS
-from inrv.training import Rounding, TrainingPlan
 
 CHOICES = {
     "field": (None, "lattice", "fourier"),
@@ -26,14 +20,6 @@ TARGETS = ("psnr", "max_error", "size", "ratio")
 LATTICE_ONLY = ("max_error", "effort")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
 DEFAULT_PSNR = 45.0
-VALUES_PER_WEIGHT = 14.0
-CPU_BUDGET = 1e13  # floating-point operations of training: about a minute on two cores with AMX
-MOST_EPOCHS = 100
-NEURONS = (*range(16, 64, 8), *range(64, 4097, 16))
-SHAPES = tuple((neurons, max(4, neurons // 64), neurons) for neurons in NEURONS)  # k, m, n of the default networks
-BITS = 6.0  # a weight, where the size of a file is given
-LARGEST_BATCH = (8192, 32768)  # voxels, on CPUs and others: more steps teach more, until they cost more
-FEWEST_STEPS = 2000
 
 
 @dataclass(frozen=True)
@@ -55,9 +41,9 @@ class EncodeOptions:
     preset       'default': network and schedule follow from the data; 'paper': Table 1 of Zurkova et al. 2025
     selection    voxels trained on: 'topology', active voxels as stored; 'avm', normalised value > 0, eq. (2)
     dilation     voxels added around the selection, eq. (3); math.inf trains on the whole box (BBX)
-    values_per_weight  of the active voxels (preset 'default'); None: VALUES_PER_WEIGHT
-    epochs       passes over the selected voxels; None: 100, on a CPU no more than fit CPU_BUDGET but at least one, and
-                 for a small volume as many as make FEWEST_STEPS
+    values_per_weight  of the active voxels (preset 'default'); None: 14, or as `size` or `ratio` say
+    epochs       passes over the selected voxels; None: 100; on a CPU no more than take about a minute on two
+                 cores, but at least one; for a small volume as many as make 2000 steps
     max_time     seconds of training after which it ends; the result then depends on the machine's speed
 
     seed         of all that is drawn at random
@@ -65,8 +51,8 @@ class EncodeOptions:
     grids        names or positions of the grids to encode; None: all
     exact_below  grids of at most so many active values are stored exactly: a network would cost more than they do
     topology     'exact': every active voxel as it was; 'threshold': where that is smaller, only the leaves of a grid are
-                 stored, and its decoded values tell which voxels are active; None: exact, but with `size` or `ratio` as
-                 serves the values
+                 stored, and its decoded values tell which voxels are active; None: exact, but with `size` or `ratio` a lattice
+                 takes what serves the values
     nonfinite    NaN and infinity in voxels and tiles: 'refuse' them, or 'keep' them, bit for bit, in their places
     doubles      grids of double and vec3d: 'carry' them as they are, or code them rounded to 'float'
     """
@@ -112,6 +98,10 @@ class EncodeOptions:
         wrong = [name for name in other if self._given(name)]
         if wrong:
             raise OptionError(f"{_shown(wrong[0])} is not for the field {self.chosen_field!r}")
+        network = [name for name in ("preset", "values_per_weight") if self._given(name)]
+        sized = [name for name in ("size", "ratio") if getattr(self, name) is not None]
+        if network and sized:
+            raise OptionError(f"{sized[0]} and {_shown(network[0])} say each how large the network is to be: choose one")
         if self.max_error is not None and self.topology == "threshold":
             raise OptionError("max-error is a promise for every voxel: it needs topology 'exact'")
 
@@ -143,86 +133,3 @@ class EncodeOptions:
 
 def _shown(name: str) -> str:
     return name.replace("_", "-")
-
-
-def network_for(
-    options: EncodeOptions, values: int, outputs: int, box: Box, most_bytes: int | None
-) -> tuple[FourierConfig, Rounding | None]:
-    """The network for `values` active values in `outputs` components within `box`, and how its weights are rounded.
-
-    With `most_bytes` it is one of so many bytes. Raises OptionError where there is none so small.
-    """
-    x, y, z = map(float, box.lower)
-    scale = 1.0 / max(box.shape)
-    if options.preset == "paper":
-        return FourierConfig(1280, 8, 512, outputs, (x, y, z), scale, "relu"), None
-    if most_bytes is None:
-        shape, rounding = proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs), Rounding()
-    else:
-        shape, rounding = within_bytes(most_bytes, outputs)
-    return FourierConfig(*shape, outputs, (x, y, z), scale, "silu"), rounding
-
-
-def proportions(weights: float, outputs: int) -> tuple[int, int, int]:
-    """k, m, n of the network with the most neurons within `weights`: k = n, and at least 4 layers and 16 neurons."""
-    found = [shape for shape in SHAPES if network_weights(*shape, outputs) <= weights]
-    return found[-1] if found else SHAPES[0]
-
-
-def within_bytes(most: int, outputs: int) -> tuple[tuple[int, int, int], Rounding]:
-    """The largest network whose weights have BITS each when all of it takes `most` bytes, and the rounding that does it."""
-    for shape in reversed(SHAPES):
-        if _bytes_of(shape, outputs) <= most:
-            return shape, Rounding(bytes=most)
-    smallest = _bytes_of(SHAPES[0], outputs)
-    raise OptionError(f"{max(most, 0):,} bytes are left for a network, and the smallest takes about {smallest:,}: ask for more")
-
-
-def _bytes_of(shape: tuple[int, int, int], outputs: int) -> int:
-    """About what a network takes with BITS a weight, with B, multipliers, biases and the last layer as they are."""
-    frequencies, layers, neurons = shape
-    whole = 10 * frequencies + 4 * (layers * neurons + (neurons + 1) * outputs)
-    return whole + math.ceil(BITS / 8 * (2 * frequencies * neurons + (layers - 1) * neurons**2)) + 300
-
-
-def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
-    """Initial Gauss multipliers (k,): Table 1's 2.5, or bands from 2 cycles a box edge up to a quarter of the voxels'."""
-    if options.preset == "paper":
-        return torch.full((config.frequencies,), 2.5)
-    highest = min(30.0, max(4.0, 0.25 / config.scale))
-    return torch.logspace(math.log10(2.0), math.log10(highest), config.frequencies)
-
-
-def plan_for(
-    options: EncodeOptions, config: FourierConfig, rounding: Rounding | None, voxels: int, device: torch.device
-) -> TrainingPlan:
-    """How long and how fast to train. The paper's "batch size 24" is read as 24 x 1024 voxels."""
-    if options.preset == "paper":
-        epochs = options.epochs or float(MOST_EPOCHS)
-        return TrainingPlan(epochs, 24 * 1024, 3e-4, options.max_time, options.psnr, options.seed)
-    batch = min(LARGEST_BATCH[device.type != "cpu"], max(256, voxels // 64))
-    epochs = options.epochs or default_epochs(config, voxels, batch, device)
-    larger = (batch / 8192) ** 0.25  # batches bear higher rates
-    return TrainingPlan(
-        epochs,
-        batch,
-        5e-3 * larger,
-        options.max_time,
-        options.psnr,
-        options.seed,
-        optimiser="muon",
-        muon_rate=0.05 * larger,
-        rounding=rounding,
-    )
-
-
-def default_epochs(config: FourierConfig, voxels: int, batch: int, device: torch.device) -> float:
-    """The paper's 100; fewer where a CPU would need more than CPU_BUDGET, more where that is under FEWEST_STEPS.
-
-    Forward and backward together are 6 floating-point operations a weight and voxel.
-    """
-    weights = network_weights(config.frequencies, config.layers, config.neurons, config.outputs)
-    affordable = MOST_EPOCHS if device.type != "cpu" else max(1, math.floor(CPU_BUDGET / (6 * weights * voxels)))
-    if affordable < MOST_EPOCHS:
-        return affordable
-    return max(MOST_EPOCHS, math.ceil(FEWEST_STEPS * batch / voxels))

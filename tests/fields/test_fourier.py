@@ -15,7 +15,8 @@ from inrv.fields import (
     restore_field,
 )
 from inrv.grids import Box
-from inrv.options import BITS, EncodeOptions, multipliers_for, network_for, proportions, within_bytes
+from inrv.options import EncodeOptions
+from inrv.recipe import BITS, multipliers_for, network_for, proportions, within_bytes
 
 
 def small_field(outputs: int = 2) -> FourierField:

@@ -102,6 +102,8 @@ def test_a_size_that_cannot_be_is_an_error_that_names_it() -> None:
         ({"effort": "instant", "field": "fourier"}, ("effort", "fourier")),
         ({"max_error": 0.1, "field": "fourier"}, ("max-error", "fourier")),
         ({"size": 5000, "ratio": 9.0, "field": "fourier"}, ("size", "ratio")),
+        ({"size": 5000, "preset": "paper"}, ("size", "preset")),
+        ({"ratio": 9.0, "values_per_weight": 5.0}, ("ratio", "values-per-weight")),
         ({"epochs": 5, "field": "lattice"}, ("epochs", "lattice")),
         ({"preset": "paper", "field": "lattice"}, ("preset", "lattice")),
         ({"max_time": 5.0, "effort": "thorough"}, ("effort",)),

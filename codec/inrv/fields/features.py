@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 from inrv.fields import kernels
 
 FEWEST_ROWS = 256  # a thread
+Result = TypeVar("Result")
 
 
 def features_at(positions: Tensor, frequencies: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -81,15 +82,13 @@ def gradient_of_frequencies(positions: Tensor, features: Tensor, given: Tensor) 
 
 def _gradient_on_cpu(positions: Tensor, features: Tensor, given: Tensor) -> Tensor:
     where, rows, given_rows = positions.numpy(), as_numbers(features), as_numbers(given.contiguous())
-    results: list[NDArray[np.float32]] = []
 
-    def add(part: slice) -> None:
+    def of_part(part: slice) -> NDArray[np.float32]:
         result = np.zeros((features.shape[1] // 2, 3), dtype=np.float32)
         kernels.gradient(where[part], rows[part], given_rows[part], result)
-        results.append(result)
+        return result
 
-    in_parts(len(positions), add)
-    return torch.from_numpy(np.sum(results, axis=0, dtype=np.float32))
+    return torch.from_numpy(np.sum(in_parts(len(positions), of_part), axis=0, dtype=np.float32))
 
 
 def as_numbers(tensor: Tensor) -> NDArray[Any]:
@@ -97,15 +96,13 @@ def as_numbers(tensor: Tensor) -> NDArray[Any]:
     return tensor.view(torch.int16).numpy().view(np.uint16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
-def in_parts(rows: int, work: Callable[[slice], object]) -> None:
-    """Do `work` on all rows, in as many threads as torch has and makes sense."""
+def in_parts(rows: int, work: Callable[[slice], Result]) -> list[Result]:
+    """The results of `work` on all rows, part by part, in as many threads as torch has and makes sense."""
     parts = max(1, min(torch.get_num_threads(), rows // FEWEST_ROWS))
     bounds = [rows * number // parts for number in range(parts + 1)]
     slices = [slice(first, last) for first, last in itertools.pairwise(bounds)]
     others = [_pool().submit(work, part) for part in slices[1:]]
-    work(slices[0])
-    for other in others:
-        other.result()
+    return [work(slices[0]), *(other.result() for other in others)]
 
 
 @lru_cache

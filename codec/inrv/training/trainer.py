@@ -38,9 +38,9 @@ def train(
 ) -> TrainingResult:
     """Fit `field`, in place, to `samples` on the device both are on.
 
-    The loss is the mean squared error over the values that count. Deterministic for one device, number of processes, seed
-    and plan, unless `max_time` is set; a run resumed from its `checkpoint` ends in the same weights as one without a break.
-    With a checkpoint, Ctrl-C and SIGTERM take effect between two steps, when training has been saved.
+    The loss is the mean squared error over the values that count. Deterministic for one device, number of processes and of
+    torch's threads, seed and plan, unless `max_time` is set; a run resumed from its `checkpoint` ends in the same weights as
+    one without a break. With a checkpoint, Ctrl-C and SIGTERM take effect between two steps, when training has been saved.
 
     Where torch.distributed has been set up (`joined`), each process trains on its share of every batch, all of which must
     call this with the same field, samples and plan: but for rounding the network is the one that a single process
