@@ -48,6 +48,8 @@ def member() -> None:
     assert all(torch.equal(everyone[0], other) for other in everyone)
     if rank == 0:
         torch.save(trained.tensors(), path)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def together(count: int, optimiser: str, folder: Path, end: str = "") -> FourierField | None:
