@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, default=default_files(), metavar="FILE.vdb")
     parser.add_argument("--points", type=int, default=200_000)
-    parser.add_argument("--epochs", type=float, default=2.0, help="fourier: passes over the voxels (%(default)s)")
+    parser.add_argument("--epochs", type=float, default=0.1, help="fourier: passes over the voxels (%(default)s)")
     parser.add_argument("--preset", choices=("default", "paper"), default="default", help="fourier (%(default)s)")
     parser.add_argument("--device", help="torch device; default: the best there is")
     parser.add_argument("--name", default="decode", help="name of the results (%(default)s)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +25,13 @@ MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names
 class Optimiser:
     """Moves the weights of a field by their gradients, in place."""
 
-    def __init__(self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool) -> None:
+    def __init__(
+        self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool, pool: Executor | None = None
+    ) -> None:
         matrices = field.hidden() if plan.optimiser == "muon" else {}
         self.rest = {name: weight for name, weight in field.named_parameters() if name not in matrices}
         self.adam = Adam(list(self.rest.values()), plan.rate)
-        self.muon = Muon(matrices, plan.muon_rate, precision, compiled)
+        self.muon = Muon(matrices, plan.muon_rate, precision, compiled, pool)
 
     def step(self, share: float) -> None:
         """One step at `share` of the highest learning rates; the gradients are used up."""
@@ -78,42 +81,60 @@ class Adam:
 
 
 class Muon:
-    """Momentum, made orthogonal, matrices of one shape at once. torch's own, since 2.9, takes one matrix after another."""
+    """Momentum, made orthogonal: matrices of one shape at once, or on a CPU each by a worker of `pool`.
 
-    def __init__(self, matrices: dict[str, nn.Parameter], rate: float, precision: torch.dtype, compiled: bool) -> None:
-        self.rate, self.precision = rate, precision
+    torch's own, since 2.9, takes one matrix after another.
+    """
+
+    def __init__(
+        self,
+        matrices: dict[str, nn.Parameter],
+        rate: float,
+        precision: torch.dtype,
+        compiled: bool,
+        pool: Executor | None = None,
+    ) -> None:
+        self.rate, self.precision, self.pool = rate, precision, pool
         self.matrices = matrices
         self.momenta = {name: torch.zeros_like(matrix) for name, matrix in matrices.items()}
-        self.alike: dict[torch.Size, list[str]] = {}
-        for name, matrix in matrices.items():
-            self.alike.setdefault(matrix.shape, []).append(name)
         self.orthogonal: Callable[[Tensor], Tensor] = torch.compile(orthogonal) if compiled else orthogonal
 
     @torch.no_grad()
     def step(self, share: float) -> None:
         """One step; the gradients are used up."""
-        for shape, names in self.alike.items():
-            momenta = [self.momenta[name] for name in names]
-            gradients = [self._gradient(name) for name in names]
-            torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
-            nesterov = torch._foreach_lerp(gradients, momenta, MOMENTUM)
-            moves = self.orthogonal(torch.stack(list(nesterov)).to(self.precision)).float()
-            length = self.rate * share * math.sqrt(max(1.0, shape[0] / shape[1]))
-            weights: list[Tensor] = [self.matrices[name] for name in names]
-            torch._foreach_mul_(weights, 1 - self.rate * share * DECAY)
-            torch._foreach_add_(weights, list(moves.unbind()), alpha=-length)
+        if not self.matrices:
+            return
+        weights: list[Tensor] = list(self.matrices.values())
+        gradients = [self._gradient(matrix) for matrix in self.matrices.values()]
+        momenta = list(self.momenta.values())
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        directions = self._directions(list(torch._foreach_lerp(gradients, momenta, MOMENTUM)))
+        torch._foreach_mul_(weights, 1 - self.rate * share * DECAY)
+        for weight, direction in zip(weights, directions, strict=True):
+            weight.add_(direction, alpha=-self.rate * share * math.sqrt(max(1.0, len(weight) / weight.shape[1])))
 
-    def _gradient(self, name: str) -> Tensor:
-        gradient, self.matrices[name].grad = self.matrices[name].grad, None
+    def _directions(self, moves: list[Tensor]) -> list[Tensor]:
+        lower = [move.to(self.precision) for move in moves]
+        if self.pool is not None:
+            return list(self.pool.map(orthogonal, lower))
+        found: dict[int, Tensor] = {}
+        for shape in dict.fromkeys(move.shape for move in lower):
+            alike = [place for place, move in enumerate(lower) if move.shape == shape]
+            found |= zip(alike, self.orthogonal(torch.stack([lower[place] for place in alike])).unbind(), strict=True)
+        return [found[place] for place in range(len(lower))]
+
+    @staticmethod
+    def _gradient(matrix: nn.Parameter) -> Tensor:
+        gradient, matrix.grad = matrix.grad, None
         assert gradient is not None
         return gradient
 
 
-def orthogonal(stack: Tensor) -> Tensor:
-    """About U V^T of every matrix U S V^T of `stack` (n, rows, columns), in its dtype."""
+def orthogonal(moves: Tensor) -> Tensor:
+    """About U V^T of every matrix U S V^T of `moves` (..., rows, columns), in its dtype."""
     a, b, c = COEFFICIENTS
-    tall = stack.shape[1] > stack.shape[2]
-    x: Tensor = stack.mT if tall else stack
+    tall = moves.shape[-2] > moves.shape[-1]
+    x: Tensor = moves.mT if tall else moves
     x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-7).to(x.dtype)
     for _ in range(ITERATIONS):
         square = x @ x.mT

@@ -81,7 +81,7 @@ class Run:
         compiled = self.device.type == "cuda" and work > WORTH_COMPILING if plan.compiled is None else plan.compiled
         precision = fast_precision(self.device) if plan.precision is None else getattr(torch, plan.precision)
         self.gradient = Gradient(field, samples, precision, compiled, processes, pool, threads)
-        self.optimiser = Optimiser(field, plan, precision, compiled)
+        self.optimiser = Optimiser(field, plan, precision, compiled, pool)
         self.finishing: Finishing | None = None
         self.step = 0
         self.stopped_by: str | None = None
