@@ -87,7 +87,8 @@ def seconds(data: bytes, device: str | None, work: Callable[[inrv.Volume], objec
         for grid in volume:
             grid.coordinates()
         started = time.perf_counter()
-        work(volume)
+        with torch.no_grad():
+            work(volume)
         if volume.device.type == "cuda":
             torch.cuda.synchronize()
         taken = time.perf_counter() - started

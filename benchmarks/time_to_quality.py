@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,18 @@ HEADER = ["recipe", "weights", "asked s", "trained s", "epochs", "PSNR active", 
 class Workload:
     """A volume, ready to train on."""
 
+    path: Path
     items: list[CodedGrid]
     active: Samples
     box: Samples | None
     default: EncodeOptions
-    bytes: int | None
     device: torch.device
+
+    @cached_property
+    def bytes(self) -> int:
+        """What the network gets of a file of the size: found by writing one after next to no training."""
+        data, report = encode_bytes(self.path, replace(self.default, max_time=0.1))
+        return (self.default.size or 0) - (len(data) - report.chunk_bytes["FELD"])
 
     @property
     def outputs(self) -> int:
@@ -98,13 +105,7 @@ def workload(path: Path, size: int, device: torch.device, with_box: bool) -> Wor
         chosen = select_voxels(grids, "topology", dilation)
         return gather_samples(grids, chosen, normalisations, dilation == 0).to(device)
 
-    return Workload(list(items), samples(0), samples(math.inf) if with_box else None, options, left_for(path, size), device)
-
-
-def left_for(path: Path, size: int) -> int:
-    """Bytes that the network gets of a file of `size`: found by writing one after next to no training."""
-    data, report = encode_bytes(path, EncodeOptions(field="fourier", size=size, max_time=0.1))
-    return size - (len(data) - report.chunk_bytes["FELD"])
+    return Workload(path, list(items), samples(0), samples(math.inf) if with_box else None, options, device)
 
 
 def default(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:

@@ -181,7 +181,8 @@ class VolumeGrid:
     """One grid of a `Volume`. Values are float32 on the volume's device: (..., ) for float, (..., 3) for vec3s.
 
     `sample` and `dense` compute what is asked for and keep nothing; `to_grid` decodes the whole grid. With gradients
-    enabled, `sample` is differentiable in its points and in the weights of `Volume.field`.
+    enabled, `sample` is differentiable in its points and in the weights of `Volume.field`; within `torch.no_grad()` it is
+    several times faster.
     """
 
     def __init__(self, volume: Volume, position: int, entry: GridEntry) -> None:
@@ -305,7 +306,7 @@ class VolumeGrid:
         active = (rows >= 0).nonzero()[:, 0]
         if not len(active):
             return result
-        values = self._denormalised(self._outputs(coordinates[active].float()), clamp=True)
+        values = self._denormalised(self._outputs(coordinates[active].to(torch.int32)), clamp=True)
         return result.index_put((active,), self._with_kept(values, rows[active]))
 
     def _with_kept(self, values: Tensor, rows: Tensor) -> Tensor:

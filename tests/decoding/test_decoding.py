@@ -1,6 +1,8 @@
+import pytest
 import torch
 
 from inrv.decoding import decode_active, evaluate, nearest, trilinear, voxels
+from inrv.decoding.points import different
 from inrv.fields import FourierConfig, FourierField
 from inrv.grids import sparse_grid
 
@@ -46,6 +48,15 @@ def test_trilinear_is_exact_on_a_linear_volume_and_has_its_gradient() -> None:
 
 def test_no_points_give_no_values() -> None:
     assert trilinear(torch.empty(0, 3), lambda c: c.float()).shape == (0, 3)
+
+
+@pytest.mark.parametrize("far", [40, 1 << 32])
+def test_the_different_ones_of_coordinates(far: int) -> None:
+    coordinates = torch.randint(-3, 4, (500, 3), generator=torch.Generator().manual_seed(0))
+    coordinates[::7] += far
+    expected, places = torch.unique(coordinates, dim=0, return_inverse=True)
+    found, inverse = different(coordinates)
+    assert torch.equal(found, expected) and torch.equal(inverse, places)
 
 
 def test_nearest_rounds_half_up() -> None:

@@ -25,7 +25,7 @@ class Outputs(Protocol):
         """Products that one voxel takes, about."""
 
     def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
-        """Outputs (n, len(columns)) at active leaf voxels, float32 (n, 3) of whole numbers."""
+        """Outputs (n, len(columns)) at active leaf voxels int32 (n, 3); of a field also between them, at float32 (n, 3)."""
 
     def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
         """Outputs on the active leaf voxels of several grids: for each, (voxels, len(columns[i]))."""
