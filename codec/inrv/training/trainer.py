@@ -23,9 +23,10 @@ from inrv.training.plan import Progress, RoundedWeight, TrainingPlan, TrainingRe
 from inrv.training.processes import Processes
 from inrv.training.saving import Saving
 
-PROBED = 1 << 16
+PROBED = 1 << 15
 FLOPS_A_WEIGHT = 6  # and sample: two each for the output, the gradient of the weights and that of the inputs
 WORTH_COMPILING = 1e16  # floating-point operations of training: about half a minute on a large GPU, and compiling takes as long
+WORTH_SHARING = 1.5e8  # weights times samples of a step, from which on threads get more done with a share of the batch each
 LOOK_SECONDS = 0.2  # between two looks at clock, losses and signals: each lets the device run dry
 
 
@@ -47,7 +48,9 @@ def train(
     trains. Rank 0 alone reports, decides when to end, and reads and writes the checkpoint.
     """
     processes, threads = Processes.current(), torch.get_num_threads()
-    shared_out = samples.coordinates.device.type == "cpu" and processes.count == 1 and threads > 1 and not plan.compiled
+    alone_on_cpu = samples.coordinates.device.type == "cpu" and processes.count == 1 and not plan.compiled
+    large = min(plan.batch, len(samples)) * field.weight_count >= WORTH_SHARING
+    shared_out = alone_on_cpu and threads > 1 and large
     field.train()
     with workers(threads) if shared_out else nullcontext() as pool:
         run = Run(field, samples, plan, report, processes, pool, threads)
