@@ -55,9 +55,14 @@ def point(array: Array, codec: str, bound: float) -> Point:
     """Compress `array` with `codec` at an absolute error of `bound` times its range."""
     span = float(np.ptp(array))
     size, decoded, encode_seconds, decode_seconds = compress(array, CODECS[codec](bound * span))
+    return Point(bound, size, *quality(decoded, array), encode_seconds, decode_seconds)
+
+
+def quality(decoded: Array, array: Array) -> tuple[float, float]:
+    """PSNR of `decoded`, dB, peak = the range of `array`, and the largest error as a share of that range."""
+    span = float(np.ptp(array))
     error = decoded.astype(np.float64) - array
-    psnr = 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30))
-    return Point(bound, size, psnr, float(np.abs(error).max()) / span, encode_seconds, decode_seconds)
+    return 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30)), float(np.abs(error).max()) / span
 
 
 class Curves:

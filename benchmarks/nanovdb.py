@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import subprocess
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dense_codecs import Point
+from dense_codecs import Point, quality
 
 from inrv.grids import Box, Grid, SparseVolume
 from inrv.vdb import read_volume, write_volume
@@ -34,17 +33,15 @@ def points(grid: Grid, box: Box, dense: np.ndarray[Any, Any]) -> list[Point]:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "source.vdb")
         write_volume(source, SparseVolume((grid,)))
-        return [_point(source, choice, box, dense, span) for choice in [*variable, *([choice] for choice in FIXED)]]
+        return [_point(source, choice, box, dense) for choice in [*variable, *([choice] for choice in FIXED)]]
 
 
-def _point(source: Path, choice: list[str], box: Box, dense: np.ndarray[Any, Any], span: float) -> Point:
+def _point(source: Path, choice: list[str], box: Box, dense: np.ndarray[Any, Any]) -> Point:
     coded, returned = source.with_name("coded.nvdb"), source.with_name("returned.vdb")
     started = time.perf_counter()
     subprocess.run([TOOL, "-f", "-z", *choice, source, coded], check=True, capture_output=True)
     encoded = time.perf_counter()
     subprocess.run([TOOL, "-f", coded, returned], check=True, capture_output=True)
     decoded = time.perf_counter()
-    error = read_volume(returned).grids[0].dense(box)[..., 0].numpy().astype(np.float64) - dense
-    largest = float(np.abs(error).max()) / span
-    psnr = 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30))
+    psnr, largest = quality(read_volume(returned).grids[0].dense(box)[..., 0].numpy(), dense)
     return Point(largest, coded.stat().st_size, psnr, largest, encoded - started, decoded - encoded)

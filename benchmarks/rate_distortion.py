@@ -21,7 +21,7 @@ from typing import Any
 
 import nanovdb
 import numpy as np
-from dense_codecs import CODECS, Curves, Point, bytes_at_error, bytes_at_psnr
+from dense_codecs import CODECS, Curves, Point, bytes_at_error, bytes_at_psnr, quality
 from report import CORPUS, RESULTS, ROOT, describe, environment, save, table
 
 import inrv
@@ -115,8 +115,7 @@ def measure(name: str, grid: Grid, dense: np.ndarray, options: dict[str, Any], p
     encoded = time.perf_counter()
     decoded = inrv.load(data, options["device"])[0].to_grid()
     seconds = time.perf_counter() - encoded
-    errors = decoded.dense(box)[..., 0].numpy().astype(np.float64) - dense
-    psnr = 10 * math.log10(span**2 / max(float(np.mean(errors**2)), 1e-30))
+    psnr, largest = quality(decoded.dense(box)[..., 0].numpy(), dense)
     bound = None if "psnr" in options else asked["max_error"] / span
     sizes = {
         codec: bytes_at_psnr(curve, psnr) if bound is None else bytes_at_error(curve, bound) for codec, curve in peers.items()
@@ -127,7 +126,7 @@ def measure(name: str, grid: Grid, dense: np.ndarray, options: dict[str, Any], p
         "asked": options.get("max_error") or f"{options['psnr']:g} dB",
         "active": grid.topology.active_voxel_count,
         "psnr": psnr,
-        "largest": float(np.abs(errors).max()) / span,
+        "largest": largest,
         "bytes": len(data),
         "chunk_bytes": report.chunk_bytes,
         "peers": {codec: None if math.isinf(size) else round(size) for codec, size in sizes.items()},

@@ -18,6 +18,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 CORPUS = ROOT.parent / "shared" / "corpus"
 
 
+def a_fire() -> Path:
+    """A fire of the corpus, or the fixtures' own."""
+    corpus = CORPUS / "fire" / "fire_0060.vdb"
+    return corpus if corpus.exists() else ROOT / "fixtures" / "fire.vdb"
+
+
 def environment(device: str | None) -> dict[str, Any]:
     """Device, threads, versions and date of a run."""
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from report import CORPUS, ROOT, describe, environment, save, table
+from report import a_fire, describe, environment, save, table
 
 from inrv.device import choose_device
 from inrv.fields import FourierField
@@ -33,7 +33,7 @@ HEADER = ["processes", "threads each", "steps", "seconds", "M samples/s", "over 
 def main() -> None:
     """Measure every number of processes; as a member of them, train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", type=Path, default=default_file(), metavar="FILE.vdb")
+    parser.add_argument("file", nargs="?", type=Path, default=a_fire(), metavar="FILE.vdb")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--preset", choices=("default", "paper"), default="default")
@@ -54,12 +54,6 @@ def main() -> None:
     text = table(HEADER, [cells(row, first) for row in rows])
     title = f"# Processes and throughput, {run['file']}, preset {run['preset']}"
     save(arguments.name, f"{title}\n\n{describe(run)}\n\n{text}", {"environment": run, "rows": rows})
-
-
-def default_file() -> Path:
-    """A fire of the corpus, or the fixtures' own."""
-    corpus = CORPUS / "fire" / "fire_0060.vdb"
-    return corpus if corpus.exists() else ROOT / "fixtures" / "fire.vdb"
 
 
 def launch(count: int, threads: int, arguments: argparse.Namespace) -> dict[str, Any]:

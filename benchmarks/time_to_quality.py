@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from report import CORPUS, RESULTS, ROOT, describe, environment, save, table
+from report import RESULTS, a_fire, describe, environment, save, table
 
 from inrv.decoding import evaluate
 from inrv.device import choose_device, fast_precision
@@ -66,7 +66,7 @@ Recipe = Callable[[Workload], tuple[FourierConfig, torch.Tensor, TrainingPlan]]
 def main() -> None:
     """Train every recipe for every time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", type=Path, default=default_file(), metavar="FILE.vdb")
+    parser.add_argument("file", nargs="?", type=Path, default=a_fire(), metavar="FILE.vdb")
     parser.add_argument("--seconds", type=float, nargs="+", default=[15, 30, 60, 120])
     parser.add_argument("--size", type=int, default=100_000, help="bytes of the file (%(default)s)")
     parser.add_argument("--recipes", nargs="+", default=["paper", "paper, box", "adam", "muon", "default"], choices=RECIPES)
@@ -87,12 +87,6 @@ def main() -> None:
     text += f"{peak / 1e12:.2f} TFLOP/s\n\n{table(HEADER, [cells(row) for row in rows])}"
     save(arguments.name, text, {"environment": run, "matrix_flops": peak, "rows": rows})
     draw(rows, RESULTS / f"{arguments.name}.svg")
-
-
-def default_file() -> Path:
-    """A fire of the corpus, or the fixtures' own."""
-    corpus = CORPUS / "fire" / "fire_0060.vdb"
-    return corpus if corpus.exists() else ROOT / "fixtures" / "fire.vdb"
 
 
 def workload(path: Path, size: int, device: torch.device, with_box: bool) -> Workload:

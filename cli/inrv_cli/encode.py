@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,36 +102,26 @@ def encode(
     if output == STDOUT and as_json:
         raise click.UsageError("--json and -o - would both write to stdout")
     options = _options(chosen)
-    with joined_processes(chosen["device"]) as speaks:
-        quiet |= not speaks
+    from inrv.training import joined
+
+    with joined(options.device) as processes:
+        quiet |= not processes.first
         tell_skipped(skipped, quiet)
         done, failed, codes = [], [], []
         for job in jobs:
             try:
                 result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
             except Exception as error:
-                codes.append(report(error, job.source, silent=not speaks))
+                codes.append(report(error, job.source, silent=not processes.first))
                 failed.append({"input": str(job.source), "error": str(error)})
                 continue
             done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
             if not (quiet or as_json):
                 click.echo(summary(job, result), err=job.output == STDOUT)
-        if as_json and speaks:
+        if as_json and processes.first:
             print_json({"files": done, "failed": failed})
     if codes:
         click.get_current_context().exit(codes[0])
-
-
-@contextmanager
-def joined_processes(device: str | None) -> Iterator[bool]:
-    """The processes that torchrun started, if it did; whether this one speaks for all."""
-    if "WORLD_SIZE" not in os.environ:
-        yield True
-        return
-    from inrv.training import joined
-
-    with joined(device) as processes:
-        yield processes.first
 
 
 def _options(chosen: dict[str, Any]) -> EncodeOptions:

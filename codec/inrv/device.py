@@ -41,6 +41,12 @@ def decoding_precision(device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else fast_precision(device)
 
 
+def products_in(precision: torch.dtype, device: torch.device) -> torch.autocast:
+    """A context in which matrices are multiplied in `precision`."""
+    lower = precision != torch.float32
+    return torch.autocast(device.type, dtype=precision if lower else None, enabled=lower)
+
+
 def _seconds(dtype: torch.dtype) -> float:
     """The shortest of some products of matrices of the size a field has."""
     left, right = torch.ones(2048, 128, dtype=dtype), torch.ones(128, 128, dtype=dtype)

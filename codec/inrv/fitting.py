@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from inrv.container import ACCURACY
-from inrv.decoding import evaluate
+from inrv.decoding import deviation, evaluate
 from inrv.fields import PRECISIONS, Field, FourierField, StoredTensors, on_steps, quantise, restore_field
 from inrv.grids import Grid, Normalisation, in_double
 from inrv.options import EncodeOptions
@@ -78,20 +79,32 @@ def fit_field(
     return stored_field(field, training, probe)
 
 
+@torch.no_grad()
 def stored_field(field: Field, training: TrainingResult, probe: Samples) -> FittedField:
     """`field` as it can be stored, on the steps that training ended with where it did."""
     field = field.to(probe.coordinates.device)
+    before = _psnrs(evaluate(field, probe.coordinates), probe)
+    losses: dict[str, float] = {}
+    for stored in _ways_to_store(field, training):
+        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
+        outputs = evaluate(rounded, probe.coordinates)
+        psnrs = _psnrs(outputs, probe)
+        losses[stored.precision] = _loss(before, psnrs)
+        if losses[stored.precision] < LARGEST_LOSS:
+            break
+    tolerance = _tolerance(outputs, evaluate(rounded, probe.coordinates, precision=torch.bfloat16), probe)
+    return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe, tolerance)
+
+
+def _ways_to_store(field: Field, training: TrainingResult) -> Iterator[StoredTensors]:
+    """The field's tensors on the steps that training ended with, or else at every precision, from the coarsest on."""
     if training.rounded:
         exact = {name: weight.exact for name, weight in training.rounded.items()}
         steps = {name: weight.step for name, weight in training.rounded.items()}
-        stored = on_steps(field.tensors() | exact, field.fixed(), steps)
-        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
-        losses = {stored.precision: _loss(_psnrs(field, probe), _psnrs(rounded, probe))}
-    else:
-        stored, rounded, losses = smallest_precision(field, probe)
-    psnrs = _psnrs(rounded, probe)
-    tolerance = _tolerance(rounded, probe, psnrs)
-    return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe, tolerance)
+        yield on_steps(field.tensors() | exact, field.fixed(), steps)
+        return
+    for precision in PRECISIONS:
+        yield quantise(field.tensors(), field.fixed(), precision)
 
 
 def _probe(samples: Samples, seed: int) -> Samples:
@@ -102,27 +115,12 @@ def _probe(samples: Samples, seed: int) -> Samples:
     return Samples(samples.coordinates[rows], samples.targets[rows], None if samples.counted is None else samples.counted[rows])
 
 
-def smallest_precision(field: Field, probe: Samples) -> tuple[StoredTensors, Field, dict[str, float]]:
-    """The coarsest precision that costs no output more than LARGEST_LOSS dB on `probe`, the field as stored, the losses tried."""
-    before = _psnrs(field, probe)
-    losses: dict[str, float] = {}
-    for precision in PRECISIONS:
-        stored = quantise(field.tensors(), field.fixed(), precision)
-        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
-        losses[precision] = _loss(before, _psnrs(rounded, probe))
-        if losses[precision] < LARGEST_LOSS:
-            break
-    return stored, rounded, losses
-
-
-@torch.no_grad()
-def _tolerance(field: Field, probe: Samples, psnrs: Sequence[float]) -> float | None:
-    """Room for products in bfloat16, where they cost no output more than LOWER_LOSS dB on `probe`."""
-    if _loss(psnrs, _psnrs(field, probe, torch.bfloat16)) > LOWER_LOSS:
+def _tolerance(exact: Tensor, lower: Tensor, probe: Samples) -> float | None:
+    """Room for products in bfloat16, with outputs `lower`, where they cost no output more than LOWER_LOSS dB on `probe`."""
+    if _loss(_psnrs(exact, probe), _psnrs(lower, probe)) > LOWER_LOSS:
         return None
-    exact, lower = (evaluate(field, probe.coordinates, precision=precision) for precision in (torch.float32, torch.bfloat16))
-    largest = float(((lower - exact).abs() / (1 + exact.abs())).max())
-    return max(ACCURACY, float(f"{ROOM * largest:.1e}")) if ROOM * largest <= 1 else None
+    room = ROOM * deviation(lower, exact)
+    return max(ACCURACY, float(f"{room:.1e}")) if room <= 1 else None
 
 
 def _loss(before: Sequence[float], after: Sequence[float]) -> float:
@@ -130,10 +128,9 @@ def _loss(before: Sequence[float], after: Sequence[float]) -> float:
     return max(b - a for b, a in zip(before, after, strict=True))
 
 
-@torch.no_grad()
-def _psnrs(field: Field, probe: Samples, precision: torch.dtype = torch.float32) -> tuple[float, ...]:
-    """PSNR of each output over the values of `probe` that count, peak 1, with products in `precision`."""
-    squared = in_double(evaluate(field, probe.coordinates, precision=precision).clamp(0, 1) - probe.targets).square()
+def _psnrs(outputs: Tensor, probe: Samples) -> tuple[float, ...]:
+    """PSNR of each of the `outputs` over the values of `probe` that count, peak 1."""
+    squared = in_double(outputs.clamp(0, 1) - probe.targets).square()
     counted = torch.ones_like(squared) if probe.counted is None else probe.counted.to(squared)
     means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
     return tuple(psnr_of(mean) for mean in means.tolist())

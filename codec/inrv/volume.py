@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from inrv.container import ACCURACY, CarriedEntry, Container, GridEntry, Limits, Manifest, read_container, unpack_tensors
-from inrv.decoding import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs, Outputs, evaluate, nearest, trilinear
+from inrv.decoding import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs, Outputs, deviation, evaluate, nearest, trilinear
 from inrv.device import choose_device, decoding_precision
 from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
@@ -479,6 +479,5 @@ def _reference(volume: Volume, outputs: int) -> tuple[Tensor, Tensor] | None:
 
 @torch.no_grad()
 def _difference(field: Field, coordinates: Tensor, expected: Tensor, precision: torch.dtype) -> float:
-    """How far `field` is from `expected`, as the accuracy class measures it; NaN where it is not finite."""
-    outputs = evaluate(field, coordinates, precision=precision)
-    return float(((outputs - expected).abs() / (1 + expected.abs())).max())
+    """How far `field` is from `expected` when matrices are multiplied in `precision`."""
+    return deviation(evaluate(field, coordinates, precision=precision), expected)

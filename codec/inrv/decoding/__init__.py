@@ -2,7 +2,7 @@
 
 from inrv.decoding.outputs import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs, Outputs
 from inrv.decoding.points import nearest, trilinear
-from inrv.decoding.voxels import decode_active, evaluate
+from inrv.decoding.voxels import decode_active, deviation, evaluate
 
 __all__ = [
     "CodedChannel",
@@ -11,6 +11,7 @@ __all__ = [
     "NoOutputs",
     "Outputs",
     "decode_active",
+    "deviation",
     "evaluate",
     "nearest",
     "trilinear",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from inrv.device import products_in
 from inrv.fields import Field
 from inrv.grids import Topology
 from inrv.grids.topology import LEAF_VOXELS, leaf_keys, offset_coordinates
@@ -44,12 +45,16 @@ def evaluate(
 
     def fill(first: int) -> None:
         part = slice(first, first + size)
-        lower = precision != torch.float32
-        with torch.no_grad(), torch.autocast(device.type, dtype=precision if lower else None, enabled=lower):
+        with torch.no_grad(), products_in(precision, device):
             result[part] = field(coordinates[part])[:, chosen]
 
     in_threads(fill, range(0, len(coordinates), size), device)
     return result
+
+
+def deviation(outputs: Tensor, reference: Tensor) -> float:
+    """The largest of |y - r| / (1 + |r|), as the accuracy class of format_spec.md bounds it; NaN where one is not finite."""
+    return float(((outputs - reference).abs() / (1 + reference.abs())).max())
 
 
 def decode_active(

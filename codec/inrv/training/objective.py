@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 import torch
 from torch import Tensor, nn
 
+from inrv.device import products_in
 from inrv.fields import Field
 from inrv.selection import Samples
 from inrv.training.processes import Processes
@@ -22,8 +23,7 @@ class Objective(nn.Module):
 
     def forward(self, coordinates: Tensor, targets: Tensor, counted: Tensor | None, divisor: Tensor) -> Tensor:
         """A scalar float32."""
-        lower = self.precision != torch.float32
-        with torch.autocast(coordinates.device.type, dtype=self.precision if lower else torch.bfloat16, enabled=lower):
+        with products_in(self.precision, coordinates.device):
             outputs = self.field(coordinates)
         squared = (outputs - targets).square()
         return (squared if counted is None else squared * counted).sum() / divisor
@@ -43,8 +43,8 @@ class Gradient:
         precision: torch.dtype,
         compiled: bool,
         processes: Processes,
-        pool: Executor | None = None,
-        threads: int = 1,
+        pool: Executor | None,
+        threads: int,
     ) -> None:
         self.samples, self.processes, self.pool, self.threads = samples, processes, pool, threads
         self.weights = list(field.parameters())

@@ -25,9 +25,7 @@ MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names
 class Optimiser:
     """Moves the weights of a field by their gradients, in place."""
 
-    def __init__(
-        self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool, pool: Executor | None = None
-    ) -> None:
+    def __init__(self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool, pool: Executor | None) -> None:
         matrices = field.hidden() if plan.optimiser == "muon" else {}
         self.rest = {name: weight for name, weight in field.named_parameters() if name not in matrices}
         self.adam = Adam(list(self.rest.values()), plan.rate)
@@ -92,7 +90,7 @@ class Muon:
         rate: float,
         precision: torch.dtype,
         compiled: bool,
-        pool: Executor | None = None,
+        pool: Executor | None,
     ) -> None:
         self.rate, self.precision, self.pool = rate, precision, pool
         self.matrices = matrices
