@@ -8,17 +8,13 @@ import torch
 from torch import Tensor
 
 from inrv.errors import NonFiniteError
-from inrv.grids import Grid, LeafValues, Normalisation, SparseVolume
+from inrv.grids import FrequentValues, Grid, LeafValues, Normalisation, SparseVolume, frequent_values
 from inrv.lattice.encoding import LEAST_STEP
 from inrv.options import EncodeOptions
 from inrv.rate import error_step
-from inrv.storage import CodedGrid, FrequentValues
+from inrv.storage import CodedGrid
 
 CURE = "--nonfinite keep stores them as they are"
-# The share of the voxels that have a value, more frequent ones set aside, from which on all of them get it back exactly: of a
-# value that means something (0, 1, the background, an end of the range), and of any other.
-LARGE_SHARE, LARGEST_SHARE = 0.1, 0.25
-MOST_FREQUENT = 8
 OUTLIERS = 1e-4  # share of the active voxels that may lie far from all others, and FEWEST_OUTLIERS of a small grid
 FEWEST_OUTLIERS = 16
 FAR = 4.0  # times the range of the others: outliers and others must span more than that together
@@ -82,43 +78,6 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     return CodedGrid(
         grid, Normalisation.fit(values[left]), frequent, LeafValues(grid.topology.places()[kept], values[kept]), lossless
     )
-
-
-def frequent_values(grid: Grid, open_rows: Tensor) -> FrequentValues:
-    """The values that a large share of the active leaf voxels have, bit for bit, and where they stand.
-
-    open_rows  bool (N,)  of the voxels that are looked at
-    """
-    bits = grid.values.view(torch.int32)
-    key = bits[:, 0].to(torch.int64)
-    for column in bits.unbind(dim=1)[1:]:  # vectors: by a hash, and then compared
-        key = key * 1_000_003 + column
-    different, inverse, counts = torch.unique(key[open_rows], return_inverse=True, return_counts=True)
-    rows, which, values = [], [], []
-    open_places = open_rows.nonzero()[:, 0]
-    left = len(open_places)
-    for one in counts.argsort(descending=True, stable=True)[:MOST_FREQUENT].tolist():
-        members = open_places[inverse == one]
-        members = members[(bits[members] == bits[members[0]]).all(dim=1)]
-        value = grid.values[members[0]]
-        if len(members) < (LARGE_SHARE if _means_something(value, grid) else LARGEST_SHARE) * left:
-            continue
-        left -= len(members)
-        rows.append(members)
-        which.append(torch.full_like(members, len(values)))
-        values.append(value)
-    if not rows:
-        return FrequentValues.none(grid.components)
-    joined, order = torch.cat(rows).sort()
-    return FrequentValues(grid.topology.places()[joined], torch.cat(which)[order], torch.stack(values))
-
-
-def _means_something(value: Tensor, grid: Grid) -> bool:
-    """Whether a value float32 (C,) is 0, 1, the background or, of a scalar, an end of the range."""
-    usual = [torch.zeros_like(value), torch.ones_like(value), grid.background]
-    if grid.components == 1:
-        usual += [grid.values.amin(dim=0), grid.values.amax(dim=0)]
-    return any(torch.equal(value, other) for other in usual)
 
 
 def far_from_others(values: Tensor, left: Tensor) -> Tensor:

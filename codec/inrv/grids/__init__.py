@@ -2,6 +2,7 @@
 
 from inrv.grids.box import Box
 from inrv.grids.carried import CarriedGrid
+from inrv.grids.frequent import FrequentValues, frequent_values
 from inrv.grids.from_dense import sparse_grid
 from inrv.grids.grid import COMPONENTS, Grid, LeafValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
@@ -14,6 +15,7 @@ __all__ = [
     "LINEAR_MAPS",
     "Box",
     "CarriedGrid",
+    "FrequentValues",
     "Grid",
     "LeafValues",
     "MetaValue",
@@ -23,6 +25,7 @@ __all__ = [
     "Topology",
     "Transform",
     "denormalise",
+    "frequent_values",
     "in_double",
     "sparse_grid",
 ]

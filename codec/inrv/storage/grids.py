@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, unpack_tensors
+from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, stored_size, unpack_tensors
 from inrv.errors import FormatError, OptionError
-from inrv.grids import COMPONENTS, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
+from inrv.grids import COMPONENTS, FrequentValues, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
 from inrv.grids.thresholds import ABOVE
 from inrv.grids.topology import mask_places
 from inrv.masks import EMPTY, MIXED, decode_masks, encode_masks
-from inrv.storage.frequent import FrequentValues, frequent_arrays, masks_of, restore_frequent
+from inrv.storage.frequent import frequent_arrays, masks_of, restore_frequent
 from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
 from inrv.storage.topology import StoredTopologies, store_topologies
 
@@ -47,6 +47,17 @@ class CodedGrid:
     def apart(self) -> LeafValues:
         """The frequent and the kept values."""
         return self.kept.joined(self.frequent.leaf_values)
+
+    @cached_property
+    def bits_apart(self) -> int:
+        """Bits that the frequent and the kept values take in a file."""
+        stored = frequent_arrays(self.frequent, self.grid.topology), kept_arrays(self.kept, self.grid.topology)
+        return 8 * sum(stored_size(pack_tensors(arrays)) for arrays in stored if arrays)
+
+    def without_frequent_values(self) -> CodedGrid:
+        """The grid, its frequent values among those that the field gives."""
+        bare = replace(self, frequent=FrequentValues.none(self.grid.components))
+        return replace(bare, normalisation=Normalisation.fit(bare.trained.values))
 
     @cached_property
     def trained(self) -> Grid:
