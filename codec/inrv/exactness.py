@@ -78,9 +78,8 @@ class Exactness:
 
     def _levels(self, item: CodedGrid, original: Grid, psnr: float) -> float:
         """How many steps of the quality that is asked fit in the range of the values."""
-        scale, asked = item.normalisation, quality_at(self.options, item, original, psnr)
-        ends = zip(scale.minimum[scale.varying].tolist(), scale.maximum[scale.varying].tolist(), strict=True)
-        qualities = [asked(low, high) for low, high in ends]
+        asked = quality_at(self.options, item, original, psnr)
+        qualities = map(asked, item.normalisation.varying.nonzero()[:, 0].tolist())
         return max(1 / quality.step if quality.step else 10 ** ((quality.psnr or 0.0) / 20) / SQRT_12 for quality in qualities)
 
     def _few_values(self, item: CodedGrid, levels: float) -> bool:
@@ -112,7 +111,7 @@ def _repeats(values: Tensor) -> bool:
     return len(torch.unique(probe)) <= REPEATED * len(probe)
 
 
-def _no_quality(low: float, high: float) -> Quality:
+def _no_quality(component: int) -> Quality:
     raise AssertionError("a lossless channel has a quality of its own")
 
 
@@ -134,7 +133,7 @@ def _masked(item: CodedGrid) -> ExactForm | None:
         rank = torch.empty_like(order)
         rank[order] = torch.arange(len(order))
         frequent = FrequentValues(places[finite], rank[which], values[order])
-        whole = CodedGrid(grid, none, frequent, kept)
+        whole = CodedGrid(grid, none, frequent, kept, item.spans)
         found.append(ExactForm(whole, whole.bits_apart))
     return min(found, key=lambda form: form.bits)
 
@@ -145,5 +144,5 @@ def _plain(item: CodedGrid) -> ExactForm | None:
     if grid.values.numel() > MOST_PLAIN or not len(grid.values):
         return None
     kept = LeafValues(grid.topology.places(), grid.values)
-    whole = CodedGrid(grid, Normalisation.fit(grid.values[:0]), FrequentValues.none(grid.components), kept)
+    whole = CodedGrid(grid, Normalisation.fit(grid.values[:0]), FrequentValues.none(grid.components), kept, item.spans)
     return ExactForm(whole, whole.bits_apart)

@@ -70,14 +70,14 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     outliers = far_from_others(values, left)
     kept |= outliers
     left &= ~outliers
-    lossless = options.all_lossless or not _can_bound(values[left], options)
+    spans = Normalisation.fit(values[~kept]).spans
+    lossless = options.all_lossless or not _can_bound(values[left], spans, options)
     if lossless:  # the manifest holds no sign of a zero
         zero = left & (_single_value(values, left) & values.signbit() & (values == 0)).any(dim=1)
         kept |= zero
         left &= ~zero
-    return CodedGrid(
-        grid, Normalisation.fit(values[left]), frequent, LeafValues(grid.topology.places()[kept], values[kept]), lossless
-    )
+    exactly = LeafValues(grid.topology.places()[kept], values[kept])
+    return CodedGrid(grid, Normalisation.fit(values[left]), frequent, exactly, spans, lossless)
 
 
 def far_from_others(values: Tensor, left: Tensor) -> Tensor:
@@ -99,14 +99,14 @@ def far_from_others(values: Tensor, left: Tensor) -> Tensor:
     return result
 
 
-def _can_bound(values: Tensor, options: EncodeOptions) -> bool:
+def _can_bound(values: Tensor, spans: Tensor, options: EncodeOptions) -> bool:
     """Whether codes can keep the values (N, C) within the bound that is asked, if one is."""
-    bound = options.error_bound
-    if bound is None or not len(values):
+    if not len(values):
         return True
     low, high = values.double().aminmax(dim=0)
-    ranges = zip(low.tolist(), high.tolist(), strict=True)
-    return all(a == b or error_step(*bound, a, b) > LEAST_STEP * (b - a) for a, b in ranges)
+    bounds = options.error_bounds(spans.tolist())
+    ranges = zip(bounds, low.tolist(), high.tolist(), strict=False)
+    return all(a == b or error_step(bound, a, b) > LEAST_STEP * (b - a) for bound, a, b in ranges)
 
 
 def _is_constant(values: Tensor) -> bool:

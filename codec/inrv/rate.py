@@ -185,7 +185,7 @@ class LatticeEncoder:
             errors.append(error)
             drifts.append(_drift(item, written))
         psnrs = [
-            coding.psnr - _gain(self.items[channel.grid], self.originals[channel.grid])
+            coding.psnr - _gain(self.items[channel.grid], self.originals[channel.grid], channel.component)
             for channel, coding in zip(self.channels, codings, strict=True)
         ]
         exact, seconds = tuple(channel.exact for channel in self.channels), time.perf_counter() - self.started
@@ -200,12 +200,10 @@ class LatticeEncoder:
         if not len(decoded):
             return None, 0.0
         missed = torch.maximum((written.double() - grid.values.double()).abs(), (decoded.double() - grid.values.double()).abs())
-        bound = self.options.error_bound
-        if bound is None:
+        bounds = self.options.error_bounds(item.spans.tolist())
+        if not bounds:
             return None, float(missed.max())
-        share, relative = bound
-        span = item.normalisation.maximum - item.normalisation.minimum
-        beyond = (missed > (share * span if relative else share)).any(dim=1)
+        beyond = (missed > torch.tensor(bounds, dtype=torch.float64)).any(dim=1)
         left = missed[~beyond]
         corrected = LeafValues(grid.topology.places()[beyond], grid.values[beyond]) if bool(beyond.any()) else None
         return corrected, float(left.max()) if len(left) else 0.0
@@ -228,17 +226,18 @@ def _drift(item: CodedGrid, written: Tensor) -> float:
     return float((written.double() - item.trained.values.double()).sum()) / whole if whole else 0.0
 
 
-QualityOf = Callable[[float, float], Quality]  # that is asked of a component, by its lowest and highest value
+QualityOf = Callable[[int], Quality]  # that is asked of a component
 
 
 def quality_at(options: EncodeOptions, item: CodedGrid, original: Grid, psnr: float) -> QualityOf:
     """The quality over a grid's coded voxels that keeps the bound that is asked, or else is `psnr` dB over the active ones."""
-    bound, of_coded = options.error_bound, psnr + _gain(item, original)
+    bounds = options.error_bounds(item.spans.tolist())
 
-    def asked(low: float, high: float) -> Quality:
-        if bound is None:
-            return Quality(psnr=of_coded)
-        return Quality(step=min(MOST_STEP, error_step(*bound, low, high) / (high - low)), bounded=True)
+    def asked(component: int) -> Quality:
+        if not bounds:
+            return Quality(psnr=psnr + _gain(item, original, component))
+        low, high = (end[component].item() for end in (item.normalisation.minimum, item.normalisation.maximum))
+        return Quality(step=min(MOST_STEP, error_step(bounds[component], low, high) / (high - low)), bounded=True)
 
     return asked
 
@@ -247,15 +246,18 @@ def _quality_of(channel: ChannelOf, asked: QualityOf, guess: float | None) -> Qu
     """The quality of a channel, to be searched for from the step `guess` on, in values."""
     if channel.exact is not None:
         return lossless_quality(channel.exact.palette)
-    quality = asked(channel.minimum, channel.maximum)
+    quality = asked(channel.component)
     return quality if guess is None else replace(quality, guess=guess / (channel.maximum - channel.minimum))
 
 
-def _gain(item: CodedGrid, original: Grid) -> float:
-    """DB by which a PSNR over the coded voxels exceeds one over the active ones: with a coarse topology others are coded too, and
-    values that are stored apart have no error."""
+def _gain(item: CodedGrid, original: Grid, component: int) -> float:
+    """DB by which a PSNR over a component's coded voxels, peak = their range, exceeds one over the active ones, peak = its span.
+
+    With a coarse topology inactive voxels are coded too; values that are stored apart have no error.
+    """
     coded, active = item.trained.topology.leaf_voxel_count, original.topology.leaf_voxel_count
-    return 10 * math.log10(coded / active) if coded and active else 0.0
+    narrower = float(item.normalisation.spans[component] / item.spans[component])
+    return 10 * math.log10(coded / active) + 20 * math.log10(narrower)
 
 
 def cheaper_topologies(
@@ -295,10 +297,9 @@ def bits_of(item: CodedGrid, asked: QualityOf, guesses: dict[int, float], device
     return bits, steps
 
 
-def error_step(bound: float, relative: bool, minimum: float, maximum: float) -> float:
+def error_step(bound: float, minimum: float, maximum: float) -> float:
     """The step of the finest level, in values, with which no value misses by more than the bound."""
-    error = bound * (maximum - minimum) if relative else bound
-    return (error - SINGLE_ROUNDING * max(abs(minimum), abs(maximum))) * 128 / UNITS_A_BOUND
+    return (bound - SINGLE_ROUNDING * max(abs(minimum), abs(maximum))) * 128 / UNITS_A_BOUND
 
 
 def _resemblance(mine: Source, other: Source) -> float:

@@ -152,7 +152,7 @@ def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
             name=grid.name,
             active_voxels=grid.topology.active_voxel_count,
             psnr=psnr,
-            peak=float((item.normalisation.maximum - item.normalisation.minimum).max()),
+            peak=float(item.spans.max()),
             max_error=0.0 if lossless else error,
             drift=0.0 if lossless else drift,
             frequent=tuple(zip(map(tuple, item.frequent.values.tolist()), item.frequent.counts, strict=True)),

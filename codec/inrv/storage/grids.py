@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, stored_size, unpack_tensors
 from inrv.errors import FormatError, OptionError
@@ -29,6 +30,7 @@ class CodedGrid:
 
     frequent   active leaf voxels that the field does not give, because many of them share a value
     kept       others that it does not give: those that are not finite, or lie far from all others
+    spans      float64 (C,), of each component: the range of its active values but for the kept ones, to which qualities relate
     lossless   whether the field gives every value exactly
     threshold  where the topology is coarse: voxels whose decoded value scores above it, by `threshold_rule`, are active
     corrected  values of active leaf voxels that stand in place of what the field gives
@@ -38,6 +40,7 @@ class CodedGrid:
     normalisation: Normalisation
     frequent: FrequentValues
     kept: LeafValues
+    spans: Tensor
     lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
