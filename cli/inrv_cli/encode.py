@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import debug_option, report, writing
+from inrv_cli.failure import USAGE, Failure, debug_option, message_of, report, writing
 from inrv_cli.files import (
     STDOUT,
     Job,
@@ -132,7 +132,7 @@ def encode(
                 result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
             except Exception as error:
                 codes.append(report(error, name_of_input(job.source), silent=not processes.first))
-                failed.append({"input": str(job.source), "error": str(error)})
+                failed.append({"input": str(job.source), "error": message_of(error)})
                 continue
             done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
             if not (quiet or as_json):
@@ -163,6 +163,8 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
     from inrv.container import write_bytes
     from inrv.training import Processes
 
+    if options.chosen_field == "lattice" and Processes.current().count > 1:
+        raise Failure(USAGE, "a lattice is coded by one process: --shard shares out the inputs, --field fourier trains together")
     checkpoint = None if seconds is None or job.output == STDOUT else _checkpoint(job.output, seconds, quiet)
     try:
         source = read_input(job.source)

@@ -96,9 +96,13 @@ def _output(path: Path, frame: str | None, output: str | None, suffix: str, many
 
 
 def _unnamed_output() -> str:
-    if sys.stdout is not None and sys.stdout.isatty():
+    if _on_terminal():
         raise click.UsageError("the output would go to the terminal: name a file with -o")
     return STDOUT
+
+
+def _on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _last_number(path: Path) -> str:

@@ -13,7 +13,7 @@ from inrv.options import EncodeOptions
 from inrv.rate import error_step
 from inrv.storage import CodedGrid
 
-CURE = "--nonfinite keep stores them as they are"
+CURE = "`nonfinite='keep'` stores them as they are"
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, d
     carried and shares the tree of one that is not chosen.
     """
     if doubles not in DOUBLES:
-        raise OptionError(f"doubles {doubles!r} is not one of {', '.join(DOUBLES)}")
+        raise OptionError(f"`doubles={doubles!r}` is not one of {', '.join(DOUBLES)}")
     file = input_of(source)
     header = read_header(file)
     chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(file.name, header.grids, each) for each in grids))
