@@ -72,7 +72,8 @@ def plan(patterns: Sequence[str], output: str | None, suffix: str) -> list[Job]:
     for job in jobs:
         key = os.path.realpath(job.output)
         if job.output != STDOUT and key == os.path.realpath(job.source):
-            raise click.UsageError(f"{job.source} would be written over itself")
+            why = f": {suffix} files are what {click.get_current_context().info_name} makes" * (job.source.suffix == suffix)
+            raise click.UsageError(f"{job.source} would be written over itself{why}")
         if key in targets:
             raise click.UsageError(f"{targets[key]} and {job.source} would both be written to {job.output}")
         targets[key] = job.source
