@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv_cli.failure import debug_option, report, writing
-from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, shard_option, share, tell_skipped, write_output
+from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, shard_option, share, tell, write_output
 from inrv_cli.limits import limits_option
 from inrv_cli.text import size
 
@@ -40,12 +40,13 @@ def decode(
 ) -> None:
     """Decode .inrv files into .vdb files.
 
-    INPUTS are files or frame patterns: fire.####.inrv stands for every file with four digits there. One that fails does
-    not keep the others from being decoded.
+    INPUTS are files, folders, globs and frame patterns such as 'fire.####.inrv', as `inrv encode --help` tells. One that
+    fails does not keep the others from being decoded.
     """
     codes = []
-    jobs, skipped = share(plan(inputs, output, ".vdb"), shard, force)
-    tell_skipped(skipped, quiet)
+    planned, remarks = plan(inputs, output, (".inrv", ".vdb"))
+    jobs, skipped = share(planned, shard, force)
+    tell(remarks, skipped, quiet)
     for job in jobs:
         try:
             line = _decode(job, device, limits, force)
