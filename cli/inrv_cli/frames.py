@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ _PLACE = re.compile(r"#+|%[0-9]*d|\$F[0-9]*")
 _PLACE_OF_AT = re.compile(r"@@+|(?<![0-9A-Za-z])@(?![0-9A-Za-z])")  # a single one within words is a letter: render@2x
 _NUMBER = r"(-?)([0-9]+)((?:\.[0-9]+)?)"
 _LAST_NUMBER = re.compile(r"(.*?)((?:(?<![0-9A-Za-z])-)?[0-9]+)([^0-9]*)")  # in fire-0001 the hyphen is no sign
+_WHOLE_PART = re.compile(r"(?<![0-9A-Za-z])[0-9]+\.$")  # of a subframe, before its fraction; the 2 of v2.0001 is none
 _ANY_NUMBER = re.compile(r"((?:(?<![0-9A-Za-z])-)?[0-9]+)")
 _MOST_NAMED = 10_000  # missing frames, and
 _MOST_NAMES = 3  # files, that are named one by one
@@ -154,7 +156,7 @@ def _all_of(paths: Iterable[Path], suffix: str, none: str) -> Found:
     families: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in files:
         if (match := _LAST_NUMBER.fullmatch(path.stem)) is not None:
-            families[str(path.parent / match[1]), match[3] + path.suffix].append(match[2])
+            families[os.path.join(path.parent, match[1]), match[3] + path.suffix].append(match[2])
     remarks = [line for (before, after), numbers in sorted(families.items()) for line in _gaps_of(before, after, numbers)]
     return Found([(path, None) for path in sorted(files, key=lambda path: _natural(str(path)))], remarks)
 
@@ -175,8 +177,10 @@ def _natural(name: str) -> list[str | int]:
 
 
 def last_number(path: Path) -> str:
-    """The last number in the name of a file that no pattern found. Raises UsageError where there is none."""
+    """The last number in the name of a file that no pattern found. Raises UsageError where there is none, or perhaps another."""
     match = _LAST_NUMBER.fullmatch(path.stem)
     if match is None:
         raise click.UsageError(f"{path} has no frame number for the pattern given with -o")
+    if _WHOLE_PART.search(match[1]):
+        raise click.UsageError(f"{path} may be frame {match[2]} or a subframe: write the inputs as a pattern with #### too")
     return match[2]

@@ -109,8 +109,9 @@ def test_a_folder_stands_for_every_file_of_the_kind_in_it(folder: Path) -> None:
 
 def test_gaps_are_named_in_folders_and_globs_where_the_numbers_look_like_frames(folder: Path) -> None:
     touch(*(f"cache/fx.{number:04d}.vdb" for number in (1, 2, 3, 5)), "cache/cloud_01.vdb", "cache/cloud_17.vdb", "cache/pig.vdb")
+    touch(*(f"cache/{number}.vdb" for number in (8, 9, 11)))
     for text in ("cache", "cache/*"):
-        assert expand([text], ".vdb").remarks == ["cache/fx.####.vdb has no frames 0004"]
+        assert expand([text], ".vdb").remarks == ["cache/#.vdb has no frames 10", "cache/fx.####.vdb has no frames 0004"]
 
 
 def test_names_that_exist_are_themselves(folder: Path) -> None:
@@ -134,8 +135,15 @@ def test_outputs_keep_the_number_as_it_is_written(folder: Path) -> None:
         assert outputs(["fx.####.vdb"], f"out/{pattern}") == [f"out/y_{number}.inrv" for number in numbers]
     assert outputs(["fx.####.vdb"], "#.inrv") == ["-2.inrv", "1.inrv", "1.25.inrv", "10000.inrv"]
     assert outputs(["fx.####.vdb"], "%06d.inrv") == ["-00002.inrv", "000001.inrv", "000001.25.inrv", "010000.inrv"]
-    touch("-003.vdb", "take-004.vdb")
-    assert outputs(["./-003.vdb", "take-004.vdb"], "####.inrv") == ["-003.inrv", "0004.inrv"]
+    touch("-003.vdb", "take-004.vdb", "v2.0005.vdb")
+    assert outputs(["./-003.vdb", "take-004.vdb", "v2.0005.vdb"], "####.inrv") == ["-003.inrv", "0004.inrv", "0005.inrv"]
+
+
+def test_a_number_that_may_be_a_subframe_is_not_guessed(folder: Path) -> None:
+    touch("fx.0001.25.vdb")
+    with pytest.raises(click.UsageError, match=r"fx\.0001\.25\.vdb may be frame 25 or a subframe: .*####"):
+        outputs(["*.vdb"], "####.inrv")
+    assert outputs(["*.vdb"], "out/") == ["out/fx.0001.25.inrv"]
 
 
 def test_the_outputs_of_a_folder_go_into_a_folder_even_of_one_file(folder: Path) -> None:
