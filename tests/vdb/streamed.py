@@ -36,6 +36,17 @@ def carried(name: str, kind: str, tree: HandTree, buffers: bytes) -> HandGrid:
     return HandGrid(name, f"Tree_{kind}_5_4_3", tree.topology(), buffers, compression=1)
 
 
+def points_of_three_leaves() -> HandGrid:
+    """One attribute: the values of two leaves lie in a page, those of the third in another."""
+    root = struct.pack("<iI2I3i", 1, 0, 0, 1, 0, 0, 0) + mask([0], 1 << 15) + mask([], 1 << 15) + b"\0"
+    topology = root + mask([0, 1, 9], 1 << 12) + mask([], 1 << 12) + b"\0" + 3 * LEAF
+    listed = b"\1" + struct.pack("<Q", 1) + pack_string("vec3s") + pack_string("null") + pack_string("P") + bytes(20)
+    told = listed + attribute(24, 8) + attribute(36, 8) + attribute(12, 8)
+    counts = b"".join(LEAF + struct.pack("<H", size) + bytes(size) for size in (20, 0, 16))
+    buffers = struct.pack("<4H", 6, 20, 0, 16) + told + struct.pack("<3i", 50, 60, -12) + counts + b"p" * 50 + b"q" * 12
+    return HandGrid("points", "Tree_ptdataidx32_5_4_3", topology, buffers, compression=2)
+
+
 KINDS = {
     "float": FOG.grid(),
     "vec3s": replace(FOG, components=3).grid(),
@@ -58,5 +69,6 @@ KINDS = {
     "points in a page that is not packed": carried(
         "points", "ptdataidx32", NUMBERS, points(page=struct.pack("<i", -60)) + b"p" * 30
     ),
+    "points of several leaves": points_of_three_leaves(),
     "a frustum": FOG.grid(transform=FRUSTUM),
 }
