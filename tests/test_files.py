@@ -18,6 +18,7 @@ import inrv
 from inrv.files import Input, input_of, write_through
 from inrv.grids import SparseVolume, sparse_grid
 from inrv.vdb import list_grids, read_volume, write_volume
+from tests.vdb.referee import as_stream
 
 OPTIONS = inrv.EncodeOptions(effort="instant", exact_below=0, device="cpu")
 
@@ -112,6 +113,11 @@ def test_grids_are_listed_and_read_from_memory(vdb: Path, volume: SparseVolume) 
     assert [grid.name for grid in list_grids(vdb.read_bytes())] == ["density", "heat"]
     (heat,) = read_volume(io.BytesIO(vdb.read_bytes()), ["heat"]).grids
     assert torch.equal(heat.values, volume.grids[1].values)
+
+
+def test_a_file_written_to_a_stream_is_read_from_memory(vdb: Path, volume: SparseVolume) -> None:
+    for grid, expected in zip(read_volume(io.BytesIO(as_stream(vdb))).grids, volume.grids, strict=True):
+        assert grid.name == expected.name and torch.equal(grid.values, expected.values)
 
 
 def test_errors_name_the_file_object(vdb: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from inrv_cli.files import (
     read_input,
     shard_option,
     share,
-    tell_skipped,
+    tell,
     write_output,
 )
 from inrv_cli.text import PARTS, decibels, grid_keys, labelled, name_of, print_json, size
@@ -113,11 +113,17 @@ def encode(
 ) -> None:
     """Encode .vdb files as .inrv files.
 
-    INPUTS are files or frame patterns: fire.####.vdb stands for every file with four digits there. One that fails does
-    not keep the others from being encoded. '-' is stdin, encoded to stdout unless -o says otherwise. Started by torchrun,
-    the processes train one fourier field together.
+    INPUTS are files, folders (every .vdb file in them), globs such as 'fire.*.vdb' (every .vdb file that matches, in the
+    order of the numbers) and frame patterns: 'fire.####.vdb', 'fire.@@@@.vdb', 'fire.%04d.vdb' and 'fire.$F4.vdb', in single
+    quotes, stand for every frame that is written with four digits: 0001, -002, 0001.25 and, as it needs more, 10000. Frames
+    that are missing are named on stderr, and so are files whose numbers are written otherwise, which are left out.
+
+    OUT may be a pattern too; else each output has the name of its input. One input that fails does not keep the others from
+    being encoded. '-' is stdin, encoded to stdout unless -o says otherwise. Started by torchrun, the processes train one
+    fourier field together.
     """
-    jobs, skipped = share(plan(inputs, output, ".inrv"), shard, force)
+    planned, remarks = plan(inputs, output, (".vdb", ".inrv"))
+    jobs, skipped = share(planned, shard, force)
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
@@ -125,7 +131,7 @@ def encode(
 
     with joined(options.device) as processes:
         quiet |= not processes.first
-        tell_skipped(skipped, quiet)
+        tell(remarks, skipped, quiet)
         done, failed, codes = [], [], []
         for job in jobs:
             try:
