@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv_cli.failure import debug_option, report, writing
-from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, shard_option, share, tell_skipped, write_output
+from inrv_cli.files import (
+    STDOUT,
+    Job,
+    check_input,
+    check_output,
+    name_of_input,
+    plan,
+    read_input,
+    shard_option,
+    share,
+    tell,
+    write_output,
+)
 from inrv_cli.limits import limits_option
 from inrv_cli.text import size
 
@@ -40,17 +52,18 @@ def decode(
 ) -> None:
     """Decode .inrv files into .vdb files.
 
-    INPUTS are files or frame patterns: fire.####.inrv stands for every file with four digits there. One that fails does
-    not keep the others from being decoded.
+    INPUTS are files, folders, globs and frame patterns such as 'fire.####.inrv', as `inrv encode --help` tells. One that
+    fails does not keep the others from being decoded. '-' is stdin, decoded to stdout unless -o says otherwise.
     """
     codes = []
-    jobs, skipped = share(plan(inputs, output, ".vdb"), shard, force)
-    tell_skipped(skipped, quiet)
+    planned, remarks = plan(inputs, output, (".inrv", ".vdb"))
+    jobs, skipped = share(planned, shard, force)
+    tell(remarks, skipped, quiet)
     for job in jobs:
         try:
             line = _decode(job, device, limits, force)
         except Exception as error:
-            codes.append(report(error, job.source))
+            codes.append(report(error, name_of_input(job.source)))
             continue
         if not quiet:
             click.echo(line, err=job.output == STDOUT)
@@ -65,7 +78,7 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
     from inrv.vdb import write_stream, write_volume
 
     started = time.perf_counter()
-    volume = inrv.load(job.source, device, limits)
+    volume = inrv.load(read_input(job.source), device, limits)
     decoded = volume.to_sparse()
     if job.output == STDOUT:
         stream = io.BytesIO()
@@ -80,6 +93,4 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
     grids = f"{count} grid{'s' * (count != 1)}, {decoded.active_voxel_count:,} active voxels"
     if decoded.carried:
         grids += f", {len(decoded.carried)} carried as they were"
-    return (
-        f"{job.source} -> {job.output}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device.type}"
-    )
+    return f"{job}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device.type}"

@@ -18,6 +18,7 @@ from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
 from inrv.errors import OptionError, OutputExistsError
 from inrv.fields import FourierConfig
+from inrv.files import PATH, Input, Readable, Writable, check_writable, input_of
 from inrv.fitting import FittedField, fit_field
 from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.thresholds import ABOVE
@@ -32,7 +33,7 @@ from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, s
 from inrv.thresholds import coarsened, rule_of, with_thresholds
 from inrv.training import Checkpoint, Processes, Progress
 
-Source = str | os.PathLike[str] | SparseVolume
+Source = Readable | SparseVolume
 Report = Callable[[Progress], None]
 
 REFERENCE_SAMPLES = 64
@@ -42,22 +43,25 @@ COARSER = 1.03  # times wider steps, while a file is too large
 
 def encode(
     source: Source,
-    output: str | os.PathLike[str],
+    output: Writable,
     options: EncodeOptions = EncodeOptions(),
     *,
     overwrite: bool = False,
     progress: Report | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
-    """Encode a .vdb file, or grids in memory, into the .inrv file `output`, written atomically.
+    """Encode a .vdb file, or grids in memory, into an .inrv file.
 
+    `source` is a path, the bytes of a .vdb file, a binary file object, which is read to its end from where it stands, or
+    the grids; `output` is a path, where the file appears when it is whole, or a binary file object.
     A run that is broken off resumes from its `checkpoint`, as Checkpoint.beside(output), when it is called again with
     the same source and options, and ends in the same bytes; the checkpoint is deleted after success. Raises
     OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or FormatError; nothing is
     written then. Processes that `inrv.training.joined` has brought together train one fourier field, and rank 0 writes.
     """
-    if Path(output).exists() and not overwrite:
-        raise OutputExistsError(f"{os.fspath(output)} exists already; allow overwriting (--force) or choose another name")
+    check_writable(output)
+    if isinstance(output, PATH) and Path(output).exists() and not overwrite:
+        raise OutputExistsError(f"{os.fspath(output)} exists already: `overwrite=True` replaces it")
     data, report = encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
     if not Processes.current().ready_to_write():
         return report
@@ -70,7 +74,7 @@ def encode(
 
 def encode_array(
     array: np.ndarray[Any, Any] | Tensor,
-    output: str | os.PathLike[str],
+    output: Writable,
     options: EncodeOptions = EncodeOptions(),
     *,
     name: str = "density",
@@ -101,14 +105,15 @@ def encode_bytes(
 
     The caller writes them with `checkpoint.finish`, which deletes the checkpoint after that.
     """
-    volume, bytes_in = _read(source, options)
-    coded, nonfinite = prepare(volume, options, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
+    given = source if isinstance(source, SparseVolume) else input_of(source)
+    volume, bytes_in = _read(given, options)
+    coded, nonfinite = prepare(volume, options, f"{given.name}: " if isinstance(given, Input) else "")
     device = choose_device(options.device)
     most = _most_bytes(options, volume, bytes_in)
     if options.chosen_field == "fourier":
         outcome, data = _fourier(volume, coded, nonfinite, options, most, device, progress, checkpoint)
     elif Processes.current().count > 1:
-        raise OptionError("a lattice is coded by one process: share out files over processes (--shard), or take field 'fourier'")
+        raise OptionError("a lattice is coded by one process: share out the files over the processes, or take `field='fourier'`")
     else:
         lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
         best = lattice.coded() if most is None else lattice.within(most)
@@ -199,14 +204,14 @@ def _assembled(
     return container_bytes(manifest, chunks)
 
 
-def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
-    if isinstance(source, SparseVolume):
+def _read(given: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
+    if isinstance(given, SparseVolume):
         if options.grids is None:
-            return source, None
-        return source.choose(options.grids), None
+            return given, None
+        return given.choose(options.grids), None
     from inrv.vdb import read_volume
 
-    return read_volume(source, options.grids, doubles=options.doubles), Path(source).stat().st_size
+    return read_volume(given, options.grids, doubles=options.doubles), given.size
 
 
 def _store_field(outcome: Outcome, fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tuple[FieldEntry, int | None]:

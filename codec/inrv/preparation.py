@@ -14,7 +14,7 @@ from inrv.options import EncodeOptions
 from inrv.rate import error_step
 from inrv.storage import CodedGrid
 
-CURE = "--nonfinite keep stores them as they are"
+CURE = "`nonfinite='keep'` stores them as they are"
 OUTLIERS = 1e-4  # share of the active voxels that may lie far from all others, and FEWEST_OUTLIERS of a small grid
 FEWEST_OUTLIERS = 16
 FAR = 4.0  # times the range of the others: outliers and others must span more than that together

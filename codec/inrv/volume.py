@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from inrv.decoding import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs,
 from inrv.device import choose_device, decoding_precision
 from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
+from inrv.files import Readable, Writable, check_writable
 from inrv.grids import Box, Grid, LeafValues, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
 from inrv.grids.thresholds import thresholded
@@ -42,9 +42,10 @@ VERIFIED_VOXELS = 1 << 10  # of each grid
 LATTICE_NETWORKS = 3  # of which a voxel takes one, and the smoothing one
 
 
-def load(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
-    """Open an .inrv file, or its bytes; `device` is where values are computed, by default the best there is.
+def load(source: Readable, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
+    """Open an .inrv file; `device` is where values are computed, by default the best there is.
 
+    `source` is a path, the bytes of the file, or a binary file object, which is read to its end from where it stands.
     `limits` bounds what the file may take, now and when its grids are decoded. Raises FormatError where the file is not a
     valid .inrv file or exceeds the limits, OptionError where the device cannot be used.
     """
@@ -149,11 +150,15 @@ class Volume:
             return SparseVolume(decoded, metadata, carried)
         return SparseVolume(decoded, metadata, carried, version)
 
-    def to_vdb(self, path: str | os.PathLike[str]) -> None:
-        """Decode every grid into the .vdb file `path`, atomically; an existing file is replaced. Raises VdbError."""
+    def to_vdb(self, target: Writable) -> None:
+        """Decode every grid into a .vdb file: at a path, atomically, an existing file is replaced, or into a file object.
+
+        Raises VdbError, and OutputError where no file can be written at the path.
+        """
         from inrv.vdb import write_volume
 
-        write_volume(path, self.to_sparse())
+        check_writable(target)
+        write_volume(target, self.to_sparse())
 
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
         """`grids`, their active voxels decoded together, on the volume's device. Raises FormatError, beyond the limits too."""
@@ -406,11 +411,11 @@ class VolumeGrid:
         if len(bad):
             raise OptionError(f"point {int(bad[0])} is {points[bad[0, 0]].tolist()}: every coordinate must be finite")
         if space not in SPACES:
-            raise OptionError(f"space {space!r} is not one of {', '.join(SPACES)}")
+            raise OptionError(f"`space={space!r}` is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
-            raise OptionError(f"interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+            raise OptionError(f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}")
         if interpolation == "field" and self.volume.field is None and self.columns:
-            raise OptionError("a lattice has values at voxels only: interpolation 'field' needs a fourier field")
+            raise OptionError("a lattice has values at voxels only: `interpolation='field'` needs a fourier field")
 
     def _shaped(self, values: Tensor) -> Tensor:
         return values.squeeze(-1) if self.entry.value_type == "float" else values
@@ -448,9 +453,7 @@ class VerifyReport:
     tolerance: float
 
 
-def verify(
-    source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()
-) -> VerifyReport:
+def verify(source: Readable, device: str | torch.device | None = None, limits: Limits = Limits()) -> VerifyReport:
     """Check every checksum, restore every grid, and decode some voxels of each and the stored reference samples on `device`.
 
     Raises FormatError where anything disagrees or exceeds `limits`.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import zstandard
 
@@ -30,6 +28,8 @@ from inrv.container.layout import (
 )
 from inrv.container.manifest import Manifest
 from inrv.errors import FormatError
+from inrv.files import Readable, input_of
+from inrv.recognition import refusal
 
 Reader = Callable[[int, int], bytes]
 
@@ -151,7 +151,7 @@ class Container:
 
 def _version(header: bytes) -> tuple[int, int]:
     if header[: len(MAGIC)] != MAGIC:
-        raise FormatError(f"starts with {header[: len(MAGIC)]!r}, not with {MAGIC!r}: not an .inrv file")
+        raise FormatError(refusal(header, "an .inrv file"))
     if len(header) < VERSION.size:
         raise FormatError(f"has {len(header)} bytes: it is truncated")
     _, major, minor = VERSION.unpack_from(header)
@@ -235,21 +235,12 @@ def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int)
         raise FormatError(f"{what} unpacks to {raw:,} bytes, more than there is memory for") from error
 
 
-def read_container(source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS) -> Container:
-    """Open an .inrv file or its bytes. Raises FormatError where it is missing, damaged, hostile or of another version."""
-    if isinstance(source, bytes):
-        return Container("<bytes>", len(source), lambda offset, size: source[offset : offset + size], limits)
-    path = Path(source)
+def read_container(source: Readable, limits: Limits = DEFAULT_LIMITS) -> Container:
+    """Open an .inrv file. Raises FormatError where it is missing, damaged, hostile or of another version, else as `input_of`."""
+    file = input_of(source)
     try:
-        size = path.stat().st_size
-        return Container(str(path), size, lambda offset, length: _read_part(path, offset, length), limits)
+        return Container(file.name, file.size, file.part, limits)
     except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise FormatError(f"{file.name} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the path, or a surrogate that stands for no byte
-        raise FormatError(f"{str(path)!r} cannot be the path of a file: {error}") from error
-
-
-def _read_part(path: Path, offset: int, length: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(length)
+        raise FormatError(f"{file.name!r} cannot be the path of a file: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from inrv.errors import OptionError, SelectionError, VdbError
+from inrv.files import Input, Readable, input_of
 from inrv.grids import CarriedGrid, Grid, LeafValues, Metadata, SparseVolume, Topology
 from inrv.grids.grid import ragged
 from inrv.grids.topology import LEAF_VOXELS, check_range
@@ -20,33 +20,31 @@ from inrv.vdb.header import (
     STATISTICS,
     GridDescriptor,
     NotCoded,
-    VdbHeader,
     decode_transform,
     read_grid_header,
-    read_header,
+    saved_as_half,
 )
-from inrv.vdb.nodes import Tree, popcounts, read_tree
+from inrv.vdb.listing import VdbHeader, read_header
+from inrv.vdb.nodes import Encoding, Tree, popcounts, read_tree
 from inrv.vdb.values import Bits, ValueType
 
 TREES = {
-    "Tree_float_5_4_3": ValueType(1, double=False),
-    "Tree_vec3s_5_4_3": ValueType(3, double=False),
-    "Tree_double_5_4_3": ValueType(1, double=True),
-    "Tree_vec3d_5_4_3": ValueType(3, double=True),
+    "Tree_float_5_4_3": ValueType(1),
+    "Tree_vec3s_5_4_3": ValueType(3),
+    "Tree_double_5_4_3": ValueType(1, 8),
+    "Tree_vec3d_5_4_3": ValueType(3, 8),
 }
 VALUE_TYPES = {1: "float", 3: "vec3s"}
 DOUBLES = ("carry", "float")
 _SPOKEN = {"ptdataidx32": "points", "ptidx32": "point index"}  # tree types that are not the names of values
 
 
-def list_grids(path: str | os.PathLike[str]) -> tuple[GridDescriptor, ...]:
+def list_grids(source: Readable) -> tuple[GridDescriptor, ...]:
     """Every grid of a .vdb file, of any type, as the file lists it. Raises VdbError."""
-    return read_header(os.fspath(path)).grids
+    return read_header(source).grids
 
 
-def read_volume(
-    path: str | os.PathLike[str], grids: Sequence[str | int] | None = None, *, doubles: str = "carry"
-) -> SparseVolume:
+def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, doubles: str = "carry") -> SparseVolume:
     """All grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
 
     Float and vec3s grids are read to the bit. Others are carried as the bytes they are, and so is what cannot be coded:
@@ -57,14 +55,14 @@ def read_volume(
     carried and shares the tree of one that is not chosen.
     """
     if doubles not in DOUBLES:
-        raise OptionError(f"doubles {doubles!r} is not one of {', '.join(DOUBLES)}")
-    name = os.fspath(path)
-    header = read_header(name)
-    chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(name, header.grids, wanted) for wanted in grids))
+        raise OptionError(f"`doubles={doubles!r}` is not one of {', '.join(DOUBLES)}")
+    file = input_of(source)
+    header = read_header(file)
+    chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(file.name, header.grids, each) for each in grids))
     try:
-        read = _Source(name, header, doubles).read(chosen)
+        read = _Source(file, header, doubles).read(chosen)
     except OSError as error:
-        raise VdbError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise VdbError(f"{file.name} cannot be read: {error.strerror or error}") from error
     return SparseVolume(
         grids=tuple(grid for grid in read if isinstance(grid, Grid)),
         metadata=header.metadata,
@@ -83,8 +81,8 @@ def _choose(path: str, grids: Sequence[GridDescriptor], wanted: str | int) -> Gr
 class _Source:
     """The grids of one file; a tree that several of them share is read once."""
 
-    def __init__(self, path: str, header: VdbHeader, doubles: str) -> None:
-        self.path, self.doubles = path, doubles
+    def __init__(self, file: Input, header: VdbHeader, doubles: str) -> None:
+        self.file, self.doubles = file, doubles
         self.owners = {grid.unique_name: grid for grid in reversed(header.grids) if not grid.parent}
         parents = {grid.parent for grid in header.grids} & self.owners.keys()
         self.shared: dict[int, Grid | NotCoded | None] = {self.owners[name].position: None for name in parents}
@@ -105,7 +103,7 @@ class _Source:
         return [self._carry(descriptor, grid, places) if isinstance(grid, str) else grid for descriptor, grid in read]
 
     def _where(self, descriptor: GridDescriptor) -> str:
-        return f"{self.path}: grid {descriptor.position} {descriptor.name!r}"
+        return f"{self.file.name}: grid {descriptor.position} {descriptor.name!r}"
 
     def _owner(self, descriptor: GridDescriptor) -> GridDescriptor:
         """The grid whose tree this one has: itself, or its parent."""
@@ -127,7 +125,7 @@ class _Source:
         owner = self._owner(descriptor)
         if descriptor.tree_type not in TREES:
             raise NotCoded(_type_reason(descriptor))
-        header = read_grid_header(self.path, descriptor)
+        header = read_grid_header(self.file, descriptor)
         try:
             transform = decode_transform(header.map_type, header.map_data)
         except OptionError as error:
@@ -140,7 +138,7 @@ class _Source:
             transform=transform,
             grid_class=_text(metadata, "class", "unknown"),
             vector_type=_text(metadata, "vector_type", "invariant"),
-            saved_as_half=_saved_as_half(metadata),
+            saved_as_half=saved_as_half(metadata),
             metadata=metadata,
         )
 
@@ -160,28 +158,20 @@ class _Source:
 
     def _read_bare_grid(self, descriptor: GridDescriptor) -> Grid:
         try:
-            header = read_grid_header(self.path, descriptor)
+            header = read_grid_header(self.file, descriptor)
         except NotCoded as reason:
             raise NotCoded(f"shares the tree of grid {descriptor.position}, with {reason}") from reason
         kind = TREES[descriptor.tree_type]
-        tree = read_tree(
-            self._bytes(descriptor, header.topology),
-            self._where(descriptor),
-            kind,
-            half=_saved_as_half(header.metadata),
-            compression=header.compression,
-            old=descriptor.compression is not None,
-        )
+        old = descriptor.compression is not None
+        encoding = Encoding(kind, saved_as_half(header.metadata), header.compression, old)
+        tree = read_tree(self._bytes(descriptor, header.topology), self._where(descriptor), encoding)
         if kind.double and self.doubles == "carry":
             raise NotCoded(_type_reason(descriptor))
         return _convert(_rounded(tree) if kind.double else tree, VALUE_TYPES[kind.components])
 
     def _bytes(self, descriptor: GridDescriptor, start: int) -> bytes:
         """The file from byte `start` to the end of the grid."""
-        with open(self.path, "rb") as file:
-            file.seek(start)
-            size = min(descriptor.end, os.fstat(file.fileno()).st_size) - start
-            data = file.read(max(size, 0))
+        data = self.file.part(start, max(min(descriptor.end, self.file.size) - start, 0))
         if len(data) != descriptor.end - start:
             raise VdbError(f"{self._where(descriptor)} should end at byte {descriptor.end:,}: truncated or damaged")
         return data
@@ -210,12 +200,6 @@ def _type_reason(descriptor: GridDescriptor) -> str:
     if match is None:
         return f"tree of type {descriptor.tree_type}"
     return _SPOKEN.get(match[1], f"{match[1]} values")
-
-
-def _saved_as_half(metadata: Metadata) -> bool:
-    """What OpenVDB goes by: it forgets the ending of the tree's type when it reads the metadata."""
-    entry = metadata.get("is_saved_as_half_float")
-    return entry is not None and bool(entry.value)
 
 
 def _text(metadata: Metadata, key: str, default: str) -> str:
