@@ -44,7 +44,7 @@ class Palette:
 
     def units(self, values: Tensor) -> Tensor:
         """Values float32 (...) as int32 units of the channel, those of no entry as one beside them; NaN as the lowest."""
-        return (self.places(values.nan_to_num(-torch.inf)) * STEP).clamp_max(HIGHEST)
+        return (self.places(values.masked_fill(values.isnan(), -torch.inf)) * STEP).clamp_max(HIGHEST)
 
     def rest(self, values: Tensor) -> Tensor:
         """The low bits int32 (N,) of values float32 (N,)."""
