@@ -27,6 +27,8 @@ LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
 MOST_STEP = 2.0
 NEAR_ENOUGH = 0.05  # dB above the asked PSNR
 SEARCHES = 7
+SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
+GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
 SOFT_BITS = 1.5  # a voxel, above which few are left out
 TRIAL_VOXELS = 600_000
@@ -234,12 +236,24 @@ class ChannelEncoder:
             if any(math.isclose(step, attempt.step, rel_tol=1e-4) for attempt in tried):
                 break
             tried.append(self._attempt(step, corners))
+        for step in self._scattered_steps(tried):
+            if any(0 <= attempt.psnr - self.quality.psnr <= 2 * NEAR_ENOUGH for attempt in tried):
+                break
+            tried.append(self._attempt(step, corners))
         finest = min(tried, key=lambda attempt: attempt.step)
         while not any(attempt.psnr >= self.quality.psnr for attempt in tried) and finest.step > LEAST_STEP:
             finest = self._attempt(max(LEAST_STEP, finest.step * SURELY_FINER), corners)
             tried.append(finest)
         reached = [attempt for attempt in tried if attempt.psnr >= self.quality.psnr]
         return min(reached, key=lambda attempt: attempt.psnr) if reached else max(tried, key=lambda attempt: attempt.psnr)
+
+    def _scattered_steps(self, tried: list[Attempt]) -> list[float]:
+        """Steps between those tried that come within a decibel of the quality, by the golden ratio."""
+        assert self.quality.psnr is not None
+        near = [attempt.step for attempt in tried if abs(attempt.psnr - self.quality.psnr) < 1]
+        if len(near) < 2:
+            return []
+        return [min(near) * (max(near) / min(near)) ** (number * GOLDEN % 1) for number in range(1, SCATTERED + 1)]
 
     def _attempt(self, step: float, corners: Tensor) -> Attempt:
         """`_code`, or what it gave before with the same networks."""
