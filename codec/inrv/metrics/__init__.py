@@ -1,10 +1,11 @@
 """How faithful a decoded volume is: PSNR, NRMSE, SSIM, Score, topology, theoretical compression."""
 
-from inrv.metrics.comparison import GridComparison, VolumeComparison, compare_volumes
+from inrv.metrics.comparison import FrequentValue, GridComparison, VolumeComparison, compare_volumes
 from inrv.metrics.figure import check_drawing, draw_comparison
 from inrv.metrics.quality import GridMetrics, lacking_for_ssim, score, ssim_within
 
 __all__ = [
+    "FrequentValue",
     "GridComparison",
     "GridMetrics",
     "VolumeComparison",

@@ -12,14 +12,24 @@ import torch
 from torch import Tensor
 
 from inrv.errors import NonFiniteError
-from inrv.grids import Box, CarriedGrid, Grid, Metadata, SparseVolume
+from inrv.grids import Box, CarriedGrid, Grid, Metadata, SparseVolume, frequent_values
 from inrv.grids.topology import leaf_keys
 from inrv.metrics.quality import GridMetrics, measure
 
+PART_VOXELS = 1 << 20  # looked up at a time
 G = TypeVar("G", Grid, CarriedGrid)
 
 # metadata entries that OpenVDB keeps for what a grid has a field for: one difference is told once
 NAMED_BY_A_FIELD = {"class": "grid_class", "vector_type": "vector_type", "is_saved_as_half_float": "saved_as_half"}
+
+
+@dataclass(frozen=True)
+class FrequentValue:
+    """A value that a large share of the original's active leaf voxels has: how many, and how many of them are decoded to it."""
+
+    value: tuple[float, ...]
+    voxels: int
+    kept: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,9 @@ class GridComparison:
                     grid's, or else one voxel of background
     metrics         None where the value types differ
     largest_error   largest absolute difference in the grid's own units, over all components
+    drift           the sum of the values decoded at the original's active leaf voxels less that of the original ones, over that
+                    of the original magnitudes; None where the value types differ or all are 0
+    frequent        the values that many of those voxels have, as 0 in empty air, and on how many they are kept
     topology_equal  same leaves, active voxels and tiles
     differences     what else is not equal, by name, as 'transform', 'tiles' or "metadata 'author'"; 'inactive values'
                     are those off the background, compared where the leaves are equal
@@ -41,6 +54,8 @@ class GridComparison:
     box: Box
     metrics: GridMetrics | None
     largest_error: float | None
+    drift: float | None
+    frequent: tuple[FrequentValue, ...]
     topology_equal: bool
     differences: tuple[str, ...]
 
@@ -141,6 +156,7 @@ def _compare_grids(original: Grid, decoded: Grid) -> GridComparison:
     box = original.topology.box or decoded.topology.box or Box((0, 0, 0), (0, 0, 0))
     comparable = original.value_type == decoded.value_type
     metrics, largest = measure(*_finite(original, decoded), box) if comparable else (None, None)
+    drift, frequent = _sums_and_values(original, decoded) if comparable else (None, ())
     return GridComparison(
         name=original.name,
         value_type=original.value_type,
@@ -148,9 +164,28 @@ def _compare_grids(original: Grid, decoded: Grid) -> GridComparison:
         box=box,
         metrics=metrics,
         largest_error=largest,
+        drift=drift,
+        frequent=frequent,
         topology_equal=original.topology.equal(decoded.topology),
         differences=_header_differences(original, decoded),
     )
+
+
+def _sums_and_values(original: Grid, decoded: Grid) -> tuple[float | None, tuple[FrequentValue, ...]]:
+    """The drift of a grid, and what became of its frequent values."""
+    topology, whole, moved = original.topology, 0.0, 0.0
+    same = torch.empty(len(original.values), dtype=torch.bool)
+    for part in torch.arange(len(same)).split(PART_VOXELS):
+        mine, theirs = original.values[part], decoded.lookup(topology.coordinates_of(topology.places()[part]))
+        same[part] = (mine.view(torch.int32) == theirs.view(torch.int32)).all(dim=1)
+        finite = mine.isfinite() & theirs.isfinite()
+        whole += float(mine[finite].double().abs().sum())
+        moved += float((theirs[finite].double() - mine[finite].double()).sum())
+    found = frequent_values(original, original.values.isfinite().all(dim=1))
+    rows = topology.voxel_rows(topology.coordinates_of(found.places))
+    kept = torch.bincount(found.which[same[rows]], minlength=len(found.values)).tolist()
+    values = zip(map(tuple, found.values.tolist()), found.counts, kept, strict=True)
+    return moved / whole if whole else None, tuple(FrequentValue(*value) for value in values)
 
 
 def _finite(original: Grid, decoded: Grid) -> tuple[Grid, Grid]:
