@@ -221,6 +221,8 @@ class VolumeGrid:
         found = self.restored
         exact = found.kept.joined(found.corrected)
         threshold, rule = self.entry.threshold, self.entry.threshold_rule
+        if self.entry.topology_of is not None:
+            return _in_topology(found.grid, exact, self.volume.grids[self.entry.topology_of].topology)
         if threshold is None:
             return found.grid, exact
         with _named(self.volume.container):
@@ -263,7 +265,8 @@ class VolumeGrid:
     @property
     def active_voxel_count(self) -> int:
         """Active voxels, those of tiles included."""
-        return self.entry.active_voxels if self.entry.threshold is None else self.topology.active_voxel_count
+        stored = self.entry.threshold is None and self.entry.topology_of is None
+        return self.entry.active_voxels if stored else self.topology.active_voxel_count
 
     def coordinates(self) -> Tensor:
         """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
@@ -419,6 +422,16 @@ class VolumeGrid:
 
     def _shaped(self, values: Tensor) -> Tensor:
         return values.squeeze(-1) if self.entry.value_type == "float" else values
+
+
+def _in_topology(coarse: Grid, exact: LeafValues, topology: Topology) -> tuple[Grid, LeafValues]:
+    """A coarse grid with the topology that another one of the same leaves is decoded to, and the exact values that it keeps."""
+    leaves = coarse.topology.find_leaves(topology.leaf_origins)
+    unknown = coarse.values[:1].expand(topology.leaf_voxel_count, -1)
+    kept = exact.subset(leaves)
+    active = topology.voxel_rows(topology.coordinates_of(kept.places)) >= 0
+    grid = replace(coarse, topology=topology, values=unknown, inactive=coarse.inactive.subset(leaves))
+    return grid, LeafValues(kept.places[active], kept.values[active])
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class CodedGrid:
     spans      float64 (C,), of each component: the range of its active values but for the kept ones, to which qualities relate
     lossless   whether the field gives every value exactly
     threshold  where the topology is coarse: voxels whose decoded value scores above it, by `threshold_rule`, are active
+    topology_of  number of the grid whose decoded topology a coarse one has, in place of a threshold of its own
     corrected  values of active leaf voxels that stand in place of what the field gives
     """
 
@@ -44,6 +45,7 @@ class CodedGrid:
     lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
+    topology_of: int | None = None
     corrected: LeafValues | None = None
 
     @cached_property
@@ -152,6 +154,7 @@ def _entry(item: CodedGrid, topology: int, exact: int | None, kept: int | None, 
         kept_values=kept,
         threshold=item.threshold,
         threshold_rule=item.threshold_rule,
+        topology_of=item.topology_of,
     )
 
 
