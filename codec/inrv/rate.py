@@ -28,6 +28,7 @@ FEWEST_COMPARED = 256
 SIZE_SEARCHES = 8
 SIZE_ENOUGH, SIZE_AIM = 0.98, 0.99  # of the asked size
 OCTAVES_A_DOUBLING = 1.7  # a first guess of how much finer steps make a file twice as large
+CHANNEL_BITS = 8 * 150  # of a channel beside its codes: its place in table and manifest, names of tensors, offsets
 COARSEST_TO_FINEST = 16.0  # octaves
 
 
@@ -325,7 +326,8 @@ def bits_of(item: CodedGrid, asked: QualityOf, guesses: dict[int, float], device
     for channel in _channels([item], device):
         quality = _quality_of(channel, asked, guesses.get(channel.component))
         found = ChannelEncoder(channel.source, quality, EFFORTS["instant"], generator).begin()
-        bits += found.coding.bits_a_voxel * len(channel.source.values) + (0 if channel.exact is None else channel.exact.bits)
+        bits += CHANNEL_BITS + found.coding.bits_a_voxel * len(channel.source.values)
+        bits += 0 if channel.exact is None else channel.exact.bits
         steps[channel.component] = found.step * (channel.maximum - channel.minimum)
     return bits, steps
 
