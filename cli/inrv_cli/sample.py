@@ -81,7 +81,7 @@ def sample_grids(
     """Column names and columns (N,) of every value, grid by grid."""
     import torch
 
-    grids = [volume[grid_key(key)] for key in wanted] or list(volume)
+    grids = [volume[grid_key(key)] for key in wanted] or list(volume.grids)
     points = torch.from_numpy(places)
     names: list[str] = []
     columns: list[Array] = []
@@ -101,7 +101,7 @@ def _labels(volume: Volume, grids: list[VolumeGrid]) -> list[str]:
     """Names of `grids`; repeated names and none get their number, as OpenVDB writes it: density[1]."""
     seen: Counter[str] = Counter()
     labels = {}
-    for grid in volume:
+    for grid in volume.grids:
         labels[id(grid)] = grid.name if grid.name and not seen[grid.name] else f"{grid.name}[{seen[grid.name]}]"
         seen[grid.name] += 1
     return [labels[id(grid)] for grid in grids]

@@ -13,7 +13,7 @@ from inrv.errors import (
     UnsupportedGridError,
     VdbError,
 )
-from inrv.grids import Box, CarriedGrid, Grid, MetaValue, SparseVolume, Topology, Transform
+from inrv.grids import Box, CarriedGrid, Grid, MetaValue, SparseVolume, Topology, Transform, sparse_grid
 from inrv.options import EncodeOptions
 from inrv.report import CarriedReport, EncodeReport, GridReport
 from inrv.training import Checkpoint, Progress
@@ -50,5 +50,6 @@ __all__ = [
     "encode_array",
     "encode_bytes",
     "load",
+    "sparse_grid",
     "verify",
 ]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,11 +18,11 @@ from inrv.device import choose_device
 from inrv.errors import OptionError, OutputExistsError
 from inrv.fields import FourierConfig
 from inrv.fitting import FittedField, fit_field
-from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
+from inrv.grids import Grid, SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.thresholds import ABOVE
 from inrv.lattice import DEFAULT_NAME
 from inrv.options import EncodeOptions
-from inrv.preparation import NonFinite, prepare
+from inrv.preparation import NonFinite, deactivated, prepare
 from inrv.rate import CodedLattice
 from inrv.release import release
 from inrv.report import EncodeReport, Outcome, report_of
@@ -31,8 +30,9 @@ from inrv.sizing import LatticeFile
 from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, store_metadata
 from inrv.thresholds import coarsened, rule_of, with_thresholds
 from inrv.training import Checkpoint, Processes, Progress
+from inrv.volume import Volume, VolumeGrid
 
-Source = str | os.PathLike[str] | SparseVolume
+Source = str | os.PathLike[str] | SparseVolume | Volume | Grid | VolumeGrid | Sequence[Grid | VolumeGrid] | Mapping[str, Any]
 Report = Callable[[Progress], None]
 
 REFERENCE_SAMPLES = 64
@@ -51,6 +51,8 @@ def encode(
 ) -> EncodeReport:
     """Encode a .vdb file, or grids in memory, into the .inrv file `output`, written atomically.
 
+    source  path of a .vdb file; an array for each name, {"density": array, "velocity": array}; grids, as `sparse_grid` makes
+            them of arrays with transforms and classes of their own; a whole `SparseVolume`; an open `Volume` or grids of it
     A run that is broken off resumes from its `checkpoint`, as Checkpoint.beside(output), when it is called again with
     the same source and options, and ends in the same bytes; the checkpoint is deleted after success. Raises
     OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or FormatError; nothing is
@@ -69,25 +71,30 @@ def encode(
 
 
 def encode_array(
-    array: np.ndarray[Any, Any] | Tensor,
+    array: Any,
     output: str | os.PathLike[str],
     options: EncodeOptions = EncodeOptions(),
     *,
     name: str = "density",
     transform: Transform = Transform(),
-    background: float | Sequence[float] = 0.0,
-    active: np.ndarray[Any, Any] | Tensor | None = None,
+    background: Any = 0.0,
+    active: Any = None,
     overwrite: bool = False,
     progress: Report | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
     """Encode a dense volume, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
 
-    `active`, bool (X, Y, Z), says which voxels are active; by default those that differ from `background`.
-    Raises OptionError for other shapes, and what `encode` raises.
+    array       real numbers in anything that turns into a NumPy array: of NumPy, torch, CuPy, JAX, h5py, zarr, lists, ...
+    background  of the voxels that are not active
+    active      bool (X, Y, Z): which voxels are active. By default those that are not masked, or, of an array without a mask,
+                those that differ from `background`. Masked voxels are inactive, whatever lies beneath.
+    Raises OptionError for other shapes and for numbers that float32 cannot hold as the options ask, and what `encode` raises.
     """
-    grid = sparse_grid(torch.as_tensor(array), name, transform, background, None if active is None else torch.as_tensor(active))
-    return encode(SparseVolume((grid,)), output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
+    if isinstance(array, (Volume, VolumeGrid, Mapping)):
+        raise OptionError(f"a {type(array).__name__} is no array: give it to `encode`")
+    grid = sparse_grid(array, name, transform, background, active)
+    return encode(grid, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
 
 
 def encode_bytes(
@@ -102,7 +109,9 @@ def encode_bytes(
     The caller writes them with `checkpoint.finish`, which deletes the checkpoint after that.
     """
     volume, bytes_in = _read(source, options)
-    coded, nonfinite = prepare(volume, options, "" if isinstance(source, SparseVolume) else f"{os.fspath(source)}: ")
+    volume, gone = deactivated(volume) if options.nonfinite == "inactive" else (volume, ())
+    coded, kept = prepare(volume, options, f"{os.fspath(source)}: " if isinstance(source, (str, os.PathLike)) else "")
+    nonfinite = gone + kept
     device = choose_device(options.device)
     most = _most_bytes(options, volume, bytes_in)
     if options.chosen_field == "fourier":
@@ -200,13 +209,38 @@ def _assembled(
 
 
 def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
-    if isinstance(source, SparseVolume):
-        if options.grids is None:
-            return source, None
-        return source.choose(options.grids), None
-    from inrv.vdb import read_volume
+    if isinstance(source, (str, os.PathLike)):
+        from inrv.vdb import read_volume
 
-    return read_volume(source, options.grids, doubles=options.doubles), Path(source).stat().st_size
+        return read_volume(source, options.grids, doubles=options.doubles), Path(source).stat().st_size
+    volume = _in_memory(source)
+    return volume if options.grids is None else volume.choose(options.grids), None
+
+
+def _in_memory(source: Any) -> SparseVolume:
+    """Grids in memory as a volume."""
+    if isinstance(source, SparseVolume):
+        return source
+    if isinstance(source, Volume):
+        return source.to_sparse()
+    if isinstance(source, Mapping):
+        return SparseVolume(tuple(_named_grid(name, value) for name, value in source.items()))
+    grids = list(source) if isinstance(source, (list, tuple)) else [source]
+    if not all(isinstance(grid, (Grid, VolumeGrid)) for grid in grids):
+        raise OptionError(
+            f"a {type(source).__name__} is no volume: `encode` takes the path of a .vdb file, grids, or arrays by name, "
+            'as {"density": array}'
+        )
+    return SparseVolume(tuple(_decoded(grid) for grid in grids))
+
+
+def _named_grid(name: str, value: Any) -> Grid:
+    """A grid, or an array, under a name."""
+    return replace(_decoded(value), name=name) if isinstance(value, (Grid, VolumeGrid)) else sparse_grid(value, name)
+
+
+def _decoded(grid: Grid | VolumeGrid) -> Grid:
+    return grid.to_grid() if isinstance(grid, VolumeGrid) else grid
 
 
 def _store_field(outcome: Outcome, fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tuple[FieldEntry, int | None]:

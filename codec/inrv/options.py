@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
+from inrv.arrays import plain, plain_keys
 from inrv.errors import OptionError
 from inrv.lattice import EFFORTS
 
@@ -13,9 +15,10 @@ CHOICES = {
     "preset": ("default", "paper"),
     "effort": tuple(EFFORTS),
     "topology": (None, "exact", "threshold"),
-    "nonfinite": ("refuse", "keep"),
+    "nonfinite": ("refuse", "keep", "inactive"),
     "doubles": ("carry", "float"),
 }
+WHOLE = ("size", "seed", "exact_below")
 TARGETS = ("psnr", "max_error", "size", "ratio")
 LATTICE_ONLY = ("max_error", "effort")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
@@ -53,7 +56,8 @@ class EncodeOptions:
     topology     'exact': every active voxel as it was; 'threshold': where that is smaller, only the leaves of a grid are
                  stored, and its decoded values tell which voxels are active; None: exact, but with `size` or `ratio` a lattice
                  takes what serves the values
-    nonfinite    NaN and infinity in voxels and tiles: 'refuse' them, or 'keep' them, bit for bit, in their places
+    nonfinite    NaN and infinity in voxels and tiles: 'refuse' them, 'keep' them, bit for bit, in their places, or make
+                 their voxels 'inactive', as where NaN says that a value is missing; these then have the background
     doubles      grids of double and vec3d: 'carry' them as they are, or code them rounded to 'float'
     """
 
@@ -78,6 +82,7 @@ class EncodeOptions:
     doubles: str = "carry"
 
     def __post_init__(self) -> None:
+        self._make_plain()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name} {getattr(self, name)!r} is not one of {', '.join(filter(None, choices))}")
@@ -85,10 +90,20 @@ class EncodeOptions:
             raise OptionError(f"exact-below {self.exact_below} must be a whole number of values >= 0")
         for name in ("psnr", "size", "ratio", "values_per_weight", "epochs", "max_time"):
             value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise OptionError(f"{_shown(name)} {value} must be a positive number")
+            if value is not None and not (isinstance(value, (int, float)) and value > 0 and math.isfinite(value)):
+                raise OptionError(f"{_shown(name)} {value!r} must be a positive number")
         self.error_bound  # noqa: B018 -- checks it
         self._check_together()
+
+    def _make_plain(self) -> None:
+        """Replace NumPy's scalars by Python's, whole floats by integers where an integer belongs, and lists by tuples."""
+        for entry in fields(self):
+            value = plain(getattr(self, entry.name))
+            if entry.name in WHOLE and value is not None:
+                value = _whole(entry.name, value)
+            object.__setattr__(self, entry.name, value)
+        if self.grids is not None:
+            object.__setattr__(self, "grids", plain_keys(self.grids))
 
     def _check_together(self) -> None:
         asked = [name for name in TARGETS if getattr(self, name) is not None]
@@ -129,6 +144,12 @@ class EncodeOptions:
         if not (number > 0 and math.isfinite(number)):
             raise OptionError(f"max-error {self.max_error!r} must be a positive number, or as '1%' of the range of values")
         return (number / 100, True) if text.endswith("%") else (number, False)
+
+
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
+        raise OptionError(f"{_shown(name)} {value!r} must be a whole number")
+    return int(value)
 
 
 def _shown(name: str) -> str:

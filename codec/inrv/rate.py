@@ -11,6 +11,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
+from inrv.bounds import allowed_error
 from inrv.grids import Grid, LeafValues, denormalise
 from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Quality, Source, Surroundings
 from inrv.lattice.constants import STEP
@@ -148,7 +149,9 @@ class LatticeEncoder:
             guess = self.guesses.get((channel.grid, channel.component))
             quality = _quality_of(self.items[channel.grid], self.originals[channel.grid], psnr)
             return replace(quality, guess=None if guess is None else guess / span)
-        return Quality(step=min(MOST_STEP, error_step(*bound, channel.minimum, channel.maximum) / span), bounded=True)
+        rounding = self.items[channel.grid].grid.rounding_errors[channel.component]
+        step = error_step(bound, channel.minimum, channel.maximum, rounding)
+        return Quality(step=min(MOST_STEP, step / span), bounded=True)
 
     def _measured(self, codings: Sequence[Coding]) -> CodedLattice:
         values = [item.trained.values.clone() for item in self.items]
@@ -179,9 +182,8 @@ class LatticeEncoder:
         bound = self.options.error_bound
         if bound is None:
             return None, float(missed.max())
-        share, relative = bound
         span = item.normalisation.maximum - item.normalisation.minimum
-        beyond = (missed > (share * span if relative else share)).any(dim=1)
+        beyond = (missed > allowed_error(bound, span, span.new_tensor(grid.rounding_errors))).any(dim=1)
         left = missed[~beyond]
         corrected = LeafValues(grid.topology.places()[beyond], grid.values[beyond]) if bool(beyond.any()) else None
         return corrected, float(left.max()) if len(left) else 0.0
@@ -235,9 +237,9 @@ def _bits_of(
     return bits, steps
 
 
-def error_step(bound: float, relative: bool, minimum: float, maximum: float) -> float:
-    """The step of the finest level, in values, with which no value misses by more than the bound."""
-    error = bound * (maximum - minimum) if relative else bound
+def error_step(bound: tuple[float, bool], minimum: float, maximum: float, rounding: float) -> float:
+    """The step of the finest level, in values, with which no value misses by more than the bound leaves beside rounding."""
+    error = allowed_error(bound, maximum - minimum, rounding)
     return (error - SINGLE_ROUNDING * max(abs(minimum), abs(maximum))) * 128 / UNITS_A_BOUND
 
 

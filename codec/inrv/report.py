@@ -11,7 +11,7 @@ import torch
 
 from inrv.container import Container
 from inrv.fitting import FittedField
-from inrv.grids import SparseVolume
+from inrv.grids import Rounding, SparseVolume
 from inrv.preparation import NonFinite
 from inrv.rate import CodedLattice
 from inrv.storage import CodedGrid
@@ -24,7 +24,8 @@ class GridReport:
 
     position   its place in the file
     psnr       dB over its active leaf voxels, peak = their range; inf where they are stored exactly
-    max_error  largest error of any of them, in values as a .vdb file would hold them; None of a fourier field: not measured
+    max_error  largest error of any of them against the source's numbers, in values as a .vdb file would hold them; None of a
+               fourier field: not measured
     kept       active voxels stored exactly, beside the field: those not finite, or all of a small grid
     misjudged  with a threshold for topology, voxels that decode active and were not, or the other way; else None
     """
@@ -56,7 +57,7 @@ class EncodeReport:
 
     bytes_in     size of the source file, None for grids in memory     bytes_out  size of the .inrv file
     chunk_bytes  stored bytes by chunk type, with 'header' and 'manifest'
-    nonfinite    NaN and infinity found, and kept
+    nonfinite    NaN and infinity found, and what became of them
     field        'lattice', 'fourier', or 'none' where nothing is left to code
     values       components of all active voxels together               weights    of the network
     precision    of the stored weights                                  probed     voxels the PSNRs were measured on
@@ -139,8 +140,17 @@ def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
         psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
         kept = len(item.kept.places)
         error = 0.0 if math.isinf(psnr) else error
+        if grid.rounded is not None:
+            psnr = _with_rounding(psnr, grid.rounded)
+            error = None if error is None else error + grid.rounding
         reports.append(GridReport(position, grid.name, grid.topology.active_voxel_count, psnr, error, kept, wrong))
     return tuple(reports)
+
+
+def _with_rounding(psnr: float, rounded: Rounding) -> float:
+    """A PSNR against float32 values as one against the source's numbers, each as far off as the worst of its component."""
+    shares = [error / span for error, span in zip(rounded.errors, rounded.spans, strict=True) if span]
+    return psnr_of(10 ** (-psnr / 10) + sum(share**2 for share in shares) / max(1, len(shares)))
 
 
 def _carried_reports(container: Container) -> tuple[CarriedReport, ...]:

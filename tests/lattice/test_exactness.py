@@ -120,7 +120,7 @@ def test_a_cuda_device_gives_the_same_bits(precision: str, data: bytes, expected
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
-        assert_same([bits(grid.values().cpu()) for grid in inrv.load(data, device="cuda")], expected)
+        assert_same([bits(grid.values().cpu()) for grid in inrv.load(data, device="cuda").grids], expected)
     finally:
         torch.set_float32_matmul_precision(before)
 

@@ -174,7 +174,7 @@ def strange(make: Make, seed: int) -> bytes:
     assert field is not None
     chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
     channels, before, entries = [], None, []
-    for grid, config in zip(opened, field.config["channels"], strict=True):
+    for grid, config in zip(opened.grids, field.config["channels"], strict=True):
         topology = grid.coded_topology
         channel = any_channel(generator)
         default = default_model(before is not None, seed % 3 == 0)

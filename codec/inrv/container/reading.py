@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import zstandard
 
@@ -31,7 +31,53 @@ from inrv.container.layout import (
 from inrv.container.manifest import Manifest
 from inrv.errors import FormatError
 
-Reader = Callable[[int, int], bytes]
+
+class Reader(Protocol):
+    """Where the bytes of a file are, now; it pickles."""
+
+    @property
+    def size(self) -> int:
+        """How many."""
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on, fewer at the end."""
+
+
+@dataclass(frozen=True)
+class BytesReader:
+    """Bytes in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return len(self.data)
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        """A part of them."""
+        return self.data[offset : offset + length]
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """A file, open while it is read only; its path is absolute, so that it stands when the working directory changes."""
+
+    path: Path
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return self.path.stat().st_size
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        """A part of it."""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+
+REPLACED = " was replaced since it was opened, as the checksums in its header tell: open it anew"
 
 
 @dataclass(frozen=True)
@@ -48,17 +94,24 @@ class Entry:
 
 
 class Container:
-    """An open .inrv file. `version` is (major, minor), `size` its bytes, `entries` the chunk table, `limits` the caller's."""
+    """An open .inrv file. `version` is (major, minor), `size` its bytes, `entries` the chunk table, `limits` the caller's.
 
-    def __init__(self, name: str, size: int, read: Reader, limits: Limits) -> None:
-        self.name, self.size, self._read, self.limits = name, size, read, limits
+    It pickles as the place of its bytes, and is opened anew where it is unpickled. The header, with the checksums of
+    manifest and table, tells whether these are still the same bytes.
+    """
+
+    def __init__(self, name: str, read: Reader, limits: Limits) -> None:
+        self.name, self.size, self._read, self.limits = name, read.size, read, limits
         try:
             self._open()
         except FormatError as error:
             raise FormatError(f"{name}: {error}") from error
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.name, self._read, self.limits, self.header)
+
     def _open(self) -> None:
-        header = self._read(0, HEADER_SIZE)
+        self.header = header = self._read(0, HEADER_SIZE)
         self.version = _version(header)
         if len(header) < HEADER_SIZE:
             raise FormatError(f"has {len(header)} bytes, fewer than the {HEADER_SIZE} of a header: it is truncated")
@@ -90,8 +143,16 @@ class Container:
             entry = self.entries[number]
             stored = self._read(entry.offset, entry.stored)
             return _unpack(f"chunk {number} {entry.type!r}", stored, entry.compression, entry.raw, entry.checksum)
-        except (FormatError, OSError) as error:
-            raise FormatError(f"{self.name}: {error}") from error
+        except FormatError as error:
+            raise FormatError(f"{self.name}{REPLACED if self._replaced() else f': {error}'}") from error
+        except OSError as error:
+            raise FormatError(f"{self.name}: can no longer be read: {error.strerror or error}") from error
+
+    def _replaced(self) -> bool:
+        try:
+            return self._read(0, HEADER_SIZE) != self.header
+        except OSError:
+            return False
 
     def bytes_by_type(self) -> dict[str, int]:
         """Stored bytes by chunk type, with 'header' (table included) and 'manifest': they add up to `size`."""
@@ -236,18 +297,22 @@ def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int)
 def read_container(source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS) -> Container:
     """Open an .inrv file or its bytes. Raises FormatError where it is missing, damaged, hostile or of another version."""
     if isinstance(source, bytes):
-        return Container("<bytes>", len(source), lambda offset, size: source[offset : offset + size], limits)
+        return Container("<bytes>", BytesReader(source), limits)
     path = Path(source)
     try:
-        size = path.stat().st_size
-        return Container(str(path), size, lambda offset, length: _read_part(path, offset, length), limits)
+        return Container(str(path), FileReader(path.absolute()), limits)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the path, or a surrogate that stands for no byte
         raise FormatError(f"{str(path)!r} cannot be the path of a file: {error}") from error
 
 
-def _read_part(path: Path, offset: int, length: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(length)
+def _reopen(name: str, read: Reader, limits: Limits, header: bytes) -> Container:
+    """The container that was pickled. Raises FormatError where its file is gone or another one."""
+    try:
+        container = Container(name, read, limits)
+    except OSError as error:
+        raise FormatError(f"{name} can no longer be read: {error.strerror or error}") from error
+    if container.header != header:
+        raise FormatError(f"{name}{REPLACED}")
+    return container

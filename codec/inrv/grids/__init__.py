@@ -5,13 +5,16 @@ from inrv.grids.carried import CarriedGrid
 from inrv.grids.from_dense import sparse_grid
 from inrv.grids.grid import COMPONENTS, Grid, LeafValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
+from inrv.grids.nonfinite import without_nonfinite
 from inrv.grids.normalisation import Normalisation, denormalise, in_double
+from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
 from inrv.grids.topology import Topology
 from inrv.grids.transform import LINEAR_MAPS, Transform
 
 __all__ = [
     "COMPONENTS",
     "LINEAR_MAPS",
+    "BeyondFloat32",
     "Box",
     "CarriedGrid",
     "Grid",
@@ -19,10 +22,13 @@ __all__ = [
     "MetaValue",
     "Metadata",
     "Normalisation",
+    "Rounding",
     "SparseVolume",
     "Topology",
     "Transform",
     "denormalise",
     "in_double",
+    "round_numbers",
     "sparse_grid",
+    "without_nonfinite",
 ]

@@ -1,0 +1,71 @@
+"""What a bound on the error leaves to codes where the source's numbers were rounded to float32 before."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import Tensor
+
+from inrv.errors import OptionError
+from inrv.grids import Grid, Rounding
+from inrv.lattice.encoding import LEAST_STEP
+from inrv.options import EncodeOptions
+
+Amount = TypeVar("Amount", float, Tensor)
+
+
+def allowed_error(bound: tuple[float, bool], span: Amount, rounding: Amount) -> Amount:
+    """The largest error that codes of a component may make.
+
+    bound     a number, and whether it is a share of the range of the source's numbers
+    span      range of the values, from which the source's differs by no more than twice the rounding
+    rounding  largest error of the values against the source's numbers
+    """
+    number, relative = bound
+    whole = number * (span - 2 * rounding) if relative else number
+    return whole - rounding
+
+
+def check_rounding(grid: Grid, options: EncodeOptions, where: str) -> None:
+    """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options` promise of a grid.
+
+    That is its error bound, or without one the finest step that a lattice has.
+    """
+    rounded = grid.rounded
+    if rounded is None:
+        return
+    for component, (error, span) in enumerate(zip(rounded.errors, rounded.spans, strict=True)):
+        most = _most_rounding(options.error_bound, rounded, span)
+        if most is not None and error >= most and error > 0:
+            axis = f" component {'xyz'[component]}" if grid.components > 1 else ""
+            raise OptionError(
+                f"{where}grid {grid.name!r}{axis}: {rounded.dtype} numbers, which range over {span:.6g}, are off by {error:.4g} "
+                f"when they are rounded to float32, {_promised(options, most)}: {_cure(grid, component, span, where)}"
+            )
+
+
+def _most_rounding(bound: tuple[float, bool] | None, rounded: Rounding, span: float) -> float | None:
+    """What rounding must stay below in a component, None where it has no such limit: one constant has no range to lose."""
+    constant = span == 0 and not rounded.of_integers
+    if bound is None:
+        return None if constant else LEAST_STEP * span
+    number, relative = bound
+    if not relative:
+        return number
+    return None if constant else number * span
+
+
+def _promised(options: EncodeOptions, most: float) -> str:
+    if options.error_bound is None:
+        return f"more than 1/65,536 of their range ({most:.4g})"
+    return f"which leaves nothing of the bound max-error {options.max_error} ({most:.4g})"
+
+
+def _cure(grid: Grid, component: int, span: float, where: str) -> str:
+    if where:
+        return "--doubles carry keeps the grid as it is"
+    values = grid.values[:, component]
+    lowest = float(values[values.isfinite()].min())
+    if abs(lowest) <= span:
+        return "ask for more, or code the array in parts that range over less"
+    return f"subtract an offset before, as array - {lowest:.0f}, and add it again after decoding"
