@@ -13,7 +13,7 @@ CONDITIONS = (
     ("weights", r"weights, more than the limit"),
     ("values", r"values are to be decoded, more than the limit|has [\d,]+ values, more than the limit"),
     ("work", r"products, more than the limit"),
-    ("H1", r"fewer than the \d+ of a header|bytes: it is truncated|starts with b''"),
+    ("H1", r"fewer than the \d+ of a header|bytes: it is truncated|is empty"),
     ("H2", r"not an \.inrv file"),
     ("H3", r"is of format version"),
     ("H4", r"the header has the checksum"),

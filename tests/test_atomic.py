@@ -49,6 +49,41 @@ def test_a_file_appears_and_is_replaced(way: str, tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
 
 
+@pytest.mark.parametrize("old", [b"old", None])
+def test_a_symbolic_link_stays_and_what_it_leads_to_is_written(way: str, old: bytes | None, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").mkdir()
+    file, link, second = tmp_path / "far" / "a.inrv", tmp_path / "near" / "b.inrv", tmp_path / "c.inrv"
+    link.symlink_to("../far/a.inrv")
+    second.symlink_to(link)
+    if old is not None:
+        file.write_bytes(old)
+    write(second, b"new")
+    assert second.is_symlink() and link.is_symlink() and not file.is_symlink() and file.read_bytes() == b"new"
+    assert [os.listdir(folder) for folder in (file.parent, link.parent)] == [["a.inrv"], ["b.inrv"]]
+
+
+def test_links_that_lead_nowhere_a_file_can_be(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "lost").symlink_to("missing/a.inrv")
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name, words in (("loop", "symbolic link"), ("lost", "No such file"), ("device", "not a regular file")):
+        with pytest.raises(OutputError, match=f"cannot be written: .*{words}"):
+            write(tmp_path / name, b"new")
+    assert all((tmp_path / name).is_symlink() for name in ("loop", "lost", "device"))
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_a_replaced_file_hands_down_its_mode(way: str, mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.inrv"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    with atomic_file(path) as file:
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == mode, "nobody else sees what was private"
+        file.write(b"new")
+    assert path.read_bytes() == b"new" and stat.S_IMODE(path.stat().st_mode) == mode
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError(5, "Input/output error")])
 def test_an_error_in_the_block_leaves_the_old_file(way: str, error: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.inrv"

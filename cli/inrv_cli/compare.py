@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv_cli.failure import FAILED, debug_option
-from inrv_cli.files import check_input, check_output, write_output
+from inrv_cli.files import check_input, check_output, check_stdin, read_input, write_output
 from inrv_cli.limits import limits_option
-from inrv_cli.text import decibels, grid_key, labelled, name_of, number, print_json, short_size, size, table
+from inrv_cli.text import decibels, grid_keys, labelled, name_of, names_in, number, print_json, short_size, size, table
 
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume, Volume
+    from inrv.files import Input
     from inrv.metrics import GridMetrics, VolumeComparison
 
 HEADER = ("grid", "box", "PSNR dB", "NRMSE", "SSIM", "Score", "largest error", "topology", "other differences")
@@ -35,7 +35,11 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
     help="The .inrv file that a .vdb DECODED came from.",
 )
 @click.option(
-    "--grid", "grids", multiple=True, metavar="NAME|POSITION", help="Compare this grid of ORIGINAL only; may be repeated."
+    "--grid",
+    "grids",
+    multiple=True,
+    metavar="NAME|POSITION",
+    help="Compare this grid of ORIGINAL only; may be repeated; names come before positions.",
 )
 @click.option("--figure", metavar="OUT.png", help="Draw mid-slices of original, decoded and error (.png, .svg or .pdf).")
 @click.option("--min-psnr", type=float, metavar="DB", help="Exit with 1 where a grid is missing or its PSNR is lower.")
@@ -58,7 +62,7 @@ def compare(
     as_json: bool,
     limits: Limits,
 ) -> None:
-    """Compare ORIGINAL with DECODED, each a .vdb or .inrv file.
+    """Compare ORIGINAL with DECODED, each a .vdb or .inrv file, one of them '-' for stdin.
 
     Figures are over every voxel of the original's active box, on values normalised to [0, 1] by the original's range:
     PSNR with peak 1, NRMSE relative to the root mean square, 3D SSIM, and their Score (Zurkova et al. 2025, eq. 4).
@@ -67,23 +71,29 @@ def compare(
         if Path(figure).suffix.lower() not in PICTURES:
             raise click.UsageError(f"--figure {figure}: the name must end in {', '.join(PICTURES)}")
         check_output(figure, force)
-    before, _ = read(original, device, limits, grids)
-    after, volume = read(decoded, device, limits)
-    if coded is not None:
-        volume = read(coded, "cpu", limits)[1]
-        if volume is None:
-            raise click.UsageError(f"--weights {coded} is not an .inrv file")
-    from inrv.metrics import compare_volumes
+    paths = [path for path in (original, decoded, coded) if path is not None]
+    check_stdin(paths)
+    for path in paths:
+        check_input(path)
+    from inrv.metrics import check_drawing, compare_volumes
 
+    if figure is not None:
+        check_drawing()
+    first, second, *third = (read_input(path) for path in paths)
+    before, _ = read(first, device, limits, grids)
+    after, volume = read(second, device, limits)
+    if third:
+        volume = _coded(third[0], limits)
     weights = None if volume is None or volume.field is None else volume.field.weight_count
     result = compare_volumes(before, after, weights)
-    sizes = file_sizes(original, decoded, None if volume is None else volume.container.size)
+    sizes = file_sizes(first, second, None if volume is None else volume.container.size)
     if as_json:
         print_json(as_dict(result, sizes))
     else:
-        click.echo(as_text(result, sizes, original, decoded))
+        click.echo(as_text(result, sizes, first.name, second.name))
+    _tell_lacking(result)
     if figure is not None:
-        _draw(figure, before, after, result, _title(original, sizes))
+        _draw(figure, before, after, result, _title(Path(first.name).name, sizes))
         if not as_json:
             click.echo(f"\nfigure: {figure}")
     failures = shortfalls(result, min_psnr)
@@ -93,30 +103,48 @@ def compare(
         context.exit(FAILED)
 
 
-def read(path: Path, device: str | None, limits: Limits, grids: Sequence[str] = ()) -> tuple[SparseVolume, Volume | None]:
+def read(file: Input, device: str | None, limits: Limits, grids: Sequence[str] = ()) -> tuple[SparseVolume, Volume | None]:
     """All or some grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
-    check_input(path)
     import inrv
-    from inrv.container.layout import MAGIC
-    from inrv.vdb import read_volume
+    from inrv.vdb import list_grids, read_volume
 
-    keys = [grid_key(grid) for grid in grids]
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            return read_volume(path, keys or None), None
-    volume = inrv.load(path, device, limits)
+    if not _is_coded(file):
+        keys = grid_keys(grids, [grid.name for grid in list_grids(file)])
+        return read_volume(file, keys or None), None
+    volume = inrv.load(file, device, limits)
     decoded = volume.to_sparse()
-    if keys:
-        decoded = decoded.choose(keys)
-    return decoded, volume
+    return decoded.choose(grid_keys(grids, names_in(volume))) if grids else decoded, volume
 
 
-def file_sizes(original: Path, decoded: Path, coded: int | None) -> dict[str, Any]:
-    """Bytes on disk; `coded` are those of the .inrv file, None where there is none."""
-    before = os.path.getsize(original)
+def _is_coded(file: Input) -> bool:
+    from inrv.container.layout import MAGIC
+
+    return file.part(0, len(MAGIC)) == MAGIC
+
+
+def _coded(file: Input, limits: Limits) -> Volume:
+    import inrv
+
+    if not _is_coded(file):
+        raise click.UsageError(f"--weights {file.name} is not an .inrv file")
+    return inrv.load(file, "cpu", limits)
+
+
+def _tell_lacking(result: VolumeComparison) -> None:
+    """A line on stderr where a figure is missing for want of a package."""
+    from inrv.metrics import lacking_for_ssim
+
+    lacking = lacking_for_ssim()
+    if lacking is not None and any(grid.metrics is not None and grid.metrics.ssim is None for grid in result.grids):
+        click.echo(f"inrv: {lacking}", err=True)
+
+
+def file_sizes(original: Input, decoded: Input, coded: int | None) -> dict[str, Any]:
+    """Bytes of the files; `coded` are those of the .inrv file, None where there is none."""
+    before = original.size
     return {
         "original_bytes": before,
-        "decoded_bytes": os.path.getsize(decoded),
+        "decoded_bytes": decoded.size,
         "coded_bytes": coded,
         "ratio": before / coded if coded else None,
     }
@@ -160,7 +188,7 @@ def as_dict(result: VolumeComparison, sizes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_text(result: VolumeComparison, sizes: dict[str, Any], original: Path, decoded: Path) -> str:
+def as_text(result: VolumeComparison, sizes: dict[str, Any], original: str, decoded: str) -> str:
     """The comparison as a table, a line a grid, and the sizes."""
     rows = []
     for position, grid in enumerate(result.grids):
@@ -183,7 +211,7 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: Path, dec
     facts += [("missing", ", ".join(result.missing))] * bool(result.missing)
     facts += [("unexpected", ", ".join(result.unexpected))] * bool(result.unexpected)
     facts += [("file", f"differs in {', '.join(result.differences)}")] * bool(result.differences)
-    return f"{table(HEADER, rows)}\n\n{labelled(facts, indent=0)}"
+    return f"{table(HEADER, rows, notes=True)}\n\n{labelled(facts, indent=0)}"
 
 
 def _figures(metrics: GridMetrics | None) -> tuple[str, str, str, str]:
@@ -196,11 +224,11 @@ def _equality(equal: bool) -> str:
     return "equal" if equal else "DIFFERS"
 
 
-def _title(original: Path, sizes: dict[str, Any]) -> str:
+def _title(original: str, sizes: dict[str, Any]) -> str:
     if not sizes["coded_bytes"]:
-        return original.name
+        return original
     return (
-        f"{original.name}: {short_size(sizes['original_bytes'])} as VDB, {short_size(sizes['coded_bytes'])} as inrv, "
+        f"{original}: {short_size(sizes['original_bytes'])} as VDB, {short_size(sizes['coded_bytes'])} as inrv, "
         f"{sizes['ratio']:.1f}\N{MULTIPLICATION SIGN} smaller"
     )
 

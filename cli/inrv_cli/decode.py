@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv_cli.failure import debug_option, report, writing
-from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, shard_option, share, tell_skipped, write_output
+from inrv_cli.files import (
+    STDOUT,
+    Job,
+    check_input,
+    check_output,
+    name_of_input,
+    plan,
+    read_input,
+    shard_option,
+    share,
+    tell_skipped,
+    write_output,
+)
 from inrv_cli.limits import limits_option
 from inrv_cli.text import size
 
@@ -41,7 +53,7 @@ def decode(
     """Decode .inrv files into .vdb files.
 
     INPUTS are files or frame patterns: fire.####.inrv stands for every file with four digits there. One that fails does
-    not keep the others from being decoded.
+    not keep the others from being decoded. '-' is stdin, decoded to stdout unless -o says otherwise.
     """
     codes = []
     jobs, skipped = share(plan(inputs, output, ".vdb"), shard, force)
@@ -50,7 +62,7 @@ def decode(
         try:
             line = _decode(job, device, limits, force)
         except Exception as error:
-            codes.append(report(error, job.source))
+            codes.append(report(error, name_of_input(job.source)))
             continue
         if not quiet:
             click.echo(line, err=job.output == STDOUT)
@@ -65,7 +77,7 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
     from inrv.vdb import write_stream, write_volume
 
     started = time.perf_counter()
-    volume = inrv.load(job.source, device, limits)
+    volume = inrv.load(read_input(job.source), device, limits)
     decoded = volume.to_sparse()
     if job.output == STDOUT:
         stream = io.BytesIO()
@@ -80,6 +92,4 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
     grids = f"{count} grid{'s' * (count != 1)}, {decoded.active_voxel_count:,} active voxels"
     if decoded.carried:
         grids += f", {len(decoded.carried)} carried as they were"
-    return (
-        f"{job.source} -> {job.output}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device.type}"
-    )
+    return f"{job}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device.type}"

@@ -7,18 +7,32 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from inrv_cli.failure import debug_option, report, writing
-from inrv_cli.files import STDOUT, Job, check_input, check_output, plan, shard_option, share, tell_skipped, write_output
-from inrv_cli.text import PARTS, decibels, grid_key, labelled, name_of, print_json, size
+from inrv_cli.files import (
+    STDOUT,
+    Job,
+    check_input,
+    check_output,
+    name_of_input,
+    plan,
+    read_input,
+    shard_option,
+    share,
+    tell_skipped,
+    write_output,
+)
+from inrv_cli.text import PARTS, decibels, grid_keys, labelled, name_of, print_json, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inrv import Checkpoint, EncodeOptions, EncodeReport, Progress
+    from inrv.files import Input
 
 ALMOST_DONE = 0.5  # seconds: training reports no end, and what follows it may take longer than this
 
@@ -67,7 +81,11 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
 @click.option("--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0.")
 @click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option(
-    "--grid", "grids", multiple=True, metavar="NAME|POSITION", help="Encode this grid only; may be repeated. Default: all."
+    "--grid",
+    "grids",
+    multiple=True,
+    metavar="NAME|POSITION",
+    help="Encode this grid only; may be repeated; names come before positions. Default: all.",
 )
 @click.option("--checkpoint/--no-checkpoint", default=True, help="Save training beside the output, and resume from there.")
 @click.option(
@@ -96,11 +114,12 @@ def encode(
     """Encode .vdb files as .inrv files.
 
     INPUTS are files or frame patterns: fire.####.vdb stands for every file with four digits there. One that fails does
-    not keep the others from being encoded. Started by torchrun, the processes train one fourier field together.
+    not keep the others from being encoded. '-' is stdin, encoded to stdout unless -o says otherwise. Started by torchrun,
+    the processes train one fourier field together.
     """
     jobs, skipped = share(plan(inputs, output, ".inrv"), shard, force)
-    if output == STDOUT and as_json:
-        raise click.UsageError("--json and -o - would both write to stdout")
+    if as_json and any(job.output == STDOUT for job in jobs):
+        raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
     from inrv.training import joined
 
@@ -112,7 +131,7 @@ def encode(
             try:
                 result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
             except Exception as error:
-                codes.append(report(error, job.source, silent=not processes.first))
+                codes.append(report(error, name_of_input(job.source), silent=not processes.first))
                 failed.append({"input": str(job.source), "error": str(error)})
                 continue
             done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
@@ -127,10 +146,14 @@ def encode(
 def _options(chosen: dict[str, Any]) -> EncodeOptions:
     from inrv import EncodeOptions
 
-    given = {name: value for name, value in chosen.items() if value is not None and value != ()}
-    if "grids" in given:
-        given["grids"] = tuple(grid_key(grid) for grid in given["grids"])
-    return EncodeOptions(**given)
+    return EncodeOptions(**{name: value for name, value in chosen.items() if value is not None and value != ()})
+
+
+def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """What --grid stands for in this file."""
+    from inrv.vdb import list_grids
+
+    return tuple(grid_keys(map(str, grids), [grid.name for grid in list_grids(source)]))
 
 
 def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool) -> EncodeReport:
@@ -142,8 +165,11 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
 
     checkpoint = None if seconds is None or job.output == STDOUT else _checkpoint(job.output, seconds, quiet)
     try:
-        with progress_bar(job.source.name, quiet) as progress:
-            data, result = inrv.encode_bytes(job.source, options, progress=progress, checkpoint=checkpoint)
+        source = read_input(job.source)
+        if options.grids is not None:
+            options = dataclasses.replace(options, grids=_chosen_in(source, options.grids))
+        with progress_bar(Path(source.name).name, quiet) as progress:
+            data, result = inrv.encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
         if not Processes.current().ready_to_write():
             return result
         if checkpoint is None:
@@ -225,7 +251,7 @@ def summary(job: Job, result: EncodeReport) -> str:
     if result.probed:
         rows.append(("measured", f"as decoded, on {result.probed:,} active leaf voxels, peak = the grid's range"))
     rows.append(("encoding", _told_of_training(result)))
-    return f"{job.source} -> {job.output}\n{labelled(rows)}"
+    return f"{job}\n{labelled(rows)}"
 
 
 def _told_of_training(result: EncodeReport) -> str:

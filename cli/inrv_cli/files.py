@@ -8,20 +8,27 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from inrv_cli.failure import INPUT, OUTPUT, F, Failure, writing
 
-STDOUT = "-"
+if TYPE_CHECKING:
+    from inrv.files import Input
+
+STDIN = STDOUT = "-"
 
 
 @dataclass(frozen=True)
 class Job:
-    """An input file and its output; `output` '-' is stdout."""
+    """An input file and its output; '-' is stdin, and stdout."""
 
     source: Path
     output: str
+
+    def __str__(self) -> str:
+        return f"{name_of_input(self.source)} -> {'stdout' if self.output == STDOUT else self.output}"
 
 
 def expand(patterns: Sequence[str]) -> list[tuple[Path, str | None]]:
@@ -54,6 +61,7 @@ def _split(name: str) -> tuple[str, str, str]:
 
 def plan(patterns: Sequence[str], output: str | None, suffix: str) -> list[Job]:
     """What goes where. Without `output` beside the input; `output` may be a file, a folder, a pattern or '-'."""
+    check_stdin(patterns)
     inputs = expand(patterns)
     if output == STDOUT and len(inputs) > 1:
         raise click.UsageError(f"-o - takes one input, not {len(inputs)}")
@@ -62,8 +70,8 @@ def plan(patterns: Sequence[str], output: str | None, suffix: str) -> list[Job]:
     jobs = [Job(path, _output(path, frame, output, suffix, len(inputs) > 1)) for path, frame in inputs]
     targets: dict[str, Path] = {}
     for job in jobs:
-        key = os.path.abspath(job.output)
-        if job.output != STDOUT and key == os.path.abspath(job.source):
+        key = os.path.realpath(job.output)
+        if job.output != STDOUT and key == os.path.realpath(job.source):
             raise click.UsageError(f"{job.source} would be written over itself")
         if key in targets:
             raise click.UsageError(f"{targets[key]} and {job.source} would both be written to {job.output}")
@@ -73,7 +81,7 @@ def plan(patterns: Sequence[str], output: str | None, suffix: str) -> list[Job]:
 
 def _output(path: Path, frame: str | None, output: str | None, suffix: str, many: bool) -> str:
     if output is None:
-        return str(path.with_suffix(suffix))
+        return _unnamed_output() if is_stdin(path) else str(path.with_suffix(suffix))
     if output == STDOUT:
         return output
     if "#" in Path(output).name:
@@ -81,8 +89,16 @@ def _output(path: Path, frame: str | None, output: str | None, suffix: str, many
         number = frame or _last_number(path)
         return str(Path(output).parent / f"{before}{int(number):0{len(hashes)}d}{after}")
     if many or output.endswith(("/", os.sep)) or Path(output).is_dir():
+        if is_stdin(path):
+            raise click.UsageError(f"-o {output} is a folder and stdin has no name for a file in it: name the file")
         return str(Path(output) / path.with_suffix(suffix).name)
     return output
+
+
+def _unnamed_output() -> str:
+    if sys.stdout is not None and sys.stdout.isatty():
+        raise click.UsageError("the output would go to the terminal: name a file with -o")
+    return STDOUT
 
 
 def _last_number(path: Path) -> str:
@@ -128,13 +144,48 @@ def tell_skipped(jobs: Sequence[Job], quiet: bool) -> None:
         click.echo(f"inrv: {job.output} is there already", err=True)
 
 
+def is_stdin(path: Path) -> bool:
+    """Whether an argument stands for stdin."""
+    return str(path) == STDIN
+
+
+def check_stdin(given: Sequence[object]) -> None:
+    """Raise UsageError where stdin is to be read more than once."""
+    if list(map(str, given)).count(STDIN) > 1:
+        raise click.UsageError("- stands for stdin, which can be read only once")
+
+
+def name_of_input(path: Path) -> str:
+    """What an input is called."""
+    return "stdin" if is_stdin(path) else str(path)
+
+
 def check_input(path: Path) -> None:
-    """Raise Failure where `path` is no file that can be opened."""
+    """Raise Failure where `path` is no file that can be opened; a pipe would be opened for nothing."""
+    if is_stdin(path) or path.is_fifo():
+        return
     try:
         with path.open("rb"):
             pass
     except OSError as error:
         raise Failure(INPUT, f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read_input(path: Path) -> Input:
+    """The input at `path`; stdin and named pipes are read to their ends. Raises Failure where that fails."""
+    from inrv.files import Input, input_of
+
+    try:
+        return Input(name_of_input(path), read_stdin()) if is_stdin(path) else input_of(path)
+    except OSError as error:
+        raise Failure(INPUT, f"{name_of_input(path)} cannot be read: {error.strerror or error}") from error
+
+
+def read_stdin() -> bytes:
+    """All that stdin gives. Raises OSError, and Failure where it is closed."""
+    if sys.stdin is None:
+        raise Failure(INPUT, "stdin cannot be read: it is closed")
+    return sys.stdin.buffer.read()
 
 
 def check_output(path: str, force: bool) -> None:
@@ -145,11 +196,12 @@ def check_output(path: str, force: bool) -> None:
         raise Failure(OUTPUT, f"{path} is a folder")
     if Path(path).exists() and not Path(path).is_file():
         raise Failure(OUTPUT, f"{path} is no regular file: -o - writes to stdout")
-    if os.path.lexists(path) and not force:
+    if Path(path).exists() and not force:
         raise Failure(OUTPUT, f"{path} exists already: --force replaces it, -o gives another name")
+    folder = Path(os.path.realpath(path)).parent  # a symbolic link stays, the file that it leads to is written
     with writing(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(Path(path).parent, os.W_OK):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
         raise Failure(OUTPUT, f"{path} cannot be written: its folder is read-only")
 
 
@@ -161,10 +213,7 @@ def write_output(path: str, data: bytes) -> None:
         if sys.stdout is None:
             raise Failure(OUTPUT, "stdout cannot be written: it is closed")
         with writing("stdout"):
-            left = memoryview(data)
-            while left:  # without a buffer, as under PYTHONUNBUFFERED, less than all may be taken
-                left = left[sys.stdout.buffer.write(left) :]
-            sys.stdout.buffer.flush()
+            write_bytes(sys.stdout.buffer, data)
         return
     with writing(path):
         write_bytes(path, data)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv_cli.failure import debug_option
-from inrv_cli.files import check_input
+from inrv_cli.files import check_input, read_input
 from inrv_cli.limits import limits_option
 from inrv_cli.text import PARTS, labelled, name_of, print_json, size, table
 
@@ -27,23 +27,23 @@ STEP_UNITS = 128  # of the finest step of a lattice
 
 
 @click.command(short_help="What an .inrv file holds: grids, transforms, network, bytes.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE|-")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @limits_option
 @debug_option
 def info(file: Path, as_json: bool, limits: Limits) -> None:
-    """Show what an .inrv file holds: grids, topology, transforms, metadata, network, bytes."""
+    """Show what an .inrv file, '-' for stdin, holds: grids, topology, transforms, metadata, network, bytes."""
     check_input(file)
     import inrv
 
-    found = describe(file, inrv.load(file, "cpu", limits))
+    found = describe(inrv.load(read_input(file), "cpu", limits))
     if as_json:
         print_json(found)
     else:
         click.echo(as_text(found))
 
 
-def describe(path: Path, volume: Volume) -> dict[str, Any]:
+def describe(volume: Volume) -> dict[str, Any]:
     """Everything `info` tells, ready for JSON."""
     manifest, container = volume.manifest, volume.container
     field = None
@@ -52,7 +52,7 @@ def describe(path: Path, volume: Volume) -> dict[str, Any]:
         entry = manifest.field
         field = {"type": entry.type, "weights": weights, "config": entry.config, "tolerance": entry.tolerance}
     return {
-        "file": str(path),
+        "file": container.name,
         "bytes": container.size,
         "version": list(container.version),
         "generator": manifest.generator,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +13,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv_cli.failure import INPUT, Failure, debug_option
-from inrv_cli.files import STDOUT, check_input, check_output, write_output
+from inrv_cli.files import (
+    STDOUT,
+    check_input,
+    check_output,
+    check_stdin,
+    is_stdin,
+    name_of_input,
+    read_input,
+    read_stdin,
+    write_output,
+)
 from inrv_cli.limits import limits_option
-from inrv_cli.text import grid_key
+from inrv_cli.text import grid_keys, names_in, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,12 +35,27 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
 AXES = ("x", "y", "z")
+NAMINGS = (  # of the columns of a point, small letters: anyone's, ParaView's old and new, Houdini's as components and as a tuple
+    AXES,
+    ("points:0", "points:1", "points:2"),
+    ("points_0", "points_1", "points_2"),
+    ("p.x", "p.y", "p.z"),
+    ("p[0]", "p[1]", "p[2]"),
+)
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how a text in it begins
+NPY = b"\x93NUMPY"
 
 
 @click.command(short_help="Values of an .inrv file at points, CSV or NPY.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--points", required=True, metavar="FILE|-", help="Points as CSV or NPY, or '-' for CSV on stdin.")
-@click.option("--grid", "grids", multiple=True, metavar="NAME|POSITION", help="Sample this grid; may be repeated. Default: all.")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE|-")
+@click.option("--points", required=True, metavar="FILE|-", help="Points as CSV or NPY; '-' is stdin.")
+@click.option(
+    "--grid",
+    "grids",
+    multiple=True,
+    metavar="NAME|POSITION",
+    help="Sample this grid; may be repeated; names come before positions. Default: all.",
+)
 @click.option(
     "--space", type=click.Choice(["index", "world"]), default="index", show_default=True, help="What the points are in."
 )
@@ -58,17 +82,19 @@ def sample(
     force: bool,
     limits: Limits,
 ) -> None:
-    """Values of an .inrv file at points.
+    """Values of an .inrv file, '-' for stdin, at points.
 
-    CSV points have three columns, or a header that names x, y and z; NPY points have shape (N, 3). The result has
+    CSV points have three columns, or a header that names x, y and z among others, in any order; ParaView's Points:0 and
+    Houdini's P.x or P[0] are understood too, and commas, semicolons or tabs. NPY points have shape (N, 3). The result has
     columns x, y, z and one for each grid, or three (name.x, name.y, name.z) for a vector grid; NPY as float64.
     """
+    check_stdin([file, points])
     check_input(file)
     check_output(output, force)
-    places = read_points(points)
+    places = read_points(Path(points))
     import inrv
 
-    names, columns = sample_grids(inrv.load(file, device, limits), grids, places, space, interpolation)
+    names, columns = sample_grids(inrv.load(read_input(file), device, limits), grids, places, space, interpolation)
     if output.endswith(".npy"):
         write_output(output, _as_npy(places, columns))
     else:
@@ -81,7 +107,7 @@ def sample_grids(
     """Column names and columns (N,) of every value, grid by grid."""
     import torch
 
-    grids = [volume[grid_key(key)] for key in wanted] or list(volume.grids)
+    grids = [volume[key] for key in grid_keys(wanted, names_in(volume))] or list(volume.grids)
     points = torch.from_numpy(places)
     names: list[str] = []
     columns: list[Array] = []
@@ -98,32 +124,29 @@ def sample_grids(
 
 
 def _labels(volume: Volume, grids: list[VolumeGrid]) -> list[str]:
-    """Names of `grids`; repeated names and none get their number, as OpenVDB writes it: density[1]."""
-    seen: Counter[str] = Counter()
+    """Names of `grids`; repeated names, those of axes and none get their number, as OpenVDB writes it: density[1]."""
+    seen = Counter(AXES)
     labels = {}
     for grid in volume.grids:
-        labels[id(grid)] = grid.name if grid.name and not seen[grid.name] else f"{grid.name}[{seen[grid.name]}]"
+        labels[id(grid)] = shown(grid.name if grid.name and not seen[grid.name] else f"{grid.name}[{seen[grid.name]}]")
         seen[grid.name] += 1
     return [labels[id(grid)] for grid in grids]
 
 
-def read_points(source: str) -> Array:
-    """Points float64 (N, 3) of a CSV or NPY file, or of CSV on stdin."""
-    if source == STDOUT:
-        return _parse_csv(sys.stdin, "stdin")
-    path = Path(source)
+def read_points(path: Path) -> Array:
+    """Points float64 (N, 3) of a CSV or NPY file."""
     check_input(path)
-    if path.suffix == ".npy":
-        return _read_npy(path)
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return _parse_csv(file, source)
+    name, data = name_of_input(path), read_stdin() if is_stdin(path) else path.read_bytes()
+    if path.suffix == ".npy" or data.startswith(NPY):
+        return _parse_npy(data, name)
+    return _parse_csv(data.decode("utf-16" if data.startswith(UTF_16) else "utf-8-sig", errors="replace"), name)
 
 
-def _read_npy(path: Path) -> Array:
+def _parse_npy(data: bytes, path: str) -> Array:
     import numpy as np
 
     try:
-        points = np.load(path, allow_pickle=False)
+        points = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise Failure(INPUT, f"{path} is not a valid NPY file: {error}") from error
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
@@ -134,10 +157,10 @@ def _read_npy(path: Path) -> Array:
     return np.ascontiguousarray(points, dtype=np.float64)
 
 
-def _parse_csv(lines: Iterable[str], source: str) -> Array:
+def _parse_csv(text: str, source: str) -> Array:
     import numpy as np
 
-    reader = csv.reader(lines)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     chosen: list[int] | None = None
     points: list[list[float]] = []
     for row in reader:
@@ -157,17 +180,24 @@ def _parse_csv(lines: Iterable[str], source: str) -> Array:
     return np.array(points, dtype=np.float64).reshape(-1, 3)
 
 
+def _delimiter(text: str) -> str:
+    """What stands between the columns, to judge by the first line."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return next((mark for mark in "\t;" if mark in first), ",")
+
+
 def _header_columns(row: list[str], source: str, line: int) -> list[int] | None:
     """Where x, y and z are, or None where `row` holds numbers."""
     if all(_number(cell) is not None for cell in row):
         return None
     names = [cell.strip().lower() for cell in row]
-    missing = [axis for axis in AXES if axis not in names]
-    if len(missing) == len(AXES):
+    naming = max(NAMINGS, key=lambda columns: sum(column in names for column in columns))
+    missing = [column for column in naming if column not in names]
+    if len(missing) == len(naming):
         raise Failure(INPUT, f"{source} line {line}: {','.join(row)!r} is neither a point nor a header that names x, y and z")
     if missing:
         raise Failure(INPUT, f"{source} line {line}: the header has no column {missing[0]}")
-    return [names.index(axis) for axis in AXES]
+    return [names.index(column) for column in naming]
 
 
 def _parse_row(row: list[str], chosen: list[int], source: str, line: int) -> list[float]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from inrv import Volume
+
+WIDEST = 40  # columns of a terminal that a label takes beside others
 
 PARTS = {
     "header": "header",
@@ -59,28 +64,53 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def grid_key(text: str) -> str | int:
-    """What --grid takes: a position where it is a number, else a name."""
-    return int(text) if text.isdigit() else text
+def grid_keys(given: Iterable[str], names: Collection[str]) -> list[str | int]:
+    """What --grid was given, as the library takes it: a number is a position, unless it is among the `names` of the grids."""
+    return [int(text) if text.isdecimal() and text not in names else text for text in given]
+
+
+def names_in(volume: Volume) -> list[str]:
+    """The names of all grids of an .inrv file."""
+    return [grid.name for grid in volume.grids] + [entry.name for entry in volume.carried]
 
 
 def labelled(rows: Sequence[tuple[str, str]], indent: int = 2) -> str:
     """Lines of 'label   text' with the texts under one another."""
     rows = [(shown(label), shown(text)) for label, text in rows]
-    width = max((len(label) for label, _ in rows), default=0) + 2
-    return "\n".join(f"{'':{indent}}{label:{width}}{text}".rstrip() for label, text in rows)
+    width = _width_of_labels([label for label, _ in rows])
+    lines = "\n".join(f"{_beside(label, width)}  {text}" for label, text in rows)
+    return "\n".join(f"{'':{indent}}{line}".rstrip() for line in lines.splitlines())
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, the first to the left, the others to the right."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], notes: bool = False) -> str:
+    """Columns of text, the first to the left, the others to the right, the last one too unless it holds notes."""
     lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            [f"{line[0]:{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for line in lines
-    )
+    first = _width_of_labels([line[0] for line in lines])
+    widths = [max(_width(line[column]) for line in lines) for column in range(1, len(header))]
+    if notes:
+        widths[-1] = 0
+    cells = ((_padding(cell, width) + cell for cell, width in zip(line[1:], widths, strict=True)) for line in lines)
+    return "\n".join("  ".join([_beside(line[0], first), *rest]).rstrip() for line, rest in zip(lines, cells, strict=True))
+
+
+def _width_of_labels(labels: Sequence[str]) -> int:
+    return max((width for label in labels if (width := _width(label)) <= WIDEST), default=0)
+
+
+def _beside(label: str, width: int) -> str:
+    """`label` padded to `width`; a wider one has a line of its own."""
+    return label + (_padding(label, width) if _width(label) <= width else f"\n{'':{width}}")
+
+
+def _padding(text: str, width: int) -> str:
+    return " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """Columns that a terminal shows `text` in."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def print_json(value: Any) -> None:

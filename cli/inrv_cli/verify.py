@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv_cli.failure import FAILED, Failure, debug_option, report
-from inrv_cli.files import check_input, expand
+from inrv_cli.files import check_input, check_stdin, expand, name_of_input, read_input
 from inrv_cli.limits import limits_option
 
 if TYPE_CHECKING:
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Check that .inrv files are whole and decode here as they should.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE|-...")
 @click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
 @limits_option
 @debug_option
 @click.pass_context
 def verify(context: click.Context, files: tuple[str, ...], device: str | None, limits: Limits) -> None:
-    """Check .inrv files: checksums, structure, and that this machine decodes them as the encoder did."""
+    """Check .inrv files, '-' for stdin: checksums, structure, and that this machine decodes them as the encoder did."""
+    check_stdin(files)
     codes = []
     for path, _ in expand(files):
         try:
             click.echo(_verify(path, device, limits))
         except Exception as error:
-            codes.append(report(error, path))
+            codes.append(report(error, name_of_input(path)))
     if codes:
         context.exit(codes[0])
 
@@ -37,14 +38,15 @@ def _verify(path: Path, device: str | None, limits: Limits) -> str:
     check_input(path)
     import inrv
 
+    file = read_input(path)
     try:
-        found = inrv.verify(path, device, limits)
+        found = inrv.verify(file, device, limits)
     except inrv.FormatError as error:
-        raise Failure(FAILED, str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        raise Failure(FAILED, str(error) if file.name in str(error) else f"{file.name}: {error}") from error
     samples = (
         f"{found.samples} reference samples within {found.largest_difference:.1e} of the value range "
         f"(allowed {found.tolerance:.0e})"
         if found.samples
         else "no reference samples"
     )
-    return f"{path}: valid, {found.chunks} chunks, {samples}"
+    return f"{file.name}: valid, {found.chunks} chunks, {samples}"

@@ -34,15 +34,19 @@ NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A new binary file, for writing and reading, that becomes `path` when the block ends without an error.
 
-    It is on the disk, and so is its name, when the block has been left. Raises OutputError where `path` cannot be
-    written, and for every OSError of the block; the old file is then untouched and nothing is left behind.
+    It is on the disk, and so is its name, when the block has been left. A symbolic link stays one: what it leads to is
+    written. A file that is replaced hands down its mode. Raises OutputError where `path` cannot be written, and for every
+    OSError of the block; the old file is then untouched and nothing is left behind.
     """
     target = Path(path)
     try:
-        check_regular(target)
+        mode = regular_mode(target)
+        target = resolved(target)
         remove_partial(target)
         file, name = _new_file(target)
         try:
+            if mode is not None:
+                _set_mode(file, mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -56,14 +60,27 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
-def check_regular(target: Path) -> None:
-    """Raise OutputError where `target` is there and is no regular file: a folder, a device, a pipe."""
+def regular_mode(target: Path) -> int | None:
+    """The mode of the file that is there, None where none is. Raises OutputError for a folder, a device, a pipe."""
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
-        return
+        return None
     if not stat.S_ISREG(mode):
         raise OutputError(f"{target} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+    return stat.S_IMODE(mode)
+
+
+def resolved(target: Path) -> Path:
+    """Where a file of this name comes to lie: symbolic links are followed, to where there is no file yet, too."""
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
+
+
+def _set_mode(file: BinaryIO, mode: int) -> None:
+    """Give the file a mode, where the system and the file system have modes."""
+    if hasattr(os, "fchmod"):
+        with contextlib.suppress(OSError):
+            os.fchmod(file.fileno(), mode)
 
 
 def remove_partial(target: Path) -> None:

@@ -58,12 +58,12 @@ def _most_rounding(bound: tuple[float, bool] | None, rounded: Rounding, span: fl
 def _promised(options: EncodeOptions, most: float) -> str:
     if options.error_bound is None:
         return f"more than 1/65,536 of their range ({most:.4g})"
-    return f"which leaves nothing of the bound max-error {options.max_error} ({most:.4g})"
+    return f"which leaves nothing of the bound `max_error={options.max_error!r}` ({most:.4g})"
 
 
 def _cure(grid: Grid, component: int, span: float, where: str) -> str:
     if where:
-        return "--doubles carry keeps the grid as it is"
+        return "`doubles='carry'` keeps the grid as it is"
     values = grid.values[:, component]
     lowest = float(values[values.isfinite()].min())
     if abs(lowest) <= span:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
 from inrv.errors import OptionError, OutputExistsError
 from inrv.fields import FourierConfig
+from inrv.files import PATH, Input, Writable, check_writable
 from inrv.fitting import FittedField, fit_field
-from inrv.grids import Grid, SparseVolume, Topology, Transform, sparse_grid
+from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.thresholds import ABOVE
 from inrv.lattice import DEFAULT_NAME
 from inrv.options import EncodeOptions
@@ -27,12 +28,12 @@ from inrv.rate import CodedLattice
 from inrv.release import release
 from inrv.report import EncodeReport, Outcome, report_of
 from inrv.sizing import LatticeFile
+from inrv.sources import Source, given_as
 from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, store_metadata
 from inrv.thresholds import coarsened, rule_of, with_thresholds
 from inrv.training import Checkpoint, Processes, Progress
 from inrv.volume import Volume, VolumeGrid
 
-Source = str | os.PathLike[str] | SparseVolume | Volume | Grid | VolumeGrid | Sequence[Grid | VolumeGrid] | Mapping[str, Any]
 Report = Callable[[Progress], None]
 
 REFERENCE_SAMPLES = 64
@@ -42,23 +43,27 @@ COARSER = 1.03  # times wider steps, while a file is too large
 
 def encode(
     source: Source,
-    output: str | os.PathLike[str],
+    output: Writable,
     options: EncodeOptions = EncodeOptions(),
     *,
     overwrite: bool = False,
     progress: Report | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
-    """Encode a .vdb file, or grids in memory, into the .inrv file `output`, written atomically.
+    """Encode a .vdb file, or grids in memory, into an .inrv file.
 
-    source  path of a .vdb file; an array for each name, {"density": array, "velocity": array}; grids, as `sparse_grid` makes
-            them of arrays with transforms and classes of their own; a whole `SparseVolume`; an open `Volume` or grids of it
+    source  a .vdb file: its path, its bytes, or a binary file object, which is read to its end from where it stands; an array
+            for each name, as {"density": array}; grids, as `sparse_grid` makes them of arrays, each with a transform and a
+            class; a `SparseVolume`; or an open `Volume` or grids of it
+    output  a path, where the file appears when it is whole, or a binary file object
+
     A run that is broken off resumes from its `checkpoint`, as Checkpoint.beside(output), when it is called again with
     the same source and options, and ends in the same bytes; the checkpoint is deleted after success. Raises
     OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or FormatError; nothing is
     written then. Processes that `inrv.training.joined` has brought together train one fourier field, and rank 0 writes.
     """
-    if Path(output).exists() and not overwrite:
+    check_writable(output)
+    if isinstance(output, PATH) and Path(output).exists() and not overwrite:
         raise OutputExistsError(f"{os.fspath(output)} exists already; allow overwriting (--force) or choose another name")
     data, report = encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
     if not Processes.current().ready_to_write():
@@ -72,7 +77,7 @@ def encode(
 
 def encode_array(
     array: Any,
-    output: str | os.PathLike[str],
+    output: Writable,
     options: EncodeOptions = EncodeOptions(),
     *,
     name: str = "density",
@@ -91,8 +96,8 @@ def encode_array(
                 those that differ from `background`. Masked voxels are inactive, whatever lies beneath.
     Raises OptionError for other shapes and for numbers that float32 cannot hold as the options ask, and what `encode` raises.
     """
-    if isinstance(array, (Volume, VolumeGrid, Mapping)):
-        raise OptionError(f"a {type(array).__name__} is no array: give it to `encode`")
+    if isinstance(array, (Volume, VolumeGrid)):
+        raise OptionError(f"a {type(array).__name__} has places and transforms of its own, as no array has: give it to `encode`")
     grid = sparse_grid(array, name, transform, background, active)
     return encode(grid, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
 
@@ -108,9 +113,10 @@ def encode_bytes(
 
     The caller writes them with `checkpoint.finish`, which deletes the checkpoint after that.
     """
-    volume, bytes_in = _read(source, options)
+    given = given_as(source)
+    volume, bytes_in = _read(given, options)
     volume, gone = deactivated(volume) if options.nonfinite == "inactive" else (volume, ())
-    coded, kept = prepare(volume, options, f"{os.fspath(source)}: " if isinstance(source, (str, os.PathLike)) else "")
+    coded, kept = prepare(volume, options, f"{given.name}: " if isinstance(given, Input) else "")
     nonfinite = gone + kept
     device = choose_device(options.device)
     most = _most_bytes(options, volume, bytes_in)
@@ -208,39 +214,14 @@ def _assembled(
     return container_bytes(manifest, chunks)
 
 
-def _read(source: Source, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
-    if isinstance(source, (str, os.PathLike)):
-        from inrv.vdb import read_volume
+def _read(given: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
+    if isinstance(given, SparseVolume):
+        if options.grids is None:
+            return given, None
+        return given.choose(options.grids), None
+    from inrv.vdb import read_volume
 
-        return read_volume(source, options.grids, doubles=options.doubles), Path(source).stat().st_size
-    volume = _in_memory(source)
-    return volume if options.grids is None else volume.choose(options.grids), None
-
-
-def _in_memory(source: Any) -> SparseVolume:
-    """Grids in memory as a volume."""
-    if isinstance(source, SparseVolume):
-        return source
-    if isinstance(source, Volume):
-        return source.to_sparse()
-    if isinstance(source, Mapping):
-        return SparseVolume(tuple(_named_grid(name, value) for name, value in source.items()))
-    grids = list(source) if isinstance(source, (list, tuple)) else [source]
-    if not all(isinstance(grid, (Grid, VolumeGrid)) for grid in grids):
-        raise OptionError(
-            f"a {type(source).__name__} is no volume: `encode` takes the path of a .vdb file, grids, or arrays by name, "
-            'as {"density": array}'
-        )
-    return SparseVolume(tuple(_decoded(grid) for grid in grids))
-
-
-def _named_grid(name: str, value: Any) -> Grid:
-    """A grid, or an array, under a name."""
-    return replace(_decoded(value), name=name) if isinstance(value, (Grid, VolumeGrid)) else sparse_grid(value, name)
-
-
-def _decoded(grid: Grid | VolumeGrid) -> Grid:
-    return grid.to_grid() if isinstance(grid, VolumeGrid) else grid
+    return read_volume(given, options.grids, doubles=options.doubles), given.size
 
 
 def _store_field(outcome: Outcome, fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tuple[FieldEntry, int | None]:

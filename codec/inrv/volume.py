@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from inrv.decoding import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs,
 from inrv.device import choose_device, decoding_precision
 from inrv.errors import FormatError, MissingGridError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
+from inrv.files import Readable, Writable, check_writable
 from inrv.grids import Box, Grid, LeafValues, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
 from inrv.grids.thresholds import thresholded
@@ -49,9 +49,10 @@ MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
 LATTICE_NETWORKS = 3  # of which a voxel takes one, and the smoothing one
 
 
-def load(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
-    """Open an .inrv file, or its bytes; `device` is where values are computed, by default the best there is.
+def load(source: Readable, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
+    """Open an .inrv file; `device` is where values are computed, by default the best there is.
 
+    `source` is a path, the bytes of the file, or a binary file object, which is read to its end from where it stands.
     `limits` bounds what the file may take, now and when its grids are decoded. Raises FormatError where the file is not a
     valid .inrv file or exceeds the limits, OptionError where the device cannot be used.
     """
@@ -181,11 +182,15 @@ class Volume(Mapping[str, "VolumeGrid"]):
             return SparseVolume(decoded, metadata, carried)
         return SparseVolume(decoded, metadata, carried, version)
 
-    def to_vdb(self, path: str | os.PathLike[str]) -> None:
-        """Decode every grid into the .vdb file `path`, atomically; an existing file is replaced. Raises VdbError."""
+    def to_vdb(self, target: Writable) -> None:
+        """Decode every grid into a .vdb file: at a path, atomically, an existing file is replaced, or into a file object.
+
+        Raises VdbError, and OutputError where no file can be written at the path.
+        """
         from inrv.vdb import write_volume
 
-        write_volume(path, self.to_sparse())
+        check_writable(target)
+        write_volume(target, self.to_sparse())
 
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
         """`grids`, their active voxels decoded together, on the volume's device. Raises FormatError, beyond the limits too."""
@@ -567,9 +572,7 @@ class VerifyReport:
     tolerance: float
 
 
-def verify(
-    source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()
-) -> VerifyReport:
+def verify(source: Readable, device: str | torch.device | None = None, limits: Limits = Limits()) -> VerifyReport:
     """Check every checksum, restore every grid, and decode some voxels of each and the stored reference samples on `device`.
 
     Raises FormatError where anything disagrees or exceeds `limits`.

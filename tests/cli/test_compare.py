@@ -116,8 +116,36 @@ def test_files_are_told_apart_by_what_they_hold(run: Run, library: Path) -> None
     assert run("compare", "renamed.vdb", library / "scene.inrv", "--min-psnr", "99").exit_code == 0
 
 
-@pytest.mark.parametrize(("module", "extra"), [("skimage.metrics", "metrics"), ("matplotlib.figure", "figures")])
-def test_missing_extras_are_named(run: Run, library: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
+def test_without_scikit_image_everything_but_ssim_is_told(run: Run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = (library / "scene.vdb", library / "scene.inrv")
+    whole = json.loads(run("compare", *files, "--json").stdout)
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    result = run("compare", *files, "--json", "--figure", "mid.png")
+    assert result.exit_code == 0 and Path("mid.png").exists()
+    assert result.stderr.startswith("inrv: SSIM and Score need scikit-image") and result.stderr.count("\n") == 1
+    assert "pip install 'inrv[metrics]'" in result.stderr
+    bare = json.loads(result.stdout)
+    for grid, told in zip(whole["grids"][:2], bare["grids"][:2], strict=True):
+        assert told["metrics"] == {**grid["metrics"], "ssim": None, "score": None}
+        assert {**told, "metrics": None} == {**grid, "metrics": None}
+    table = run("compare", *files)
+    assert table.exit_code == 0 and table.stderr == result.stderr and f"{bare['grids'][0]['metrics']['psnr']:.2f}" in table.stdout
+
+
+def test_nothing_is_missed_where_nothing_differs(run: Run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    write_volume("one.vdb", scene().choose(["density"]))
+    result = run("compare", "one.vdb", "one.vdb")
+    assert result.exit_code == 0 and result.stderr == "" and "1.0000" in result.stdout
+
+
+def test_a_figure_without_matplotlib_is_refused_before_anything_is_read(
+    run: Run, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("hours of work")
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr(inrv, "load", fail)
     result = run("compare", library / "scene.vdb", library / "scene.inrv", "--figure", "mid.png")
-    assert result.exit_code == 5 and f"pip install 'inrv[{extra}]'" in result.stderr and not Path("mid.png").exists()
+    assert result.exit_code == 5 and "pip install 'inrv[figures]'" in result.stderr and not Path("mid.png").exists()

@@ -14,7 +14,7 @@ from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, struct
 from inrv.errors import InrvError, NonFiniteError
 from inrv.grids import Box, CarriedGrid, Grid, LeafValues, MetaValue, SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.topology import unpack_masks
-from inrv.metrics import compare_volumes, score, ssim_within
+from inrv.metrics import compare_volumes, lacking_for_ssim, score, ssim_within
 from inrv.metrics import quality as quality_module
 
 Tiles = list[tuple[tuple[int, int, int], int, bool, float]]
@@ -332,8 +332,11 @@ def test_without_scikit_image_the_cure_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "skimage.metrics", None)
     original = sparse_grid(fog((9, 9, 9)))
     assert compare(original, original).mean.psnr == math.inf
+    metrics = compare(original, original.with_values(original.values * 0.5)).grids[0].metrics
+    assert metrics is not None and metrics.psnr > 0 and (metrics.ssim, metrics.score) == (None, None)
+    assert "pip install 'inrv[metrics]'" in str(lacking_for_ssim())
     with pytest.raises(InrvError, match=r"pip install 'inrv\[metrics\]'"):
-        compare(original, original.with_values(original.values * 0.5))
+        ssim_within(original, original.with_values(original.values * 0.5), Box((0, 0, 0), (8, 8, 8)))
 
 
 def test_ssim_of_a_part_of_the_grid() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import zstandard
 
@@ -30,52 +28,8 @@ from inrv.container.layout import (
 )
 from inrv.container.manifest import Manifest
 from inrv.errors import FormatError
-
-
-class Reader(Protocol):
-    """Where the bytes of a file are, now; it pickles."""
-
-    @property
-    def size(self) -> int:
-        """How many."""
-
-    def __call__(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset` on, fewer at the end."""
-
-
-@dataclass(frozen=True)
-class BytesReader:
-    """Bytes in memory."""
-
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        """How many."""
-        return len(self.data)
-
-    def __call__(self, offset: int, length: int) -> bytes:
-        """A part of them."""
-        return self.data[offset : offset + length]
-
-
-@dataclass(frozen=True)
-class FileReader:
-    """A file, open while it is read only; its path is absolute, so that it stands when the working directory changes."""
-
-    path: Path
-
-    @property
-    def size(self) -> int:
-        """Its size in bytes."""
-        return self.path.stat().st_size
-
-    def __call__(self, offset: int, length: int) -> bytes:
-        """A part of it."""
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            return file.read(length)
-
+from inrv.files import Input, Readable, input_of
+from inrv.recognition import refusal
 
 REPLACED = " was replaced since it was opened, as the checksums in its header tell: open it anew"
 
@@ -96,19 +50,19 @@ class Entry:
 class Container:
     """An open .inrv file. `version` is (major, minor), `size` its bytes, `entries` the chunk table, `limits` the caller's.
 
-    It pickles as the place of its bytes, and is opened anew where it is unpickled. The header, with the checksums of
+    It pickles as its input, and is opened anew where it is unpickled. The header, with the checksums of
     manifest and table, tells whether these are still the same bytes.
     """
 
-    def __init__(self, name: str, read: Reader, limits: Limits) -> None:
-        self.name, self.size, self._read, self.limits = name, read.size, read, limits
+    def __init__(self, file: Input, limits: Limits) -> None:
+        self.file, self.name, self.size, self._read, self.limits = file, file.name, file.size, file.part, limits
         try:
             self._open()
         except FormatError as error:
-            raise FormatError(f"{name}: {error}") from error
+            raise FormatError(f"{self.name}: {error}") from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.name, self._read, self.limits, self.header)
+        return _reopened, (self.file, self.limits, self.header)
 
     def _open(self) -> None:
         self.header = header = self._read(0, HEADER_SIZE)
@@ -210,7 +164,7 @@ class Container:
 
 def _version(header: bytes) -> tuple[int, int]:
     if header[: len(MAGIC)] != MAGIC:
-        raise FormatError(f"starts with {header[: len(MAGIC)]!r}, not with {MAGIC!r}: not an .inrv file")
+        raise FormatError(refusal(header, "an .inrv file"))
     if len(header) < VERSION.size:
         raise FormatError(f"has {len(header)} bytes: it is truncated")
     _, major, minor = VERSION.unpack_from(header)
@@ -294,25 +248,23 @@ def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int)
         raise FormatError(f"{what} unpacks to {raw:,} bytes, more than there is memory for") from error
 
 
-def read_container(source: str | os.PathLike[str] | bytes, limits: Limits = DEFAULT_LIMITS) -> Container:
-    """Open an .inrv file or its bytes. Raises FormatError where it is missing, damaged, hostile or of another version."""
-    if isinstance(source, bytes):
-        return Container("<bytes>", BytesReader(source), limits)
-    path = Path(source)
-    try:
-        return Container(str(path), FileReader(path.absolute()), limits)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # a NUL in the path, or a surrogate that stands for no byte
-        raise FormatError(f"{str(path)!r} cannot be the path of a file: {error}") from error
+def read_container(source: Readable, limits: Limits = DEFAULT_LIMITS) -> Container:
+    """Open an .inrv file. Raises FormatError where it is missing, damaged, hostile or of another version, else as `input_of`."""
+    return _opened(input_of(source), limits)
 
 
-def _reopen(name: str, read: Reader, limits: Limits, header: bytes) -> Container:
+def _reopened(file: Input, limits: Limits, header: bytes) -> Container:
     """The container that was pickled. Raises FormatError where its file is gone or another one."""
-    try:
-        container = Container(name, read, limits)
-    except OSError as error:
-        raise FormatError(f"{name} can no longer be read: {error.strerror or error}") from error
+    container = _opened(file, limits)
     if container.header != header:
-        raise FormatError(f"{name}{REPLACED}")
+        raise FormatError(f"{file.name}{REPLACED}")
     return container
+
+
+def _opened(file: Input, limits: Limits) -> Container:
+    try:
+        return Container(file, limits)
+    except OSError as error:
+        raise FormatError(f"{file.name} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the path, or a surrogate that stands for no byte
+        raise FormatError(f"{file.name!r} cannot be the path of a file: {error}") from error

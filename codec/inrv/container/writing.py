@@ -28,6 +28,7 @@ from inrv.container.layout import (
 from inrv.container.manifest import Manifest
 from inrv.container.reading import read_container
 from inrv.errors import FormatError
+from inrv.files import PATH, Writable, write_through
 
 ZSTD_LEVEL = 19
 LARGE = 1 << 20  # bytes from which on the dictionary saves nothing worth a second compression
@@ -98,10 +99,14 @@ def _compress(data: bytes, minor: int) -> tuple[int, bytes]:
     return min(found.items(), key=lambda item: (len(item[1]), item[0]))
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path` so that the file there is at any moment the old one or the whole new one.
+def write_bytes(target: Writable, data: bytes) -> None:
+    """Write `data` to a path, so that the file there is at any moment the old one or the whole new one, or to a file object.
 
-    Raises OutputError where it cannot be written; nothing is left behind then.
+    Raises OutputError where no file can be written at the path; nothing is left behind then. What a file object raises is
+    passed on.
     """
-    with atomic_file(path) as file:
+    if not isinstance(target, PATH):
+        write_through(target, data)
+        return
+    with atomic_file(target) as file:
         file.write(data)

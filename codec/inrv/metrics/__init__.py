@@ -1,7 +1,17 @@
 """How faithful a decoded volume is: PSNR, NRMSE, SSIM, Score, topology, theoretical compression."""
 
 from inrv.metrics.comparison import GridComparison, VolumeComparison, compare_volumes
-from inrv.metrics.figure import draw_comparison
-from inrv.metrics.quality import GridMetrics, score, ssim_within
+from inrv.metrics.figure import check_drawing, draw_comparison
+from inrv.metrics.quality import GridMetrics, lacking_for_ssim, score, ssim_within
 
-__all__ = ["GridComparison", "GridMetrics", "VolumeComparison", "compare_volumes", "draw_comparison", "score", "ssim_within"]
+__all__ = [
+    "GridComparison",
+    "GridMetrics",
+    "VolumeComparison",
+    "check_drawing",
+    "compare_volumes",
+    "draw_comparison",
+    "lacking_for_ssim",
+    "score",
+    "ssim_within",
+]

@@ -87,7 +87,7 @@ def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int 
     """Compare grids of equal name, the first with the first where a name repeats.
 
     `weights` are those of the network the decoded volume comes from. NaN and infinity that both hold in the same places
-    are left out of the figures. Raises NonFiniteError where only one holds them, InrvError where scikit-image is missing.
+    are left out of the figures. Raises NonFiniteError where only one holds them.
     """
     pairs, missing, unexpected = pair_grids(original, decoded)
     carried, lacking, added = _compare_carried(original, decoded)

@@ -18,6 +18,7 @@ from inrv.metrics.comparison import GridComparison, VolumeComparison, pair_grids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -131,18 +132,28 @@ def _active_voxels_across(grid: Grid, box: Box, axis: int) -> Tensor:
     return counts + steps.cumsum(0)[:-1]
 
 
-def _canvas(slices: list[Slice], title: str) -> Figure:
+def check_drawing() -> None:
+    """Raise InrvError where matplotlib, which draws figures, is not installed."""
+    _drawing()
+
+
+def _drawing() -> tuple[type[FigureCanvasAgg], type[Figure]]:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InrvError(f"figures need matplotlib ({error}): pip install 'inrv[figures]'") from error
+    return FigureCanvasAgg, Figure
+
+
+def _canvas(slices: list[Slice], title: str) -> Figure:
+    canvas, kind = _drawing()
     panels = [_panel(part) for part in slices]
     widest = max(NARROWEST, *(width for width, _ in panels))
     width = LEFT + 3 * widest + 3 * GAP + 2 * (BAR + TICKS)
     height = sum(ABOVE + tall for _, tall in panels) + TITLE * bool(title) + MARGIN
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
+    figure = kind(figsize=(width, height))
+    canvas(figure)
     top = height - TITLE * bool(title)
     if title:
         figure.text(LEFT / width, (top + 0.08) / height, title, fontsize=11, color=INK)

@@ -28,7 +28,8 @@ class GridMetrics:
 
     psnr   dB, peak 1 on normalised values: peak = range of the original's values; inf where nothing differs
     nrmse  root mean square error over the root mean square of the original, both normalised
-    ssim   mean structural similarity, 3D, uniform window of 7^3; None where the box is narrower than the window
+    ssim   mean structural similarity, 3D, uniform window of 7^3; None where the box is narrower than the window, or where
+           scikit-image is not installed and the grids differ
     score  Zurkova et al. 2025, eq. (4), in [0, 1]; None where there is no SSIM
     """
 
@@ -63,7 +64,7 @@ def measure(original: Grid, decoded: Grid, box: Box) -> tuple[GridMetrics, float
 
     The original is normalised to [0, 1] by its minimum and maximum over `box`, each component of a vector grid by its
     own; mean squares and SSIM are averaged over the components, those that are constant and equal left out. Grids must
-    have the same number of components. Raises InrvError where scikit-image is not installed.
+    have the same number of components.
     """
     sums = differences(original, decoded, box)
     largest = float(sums.largest.max())
@@ -74,7 +75,7 @@ def measure(original: Grid, decoded: Grid, box: Box) -> tuple[GridMetrics, float
     reference = float(sums.squared_original[sums.counted].mean())
     psnr = -10 * math.log10(error)
     nrmse = math.sqrt(error / reference) if reference else math.inf
-    ssim = ssim_within(original, decoded, box, sums) if wide_enough else None
+    ssim = ssim_within(original, decoded, box, sums) if wide_enough and lacking_for_ssim() is None else None
     return GridMetrics(psnr, nrmse, ssim, score(psnr, nrmse, ssim)), largest
 
 
@@ -108,7 +109,8 @@ def ssim_within(original: Grid, decoded: Grid, box: Box, sums: Differences | Non
     """Mean SSIM over every 7^3 window of `box` and over the components that count, on normalised values.
 
     What scikit-image's `structural_similarity` gives for the dense box with win_size 7 and data_range 1; windows in
-    which both grids are equal count as 1 without being looked at. `box` must be at least 7 voxels wide.
+    which both grids are equal count as 1 without being looked at. `box` must be at least 7 voxels wide. Raises InrvError
+    where scikit-image is not installed.
     """
     sums = sums or differences(original, decoded, box)
     similarity = _structural_similarity()
@@ -154,10 +156,19 @@ def _normalised(grid: Grid, box: Box, sums: Differences) -> np.ndarray[Any, np.d
     return values
 
 
+def lacking_for_ssim() -> str | None:
+    """What SSIM, and with it the Score, needs and does not find here, and how to get it; None where nothing is lacking."""
+    try:
+        _structural_similarity()
+    except InrvError as error:
+        return str(error)
+    return None
+
+
 def _structural_similarity() -> Callable[..., float]:
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
-        raise InrvError(f"SSIM needs scikit-image ({error}): pip install 'inrv[metrics]'") from error
+        raise InrvError(f"SSIM and Score need scikit-image ({error}): pip install 'inrv[metrics]'") from error
     found: Callable[..., float] = structural_similarity
     return found

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from inrv.errors import VdbError
+from inrv.files import Readable, input_of
 from inrv.grids import LINEAR_MAPS, Metadata, MetaValue, Transform
+from inrv.recognition import RECOGNISED_BY, refusal
 from inrv.vdb.values import ZIP
 
 MAGIC = struct.pack("<q", 0x56444220)
@@ -93,7 +95,8 @@ class ByteReader:
     """Reads a .vdb file piece by piece; every piece that is not there raises VdbError."""
 
     def __init__(self, file: BinaryIO, path: str) -> None:
-        self.file, self.path, self.size = file, path, os.fstat(file.fileno()).st_size
+        self.file, self.path, self.size = file, path, file.seek(0, os.SEEK_END)
+        file.seek(0)
 
     def fail(self, reason: str) -> VdbError:
         """The error that names this file."""
@@ -127,19 +130,21 @@ class ByteReader:
         return entries
 
 
-def read_header(path: str) -> VdbHeader:
-    """The header of the .vdb file at `path`. Raises VdbError where it is missing, not a .vdb file, or truncated."""
+def read_header(source: Readable) -> VdbHeader:
+    """The header of a .vdb file. Raises VdbError where it is missing, not a .vdb file, or truncated, else as `input_of`."""
+    held = input_of(source)
     try:
-        with open(path, "rb") as file:
-            return _read_header(ByteReader(file, path))
+        with held.open() as file:
+            return _read_header(ByteReader(file, held.name))
     except OSError as error:
-        raise VdbError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise VdbError(f"{held.name} cannot be read: {error.strerror or error}") from error
 
 
 def _read_header(reader: ByteReader) -> VdbHeader:
-    magic = reader.file.read(len(MAGIC))
-    if magic != MAGIC:
-        raise reader.fail(f"starts with {magic!r}: not a .vdb file")
+    start = reader.file.read(RECOGNISED_BY)
+    if not start.startswith(MAGIC):
+        raise reader.fail(refusal(start, "a .vdb file"))
+    reader.file.seek(len(MAGIC))
     version, major, minor = reader.unpack("<III")
     if not OLDEST <= version <= NEWEST:
         raise reader.fail(f"is of VDB file version {version}; versions {OLDEST} to {NEWEST} are read: save it anew with OpenVDB")
@@ -178,10 +183,11 @@ def _read_descriptor(reader: ByteReader, position: int, has_offsets: bool, compr
     return GridDescriptor(position, unique_name, tree_type, half, parent, start, blocks, end, compression)
 
 
-def read_grid_header(path: str, descriptor: GridDescriptor) -> GridHeader:
+def read_grid_header(source: Readable, descriptor: GridDescriptor) -> GridHeader:
     """What stands before the grid's tree. Raises VdbError or, for a map whose size is not known, NotCoded."""
-    with open(path, "rb") as file:
-        reader = ByteReader(file, path)
+    held = input_of(source)
+    with held.open() as file:
+        reader = ByteReader(file, held.name)
         file.seek(descriptor.start)
         compression = reader.number("<I") if descriptor.compression is None else descriptor.compression
         metadata = reader.metadata()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from inrv.errors import OptionError, SelectionError, VdbError
+from inrv.files import Input, Readable, input_of
 from inrv.grids import (
     BeyondFloat32,
     CarriedGrid,
@@ -49,14 +49,12 @@ DOUBLES = ("carry", "float")
 _SPOKEN = {"ptdataidx32": "points", "ptidx32": "point index"}  # tree types that are not the names of values
 
 
-def list_grids(path: str | os.PathLike[str]) -> tuple[GridDescriptor, ...]:
+def list_grids(source: Readable) -> tuple[GridDescriptor, ...]:
     """Every grid of a .vdb file, of any type, as the file lists it. Raises VdbError."""
-    return read_header(os.fspath(path)).grids
+    return read_header(source).grids
 
 
-def read_volume(
-    path: str | os.PathLike[str], grids: Sequence[str | int] | None = None, *, doubles: str = "carry"
-) -> SparseVolume:
+def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, doubles: str = "carry") -> SparseVolume:
     """All grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
 
     Float and vec3s grids are read to the bit. Others are carried as the bytes they are, and so is what cannot be coded:
@@ -68,13 +66,13 @@ def read_volume(
     """
     if doubles not in DOUBLES:
         raise OptionError(f"doubles {doubles!r} is not one of {', '.join(DOUBLES)}")
-    name = os.fspath(path)
-    header = read_header(name)
-    chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(name, header.grids, wanted) for wanted in grids))
+    file = input_of(source)
+    header = read_header(file)
+    chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(file.name, header.grids, each) for each in grids))
     try:
-        read = _Source(name, header, doubles).read(chosen)
+        read = _Source(file, header, doubles).read(chosen)
     except OSError as error:
-        raise VdbError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise VdbError(f"{file.name} cannot be read: {error.strerror or error}") from error
     return SparseVolume(
         grids=tuple(grid for grid in read if isinstance(grid, Grid)),
         metadata=header.metadata,
@@ -93,8 +91,8 @@ def _choose(path: str, grids: Sequence[GridDescriptor], wanted: str | int) -> Gr
 class _Source:
     """The grids of one file; a tree that several of them share is read once."""
 
-    def __init__(self, path: str, header: VdbHeader, doubles: str) -> None:
-        self.path, self.doubles = path, doubles
+    def __init__(self, file: Input, header: VdbHeader, doubles: str) -> None:
+        self.file, self.doubles = file, doubles
         self.owners = {grid.unique_name: grid for grid in reversed(header.grids) if not grid.parent}
         parents = {grid.parent for grid in header.grids} & self.owners.keys()
         self.shared: dict[int, Grid | NotCoded | None] = {self.owners[name].position: None for name in parents}
@@ -115,7 +113,7 @@ class _Source:
         return [self._carry(descriptor, grid, places) if isinstance(grid, str) else grid for descriptor, grid in read]
 
     def _where(self, descriptor: GridDescriptor) -> str:
-        return f"{self.path}: grid {descriptor.position} {descriptor.name!r}"
+        return f"{self.file.name}: grid {descriptor.position} {descriptor.name!r}"
 
     def _owner(self, descriptor: GridDescriptor) -> GridDescriptor:
         """The grid whose tree this one has: itself, or its parent."""
@@ -137,7 +135,7 @@ class _Source:
         owner = self._owner(descriptor)
         if descriptor.tree_type not in TREES:
             raise NotCoded(_type_reason(descriptor))
-        header = read_grid_header(self.path, descriptor)
+        header = read_grid_header(self.file, descriptor)
         try:
             transform = decode_transform(header.map_type, header.map_data)
         except OptionError as error:
@@ -170,7 +168,7 @@ class _Source:
 
     def _read_bare_grid(self, descriptor: GridDescriptor) -> Grid:
         try:
-            header = read_grid_header(self.path, descriptor)
+            header = read_grid_header(self.file, descriptor)
         except NotCoded as reason:
             raise NotCoded(f"shares the tree of grid {descriptor.position}, with {reason}") from reason
         kind = TREES[descriptor.tree_type]
@@ -190,10 +188,7 @@ class _Source:
 
     def _bytes(self, descriptor: GridDescriptor, start: int) -> bytes:
         """The file from byte `start` to the end of the grid."""
-        with open(self.path, "rb") as file:
-            file.seek(start)
-            size = min(descriptor.end, os.fstat(file.fileno()).st_size) - start
-            data = file.read(max(size, 0))
+        data = self.file.part(start, max(min(descriptor.end, self.file.size) - start, 0))
         if len(data) != descriptor.end - start:
             raise VdbError(f"{self._where(descriptor)} should end at byte {descriptor.end:,}: truncated or damaged")
         return data

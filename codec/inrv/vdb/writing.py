@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO
 
 from inrv.atomic import atomic_file
 from inrv.errors import VdbError
+from inrv.files import PATH, Writable, write_through
 from inrv.grids import CarriedGrid, Grid, Metadata, MetaValue, SparseVolume
 from inrv.vdb.header import (
     FLAGS_PER_GRID,
@@ -32,17 +34,23 @@ _PART_BYTES = 1 << 22
 _NOTHING = (2**31 - 1,) * 3, (-(2**31),) * 3  # the box OpenVDB writes where no voxel is active
 
 
-def write_volume(path: str | os.PathLike[str], volume: SparseVolume) -> None:
-    """Write `volume` to `path` so that the file there is at any moment the old one or the whole new one.
+def write_volume(target: Writable, volume: SparseVolume) -> None:
+    """Write `volume` to a path, so that the file there is at any moment the old one or the whole new one, or to a file object.
 
     The same volume gives the same bytes. Values are exact to the bit, in grids saved as half floats rounded to these.
-    Raises OutputError where the file cannot be written, VdbError where a .vdb file cannot hold the volume.
+    Raises OutputError where no file can be written at the path, VdbError where a .vdb file cannot hold the volume. What a
+    file object raises is passed on.
     """
+    if not isinstance(target, PATH):
+        whole = io.BytesIO()
+        write_stream(whole, volume)
+        write_through(target, whole.getbuffer())
+        return
     try:
-        with atomic_file(path) as target:
-            write_stream(target, volume)
+        with atomic_file(target) as file:
+            write_stream(file, volume)
     except VdbError as error:
-        raise VdbError(f"{os.fspath(path)}: {error}") from error
+        raise VdbError(f"{os.fspath(target)}: {error}") from error
 
 
 def write_stream(target: BinaryIO, volume: SparseVolume) -> None:
