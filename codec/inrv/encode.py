@@ -31,6 +31,7 @@ from inrv.sizing import LatticeFile
 from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, store_metadata
 from inrv.thresholds import coarsened, rule_of, with_thresholds
 from inrv.training import Checkpoint, Processes, Progress
+from inrv.undisturbed import undisturbed
 
 Source = str | os.PathLike[str] | SparseVolume
 Report = Callable[[Progress], None]
@@ -68,6 +69,7 @@ def encode(
     return report
 
 
+@undisturbed()
 def encode_array(
     array: np.ndarray[Any, Any] | Tensor,
     output: str | os.PathLike[str],
@@ -90,6 +92,7 @@ def encode_array(
     return encode(SparseVolume((grid,)), output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
 
 
+@undisturbed()
 def encode_bytes(
     source: Source,
     options: EncodeOptions = EncodeOptions(),

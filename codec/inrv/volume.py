@@ -33,6 +33,7 @@ from inrv.storage import (
     take,
     without,
 )
+from inrv.undisturbed import undisturbed
 
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
@@ -42,6 +43,7 @@ VERIFIED_VOXELS = 1 << 10  # of each grid
 LATTICE_NETWORKS = 3  # of which a voxel takes one, and the smoothing one
 
 
+@undisturbed()
 def load(source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
     """Open an .inrv file, or its bytes; `device` is where values are computed, by default the best there is.
 
@@ -132,6 +134,7 @@ class Volume:
         names = [repr(grid.name) for grid in self.grids]
         raise OptionError(f"{self.container.name}: no grid {key!r}; the file holds {', '.join(names) or 'none'}")
 
+    @undisturbed()
     def to_sparse(self) -> SparseVolume:
         """Every grid, its active voxels decoded, on the CPU, and every carried one."""
         decoded = tuple(grid.to("cpu") for grid in self.decode(self.grids))
@@ -147,6 +150,7 @@ class Volume:
 
         write_volume(path, self.to_sparse())
 
+    @undisturbed()
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
         """`grids`, their active voxels decoded together, on the volume's device. Raises FormatError, beyond the limits too."""
         with _named(self.container):
@@ -191,6 +195,7 @@ class VolumeGrid:
         self.entry = entry
 
     @cached_property
+    @undisturbed()
     def restored(self) -> RestoredGrid:
         """The grid as its chunks give it, a coarse topology where it has a threshold."""
         with _named(self.volume.container):
@@ -198,11 +203,13 @@ class VolumeGrid:
             return RestoredGrid(found.grid.to(device), found.kept.to(device), found.corrected.to(device))
 
     @cached_property
+    @undisturbed()
     def coded_topology(self) -> Topology:
         """The voxels that a lattice has codes for: those whose values are not kept."""
         return without(self.restored.grid.topology, self.restored.kept)
 
     @cached_property
+    @undisturbed()
     def _stored(self) -> tuple[Grid, LeafValues]:
         """The grid without the values of its active leaf voxels, and the exactly stored ones among those."""
         found = self.restored
@@ -222,6 +229,7 @@ class VolumeGrid:
         return self._stored[0]
 
     @cached_property
+    @undisturbed()
     def kept_rows(self) -> Tensor:
         """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
         kept = self._stored[1]
@@ -252,6 +260,7 @@ class VolumeGrid:
         """Active voxels, those of tiles included."""
         return self.entry.active_voxels if self.entry.threshold is None else self.topology.active_voxel_count
 
+    @undisturbed()
     def coordinates(self) -> Tensor:
         """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
         return self.topology.coordinates()
@@ -264,6 +273,7 @@ class VolumeGrid:
         """The grid, decoded, on the CPU."""
         return self._decoded().to("cpu")
 
+    @undisturbed()
     def dense(self, box: Box | None = None) -> Tensor:
         """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`, by default the grid's own active box.
 
@@ -281,6 +291,7 @@ class VolumeGrid:
             )
         return self._shaped(self._within(region).dense(region))
 
+    @undisturbed()
     def sample(self, points: Tensor, space: str = "index", interpolation: str = "trilinear") -> Tensor:
         """Values (N,) or (N, 3) at points (N, 3), on the caller's device.
 
@@ -298,6 +309,7 @@ class VolumeGrid:
         values = self._continuous(index.float()) if method is None else method(index, self.voxels)
         return self._shaped(values.float()).to(points.device)
 
+    @undisturbed()
     def voxels(self, coordinates: Tensor) -> Tensor:
         """Values (n, C) of the voxels at integer index-space coordinates (n, 3): field, tile or background."""
         template = self.template
@@ -336,10 +348,12 @@ class VolumeGrid:
             values[first : first + PART_VALUES] = self._denormalised(outputs[first : first + PART_VALUES], clamp)
         return values
 
+    @undisturbed()
     def check_some_voxels(self, most: int) -> None:
         """Restore the grid and decode about `most` of its active leaf voxels, or all. Raises FormatError."""
         topology = self.topology
-        leaves = torch.linspace(0, topology.leaf_count - 1, min(topology.leaf_count, 1 + most // LEAF_VOXELS)).long().unique()
+        count = min(topology.leaf_count, 1 + most // LEAF_VOXELS)
+        leaves = torch.linspace(0, topology.leaf_count - 1, count, dtype=torch.float64).long().unique()
         with torch.no_grad():
             self.voxels(topology.subset(leaves.to(topology.device)).coordinates())
 
@@ -369,7 +383,7 @@ class VolumeGrid:
 
     def _outputs(self, coordinates: Tensor) -> Tensor:
         if not self.columns:
-            return torch.empty((len(coordinates), 0), device=self.volume.device)
+            return torch.empty((len(coordinates), 0), dtype=torch.float32, device=self.volume.device)
         with _named(self.volume.container):
             return self.volume.outputs.at(coordinates, self.columns)
 
@@ -383,7 +397,7 @@ class VolumeGrid:
         columns, position = [], 0
         for component in self.entry.components:
             if component.output is None:
-                columns.append(torch.full((len(outputs),), component.minimum, device=outputs.device))
+                columns.append(outputs.new_full((len(outputs),), component.minimum, dtype=torch.float32))
                 continue
             columns.append(denormalise(outputs[:, position], component.minimum, component.maximum, clamp))
             position += 1
@@ -438,6 +452,7 @@ class VerifyReport:
     tolerance: float
 
 
+@undisturbed()
 def verify(
     source: str | os.PathLike[str] | bytes, device: str | torch.device | None = None, limits: Limits = Limits()
 ) -> VerifyReport:

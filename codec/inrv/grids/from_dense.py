@@ -11,8 +11,10 @@ from inrv.errors import OptionError
 from inrv.grids.grid import Grid, LeafValues
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology
 from inrv.grids.transform import Transform
+from inrv.undisturbed import undisturbed
 
 
+@undisturbed()
 def sparse_grid(
     array: Tensor,
     name: str = "density",
@@ -30,7 +32,7 @@ def sparse_grid(
     if values.ndim != 4 or values.shape[3] not in (1, 3) or 0 in values.shape:
         raise OptionError(f"array shape {tuple(array.shape)} is not (X, Y, Z) or (X, Y, Z, 3)")
     components = values.shape[3]
-    outside = torch.as_tensor(background, dtype=torch.float32).reshape(-1).expand(components).clone()
+    outside = values.new_tensor(background).reshape(-1).expand(components).clone()
     mask = (values != outside).any(dim=3) if active is None else active.detach().to("cpu", torch.bool)
     if mask.shape != values.shape[:3]:
         raise OptionError(f"active mask shape {tuple(mask.shape)} is not the array's {tuple(values.shape[:3])}")
@@ -44,7 +46,7 @@ def sparse_grid(
         background=outside,
         topology=topology,
         values=blocks[keep][order][masks[keep][order]],
-        tile_values=torch.empty((0, components)),
+        tile_values=values.new_empty((0, components)),
         inactive=LeafValues.none(components),
         transform=transform,
         grid_class="fog volume" if components == 1 else "unknown",
@@ -54,9 +56,10 @@ def sparse_grid(
 def _cut(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Leaf origins (L, 3), values (L, 512, C) and masks (L, 512) of the whole array, padded to whole leaves."""
     x, y, z = (-(-size // LEAF_EDGE) for size in mask.shape)
-    wide = torch.zeros((x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE, 1 + values.shape[3]))
+    wide = values.new_zeros((x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE, 1 + values.shape[3]))
     wide[: mask.shape[0], : mask.shape[1], : mask.shape[2]] = torch.cat([mask[..., None].float(), values], dim=3)
     cubes = wide.reshape(x, LEAF_EDGE, y, LEAF_EDGE, z, LEAF_EDGE, -1).permute(0, 2, 4, 1, 3, 5, 6)
     blocks = cubes.reshape(x * y * z, LEAF_VOXELS, -1)
-    origins = torch.cartesian_prod(torch.arange(x), torch.arange(y), torch.arange(z)).reshape(-1, 3) * LEAF_EDGE
+    cells = [torch.arange(count, device=mask.device) for count in (x, y, z)]
+    origins = torch.cartesian_prod(*cells).reshape(-1, 3) * LEAF_EDGE
     return origins, blocks[..., 1:], blocks[..., 0] != 0

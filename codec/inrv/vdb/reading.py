@@ -15,6 +15,7 @@ from inrv.errors import OptionError, SelectionError, VdbError
 from inrv.grids import CarriedGrid, Grid, LeafValues, Metadata, SparseVolume, Topology
 from inrv.grids.grid import ragged
 from inrv.grids.topology import LEAF_VOXELS, check_range
+from inrv.undisturbed import undisturbed
 from inrv.vdb.header import (
     FLAGS_PER_GRID,
     STATISTICS,
@@ -44,6 +45,7 @@ def list_grids(path: str | os.PathLike[str]) -> tuple[GridDescriptor, ...]:
     return read_header(os.fspath(path)).grids
 
 
+@undisturbed()
 def read_volume(
     path: str | os.PathLike[str], grids: Sequence[str | int] | None = None, *, doubles: str = "carry"
 ) -> SparseVolume:

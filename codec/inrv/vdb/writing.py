@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from inrv.atomic import atomic_file
 from inrv.errors import VdbError
 from inrv.grids import CarriedGrid, Grid, Metadata, MetaValue, SparseVolume
+from inrv.undisturbed import undisturbed
 from inrv.vdb.header import (
     FLAGS_PER_GRID,
     HALF_SUFFIX,
@@ -45,6 +46,7 @@ def write_volume(path: str | os.PathLike[str], volume: SparseVolume) -> None:
         raise VdbError(f"{os.fspath(path)}: {error}") from error
 
 
+@undisturbed()
 def write_stream(target: BinaryIO, volume: SparseVolume) -> None:
     """Write `volume` as a .vdb file to `target`, which is empty and can be read and sought in. Raises VdbError."""
     grids = _in_order(volume)
