@@ -32,6 +32,7 @@ from inrv.sources import Source, given_as
 from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, store_metadata
 from inrv.thresholds import coarsened, rule_of, with_thresholds
 from inrv.training import Checkpoint, Processes, Progress
+from inrv.undisturbed import undisturbed
 from inrv.volume import Volume, VolumeGrid
 
 Report = Callable[[Progress], None]
@@ -75,6 +76,7 @@ def encode(
     return report
 
 
+@undisturbed()
 def encode_array(
     array: Any,
     output: Writable,
@@ -102,6 +104,7 @@ def encode_array(
     return encode(grid, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
 
 
+@undisturbed()
 def encode_bytes(
     source: Source,
     options: EncodeOptions = EncodeOptions(),

@@ -68,7 +68,7 @@ def _channels(items: Sequence[CodedGrid], device: torch.device) -> list[ChannelO
     result = []
     for number, item in enumerate(items):
         grid, scale = item.trained, item.normalisation
-        unknown = torch.full((1, grid.components), torch.nan).expand(item.grid.topology.leaf_voxel_count, -1)
+        unknown = torch.full((1, grid.components), torch.nan, dtype=torch.float32).expand(item.grid.topology.leaf_voxel_count, -1)
         topology, template = grid.topology.to(device), item.grid.with_values(unknown).to(device)
         background = ((grid.background.double() - scale.minimum) / (scale.maximum - scale.minimum).clamp_min(1e-300)).tolist()
         for component in scale.varying.nonzero()[:, 0].tolist():

@@ -39,6 +39,7 @@ from inrv.storage import (
     without,
 )
 from inrv.training import psnr_of
+from inrv.undisturbed import undisturbed
 
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
@@ -49,6 +50,7 @@ MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
 LATTICE_NETWORKS = 3  # of which a voxel takes one, and the smoothing one
 
 
+@undisturbed()
 def load(source: Readable, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
     """Open an .inrv file; `device` is where values are computed, by default the best there is.
 
@@ -173,6 +175,7 @@ class Volume(Mapping[str, "VolumeGrid"]):
     def _find(self, key: object) -> VolumeGrid | None:
         return next((grid for name, grid in self.by_key.items() if key in (name, grid.position)), None)
 
+    @undisturbed()
     def to_sparse(self) -> SparseVolume:
         """Every grid, its active voxels decoded, on the CPU, and every carried one."""
         decoded = tuple(grid.to("cpu") for grid in self.decode(self.grids))
@@ -192,6 +195,7 @@ class Volume(Mapping[str, "VolumeGrid"]):
         check_writable(target)
         write_volume(target, self.to_sparse())
 
+    @undisturbed()
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
         """`grids`, their active voxels decoded together, on the volume's device. Raises FormatError, beyond the limits too."""
         with _named(self.container):
@@ -275,10 +279,12 @@ class VolumeGrid:
         """The values of a block in index space; see the class. Raises OptionError, and what `dense` raises."""
         block = Block.of(index, self._active_box)
         if block.box is None:
-            return self._shaped(torch.empty((*block.shape, len(self.entry.components)), device=self.volume.device))
+            shape = (*block.shape, len(self.entry.components))
+            return self._shaped(torch.empty(shape, dtype=torch.float32, device=self.volume.device))
         return self.dense(block.box)[block.within]
 
     @cached_property
+    @undisturbed()
     def restored(self) -> RestoredGrid:
         """The grid as its chunks give it, a coarse topology where it has a threshold."""
         with _named(self.volume.container):
@@ -286,11 +292,13 @@ class VolumeGrid:
             return RestoredGrid(found.grid.to(device), found.kept.to(device), found.corrected.to(device))
 
     @cached_property
+    @undisturbed()
     def coded_topology(self) -> Topology:
         """The voxels that a lattice has codes for: those whose values are not kept."""
         return without(self.restored.grid.topology, self.restored.kept)
 
     @cached_property
+    @undisturbed()
     def _stored(self) -> tuple[Grid, LeafValues]:
         """The grid without the values of its active leaf voxels, and the exactly stored ones among those."""
         found = self.restored
@@ -310,6 +318,7 @@ class VolumeGrid:
         return self._stored[0]
 
     @cached_property
+    @undisturbed()
     def kept_rows(self) -> Tensor:
         """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
         kept = self._stored[1]
@@ -345,6 +354,7 @@ class VolumeGrid:
         """Active voxels, those of tiles included."""
         return self.entry.active_voxels if self.entry.threshold is None else self.topology.active_voxel_count
 
+    @undisturbed()
     def coordinates(self) -> Tensor:
         """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
         return self.topology.coordinates()
@@ -362,6 +372,7 @@ class VolumeGrid:
             raise OptionError(f"grid {self.name!r} has no active voxel: say which box to fill")
         return self.box
 
+    @undisturbed()
     def dense(self, box: Box | Any = None) -> Tensor:
         """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`, by default the grid's own active box.
 
@@ -379,6 +390,7 @@ class VolumeGrid:
             )
         return self._shaped(self._within(region).dense(region))
 
+    @undisturbed()
     def sample(self, points: Any, space: str = "index", interpolation: str = "trilinear") -> Any:
         """Values (...) or (..., 3) at points (..., 3), float32: one for a single point (3,), N for points (N, 3).
 
@@ -406,7 +418,9 @@ class VolumeGrid:
         index = index.clamp(-FARTHEST, FARTHEST)
         if not self.staggered:
             return self._shaped(self._between(index, interpolation))
-        faces = [self._between(index + 0.5 * axis, interpolation) for axis in torch.eye(3).to(index)]
+        faces = [
+            self._between(index + 0.5 * axis, interpolation) for axis in torch.eye(3, dtype=index.dtype, device=index.device)
+        ]
         return torch.stack([values[:, axis] for axis, values in enumerate(faces)], dim=1)
 
     def _between(self, index: Tensor, interpolation: str) -> Tensor:
@@ -415,6 +429,7 @@ class VolumeGrid:
             return self._continuous(index.float())
         return {"trilinear": trilinear, "nearest": nearest}[interpolation](index, self.voxels).float()
 
+    @undisturbed()
     def voxels(self, coordinates: Tensor) -> Tensor:
         """Values (n, C) of the voxels at integer index-space coordinates (n, 3): field, tile or background."""
         template = self.template
@@ -453,10 +468,12 @@ class VolumeGrid:
             values[first : first + PART_VALUES] = self._denormalised(outputs[first : first + PART_VALUES], clamp)
         return values
 
+    @undisturbed()
     def check_some_voxels(self, most: int) -> None:
         """Restore the grid and decode about `most` of its active leaf voxels, or all. Raises FormatError."""
         topology = self.topology
-        leaves = torch.linspace(0, topology.leaf_count - 1, min(topology.leaf_count, 1 + most // LEAF_VOXELS)).long().unique()
+        count = min(topology.leaf_count, 1 + most // LEAF_VOXELS)
+        leaves = torch.linspace(0, topology.leaf_count - 1, count, dtype=torch.float64).long().unique()
         with torch.no_grad():
             self.voxels(topology.subset(leaves.to(topology.device)).coordinates())
 
@@ -486,7 +503,7 @@ class VolumeGrid:
 
     def _outputs(self, coordinates: Tensor) -> Tensor:
         if not self.columns:
-            return torch.empty((len(coordinates), 0), device=self.volume.device)
+            return torch.empty((len(coordinates), 0), dtype=torch.float32, device=self.volume.device)
         with _named(self.volume.container):
             return self.volume.outputs.at(coordinates, self.columns)
 
@@ -500,7 +517,7 @@ class VolumeGrid:
         columns, position = [], 0
         for component in self.entry.components:
             if component.output is None:
-                columns.append(torch.full((len(outputs),), component.minimum, device=outputs.device))
+                columns.append(outputs.new_full((len(outputs),), component.minimum, dtype=torch.float32))
                 continue
             columns.append(denormalise(outputs[:, position], component.minimum, component.maximum, clamp))
             position += 1
@@ -572,6 +589,7 @@ class VerifyReport:
     tolerance: float
 
 
+@undisturbed()
 def verify(source: Readable, device: str | torch.device | None = None, limits: Limits = Limits()) -> VerifyReport:
     """Check every checksum, restore every grid, and decode some voxels of each and the stored reference samples on `device`.
 

@@ -17,11 +17,13 @@ from inrv.grids.metadata import MetaValue
 from inrv.grids.rounding import BeyondFloat32, round_numbers
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology
 from inrv.grids.transform import Transform
+from inrv.undisturbed import undisturbed
 
 CLASSES = ("unknown", "fog volume", "level set", "staggered")
 VECTOR_TYPES = ("invariant", "covariant", "covariant normalize", "contravariant relative", "contravariant absolute")
 
 
+@undisturbed()
 def sparse_grid(
     array: Any,
     name: str = "density",
@@ -122,7 +124,8 @@ def _cut(values: Tensor, mask: Tensor) -> tuple[Topology, Tensor]:
     wide[: mask.shape[0], : mask.shape[1], : mask.shape[2]] = torch.cat([mask[..., None].float(), values], dim=3)
     cubes = wide.reshape(x, LEAF_EDGE, y, LEAF_EDGE, z, LEAF_EDGE, -1).permute(0, 2, 4, 1, 3, 5, 6)
     blocks = cubes.reshape(x * y * z, LEAF_VOXELS, -1)
-    origins = torch.cartesian_prod(torch.arange(x), torch.arange(y), torch.arange(z)).reshape(-1, 3) * LEAF_EDGE
+    cells = [torch.arange(count, device=mask.device) for count in (x, y, z)]
+    origins = torch.cartesian_prod(*cells).reshape(-1, 3) * LEAF_EDGE
     masks = blocks[..., 0] != 0
     keep = masks.any(dim=1)
     origins, masks, blocks = origins[keep], masks[keep], blocks[keep]

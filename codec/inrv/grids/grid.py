@@ -34,7 +34,8 @@ class LeafValues:
     @staticmethod
     def none(components: int) -> LeafValues:
         """No voxel."""
-        return LeafValues(torch.empty(0, dtype=torch.int64), torch.empty((0, components)))
+        places = torch.empty(0, dtype=torch.int64, device="cpu")
+        return LeafValues(places, torch.empty((0, components), dtype=torch.float32, device="cpu"))
 
     def joined(self, other: LeafValues) -> LeafValues:
         """Both; where they name the same voxel, the other's value."""

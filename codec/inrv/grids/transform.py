@@ -68,7 +68,7 @@ class Transform:
 
     def tensor(self) -> Tensor:
         """The matrix as a float64 tensor (4, 4) on the CPU."""
-        return torch.tensor(self.matrix, dtype=torch.float64)
+        return torch.tensor(self.matrix, dtype=torch.float64, device="cpu")
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:

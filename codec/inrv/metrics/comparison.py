@@ -15,6 +15,7 @@ from inrv.errors import NonFiniteError
 from inrv.grids import Box, CarriedGrid, Grid, Metadata, SparseVolume
 from inrv.grids.topology import leaf_keys
 from inrv.metrics.quality import GridMetrics, measure
+from inrv.undisturbed import undisturbed
 
 G = TypeVar("G", Grid, CarriedGrid)
 
@@ -83,6 +84,7 @@ class VolumeComparison:
         return all_equal and not self.missing and not self.unexpected
 
 
+@undisturbed()
 def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int | None = None) -> VolumeComparison:
     """Compare grids of equal name, the first with the first where a name repeats.
 
@@ -167,7 +169,7 @@ def _finite(original: Grid, decoded: Grid) -> tuple[Grid, Grid]:
             f"grid {original.name!r}: original and decoded do not hold the same NaN and infinity in the same places"
         )
     known = original.values[~bad[0][1]]
-    filler = known.amin(dim=0) if len(known) else torch.zeros(original.components)
+    filler = known.amin(dim=0) if len(known) else known.new_zeros(original.components)
     return _filled(original, filler), _filled(decoded, filler)
 
 

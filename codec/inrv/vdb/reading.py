@@ -25,6 +25,7 @@ from inrv.grids import (
 )
 from inrv.grids.grid import ragged
 from inrv.grids.topology import LEAF_VOXELS, check_range
+from inrv.undisturbed import undisturbed
 from inrv.vdb.header import (
     FLAGS_PER_GRID,
     STATISTICS,
@@ -54,6 +55,7 @@ def list_grids(source: Readable) -> tuple[GridDescriptor, ...]:
     return read_header(source).grids
 
 
+@undisturbed()
 def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, doubles: str = "carry") -> SparseVolume:
     """All grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
 
