@@ -52,7 +52,7 @@ def test_nonfinite_values_are_refused_with_count_and_place() -> None:
         inrv.encode_bytes(SparseVolume((grid,)), QUICK)
     first = tuple(grid.topology.coordinates()[5].tolist())
     assert "grid 0 'density': 5 active voxels" in str(caught.value) and f"nan at index {first}" in str(caught.value)
-    assert "--nonfinite keep" in str(caught.value)
+    assert "`nonfinite='keep'`" in str(caught.value)
 
 
 def test_kept_values_come_back_bit_for_bit_in_every_way_of_reading() -> None:

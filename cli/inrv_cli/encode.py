@@ -75,7 +75,9 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     help="Every active voxel as it was, or, where smaller, what decodes beyond a threshold. Default: exact, if size allows.",
 )
 @click.option(
-    "--nonfinite", type=click.Choice(["refuse", "keep"]), help="NaN and infinity: refuse them, or keep them in their places."
+    "--nonfinite",
+    type=click.Choice(["refuse", "keep", "inactive"]),
+    help="NaN and infinity: refuse them, keep them in their places, or make their voxels inactive (missing values).",
 )
 @click.option("--doubles", type=click.Choice(["carry", "float"]), help="Grids of double: carry them, or code them as float.")
 @click.option("--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0.")
@@ -247,7 +249,7 @@ def summary(job: Job, result: EncodeReport) -> str:
     elif result.field == "lattice":
         rows.append(("field", f"lattice, {result.weights:,} weights fitted" if result.weights else "lattice, default networks"))
     rows += [(name_of(name, position), told) for position, name, told in sorted(_told_of_grids(result))]
-    rows += [("not finite", f"{found}; kept") for found in result.nonfinite]
+    rows += [("not finite", f"{found}; {found.fate}") for found in result.nonfinite]
     if result.probed:
         rows.append(("measured", f"as decoded, on {result.probed:,} active leaf voxels, peak = the grid's range"))
     rows.append(("encoding", _told_of_training(result)))

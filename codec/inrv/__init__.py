@@ -5,6 +5,7 @@ from inrv.encode import encode, encode_array, encode_bytes
 from inrv.errors import (
     FormatError,
     InrvError,
+    MissingGridError,
     NonFiniteError,
     OptionError,
     OutputError,
@@ -32,6 +33,7 @@ __all__ = [
     "InrvError",
     "Limits",
     "MetaValue",
+    "MissingGridError",
     "NonFiniteError",
     "OptionError",
     "OutputError",

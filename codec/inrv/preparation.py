@@ -14,7 +14,7 @@ from inrv.options import EncodeOptions
 from inrv.rate import error_step
 from inrv.storage import CodedGrid
 
-CURE = "--nonfinite keep stores them as they are, --nonfinite inactive makes their voxels inactive"
+CURE = "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,10 @@ def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:
     positions = volume.positions
     for position, grid in zip(positions, volume.grids, strict=True):
         if not bool(grid.background.isfinite().all()):
-            raise NonFiniteError(f"grid {position} {grid.name!r}: background {grid.background.tolist()} must be finite")
+            raise NonFiniteError(
+                f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite: give it a number, and "
+                "`nonfinite='inactive'` for voxels that are not"
+            )
         parts = (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values))
         for what, values in parts:
             bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]

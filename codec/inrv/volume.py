@@ -264,7 +264,7 @@ class VolumeGrid:
             return "values exact"
         options, psnrs = (self.volume.manifest.encoding.get(key) for key in ("options", "psnr"))
         bound = options.get("max_error") if isinstance(options, dict) else None
-        told = [] if bound is None else [f"max-error {bound}"]
+        told = [] if bound is None else [f"no error above {bound:.6g}" if isinstance(bound, float) else f"no error above {bound}"]
         found = psnrs[self.columns[0] : self.columns[-1] + 1] if isinstance(psnrs, list) else []
         if found and all(isinstance(psnr, float) and abs(psnr) < MOST_PSNR for psnr in found):
             told.append(f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB")
@@ -407,7 +407,7 @@ class VolumeGrid:
         self._check_request(places, space, interpolation)
         with torch.set_grad_enabled(torch.is_grad_enabled() and isinstance(points, Tensor)):
             values = self._sampled(places.reshape(-1, 3), space, interpolation)
-        values = values.reshape(*places.shape[:-1], *values.shape[1:])
+        values = values.reshape((*places.shape[:-1], *values.shape[1:]))
         return values.to(places.device) if isinstance(points, Tensor) else values.cpu().numpy()[()]
 
     def _sampled(self, points: Tensor, space: str, interpolation: str) -> Tensor:

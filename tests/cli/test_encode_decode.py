@@ -194,3 +194,16 @@ def test_an_interrupted_encode_leaves_nothing(run: Run, library: Path, monkeypat
     result = run("encode", library / "scene.vdb", "-o", "scene.inrv")
     assert result.exit_code == 130 and result.stderr == "inrv: interrupted\n"
     assert os.listdir() == []
+
+
+def test_missing_values_can_be_made_inactive(run: Run) -> None:
+    from inrv.vdb import write_volume
+
+    array = np.random.default_rng(0).random((9, 9, 9)).astype(np.float32)
+    array[:2] = np.nan
+    write_volume("holes.vdb", inrv.SparseVolume((inrv.sparse_grid(array, "sea"),)))
+    refused = run("encode", "holes.vdb")
+    assert refused.exit_code == 2 + 1 and "--nonfinite inactive" in refused.stderr
+    result = run("encode", "holes.vdb", "--nonfinite", "inactive")
+    assert result.exit_code == 0 and "162 active voxels with NaN or infinity" in result.stdout
+    assert "made inactive" in result.stdout and "567 active voxels" in result.stdout

@@ -38,7 +38,8 @@ def sparse_grid(
     """The grid of a dense array, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
 
     array        real numbers in anything that turns into a NumPy array; see `inrv.arrays.as_array`
-    background   one number, or one a component, of all inactive voxels
+    background   one number, or one a component, of all inactive voxels; inside a level set, where the array is below 0, its
+                 negative
     active       bool (X, Y, Z): which voxels are active. By default those that are not masked, or, of an array without a
                  mask, those that differ from `background`. Masked voxels are inactive, whatever lies beneath.
     grid_class   'fog volume' (the default of scalars), 'level set', 'staggered' or 'unknown' (the default of vectors)
@@ -53,7 +54,10 @@ def sparse_grid(
     chosen = _chosen(numbers, active, name)
     values, rounded, outside = _rounded(numbers, background, chosen, name)
     mask = (values != outside).any(axis=3) if chosen is None else chosen
-    topology, kept = _cut(torch.from_numpy(values), torch.from_numpy(mask))
+    kind = _one_of(CLASSES, grid_class or ("fog volume" if numbers.shape[3] == 1 else "unknown"), "grid class")
+    inside = ~mask & (np.ma.filled(numbers, 0)[..., 0] < 0) if kind == "level set" else np.zeros_like(mask)
+    topology, kept, within = _cut(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(inside))
+    background_inside = torch.from_numpy(-outside).expand(len(within), -1)
     return Grid(
         name=str(name),
         value_type="float" if numbers.shape[3] == 1 else "vec3s",
@@ -61,9 +65,9 @@ def sparse_grid(
         topology=topology,
         values=kept,
         tile_values=kept.new_empty((0, numbers.shape[3])),
-        inactive=LeafValues.none(numbers.shape[3]),
+        inactive=LeafValues(within, background_inside),
         transform=transform,
-        grid_class=_one_of(CLASSES, grid_class or ("fog volume" if numbers.shape[3] == 1 else "unknown"), "grid class"),
+        grid_class=kind,
         vector_type=_one_of(VECTOR_TYPES, vector_type, "vector type"),
         metadata={key: MetaValue.of(value) for key, value in (metadata or {}).items()},
         rounded=rounded,
@@ -94,8 +98,8 @@ def _masked(numbers: np.ma.MaskedArray[Any, Any], name: str) -> NDArray[np.bool_
     partly = np.argwhere(mask.any(axis=3) & ~mask.all(axis=3))
     if len(partly):
         raise OptionError(
-            f"grid {name!r}: {len(partly):,} voxels have some components masked and others not, the first is "
-            f"{tuple(partly[0].tolist())}: mask all three, or none"
+            f"grid {name!r}: voxel {tuple(partly[0].tolist())}, the first of {len(partly):,}, has some components masked and "
+            "others not: mask all three, or none"
         )
     return np.asarray(mask.all(axis=3))
 
@@ -117,17 +121,21 @@ def _rounded(
         ) from error
 
 
-def _cut(values: Tensor, mask: Tensor) -> tuple[Topology, Tensor]:
-    """The active voxels of the array, and their values (N, C)."""
-    x, y, z = (-(-size // LEAF_EDGE) for size in mask.shape)
-    wide = values.new_zeros((x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE, 1 + values.shape[3]))
-    wide[: mask.shape[0], : mask.shape[1], : mask.shape[2]] = torch.cat([mask[..., None].float(), values], dim=3)
-    cubes = wide.reshape(x, LEAF_EDGE, y, LEAF_EDGE, z, LEAF_EDGE, -1).permute(0, 2, 4, 1, 3, 5, 6)
-    blocks = cubes.reshape(x * y * z, LEAF_VOXELS, -1)
-    cells = [torch.arange(count, device=mask.device) for count in (x, y, z)]
-    origins = torch.cartesian_prod(*cells).reshape(-1, 3) * LEAF_EDGE
-    masks = blocks[..., 0] != 0
-    keep = masks.any(dim=1)
-    origins, masks, blocks = origins[keep], masks[keep], blocks[keep]
+def _cut(values: Tensor, mask: Tensor, inside: Tensor) -> tuple[Topology, Tensor, Tensor]:
+    """The active voxels of the array and their values (N, C), and the places of the inactive ones that are `inside`."""
+    masks, insides = _blocks(mask), _blocks(inside)
+    keep = masks.any(dim=1) | insides.any(dim=1)
+    cells = [torch.arange(-(-size // LEAF_EDGE), device=mask.device) for size in mask.shape]
+    origins = torch.cartesian_prod(*cells).reshape(-1, 3)[keep] * LEAF_EDGE
     order = Topology.order_of(origins)
-    return Topology.from_leaves(origins, masks), blocks[..., 1:][order][masks[order]]
+    masks, insides, blocks = masks[keep][order], insides[keep][order], _blocks(values)[keep][order]
+    return Topology.from_leaves(origins[order], masks), blocks[masks], insides.reshape(-1).nonzero()[:, 0]
+
+
+def _blocks(array: Tensor) -> Tensor:
+    """The array (X, Y, Z, ...) in leaves (n, 512, ...), padded with zeros to whole ones."""
+    x, y, z = (-(-size // LEAF_EDGE) for size in array.shape[:3])
+    wide = array.new_zeros((x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE, *array.shape[3:]))
+    wide[: array.shape[0], : array.shape[1], : array.shape[2]] = array
+    cubes = wide.reshape(x, LEAF_EDGE, y, LEAF_EDGE, z, LEAF_EDGE, -1).permute(0, 2, 4, 1, 3, 5, 6)
+    return cubes.reshape(x * y * z, LEAF_VOXELS, *array.shape[3:])
