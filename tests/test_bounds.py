@@ -111,3 +111,12 @@ def test_doubles_of_a_file_are_refused_where_carrying_them_is_better() -> None:
 
     with pytest.raises(OptionError, match=r"^site\.vdb: grid 'density': float64.*`doubles='carry'`"):
         check_rounding(grid, options(), "site.vdb: ")
+
+
+@pytest.mark.parametrize("asked", [{"lossless": True}, {"max_error": 0}])
+def test_what_is_to_come_back_as_it_was_may_not_be_rounded_at_all(asked: dict[str, Any]) -> None:
+    for array, cure in ((COUNT / 7, r"astype\('float32'\)"), (COUNT + 2**30, "array - 1073741824")):
+        with pytest.raises(OptionError, match=f"rounded to float32, and all is to come back as it was: .*{cure}"):
+            inrv.encode_bytes({"density": array}, options(**asked))
+    told, decoded = report_of(COUNT, **asked)
+    assert told.max_error == 0 and np.array_equal(decoded, COUNT)

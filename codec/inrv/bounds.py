@@ -29,43 +29,46 @@ def allowed_error(bound: tuple[float, bool], span: Amount, rounding: Amount) -> 
 def check_rounding(grid: Grid, options: EncodeOptions, where: str) -> None:
     """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options` promise of a grid.
 
-    That is its error bound, or without one the finest step that a lattice has.
+    That is that all is lossless, its error bound, or without one the finest step that a lattice has.
     """
     rounded = grid.rounded
     if rounded is None:
         return
     for component, (error, span) in enumerate(zip(rounded.errors, rounded.spans, strict=True)):
-        most = _most_rounding(options.error_bound, rounded, span)
-        if most is not None and error >= most and error > 0:
+        most = _most_rounding(options, rounded, span)
+        if error and most is not None and error >= most:
             axis = f" component {'xyz'[component]}" if grid.components > 1 else ""
             raise OptionError(
                 f"{where}grid {grid.name!r}{axis}: {rounded.dtype} numbers, which range over {span:.6g}, are off by {error:.4g} "
-                f"when they are rounded to float32, {_promised(options, most)}: {_cure(grid, component, span, where)}"
+                f"when they are rounded to float32, {_promised(options, most)}: {_cure(grid, options, component, span, where)}"
             )
 
 
-def _most_rounding(bound: tuple[float, bool] | None, rounded: Rounding, span: float) -> float | None:
+def _most_rounding(options: EncodeOptions, rounded: Rounding, span: float) -> float | None:
     """What rounding must stay below in a component, None where it has no such limit: one constant has no range to lose."""
-    constant = span == 0 and not rounded.of_integers
-    if bound is None:
-        return None if constant else LEAST_STEP * span
-    number, relative = bound
+    if options.all_lossless:
+        return 0.0
+    number, relative = options.error_bound or (LEAST_STEP, True)
     if not relative:
         return number
-    return None if constant else number * span
+    return None if span == 0 and not rounded.of_integers else number * span
 
 
 def _promised(options: EncodeOptions, most: float) -> str:
+    if options.all_lossless:
+        return "and all is to come back as it was"
     if options.error_bound is None:
         return f"more than 1/65,536 of their range ({most:.4g})"
     return f"which leaves nothing of the bound `max_error={options.max_error!r}` ({most:.4g})"
 
 
-def _cure(grid: Grid, component: int, span: float, where: str) -> str:
+def _cure(grid: Grid, options: EncodeOptions, component: int, span: float, where: str) -> str:
     if where:
         return "`doubles='carry'` keeps the grid as it is"
     values = grid.values[:, component]
     lowest = float(values[values.isfinite()].min())
-    if abs(lowest) <= span:
-        return "ask for more, or code the array in parts that range over less"
-    return f"subtract an offset before, as array - {lowest:.0f}, and add it again after decoding"
+    if abs(lowest) > span:
+        return f"subtract an offset before, as array - {lowest:.0f}, and add it again after decoding"
+    if options.all_lossless:
+        return "round the array yourself, as array.astype('float32'), if that is meant"
+    return "ask for more, or code the array in parts that range over less"

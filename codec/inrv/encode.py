@@ -230,8 +230,8 @@ def _read(given: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVo
 def _store_field(outcome: Outcome, fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tuple[FieldEntry, int | None]:
     """The field's entry and the number of the chunk with reference samples, if it has any."""
     if isinstance(fitted, CodedLattice):
-        pairs = zip(fitted.codings, fitted.given, strict=True)
-        channels = [store_channel(coding, given, chunks) for coding, given in pairs]
+        coded = zip(fitted.codings, fitted.given, fitted.exact, strict=True)
+        channels = [store_channel(*channel, chunks) for channel in coded]
         config = {"outputs": len(channels), "networks": DEFAULT_NAME, "channels": channels}
         return FieldEntry("lattice", config, None), None
     chunks.append(Chunk("FELD", pack_tensors({name: tensor.numpy() for name, tensor in fitted.stored.tensors.items()})))

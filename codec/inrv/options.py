@@ -16,11 +16,12 @@ CHOICES = {
     "effort": tuple(EFFORTS),
     "topology": (None, "exact", "threshold"),
     "nonfinite": ("refuse", "keep", "inactive"),
+    "frequent_values": ("exact", "approximate"),
     "doubles": ("carry", "float"),
 }
 WHOLE = ("size", "seed", "exact_below")
-TARGETS = ("psnr", "max_error", "size", "ratio")
-LATTICE_ONLY = ("max_error", "effort")
+TARGETS = ("psnr", "max_error", "size", "ratio", "lossless")
+LATTICE_ONLY = ("max_error", "effort", "lossless")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
 DEFAULT_PSNR = 45.0
 
@@ -34,9 +35,10 @@ class EncodeOptions:
 
     At most one of these says how good or how small; with none of them a lattice has DEFAULT_PSNR:
     psnr         dB over each grid's active leaf voxels, peak = its range, a component at a time; fourier: training ends there
-    max_error    of every voxel: an absolute number, or as '1%' of each component's range
+    max_error    of every voxel: an absolute number, or as '1%' of each component's range; 0 is lossless
     size         bytes of the whole file, at most
     ratio        bytes of the .vdb file (in memory: of the active values as float32) for each byte of the .inrv file, at least
+    lossless     True: every value comes back bit for bit
 
     effort       of a lattice: 'instant' takes the networks that come with the codec, 'default' and 'thorough' fit them
 
@@ -56,6 +58,8 @@ class EncodeOptions:
     topology     'exact': every active voxel as it was; 'threshold': where that is smaller, only the leaves of a grid are
                  stored, and its decoded values tell which voxels are active; None: exact, but with `size` or `ratio` a lattice
                  takes what serves the values
+    frequent_values  values that many active voxels share (0 in empty air, 1 inside a shape): they come back 'exact', or are
+                 'approximate' as all others, for the last bytes
     nonfinite    NaN and infinity in voxels and tiles: 'refuse' them, 'keep' them, bit for bit, in their places, or make
                  their voxels 'inactive', as where NaN says that a value is missing; these then have the background
     doubles      grids of double and vec3d: 'carry' them as they are, or code them rounded to 'float'
@@ -66,6 +70,7 @@ class EncodeOptions:
     max_error: float | str | None = None
     size: int | None = None
     ratio: float | None = None
+    lossless: bool = False
     effort: str = "default"
     preset: str = "default"
     selection: str = "topology"
@@ -78,6 +83,7 @@ class EncodeOptions:
     grids: tuple[str | int, ...] | None = None
     exact_below: int = 4096
     topology: str | None = None
+    frequent_values: str = "exact"
     nonfinite: str = "refuse"
     doubles: str = "carry"
 
@@ -106,7 +112,7 @@ class EncodeOptions:
             object.__setattr__(self, "grids", plain_keys(self.grids))
 
     def _check_together(self) -> None:
-        asked = [name for name in TARGETS if getattr(self, name) is not None]
+        asked = [name for name in TARGETS if self._given(name)]
         if len(asked) > 1:
             raise OptionError(f"{' and '.join(map(_shown, asked))} say each how good or small the file is to be: choose one")
         other = LATTICE_ONLY if self.chosen_field == "fourier" else FOURIER_ONLY
@@ -117,8 +123,8 @@ class EncodeOptions:
         sized = [name for name in ("size", "ratio") if getattr(self, name) is not None]
         if network and sized:
             raise OptionError(f"{sized[0]} and {_shown(network[0])} say each how large the network is to be: choose one")
-        if self.max_error is not None and self.topology == "threshold":
-            raise OptionError("max-error is a promise for every voxel: it needs topology 'exact'")
+        if self._given("max_error") + self._given("lossless") and self.topology == "threshold":
+            raise OptionError("max-error and lossless are promises for every voxel: they need topology 'exact'")
 
     def _given(self, name: str) -> bool:
         default = next(entry.default for entry in fields(self) if entry.name == name)
@@ -132,17 +138,30 @@ class EncodeOptions:
         return "fourier" if any(self._given(name) for name in FOURIER_ONLY) else "lattice"
 
     @property
+    def all_lossless(self) -> bool:
+        """Whether every value of every grid must come back bit for bit."""
+        return self.lossless or (self.max_error is not None and self._bound[0] == 0)
+
+    @property
+    def sets_frequent_values_apart(self) -> bool:
+        """Whether values that many voxels share are kept from the field: one that is to know more than voxels has them too."""
+        everywhere = self.selection != "topology" or self.dilation > 0 or self.preset == "paper"
+        return self.frequent_values == "exact" and not everywhere
+
+    @property
     def error_bound(self) -> tuple[float, bool] | None:
-        """`max_error` as a number, and whether it is a share of each component's range. Raises OptionError."""
-        if self.max_error is None:
-            return None
+        """`max_error` as a number above 0, and whether it is a share of each component's range. Raises OptionError."""
+        return None if self.max_error is None or self._bound[0] == 0 else self._bound
+
+    @property
+    def _bound(self) -> tuple[float, bool]:
         text = str(self.max_error).strip()
         try:
             number = float(text.removesuffix("%"))
         except ValueError:
             number = math.nan
-        if not (number > 0 and math.isfinite(number)):
-            raise OptionError(f"max-error {self.max_error!r} must be a positive number, or as '1%' of the range of values")
+        if not (number >= 0 and math.isfinite(number)):
+            raise OptionError(f"max-error {self.max_error!r} must be 0 or a positive number, or as '1%' of the range of values")
         return (number / 100, True) if text.endswith("%") else (number, False)
 
 

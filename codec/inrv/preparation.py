@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from inrv.bounds import check_rounding
@@ -12,9 +13,16 @@ from inrv.grids import Grid, LeafValues, Normalisation, SparseVolume, without_no
 from inrv.lattice.encoding import LEAST_STEP
 from inrv.options import EncodeOptions
 from inrv.rate import error_step
-from inrv.storage import CodedGrid
+from inrv.storage import CodedGrid, FrequentValues
 
 CURE = "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
+# The share of the voxels that have a value, more frequent ones set aside, from which on all of them get it back exactly: of a
+# value that means something (0, 1, the background, an end of the range), and of any other.
+LARGE_SHARE, LARGEST_SHARE = 0.1, 0.25
+MOST_FREQUENT = 8
+OUTLIERS = 1e-4  # share of the active voxels that may lie far from all others, and FEWEST_OUTLIERS of a small grid
+FEWEST_OUTLIERS = 16
+FAR = 4.0  # times the range of the others: outliers and others must span more than that together
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,8 @@ class NonFinite:
 def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[tuple[CodedGrid, ...], tuple[NonFinite, ...]]:
     """Every coded grid as the field is to be fitted to it, and what is not finite in them.
 
-    Active values that are not finite are kept apart, and so are all of a grid with at most `options.exact_below`, or for
-    which an error bound is too narrow. Raises
+    Set aside are active values that are not finite, those that many voxels have, those that lie far from all others, and all
+    of a grid with at most `options.exact_below`. A grid that must come back exactly is marked as lossless. Raises
     NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep', and OptionError where
     rounding to float32 has broken what `options` promise.
     """
@@ -60,12 +68,82 @@ def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[t
 
 def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     values = grid.values
-    odd = (~values.isfinite()).any(dim=1)
-    coded = grid.with_values(values[~odd])
-    if not _is_constant(values) and (values.numel() <= options.exact_below or not _can_bound(coded, options)):
-        odd[:] = True
-    kept = LeafValues(grid.topology.places()[odd], values[odd])
-    return CodedGrid(grid, Normalisation.fit(values[~odd]), kept)
+    kept = (~values.isfinite()).any(dim=1)
+    frequent = FrequentValues.none(grid.components)
+    if not _is_constant(values):
+        if values.numel() <= options.exact_below:
+            kept[:] = True
+        elif options.sets_frequent_values_apart:
+            frequent = frequent_values(grid, ~kept)
+    left = ~kept
+    left[grid.topology.voxel_rows(grid.topology.coordinates_of(frequent.places))] = False
+    outliers = far_from_others(values, left)
+    kept |= outliers
+    left &= ~outliers
+    lossless = options.all_lossless or not _can_bound(grid.with_values(values[left]), options)
+    if lossless:  # the manifest holds no sign of a zero
+        zero = left & (_single_value(values, left) & values.signbit() & (values == 0)).any(dim=1)
+        kept |= zero
+        left &= ~zero
+    return CodedGrid(
+        grid, Normalisation.fit(values[left]), frequent, LeafValues(grid.topology.places()[kept], values[kept]), lossless
+    )
+
+
+def frequent_values(grid: Grid, open_rows: Tensor) -> FrequentValues:
+    """The values that a large share of the active leaf voxels have, bit for bit, and where they stand.
+
+    open_rows  bool (N,)  of the voxels that are looked at
+    """
+    bits = grid.values.view(torch.int32)
+    key = bits[:, 0].to(torch.int64)
+    for column in bits.unbind(dim=1)[1:]:  # vectors: by a hash, and then compared
+        key = key * 1_000_003 + column
+    different, inverse, counts = torch.unique(key[open_rows], return_inverse=True, return_counts=True)
+    rows, which, values = [], [], []
+    open_places = open_rows.nonzero()[:, 0]
+    left = len(open_places)
+    for one in counts.argsort(descending=True, stable=True)[:MOST_FREQUENT].tolist():
+        members = open_places[inverse == one]
+        members = members[(bits[members] == bits[members[0]]).all(dim=1)]
+        value = grid.values[members[0]]
+        if len(members) < (LARGE_SHARE if _means_something(value, grid) else LARGEST_SHARE) * left:
+            continue
+        left -= len(members)
+        rows.append(members)
+        which.append(torch.full_like(members, len(values)))
+        values.append(value)
+    if not rows:
+        return FrequentValues.none(grid.components)
+    joined, order = torch.cat(rows).sort()
+    return FrequentValues(grid.topology.places()[joined], torch.cat(which)[order], torch.stack(values))
+
+
+def _means_something(value: Tensor, grid: Grid) -> bool:
+    """Whether a value float32 (C,) is 0, 1, the background or, of a scalar, an end of the range."""
+    usual = [torch.zeros_like(value), torch.ones_like(value), grid.background]
+    if grid.components == 1:
+        usual += [grid.values.amin(dim=0), grid.values.amax(dim=0)]
+    return any(torch.equal(value, other) for other in usual)
+
+
+def far_from_others(values: Tensor, left: Tensor) -> Tensor:
+    """Which of the rows `left`, bool (N,), of values (N, C) are a handful that spans a far larger range than all others do."""
+    result = torch.zeros_like(left)
+    count = int(left.sum())
+    most = max(FEWEST_OUTLIERS, int(OUTLIERS * count))
+    if count <= 4 * most:
+        return result
+    for column in values.unbind(dim=1):
+        ordered = column[left].sort().values
+        low, high = float(ordered[most]), float(ordered[-1 - most])
+        span = high - low
+        if span <= 0 or float(ordered[-1]) - float(ordered[0]) <= FAR * span:
+            continue
+        far = left & ((column < low - span) | (column > high + span))
+        if int(far.sum()) <= 2 * most:
+            result |= far
+    return result
 
 
 def _can_bound(grid: Grid, options: EncodeOptions) -> bool:
@@ -88,6 +166,14 @@ def deactivated(volume: SparseVolume) -> tuple[SparseVolume, tuple[NonFinite, ..
     found = find_nonfinite(volume)
     grids = tuple(without_nonfinite(grid) for grid in volume.grids)
     return replace(volume, grids=grids), tuple(replace(one, fate="made inactive") for one in found)
+
+
+def _single_value(values: Tensor, left: Tensor) -> Tensor:
+    """Bool (1, C): of which components the rows `left` of values (N, C) have but one number."""
+    if not bool(left.any()):
+        return torch.ones(1, values.shape[1], dtype=torch.bool)
+    low, high = values[left].aminmax(dim=0)
+    return (low == high)[None]
 
 
 def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from inrv.bounds import allowed_error
-from inrv.grids import Grid, LeafValues, denormalise
-from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Quality, Source, Surroundings
+from inrv.grids import Grid, LeafValues, Topology, denormalise
+from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Palette, Quality, Source, Surroundings, linear_units
 from inrv.lattice.constants import STEP
 from inrv.lattice.encoding import MOST_STEP
 from inrv.masks import encode_masks
 from inrv.options import EncodeOptions
-from inrv.storage import CodedGrid
+from inrv.storage import CodedGrid, StoredValues
 from inrv.thresholds import coarsened, rule_of
 
 UNITS_A_BOUND = 64.5  # of the finest step, 128 units: half of it, and half a unit from rounding the value to units
@@ -37,13 +37,14 @@ Guesses = dict[tuple[int, int], float]  # steps, in values, by number of the gri
 
 @dataclass(frozen=True, eq=False)
 class ChannelOf:
-    """Component `component` of the coded grid number `grid`."""
+    """Component `component` of the coded grid number `grid`; `exact` of a lossless one: what its units stand for."""
 
     grid: int
     component: int
     minimum: float
     maximum: float
     source: Source
+    exact: StoredValues | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +54,13 @@ class CodedLattice:
     given    for each channel the number of the one it is predicted from
     items    the coded grids, with the values that stand in place of decoded ones
     psnrs    dB, by channel, over the active leaf voxels of its grid, peak = its range
+    exact    for each channel, where it is lossless, what its units stand for
     errors   by grid: the largest error of any of its active leaf voxels, as a .vdb file would hold it
     """
 
     codings: tuple[Coding, ...]
     given: tuple[int | None, ...]
+    exact: tuple[StoredValues | None, ...]
     items: tuple[CodedGrid, ...]
     psnrs: tuple[float, ...]
     errors: tuple[float, ...]
@@ -69,15 +72,32 @@ def _channels(items: Sequence[CodedGrid], device: torch.device) -> list[ChannelO
     for number, item in enumerate(items):
         grid, scale = item.trained, item.normalisation
         unknown = torch.full((1, grid.components), torch.nan, dtype=torch.float32).expand(item.grid.topology.leaf_voxel_count, -1)
-        topology, template = grid.topology.to(device), item.grid.with_values(unknown).to(device)
-        background = ((grid.background.double() - scale.minimum) / (scale.maximum - scale.minimum).clamp_min(1e-300)).tolist()
+        topology, template, kept = grid.topology.to(device), item.grid.with_values(unknown).to(device), item.apart.to(device)
         for component in scale.varying.nonzero()[:, 0].tolist():
             low, high = scale.minimum[component].item(), scale.maximum[component].item()
-            values = ((grid.values[:, component].double() - low) / (high - low)).to(device)
-            around = partial(Surroundings, template, component, low, high)
-            source = Source(topology, values, min(max(background[component], -2.0), 3.0), surroundings=around)
-            result.append(ChannelOf(number, component, low, high, source))
+            own, background = grid.values[:, component], grid.background[component]
+            if item.lossless:
+                exact = StoredValues.of(Palette.of(own), own)
+                palette = exact.palette.to(device)
+                last = len(palette.entries) - 1
+                shares, outside = (palette.places(part.to(device)).double() / last for part in (own, background[None]))
+                around = partial(_around_lossless, template, kept, component, palette)
+            else:
+                exact = None
+                shares, outside = ((part.double() - low) / (high - low) for part in (own, background[None]))
+                around = partial(_around, template, kept, component, low, high)
+            beyond = min(max(float(outside), -2.0), 3.0)
+            source = Source(topology, shares.to(device), beyond, surroundings=around)
+            result.append(ChannelOf(number, component, low, high, source, exact))
     return result
+
+
+def _around(grid: Grid, kept: LeafValues, component: int, minimum: float, maximum: float, scale: float) -> Surroundings:
+    return Surroundings(grid, kept, component, linear_units(minimum, maximum, scale))
+
+
+def _around_lossless(grid: Grid, kept: LeafValues, component: int, palette: Palette, scale: float) -> Surroundings:
+    return Surroundings(grid, kept, component, palette.units)
 
 
 class LatticeEncoder:
@@ -124,7 +144,7 @@ class LatticeEncoder:
         for channel, place in zip(self.channels, self.given, strict=True):
             source = channel.source
             if place is not None:
-                source = replace(source, given=(self.channels[place].source.topology, codings[place].decoded))
+                source = replace(source, given=_given(self.channels[place].source, codings[place]))
             quality = self._quality(channel, self.psnr)
             self.encoders.append(ChannelEncoder(source, quality, effort, self.generator))
             codings.append(self.encoders[-1].run())
@@ -137,14 +157,15 @@ class LatticeEncoder:
         codings: list[Coding] = []
         for encoder, place, step in zip(self.encoders, self.given, self.steps, strict=True):
             if place is not None:
-                topology = self.channels[place].source.topology
-                encoder.source = replace(encoder.source, given=(topology, codings[place].decoded))
+                encoder.source = replace(encoder.source, given=_given(self.channels[place].source, codings[place]))
             encoder.made.clear()
-            codings.append(encoder.again(step * 2**-finer))
+            codings.append(encoder.again(step if encoder.quality.lossless else step * 2**-finer))
         return self._measured(codings)
 
     def _quality(self, channel: ChannelOf, psnr: float) -> Quality:
         bound, span = self.options.error_bound, channel.maximum - channel.minimum
+        if channel.exact is not None:
+            return lossless_quality(channel.exact.palette)
         if bound is None:
             guess = self.guesses.get((channel.grid, channel.component))
             quality = _quality_of(self.items[channel.grid], self.originals[channel.grid], psnr)
@@ -156,8 +177,10 @@ class LatticeEncoder:
     def _measured(self, codings: Sequence[Coding]) -> CodedLattice:
         values = [item.trained.values.clone() for item in self.items]
         for channel, coding in zip(self.channels, codings, strict=True):
-            shares = (coding.decoded.double() / coding.scale).cpu()
-            values[channel.grid][:, channel.component] = denormalise(shares, channel.minimum, channel.maximum)
+            if channel.exact is not None:
+                continue
+            outputs = coding.outputs.cpu()
+            values[channel.grid][:, channel.component] = denormalise(outputs, channel.minimum, channel.maximum)
         items = []
         errors = []
         for item, decoded in zip(self.items, values, strict=True):
@@ -168,9 +191,8 @@ class LatticeEncoder:
             coding.psnr - _gain(self.items[channel.grid], self.originals[channel.grid])
             for channel, coding in zip(self.channels, codings, strict=True)
         ]
-        return CodedLattice(
-            tuple(codings), self.given, tuple(items), tuple(psnrs), tuple(errors), time.perf_counter() - self.started
-        )
+        exact, seconds = tuple(channel.exact for channel in self.channels), time.perf_counter() - self.started
+        return CodedLattice(tuple(codings), self.given, exact, tuple(items), tuple(psnrs), tuple(errors), seconds)
 
     def _corrected(self, item: CodedGrid, decoded: Tensor) -> tuple[LeafValues | None, float]:
         """The values that miss the bound as a .vdb file would hold them, and the largest error that is left."""
@@ -189,15 +211,27 @@ class LatticeEncoder:
         return corrected, float(left.max()) if len(left) else 0.0
 
 
+def _given(source: Source, coding: Coding) -> tuple[Topology, Tensor]:
+    """Topology and units of a coded channel, those of values that are stored apart among them."""
+    assert source.surroundings is not None
+    return source.surroundings(coding.scale).whole(source.topology, coding.decoded)
+
+
+def lossless_quality(palette: Palette) -> Quality:
+    """The quality with which every place in a palette comes back."""
+    return Quality(step=1 / (len(palette.entries) - 1), bounded=True, lossless=True)
+
+
 def _quality_of(item: CodedGrid, original: Grid, psnr: float) -> Quality:
     """The quality over all coded voxels that is `psnr` dB over the active ones."""
     return Quality(psnr=psnr + _gain(item, original))
 
 
 def _gain(item: CodedGrid, original: Grid) -> float:
-    """DB by which a PSNR over the coded voxels exceeds one over the active ones, the error of others counted with these."""
-    voxels = max(1, original.topology.leaf_voxel_count)
-    return 10 * math.log10(max(1.0, item.grid.topology.leaf_voxel_count / voxels))
+    """DB by which a PSNR over the coded voxels exceeds one over the active ones: with a coarse topology others are coded too, and
+    values that are stored apart have no error."""
+    coded, active = item.trained.topology.leaf_voxel_count, original.topology.leaf_voxel_count
+    return 10 * math.log10(coded / active) if coded and active else 0.0
 
 
 def cheaper_topologies(

@@ -105,7 +105,7 @@ class LatticeFile:
 
     def _made(self, lattice: CodedLattice) -> Coded:
         def decoded(_: Topology, output: int) -> Tensor:
-            return (lattice.codings[output].decoded.double() / lattice.codings[output].scale).cpu()
+            return lattice.codings[output].outputs.cpu()
 
         items, misjudged = with_thresholds(lattice.items, self.volume.grids, decoded)
         outcome = Outcome(self.volume, items, self.nonfinite, misjudged, lattice if lattice.codings else None)

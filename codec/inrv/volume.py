@@ -81,6 +81,13 @@ class Volume(Mapping[str, "VolumeGrid"]):
             self.field = _restore_field(container, device)
             self.outputs = self._outputs()
 
+    @cached_property
+    def lossless(self) -> frozenset[int]:
+        """The outputs that are values as they were, not normalised: those of lossless channels."""
+        field = self.manifest.field
+        channels = field.config["channels"] if field is not None and field.type == "lattice" else ()
+        return frozenset(number for number, channel in enumerate(channels) if channel["lossless"])
+
     def _outputs(self) -> Outputs:
         """Where the normalised values come from."""
         entry = self.manifest.field
@@ -97,13 +104,14 @@ class Volume(Mapping[str, "VolumeGrid"]):
             raise FormatError("each output of a lattice must belong to one component of one grid")
         channels = entry.config["channels"]
 
-        def channel(number: int, regions: int) -> StoredChannel:
-            return restore_channel(self.container, channels[number], regions)
+        def channel(number: int, regions: int, voxels: int) -> StoredChannel:
+            return restore_channel(self.container, channels[number], regions, voxels)
 
         def coded(number: int) -> CodedChannel:
             grid, component = owners[number]
             scale = grid.entry.components[component]
-            return CodedChannel(grid.restored.grid, component, scale.minimum, scale.maximum, grid.coded_topology)
+            whole = grid.restored
+            return CodedChannel(whole.grid, whole.kept, component, scale.minimum, scale.maximum, grid.coded_topology)
 
         weights = default_model(any(c["given"] is not None for c in channels), True).weight_count // LATTICE_NETWORKS
         return LatticeOutputs(weights, coded, channel)
@@ -289,7 +297,7 @@ class VolumeGrid:
         """The grid as its chunks give it, a coarse topology where it has a threshold."""
         with _named(self.volume.container):
             found, device = restore_grid(self.volume.container, self.entry, self.volume.topologies), self.volume.device
-            return RestoredGrid(found.grid.to(device), found.kept.to(device), found.corrected.to(device))
+            return RestoredGrid(found.grid.to(device), found.frequent, found.kept.to(device), found.corrected.to(device))
 
     @cached_property
     @undisturbed()
@@ -519,7 +527,9 @@ class VolumeGrid:
             if component.output is None:
                 columns.append(outputs.new_full((len(outputs),), component.minimum, dtype=torch.float32))
                 continue
-            columns.append(denormalise(outputs[:, position], component.minimum, component.maximum, clamp))
+            own = outputs[:, position]
+            lossless = component.output in self.volume.lossless
+            columns.append(own.float() if lossless else denormalise(own, component.minimum, component.maximum, clamp))
             position += 1
         return torch.stack(columns, dim=1)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import inrv
@@ -203,7 +204,7 @@ def test_missing_values_can_be_made_inactive(run: Run) -> None:
     array[:2] = np.nan
     write_volume("holes.vdb", inrv.SparseVolume((inrv.sparse_grid(array, "sea"),)))
     refused = run("encode", "holes.vdb")
-    assert refused.exit_code == 2 + 1 and "--nonfinite inactive" in refused.stderr
+    assert refused.exit_code == 3 and "--nonfinite inactive" in refused.stderr
     result = run("encode", "holes.vdb", "--nonfinite", "inactive")
     assert result.exit_code == 0 and "162 active voxels with NaN or infinity" in result.stdout
     assert "made inactive" in result.stdout and "567 active voxels" in result.stdout

@@ -18,9 +18,24 @@ VECTOR_KINDS = {"i": "i", "s": "f", "d": "d"}
 INTEGER_BITS = {"i": 32, "q": 64}
 FOURIER_RANGES = {"frequencies": (1, 1 << 20), "layers": (0, 1 << 10), "neurons": (1, 1 << 20)}
 ACTIVATIONS = ("relu", "silu")
-LATTICE_CHANNEL = {"steps", "top", "background", "scale", "given", "surrounded", "smoothed", "fitted", "codes"}
+LATTICE_CHANNEL = {
+    "steps",
+    "top",
+    "background",
+    "scale",
+    "given",
+    "surrounded",
+    "smoothed",
+    "fitted",
+    "corrected",
+    "lossless",
+    "codes",
+}
 LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 7, (32, 512), 1 << 23
-NEWER_IN_ROOT, NEWER_IN_GRIDS = ("carried", "vdb_version"), ("kept_values", "threshold", "threshold_rule", "corrected_values")
+NEWER_IN_ROOT, NEWER_IN_GRIDS = (
+    ("carried", "vdb_version"),
+    ("frequent_values", "kept_values", "threshold", "threshold_rule", "corrected_values"),
+)
 NEWER_IN_FIELD = ("tolerance",)
 THRESHOLD_RULES = ABOVE, AWAY, WITHIN = "above", "away", "within"
 OLDEST_VDB = 222
@@ -54,7 +69,8 @@ class GridEntry:
     """One coded grid; `matrix` is 4 x 4, row-major, row-vector convention.
 
     topology, exact_values   chunk numbers
-    kept_values              chunk number: values that the field does not code
+    frequent_values              chunk number: values that many voxels have, which the field does not code
+    kept_values              chunk number: other values that the field does not code
     threshold                where the topology is coarse: voxels whose decoded value scores above it are active
     threshold_rule           how values score: see inrv.grids.thresholds
     corrected_values         chunk number: values that are coded too, and stand in place of what is decoded
@@ -74,6 +90,7 @@ class GridEntry:
     topology: int
     exact_values: int | None
     components: tuple[Component, ...]
+    frequent_values: int | None = None
     kept_values: int | None = None
     threshold: float | None = None
     threshold_rule: str = ABOVE
@@ -192,6 +209,7 @@ def _grid(value: Value, outputs: int) -> GridEntry:
         topology=value["topology"].count(),
         exact_values=value["exact_values"].optional(Value.count),
         components=tuple(_component(item, outputs) for item in value["components"].exactly(COMPONENTS[kind])),
+        frequent_values=value.get("frequent_values", None).optional(Value.count),
         kept_values=value.get("kept_values", None).optional(Value.count),
         threshold=value.get("threshold", None).optional(lambda threshold: threshold.number(single=True)),
         threshold_rule=_rule(value, kind),
@@ -292,6 +310,8 @@ def _check_lattice(config: Value) -> None:
         channel["surrounded"].flag()
         channel["smoothed"].flag()
         channel["fitted"].flag()
+        channel["corrected"].flag()
+        channel["lossless"].flag()
         channel["codes"].count()
 
 

@@ -121,7 +121,7 @@ class Container:
         numbers = [
             number
             for grid in grids
-            for number in (grid.exact_values, grid.kept_values, grid.corrected_values)
+            for number in (grid.exact_values, grid.frequent_values, grid.kept_values, grid.corrected_values)
             if number is not None
         ]
         numbers += [number for entry in carried for number in entry.chunks]
@@ -134,6 +134,8 @@ class Container:
             self._check_reference(f"grids[{position}].topology", grid.topology, "TOPO", "MASK", "TREE")
             if grid.exact_values is not None:
                 self._check_reference(f"grids[{position}].exact_values", grid.exact_values, "EXAC", "INAC")
+            if grid.frequent_values is not None:
+                self._check_reference(f"grids[{position}].frequent_values", grid.frequent_values, "FREQ")
             if grid.kept_values is not None:
                 self._check_reference(f"grids[{position}].kept_values", grid.kept_values, "KEEP")
             if grid.corrected_values is not None:

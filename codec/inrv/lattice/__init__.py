@@ -9,9 +9,11 @@ from inrv.lattice.codec import RegionCodes, decode_regions
 from inrv.lattice.context import Channel
 from inrv.lattice.encoding import EFFORTS, ChannelEncoder, Coding, Effort, Quality, Source
 from inrv.lattice.model import DEFAULT_NAME, Model, default_model, pack_differences, unpack_differences
+from inrv.lattice.offsets import Offsets
+from inrv.lattice.palette import Palette
 from inrv.lattice.regions import corners_of, region_corners
 from inrv.lattice.steps import REGION_EDGE
-from inrv.lattice.surroundings import Surroundings
+from inrv.lattice.surroundings import Surroundings, linear_units
 from inrv.lattice.walk import Setting
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "Coding",
     "Effort",
     "Model",
+    "Offsets",
+    "Palette",
     "Quality",
     "RegionCodes",
     "Setting",
@@ -31,6 +35,7 @@ __all__ = [
     "corners_of",
     "decode_regions",
     "default_model",
+    "linear_units",
     "pack_differences",
     "region_corners",
     "unpack_differences",

@@ -116,11 +116,13 @@ class Channel:
 
     steps       in units, by level         top         largest value in units
     background  of the grid, in units, within -HIGHEST and HIGHEST
+    lossless    whether every value is a whole number of STEPs, and predictions are rounded to one, so that codes give it exactly
     """
 
     steps: tuple[int, ...]
     top: int
     background: int
+    lossless: bool = False
 
 
 @dataclass(frozen=True, eq=False)

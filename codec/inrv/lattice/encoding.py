@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inrv.grids import Topology
+from inrv.grids import Topology, in_double
 from inrv.lattice.codec import Observer, RegionCodes, encode_regions
 from inrv.lattice.constants import HIGHEST, LARGEST_STEP, SMALLEST_STEP, STEP
 from inrv.lattice.context import Channel
 from inrv.lattice.fitting import SLOPE, Collector, RealNetwork, fit_prediction, fit_smoothing
 from inrv.lattice.model import Model, default_model, pack_differences
+from inrv.lattice.offsets import Offsets
 from inrv.lattice.regions import region_corners
 from inrv.lattice.smoothing import smoothing_samples
 from inrv.lattice.steps import LEVELS
@@ -62,12 +63,14 @@ class Quality:
     step       of the finest level, as a share of the range
     guess      a step to begin the search for the PSNR with
     bounded    no value may miss by more than half a step: no smoothing, no thrift
+    lossless   every value is a whole number of steps, and comes back so
     """
 
     psnr: float | None = None
     step: float | None = None
     guess: float | None = None
     bounded: bool = False
+    lossless: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +80,7 @@ class Source:
     values      float64 (N,)  normalised to [0, 1], by row of the active leaf voxels of `topology`
     background  on the same scale
     given       topology and decoded values, in units, of a channel that the decoder has before
-    surroundings  of the grid, at so many units in the range
+    surroundings  units of the values of inactive and kept voxels, at so many units in the range
     """
 
     topology: Topology
@@ -92,6 +95,7 @@ class Coding:
     """A coded channel.
 
     scale   units in the range: a value is decoded / scale          decoded  int32 (N,), units, by row
+    offsets  that are added to decoded values, None where a bound on the error leaves no room for them
     surrounded  whether inactive voxels are known to the prediction     soft  whether coarse voxels were aimed at smooth values
     fitted  whether the model is not the default one                squared  mean squared error, of the normalised values
     coded   voxels that `codes` and `squared` are of: all, or those of some regions
@@ -103,6 +107,7 @@ class Coding:
     soft: bool
     codes: list[RegionCodes]
     decoded: Tensor
+    offsets: Offsets | None
     model: Model
     fitted: bool
     squared: float
@@ -112,6 +117,11 @@ class Coding:
     def psnr(self) -> float:
         """DB over the channel's voxels, peak = range."""
         return -10 * math.log10(self.squared) if self.squared > 0 else math.inf
+
+    @property
+    def outputs(self) -> Tensor:
+        """The normalised values float64 (N,) that a decoder gives, by row."""
+        return (in_double(self.decoded) if self.offsets is None else self.offsets.add(self.decoded)) / self.scale
 
     @property
     def network_bytes(self) -> int:
@@ -239,9 +249,14 @@ class ChannelEncoder:
         )
         values = targets.clone()
         values[rows] = decoded
-        squared = float((decoded.double() / scale - source.values[rows]).square().mean())
+        offsets, exact = None, (targets if channel.lossless else source.values * scale)[rows].double()
+        if not self.quality.bounded:
+            offsets = Offsets.of(decoded, exact, channel.top)
+        missed = exact - (decoded.double() if offsets is None else offsets.add(decoded))
+        squared = float((missed / scale).square().mean())
         settings = (self.surrounded, self.soft)
-        return Attempt(step, Coding(channel, scale, *settings, codes, values, self.model, self.fitted, squared, len(rows)))
+        coding = Coding(channel, scale, *settings, codes, values, offsets, self.model, self.fitted, squared, len(rows))
+        return Attempt(step, coding)
 
     def setting(self, scale: float) -> Setting:
         """What the decoder knows, at so many units in the range."""
@@ -251,9 +266,11 @@ class ChannelEncoder:
 
     def channel(self, scale: float, top: int) -> Channel:
         """The channel of so many units in the range, whose largest value is `top`."""
-        steps = tuple(min(LARGEST_STEP, max(SMALLEST_STEP, round(STEP * FINENESS**level))) for level in range(LEVELS))
+        lossless = self.quality.lossless
+        fineness = 1.0 if lossless else FINENESS
+        steps = tuple(min(LARGEST_STEP, max(SMALLEST_STEP, round(STEP * fineness**level))) for level in range(LEVELS))
         background = max(-HIGHEST, min(HIGHEST, round(self.source.background * scale)))
-        return Channel(steps, max(1, top), background)
+        return Channel(steps, max(1, top), background, lossless)
 
     def _fit(self, step: float, movable: str) -> None:
         """Fit `movable` parameters of the networks, 'few' or 'all', to the values as the present networks decode them."""

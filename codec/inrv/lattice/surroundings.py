@@ -1,49 +1,73 @@
-"""The values of inactive voxels, in a channel's units: what a narrow band, or a soft edge, is surrounded by."""
+"""The values of inactive and of kept voxels, in a channel's units: what a narrow band, a soft edge or a plume is surrounded by."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
-from inrv.grids import Grid, LeafValues, in_double
+from inrv.grids import Grid, LeafValues, Topology, in_double
 from inrv.lattice.constants import HIGHEST
 from inrv.lattice.regions import region_values
 from inrv.lattice.steps import REGION_EDGE
 
+ToUnits = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """Of component `component` of `grid`, whose values minimum to maximum are 0 to `scale` units.
+    """Of component `component` of `grid`, of whose active leaf values a decoder has only `kept` before the channel is decoded.
 
-    The grid's active leaf values are NaN, as a decoder has them; so are those of kept voxels, which count as the background.
+    units  brings values float32 (n, 1) to units int32 of the channel
     """
 
     grid: Grid
+    kept: LeafValues
     component: int
-    minimum: float
-    maximum: float
-    scale: float
+    units: ToUnits
 
     def __call__(self, corners: Tensor) -> Tensor:
         """Units int32 (B, 128, 128, 128) of the regions at `corners` (B, 3), within +-2^23."""
         grid = self._in_units
-        if not len(grid.inactive.places) and not grid.topology.tile_count:
+        if not len(grid.inactive.places) and not grid.topology.tile_count and not len(self.kept.places):
             return grid.background.to(corners.device).expand(len(corners), *[REGION_EDGE] * 3)
         return region_values(grid, 0, corners).to(corners.device)
 
     @cached_property
     def _in_units(self) -> Grid:
-        """The grid with units int32 for values: there are few besides those of active voxels, which are not looked at."""
+        """The grid with units int32 for values; voxels that are still to be decoded have the background, and are not looked at."""
         grid, column = self.grid, slice(self.component, self.component + 1)
-        inactive = LeafValues(grid.inactive.places, self._units(grid.inactive.values[:, column]))
-        background, tiles = self._units(grid.background[column]), self._units(grid.tile_values[:, column])
-        unknown = background[None].expand(len(grid.values), -1)
-        return replace(grid, values=unknown, background=background, tile_values=tiles, inactive=inactive)
+        inactive = LeafValues(grid.inactive.places, self.units(grid.inactive.values[:, column]))
+        background, tiles = self.units(grid.background[column]), self.units(grid.tile_values[:, column])
+        values = background[None].expand(len(grid.values), -1)
+        if len(self.kept.places):
+            values = values.clone()
+            values[rows_of(grid.topology, self.kept.places)] = self.units(self.kept.values[:, column])
+        return replace(grid, values=values, background=background, tile_values=tiles, inactive=inactive)
 
-    def _units(self, values: Tensor) -> Tensor:
-        exact = in_double(values.nan_to_num(self.minimum))
-        units = ((exact - self.minimum) / (self.maximum - self.minimum) * self.scale).round()
-        return units.clamp(-HIGHEST, HIGHEST).to(torch.int32)
+    def whole(self, coded: Topology, values: Tensor) -> tuple[Topology, Tensor]:
+        """The grid's topology, and units int32 (N,) by its rows: those of kept voxels, and `values` of the voxels of `coded`."""
+        if not len(self.kept.places):
+            return coded, values
+        known = self._in_units.values[:, 0].clone()
+        known[rows_of(self.grid.topology, coded.places())] = values
+        return self.grid.topology, known
+
+
+def rows_of(topology: Topology, places: Tensor) -> Tensor:
+    """The rows int64 (n,) of active leaf voxels at `places` int64 (n,), leaf index * 512 + offset."""
+    return topology.voxel_rows(topology.coordinates_of(places))
+
+
+def linear_units(minimum: float, maximum: float, scale: float) -> ToUnits:
+    """Values minimum to maximum to 0 to `scale` units, NaN to 0."""
+    return partial(_linear, minimum, maximum, scale)
+
+
+def _linear(minimum: float, maximum: float, scale: float, values: Tensor) -> Tensor:
+    exact = in_double(values.nan_to_num(minimum))
+    units = ((exact - minimum) / (maximum - minimum) * scale).round()
+    return units.clamp(-HIGHEST, HIGHEST).to(torch.int32)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inrv.grids import Topology
-from inrv.lattice.constants import MISSING
+from inrv.lattice.constants import MISSING, STEP
 from inrv.lattice.context import Channel, Context, Known, Scale, Stage, log_of, look, table_of
 from inrv.lattice.network import IntegerNetwork
 from inrv.lattice.regions import WHOLE, Frame, Spans, Window, corner_places, places_of, region_rows
@@ -135,7 +135,8 @@ def _corners(batch: Batch, channel: Channel, coder: Coder, rows: Tensor, values:
     regions = places // frame.volume
     step = channel.steps[level]
     tables = table_of(Scale.of(batch.spread[regions]).log - log_of(step))
-    told = Step(rows.reshape(-1)[places].long(), regions, batch.mean[regions], tables, step, 0, level, ())
+    predicted = _allowed(batch.mean[regions], channel)
+    told = Step(rows.reshape(-1)[places].long(), regions, predicted, tables, step, 0, level, ())
     values.reshape(-1)[places] = _restore(told, coder.codes(told), channel)
 
 
@@ -154,9 +155,15 @@ def _step(
         contexts.append(context)
         predictions.append(context.predict(network(context.inputs), step))
     predicted, tables = (torch.cat(column) for column in zip(*predictions, strict=True))
-    predicted = predicted.clamp(0, channel.top)
+    predicted = _allowed(predicted, channel)
     told = Step(rows.reshape(-1)[places].long(), places // frame.volume, predicted, tables, step, odd, level, contexts)
     known.values[places] = _restore(told, coder.codes(told), channel)
+
+
+def _allowed(predicted: Tensor, channel: Channel) -> Tensor:
+    """The values nearest to predictions int32 (n,) that the channel can have."""
+    rounded = (predicted + STEP // 2).div(STEP, rounding_mode="floor") * STEP if channel.lossless else predicted
+    return rounded.clamp(0, channel.top)
 
 
 def _restore(step: Step, codes: Tensor, channel: Channel) -> Tensor:

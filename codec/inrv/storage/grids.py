@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pa
 from inrv.errors import FormatError, OptionError
 from inrv.grids import COMPONENTS, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
 from inrv.grids.thresholds import ABOVE
-from inrv.grids.topology import LEAF_VOXELS, mask_places, pack_masks
+from inrv.grids.topology import mask_places
 from inrv.masks import EMPTY, MIXED, decode_masks, encode_masks
+from inrv.storage.frequent import FrequentValues, frequent_arrays, masks_of, restore_frequent
 from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
 from inrv.storage.topology import StoredTopologies, store_topologies
 
@@ -25,37 +27,48 @@ from inrv.storage.topology import StoredTopologies, store_topologies
 class CodedGrid:
     """What is stored of a grid beside the field.
 
-    kept       values of active leaf voxels that the field does not give: those that are not finite
+    frequent   active leaf voxels that the field does not give, because many of them share a value
+    kept       others that it does not give: those that are not finite, or lie far from all others
+    lossless   whether the field gives every value exactly
     threshold  where the topology is coarse: voxels whose decoded value scores above it, by `threshold_rule`, are active
     corrected  values of active leaf voxels that stand in place of what the field gives
     """
 
     grid: Grid
     normalisation: Normalisation
+    frequent: FrequentValues
     kept: LeafValues
+    lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
     corrected: LeafValues | None = None
 
-    @property
+    @cached_property
+    def apart(self) -> LeafValues:
+        """The frequent and the kept values."""
+        return self.kept.joined(self.frequent.leaf_values)
+
+    @cached_property
     def trained(self) -> Grid:
-        """The grid without the voxels whose values are kept: what a field is fitted to."""
-        if not len(self.kept.places):
+        """The grid without the voxels whose values are stored apart: what a field is fitted to."""
+        if not len(self.apart.places):
             return self.grid
         topology = self.grid.topology
         left = torch.ones(len(self.grid.values), dtype=torch.bool)
-        left[topology.voxel_rows(topology.coordinates_of(self.kept.places))] = False
-        return replace(self.grid, topology=without(topology, self.kept), values=self.grid.values[left])
+        left[topology.voxel_rows(topology.coordinates_of(self.apart.places))] = False
+        return replace(self.grid, topology=without(topology, self.apart), values=self.grid.values[left])
 
 
 @dataclass(frozen=True, eq=False)
 class RestoredGrid:
     """A grid whose active leaf values are not yet decoded (NaN).
 
-    kept  values of voxels that the field does not code      corrected  values in place of what the field gives
+    frequent  values that many voxels have, which the field does not code      kept  these, and others that it does not code
+    corrected  values in place of what the field gives
     """
 
     grid: Grid
+    frequent: FrequentValues
     kept: LeafValues
     corrected: LeafValues
 
@@ -64,7 +77,7 @@ def without(topology: Topology, values: LeafValues) -> Topology:
     """The topology with the voxels of `values` inactive; itself where there are none."""
     if not len(values.places):
         return topology
-    gone = torch.from_numpy(_place_masks(values, topology)).to(topology.device)
+    gone = torch.from_numpy(masks_of(values.places.cpu(), topology)).to(topology.device)
     return replace(topology, leaf_masks=topology.leaf_masks & ~gone)
 
 
@@ -79,6 +92,7 @@ def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk], code_masks: boo
     for item, topology in zip(coded, topologies, strict=True):
         normalisation = item.normalisation
         exact = _store_exact(chunks, item.grid, stored, code_masks)
+        frequent = _store(chunks, "FREQ", frequent_arrays(item.frequent, item.grid.topology), stored)
         kept = _store(chunks, "KEEP", kept_arrays(item.kept, item.grid.topology), stored)
         corrected = None
         if item.corrected is not None:
@@ -89,7 +103,7 @@ def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk], code_masks: boo
             components.append(Component(minimum, maximum, output if varying else None))
             output += varying
         entry = _entry(item, topology, exact, kept, tuple(components))
-        entries.append(replace(entry, corrected_values=corrected))
+        entries.append(replace(entry, frequent_values=frequent, corrected_values=corrected))
     return tuple(entries)
 
 
@@ -136,7 +150,7 @@ def _store_exact(chunks: list[Chunk], grid: Grid, stored: dict[bytes, int], code
 def inactive_arrays(grid: Grid) -> Arrays:
     """Tensors of the INAC chunk: those of EXAC, the masks of inactive voxels coded."""
     topology = grid.topology
-    masks, active = _place_masks(grid.inactive, topology), topology.leaf_masks.numpy()
+    masks, active = masks_of(grid.inactive.places, topology), topology.leaf_masks.numpy()
     words = encode_masks(topology.leaf_origins.numpy(), masks, active, _inactive_kinds(active))
     return {
         "tile_values": grid.tile_values.numpy(),
@@ -157,7 +171,7 @@ def exact_arrays(grid: Grid) -> Arrays:
         return {}
     return {
         "tile_values": grid.tile_values.numpy(),
-        "inactive_masks": _place_masks(grid.inactive, topology),
+        "inactive_masks": masks_of(grid.inactive.places, topology),
         "inactive_values": grid.inactive.values.numpy(),
     }
 
@@ -166,22 +180,18 @@ def kept_arrays(kept: LeafValues, topology: Topology) -> Arrays:
     """Tensors of a KEEP chunk. Empty where nothing is kept."""
     if not len(kept.places):
         return {}
-    return {"kept_masks": _place_masks(kept, topology), "kept_values": kept.values.numpy()}
-
-
-def _place_masks(values: LeafValues, topology: Topology) -> NDArray[np.uint8]:
-    masks = torch.zeros(topology.leaf_count * LEAF_VOXELS, dtype=torch.bool)
-    masks[values.places] = True
-    packed: NDArray[np.uint8] = pack_masks(masks.reshape(-1, LEAF_VOXELS)).numpy()
-    return packed
+    return {"kept_masks": masks_of(kept.places, topology), "kept_values": kept.values.numpy()}
 
 
 def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopologies) -> RestoredGrid:
     """The grid of a manifest entry. Raises FormatError."""
     try:
         grid = _restore(container, entry, topologies[entry.topology])
+        frequent = _restore_frequent(container, entry.frequent_values, grid)
         kept, corrected = (_restore_kept(container, number, grid) for number in (entry.kept_values, entry.corrected_values))
-        return RestoredGrid(grid, kept, corrected)
+        if bool(torch.isin(kept.places, frequent.places).any()):
+            raise FormatError("kept_masks mark a voxel that has a frequent value")
+        return RestoredGrid(grid, frequent, kept.joined(frequent.leaf_values), corrected)
     except (FormatError, OptionError) as error:
         raise FormatError(f"grid {entry.name!r}: {error}") from error
 
@@ -228,6 +238,12 @@ def _restore_exact(
 def _decode_inactive(words: NDArray[np.uint32], topology: Topology) -> torch.Tensor:
     active = topology.leaf_masks.numpy()
     return torch.from_numpy(decode_masks(topology.leaf_origins.numpy(), _inactive_kinds(active), words, active))
+
+
+def _restore_frequent(container: Container, number: int | None, grid: Grid) -> FrequentValues:
+    if number is None:
+        return FrequentValues.none(grid.components)
+    return restore_frequent(unpack_tensors(container.chunk(number)), grid.topology, grid.components)
 
 
 def _restore_kept(container: Container, number: int | None, grid: Grid) -> LeafValues:

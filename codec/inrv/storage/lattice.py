@@ -6,11 +6,42 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from inrv.container import Chunk, Container, pack_tensors, unpack_tensors
 from inrv.errors import FormatError
-from inrv.lattice import Channel, Coding, Model, RegionCodes, default_model, pack_differences, unpack_differences
+from inrv.lattice import (
+    Channel,
+    Coding,
+    Model,
+    Offsets,
+    Palette,
+    RegionCodes,
+    default_model,
+    pack_differences,
+    unpack_differences,
+)
+from inrv.lattice.constants import STEP
+from inrv.lattice.offsets import KNOTS
 from inrv.storage.tensors import Arrays, take
+
+
+@dataclass(frozen=True, eq=False)
+class StoredValues:
+    """How a lossless channel's units stand for values: by a palette, and the low bits int32 (N,) of each, by row."""
+
+    palette: Palette
+    rest: Tensor
+
+    @staticmethod
+    def of(palette: Palette, values: Tensor) -> StoredValues:
+        """Those of values float32 (N,)."""
+        return StoredValues(palette, palette.rest(values))
+
+    def to(self, device: torch.device | str) -> StoredValues:
+        """The same on another device."""
+        return StoredValues(self.palette.to(device), self.rest.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +49,8 @@ class StoredChannel:
     """A channel as a file holds it.
 
     scale  units in the range of values     given  number of the channel that it is predicted from, None where there is none
-    codes  of its regions, in their order   surrounded  whether inactive voxels are known to the prediction
+    codes  of its regions, in their order   surrounded  whether inactive and kept voxels are known to the prediction
+    offsets  that are added to decoded values     exact  of a lossless channel: what its units stand for; else None
     """
 
     channel: Channel
@@ -27,9 +59,11 @@ class StoredChannel:
     surrounded: bool
     model: Model
     codes: list[RegionCodes]
+    offsets: Offsets | None
+    exact: StoredValues | None
 
 
-def store_channel(coding: Coding, given: int | None, chunks: list[Chunk]) -> dict[str, Any]:
+def store_channel(coding: Coding, given: int | None, exact: StoredValues | None, chunks: list[Chunk]) -> dict[str, Any]:
     """Append the chunk of a channel to `chunks` and return its entry in the configuration."""
     smoothed = coding.model.smoothing is not None
     arrays: Arrays = {
@@ -41,6 +75,12 @@ def store_channel(coding: Coding, given: int | None, chunks: list[Chunk]) -> dic
     if coding.fitted:
         differences = pack_differences(coding.model, default_model(given is not None, smoothed))
         arrays["network_words"] = differences.view(np.int32)
+    if coding.offsets is not None:
+        arrays["offsets"] = coding.offsets.knots.numpy()
+    if exact is not None:
+        entries = exact.palette.entries.cpu()
+        arrays["palette"] = torch.cat([entries[:1], entries.diff()]).numpy()
+        arrays["low_bits"] = _planes(exact)
     chunks.append(Chunk("CODE", pack_tensors(arrays)))
     return {
         "steps": list(coding.channel.steps),
@@ -51,18 +91,51 @@ def store_channel(coding: Coding, given: int | None, chunks: list[Chunk]) -> dic
         "surrounded": coding.surrounded,
         "smoothed": smoothed,
         "fitted": coding.fitted,
+        "corrected": coding.offsets is not None,
+        "lossless": coding.channel.lossless,
         "codes": len(chunks) - 1,
     }
 
 
-def restore_channel(container: Container, config: dict[str, Any], regions: int) -> StoredChannel:
-    """The channel of an entry of the configuration, whose topology has so many regions. Raises FormatError."""
+def _planes(exact: StoredValues) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The low bits of all values, the lowest bit of each first: uint8 (bits, bytes), eight values a byte."""
+    planes = [(exact.rest.cpu().numpy() >> bit) & 1 for bit in range(exact.palette.low_bits)]
+    packed = [np.packbits(plane.astype(np.uint8), bitorder="little") for plane in planes]
+    return np.stack(packed) if packed else np.zeros((0, -(-len(exact.rest) // 8)), dtype=np.uint8)
+
+
+def restore_channel(container: Container, config: dict[str, Any], regions: int, voxels: int) -> StoredChannel:
+    """The channel of an entry of the configuration, whose topology has so many regions and voxels. Raises FormatError."""
     arrays = unpack_tensors(container.chunk(config["codes"]))
     model = default_model(config["given"] is not None, config["smoothed"])
     if config["fitted"]:
         model = unpack_differences(model, take(arrays, "network_words", np.int32, (None,)).view(np.uint32))
-    channel = Channel(tuple(config["steps"]), config["top"], config["background"])
-    return StoredChannel(channel, config["scale"], config["given"], config["surrounded"], model, _codes(arrays, regions))
+    channel = Channel(tuple(config["steps"]), config["top"], config["background"], config["lossless"])
+    offsets = _offsets(arrays, channel) if config["corrected"] else None
+    exact = _exact(arrays, channel, voxels) if channel.lossless else None
+    known = (config["scale"], config["given"], config["surrounded"])
+    return StoredChannel(channel, *known, model, _codes(arrays, regions), offsets, exact)
+
+
+def _offsets(arrays: Arrays, channel: Channel) -> Offsets:
+    knots = take(arrays, "offsets", np.float16, (KNOTS,))
+    if not np.isfinite(knots).all():
+        raise FormatError(f"offsets of a channel are {knots.tolist()}: they must be finite")
+    return Offsets(torch.from_numpy(knots.copy()), channel.top)
+
+
+def _exact(arrays: Arrays, channel: Channel, voxels: int) -> StoredValues:
+    steps, planes = take(arrays, "palette", np.int32, (None,)), take(arrays, "low_bits", np.uint8, (None, -(-voxels // 8)))
+    entries, bits = steps.cumsum(dtype=np.int64), len(planes)
+    if len(entries) * STEP != channel.top + STEP:
+        raise FormatError(f"a palette has {len(entries):,} entries; its channel's top, {channel.top:,}, asks for another number")
+    highest = (1 << 31 >> min(bits, 31)) - 1
+    if bits > 31 or (steps[1:] < 1).any() or entries[0] < -highest - 1 or entries[-1] > highest:
+        raise FormatError(f"a palette with {bits} low bits must rise from entry to entry, within +-2^{31 - min(bits, 31)}")
+    rest = np.zeros(voxels, dtype=np.int32)
+    for bit, plane in enumerate(planes):
+        rest |= np.unpackbits(plane, count=voxels, bitorder="little").astype(np.int32) << bit
+    return StoredValues(Palette(torch.from_numpy(entries.astype(np.int32)), bits), torch.from_numpy(rest))
 
 
 def _codes(arrays: Arrays, regions: int) -> list[RegionCodes]:

@@ -1,0 +1,59 @@
+"""What is added to decoded values so that they have the means of the original ones: codes are chosen where they are cheap, and that
+draws values to one side.
+
+The offsets of a channel are those of least squares, linear between KNOTS values from 0 to its top. Their hat functions add up to
+1, so the decoded values have the sum of the original ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inrv.grids import in_double
+
+PIECES = 16
+KNOTS = PIECES + 1
+RIDGE = 1e-3  # voxels that speak for no offset at each knot: where no value lies, there is none
+
+
+@dataclass(frozen=True, eq=False)
+class Offsets:
+    """Offsets float16 (KNOTS,), in units, at decoded values 0 to `top`, evenly."""
+
+    knots: Tensor
+    top: int
+
+    @staticmethod
+    def of(decoded: Tensor, targets: Tensor, top: int) -> Offsets:
+        """The offsets for decoded values int32 (n,), units, that stand for `targets` float64 (n,)."""
+        piece, share = (part.cpu().numpy() for part in _places(decoded, top))
+        missed = (targets - in_double(decoded)).cpu().numpy()
+        low, high = 1 - share, share
+
+        def total(weights: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+            return np.bincount(piece, weights, PIECES)
+
+        products, wanted = RIDGE * np.eye(KNOTS), np.zeros(KNOTS)
+        first = np.arange(PIECES)
+        for weight, shift in ((low, 0), (high, 1)):
+            products[first + shift, first + shift] += total(weight * weight)
+            wanted[shift : PIECES + shift] += total(weight * missed)
+        products[first, first + 1] = products[first + 1, first] = total(low * high)
+        return Offsets(torch.from_numpy(np.linalg.solve(products, wanted)).to(torch.float16), top)
+
+    def add(self, decoded: Tensor) -> Tensor:
+        """Decoded values int32 (n,) with their offsets, float64 (n,), units."""
+        piece, share = _places(decoded, self.top)
+        knots = in_double(self.knots.to(decoded.device))
+        return in_double(decoded) + (knots[piece] + share * (knots[piece + 1] - knots[piece]))
+
+
+def _places(decoded: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """The piece int64 (n,) in which each decoded value lies, and how far along it, float64 (n,)."""
+    along = in_double(decoded) * PIECES / top
+    piece = along.floor().clamp_max(PIECES - 1)
+    return piece.long(), along - piece

@@ -1,0 +1,124 @@
+"""Values that many voxels have, bit for bit, as FREQ chunks, and back: each value once, and a coded mask of its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inrv.errors import FormatError
+from inrv.grids import LeafValues, Topology
+from inrv.grids.topology import LEAF_VOXELS, mask_places, pack_masks
+from inrv.masks import EMPTY, KINDS, decode_masks, encode_masks, kinds_of
+from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
+
+MOST_VALUES = 1 << 8
+
+
+@dataclass(frozen=True, eq=False)
+class FrequentValues:
+    """Active leaf voxels that share a few values.
+
+    places  int64 (M,)      leaf index * 512 + offset, ascending
+    which   int64 (M,)      the value of each
+    values  float32 (K, C)  the values
+    """
+
+    places: Tensor
+    which: Tensor
+    values: Tensor
+
+    @staticmethod
+    def none(components: int) -> FrequentValues:
+        """No voxel."""
+        nothing = torch.empty(0, dtype=torch.int64)
+        return FrequentValues(nothing, nothing, torch.empty((0, components)))
+
+    @property
+    def counts(self) -> list[int]:
+        """How many voxels have each value."""
+        return torch.bincount(self.which, minlength=len(self.values)).tolist()
+
+    @property
+    def leaf_values(self) -> LeafValues:
+        """The same voxels with a value each."""
+        return LeafValues(self.places, self.values[self.which])
+
+
+def frequent_arrays(frequent: FrequentValues, topology: Topology) -> Arrays:
+    """Tensors of a FREQ chunk. Empty where no value is frequent.
+
+    Masks are coded one after the other, each predicted from the voxels that are still open. Where the values account for all
+    active voxels, the last one has no mask: it is what the others leave.
+    """
+    if not len(frequent.values):
+        return {}
+    origins, left = topology.leaf_origins.numpy(), topology.leaf_masks.numpy().copy()
+    whole = len(frequent.places) == topology.leaf_voxel_count
+    kinds, words = [], []
+    for number in range(len(frequent.values) - whole):
+        mask = masks_of(frequent.places[frequent.which == number], topology)
+        kinds.append(kinds_of(mask))
+        words.append(encode_masks(origins, mask, left))
+        left &= ~mask
+    return {
+        "values": frequent.values.numpy(),
+        "kinds": np.stack(kinds) if kinds else np.zeros((0, len(origins)), dtype=np.uint8),
+        "word_counts": np.array([len(part) for part in words], dtype=np.int32),
+        "coded_masks": bytes_of_words(np.concatenate([np.zeros(0, dtype=np.uint32), *words])),
+    }
+
+
+def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> FrequentValues:
+    """The values of a FREQ chunk's tensors. Raises FormatError."""
+    values = take(arrays, "values", np.float32, (None, components))
+    kinds = take(arrays, "kinds", np.uint8, (None, topology.leaf_count))
+    counts = take(arrays, "word_counts", np.int32, (len(kinds),))
+    if not 1 <= len(values) <= MOST_VALUES or len(values) - len(kinds) not in (0, 1):
+        raise FormatError(
+            f"{len(values)} frequent values have {len(kinds)} masks: there are 1 to {MOST_VALUES}, and at most one has none"
+        )
+    if (kinds > max(KINDS)).any():
+        raise FormatError(f"kinds of frequent values hold one that is not of {KINDS}")
+    masks = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)
+    if len(values) > len(kinds):
+        masks.append(topology.leaf_masks.numpy() & ~_joined(masks, topology))
+    parts = [mask_places(torch.from_numpy(mask)) for mask in masks]
+    which = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(part) for part in parts]))
+    places, order = torch.cat(parts).sort()
+    return FrequentValues(places, which[order], torch.from_numpy(values.copy()))
+
+
+def _decode(
+    kinds: NDArray[np.uint8], counts: NDArray[np.int32], words: NDArray[np.uint32], topology: Topology
+) -> list[NDArray[np.uint8]]:
+    if (counts < 0).any() or counts.sum(dtype=np.int64) != len(words):
+        raise FormatError(f"frequent values have {len(words):,} words, word_counts say {counts.sum(dtype=np.int64):,}")
+    origins, left, masks, first = topology.leaf_origins.numpy(), topology.leaf_masks.numpy().copy(), [], 0
+    for own, count in zip(kinds, counts.tolist(), strict=True):
+        mask = decode_masks(origins, own, words[first : first + count], left)
+        if (mask & ~left).any():
+            raise FormatError("a frequent value's mask marks a voxel that is not active, or has another frequent value")
+        masks.append(mask)
+        left &= ~mask
+        first += count
+    return masks
+
+
+def _joined(masks: Sequence[NDArray[np.uint8]], topology: Topology) -> NDArray[np.uint8]:
+    result = np.zeros((topology.leaf_count, LEAF_VOXELS // 8), dtype=np.uint8)
+    for mask in masks:
+        result |= mask
+    return result
+
+
+def masks_of(places: Tensor, topology: Topology) -> NDArray[np.uint8]:
+    """Packed masks uint8 (L, 64) of voxels at `places` int64 (n,), leaf index * 512 + offset."""
+    masks = torch.zeros(topology.leaf_count * LEAF_VOXELS, dtype=torch.bool)
+    masks[places] = True
+    packed: NDArray[np.uint8] = pack_masks(masks.reshape(-1, LEAF_VOXELS)).numpy()
+    return packed
