@@ -13,6 +13,8 @@ from inrv.container import CarriedEntry, Chunk, Component, FieldEntry, Manifest,
 from inrv.grids import Topology
 from inrv.storage.topology import store_topologies
 from tests.container.examples import EXAMPLES, FIELD_CONFIG, field_tensors, grid_entry, topology, trees
+from tests.vdb.referee import vdb_file
+from tests.vdb.streamed import KINDS
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
@@ -27,8 +29,9 @@ def inrv_seeds() -> list[Seed]:
 
 
 def vdb_seeds() -> list[tuple[str, bytes]]:
-    """The smaller .vdb fixtures."""
-    return [(path.stem, path.read_bytes()) for path in sorted(FIXTURES.glob("*.vdb")) if path.stat().st_size < 1 << 18]
+    """The smaller .vdb fixtures, and a file written to a stream."""
+    files = [(path.stem, path.read_bytes()) for path in sorted(FIXTURES.glob("*.vdb")) if path.stat().st_size < 1 << 18]
+    return [*files, ("stream", vdb_file(*KINDS.values(), offsets=False))]
 
 
 def _bare() -> bytes:

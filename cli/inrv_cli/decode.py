@@ -20,7 +20,7 @@ from inrv_cli.files import (
     read_input,
     shard_option,
     share,
-    tell_skipped,
+    tell,
     write_output,
 )
 from inrv_cli.limits import limits_option
@@ -52,12 +52,13 @@ def decode(
 ) -> None:
     """Decode .inrv files into .vdb files.
 
-    INPUTS are files or frame patterns: fire.####.inrv stands for every file with four digits there. One that fails does
-    not keep the others from being decoded. '-' is stdin, decoded to stdout unless -o says otherwise.
+    INPUTS are files, folders, globs and frame patterns such as 'fire.####.inrv', as `inrv encode --help` tells. One that
+    fails does not keep the others from being decoded. '-' is stdin, decoded to stdout unless -o says otherwise.
     """
     codes = []
-    jobs, skipped = share(plan(inputs, output, ".vdb"), shard, force)
-    tell_skipped(skipped, quiet)
+    planned, remarks = plan(inputs, output, (".inrv", ".vdb"))
+    jobs, skipped = share(planned, shard, force)
+    tell(remarks, skipped, quiet)
     for job in jobs:
         try:
             line = _decode(job, device, limits, force)

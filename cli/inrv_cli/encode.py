@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import debug_option, report, writing
+from inrv_cli.failure import USAGE, Failure, debug_option, message_of, report, writing
 from inrv_cli.files import (
     STDOUT,
     Job,
@@ -23,7 +23,7 @@ from inrv_cli.files import (
     read_input,
     shard_option,
     share,
-    tell_skipped,
+    tell,
     write_output,
 )
 from inrv_cli.text import PARTS, decibels, grid_keys, labelled, name_of, print_json, size
@@ -115,11 +115,17 @@ def encode(
 ) -> None:
     """Encode .vdb files as .inrv files.
 
-    INPUTS are files or frame patterns: fire.####.vdb stands for every file with four digits there. One that fails does
-    not keep the others from being encoded. '-' is stdin, encoded to stdout unless -o says otherwise. Started by torchrun,
-    the processes train one fourier field together.
+    INPUTS are files, folders (every .vdb file in them), globs such as 'fire.*.vdb' (every .vdb file that matches, in the
+    order of the numbers) and frame patterns: 'fire.####.vdb', 'fire.@@@@.vdb', 'fire.%04d.vdb' and 'fire.$F4.vdb', in single
+    quotes, stand for every frame that is written with four digits: 0001, -002, 0001.25 and, as it needs more, 10000. Frames
+    that are missing are named on stderr, and so are files whose numbers are written otherwise, which are left out.
+
+    OUT may be a pattern too; else each output has the name of its input. One input that fails does not keep the others from
+    being encoded. '-' is stdin, encoded to stdout unless -o says otherwise. Started by torchrun, the processes train one
+    fourier field together.
     """
-    jobs, skipped = share(plan(inputs, output, ".inrv"), shard, force)
+    planned, remarks = plan(inputs, output, (".vdb", ".inrv"))
+    jobs, skipped = share(planned, shard, force)
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
@@ -127,14 +133,14 @@ def encode(
 
     with joined(options.device) as processes:
         quiet |= not processes.first
-        tell_skipped(skipped, quiet)
+        tell(remarks, skipped, quiet)
         done, failed, codes = [], [], []
         for job in jobs:
             try:
                 result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
             except Exception as error:
                 codes.append(report(error, name_of_input(job.source), silent=not processes.first))
-                failed.append({"input": str(job.source), "error": str(error)})
+                failed.append({"input": str(job.source), "error": message_of(error)})
                 continue
             done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
             if not (quiet or as_json):
@@ -165,6 +171,8 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
     from inrv.container import write_bytes
     from inrv.training import Processes
 
+    if options.chosen_field == "lattice" and Processes.current().count > 1:
+        raise Failure(USAGE, "a lattice is coded by one process: --shard shares out the inputs, --field fourier trains together")
     checkpoint = None if seconds is None or job.output == STDOUT else _checkpoint(job.output, seconds, quiet)
     try:
         source = read_input(job.source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -30,6 +31,9 @@ Exit codes:
   143  terminated"""
 
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+QUOTES = "'\""
+ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")  # as messages of the library name its arguments
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -136,11 +140,32 @@ def report(error: Exception, about: object = "", silent: bool = False) -> int:
         return code
     if click.get_current_context().find_root().meta.get("debug"):
         traceback.print_exception(error)
-    message = f"{type(error).__name__}: {error} (unforeseen: --debug shows where)" if code == BUG else str(error)
+    message = f"{type(error).__name__}: {error} (unforeseen: --debug shows where)" if code == BUG else message_of(error)
     if str(about) not in message and not isinstance(error, Failure):
         message = f"{about}: {message}"
     click.echo(f"inrv: error: {' '.join(message.split())}", err=True)
     return code
+
+
+def message_of(error: Exception) -> str:
+    """What the library says, its arguments, `max_error='1%'`, as the options of the command line: --max-error 1%."""
+    options = _options()
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in options:
+            return found[0]
+        return options[name] if value in (None, "True") else f"{options[name]} {value.strip(QUOTES)}"
+
+    return ARGUMENT.sub(option, str(error))
+
+
+def _options() -> dict[str, str]:
+    """The options of all commands by the names of the arguments that they become in Python."""
+    program = click.get_current_context().find_root().command
+    commands = program.commands.values() if isinstance(program, click.Group) else (program,)
+    options = (option for command in commands for option in command.params if isinstance(option, click.Option))
+    return {"overwrite": "--force"} | {str(option.name): option.opts[-1] for option in options}
 
 
 def exit_code(error: Exception) -> int:

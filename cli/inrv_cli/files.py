@@ -1,4 +1,4 @@
-"""Inputs, frame patterns such as fire.####.vdb, and where the outputs go."""
+"""Inputs, and where the outputs go."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv_cli.failure import INPUT, OUTPUT, F, Failure, writing
+from inrv_cli.frames import FramePattern, expand, last_number
 
 if TYPE_CHECKING:
     from inrv.files import Input
@@ -31,52 +32,32 @@ class Job:
         return f"{name_of_input(self.source)} -> {'stdout' if self.output == STDOUT else self.output}"
 
 
-def expand(patterns: Sequence[str]) -> list[tuple[Path, str | None]]:
-    """Every input with its frame number as written in its name, None where it comes from no pattern."""
-    found: list[tuple[Path, str | None]] = []
-    for pattern in patterns:
-        path = Path(pattern)
-        found += _frames(path) if "#" in path.name and not path.exists() else [(path, None)]
-    return found
+def plan(patterns: Sequence[str], output: str | None, suffixes: tuple[str, str]) -> tuple[list[Job], list[str]]:
+    """What goes where, and remarks for the user.
 
-
-def _frames(pattern: Path) -> list[tuple[Path, str | None]]:
-    before, hashes, after = _split(pattern.name)
-    expression = re.compile(re.escape(before) + rf"([0-9]{{{len(hashes)}}})" + re.escape(after))
-    names = sorted(os.listdir(pattern.parent)) if pattern.parent.is_dir() else []
-    found: list[tuple[Path, str | None]] = [
-        (pattern.parent / name, match[1]) for name in names if (match := expression.fullmatch(name))
-    ]
-    if not found:
-        raise Failure(INPUT, f"no file matches {pattern}: each # stands for one digit")
-    return found
-
-
-def _split(name: str) -> tuple[str, str, str]:
-    match = re.fullmatch(r"([^#]*)(#+)([^#]*)", name)
-    if match is None:
-        raise click.UsageError(f"{name!r} holds more than one run of #: one frame number is all a pattern can have")
-    return match[1], match[2], match[3]
-
-
-def plan(patterns: Sequence[str], output: str | None, suffix: str) -> list[Job]:
-    """What goes where. Without `output` beside the input; `output` may be a file, a folder, a pattern or '-'."""
+    patterns  as frames.expand() takes them
+    output    a file, a folder, a pattern or '-'; None: beside the input
+    suffixes  of inputs and outputs
+    """
     check_stdin(patterns)
-    inputs = expand(patterns)
+    found = expand(patterns, suffixes[0])
+    inputs, suffix = found.files, suffixes[1]
     if output == STDOUT and len(inputs) > 1:
         raise click.UsageError(f"-o - takes one input, not {len(inputs)}")
     if output is not None and len(inputs) > 1 and Path(output).is_file():
         raise click.UsageError(f"-o {output} is a file and there are {len(inputs)} inputs: name a folder or a pattern with ####")
-    jobs = [Job(path, _output(path, frame, output, suffix, len(inputs) > 1)) for path, frame in inputs]
+    many = len(inputs) > 1 or any(map(os.path.isdir, patterns))
+    jobs = [Job(path, _output(path, frame, output, suffix, many)) for path, frame in inputs]
     targets: dict[str, Path] = {}
     for job in jobs:
         key = os.path.realpath(job.output)
         if job.output != STDOUT and key == os.path.realpath(job.source):
-            raise click.UsageError(f"{job.source} would be written over itself")
+            why = f": {suffix} files are what {click.get_current_context().info_name} makes" * (job.source.suffix == suffix)
+            raise click.UsageError(f"{job.source} would be written over itself{why}")
         if key in targets:
             raise click.UsageError(f"{targets[key]} and {job.source} would both be written to {job.output}")
         targets[key] = job.source
-    return jobs
+    return jobs, found.remarks
 
 
 def _output(path: Path, frame: str | None, output: str | None, suffix: str, many: bool) -> str:
@@ -84,10 +65,9 @@ def _output(path: Path, frame: str | None, output: str | None, suffix: str, many
         return _unnamed_output() if is_stdin(path) else str(path.with_suffix(suffix))
     if output == STDOUT:
         return output
-    if "#" in Path(output).name:
-        before, hashes, after = _split(Path(output).name)
-        number = frame or _last_number(path)
-        return str(Path(output).parent / f"{before}{int(number):0{len(hashes)}d}{after}")
+    pattern = FramePattern.parse(Path(output).name)
+    if pattern is not None:
+        return str(Path(output).parent / pattern.fill(frame or last_number(path)))
     if many or output.endswith(("/", os.sep)) or Path(output).is_dir():
         if is_stdin(path):
             raise click.UsageError(f"-o {output} is a folder and stdin has no name for a file in it: name the file")
@@ -96,16 +76,13 @@ def _output(path: Path, frame: str | None, output: str | None, suffix: str, many
 
 
 def _unnamed_output() -> str:
-    if sys.stdout is not None and sys.stdout.isatty():
+    if _on_terminal():
         raise click.UsageError("the output would go to the terminal: name a file with -o")
     return STDOUT
 
 
-def _last_number(path: Path) -> str:
-    numbers = re.findall(r"[0-9]+", path.stem)
-    if not numbers:
-        raise click.UsageError(f"{path} has no frame number for the pattern given with -o")
-    return str(numbers[-1])
+def _on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _shard(_: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -138,10 +115,10 @@ def share(jobs: Sequence[Job], shard: tuple[int, int] | None, force: bool) -> tu
     return [job for job in own if job not in done], done
 
 
-def tell_skipped(jobs: Sequence[Job], quiet: bool) -> None:
-    """A line on stderr for each job of a shard that was done before."""
-    for job in () if quiet else jobs:
-        click.echo(f"inrv: {job.output} is there already", err=True)
+def tell(remarks: Sequence[str], skipped: Sequence[Job], quiet: bool) -> None:
+    """A line on stderr for each remark, and for each job of a shard that was done before."""
+    for remark in () if quiet else [*remarks, *(f"{job.output} is there already" for job in skipped)]:
+        click.echo(f"inrv: {remark}", err=True)
 
 
 def is_stdin(path: Path) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv_cli.failure import FAILED, Failure, debug_option, report
-from inrv_cli.files import check_input, check_stdin, expand, name_of_input, read_input
+from inrv_cli.files import check_input, check_stdin, name_of_input, read_input, tell
+from inrv_cli.frames import expand
 from inrv_cli.limits import limits_option
 
 if TYPE_CHECKING:
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
 @debug_option
 @click.pass_context
 def verify(context: click.Context, files: tuple[str, ...], device: str | None, limits: Limits) -> None:
-    """Check .inrv files, '-' for stdin: checksums, structure, and that this machine decodes them as the encoder did."""
+    """Check .inrv files: checksums, structure, and that this machine decodes them as the encoder did.
+
+    FILE is a file, '-' for stdin, a folder, a glob or a frame pattern, as `inrv encode --help` tells.
+    """
     check_stdin(files)
     codes = []
-    for path, _ in expand(files):
+    found = expand(files, ".inrv")
+    tell(found.remarks, [], quiet=False)
+    for path, _ in found.files:
         try:
             click.echo(_verify(path, device, limits))
         except Exception as error:

@@ -18,7 +18,7 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
         device = torch.device(name)
         torch.empty(1, dtype=torch.float32, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise OptionError(f"device {str(name)!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise OptionError(f"`device={str(name)!r}` cannot be used here: {str(error).splitlines()[0]}") from error
     return device
 
 

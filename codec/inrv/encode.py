@@ -65,7 +65,7 @@ def encode(
     """
     check_writable(output)
     if isinstance(output, PATH) and Path(output).exists() and not overwrite:
-        raise OutputExistsError(f"{os.fspath(output)} exists already; allow overwriting (--force) or choose another name")
+        raise OutputExistsError(f"{os.fspath(output)} exists already: `overwrite=True` replaces it")
     data, report = encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
     if not Processes.current().ready_to_write():
         return report
@@ -126,7 +126,7 @@ def encode_bytes(
     if options.chosen_field == "fourier":
         outcome, data = _fourier(volume, coded, nonfinite, options, most, device, progress, checkpoint)
     elif Processes.current().count > 1:
-        raise OptionError("a lattice is coded by one process: share out files over processes (--shard), or take field 'fourier'")
+        raise OptionError("a lattice is coded by one process: share out the files over the processes, or take `field='fourier'`")
     else:
         lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
         best = lattice.coded() if most is None else lattice.within(most)

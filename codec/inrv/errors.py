@@ -1,4 +1,8 @@
-"""Everything that can go wrong, one class per way; each message names the file, the grid, the value and the cure."""
+"""Everything that can go wrong, one class per way; each message names the file, the grid, the value and the cure.
+
+A message names an argument as a caller in Python writes it, between backticks: `nonfinite='keep'`. The command line shows
+it as the option that it is there: --nonfinite keep.
+"""
 
 
 class InrvError(Exception):

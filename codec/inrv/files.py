@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import stat
 from dataclasses import dataclass
@@ -33,6 +34,13 @@ class Input:
         with self.open() as file:
             file.seek(offset)
             return file.read(length)
+
+    def view(self) -> memoryview:
+        """All its bytes; those of a file are mapped, not read. Raises OSError."""
+        if self.data is not None:
+            return memoryview(self.data)
+        with self.open() as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     @property
     def size(self) -> int:

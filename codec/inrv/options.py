@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
 
 from inrv.arrays import plain, plain_keys
 from inrv.errors import OptionError
@@ -91,40 +90,54 @@ class EncodeOptions:
         self._make_plain()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise OptionError(f"{name} {getattr(self, name)!r} is not one of {', '.join(filter(None, choices))}")
+                raise OptionError(f"{self._told(name)} is not one of {', '.join(filter(None, choices))}")
         if self.exact_below < 0:
-            raise OptionError(f"exact-below {self.exact_below} must be a whole number of values >= 0")
+            raise OptionError(f"{self._told('exact_below')} must be a whole number of values >= 0")
         for name in ("psnr", "size", "ratio", "values_per_weight", "epochs", "max_time"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and value > 0 and math.isfinite(value)):
-                raise OptionError(f"{_shown(name)} {value!r} must be a positive number")
+                raise OptionError(f"{self._told(name)} must be a positive number")
         self.error_bound  # noqa: B018 -- checks it
         self._check_together()
 
     def _make_plain(self) -> None:
         """Replace NumPy's scalars by Python's, whole floats by integers where an integer belongs, and lists by tuples."""
         for entry in fields(self):
-            value = plain(getattr(self, entry.name))
-            if entry.name in WHOLE and value is not None:
-                value = _whole(entry.name, value)
-            object.__setattr__(self, entry.name, value)
+            object.__setattr__(self, entry.name, plain(getattr(self, entry.name)))
+        for name in WHOLE:
+            object.__setattr__(self, name, self._whole(name))
         if self.grids is not None:
             object.__setattr__(self, "grids", plain_keys(self.grids))
+
+    def _whole(self, name: str) -> int | None:
+        value = getattr(self, name)
+        if value is None:
+            return None
+        if not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
+            raise OptionError(f"{self._told(name)} must be a whole number")
+        return int(value)
 
     def _check_together(self) -> None:
         asked = [name for name in TARGETS if self._given(name)]
         if len(asked) > 1:
-            raise OptionError(f"{' and '.join(map(_shown, asked))} say each how good or small the file is to be: choose one")
+            raise OptionError(f"{' and '.join(map(self._told, asked))} say each how good or small the file is to be: choose one")
         other = LATTICE_ONLY if self.chosen_field == "fourier" else FOURIER_ONLY
         wrong = [name for name in other if self._given(name)]
         if wrong:
-            raise OptionError(f"{_shown(wrong[0])} is not for the field {self.chosen_field!r}")
+            raise OptionError(f"{self._told(wrong[0])} is not for the field {self.chosen_field!r}")
         network = [name for name in ("preset", "values_per_weight") if self._given(name)]
         sized = [name for name in ("size", "ratio") if getattr(self, name) is not None]
         if network and sized:
-            raise OptionError(f"{sized[0]} and {_shown(network[0])} say each how large the network is to be: choose one")
-        if self._given("max_error") + self._given("lossless") and self.topology == "threshold":
-            raise OptionError("max-error and lossless are promises for every voxel: they need topology 'exact'")
+            raise OptionError(
+                f"{self._told(sized[0])} and {self._told(network[0])} say each how large the network is to be: choose one"
+            )
+        promised = [name for name in ("max_error", "lossless") if self._given(name)]
+        if promised and self.topology == "threshold":
+            raise OptionError(f"{self._told(promised[0])} is a promise for every voxel: it needs `topology='exact'`")
+
+    def _told(self, name: str) -> str:
+        """The option as messages name it."""
+        return f"`{name}={getattr(self, name)!r}`"
 
     def _given(self, name: str) -> bool:
         default = next(entry.default for entry in fields(self) if entry.name == name)
@@ -161,15 +174,5 @@ class EncodeOptions:
         except ValueError:
             number = math.nan
         if not (number >= 0 and math.isfinite(number)):
-            raise OptionError(f"max-error {self.max_error!r} must be 0 or a positive number, or as '1%' of the range of values")
+            raise OptionError(f"{self._told('max_error')} must be 0 or a positive number, or as '1%' of the range of values")
         return (number / 100, True) if text.endswith("%") else (number, False)
-
-
-def _whole(name: str, value: Any) -> int:
-    if not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
-        raise OptionError(f"{_shown(name)} {value!r} must be a whole number")
-    return int(value)
-
-
-def _shown(name: str) -> str:
-    return name.replace("_", "-")

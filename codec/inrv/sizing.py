@@ -81,7 +81,7 @@ class LatticeFile:
             least = min(len(coded.data) for coded in found)
             raise OptionError(
                 f"the file needs at least about {least:,} bytes, more than the {most:,} that are asked for: ask for more"
-                + (", or take topology 'threshold'" if self.options.topology == "exact" else "")
+                + (", or take `topology='threshold'`" if self.options.topology == "exact" else "")
             )
         return max(fitting, key=lambda coded: coded.psnr)
 

@@ -541,11 +541,11 @@ class VolumeGrid:
         if len(bad):
             raise OptionError(f"point {int(bad[0])} is {listed[bad[0, 0]].tolist()}: every coordinate must be finite")
         if space not in SPACES:
-            raise OptionError(f"space {space!r} is not one of {', '.join(SPACES)}")
+            raise OptionError(f"`space={space!r}` is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
-            raise OptionError(f"interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+            raise OptionError(f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}")
         if interpolation == "field" and self.volume.field is None and self.columns:
-            raise OptionError("a lattice has values at voxels only: interpolation 'field' needs a fourier field")
+            raise OptionError("a lattice has values at voxels only: `interpolation='field'` needs a fourier field")
 
     def _shaped(self, values: Tensor) -> Tensor:
         return values.squeeze(-1) if self.entry.value_type == "float" else values

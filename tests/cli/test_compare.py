@@ -101,6 +101,17 @@ def test_some_grids_of_the_original(run: Run, library: Path) -> None:
         assert [grid["name"] for grid in told["grids"]] == ["velocity", "flame"] and told["unexpected"] == ["density"]
 
 
+def test_a_grid_that_is_called_by_a_number_is_found_by_its_name(run: Run) -> None:
+    volume = scene()
+    write_volume("n.vdb", inrv.SparseVolume((volume.grids[0], replace(volume.grids[1], name="0"), volume.grids[2]), {}))
+    assert run("encode", "n.vdb", "--effort", "instant", "--grid", "0", "--grid", "2", "-o", "some.inrv").exit_code == 0
+    assert [grid.name for grid in inrv.load("some.inrv")] == ["0", "flame"]
+    assert run("encode", "n.vdb", "--effort", "instant").exit_code == 0
+    for original in ("n.vdb", "n.inrv"):
+        told = json.loads(run("compare", original, "n.inrv", "--grid", "0", "--grid", "2", "--json").stdout)
+        assert [grid["name"] for grid in told["grids"]] == ["0", "flame"]
+
+
 def test_command_lines_that_make_no_sense(run: Run, library: Path) -> None:
     vdb, coded = library / "scene.vdb", library / "scene.inrv"
     assert run("compare", vdb, coded, "--figure", "mid.gif").exit_code == 2

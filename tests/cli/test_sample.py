@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 import inrv
+from inrv import SparseVolume
 
-from .conftest import Run
+from .conftest import Run, scene
 
+QUICK = inrv.EncodeOptions(effort="instant", exact_below=0, device="cpu")
 POINTS = np.array([[8.0, 7.5, 9.25], [3.0, 8.0, 9.0], [-50.0, 0.0, 0.0], [10.125, 9.0, 4.0]])
 AS_CSV = "x,y,z\n" + "\n".join(",".join(map(repr, row)) for row in POINTS.tolist()) + "\n"
 
@@ -64,12 +67,49 @@ def test_npy_to_npy(run: Run, library: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["8,7.5,9.25\n", "X, Y ,Z\n8,7.5,9.25\n", "id,z,y,x\n7,9.25,7.5,8\n", "\n8,7.5,9.25\n\n", "\ufeffx,y,z\r\n8,7.5,9.25\r\n"],
+    [
+        "8,7.5,9.25\n",
+        "8;7.5;9.25\n",
+        "8\t7.5\t9.25\n",
+        "X, Y ,Z\n8,7.5,9.25\n",
+        "id,z,y,x\n7,9.25,7.5,8\n",
+        "\n8,7.5,9.25\n\n",
+        "x,y,z\r\n8,7.5,9.25\r\n",
+        "id;x;y;z\r\n1;8;7.5;9.25\r\n",
+        'name\tz\ty\tx\n"a, b; c"\t9.25\t7.5\t8\n',
+        '"density","Points:0","Points:1","Points:2"\n0.5,8,7.5,9.25\n',
+        '"Point ID","x","Points_0","Points_1","Points_2","Points_Magnitude"\n0,-1,8,7.5,9.25,14.3\n',
+        "P.x,P.y,P.z,Cd.x\n8,7.5,9.25,1\n",
+        "ptnum\tP[0]\tP[1]\tP[2]\n0\t8\t7.5\t9.25\n",
+    ],
 )
-def test_ways_to_write_csv(run: Run, library: Path, text: str) -> None:
-    Path("points.csv").write_text(text, encoding="utf-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_ways_to_write_csv(run: Run, library: Path, text: str, encoding: str) -> None:
+    Path("points.csv").write_bytes(text.encode(encoding))
     result = run("sample", library / "scene.inrv", "--points", "points.csv", "--grid", "density")
     assert rows_of(result.stdout)[1][0, :3].tolist() == [8, 7.5, 9.25], result.stderr
+
+
+def test_names_of_grids_are_columns_of_their_own(run: Run) -> None:
+    """ParaView takes a table whose columns have different, printable names."""
+    names = ["x", "a,b", "density", "density", "line\nbreak", ""]
+    inrv.encode(SparseVolume(tuple(replace(scene().grids[0], name=name) for name in names)), "names.inrv", QUICK)
+    result = run("sample", "names.inrv", "--points", "-", stdin=AS_CSV)
+    header, rows = rows_of(result.stdout)
+    assert header == ["x", "y", "z", "x[1]", "a,b", "density", "density[1]", "line\\nbreak", "[0]"]
+    assert rows.shape == (4, 9) and result.stdout.count("\n") == 5
+
+
+def test_a_grid_that_is_called_by_a_number(run: Run) -> None:
+    fog, double = scene().grids[0], scene().grids[0].with_values(2 * scene().grids[0].values)
+    inrv.encode(SparseVolume((replace(fog, name="fog"), replace(double, name="0"))), "numbers.inrv", QUICK)
+
+    def sampled(grid: str) -> tuple[str, float]:
+        header, rows = rows_of(run("sample", "numbers.inrv", "--points", "-", "--grid", grid, stdin="8,7.5,9.25\n").stdout)
+        return header[3], rows[0, 3]
+
+    assert sampled("0") == sampled("1") and sampled("0")[0] == "0" and sampled("fog")[0] == "fog"
+    assert sampled("0")[1] == pytest.approx(2 * sampled("fog")[1], rel=0.1)
 
 
 def test_the_output_can_be_sampled_again(run: Run, library: Path) -> None:
@@ -86,6 +126,8 @@ def test_the_output_can_be_sampled_again(run: Run, library: Path) -> None:
         ("x,y,z\n\n1,nan,3\n", "line 3: 'nan' is not a finite number"),
         ("x,y,w\n1,2,3\n", "line 1: the header has no column z"),
         ("one,two,three\n", "line 1: 'one,two,three' is neither a point nor a header"),
+        ("Points:0,Points:1\n1,2\n", "line 1: the header has no column points:2"),
+        ("1,5;2,5;3,5\n", "line 1: '1,5,2,5,3,5' is neither a point"),
     ],
 )
 def test_bad_rows_are_named_by_line(run: Run, library: Path, text: str, words: str) -> None:

@@ -96,18 +96,18 @@ def test_a_size_that_cannot_be_is_an_error_that_names_it() -> None:
     [
         ({"psnr": 40.0, "size": 5000}, ("psnr", "size")),
         ({"size": 5000, "ratio": 10.0}, ("size", "ratio")),
-        ({"psnr": 40.0, "max_error": 0.1}, ("psnr", "max-error")),
-        ({"max_error": "1%", "ratio": 3.0}, ("max-error", "ratio")),
-        ({"max_error": 0.1, "topology": "threshold"}, ("max-error", "exact")),
+        ({"psnr": 40.0, "max_error": 0.1}, ("psnr", "max_error")),
+        ({"max_error": "1%", "ratio": 3.0}, ("max_error", "ratio")),
+        ({"max_error": 0.1, "topology": "threshold"}, ("max_error", "exact")),
         ({"effort": "instant", "field": "fourier"}, ("effort", "fourier")),
-        ({"max_error": 0.1, "field": "fourier"}, ("max-error", "fourier")),
+        ({"max_error": 0.1, "field": "fourier"}, ("max_error", "fourier")),
         ({"size": 5000, "ratio": 9.0, "field": "fourier"}, ("size", "ratio")),
         ({"size": 5000, "preset": "paper"}, ("size", "preset")),
-        ({"ratio": 9.0, "values_per_weight": 5.0}, ("ratio", "values-per-weight")),
+        ({"ratio": 9.0, "values_per_weight": 5.0}, ("ratio", "values_per_weight")),
         ({"epochs": 5, "field": "lattice"}, ("epochs", "lattice")),
         ({"preset": "paper", "field": "lattice"}, ("preset", "lattice")),
         ({"max_time": 5.0, "effort": "thorough"}, ("effort",)),
-        ({"epochs": 5, "max_error": "1%"}, ("max-error",)),
+        ({"epochs": 5, "max_error": "1%"}, ("max_error",)),
         ({"field": "wavelet"}, ("wavelet", "lattice", "fourier")),
         ({"effort": "heroic"}, ("heroic", "instant")),
         ({"max_error": "-1%"}, ("-1%",)),
@@ -149,5 +149,5 @@ def test_a_size_takes_exact_masks_only_where_the_values_are_good() -> None:
     large, many = inrv.encode_bytes(original, instant(size=12_000))
     assert len(small) <= 1200 and few.grids[0].misjudged is not None
     assert 11_000 < len(large) <= 12_000 and many.grids[0].misjudged is None and many.grids[0].psnr > 35
-    with pytest.raises(OptionError, match="or take topology 'threshold'"):
+    with pytest.raises(OptionError, match="or take `topology='threshold'`"):
         inrv.encode_bytes(original, instant(size=1200, topology="exact"))

@@ -113,3 +113,11 @@ def test_nothing_to_draw_is_an_error() -> None:
     empty = SparseVolume((sparse_grid(torch.zeros(8, 8, 8)),))
     with pytest.raises(InrvError, match="nothing to draw"):
         draw_comparison(empty, empty, compare_volumes(empty, empty))
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_name_can_be_drawn() -> None:
+    names = ["n" * 200, "煙の密度", r"$\frac$"]
+    original = SparseVolume(tuple(rod(name) for name in names))
+    decoded = SparseVolume(tuple(grid.with_values(grid.values * 0.9) for grid in original.grids))
+    assert draw_comparison(original, decoded, compare_volumes(original, decoded), r"$\frac$.vdb").startswith(b"\x89PNG")

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,10 @@ import torch
 
 from inrv import Grid, MetaValue
 from inrv.grids import Metadata, Transform
+from inrv.vdb import list_grids
 from inrv.vdb.header import MAGIC, encode_metadata, encode_transform, pack_string
+
+HAS_POSITIONS = 20  # where a file says whether it knows where its grids lie
 
 
 def load_openvdb() -> Any:
@@ -108,7 +112,7 @@ class HandTree:
 
     def grid(self, name: str = "density", **changes: Any) -> HandGrid:
         kind = {"f": "float", "d": "double", "i": "int32", "q": "int64"}[self.number]
-        kind = {"float": "vec3s", "double": "vec3d"}[kind] if self.components == 3 else kind
+        kind = {"float": "vec3s", "double": "vec3d", "int32": "vec3i"}[kind] if self.components == 3 else kind
         tree_type = f"Tree_{kind}_5_4_3" + "_HalfFloat" * self.half
         note = {"note": MetaValue("string", "by hand"), "is_saved_as_half_float": MetaValue("bool", self.half)}
         return HandGrid(name, tree_type, self.topology(), self.buffers(), compression=self.compression, metadata=note, **changes)
@@ -149,6 +153,15 @@ def vdb_file(*grids: HandGrid, version: int = 224, offsets: bool = True) -> byte
         positions = (start, 0 if grid.parent else blocks, blocks + len(grid.buffers))
         data += struct.pack("<qqq", *positions if offsets else (0, 0, 0)) + frame + grid.topology + grid.buffers
     return data
+
+
+def as_stream(path: Path, positions: bytes = bytes(24)) -> bytes:
+    """A .vdb file as OpenVDB writes it to a stream: it does not say where its grids lie, `positions` stand there."""
+    data = bytearray(path.read_bytes())
+    for grid in list_grids(path):
+        data[grid.start - 24 : grid.start] = positions
+    data[HAS_POSITIONS] = 0
+    return bytes(data)
 
 
 def mask(slots: Any, size: int) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from inrv.vdb import list_grids, read_volume, write_volume
-from tests.vdb.referee import assert_same_bits, load_openvdb
+from tests.vdb.referee import as_stream, assert_same_bits, load_openvdb
 
 FILES = [
     "affine_fog.vdb",
@@ -54,6 +54,13 @@ def test_a_copy_is_equal(corpus: Path, tmp_path: Path, name: str) -> None:
         assert carried.data == data[listed.start : listed.end] and carried.blocks == listed.blocks - listed.start
     for key in ("unique_name", "tree_type", "half", "parent"):
         assert [getattr(g, key) for g in list_grids(target)] == [getattr(g, key) for g in list_grids(source)], key
+
+
+@pytest.mark.parametrize("name", [name for name in [*FILES, *CARRIED] if name != "hostile/unregistered_map.vdb"])
+def test_where_grids_lie_is_found_where_the_file_does_not_say_it(corpus: Path, tmp_path: Path, name: str) -> None:
+    stream = tmp_path / "stream.vdb"
+    stream.write_bytes(as_stream(corpus / name))
+    assert list_grids(stream) == list_grids(corpus / name)
 
 
 def seen_by_openvdb(path: Path, address: str) -> list[Any]:

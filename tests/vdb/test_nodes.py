@@ -144,16 +144,6 @@ def test_a_file_without_compression(tmp_path: Path, half: bool) -> None:
     assert_openvdb_agrees(seen, grid, [(0, 0, 0), (0, 0, 1), (7, 7, 7), (0, 0, 128), (4100, 0, 0), (-1, 0, 0)])
 
 
-def test_a_file_that_was_written_as_a_stream(tmp_path: Path) -> None:
-    """No byte positions in it: one grid is read all the same, two cannot be told apart."""
-    path, tree = tmp_path / "stream.vdb", HandTree()
-    path.write_bytes(vdb_file(tree.grid(), offsets=False))
-    assert read_volume(path).grids[0].values.tolist() == [[9.0]]
-    path.write_bytes(vdb_file(tree.grid(), tree.grid("other"), offsets=False))
-    with pytest.raises(VdbError, match="without the positions of its 2 grids"):
-        read_volume(path)
-
-
 @pytest.mark.parametrize("number", ["f", "d"])
 @pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize("half", [False, True])

@@ -35,19 +35,7 @@ CHUNK_FLAGS = {
     "INAC": CRITICAL,
     "TREE": CRITICAL,
 }
-FIRST_MINOR = {
-    "TOPO": 0,
-    "EXAC": 0,
-    "FELD": 0,
-    "REFS": 0,
-    "MASK": 1,
-    "KEEP": 1,
-    "GRID": 1,
-    "INAC": 2,
-    "TREE": 2,
-    "CODE": 4,
-    "FREQ": 4,
-}
+FIRST_MINOR = {"TOPO": 0, "EXAC": 0, "FELD": 0, "REFS": 0, "MASK": 1, "KEEP": 1, "GRID": 1, "INAC": 2, "TREE": 2, "CODE": 4, "FREQ": 4}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ DPI = 160
 PANEL_HEIGHT = 3.3
 NARROWEST = 1.6  # of a column: what its title needs
 LEFT, GAP, BAR, TICKS, ABOVE, TITLE, MARGIN = 0.62, 0.12, 0.11, 0.62, 0.36, 0.34, 0.12
+LONGEST_NAME = 28  # letters beside a panel
 INK = "#222222"
 HIGHLIGHT_SHARE = 0.002  # brightest share of the active voxels that may run into the top of the colour scale
 
@@ -80,7 +82,9 @@ def draw_comparison(
         raise InrvError("there is nothing to draw: no grid of the original has values that vary and a partner of its type")
     figure = _canvas(slices, title)
     data = io.BytesIO()
-    figure.savefig(data, format=form, dpi=DPI, facecolor="white")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font has not are drawn as boxes
+        figure.savefig(data, format=form, dpi=DPI, facecolor="white")
     return data.getvalue()
 
 
@@ -156,7 +160,7 @@ def _canvas(slices: list[Slice], title: str) -> Figure:
     canvas(figure)
     top = height - TITLE * bool(title)
     if title:
-        figure.text(LEFT / width, (top + 0.08) / height, title, fontsize=11, color=INK)
+        figure.text(LEFT / width, (top + 0.08) / height, title, fontsize=11, color=INK, parse_math=False)
     for part, (wide, tall) in zip(slices, panels, strict=True):
         top -= ABOVE + tall
         _draw_row(figure, part, (widest, wide, tall, top))
@@ -200,8 +204,9 @@ def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, flo
     for axes, label in ((original, "original"), (decoded, "decoded"), (error, f"|error|, {quality}")):
         axes.set_title(label, fontsize=9.5, color=INK, pad=5)
     magnitude = ", magnitude" * (part.comparison.value_type == "vec3s")
-    label = f"{part.name or 'unnamed'}{magnitude}\nslice {part.across} = {part.index}"
-    original.set_ylabel(label, fontsize=9.5, color=INK, labelpad=6, linespacing=1.3)
+    name = part.name if len(part.name) <= LONGEST_NAME else f"{part.name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    label = f"{name or 'unnamed'}{magnitude}\nslice {part.across} = {part.index}"
+    original.set_ylabel(label, fontsize=9.5, color=INK, labelpad=6, linespacing=1.3, parse_math=False)
 
 
 def value_range(part: Slice) -> tuple[float, float]:

@@ -39,12 +39,12 @@ def select_voxels(grids: Sequence[Grid], selection: str, dilation: float) -> Top
     would be selected.
     """
     if dilation < 0 or (math.isfinite(dilation) and dilation != int(dilation)):
-        raise OptionError(f"dilation {dilation} must be a whole number of voxels >= 0, or inf for the whole box")
+        raise OptionError(f"`dilation={dilation}` must be a whole number of voxels >= 0, or inf for the whole box")
     box = joint_box(grids)
     if box is None:
         return Topology.empty()
     if selection not in ("topology", "avm"):
-        raise OptionError(f"selection {selection!r} is not 'topology' or 'avm'")
+        raise OptionError(f"`selection={selection!r}` is not 'topology' or 'avm'")
     if math.isinf(dilation):
         return whole_box(box)
     mask = union([leaf_mask(grid) for grid in grids]) if selection == "topology" else positive_voxels(grids, box)

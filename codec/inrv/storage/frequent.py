@@ -79,9 +79,7 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
     kinds = take(arrays, "kinds", np.uint8, (None, topology.leaf_count))
     counts = take(arrays, "word_counts", np.int32, (len(kinds),))
     if not 1 <= len(values) <= MOST_VALUES or len(values) - len(kinds) not in (0, 1):
-        raise FormatError(
-            f"{len(values)} frequent values have {len(kinds)} masks: there are 1 to {MOST_VALUES}, and at most one has none"
-        )
+        raise FormatError(f"{len(values)} frequent values have {len(kinds)} masks: there are 1 to {MOST_VALUES}, and at most one has none")
     if (kinds > max(KINDS)).any():
         raise FormatError(f"kinds of frequent values hold one that is not of {KINDS}")
     masks = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)

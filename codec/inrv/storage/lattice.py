@@ -11,17 +11,7 @@ from torch import Tensor
 
 from inrv.container import Chunk, Container, pack_tensors, unpack_tensors
 from inrv.errors import FormatError
-from inrv.lattice import (
-    Channel,
-    Coding,
-    Model,
-    Offsets,
-    Palette,
-    RegionCodes,
-    default_model,
-    pack_differences,
-    unpack_differences,
-)
+from inrv.lattice import Channel, Coding, Model, Offsets, Palette, RegionCodes, default_model, pack_differences, unpack_differences
 from inrv.lattice.constants import STEP
 from inrv.lattice.offsets import KNOTS
 from inrv.storage.tensors import Arrays, take

@@ -1,4 +1,4 @@
-"""The parts of a .vdb file that frame the trees: header, metadata, grid descriptors, transforms.
+"""The parts of a .vdb file that frame the trees: metadata, transforms, and what is told of a grid.
 
 Layout: OpenVDB's io/Archive.cc and io/GridDescriptor.cc, file versions 219 to 225.
 """
@@ -13,15 +13,13 @@ from typing import BinaryIO
 from inrv.errors import VdbError
 from inrv.files import Readable, input_of
 from inrv.grids import LINEAR_MAPS, Metadata, MetaValue, Transform
-from inrv.recognition import RECOGNISED_BY, refusal
-from inrv.vdb.values import ZIP
 
 MAGIC = struct.pack("<q", 0x56444220)
 OLDEST, NEWEST = 219, 225
 FLAG_PER_FILE, FLAGS_PER_GRID = 220, 222  # file versions from which on compression is told per file, and per grid
 HALF_SUFFIX = "_HalfFloat"
 SEPARATOR = "\x1e"
-_UUID_LENGTH = 36
+_BOX_OF_DOUBLES = 221  # file version from which on the box of a frustum is of doubles
 STATISTICS = frozenset(
     {"file_bbox_max", "file_bbox_min", "file_compression", "file_delayed_load", "file_mem_bytes", "file_voxel_count"}
 )  # metadata that OpenVDB writes about the file, not about the volume
@@ -64,16 +62,6 @@ class GridDescriptor:
         """The name by which OpenVDB finds this grid: 'density', or 'density[1]' among equal names."""
         name, _, index = self.unique_name.partition(SEPARATOR)
         return f"{name}[{index}]" if index else name
-
-
-@dataclass(frozen=True)
-class VdbHeader:
-    """File version, OpenVDB's library version, file metadata and the grids of a .vdb file."""
-
-    version: int
-    library: tuple[int, int]
-    metadata: Metadata
-    grids: tuple[GridDescriptor, ...]
 
 
 @dataclass(frozen=True)
@@ -130,59 +118,6 @@ class ByteReader:
         return entries
 
 
-def read_header(source: Readable) -> VdbHeader:
-    """The header of a .vdb file. Raises VdbError where it is missing, not a .vdb file, or truncated, else as `input_of`."""
-    held = input_of(source)
-    try:
-        with held.open() as file:
-            return _read_header(ByteReader(file, held.name))
-    except OSError as error:
-        raise VdbError(f"{held.name} cannot be read: {error.strerror or error}") from error
-
-
-def _read_header(reader: ByteReader) -> VdbHeader:
-    start = reader.file.read(RECOGNISED_BY)
-    if not start.startswith(MAGIC):
-        raise reader.fail(refusal(start, "a .vdb file"))
-    reader.file.seek(len(MAGIC))
-    version, major, minor = reader.unpack("<III")
-    if not OLDEST <= version <= NEWEST:
-        raise reader.fail(f"is of VDB file version {version}; versions {OLDEST} to {NEWEST} are read: save it anew with OpenVDB")
-    has_offsets = reader.number("<B")
-    compression = _file_compression(reader, version)
-    reader.take(_UUID_LENGTH)
-    metadata = reader.metadata()
-    count = reader.number("<i")
-    if count < 0:
-        raise reader.fail(f"claims to hold {count} grids: the file is damaged")
-    if not has_offsets and count > 1:
-        raise reader.fail(f"was written to a stream, without the positions of its {count} grids: save it anew as a file")
-    grids = tuple(_read_descriptor(reader, position, bool(has_offsets), compression) for position in range(count))
-    return VdbHeader(version, (major, minor), metadata, grids)
-
-
-def _file_compression(reader: ByteReader, version: int) -> int | None:
-    """The compression flags of all grids of an old file; None where each grid has its own."""
-    if version >= FLAGS_PER_GRID:
-        return None
-    return ZIP if version < FLAG_PER_FILE or reader.number("<B") else 0
-
-
-def _read_descriptor(reader: ByteReader, position: int, has_offsets: bool, compression: int | None) -> GridDescriptor:
-    unique_name, tree_type, parent = reader.text(), reader.text(), reader.text()
-    start, blocks, end = reader.unpack("<qqq")
-    if not has_offsets:
-        start, end = reader.file.tell(), reader.size
-    if parent or not has_offsets:  # a grid that shares another's tree has no blocks of its own, and no position of them
-        blocks = end
-    if not reader.file.tell() <= start < blocks <= end:
-        raise reader.fail(f"grid {position} {unique_name!r} claims bytes {start} to {end}: the file is damaged")
-    reader.file.seek(end)
-    half = tree_type.endswith(HALF_SUFFIX)
-    tree_type = tree_type.removesuffix(HALF_SUFFIX)
-    return GridDescriptor(position, unique_name, tree_type, half, parent, start, blocks, end, compression)
-
-
 def read_grid_header(source: Readable, descriptor: GridDescriptor) -> GridHeader:
     """What stands before the grid's tree. Raises VdbError or, for a map whose size is not known, NotCoded."""
     held = input_of(source)
@@ -198,10 +133,27 @@ def read_grid_header(source: Readable, descriptor: GridDescriptor) -> GridHeader
         return GridHeader(compression, metadata, map_type, data, file.tell())
 
 
+def pass_transform(reader: ByteReader, version: int) -> None:
+    """Pass over a transform of a file of that version. Raises VdbError or, for a map whose size is not known, NotCoded."""
+    map_type = reader.text()
+    while map_type == "NonlinearFrustumMap":  # a box, two doubles, and a second map
+        reader.take((48 if version >= _BOX_OF_DOUBLES else 24) + 16)
+        map_type = reader.text()
+    if map_type not in LINEAR_MAPS:
+        raise NotCoded(f"{map_type} transform")
+    reader.take(8 * _doubles_of(map_type))
+
+
 def _doubles_of(map_type: str) -> int:
     if map_type in _FIRST_DOUBLES:
         return 15 + _FIRST_DOUBLES[map_type]
     return 3 if map_type == "TranslationMap" else 16
+
+
+def saved_as_half(metadata: Metadata) -> bool:
+    """What OpenVDB goes by: it forgets the ending of the tree's type when it reads the metadata."""
+    entry = metadata.get("is_saved_as_half_float")
+    return entry is not None and bool(entry.value)
 
 
 def decode_transform(map_type: str, data: bytes) -> Transform:

@@ -8,6 +8,8 @@ is believed before the bytes are there.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +28,9 @@ NODE_BITS = {4096: 5, 128: 4}  # by a node's edge: log2 of its slots along an ax
 LEAF_SLOTS = 512
 _PART = 1 << 12  # leaves whose values are unpacked at a time
 _POPCOUNT = np.unpackbits(np.arange(1 << 16, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1).sum(axis=1, dtype=np.uint8)
+
+Buffer = bytes | memoryview
+PassLeaves = Callable[["Walk", NDArray[np.int64]], None]  # passes over the buffers of leaves with so many active voxels
 
 
 @dataclass(frozen=True)
@@ -74,37 +79,77 @@ class _Tiles(NamedTuple):
     values: Bits
 
 
-def read_tree(data: bytes, where: str, kind: ValueType, half: bool, compression: int, old: bool = False) -> Tree:
-    """The tree that `data` begins with, `old`: of a file version before 222.
+@dataclass(frozen=True)
+class Encoding:
+    """How the values of a tree are stored.
 
-    Raises VdbError, which starts with `where`, if it ends early or is damaged.
+    kind         the type of a voxel's value
+    half         whether the grid is saved as half floats
+    compression  the grid's compression flags
+    old          whether the file version is below 222
     """
-    walk = _OldWalk if old else _Walk
+
+    kind: ValueType
+    half: bool
+    compression: int
+    old: bool = False
+
+
+def read_tree(data: Buffer, where: str, encoding: Encoding) -> Tree:
+    """The tree that `data` begins with. Raises VdbError, which starts with `where`, if it ends early or is damaged."""
+    with _damage(where):
+        return _walk(data, where, encoding).tree()
+
+
+def tree_positions(data: Buffer, where: str, encoding: Encoding, leaves: PassLeaves) -> tuple[int, int]:
+    """Where in `data` the buffers of the leaves begin and where the tree ends that `data` begins with.
+
+    leaves  passes over these buffers
+    Raises VdbError, which starts with `where`, if the tree ends early or is damaged.
+    """
+    with _damage(where):
+        walk = _walk(data, where, encoding)
+        walk.root()
+        start = walk.at
+        leaves(walk, popcounts(np.concatenate(walk.leaf_masks)))
+        return start, walk.at
+
+
+def _walk(data: Buffer, where: str, encoding: Encoding) -> Walk:
+    return (OldWalk if encoding.old else Walk)(data, where, encoding)
+
+
+@contextmanager
+def _damage(where: str) -> Iterator[None]:
+    """A ValueError in here means that the file is damaged."""
     try:
-        return walk(data, where, kind, half, compression).tree()
+        yield
     except ValueError as error:
         raise VdbError(f"{where}: {error}: the file is damaged") from error
 
 
-class _Walk:
-    def __init__(self, data: bytes, where: str, kind: ValueType, half: bool, compression: int) -> None:
+class Walk:
+    """Goes through the bytes of a tree."""
+
+    def __init__(self, data: Buffer, where: str, encoding: Encoding) -> None:
         self.data, self.view, self.bytes = data, memoryview(data), np.frombuffer(data, dtype=np.uint8)
-        self.where, self.kind, self.half, self.compression = where, kind, half, compression
-        self.stored = np.dtype("<u2") if half else kind.bits
+        self.where, self.kind, self.compression = where, encoding.kind, encoding.compression
+        self.half = encoding.half and self.kind.real
+        self.stored = np.dtype("<u2") if self.half else self.kind.bits
         self.at = 0
         self.leaf_origins = [np.empty((0, 3), dtype=np.int64)]
         self.leaf_masks = [np.empty((0, 64), dtype=np.uint8)]
-        self.tiles = [_no_tiles(kind)]
+        self.tiles = [_no_tiles(self.kind)]
 
     def tree(self) -> Tree:
         """Topology, then the buffers of the leaves."""
-        self._root()
+        self.root()
         masks = np.concatenate(self.leaf_masks)
         values, places, inactive = self._leaves(masks)
         tiles = [np.concatenate(parts) for parts in zip(*self.tiles, strict=True)]
         return Tree(self.background, np.concatenate(self.leaf_origins), masks, values, places, inactive, *tiles)
 
-    def _take(self, size: int) -> int:
+    def take(self, size: int) -> int:
         """Position of the next `size` bytes, which are there."""
         at = self.at
         if size > len(self.data) - at:
@@ -112,17 +157,25 @@ class _Walk:
         self.at = at + size
         return at
 
-    def _root(self) -> None:
-        """Number of buffers and background, numbers of tiles and children; tiles: origin, value, state; then the children."""
-        self._take(4)
-        self.background = self._numbers(self._take(self.kind.size), self.kind.components)
-        tiles, children = struct.unpack_from("<II", self.data, self._take(8))
+    def number(self, layout: str) -> int:
+        """The next integer, as struct lays it out."""
+        number: int = struct.unpack_from(layout, self.data, self.take(struct.calcsize(layout)))[0]
+        return number
+
+    def root(self) -> None:
+        """Go down to the leaves.
+
+        Number of buffers and background, numbers of tiles and children; tiles: origin, value, state; then the children.
+        """
+        self.take(4)
+        self.background = self._numbers(self.take(self.kind.size), self.kind.components)
+        tiles, children = struct.unpack_from("<II", self.data, self.take(8))
         row = np.dtype([("origin", "<i4", 3), ("value", self.kind.bits, (self.kind.components,)), ("active", "u1")])
-        table = np.frombuffer(self.data, dtype=row, count=tiles, offset=self._take(tiles * row.itemsize))
+        table = np.frombuffer(self.data, dtype=row, count=tiles, offset=self.take(tiles * row.itemsize))
         origins = [table["origin"].astype(np.int64)]
         self._add_tiles(origins[0], 4096, table["active"] != 0, table["value"])
         for _ in range(children):
-            origins.append(np.array([struct.unpack_from("<iii", self.data, self._take(12))], dtype=np.int64))
+            origins.append(np.array([struct.unpack_from("<iii", self.data, self.take(12))], dtype=np.int64))
             self._node(origins[-1][0], 4096)
         corners = np.concatenate(origins)
         if (corners % 4096).any() or len(np.unique(corners, axis=0)) != len(corners):
@@ -139,14 +192,14 @@ class _Walk:
         origins = origin + _slot_origins(np.flatnonzero(children), bits, edge >> bits)
         if edge == 128:
             self.leaf_origins.append(origins)
-            at = self._take(64 * len(origins))
+            at = self.take(64 * len(origins))
             self.leaf_masks.append(self.bytes[at : self.at].reshape(-1, 64))
             return
         for child in origins:
             self._node(child, edge >> bits)
 
     def _mask(self, slots: int) -> NDArray[np.bool_]:
-        at = self._take(slots // 8)
+        at = self.take(slots // 8)
         return np.unpackbits(self.bytes[at : self.at], bitorder="little").view(bool)
 
     def _node_tiles(
@@ -168,16 +221,17 @@ class _Walk:
         edges = np.full(int(np.count_nonzero(kept)), edge, dtype=np.int32)
         self.tiles.append(_Tiles(origins[kept], edges, active[kept], values[kept]))
 
-    def _leaf_section(self, active: int) -> _Section:
+    def leaf_section(self, active: int) -> _Section:
+        """Pass over the values of a leaf, behind its mask, with that many active voxels."""
         return self._section(active, LEAF_SLOTS)
 
     def _section(self, active: int, slots: int) -> _Section:
         """Pass over the values of a node with that many slots, `active` of them active."""
-        kind = self.data[self._take(1)]
+        kind = self.data[self.take(1)]
         if kind > ALL_VALUES:
             raise ValueError(f"a node has values of kind {kind}")
-        listed = self._take(self.kind.size * LISTED.get(kind, 0))
-        selection = self._take(slots // 8 if kind in WITH_SELECTION else 0)
+        listed = self.take(self.kind.size * LISTED.get(kind, 0))
+        selection = self.take(slots // 8 if kind in WITH_SELECTION else 0)
         whole = kind == ALL_VALUES or not self.compression & ACTIVE_MASK
         values, size = self._buffer((slots if whole else active) * self.kind.components * self.stored.itemsize)
         return _Section(kind, whole, listed, selection, values, size)
@@ -185,19 +239,19 @@ class _Walk:
     def _buffer(self, size: int) -> tuple[int, int]:
         """Pass over a buffer that holds `size` bytes; its position, and its packed size or minus its plain one."""
         if not self.compression & (ZIP | BLOSC) or (self.half and not size):
-            return self._take(size), -size
-        (packed,) = struct.unpack_from("<q", self.data, self._take(8))
+            return self.take(size), -size
+        packed = self.number("<q")
         if packed <= 0 and packed != -size:
             raise ValueError(f"a buffer of {-packed:,} bytes stands where {size:,} should")
-        return self._take(abs(packed)), packed
+        return self.take(abs(packed)), packed
 
     def _leaves(self, masks: NDArray[np.uint8]) -> tuple[Bits, NDArray[np.int64], Bits]:
         """Values of the active leaf voxels; places and values of the inactive ones off the background."""
         counts = popcounts(masks)
         sections, starts = [], []
         for count in counts.tolist():
-            starts.append(self._take(64))
-            sections.append(self._leaf_section(count))
+            starts.append(self.take(64))
+            sections.append(self.leaf_section(count))
         ends = np.concatenate([[0], counts.cumsum()])
         values = np.empty((int(ends[-1]), self.kind.components), dtype=self.kind.bits)
         places, inactive = [np.empty(0, dtype=np.int64)], [values[:0]]
@@ -266,7 +320,7 @@ class _Walk:
         return chosen[node] * active.shape[1] + slot, np.where(second[node, slot][:, None], high[node], low[node])
 
 
-class _OldWalk(_Walk):
+class OldWalk(Walk):
     """Trees of file versions before 222: all values are stored, but for those in the place of a child."""
 
     def _node_tiles(
@@ -278,9 +332,9 @@ class _OldWalk(_Walk):
         values = widen(stored, self.kind.double) if self.half else stored
         self._add_tiles(origin + _slot_origins(slots, bits, edge), edge, active[slots], values)
 
-    def _leaf_section(self, active: int) -> _Section:
+    def leaf_section(self, active: int) -> _Section:
         """The leaf's origin and number of buffers go before its values; only the first buffer is of use."""
-        buffers = self.data[self._take(13) + 12]
+        buffers = self.data[self.take(13) + 12]
         sections = [self._whole_section(LEAF_SLOTS) for _ in range(buffers)]
         if not sections:
             raise ValueError("a leaf has no values")

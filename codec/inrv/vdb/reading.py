@@ -31,19 +31,19 @@ from inrv.vdb.header import (
     STATISTICS,
     GridDescriptor,
     NotCoded,
-    VdbHeader,
     decode_transform,
     read_grid_header,
-    read_header,
+    saved_as_half,
 )
-from inrv.vdb.nodes import Tree, popcounts, read_tree
+from inrv.vdb.listing import VdbHeader, read_header
+from inrv.vdb.nodes import Encoding, Tree, popcounts, read_tree
 from inrv.vdb.values import Bits, ValueType
 
 TREES = {
-    "Tree_float_5_4_3": ValueType(1, double=False),
-    "Tree_vec3s_5_4_3": ValueType(3, double=False),
-    "Tree_double_5_4_3": ValueType(1, double=True),
-    "Tree_vec3d_5_4_3": ValueType(3, double=True),
+    "Tree_float_5_4_3": ValueType(1),
+    "Tree_vec3s_5_4_3": ValueType(3),
+    "Tree_double_5_4_3": ValueType(1, 8),
+    "Tree_vec3d_5_4_3": ValueType(3, 8),
 }
 VALUE_TYPES = {1: "float", 3: "vec3s"}
 DOUBLES = ("carry", "float")
@@ -67,7 +67,7 @@ def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, d
     carried and shares the tree of one that is not chosen.
     """
     if doubles not in DOUBLES:
-        raise OptionError(f"doubles {doubles!r} is not one of {', '.join(DOUBLES)}")
+        raise OptionError(f"`doubles={doubles!r}` is not one of {', '.join(DOUBLES)}")
     file = input_of(source)
     header = read_header(file)
     chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(file.name, header.grids, each) for each in grids))
@@ -150,7 +150,7 @@ class _Source:
             transform=transform,
             grid_class=_text(metadata, "class", "unknown"),
             vector_type=_text(metadata, "vector_type", "invariant"),
-            saved_as_half=_saved_as_half(metadata),
+            saved_as_half=saved_as_half(metadata),
             metadata=metadata,
         )
 
@@ -174,14 +174,9 @@ class _Source:
         except NotCoded as reason:
             raise NotCoded(f"shares the tree of grid {descriptor.position}, with {reason}") from reason
         kind = TREES[descriptor.tree_type]
-        tree = read_tree(
-            self._bytes(descriptor, header.topology),
-            self._where(descriptor),
-            kind,
-            half=_saved_as_half(header.metadata),
-            compression=header.compression,
-            old=descriptor.compression is not None,
-        )
+        old = descriptor.compression is not None
+        encoding = Encoding(kind, saved_as_half(header.metadata), header.compression, old)
+        tree = read_tree(self._bytes(descriptor, header.topology), self._where(descriptor), encoding)
         if not kind.double:
             return _convert(tree, VALUE_TYPES[kind.components])
         if self.doubles == "carry":
@@ -219,12 +214,6 @@ def _type_reason(descriptor: GridDescriptor) -> str:
     if match is None:
         return f"tree of type {descriptor.tree_type}"
     return _SPOKEN.get(match[1], f"{match[1]} values")
-
-
-def _saved_as_half(metadata: Metadata) -> bool:
-    """What OpenVDB goes by: it forgets the ending of the tree's type when it reads the metadata."""
-    entry = metadata.get("is_saved_as_half_float")
-    return entry is not None and bool(entry.value)
 
 
 def _text(metadata: Metadata, key: str, default: str) -> str:

@@ -49,7 +49,7 @@ class TreeWriter:
     """
 
     def __init__(self, grid: Grid) -> None:
-        self.kind, self.half = ValueType(grid.components, double=False), grid.saved_as_half
+        self.kind, self.half = ValueType(grid.components), grid.saved_as_half
         self.background = self._bits(grid.background)
         self._check(grid)
         topology = grid.topology

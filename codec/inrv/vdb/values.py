@@ -16,7 +16,7 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
-Bits = NDArray[Any]  # uint16, uint32 or uint64
+Bits = NDArray[Any]  # uint8, uint16, uint32 or uint64
 ZIP, ACTIVE_MASK, BLOSC = 1, 2, 4  # a grid's compression flags
 _BLOSC_HEADER = struct.Struct("<4xIII")  # behind versions, flags and size of a value: bytes unpacked, of a block, packed
 _BLOSC_LEVEL = 9
@@ -24,20 +24,26 @@ _BLOSC_LEVEL = 9
 
 @dataclass(frozen=True)
 class ValueType:
-    """Numbers of a voxel and their type: 'float' or 'double'."""
+    """Numbers of a voxel, the bytes of each, and whether they are `real`: only then a grid saved as half rounds them."""
 
     components: int
-    double: bool
+    width: int = 4
+    real: bool = True
+
+    @property
+    def double(self) -> bool:
+        """Whether the numbers are float64."""
+        return self.real and self.width == 8
 
     @property
     def bits(self) -> np.dtype[Any]:
         """The unsigned integer that holds a number's bits."""
-        return np.dtype("<u8" if self.double else "<u4")
+        return np.dtype(f"<u{self.width}")
 
     @property
     def sign(self) -> int:
-        """The bit that negates a number."""
-        return 1 << (63 if self.double else 31)
+        """The bit that negates a real number."""
+        return 1 << (8 * self.width - 1)
 
     @property
     def size(self) -> int:

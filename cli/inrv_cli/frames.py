@@ -1,0 +1,186 @@
+"""The files that inputs stand for: fire.####.vdb and its like stand for frames, a glob or a folder for all that is there."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import click
+
+from inrv_cli.failure import INPUT, Failure
+
+_PLACE = re.compile(r"#+|%[0-9]*d|\$F[0-9]*")
+_PLACE_OF_AT = re.compile(r"@@+|(?<![0-9A-Za-z])@(?![0-9A-Za-z])")  # a single one within words is a letter: render@2x
+_NUMBER = r"(-?)([0-9]+)((?:\.[0-9]+)?)"
+_LAST_NUMBER = re.compile(r"(.*?)((?:(?<![0-9A-Za-z])-)?[0-9]+)([^0-9]*)")  # in fire-0001 the hyphen is no sign
+_WHOLE_PART = re.compile(r"(?<![0-9A-Za-z])[0-9]+\.$")  # of a subframe, before its fraction; the 2 of v2.0001 is none
+_ANY_NUMBER = re.compile(r"((?:(?<![0-9A-Za-z])-)?[0-9]+)")
+_MOST_NAMED = 10_000  # missing frames, and
+_MOST_NAMES = 3  # files, that are named one by one
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files, with the frame number as each one's name writes it where a pattern found it, and remarks for the user."""
+
+    files: list[tuple[Path, str | None]]
+    remarks: list[str]
+
+
+@dataclass(frozen=True)
+class FramePattern:
+    """A file's name with a place for a frame number, which has `width` digits at least."""
+
+    before: str
+    place: str
+    after: str
+    width: int
+
+    @classmethod
+    def parse(cls, name: str) -> FramePattern | None:
+        """The pattern that `name` is, None where it has no place for a number."""
+        places = list(_PLACE.finditer(name)) or list(_PLACE_OF_AT.finditer(name))
+        if not places:
+            return None
+        if len(places) > 1:
+            raise click.UsageError(
+                f"{name!r} holds more than one run of #, @, %d or $F: one frame number is all a pattern can have"
+            )
+        place = places[0]
+        return cls(name[: place.start()], place[0], name[place.end() :], _width(place[0]))
+
+    def number_in(self, name: str) -> str | None:
+        """The number that stands in the place, None where `name` differs elsewhere or has no number there."""
+        match = re.fullmatch(re.escape(self.before) + f"({_NUMBER})" + re.escape(self.after), name)
+        return None if match is None else match[1]
+
+    def takes(self, number: str) -> bool:
+        """Whether that is how the pattern writes a frame: as wide as it says, wider only where it must be."""
+        sign, digits, _ = _parts(number)
+        wider = len(digits) > self.width and digits[0] != "0"
+        return wider or len(digits) in (self.width, self.width - len(sign))
+
+    def fill(self, number: str) -> str:
+        """The name of a frame; its number is written as it is where the pattern takes it so."""
+        if not self.takes(number):
+            sign, digits, fraction = _parts(number)
+            number = sign + str(int(digits)).zfill(self.width - len(sign)) + fraction
+        return f"{self.before}{number}{self.after}"
+
+    def __str__(self) -> str:
+        return f"{self.before}{self.place}{self.after}"
+
+
+def _width(place: str) -> int:
+    from fileseq.constants import PAD_STYLE_HASH1
+    from fileseq.filesequence import FileSequence
+
+    return max(1, FileSequence.getPaddingNum(place, pad_style=PAD_STYLE_HASH1))
+
+
+def _parts(number: str) -> tuple[str, str, str]:
+    """Sign, digits, and the fraction of a subframe."""
+    match = re.fullmatch(_NUMBER, number)
+    assert match is not None
+    return match[1], match[2], match[3]
+
+
+def expand(inputs: Sequence[str], suffix: str) -> Found:
+    """Every file that the inputs stand for; folders and globs stand for files with that suffix alone."""
+    found = [_find(text, suffix) for text in inputs]
+    return Found([file for each in found for file in each.files], [line for each in found for line in each.remarks])
+
+
+def _find(text: str, suffix: str) -> Found:
+    path = Path(text)
+    if path.is_dir():
+        return _all_of(path.glob("*"), suffix, f"{path} holds no {suffix} file")
+    if path.exists():
+        return Found([(path, None)], [])
+    pattern = FramePattern.parse(path.name)
+    if pattern is not None:
+        return _frames(path.parent, pattern)
+    if glob.has_magic(text):
+        return _all_of(map(Path, glob.glob(text, recursive=True)), suffix, f"no {suffix} file matches {text}")
+    return Found([(path, None)], [])
+
+
+def _frames(folder: Path, pattern: FramePattern) -> Found:
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    numbers = {name: number for name in names if (number := pattern.number_in(name)) is not None}
+    taken = sorted((name for name in numbers if pattern.takes(numbers[name])), key=lambda name: (Decimal(numbers[name]), name))
+    left_out = _left_out(pattern, sorted(numbers.keys() - set(taken), key=_natural))
+    if not taken:
+        raise Failure(INPUT, ": ".join([f"no file matches {folder / str(pattern)}", *left_out]))
+    gaps = _gaps(pattern, [numbers[name] for name in taken])
+    return Found([(folder / name, numbers[name]) for name in taken], [*left_out, *gaps])
+
+
+def _left_out(pattern: FramePattern, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = len(names) - _MOST_NAMES
+    told = ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return [f"{pattern} leaves out {told}: its numbers have {pattern.width} digits, or more without a zero in front"]
+
+
+def _gaps(pattern: FramePattern, numbers: Iterable[str]) -> list[str]:
+    """A line that names the frames missing between the first and the last."""
+    whole = sorted({int(Decimal(number)) for number in numbers})
+    missing = _missing(whole)
+    if not missing:
+        return []
+    if missing > _MOST_NAMED:
+        return [f"{pattern} has {len(whole):,} frames from {whole[0]} to {whole[-1]}: {missing:,} are missing"]
+    from fileseq import framesToFrameRange
+
+    absent = sorted(set(range(whole[0], whole[-1])) - set(whole))
+    return [f"{pattern} has no frames {framesToFrameRange(absent, zfill=pattern.width)}"]
+
+
+def _missing(whole: Sequence[int]) -> int:
+    return whole[-1] - whole[0] + 1 - len(whole)
+
+
+def _all_of(paths: Iterable[Path], suffix: str, none: str) -> Found:
+    """The files with that suffix, hidden ones not; frames missing from a sequence among them are named."""
+    files = [path for path in paths if path.suffix.lower() == suffix and path.name[0] != "." and path.is_file()]
+    if not files:
+        raise Failure(INPUT, none)
+    families: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path in files:
+        if (match := _LAST_NUMBER.fullmatch(path.stem)) is not None:
+            families[os.path.join(path.parent, match[1]), match[3] + path.suffix].append(match[2])
+    remarks = [line for (before, after), numbers in sorted(families.items()) for line in _gaps_of(before, after, numbers)]
+    return Found([(path, None) for path in sorted(files, key=lambda path: _natural(str(path)))], remarks)
+
+
+def _gaps_of(before: str, after: str, numbers: list[str]) -> list[str]:
+    """The same of files that nobody called frames: where fewer of them are missing than there are, they seem to be."""
+    whole = {int(number) for number in numbers}
+    if _missing(sorted(whole)) >= len(whole):
+        return []
+    width = min(len(number) for number in numbers)
+    return _gaps(FramePattern(before, "#" * width, after, width), numbers)
+
+
+def _natural(name: str) -> list[str | int]:
+    """A key that puts frame 10 behind frame 9, and -1 before both."""
+    parts = _ANY_NUMBER.split(str(Path(name).with_suffix("")))
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+
+
+def last_number(path: Path) -> str:
+    """The last number in the name of a file that no pattern found. Raises UsageError where there is none, or perhaps another."""
+    match = _LAST_NUMBER.fullmatch(path.stem)
+    if match is None:
+        raise click.UsageError(f"{path} has no frame number for the pattern given with -o")
+    if _WHOLE_PART.search(match[1]):
+        raise click.UsageError(f"{path} may be frame {match[2]} or a subframe: write the inputs as a pattern with #### too")
+    return match[2]
