@@ -18,7 +18,7 @@ class Input:
     """An input that is read piece by piece, and more than once.
 
     name  its path, or what errors call it     data  its bytes where no file holds them, else None
-    path  where the file is, whatever becomes the working directory
+    path  where the file is, whatever becomes the working directory; `name` where it is empty
     """
 
     name: str
@@ -27,7 +27,7 @@ class Input:
 
     def open(self) -> BinaryIO:
         """A seekable binary file, at its first byte. Raises OSError."""
-        return open(self.path, "rb") if self.data is None else io.BytesIO(self.data)
+        return open(self.path or self.name, "rb") if self.data is None else io.BytesIO(self.data)
 
     def part(self, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset`, or as many as there are. Raises OSError."""
@@ -45,7 +45,7 @@ class Input:
     @property
     def size(self) -> int:
         """How many bytes it has. Raises OSError."""
-        return os.stat(self.path).st_size if self.data is None else len(self.data)
+        return os.stat(self.path or self.name).st_size if self.data is None else len(self.data)
 
 
 PATH = (str, os.PathLike)

@@ -50,13 +50,13 @@ def round_numbers(numbers: NDArray[Any], counted: NDArray[np.bool_] | None = Non
     singles = np.empty(numbers.shape, dtype=np.float32)
     columns = [_Column() for _ in range(numbers.shape[-1])]
     for part in _parts(numbers):
-        chosen = np.ones(numbers[part].shape[:-1], dtype=bool) if counted is None else counted[part]
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             singles[part] = numbers[part]
         if _can_round(numbers.dtype):
+            chosen = ... if counted is None else counted[part]
             _check_range(numbers[part], singles[part], chosen, part.start)
             for component, column in enumerate(columns):
-                column.add(numbers[part][chosen, component], singles[part][chosen, component])
+                column.add(numbers[part][..., component][chosen], singles[part][..., component][chosen])
     errors = tuple(column.error for column in columns)
     return singles, Rounding(numbers.dtype.name, errors, tuple(column.span for column in columns)) if any(errors) else None
 
@@ -73,8 +73,14 @@ def _can_round(dtype: np.dtype[Any]) -> bool:
     return not np.can_cast(dtype, np.float32)
 
 
-def _check_range(numbers: NDArray[Any], singles: NDArray[np.float32], counted: NDArray[np.bool_], first: int) -> None:
-    beyond = np.isinf(singles) & np.isfinite(numbers) & counted[..., None]
+def _check_range(numbers: NDArray[Any], singles: NDArray[np.float32], chosen: Any, first: int) -> None:
+    """Raise BeyondFloat32 for the first of the numbers that became infinite, where the rows begin at `first`."""
+    beyond = np.isinf(singles)
+    if not beyond.any():
+        return
+    counted = np.zeros(beyond.shape, dtype=bool)
+    counted[chosen] = True
+    beyond &= counted & np.isfinite(numbers)
     if beyond.any():
         place = tuple(int(axis) for axis in np.argwhere(beyond)[0])
         raise BeyondFloat32(numbers[place], (place[0] + first, *place[1:-1]))
@@ -89,8 +95,9 @@ class _Column:
 
     def add(self, numbers: NDArray[Any], singles: NDArray[np.float32]) -> None:
         finite = np.isfinite(singles)
-        if finite.any():
+        if not finite.all():
             numbers, singles = numbers[finite], singles[finite]
+        if numbers.size:
             self.error = max(self.error, float(_errors(numbers, singles).max()))
             self.ends += [numbers.min().item(), numbers.max().item()]
 
