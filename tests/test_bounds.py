@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 import inrv
 from inrv import EncodeOptions, OptionError, sparse_grid
+from inrv.bounds import check_rounding
+from inrv.grids import Normalisation
 
 COUNT = np.arange(24 * 24 * 28).reshape(24, 24, 28)
 
@@ -89,6 +91,14 @@ def test_a_quiet_component_beside_a_loud_one_is_not_refused() -> None:
         inrv.encode_bytes({"wind": wind}, options())
 
 
+@pytest.mark.parametrize("asked", [{}, {"max_error": "0.1%"}])
+def test_an_outlier_does_not_hide_that_all_others_lose_their_values(asked: dict[str, Any]) -> None:
+    array = COUNT * 1e-6 + 4.5e6
+    array[3, 4, 5] = 1e9
+    with pytest.raises(OptionError, match=r"float64 numbers.*array - 4500000"):
+        inrv.encode_bytes({"density": array}, options(**asked))
+
+
 def test_a_number_beyond_float32_is_refused_by_name() -> None:
     array = np.ones((4, 4, 4))
     array[1, 2, 3] = 1e300
@@ -107,10 +117,8 @@ def test_what_is_hidden_counts_for_nothing() -> None:
 
 def test_doubles_of_a_file_are_refused_where_carrying_them_is_better() -> None:
     grid = sparse_grid(COUNT * 1e-6 + 4.5e6)
-    from inrv.bounds import check_rounding
-
     with pytest.raises(OptionError, match=r"^site\.vdb: grid 'density': float64.*`doubles='carry'`"):
-        check_rounding(grid, options(), "site.vdb: ")
+        check_rounding(grid, Normalisation.fit(grid.values).spans, options(), "site.vdb: ")
 
 
 @pytest.mark.parametrize("asked", [{"lossless": True}, {"max_error": 0}])

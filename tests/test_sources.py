@@ -78,7 +78,7 @@ def test_an_open_file_and_grids_of_it_can_be_encoded_again(tmp_path: Path) -> No
     for source in (volume, [volume["density"]], volume["density"], {"density": volume["density"]}, grid):
         again = inrv.load(inrv.encode_bytes(source, INSTANT)[0], "cpu")["density"].to_grid()
         assert torch.equal(again.values, grid.values) and again.transform == grid.transform
-    with pytest.raises(OptionError, match=r"give it to inrv\.encode"):
+    with pytest.raises(OptionError, match=r"give it to encode\(\)"):
         inrv.encode_array(volume["density"], tmp_path / "x.inrv")
 
 

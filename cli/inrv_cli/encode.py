@@ -31,7 +31,7 @@ from inrv_cli.text import PARTS, decibels, grid_keys, labelled, name_of, print_j
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inrv import Checkpoint, EncodeOptions, EncodeReport, Progress
+    from inrv import Checkpoint, EncodeOptions, EncodeReport, GridReport, Progress
     from inrv.files import Input
 
 ALMOST_DONE = 0.5  # seconds: training reports no end, and what follows it may take longer than this
@@ -52,6 +52,7 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
 @click.option("--max-error", metavar="E|P%", help="No voxel is off by more: an absolute number, or as 1% of the range.")
 @click.option("--size", type=int, metavar="BYTES", help="The best quality in a file of at most so many bytes.")
 @click.option("--ratio", type=float, metavar="R", help="The best quality in a file R times smaller than the .vdb.")
+@click.option("--lossless", is_flag=True, default=None, help="Every value comes back bit for bit; --max-error 0 says the same.")
 @click.option(
     "--effort",
     type=click.Choice(["instant", "default", "thorough"]),
@@ -73,6 +74,11 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     "--topology",
     type=click.Choice(["exact", "threshold"]),
     help="Every active voxel as it was, or, where smaller, what decodes beyond a threshold. Default: exact, if size allows.",
+)
+@click.option(
+    "--frequent-values",
+    type=click.Choice(["exact", "approximate"]),
+    help="Values that many voxels share, as 0 in empty air: exactly as they were, or for the last bytes like all others.",
 )
 @click.option(
     "--nonfinite",
@@ -275,16 +281,28 @@ def _told_of_training(result: EncodeReport) -> str:
 def _told_of_grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
     """Position, name and a line about every grid."""
     for grid in result.grids:
-        quality = "exact" if math.isinf(grid.psnr) else f"PSNR {decibels(grid.psnr)} dB"
-        if grid.max_error is not None and not math.isinf(grid.psnr):
+        quality = "exact" if grid.lossless else f"PSNR {decibels(grid.psnr)} dB, peak {grid.peak:.4g}"
+        if grid.max_error is not None and not grid.lossless:
             quality += f", largest error {grid.max_error:.4g}"
+        if grid.drift is not None and not grid.lossless:
+            quality += f", sum {grid.drift:+.2%}"
         told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
+        if grid.kept and not grid.lossless:
+            told += f", {grid.kept:,} of them far from all others or not finite, and exact"
+        if grid.frequent and not grid.lossless:
+            told += f", exactly {_told_of_values(grid)}"
         if grid.misjudged is not None:
             told += f", topology by threshold: {grid.misjudged:,} voxels misjudged"
         yield grid.position, grid.name, told
     for carried in result.carried:
         sizes = f"{carried.bytes_in:,} -> {carried.bytes_out:,} bytes"
         yield carried.position, carried.name, f"carried as it was ({carried.reason}), {sizes}"
+
+
+def _told_of_values(grid: GridReport) -> str:
+    """'0 on 21,016, 1 on 3,400': the values that come back exactly, and on how many voxels."""
+    values = ((", ".join(f"{number:.6g}" for number in value), count) for value, count in grid.frequent)
+    return ", ".join(f"{value if len(grid.frequent[0][0]) == 1 else f'({value})'} on {count:,}" for value, count in values)
 
 
 def as_dict(result: EncodeReport) -> dict[str, Any]:

@@ -26,6 +26,7 @@ PARTS = {
     "MASK": "topology",
     "TREE": "topology",
     "KEEP": "kept values",
+    "FREQ": "frequent values",
     "GRID": "carried grids",
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from torch import Tensor
 
 from inrv.errors import OptionError
@@ -11,30 +9,28 @@ from inrv.grids import Grid, Rounding
 from inrv.lattice.encoding import LEAST_STEP
 from inrv.options import EncodeOptions
 
-Amount = TypeVar("Amount", float, Tensor)
 
+def allowed_errors(grid: Grid, spans: Tensor, options: EncodeOptions) -> list[float]:
+    """The largest error that codes of each component may make, none where no bound is asked.
 
-def allowed_error(bound: tuple[float, bool], span: Amount, rounding: Amount) -> Amount:
-    """The largest error that codes of a component may make.
-
-    bound     a number, and whether it is a share of the range of the source's numbers
-    span      range of the values, from which the source's differs by no more than twice the rounding
-    rounding  largest error of the values against the source's numbers
+    spans  float64 (C,): ranges of the values, from which those of the source's numbers differ by no more than twice the rounding
     """
-    number, relative = bound
-    whole = number * (span - 2 * rounding) if relative else number
-    return whole - rounding
+    rounding = spans.new_tensor(grid.rounding_errors)
+    bounds = options.error_bounds((spans - 2 * rounding).tolist())
+    return [bound - error for bound, error in zip(bounds, grid.rounding_errors, strict=False)]
 
 
-def check_rounding(grid: Grid, options: EncodeOptions, where: str) -> None:
+def check_rounding(grid: Grid, spans: Tensor, options: EncodeOptions, where: str) -> None:
     """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options` promise of a grid.
 
     That is that all is lossless, its error bound, or without one the finest step that a lattice has.
+    spans  float64 (C,): ranges of its values, those that lie far from all others left out
     """
     rounded = grid.rounded
     if rounded is None:
         return
-    for component, (error, span) in enumerate(zip(rounded.errors, rounded.spans, strict=True)):
+    for component, (error, whole, own) in enumerate(zip(rounded.errors, rounded.spans, spans.tolist(), strict=True)):
+        span = min(whole, own + 2 * error)
         most = _most_rounding(options, rounded, span)
         if error and most is not None and error >= most:
             axis = f" component {'xyz'[component]}" if grid.components > 1 else ""

@@ -99,7 +99,7 @@ def encode_array(
     Raises OptionError for other shapes and for numbers that float32 cannot hold as the options ask, and what `encode` raises.
     """
     if isinstance(array, (Volume, VolumeGrid)):
-        raise OptionError(f"a {type(array).__name__} has places and transforms of its own, as no array has: give it to inrv.encode")
+        raise OptionError(f"a {type(array).__name__} has places and transforms of its own, as no array has: give it to encode()")
     grid = sparse_grid(array, name, transform, background, active)
     return encode(grid, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
 

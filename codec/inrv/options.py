@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from inrv.arrays import plain, plain_keys
@@ -165,6 +166,13 @@ class EncodeOptions:
     def error_bound(self) -> tuple[float, bool] | None:
         """`max_error` as a number above 0, and whether it is a share of each component's range. Raises OptionError."""
         return None if self.max_error is None or self._bound[0] == 0 else self._bound
+
+    def error_bounds(self, spans: Sequence[float]) -> list[float]:
+        """`max_error` as a number for each component, whose values have these `spans`; none where no bound is asked."""
+        if self.error_bound is None:
+            return []
+        bound, relative = self.error_bound
+        return [bound * span if relative else bound for span in spans]
 
     @property
     def _bound(self) -> tuple[float, bool]:

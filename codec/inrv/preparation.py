@@ -7,19 +7,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inrv.bounds import check_rounding
+from inrv.bounds import allowed_errors, check_rounding
 from inrv.errors import NonFiniteError
-from inrv.grids import Grid, LeafValues, Normalisation, SparseVolume, without_nonfinite
+from inrv.grids import (
+    FrequentValues,
+    Grid,
+    LeafValues,
+    Normalisation,
+    SparseVolume,
+    frequent_values,
+    without_nonfinite,
+)
 from inrv.lattice.encoding import LEAST_STEP
 from inrv.options import EncodeOptions
 from inrv.rate import error_step
-from inrv.storage import CodedGrid, FrequentValues
+from inrv.storage import CodedGrid
 
 CURE = "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
-# The share of the voxels that have a value, more frequent ones set aside, from which on all of them get it back exactly: of a
-# value that means something (0, 1, the background, an end of the range), and of any other.
-LARGE_SHARE, LARGEST_SHARE = 0.1, 0.25
-MOST_FREQUENT = 8
 OUTLIERS = 1e-4  # share of the active voxels that may lie far from all others, and FEWEST_OUTLIERS of a small grid
 FEWEST_OUTLIERS = 16
 FAR = 4.0  # times the range of the others: outliers and others must span more than that together
@@ -58,17 +62,16 @@ def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[t
     NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep', and OptionError where
     rounding to float32 has broken what `options` promise.
     """
-    for grid in volume.grids:
-        check_rounding(grid, options, where)
     found = find_nonfinite(volume)
     if found and options.nonfinite == "refuse":
         raise NonFiniteError(f"{where}{'; '.join(map(str, found))}: {CURE}")
-    return tuple(_prepare(grid, options) for grid in volume.grids), found
+    return tuple(_prepare(grid, options, where) for grid in volume.grids), found
 
 
-def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
+def _prepare(grid: Grid, options: EncodeOptions, where: str) -> CodedGrid:
     values = grid.values
-    kept = (~values.isfinite()).any(dim=1)
+    finite = values.isfinite().all(dim=1)
+    kept = ~finite
     frequent = FrequentValues.none(grid.components)
     if not _is_constant(values):
         if values.numel() <= options.exact_below:
@@ -78,53 +81,17 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     left = ~kept
     left[grid.topology.voxel_rows(grid.topology.coordinates_of(frequent.places))] = False
     outliers = far_from_others(values, left)
+    check_rounding(grid, Normalisation.fit(values[finite & ~outliers]).spans, options, where)
     kept |= outliers
     left &= ~outliers
-    lossless = options.all_lossless or not _can_bound(grid.with_values(values[left]), options)
+    spans = Normalisation.fit(values[~kept]).spans
+    lossless = options.all_lossless or not _can_bound(grid.with_values(values[left]), spans, options)
     if lossless:  # the manifest holds no sign of a zero
         zero = left & (_single_value(values, left) & values.signbit() & (values == 0)).any(dim=1)
         kept |= zero
         left &= ~zero
-    return CodedGrid(
-        grid, Normalisation.fit(values[left]), frequent, LeafValues(grid.topology.places()[kept], values[kept]), lossless
-    )
-
-
-def frequent_values(grid: Grid, open_rows: Tensor) -> FrequentValues:
-    """The values that a large share of the active leaf voxels have, bit for bit, and where they stand.
-
-    open_rows  bool (N,)  of the voxels that are looked at
-    """
-    bits = grid.values.view(torch.int32)
-    key = bits[:, 0].to(torch.int64)
-    for column in bits.unbind(dim=1)[1:]:  # vectors: by a hash, and then compared
-        key = key * 1_000_003 + column
-    different, inverse, counts = torch.unique(key[open_rows], return_inverse=True, return_counts=True)
-    rows, which, values = [], [], []
-    open_places = open_rows.nonzero()[:, 0]
-    left = len(open_places)
-    for one in counts.argsort(descending=True, stable=True)[:MOST_FREQUENT].tolist():
-        members = open_places[inverse == one]
-        members = members[(bits[members] == bits[members[0]]).all(dim=1)]
-        value = grid.values[members[0]]
-        if len(members) < (LARGE_SHARE if _means_something(value, grid) else LARGEST_SHARE) * left:
-            continue
-        left -= len(members)
-        rows.append(members)
-        which.append(torch.full_like(members, len(values)))
-        values.append(value)
-    if not rows:
-        return FrequentValues.none(grid.components)
-    joined, order = torch.cat(rows).sort()
-    return FrequentValues(grid.topology.places()[joined], torch.cat(which)[order], torch.stack(values))
-
-
-def _means_something(value: Tensor, grid: Grid) -> bool:
-    """Whether a value float32 (C,) is 0, 1, the background or, of a scalar, an end of the range."""
-    usual = [torch.zeros_like(value), torch.ones_like(value), grid.background]
-    if grid.components == 1:
-        usual += [grid.values.amin(dim=0), grid.values.amax(dim=0)]
-    return any(torch.equal(value, other) for other in usual)
+    exactly = LeafValues(grid.topology.places()[kept], values[kept])
+    return CodedGrid(grid, Normalisation.fit(values[left]), frequent, exactly, spans, lossless)
 
 
 def far_from_others(values: Tensor, left: Tensor) -> Tensor:
@@ -146,14 +113,13 @@ def far_from_others(values: Tensor, left: Tensor) -> Tensor:
     return result
 
 
-def _can_bound(grid: Grid, options: EncodeOptions) -> bool:
+def _can_bound(grid: Grid, spans: Tensor, options: EncodeOptions) -> bool:
     """Whether codes can keep the values of a grid within the bound that is asked, if one is."""
-    bound = options.error_bound
-    if bound is None or not len(grid.values):
+    if not len(grid.values):
         return True
     low, high = grid.values.double().aminmax(dim=0)
-    ranges = zip(low.tolist(), high.tolist(), grid.rounding_errors, strict=True)
-    return all(a == b or error_step(bound, a, b, rounding) > LEAST_STEP * (b - a) for a, b, rounding in ranges)
+    ranges = zip(allowed_errors(grid, spans, options), low.tolist(), high.tolist(), strict=False)
+    return all(a == b or error_step(error, a, b) > LEAST_STEP * (b - a) for error, a, b in ranges)
 
 
 def _is_constant(values: Tensor) -> bool:

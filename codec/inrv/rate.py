@@ -11,7 +11,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from inrv.bounds import allowed_error
+from inrv.bounds import allowed_errors
 from inrv.grids import Grid, LeafValues, Topology, denormalise
 from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Palette, Quality, Source, Surroundings, linear_units
 from inrv.lattice.constants import STEP
@@ -51,19 +51,23 @@ class ChannelOf:
 class CodedLattice:
     """All channels, coded.
 
+    grids    for each channel the number of its grid
     given    for each channel the number of the one it is predicted from
     items    the coded grids, with the values that stand in place of decoded ones
     psnrs    dB, by channel, over the active leaf voxels of its grid, peak = its range
     exact    for each channel, where it is lossless, what its units stand for
     errors   by grid: the largest error of any of its active leaf voxels, as a .vdb file would hold it
+    drifts   by grid: the sum of those values less that of the original ones, over the sum of the original magnitudes
     """
 
     codings: tuple[Coding, ...]
+    grids: tuple[int, ...]
     given: tuple[int | None, ...]
     exact: tuple[StoredValues | None, ...]
     items: tuple[CodedGrid, ...]
     psnrs: tuple[float, ...]
     errors: tuple[float, ...]
+    drifts: tuple[float, ...]
     seconds: float
 
 
@@ -163,16 +167,9 @@ class LatticeEncoder:
         return self._measured(codings)
 
     def _quality(self, channel: ChannelOf, psnr: float) -> Quality:
-        bound, span = self.options.error_bound, channel.maximum - channel.minimum
-        if channel.exact is not None:
-            return lossless_quality(channel.exact.palette)
-        if bound is None:
-            guess = self.guesses.get((channel.grid, channel.component))
-            quality = _quality_of(self.items[channel.grid], self.originals[channel.grid], psnr)
-            return replace(quality, guess=None if guess is None else guess / span)
-        rounding = self.items[channel.grid].grid.rounding_errors[channel.component]
-        step = error_step(bound, channel.minimum, channel.maximum, rounding)
-        return Quality(step=min(MOST_STEP, step / span), bounded=True)
+        number = channel.grid
+        asked = quality_at(self.options, self.items[number], self.originals[number], psnr)
+        return _quality_of(channel, asked, self.guesses.get((number, channel.component)))
 
     def _measured(self, codings: Sequence[Coding]) -> CodedLattice:
         values = [item.trained.values.clone() for item in self.items]
@@ -181,31 +178,33 @@ class LatticeEncoder:
                 continue
             outputs = coding.outputs.cpu()
             values[channel.grid][:, channel.component] = denormalise(outputs, channel.minimum, channel.maximum)
-        items = []
-        errors = []
+        items, errors, drifts = list[CodedGrid](), list[float](), list[float]()
         for item, decoded in zip(self.items, values, strict=True):
-            corrected, error = self._corrected(item, decoded)
+            written = decoded.half().float() if item.grid.saved_as_half else decoded
+            corrected, error = self._corrected(item, decoded, written)
             items.append(replace(item, corrected=corrected))
             errors.append(error)
+            drifts.append(_drift(item, written))
         psnrs = [
-            coding.psnr - _gain(self.items[channel.grid], self.originals[channel.grid])
+            coding.psnr - _gain(self.items[channel.grid], self.originals[channel.grid], channel.component)
             for channel, coding in zip(self.channels, codings, strict=True)
         ]
         exact, seconds = tuple(channel.exact for channel in self.channels), time.perf_counter() - self.started
-        return CodedLattice(tuple(codings), self.given, exact, tuple(items), tuple(psnrs), tuple(errors), seconds)
+        grids = tuple(channel.grid for channel in self.channels)
+        return CodedLattice(
+            tuple(codings), grids, self.given, exact, tuple(items), tuple(psnrs), tuple(errors), tuple(drifts), seconds
+        )
 
-    def _corrected(self, item: CodedGrid, decoded: Tensor) -> tuple[LeafValues | None, float]:
-        """The values that miss the bound as a .vdb file would hold them, and the largest error that is left."""
+    def _corrected(self, item: CodedGrid, decoded: Tensor, written: Tensor) -> tuple[LeafValues | None, float]:
+        """The values that miss the bound as a .vdb file would hold them, `written`, and the largest error that is left."""
         grid = item.trained
         if not len(decoded):
             return None, 0.0
-        written = decoded.half().float() if grid.saved_as_half else decoded
         missed = torch.maximum((written.double() - grid.values.double()).abs(), (decoded.double() - grid.values.double()).abs())
-        bound = self.options.error_bound
-        if bound is None:
+        bounds = allowed_errors(grid, item.spans, self.options)
+        if not bounds:
             return None, float(missed.max())
-        span = item.normalisation.maximum - item.normalisation.minimum
-        beyond = (missed > allowed_error(bound, span, span.new_tensor(grid.rounding_errors))).any(dim=1)
+        beyond = (missed > torch.tensor(bounds, dtype=torch.float64)).any(dim=1)
         left = missed[~beyond]
         corrected = LeafValues(grid.topology.places()[beyond], grid.values[beyond]) if bool(beyond.any()) else None
         return corrected, float(left.max()) if len(left) else 0.0
@@ -222,59 +221,86 @@ def lossless_quality(palette: Palette) -> Quality:
     return Quality(step=1 / (len(palette.entries) - 1), bounded=True, lossless=True)
 
 
-def _quality_of(item: CodedGrid, original: Grid, psnr: float) -> Quality:
-    """The quality over all coded voxels that is `psnr` dB over the active ones."""
-    return Quality(psnr=psnr + _gain(item, original))
+def _drift(item: CodedGrid, written: Tensor) -> float:
+    """The sum of a grid's values `written` (N, C) less that of the original ones, over the sum of the original magnitudes."""
+    whole = float(item.grid.values[item.grid.values.isfinite()].double().abs().sum())
+    return float((written.double() - item.trained.values.double()).sum()) / whole if whole else 0.0
 
 
-def _gain(item: CodedGrid, original: Grid) -> float:
-    """DB by which a PSNR over the coded voxels exceeds one over the active ones: with a coarse topology others are coded too, and
-    values that are stored apart have no error."""
+QualityOf = Callable[[int], Quality]  # that is asked of a component
+
+
+def quality_at(options: EncodeOptions, item: CodedGrid, original: Grid, psnr: float) -> QualityOf:
+    """The quality over a grid's coded voxels that keeps the bound that is asked, or else is `psnr` dB over the active ones."""
+    bounds = allowed_errors(item.grid, item.spans, options)
+
+    def asked(component: int) -> Quality:
+        if not bounds:
+            return Quality(psnr=psnr + _gain(item, original, component))
+        low, high = (end[component].item() for end in (item.normalisation.minimum, item.normalisation.maximum))
+        return Quality(step=min(MOST_STEP, error_step(bounds[component], low, high) / (high - low)), bounded=True)
+
+    return asked
+
+
+def _quality_of(channel: ChannelOf, asked: QualityOf, guess: float | None) -> Quality:
+    """The quality of a channel, to be searched for from the step `guess` on, in values."""
+    if channel.exact is not None:
+        return lossless_quality(channel.exact.palette)
+    quality = asked(channel.component)
+    return quality if guess is None else replace(quality, guess=guess / (channel.maximum - channel.minimum))
+
+
+def _gain(item: CodedGrid, original: Grid, component: int) -> float:
+    """DB by which a PSNR over a component's coded voxels, peak = their range, exceeds one over the active ones, peak = its span.
+
+    With a coarse topology inactive voxels are coded too; values that are stored apart have no error.
+    """
     coded, active = item.trained.topology.leaf_voxel_count, original.topology.leaf_voxel_count
-    return 10 * math.log10(coded / active) if coded and active else 0.0
+    narrower = float(item.normalisation.spans[component] / item.spans[component])
+    return 10 * math.log10(coded / active) + 20 * math.log10(narrower)
 
 
 def cheaper_topologies(
-    items: Sequence[CodedGrid], originals: Sequence[Grid], psnr: float, device: torch.device
+    items: Sequence[CodedGrid], originals: Sequence[Grid], options: EncodeOptions, psnr: float, device: torch.device
 ) -> tuple[tuple[CodedGrid, ...], Guesses]:
-    """Every grid with the topology, exact or coarse, that makes it cheaper at the quality that is asked, and its steps."""
+    """Every grid with the topology, exact or coarse, and with or without frequent values set apart, that makes it cheapest at the
+    quality that is asked, and its steps."""
     chosen, guesses = list[CodedGrid](), Guesses()
     for number, (item, original) in enumerate(zip(items, originals, strict=True)):
         rule = rule_of(item.trained)
-        if rule is None:
+        if rule is None or item.lossless:
             chosen.append(item)
             continue
         stored = any(item.grid.topology.identical(other.grid.topology) for other in chosen)
         masks = (
             0 if stored else encode_masks(item.grid.topology.leaf_origins.numpy(), item.grid.topology.leaf_masks.numpy()).nbytes
         )
-        whole = coarsened(item, rule)
-        coarse_bits, steps = _bits_of(whole, _quality_of(whole, original, psnr), {}, device)
-        exact_bits, exact_steps = _bits_of(item, _quality_of(item, original, psnr), steps, device)
-        exact = exact_bits + 8 * masks < coarse_bits
-        chosen.append(item if exact else whole)
-        guesses |= {(number, component): step for component, step in (exact_steps if exact else steps).items()}
+        found, steps = list[tuple[float, CodedGrid, dict[int, float]]](), dict[int, float]()
+        for form in (item, item.without_frequent_values()) if len(item.frequent.values) else (item,):
+            for whole, beside in ((coarsened(form, rule), 0), (form, masks)):
+                bits, steps = bits_of(whole, quality_at(options, whole, original, psnr), steps, device)
+                found.append((bits + whole.bits_apart + 8 * beside, whole, steps))
+        _, best, steps = min(found, key=lambda entry: entry[0])
+        chosen.append(best)
+        guesses |= {(number, component): step for component, step in steps.items()}
     return tuple(chosen), guesses
 
 
-def _bits_of(
-    item: CodedGrid, quality: Quality, guesses: dict[int, float], device: torch.device
-) -> tuple[float, dict[int, float]]:
+def bits_of(item: CodedGrid, asked: QualityOf, guesses: dict[int, float], device: torch.device) -> tuple[float, dict[int, float]]:
     """Bits of a grid's codes at a quality, about, and the steps, in values, by component; `guesses` of these."""
     bits, steps, generator = 0.0, dict[int, float](), torch.Generator().manual_seed(0)
     for channel in _channels([item], device):
-        span, guess = channel.maximum - channel.minimum, guesses.get(channel.component)
-        begun = replace(quality, guess=None if guess is None else guess / span)
-        found = ChannelEncoder(channel.source, begun, EFFORTS["instant"], generator).begin()
-        bits += found.coding.bits_a_voxel * len(channel.source.values)
-        steps[channel.component] = found.step * span
+        quality = _quality_of(channel, asked, guesses.get(channel.component))
+        found = ChannelEncoder(channel.source, quality, EFFORTS["instant"], generator).begin()
+        bits += found.coding.bits_a_voxel * len(channel.source.values) + (0 if channel.exact is None else channel.exact.bits)
+        steps[channel.component] = found.step * (channel.maximum - channel.minimum)
     return bits, steps
 
 
-def error_step(bound: tuple[float, bool], minimum: float, maximum: float, rounding: float) -> float:
-    """The step of the finest level, in values, with which no value misses by more than the bound leaves beside rounding."""
-    error = allowed_error(bound, maximum - minimum, rounding)
-    return (error - SINGLE_ROUNDING * max(abs(minimum), abs(maximum))) * 128 / UNITS_A_BOUND
+def error_step(bound: float, minimum: float, maximum: float) -> float:
+    """The step of the finest level, in values, with which no value misses by more than the bound."""
+    return (bound - SINGLE_ROUNDING * max(abs(minimum), abs(maximum))) * 128 / UNITS_A_BOUND
 
 
 def _resemblance(mine: Source, other: Source) -> float:

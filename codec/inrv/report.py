@@ -24,9 +24,13 @@ class GridReport:
 
     position   its place in the file
     psnr       dB over its active leaf voxels, peak = their range; inf where they are stored exactly
+    peak       the range, of the component that has the widest one: without the voxels that are `kept`
     max_error  largest error of any of them against the source's numbers, in values as a .vdb file would hold them; None of a
                fourier field: not measured
-    kept       active voxels stored exactly, beside the field: those not finite, or all of a small grid
+    drift      the sum of these values less that of the original ones, over the sum of the original magnitudes; None likewise
+    frequent   values that many voxels have, and how many: all of them get their value back exactly
+    kept       other active voxels stored exactly, beside the field: those not finite or far from all others, or of a small grid
+    lossless   whether every value comes back bit for bit
     misjudged  with a threshold for topology, voxels that decode active and were not, or the other way; else None
     """
 
@@ -34,8 +38,12 @@ class GridReport:
     name: str
     active_voxels: int
     psnr: float
+    peak: float
     max_error: float | None
+    drift: float | None
+    frequent: tuple[tuple[tuple[float, ...], int], ...]
     kept: int
+    lossless: bool
     misjudged: int | None
 
 
@@ -132,18 +140,32 @@ def _training_report(fitted: FittedField | CodedLattice | None) -> dict[str, Any
 def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
     volume, reports = outcome.volume, []
     left = iter(() if outcome.fitted is None else outcome.fitted.psnrs)
-    largest = outcome.fitted.errors if isinstance(outcome.fitted, CodedLattice) else (None,) * len(volume.grids)
-    for position, grid, item, wrong, error in zip(
-        volume.positions, volume.grids, outcome.coded, outcome.misjudged, largest, strict=True
+    fitted, unknown = outcome.fitted, (None,) * len(volume.grids)
+    measured = (fitted.errors, fitted.drifts) if isinstance(fitted, CodedLattice) else (unknown, unknown)
+    for position, grid, item, wrong, error, drift in zip(
+        volume.positions, volume.grids, outcome.coded, outcome.misjudged, *measured, strict=True
     ):
         errors = [10 ** (-next(left) / 10) for _ in range(int(item.normalisation.varying.sum()))]
         psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
-        kept = len(item.kept.places)
         error = 0.0 if math.isinf(psnr) else error
+        drift = 0.0 if math.isinf(psnr) else drift
         if grid.rounded is not None:
             psnr = _with_rounding(psnr, grid.rounded)
             error = None if error is None else error + grid.rounding
-        reports.append(GridReport(position, grid.name, grid.topology.active_voxel_count, psnr, error, kept, wrong))
+        report = GridReport(
+            position=position,
+            name=grid.name,
+            active_voxels=grid.topology.active_voxel_count,
+            psnr=psnr,
+            peak=float(item.spans.max()),
+            max_error=error,
+            drift=drift,
+            frequent=tuple(zip(map(tuple, item.frequent.values.tolist()), item.frequent.counts, strict=True)),
+            kept=len(item.kept.places),
+            lossless=math.isinf(psnr) and not grid.rounding,
+            misjudged=wrong,
+        )
+        reports.append(report)
     return tuple(reports)
 
 

@@ -7,11 +7,13 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from inrv.errors import OptionError
+from inrv.exactness import Exactness
 from inrv.grids import SparseVolume, Topology
 from inrv.options import DEFAULT_PSNR, EncodeOptions
 from inrv.preparation import NonFinite
@@ -42,6 +44,14 @@ class Coded:
         finite = [] if fitted is None else [psnr for psnr in fitted.psnrs if math.isfinite(psnr)]
         return statistics.fmean(finite) if finite else math.inf
 
+    def short_of(self, psnr: float) -> set[int]:
+        """The numbers of the grids that do not reach so many dB, though no step is finer."""
+        fitted = self.outcome.fitted
+        if not isinstance(fitted, CodedLattice):
+            return set()
+        channels = zip(fitted.grids, fitted.codings, fitted.psnrs, strict=True)
+        return {grid for grid, coding, reached in channels if coding.finest and reached < psnr}
+
 
 @dataclass(frozen=True)
 class LatticeFile:
@@ -56,23 +66,45 @@ class LatticeFile:
     report: Report | None
     started: float = field(default_factory=time.perf_counter)
 
+    @cached_property
+    def exactness(self) -> Exactness:
+        """What exact storage takes."""
+        return Exactness(self.items, self.volume.grids, self.options, self.device)
+
     def coded(self) -> Coded:
-        """As the options ask, but for the size."""
-        return self._made(self._encoder(self.options.topology or "exact", self.options.psnr or DEFAULT_PSNR).run())
+        """As the options ask, but for the size: grids in exact form where that is smaller, or no code reaches the quality."""
+        psnr = self.options.psnr or DEFAULT_PSNR
+        items = self.exactness.where_smaller(psnr)
+        made = self._made(self._encoder(items, self.options.topology or "exact", psnr).run())
+        missed = made.short_of(psnr) if self.options.error_bound is None else set()
+        if not missed:
+            return made
+        return self._made(self._encoder(self.exactness.instead(items, missed), "exact", psnr).run())
 
     def within(self, most: int) -> Coded:
-        """The best file of at most `most` bytes; unless the options say which topology, exact masks only where values are good.
+        """The best file of at most `most` bytes: an exact one where it is so small.
+
+        Where values are not good, bytes for them are sought in frequent values and, unless the options forbid it, in masks.
 
         Raises OptionError where there is none so small.
         """
+        if self.exactness.may_fit(most):
+            exact = self._made(self._encoder(self.exactness.everywhere, "exact", DEFAULT_PSNR).run())
+            if len(exact.data) <= most:
+                return exact
         asked = self.options.topology
-        found = [self._sized(asked or "exact", DEFAULT_PSNR, most)]
-        if asked is None and not (len(found[0].data) <= most and found[0].psnr >= GOOD_ENOUGH):
-            found.append(self._sized("threshold", DEFAULT_PSNR, most))
-        if asked == "threshold" or len(found) == 2:
+        found = [self._sized(self.items, asked or "exact", DEFAULT_PSNR, most)]
+        good = len(found[0].data) <= most and found[0].psnr >= GOOD_ENOUGH
+        if asked == "exact" and not good and any(len(item.frequent.values) for item in self.items):
+            bare = tuple(item.without_frequent_values() for item in self.items)
+            found.append(self._sized(bare, "exact", DEFAULT_PSNR, most))
+        if asked is None and not good:
+            found.append(self._sized(self.items, "threshold", DEFAULT_PSNR, most))
+        if asked == "threshold" or (asked is None and not good):
             last = found[-1]
             if len(last.data) > most or abs(last.psnr - DEFAULT_PSNR) > OTHER_CHOICE:
-                found.append(self._sized("threshold", min(last.psnr, LOWEST_CHOICE if len(last.data) > most else math.inf), most))
+                psnr = min(last.psnr, LOWEST_CHOICE if len(last.data) > most else math.inf)
+                found.append(self._sized(self.items, "threshold", psnr, most))
         return self._best(found, most)
 
     def _best(self, found: Sequence[Coded], most: int) -> Coded:
@@ -85,9 +117,9 @@ class LatticeFile:
             )
         return max(fitting, key=lambda coded: coded.psnr)
 
-    def _sized(self, topology: str, psnr: float, most: int) -> Coded:
+    def _sized(self, items: tuple[CodedGrid, ...], topology: str, psnr: float, most: int) -> Coded:
         """The best file of at most `most` bytes that was found, or the smallest, its topologies chosen at `psnr` dB."""
-        encoder = self._encoder(topology, psnr)
+        encoder = self._encoder(items, topology, psnr)
         found = {0.0: self._made(encoder.run())}
 
         def bytes_at(finer: float) -> int:
@@ -97,10 +129,10 @@ class LatticeFile:
         finer, _ = search_size(len(found[0.0].data), most, bytes_at)
         return found[finer]
 
-    def _encoder(self, topology: str, psnr: float) -> LatticeEncoder:
-        items, guesses = self.items, Guesses()
+    def _encoder(self, items: tuple[CodedGrid, ...], topology: str, psnr: float) -> LatticeEncoder:
+        guesses = Guesses()
         if topology == "threshold":
-            items, guesses = cheaper_topologies(items, self.volume.grids, psnr, self.device)
+            items, guesses = cheaper_topologies(items, self.volume.grids, self.options, psnr, self.device)
         return LatticeEncoder(items, self.volume.grids, self.options, psnr, self.device, self._tell, guesses)
 
     def _made(self, lattice: CodedLattice) -> Coded:

@@ -106,7 +106,7 @@ def test_regions_in_any_order_and_by_any_way_of_reading(seed: int, data: bytes, 
 
 def test_a_dense_box_has_the_same_bits(data: bytes, expected: list[Tensor]) -> None:
     box = Box((0, 0, -6), (10, 8, 6))
-    for grid, whole in zip(inrv.load(data, device="cpu"), expected, strict=True):
+    for grid, whole in zip(inrv.load(data, device="cpu").grids, expected, strict=True):
         found, coordinates = bits(grid.dense(box)), grid.coordinates()
         low, high = torch.tensor(box.lower), torch.tensor(box.upper)
         inside = ((coordinates >= low) & (coordinates <= high)).all(dim=1)

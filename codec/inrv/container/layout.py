@@ -35,7 +35,19 @@ CHUNK_FLAGS = {
     "INAC": CRITICAL,
     "TREE": CRITICAL,
 }
-FIRST_MINOR = {"TOPO": 0, "EXAC": 0, "FELD": 0, "REFS": 0, "MASK": 1, "KEEP": 1, "GRID": 1, "INAC": 2, "TREE": 2, "CODE": 4, "FREQ": 4}
+FIRST_MINOR = {
+    "TOPO": 0,
+    "EXAC": 0,
+    "FELD": 0,
+    "REFS": 0,
+    "MASK": 1,
+    "KEEP": 1,
+    "GRID": 1,
+    "INAC": 2,
+    "TREE": 2,
+    "CODE": 4,
+    "FREQ": 4,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Limits:
 
     manifest_bytes  raw size of the manifest           chunks  entries of the chunk table
     chunk_bytes     raw size of one chunk              grids   coded and carried grids together
-    exact_bytes     raw sizes of the chunks of exact values (EXAC, INAC, KEEP, FREQ, GRID), each as often as the manifest refers to it
+    exact_bytes     raw sizes of the chunks of exact values (EXAC, INAC, KEEP, FREQ, GRID), each as often as it is referred to
     leaves          8^3 leaves and tiles of all topologies
     weights         numbers of the network, frequencies included
     values          float32 values that one call decodes, or fills a box with

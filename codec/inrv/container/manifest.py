@@ -18,9 +18,24 @@ VECTOR_KINDS = {"i": "i", "s": "f", "d": "d"}
 INTEGER_BITS = {"i": 32, "q": 64}
 FOURIER_RANGES = {"frequencies": (1, 1 << 20), "layers": (0, 1 << 10), "neurons": (1, 1 << 20)}
 ACTIVATIONS = ("relu", "silu")
-LATTICE_CHANNEL = {"steps", "top", "background", "scale", "given", "surrounded", "smoothed", "fitted", "corrected", "lossless", "codes"}
+LATTICE_CHANNEL = {
+    "steps",
+    "top",
+    "background",
+    "scale",
+    "given",
+    "surrounded",
+    "smoothed",
+    "fitted",
+    "corrected",
+    "lossless",
+    "codes",
+}
 LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 7, (32, 512), 1 << 23
-NEWER_IN_ROOT, NEWER_IN_GRIDS = ("carried", "vdb_version"), ("frequent_values", "kept_values", "threshold", "threshold_rule", "corrected_values")
+NEWER_IN_ROOT, NEWER_IN_GRIDS = (
+    ("carried", "vdb_version"),
+    ("frequent_values", "kept_values", "threshold", "threshold_rule", "corrected_values"),
+)
 NEWER_IN_FIELD = ("tolerance",)
 THRESHOLD_RULES = ABOVE, AWAY, WITHIN = "above", "away", "within"
 OLDEST_VDB = 222

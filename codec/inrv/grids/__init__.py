@@ -2,6 +2,7 @@
 
 from inrv.grids.box import Box
 from inrv.grids.carried import CarriedGrid
+from inrv.grids.frequent import FrequentValues, frequent_values
 from inrv.grids.from_dense import sparse_grid
 from inrv.grids.grid import COMPONENTS, Grid, LeafValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
@@ -17,6 +18,7 @@ __all__ = [
     "BeyondFloat32",
     "Box",
     "CarriedGrid",
+    "FrequentValues",
     "Grid",
     "LeafValues",
     "MetaValue",
@@ -27,6 +29,7 @@ __all__ = [
     "Topology",
     "Transform",
     "denormalise",
+    "frequent_values",
     "in_double",
     "round_numbers",
     "sparse_grid",

@@ -29,6 +29,11 @@ class Normalisation:
         """Bool (C,): components with more than one value; the others are stored as their constant."""
         return self.maximum > self.minimum
 
+    @property
+    def spans(self) -> Tensor:
+        """The range of each component, float64 (C,)."""
+        return self.maximum - self.minimum
+
     def apply(self, values: Tensor) -> Tensor:
         """Normalised float32 values, in [0, 1] for values inside the range; constant components give 0."""
         span = torch.where(self.varying, self.maximum - self.minimum, torch.ones_like(self.minimum))

@@ -27,6 +27,7 @@ LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
 MOST_STEP = 2.0
 NEAR_ENOUGH = 0.05  # dB above the asked PSNR
 SEARCHES = 7
+SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
 SOFT_BITS = 1.5  # a voxel, above which few are left out
 TRIAL_VOXELS = 600_000
 DB_A_DOUBLING = 4.5  # a first guess of what a step of twice the size costs
@@ -117,6 +118,11 @@ class Coding:
     def psnr(self) -> float:
         """DB over the channel's voxels, peak = range."""
         return -10 * math.log10(self.squared) if self.squared > 0 else math.inf
+
+    @property
+    def finest(self) -> bool:
+        """Whether no finer step fits the integers."""
+        return STEP / self.scale <= LEAST_STEP
 
     @property
     def outputs(self) -> Tensor:
@@ -228,6 +234,10 @@ class ChannelEncoder:
             if any(math.isclose(step, attempt.step, rel_tol=1e-4) for attempt in tried):
                 break
             tried.append(self._attempt(step, corners))
+        finest = min(tried, key=lambda attempt: attempt.step)
+        while not any(attempt.psnr >= self.quality.psnr for attempt in tried) and finest.step > LEAST_STEP:
+            finest = self._attempt(max(LEAST_STEP, finest.step * SURELY_FINER), corners)
+            tried.append(finest)
         reached = [attempt for attempt in tried if attempt.psnr >= self.quality.psnr]
         return min(reached, key=lambda attempt: attempt.psnr) if reached else max(tried, key=lambda attempt: attempt.psnr)
 

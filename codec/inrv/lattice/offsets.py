@@ -1,8 +1,8 @@
-"""What is added to decoded values so that they have the means of the original ones: codes are chosen where they are cheap, and that
-draws values to one side.
+"""What is added to decoded values so that they have the sum of the original ones.
 
-The offsets of a channel are those of least squares, linear between KNOTS values from 0 to its top. Their hat functions add up to
-1, so the decoded values have the sum of the original ones.
+Codes are chosen where they are cheap, and that draws the values of a channel to one side. Its offsets are those of least
+squares among all that are linear between KNOTS values, evenly from 0 to its top. The hat functions at the knots add up to 1, so
+the errors that are left add up to 0.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.grids import in_double
@@ -34,8 +35,8 @@ class Offsets:
         missed = (targets - in_double(decoded)).cpu().numpy()
         low, high = 1 - share, share
 
-        def total(weights: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-            return np.bincount(piece, weights, PIECES)
+        def total(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.bincount(piece, weights, PIECES).astype(np.float64)
 
         products, wanted = RIDGE * np.eye(KNOTS), np.zeros(KNOTS)
         first = np.arange(PIECES)

@@ -11,7 +11,6 @@ from inrv.lattice.constants import HIGHEST, STEP
 
 MOST_ENTRIES = HIGHEST // STEP
 REPEATED = 4  # times that each entry is used on the average: else it costs more than the bits that it saves
-SINGLE_BITS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +27,11 @@ class Palette:
     @staticmethod
     def of(values: Tensor) -> Palette:
         """The palette of values float32 (N,), none of them NaN: with as few low bits as leave entries that are used often."""
-        ordered = in_order(values)
-        for low_bits in range(SINGLE_BITS):
-            entries = torch.unique(ordered >> low_bits)
-            most = MOST_ENTRIES if low_bits else min(MOST_ENTRIES, max(2, len(values) // REPEATED))
-            if len(entries) <= most:
-                return Palette(entries, low_bits)
-        raise AssertionError("one bit has no more than two values")
+        entries, low_bits = torch.unique(in_order(values)), 0
+        most = min(MOST_ENTRIES, max(2, len(values) // REPEATED))
+        while len(entries) > most:
+            entries, low_bits, most = torch.unique_consecutive(entries >> 1), low_bits + 1, MOST_ENTRIES
+        return Palette(entries, low_bits)
 
     def to(self, device: torch.device | str) -> Palette:
         """The same palette on another device."""
@@ -47,7 +44,7 @@ class Palette:
 
     def units(self, values: Tensor) -> Tensor:
         """Values float32 (...) as int32 units of the channel, those of no entry as one beside them; NaN as the lowest."""
-        return (self.places(values.nan_to_num(-torch.inf)) * STEP).clamp_max(HIGHEST)
+        return (self.places(values.masked_fill(values.isnan(), -torch.inf)) * STEP).clamp_max(HIGHEST)
 
     def rest(self, values: Tensor) -> Tensor:
         """The low bits int32 (N,) of values float32 (N,)."""

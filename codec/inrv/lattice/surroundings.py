@@ -1,4 +1,4 @@
-"""The values of inactive and of kept voxels, in a channel's units: what a narrow band, a soft edge or a plume is surrounded by."""
+"""The values of inactive and kept voxels, in a channel's units: what a narrow band, a soft edge or a plume is surrounded by."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Surroundings:
 
     @cached_property
     def _in_units(self) -> Grid:
-        """The grid with units int32 for values; voxels that are still to be decoded have the background, and are not looked at."""
+        """The grid with units int32 for values; voxels still to be decoded have the background, which nobody looks at."""
         grid, column = self.grid, slice(self.component, self.component + 1)
         inactive = LeafValues(grid.inactive.places, self.units(grid.inactive.values[:, column]))
         background, tiles = self.units(grid.background[column]), self.units(grid.tile_values[:, column])

@@ -1,7 +1,6 @@
 """Grids and topologies as chunks and manifest entries: the bridge between memory and container."""
 
 from inrv.storage.carried import restore_carried, store_carried
-from inrv.storage.frequent import FrequentValues
 from inrv.storage.grids import CodedGrid, RestoredGrid, restore_grid, restore_metadata, store_grids, store_metadata, without
 from inrv.storage.lattice import StoredChannel, StoredValues, restore_channel, store_channel
 from inrv.storage.tensors import take
@@ -9,7 +8,6 @@ from inrv.storage.topology import StoredTopologies
 
 __all__ = [
     "CodedGrid",
-    "FrequentValues",
     "RestoredGrid",
     "StoredChannel",
     "StoredTopologies",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,42 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.errors import FormatError
-from inrv.grids import LeafValues, Topology
+from inrv.grids import FrequentValues, Topology
 from inrv.grids.topology import LEAF_VOXELS, mask_places, pack_masks
-from inrv.masks import EMPTY, KINDS, decode_masks, encode_masks, kinds_of
+from inrv.masks import KINDS, decode_masks, encode_masks, kinds_of
 from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
 
 MOST_VALUES = 1 << 8
-
-
-@dataclass(frozen=True, eq=False)
-class FrequentValues:
-    """Active leaf voxels that share a few values.
-
-    places  int64 (M,)      leaf index * 512 + offset, ascending
-    which   int64 (M,)      the value of each
-    values  float32 (K, C)  the values
-    """
-
-    places: Tensor
-    which: Tensor
-    values: Tensor
-
-    @staticmethod
-    def none(components: int) -> FrequentValues:
-        """No voxel."""
-        nothing = torch.empty(0, dtype=torch.int64)
-        return FrequentValues(nothing, nothing, torch.empty((0, components)))
-
-    @property
-    def counts(self) -> list[int]:
-        """How many voxels have each value."""
-        return torch.bincount(self.which, minlength=len(self.values)).tolist()
-
-    @property
-    def leaf_values(self) -> LeafValues:
-        """The same voxels with a value each."""
-        return LeafValues(self.places, self.values[self.which])
 
 
 def frequent_arrays(frequent: FrequentValues, topology: Topology) -> Arrays:
@@ -79,7 +48,9 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
     kinds = take(arrays, "kinds", np.uint8, (None, topology.leaf_count))
     counts = take(arrays, "word_counts", np.int32, (len(kinds),))
     if not 1 <= len(values) <= MOST_VALUES or len(values) - len(kinds) not in (0, 1):
-        raise FormatError(f"{len(values)} frequent values have {len(kinds)} masks: there are 1 to {MOST_VALUES}, and at most one has none")
+        raise FormatError(
+            f"{len(values)} frequent values have {len(kinds)} masks: there are 1 to {MOST_VALUES}, and at most one has none"
+        )
     if (kinds > max(KINDS)).any():
         raise FormatError(f"kinds of frequent values hold one that is not of {KINDS}")
     masks = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, unpack_tensors
+from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, stored_size, unpack_tensors
 from inrv.errors import FormatError, OptionError
-from inrv.grids import COMPONENTS, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
+from inrv.grids import COMPONENTS, FrequentValues, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
 from inrv.grids.thresholds import ABOVE
 from inrv.grids.topology import mask_places
 from inrv.masks import EMPTY, MIXED, decode_masks, encode_masks
-from inrv.storage.frequent import FrequentValues, frequent_arrays, masks_of, restore_frequent
+from inrv.storage.frequent import frequent_arrays, masks_of, restore_frequent
 from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
 from inrv.storage.topology import StoredTopologies, store_topologies
 
@@ -29,6 +30,7 @@ class CodedGrid:
 
     frequent   active leaf voxels that the field does not give, because many of them share a value
     kept       others that it does not give: those that are not finite, or lie far from all others
+    spans      float64 (C,), of each component: the range of its active values but for the kept ones, to which qualities relate
     lossless   whether the field gives every value exactly
     threshold  where the topology is coarse: voxels whose decoded value scores above it, by `threshold_rule`, are active
     corrected  values of active leaf voxels that stand in place of what the field gives
@@ -38,6 +40,7 @@ class CodedGrid:
     normalisation: Normalisation
     frequent: FrequentValues
     kept: LeafValues
+    spans: Tensor
     lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
@@ -47,6 +50,17 @@ class CodedGrid:
     def apart(self) -> LeafValues:
         """The frequent and the kept values."""
         return self.kept.joined(self.frequent.leaf_values)
+
+    @cached_property
+    def bits_apart(self) -> int:
+        """Bits that the frequent and the kept values take in a file."""
+        stored = frequent_arrays(self.frequent, self.grid.topology), kept_arrays(self.kept, self.grid.topology)
+        return 8 * sum(stored_size(pack_tensors(arrays)) for arrays in stored if arrays)
+
+    def without_frequent_values(self) -> CodedGrid:
+        """The grid, its frequent values among those that the field gives."""
+        bare = replace(self, frequent=FrequentValues.none(self.grid.components))
+        return replace(bare, normalisation=Normalisation.fit(bare.trained.values))
 
     @cached_property
     def trained(self) -> Grid:

@@ -9,9 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.container import Chunk, Container, pack_tensors, unpack_tensors
+from inrv.container import Chunk, Container, pack_tensors, stored_size, unpack_tensors
 from inrv.errors import FormatError
-from inrv.lattice import Channel, Coding, Model, Offsets, Palette, RegionCodes, default_model, pack_differences, unpack_differences
+from inrv.lattice import (
+    Channel,
+    Coding,
+    Model,
+    Offsets,
+    Palette,
+    RegionCodes,
+    default_model,
+    pack_differences,
+    unpack_differences,
+)
 from inrv.lattice.constants import STEP
 from inrv.lattice.offsets import KNOTS
 from inrv.storage.tensors import Arrays, take
@@ -28,6 +38,11 @@ class StoredValues:
     def of(palette: Palette, values: Tensor) -> StoredValues:
         """Those of values float32 (N,)."""
         return StoredValues(palette, palette.rest(values))
+
+    @property
+    def bits(self) -> int:
+        """Bits that they take in a file, about."""
+        return 8 * stored_size(_rises(self.palette).tobytes()) + self.palette.low_bits * len(self.rest)
 
     def to(self, device: torch.device | str) -> StoredValues:
         """The same on another device."""
@@ -68,8 +83,7 @@ def store_channel(coding: Coding, given: int | None, exact: StoredValues | None,
     if coding.offsets is not None:
         arrays["offsets"] = coding.offsets.knots.numpy()
     if exact is not None:
-        entries = exact.palette.entries.cpu()
-        arrays["palette"] = torch.cat([entries[:1], entries.diff()]).numpy()
+        arrays["palette"] = _rises(exact.palette)
         arrays["low_bits"] = _planes(exact)
     chunks.append(Chunk("CODE", pack_tensors(arrays)))
     return {
@@ -85,6 +99,12 @@ def store_channel(coding: Coding, given: int | None, exact: StoredValues | None,
         "lossless": coding.channel.lossless,
         "codes": len(chunks) - 1,
     }
+
+
+def _rises(palette: Palette) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """The lowest entry of a palette, and by how much each other one exceeds the one before: int32 (K,)."""
+    rises: np.ndarray[Any, np.dtype[np.int32]] = torch.cat([palette.entries[:1], palette.entries.diff()]).cpu().numpy()
+    return rises
 
 
 def _planes(exact: StoredValues) -> np.ndarray[Any, np.dtype[np.uint8]]:
