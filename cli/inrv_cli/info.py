@@ -73,7 +73,7 @@ def describe(volume: Volume) -> dict[str, Any]:
             }
             for number, entry in enumerate(container.entries)
         ],
-        "grids": [_grid(grid) for grid in volume],
+        "grids": [_grid(grid) for grid in volume.grids],
         "carried": [dataclasses.asdict(entry) for entry in volume.carried],
     }
 

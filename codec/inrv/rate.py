@@ -11,6 +11,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
+from inrv.bounds import allowed_errors
 from inrv.grids import Grid, LeafValues, Topology, denormalise
 from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Palette, Quality, Source, Surroundings, linear_units
 from inrv.lattice.constants import STEP
@@ -75,7 +76,7 @@ def _channels(items: Sequence[CodedGrid], device: torch.device) -> list[ChannelO
     result = []
     for number, item in enumerate(items):
         grid, scale = item.trained, item.normalisation
-        unknown = torch.full((1, grid.components), torch.nan).expand(item.grid.topology.leaf_voxel_count, -1)
+        unknown = torch.full((1, grid.components), torch.nan, dtype=torch.float32).expand(item.grid.topology.leaf_voxel_count, -1)
         topology, template, kept = grid.topology.to(device), item.grid.with_values(unknown).to(device), item.apart.to(device)
         for component in scale.varying.nonzero()[:, 0].tolist():
             low, high = scale.minimum[component].item(), scale.maximum[component].item()
@@ -201,7 +202,7 @@ class LatticeEncoder:
         if not len(decoded):
             return None, 0.0
         missed = torch.maximum((written.double() - grid.values.double()).abs(), (decoded.double() - grid.values.double()).abs())
-        bounds = self.options.error_bounds(item.spans.tolist())
+        bounds = allowed_errors(grid, item.spans, self.options)
         if not bounds:
             return None, float(missed.max())
         beyond = (missed > torch.tensor(bounds, dtype=torch.float64)).any(dim=1)
@@ -232,7 +233,7 @@ QualityOf = Callable[[int], Quality]  # that is asked of a component
 
 def quality_at(options: EncodeOptions, item: CodedGrid, original: Grid, psnr: float) -> QualityOf:
     """The quality over a grid's coded voxels that keeps the bound that is asked, or else is `psnr` dB over the active ones."""
-    bounds = options.error_bounds(item.spans.tolist())
+    bounds = allowed_errors(item.grid, item.spans, options)
 
     def asked(component: int) -> Quality:
         if not bounds:

@@ -108,8 +108,9 @@ def best_threshold(values: Tensor, active: Tensor) -> tuple[float, int]:
     # After the first n values: actives among the rest are missed, inactives among the n are taken for active.
     errors = torch.cat([hits.sum()[None], hits.sum() + torch.where(hits.bool(), -1, 1).cumsum(0)])
     ranked = values[order]
-    distinct = torch.cat([torch.tensor([True]), ranked[1:] < ranked[:-1], torch.tensor([True])])
+    end = hits.new_ones(1, dtype=torch.bool)
+    distinct = torch.cat([end, ranked[1:] < ranked[:-1], end])
     errors[~distinct] = len(values) + 1  # equal values cannot be told apart
     taken = int(errors.argmin())
-    below = ranked[taken] if taken < len(ranked) else torch.nextafter(ranked[-1], torch.tensor(-math.inf))
+    below = ranked[taken] if taken < len(ranked) else torch.nextafter(ranked[-1], ranked.new_tensor(-math.inf))
     return float(below), int(errors[taken])

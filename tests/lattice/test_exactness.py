@@ -106,7 +106,7 @@ def test_regions_in_any_order_and_by_any_way_of_reading(seed: int, data: bytes, 
 
 def test_a_dense_box_has_the_same_bits(data: bytes, expected: list[Tensor]) -> None:
     box = Box((0, 0, -6), (10, 8, 6))
-    for grid, whole in zip(inrv.load(data, device="cpu"), expected, strict=True):
+    for grid, whole in zip(inrv.load(data, device="cpu").grids, expected, strict=True):
         found, coordinates = bits(grid.dense(box)), grid.coordinates()
         low, high = torch.tensor(box.lower), torch.tensor(box.upper)
         inside = ((coordinates >= low) & (coordinates <= high)).all(dim=1)
@@ -120,7 +120,7 @@ def test_a_cuda_device_gives_the_same_bits(precision: str, data: bytes, expected
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
-        assert_same([bits(grid.values().cpu()) for grid in inrv.load(data, device="cuda")], expected)
+        assert_same([bits(grid.values().cpu()) for grid in inrv.load(data, device="cuda").grids], expected)
     finally:
         torch.set_float32_matmul_precision(before)
 

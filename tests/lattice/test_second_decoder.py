@@ -174,7 +174,7 @@ def strange(make: Make, seed: int) -> bytes:
     assert field is not None
     chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
     channels, before, entries = [], None, []
-    for grid, config in zip(opened, field.config["channels"], strict=True):
+    for grid, config in zip(opened.grids, field.config["channels"], strict=True):
         topology = grid.coded_topology
         channel = any_channel(generator)
         default = default_model(before is not None, seed % 3 == 0)
@@ -215,7 +215,7 @@ def any_channel(generator: torch.Generator) -> Channel:
 
 def check_same_bits(data: bytes) -> None:
     theirs = second_reader.decode(data)
-    for ours, other in zip(inrv.load(data, device="cpu"), theirs, strict=True):
+    for ours, other in zip(inrv.load(data, device="cpu").grids, theirs, strict=True):
         assert len(other.values) > 500 and len(np.unique(other.values)) > 20
         assert np.array_equal(ours.coordinates().numpy(), other.coordinates)
         assert ours.values().reshape(other.values.shape).numpy().tobytes() == other.values.tobytes()

@@ -62,7 +62,7 @@ class Collector:
         if not step.contexts:
             return
         share = min(1.0, self.share * (1 + step.level))
-        chosen = torch.rand(len(targets), generator=self.generator) < share
+        chosen = torch.rand(len(targets), generator=self.generator, dtype=torch.float32) < share
         base = torch.cat([context.base for context in step.contexts])[chosen]
         spread = torch.cat([context.scale.mantissa << context.scale.shift for context in step.contexts])[chosen]
         spread = spread.float() / step.step
@@ -84,7 +84,7 @@ class RealNetwork(nn.Module):
         super().__init__()
         for name, shape in shapes(inputs, hidden, outputs).items():
             bound = 0.0 if name.endswith("bias") or name in ("skip.weight", "last.weight") else 1.4 / math.sqrt(shape[0])
-            values = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+            values = (torch.rand(shape, generator=generator, dtype=torch.float32) * 2 - 1) * bound
             self.register_parameter(name.replace(".", "_"), nn.Parameter(values))
 
     @staticmethod
@@ -154,6 +154,7 @@ def prediction_loss(outputs: Tensor, samples: Samples, rows: Tensor) -> Tensor:
     return ((bits + SLOPE * lost) * weight).sum() / weight.sum()
 
 
+@torch.enable_grad()
 def fit_prediction(real: RealNetwork, samples: Samples, steps: int, rate: float, batch: int, generator: torch.Generator) -> float:
     """Fit a network in place; returns the mean loss of the last tenth of the steps."""
     optimiser = torch.optim.Adam(real.parameters(), rate)
@@ -171,6 +172,7 @@ def fit_prediction(real: RealNetwork, samples: Samples, steps: int, rate: float,
     return float(torch.stack(losses[-max(1, steps // 10) :]).mean()) if losses else math.nan
 
 
+@torch.enable_grad()
 def fit_smoothing(
     real: RealNetwork, inputs: Tensor, errors: Tensor, steps: int, rate: float, batch: int, generator: torch.Generator
 ) -> None:

@@ -224,7 +224,7 @@ def _restore(container: Container, entry: GridEntry, topology: Topology) -> Grid
         value_type=entry.value_type,
         background=torch.tensor(entry.background, dtype=torch.float32),
         topology=topology,
-        values=torch.full((1, components), torch.nan).expand(topology.leaf_voxel_count, -1),
+        values=torch.full((1, components), torch.nan, dtype=torch.float32).expand(topology.leaf_voxel_count, -1),
         tile_values=tiles,
         inactive=inactive,
         transform=Transform(entry.map_type, tuple(matrix)),
@@ -240,7 +240,7 @@ def _restore_exact(
 ) -> tuple[torch.Tensor, LeafValues]:
     if entry.exact_values is None:
         _check_count("tiles without exact values", 0, topology.tile_count)
-        return torch.empty((0, components)), LeafValues.none(components)
+        return torch.empty((0, components), dtype=torch.float32), LeafValues.none(components)
     arrays = unpack_tensors(container.chunk(entry.exact_values))
     tiles = take(arrays, "tile_values", np.float32, (topology.tile_count, components))
     if container.entries[entry.exact_values].type == "INAC":

@@ -92,5 +92,5 @@ class Gradient:
         """How many values of the samples `rows` count, at least 1: a scalar float32."""
         samples = self.samples
         if samples.counted is None:
-            return torch.full((), float(len(rows) * samples.targets.shape[1]), device=rows.device)
+            return samples.targets.new_tensor(float(len(rows) * samples.targets.shape[1]))
         return samples.counted[rows].sum().clamp_min(1).float()

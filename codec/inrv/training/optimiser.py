@@ -72,7 +72,10 @@ class Adam:
     def load(self, moments: dict[str, list[Tensor]], steps: int) -> None:
         """The moments after `steps` steps."""
         state = {
-            number: {"step": torch.tensor(float(steps)), **{MOMENTS[kind]: tensors[number] for kind, tensors in moments.items()}}
+            number: {
+                "step": torch.tensor(float(steps), dtype=torch.float32),
+                **{MOMENTS[kind]: tensors[number] for kind, tensors in moments.items()},
+            }
             for number in range(len(self.weights))
         }
         self.adam.load_state_dict({"state": state, "param_groups": self.adam.state_dict()["param_groups"]})

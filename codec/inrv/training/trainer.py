@@ -22,6 +22,7 @@ from inrv.training.order import Order
 from inrv.training.plan import Progress, RoundedWeight, TrainingPlan, TrainingResult, psnr_of, rate_at
 from inrv.training.processes import Processes
 from inrv.training.saving import Saving
+from inrv.undisturbed import undisturbed
 
 PROBED = 1 << 15
 FLOPS_A_WEIGHT = 6  # and sample: two each for the output, the gradient of the weights and that of the inputs
@@ -30,6 +31,8 @@ WORTH_SHARING = 1.5e8  # weights times samples of a step, from which on threads 
 LOOK_SECONDS = 0.2  # between two looks at clock, losses and signals: each lets the device run dry
 
 
+@undisturbed()
+@torch.enable_grad()
 def train(
     field: Field,
     samples: Samples,
@@ -89,7 +92,7 @@ class Run:
         self.step = 0
         self.stopped_by: str | None = None
         self.started = time.monotonic()
-        self.losses = torch.zeros((), device=self.device)  # of the steps since the last look, this process's part
+        self.losses = torch.zeros((), dtype=torch.float32, device=self.device)  # of this process, since the last look
         self.window = 0.0  # sum of the losses of this epoch's steps, up to the last look
         self.seconds = 0.0  # of training up to the last look, those before a break included
         self.a_step = 0.0  # seconds
@@ -147,7 +150,7 @@ class Run:
         """Sum of the losses since the last look, seconds of training, and whether a signal waits in any process."""
         seconds = time.monotonic() - self.started if self.processes.first else 0.0
         waiting = self.saving is not None and self.saving.signals.pending is not None
-        own = torch.tensor([seconds, float(waiting)], device=self.device)
+        own = self.losses.new_tensor([seconds, float(waiting)])
         loss, seconds, waiting_somewhere = self.processes.sum(torch.cat([self.losses[None], own])).tolist()
         self.losses.zero_()
         return loss, seconds, waiting_somewhere > 0
