@@ -51,7 +51,10 @@ def in_threads(work: Callable[[Part], Result], parts: Sequence[Part], device: to
 
 
 def in_turns(jobs: Sequence[Iterator[Any]], device: torch.device) -> None:
-    """Bring every job to its end; on a CPU by the workers, each of which takes a step of the job that has waited longest."""
+    """Bring every job to its end; on a CPU by the workers, each of which takes a step of the job that has waited longest.
+
+    An error of one, or an interruption, ends all after the step that they are at.
+    """
     waiting, stopped = deque(jobs), threading.Event()
 
     def take_turns(_: int) -> None:
@@ -60,12 +63,20 @@ def in_turns(jobs: Sequence[Iterator[Any]], device: torch.device) -> None:
                 job = waiting.popleft()
             except IndexError:  # the others go on with those that are left
                 return
-            for _ in job:
-                waiting.append(job)
-                break
+            with _setting(stopped):
+                for _ in job:
+                    waiting.append(job)
+                    break
 
-    with workers() if device.type == "cpu" else nullcontext():
-        try:
-            in_threads(take_turns, range(len(jobs)), device)
-        finally:
-            stopped.set()
+    with workers() if device.type == "cpu" else nullcontext(), _setting(stopped):
+        in_threads(take_turns, range(len(jobs)), device)
+
+
+@contextmanager
+def _setting(stopped: threading.Event) -> Iterator[None]:
+    """An error in here sets the event."""
+    try:
+        yield
+    except BaseException:
+        stopped.set()
+        raise

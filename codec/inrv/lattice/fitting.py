@@ -113,7 +113,7 @@ class RealNetwork(nn.Module):
         value: Tensor = self.get_parameter(name)
         if name.endswith("weight"):
             value = value.clamp(-LARGEST / unit, LARGEST / unit)
-        return _through((value * unit).round() / unit, value)
+        return _through(value, unit)
 
     def whole(self) -> IntegerNetwork:
         """The network in whole numbers."""
@@ -126,14 +126,14 @@ def _unit(name: str) -> int:
     return WEIGHT_ONE if name.endswith("weight") else SUM_ONE
 
 
-def _through(rounded: Tensor, value: Tensor) -> Tensor:
-    """`rounded` on the way forward, `value` for the gradient."""
-    return value + (rounded - value).detach()
+def _through(value: Tensor, unit: int) -> Tensor:
+    """`value` rounded to whole `unit`ths on the way forward, as it is for the gradient."""
+    exact = value.detach()
+    return value + (exact * unit).round_().div_(unit).sub_(exact)
 
 
 def _rectified(sums: Tensor) -> Tensor:
-    clamped = sums.clamp(0.0, LARGEST / ONE)
-    return _through((clamped * ONE).round() / ONE, clamped)
+    return _through(sums.clamp(0.0, LARGEST / ONE), ONE)
 
 
 def bits_of(errors: Tensor, logs: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def _fit(
     generator: torch.Generator,
 ) -> Iterator[Tensor]:  # fmt: skip
     """`steps` steps down the gradient of `loss_of` rows of the samples."""
-    optimiser = torch.optim.Adam(real.parameters(), rate)
+    optimiser = torch.optim.Adam(real.parameters(), rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
     for _ in range(steps):
         loss = loss_of(torch.randint(samples, (min(batch, samples),), generator=generator))
