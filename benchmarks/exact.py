@@ -4,8 +4,8 @@ Without files: a mask, labels, the level set of a box, a scan of 16-bit numbers,
 of the fire those of one frame. Each grid is encoded with `lossless=True` at the effort `instant`; the whole .inrv file is
 compared, topology and header with it. The peers: zstd -19 of the dense box of active voxels, and of the .vdb file with the grid,
 in which Blosc has been at work; Blosc2 (zstd, level 9, with byte or bit shuffle, whichever is smaller) of the dense box; NanoVDB
-with zip (`nanovdb_convert -z`). Dense boxes have the numbers of the source: half where the grid is saved as half. The smallest of the
-peers is what we are compared with, though the dense ones store no topology.
+with zip (`nanovdb_convert -z`). Dense boxes have the numbers of the source: half where a grid is saved as half. The smallest of
+the peers is what we are compared with, though the dense ones store no topology.
 """
 
 from __future__ import annotations

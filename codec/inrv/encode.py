@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.thresholds import ABOVE
 from inrv.lattice import DEFAULT_NAME
 from inrv.options import EncodeOptions
+from inrv.parallel import workers
 from inrv.preparation import NonFinite, deactivated, prepare
 from inrv.rate import CodedLattice
 from inrv.release import release
@@ -123,14 +125,18 @@ def encode_bytes(
     nonfinite = gone + kept
     device = choose_device(options.device)
     most = _most_bytes(options, volume, bytes_in)
-    if options.chosen_field == "fourier":
-        outcome, data = _fourier(volume, coded, nonfinite, options, most, device, progress, checkpoint)
-    elif Processes.current().count > 1:
-        raise OptionError("a lattice is coded by one process: share out the files over the processes, or take `field='fourier'`")
-    else:
-        lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
-        best = lattice.coded() if most is None else lattice.within(most)
-        outcome, data = best.outcome, best.data
+    alone = Processes.current().count == 1
+    with workers() if alone and device.type == "cpu" else nullcontext():
+        if options.chosen_field == "fourier":
+            outcome, data = _fourier(volume, coded, nonfinite, options, most, device, progress, checkpoint)
+        elif alone:
+            lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
+            best = lattice.coded() if most is None else lattice.within(most)
+            outcome, data = best.outcome, best.data
+        else:
+            raise OptionError(
+                "a lattice is coded by one process: share out the files over the processes, or take `field='fourier'`"
+            )
     return data, report_of(outcome, read_container(data), bytes_in, device)
 
 

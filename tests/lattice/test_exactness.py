@@ -56,6 +56,16 @@ def test_any_number_of_threads(count: int, data: bytes, expected: list[Tensor]) 
     assert_same(decoded(data), expected)
 
 
+@pytest.mark.usefixtures("threads")
+def test_networks_learn_the_same_with_any_number_of_threads() -> None:
+    options = inrv.EncodeOptions(psnr=35.0, exact_below=0, device="cpu")
+    found = set()
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        found.add(inrv.encode_bytes(in_regions(), options)[0])
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("regions", [1, 3, 64])
 def test_any_number_of_regions_at_a_time(
     regions: int, data: bytes, expected: list[Tensor], monkeypatch: pytest.MonkeyPatch
