@@ -2,8 +2,8 @@
 
 The first grid of each file, with every voxel of its active box active, as solvers write their frames: most voxels are exactly 0.
 How many of these come back as 0, by how much the sum of all values drifts, and the bytes of the file, at 40 and 45 dB over all
-voxels and with no voxel off by more than 1 % of the range, with frequent values exact, as by default, and approximate. Without files:
-the fires of the corpus and of the fixtures, of a very large one the middle.
+voxels and with no voxel off by more than 1 % of the range; with frequent values exact, as by default, and approximate. Without
+files: the fires of the corpus and of the fixtures, of a very large one the middle.
 """
 
 from __future__ import annotations

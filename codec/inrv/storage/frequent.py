@@ -57,7 +57,7 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
     if len(values) > len(kinds):
         masks.append(topology.leaf_masks.numpy() & ~_joined(masks, topology))
     parts = [mask_places(torch.from_numpy(mask)) for mask in masks]
-    which = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(part) for part in parts]))
+    which = torch.cat([torch.full_like(part, number) for number, part in enumerate(parts)])
     places, order = torch.cat(parts).sort()
     return FrequentValues(places, which[order], torch.from_numpy(values.copy()))
 
