@@ -276,8 +276,8 @@ class ChannelEncoder:
         values[rows] = decoded
         offsets, exact = None, (targets if channel.lossless else source.values * scale)[rows].double()
         if not self.quality.bounded:
-            offsets = Offsets.of(decoded, exact, channel.top)
-        missed = exact - (decoded.double() if offsets is None else offsets.add(decoded))
+            offsets = Offsets.of(decoded, exact, channel.top, scale)
+        missed = exact - (decoded.double() if offsets is None else offsets.add(decoded).clamp(0, scale))
         squared = float((missed / scale).square().mean())
         settings = (self.surrounded, self.soft)
         coding = Coding(channel, scale, *settings, codes, values, offsets, self.model, self.fitted, squared, len(rows))
