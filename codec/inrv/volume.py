@@ -208,7 +208,7 @@ class VolumeGrid:
         """The grid as its chunks give it, a coarse topology where it has a threshold."""
         with _named(self.volume.container):
             found, device = restore_grid(self.volume.container, self.entry, self.volume.topologies), self.volume.device
-            return RestoredGrid(found.grid.to(device), found.frequent, found.kept.to(device), found.corrected.to(device))
+            return RestoredGrid(found.grid.to(device), found.kept.to(device), found.corrected.to(device))
 
     @cached_property
     def coded_topology(self) -> Topology:

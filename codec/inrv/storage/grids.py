@@ -77,12 +77,11 @@ class CodedGrid:
 class RestoredGrid:
     """A grid whose active leaf values are not yet decoded (NaN).
 
-    frequent  values that many voxels have, which the field does not code      kept  these, and others that it does not code
+    kept       values that the field does not code, frequent ones among them
     corrected  values in place of what the field gives
     """
 
     grid: Grid
-    frequent: FrequentValues
     kept: LeafValues
     corrected: LeafValues
 
@@ -205,7 +204,7 @@ def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopol
         kept, corrected = (_restore_kept(container, number, grid) for number in (entry.kept_values, entry.corrected_values))
         if bool(torch.isin(kept.places, frequent.places).any()):
             raise FormatError("kept_masks mark a voxel that has a frequent value")
-        return RestoredGrid(grid, frequent, kept.joined(frequent.leaf_values), corrected)
+        return RestoredGrid(grid, kept.joined(frequent.leaf_values), corrected)
     except (FormatError, OptionError) as error:
         raise FormatError(f"grid {entry.name!r}: {error}") from error
 
