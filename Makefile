@@ -57,6 +57,7 @@ benchmarks: $(SETUP)  ## List the benchmark commands
 	@echo "$(PYTHON) benchmarks/lossless.py [FILE.vdb ...]  # what becomes of every grid of every file"
 	@echo "$(PYTHON) benchmarks/masks.py                    # bytes and speed of topology"
 	@echo "$(PYTHON) benchmarks/kills.py                    # 200 kills while encoding"
+	@echo "$(PYTHON) benchmarks/busy.py [FILE.vdb]          # the same encode alone and beside busy processes"
 
 clean:  ## Remove the virtual environment, the demo and all caches
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -56,8 +56,8 @@ def measure(path: Path, options: inrv.EncodeOptions, points: int) -> dict[str, A
     """Encode a file, and decode it in three ways."""
     data, _ = inrv.encode_bytes(path, options)
     opened = inrv.load(data, options.device)
-    voxels = sum(grid.coded_topology.leaf_voxel_count for grid in opened)
-    boxes = {grid.position: grid.box for grid in opened if grid.columns and grid.box is not None}
+    voxels = sum(grid.coded_topology.leaf_voxel_count for grid in opened.grids)
+    boxes = {grid.position: grid.box for grid in opened.grids if grid.columns and grid.box is not None}
 
     def dense(volume: inrv.Volume) -> None:
         for position, box in boxes.items():
@@ -74,7 +74,7 @@ def measure(path: Path, options: inrv.EncodeOptions, points: int) -> dict[str, A
         "field": options.chosen_field,
         "precision": str(getattr(opened.outputs, "precision", "integers")).removeprefix("torch."),
         "bytes": len(data),
-        "active_per_second": voxels / seconds(data, options.device, lambda volume: volume.decode(list(volume))),
+        "active_per_second": voxels / seconds(data, options.device, lambda volume: volume.decode(volume.grids)),
         "dense_per_second": sum(box.volume for box in boxes.values()) / seconds(data, options.device, dense),
         "points_per_second": points * len(boxes) / seconds(data, options.device, sampled),
     }
@@ -84,7 +84,7 @@ def seconds(data: bytes, device: str | None, work: Callable[[inrv.Volume], objec
     """Of `work` on a freshly opened file, topology restored, the second time it is done."""
     for _ in range(2):
         volume = inrv.load(data, device)
-        for grid in volume:
+        for grid in volume.grids:
             grid.coordinates()
         started = time.perf_counter()
         with torch.no_grad():

@@ -36,6 +36,7 @@ from inrv.lattice.steps import PATTERNS
 from inrv.lattice.surroundings import Surroundings
 from inrv.lattice.symbols import TOKENS, lowest_of, tokens_of
 from inrv.lattice.walk import Step
+from inrv.parallel import in_turns
 from inrv.thresholds import coarse
 
 QUALITIES = (20.0, 27.0, 34.0, 41.0, 48.0, 56.0)  # dB over the active voxels
@@ -166,10 +167,11 @@ def _round(
     print(f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes", flush=True)
     for given, nets in reals.items():
         for odd, real in nets.items():
-            loss = fit_prediction(real, Samples.join(kept[given][odd]), steps, 4e-3, 8192, generator)
+            losses = list(fit_prediction(real, Samples.join(kept[given][odd]), steps, 4e-3, 8192, generator))
+            loss = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
             print(f"given {given}, {odd} odd: loss {loss:.4f}", flush=True)
     inputs, errors = (torch.cat(column) for column in zip(*smooth, strict=True))
-    fit_smoothing(smoothing, inputs, errors, steps, 4e-3, 8192, generator)
+    in_turns([fit_smoothing(smoothing, inputs, errors, steps, 4e-3, 8192, generator)], inputs.device)
     print(f"round: {time.perf_counter() - started:.0f} s", flush=True)
     return _prior(found)
 

@@ -99,7 +99,7 @@ def check_decode(data: bytes) -> str:
     volume = inrv.load(data, device="cpu", limits=LIMITS)
     _check_manifest(volume.manifest)
     complaint = None
-    for grid in volume:
+    for grid in volume.grids:
         try:
             _check_grid(grid)
         except inrv.FormatError as error:

@@ -407,6 +407,20 @@ def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any])
     values.view(np.uint32)[kept] = stored.view(np.uint32)
     exact = exact_tensors(chunks, entry, topology)
     inactive, inactive_values = voxels(origins, exact["inactive_masks"]), exact["inactive_values"]
+    if entry.get("topology_of") is not None:
+        named = decode_grid(manifest, chunks, manifest["grids"][entry["topology_of"]])
+        require(named.entry.get("threshold") is not None, "a grid has the topology of one without a threshold")
+        require(entry.get("threshold") is None and named.entry["topology"] == entry["topology"], "topologies differ")
+        theirs = {tuple(voxel) for voxel in named.coordinates.tolist()}
+        stay = {tuple(leaf) for leaf in (np.concatenate([named.coordinates, named.inactive_coordinates]) // 8).tolist()}
+        active = np.array([tuple(voxel) in theirs for voxel in coordinates.tolist()], dtype=bool)
+        left = np.array([tuple(leaf) in stay for leaf in (inactive // 8).tolist()], dtype=bool)
+        inactive, inactive_values, coordinates, values = (
+            inactive[left],
+            inactive_values[left],
+            coordinates[active],
+            values[active],
+        )
     if entry.get("threshold") is not None:
         free = [component_values(manifest, component, found, len(coordinates), False) for component in components]
         background = np.array(entry["background"], dtype=np.float32)

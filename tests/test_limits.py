@@ -195,7 +195,7 @@ def test_a_file_that_changes_while_it_is_open(tmp_path: Path) -> None:
         volume = inrv.load(path, "cpu")
         path.write_bytes(other)
         with pytest.raises(FormatError, match=r"open\.inrv.*checksum"):
-            [grid.to_grid() for grid in volume]
+            [grid.to_grid() for grid in volume.grids]
     path.unlink()
     with pytest.raises(FormatError, match=r"open\.inrv"):
         _ = inrv.load(GOOD, "cpu").grids[0].template, volume.container.chunk(1)

@@ -81,7 +81,9 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     help="Values that many voxels share, as 0 in empty air: exactly as they were, or for the last bytes like all others.",
 )
 @click.option(
-    "--nonfinite", type=click.Choice(["refuse", "keep"]), help="NaN and infinity: refuse them, or keep them in their places."
+    "--nonfinite",
+    type=click.Choice(["refuse", "keep", "inactive"]),
+    help="NaN and infinity: refuse them, keep them in their places, or make their voxels inactive (missing values).",
 )
 @click.option("--doubles", type=click.Choice(["carry", "float"]), help="Grids of double: carry them, or code them as float.")
 @click.option("--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0.")
@@ -261,7 +263,7 @@ def summary(job: Job, result: EncodeReport) -> str:
     elif result.field == "lattice":
         rows.append(("field", f"lattice, {result.weights:,} weights fitted" if result.weights else "lattice, default networks"))
     rows += [(name_of(name, position), told) for position, name, told in sorted(_told_of_grids(result))]
-    rows += [("not finite", f"{found}; kept") for found in result.nonfinite]
+    rows += [("not finite", f"{found}; {found.fate}") for found in result.nonfinite]
     if result.probed:
         rows.append(("measured", f"as decoded, on {result.probed:,} active leaf voxels, peak = the grid's range"))
     rows.append(("encoding", _told_of_training(result)))

@@ -73,13 +73,13 @@ def describe(volume: Volume) -> dict[str, Any]:
             }
             for number, entry in enumerate(container.entries)
         ],
-        "grids": [_grid(grid) for grid in volume],
+        "grids": [_grid(grid) for grid in volume.grids],
         "carried": [dataclasses.asdict(entry) for entry in volume.carried],
     }
 
 
 def _grid(grid: VolumeGrid) -> dict[str, Any]:
-    entry, topology, box = grid.entry, grid.topology, grid.box
+    entry, topology, box, frequent = grid.entry, grid.topology, grid.box, grid.restored.frequent
     active_tiles = int(topology.tile_active.sum())
     return {
         "position": grid.position,
@@ -91,9 +91,13 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         "background": list(entry.background),
         "active_voxels": grid.active_voxel_count,
         "leaf_voxels": topology.leaf_voxel_count,
-        "kept_values": len(grid.kept_rows),
+        "frequent_values": [
+            {"value": value, "voxels": count} for value, count in zip(frequent.values.tolist(), frequent.counts, strict=True)
+        ],
+        "kept_values": len(grid.kept_rows) - len(frequent.places),
         "threshold": entry.threshold,
         "threshold_rule": None if entry.threshold is None else entry.threshold_rule,
+        "topology_of": None if entry.topology_of is None else grid.volume.grids[entry.topology_of].position,
         "leaves": topology.leaf_count,
         "active_tiles": active_tiles,
         "inactive_tiles": topology.tile_count - active_tiles,
@@ -104,8 +108,16 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
             "voxel_size": list(grid.transform.voxel_size),
         },
         "metadata": _metadata(entry.metadata),
-        "normalisation": [{"minimum": c.minimum, "maximum": c.maximum, "output": c.output} for c in entry.components],
-        "chunks": {"topology": entry.topology, "exact_values": entry.exact_values, "kept_values": entry.kept_values},
+        "normalisation": [
+            {"minimum": c.minimum, "maximum": c.maximum, "output": c.output, "lossless": c.output in grid.volume.lossless}
+            for c in entry.components
+        ],
+        "chunks": {
+            "topology": entry.topology,
+            "exact_values": entry.exact_values,
+            "frequent_values": entry.frequent_values,
+            "kept_values": entry.kept_values,
+        },
     }
 
 
@@ -158,8 +170,17 @@ def _grid_text(grid: dict[str, Any]) -> str:
     ]
     if grid["threshold"] is not None:
         rows.append(("topology", f"by threshold: active where {SCORES[grid['threshold_rule']]} is above {grid['threshold']:.6g}"))
+    if grid["topology_of"] is not None:
+        rows.append(("topology", f"that to which grid {grid['topology_of']} is decoded"))
+    rows += [
+        ("frequent value", f"{_plain(found['value'])} on {found['voxels']:,} active voxels, exactly")
+        for found in grid["frequent_values"]
+    ]
     if grid["kept_values"]:
-        rows.append(("kept values", f"{grid['kept_values']:,} active voxels stored exactly, beside the network"))
+        rows.append(("kept values", f"{grid['kept_values']:,} other active voxels stored exactly, beside the codes or network"))
+    lossless = sum(component["lossless"] for component in grid["normalisation"])
+    if lossless:
+        rows.append(("coded", f"without loss, {lossless} of {len(grid['normalisation'])} components"))
     if grid["box"]:
         shape = grid["box"]["shape"]
         filled = grid["active_voxels"] / (shape[0] * shape[1] * shape[2])

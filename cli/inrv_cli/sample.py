@@ -87,6 +87,9 @@ def sample(
     CSV points have three columns, or a header that names x, y and z among others, in any order; ParaView's Points:0 and
     Houdini's P.x or P[0] are understood too, and commas, semicolons or tabs. NPY points have shape (N, 3). The result has
     columns x, y, z and one for each grid, or three (name.x, name.y, name.z) for a vector grid; NPY as float64.
+
+    Of a staggered (MAC) velocity each component is sampled on the lower face along its axis, half a voxel from the centre,
+    as by OpenVDB's StaggeredBoxSampler; a line on stderr says so.
     """
     check_stdin([file, points])
     check_input(file)
@@ -105,15 +108,15 @@ def sample_grids(
     volume: Volume, wanted: Iterable[str], places: Array, space: str, interpolation: str
 ) -> tuple[list[str], list[Array]]:
     """Column names and columns (N,) of every value, grid by grid."""
-    import torch
-
-    grids = [volume[key] for key in grid_keys(wanted, names_in(volume))] or list(volume)
-    points = torch.from_numpy(places)
+    grids = [volume[key] for key in grid_keys(wanted, names_in(volume))] or list(volume.grids)
     names: list[str] = []
     columns: list[Array] = []
     for label, grid in zip(_labels(volume, grids), grids, strict=True):
-        with torch.no_grad():
-            values = grid.sample(points, space=space, interpolation=interpolation).double().numpy()
+        if grid.staggered:
+            click.echo(
+                f"inrv: {label} is staggered: its components are sampled on the faces of voxels, where they live", err=True
+            )
+        values = grid.sample(places, space=space, interpolation=interpolation).astype(float)
         if values.ndim == 1:
             names.append(label)
             columns.append(values)
@@ -127,7 +130,7 @@ def _labels(volume: Volume, grids: list[VolumeGrid]) -> list[str]:
     """Names of `grids`; repeated names, those of axes and none get their number, as OpenVDB writes it: density[1]."""
     seen = Counter(AXES)
     labels = {}
-    for grid in volume:
+    for grid in volume.grids:
         labels[id(grid)] = shown(grid.name if grid.name and not seen[grid.name] else f"{grid.name}[{seen[grid.name]}]")
         seen[grid.name] += 1
     return [labels[id(grid)] for grid in grids]

@@ -5,6 +5,7 @@ from inrv.encode import encode, encode_array, encode_bytes
 from inrv.errors import (
     FormatError,
     InrvError,
+    MissingGridError,
     NonFiniteError,
     OptionError,
     OutputError,
@@ -13,7 +14,7 @@ from inrv.errors import (
     UnsupportedGridError,
     VdbError,
 )
-from inrv.grids import Box, CarriedGrid, Grid, MetaValue, SparseVolume, Topology, Transform
+from inrv.grids import Box, CarriedGrid, Grid, MetaValue, SparseVolume, Topology, Transform, sparse_grid
 from inrv.options import EncodeOptions
 from inrv.report import CarriedReport, EncodeReport, GridReport
 from inrv.training import Checkpoint, Progress
@@ -32,6 +33,7 @@ __all__ = [
     "InrvError",
     "Limits",
     "MetaValue",
+    "MissingGridError",
     "NonFiniteError",
     "OptionError",
     "OutputError",
@@ -50,5 +52,6 @@ __all__ = [
     "encode_array",
     "encode_bytes",
     "load",
+    "sparse_grid",
     "verify",
 ]

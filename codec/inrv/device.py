@@ -16,7 +16,7 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, dtype=torch.float32, device=device)
     except (RuntimeError, AssertionError) as error:
         raise OptionError(f"`device={str(name)!r}` cannot be used here: {str(error).splitlines()[0]}") from error
     return device
@@ -44,7 +44,8 @@ def decoding_precision(device: torch.device) -> torch.dtype:
 def products_in(precision: torch.dtype, device: torch.device) -> torch.autocast:
     """A context in which matrices are multiplied in `precision`."""
     lower = precision != torch.float32
-    return torch.autocast(device.type, dtype=precision if lower else None, enabled=lower)
+    # No cache: within a caller's autocast torch would go on with rounded weights from before a step of the optimiser.
+    return torch.autocast(device.type, dtype=precision if lower else None, enabled=lower, cache_enabled=False)
 
 
 def _seconds(dtype: torch.dtype) -> float:

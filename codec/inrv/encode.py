@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,22 +18,25 @@ from inrv.decoding import decode_active, evaluate
 from inrv.device import choose_device
 from inrv.errors import OptionError, OutputExistsError
 from inrv.fields import FourierConfig
-from inrv.files import PATH, Input, Readable, Writable, check_writable, input_of
+from inrv.files import PATH, Input, Writable, check_writable
 from inrv.fitting import FittedField, fit_field
 from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.thresholds import ABOVE
 from inrv.lattice import DEFAULT_NAME
 from inrv.options import EncodeOptions
-from inrv.preparation import NonFinite, prepare
+from inrv.parallel import workers
+from inrv.preparation import NonFinite, deactivated, prepare
 from inrv.rate import CodedLattice
 from inrv.release import release
 from inrv.report import EncodeReport, Outcome, report_of
 from inrv.sizing import LatticeFile
+from inrv.sources import Source, given_as
 from inrv.storage import CodedGrid, store_carried, store_channel, store_grids, store_metadata
 from inrv.thresholds import coarsened, rule_of, with_thresholds
 from inrv.training import Checkpoint, Processes, Progress
+from inrv.undisturbed import undisturbed
+from inrv.volume import Volume, VolumeGrid
 
-Source = Readable | SparseVolume
 Report = Callable[[Progress], None]
 
 REFERENCE_SAMPLES = 64
@@ -52,8 +55,11 @@ def encode(
 ) -> EncodeReport:
     """Encode a .vdb file, or grids in memory, into an .inrv file.
 
-    `source` is a path, the bytes of a .vdb file, a binary file object, which is read to its end from where it stands, or
-    the grids; `output` is a path, where the file appears when it is whole, or a binary file object.
+    source  a .vdb file: its path, its bytes, or a binary file object, which is read to its end from where it stands; an array
+            for each name, as {"density": array}; grids, as `sparse_grid` makes them of arrays, each with a transform and a
+            class; a `SparseVolume`; or an open `Volume` or grids of it
+    output  a path, where the file appears when it is whole, or a binary file object
+
     A run that is broken off resumes from its `checkpoint`, as Checkpoint.beside(output), when it is called again with
     the same source and options, and ends in the same bytes; the checkpoint is deleted after success. Raises
     OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or FormatError; nothing is
@@ -72,28 +78,35 @@ def encode(
     return report
 
 
+@undisturbed()
 def encode_array(
-    array: np.ndarray[Any, Any] | Tensor,
+    array: Any,
     output: Writable,
     options: EncodeOptions = EncodeOptions(),
     *,
     name: str = "density",
     transform: Transform = Transform(),
-    background: float | Sequence[float] = 0.0,
-    active: np.ndarray[Any, Any] | Tensor | None = None,
+    background: Any = 0.0,
+    active: Any = None,
     overwrite: bool = False,
     progress: Report | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
     """Encode a dense volume, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
 
-    `active`, bool (X, Y, Z), says which voxels are active; by default those that differ from `background`.
-    Raises OptionError for other shapes, and what `encode` raises.
+    array       real numbers in anything that turns into a NumPy array: of NumPy, torch, CuPy, JAX, h5py, zarr, lists, ...
+    background  of the voxels that are not active
+    active      bool (X, Y, Z): which voxels are active. By default those that are not masked, or, of an array without a mask,
+                those that differ from `background`. Masked voxels are inactive, whatever lies beneath.
+    Raises OptionError for other shapes and for numbers that float32 cannot hold as the options ask, and what `encode` raises.
     """
-    grid = sparse_grid(torch.as_tensor(array), name, transform, background, None if active is None else torch.as_tensor(active))
-    return encode(SparseVolume((grid,)), output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
+    if isinstance(array, (Volume, VolumeGrid)):
+        raise OptionError(f"a {type(array).__name__} has places and transforms of its own, as no array has: give it to encode()")
+    grid = sparse_grid(array, name, transform, background, active)
+    return encode(grid, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
 
 
+@undisturbed()
 def encode_bytes(
     source: Source,
     options: EncodeOptions = EncodeOptions(),
@@ -105,19 +118,25 @@ def encode_bytes(
 
     The caller writes them with `checkpoint.finish`, which deletes the checkpoint after that.
     """
-    given = source if isinstance(source, SparseVolume) else input_of(source)
+    given = given_as(source)
     volume, bytes_in = _read(given, options)
-    coded, nonfinite = prepare(volume, options, f"{given.name}: " if isinstance(given, Input) else "")
+    volume, gone = deactivated(volume) if options.nonfinite == "inactive" else (volume, ())
+    coded, kept = prepare(volume, options, f"{given.name}: " if isinstance(given, Input) else "")
+    nonfinite = gone + kept
     device = choose_device(options.device)
     most = _most_bytes(options, volume, bytes_in)
-    if options.chosen_field == "fourier":
-        outcome, data = _fourier(volume, coded, nonfinite, options, most, device, progress, checkpoint)
-    elif Processes.current().count > 1:
-        raise OptionError("a lattice is coded by one process: share out the files over the processes, or take `field='fourier'`")
-    else:
-        lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
-        best = lattice.coded() if most is None else lattice.within(most)
-        outcome, data = best.outcome, best.data
+    alone = Processes.current().count == 1
+    with workers() if alone and device.type == "cpu" else nullcontext():
+        if options.chosen_field == "fourier":
+            outcome, data = _fourier(volume, coded, nonfinite, options, most, device, progress, checkpoint)
+        elif alone:
+            lattice = LatticeFile(volume, coded, nonfinite, options, device, lambda outcome: _file(outcome, options), progress)
+            best = lattice.coded() if most is None else lattice.within(most)
+            outcome, data = best.outcome, best.data
+        else:
+            raise OptionError(
+                "a lattice is coded by one process: share out the files over the processes, or take `field='fourier'`"
+            )
     return data, report_of(outcome, read_container(data), bytes_in, device)
 
 

@@ -39,3 +39,9 @@ class OutputError(InrvError):
 
 class OutputExistsError(InrvError):
     """The output is there already and overwriting was not allowed."""
+
+
+class MissingGridError(OptionError, KeyError):
+    """A file or volume has no grid of that name or position."""
+
+    __str__ = Exception.__str__  # KeyError's would put the message into quotes

@@ -19,7 +19,7 @@ from inrv.storage import CodedGrid
 
 MOST_MASKED = 64  # different values, up to which each has a mask
 MOST_MASKS_CODED = 1 << 28  # voxels of all masks together
-MOST_PLAIN = 1 << 16  # values up to which they are tried as they are
+MOST_PLAIN = 1 << 20  # values up to which they are tried as they are
 PROBED = 1 << 16  # values among which different ones are counted first
 REPEATED, LEAST_BITS = 0.9, 4  # where more of the probed values are different, each takes at least so many bits
 SQRT_12 = math.sqrt(12)  # steps in the deviation of an error that is spread evenly over one

@@ -18,14 +18,16 @@ class Input:
     """An input that is read piece by piece, and more than once.
 
     name  its path, or what errors call it     data  its bytes where no file holds them, else None
+    path  where the file is, whatever becomes the working directory; `name` where it is empty
     """
 
     name: str
     data: bytes | None = None
+    path: str = ""
 
     def open(self) -> BinaryIO:
         """A seekable binary file, at its first byte. Raises OSError."""
-        return open(self.name, "rb") if self.data is None else io.BytesIO(self.data)
+        return open(self.path or self.name, "rb") if self.data is None else io.BytesIO(self.data)
 
     def part(self, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset`, or as many as there are. Raises OSError."""
@@ -43,7 +45,7 @@ class Input:
     @property
     def size(self) -> int:
         """How many bytes it has. Raises OSError."""
-        return os.stat(self.name).st_size if self.data is None else len(self.data)
+        return os.stat(self.path or self.name).st_size if self.data is None else len(self.data)
 
 
 PATH = (str, os.PathLike)
@@ -61,7 +63,7 @@ def input_of(source: Readable) -> Input:
         return source
     if isinstance(source, PATH):
         name = os.fspath(source)
-        return Input(name, Path(name).read_bytes()) if _is_pipe(name) else Input(name)
+        return Input(name, Path(name).read_bytes()) if _is_pipe(name) else Input(name, path=os.path.abspath(name))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return Input("<bytes>", bytes(source))
     return _read_through(source)

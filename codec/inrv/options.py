@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from inrv.arrays import plain, plain_keys
 from inrv.errors import OptionError
 from inrv.lattice import EFFORTS
 
@@ -14,10 +15,11 @@ CHOICES = {
     "preset": ("default", "paper"),
     "effort": tuple(EFFORTS),
     "topology": (None, "exact", "threshold"),
-    "nonfinite": ("refuse", "keep"),
+    "nonfinite": ("refuse", "keep", "inactive"),
     "frequent_values": ("exact", "approximate"),
     "doubles": ("carry", "float"),
 }
+WHOLE = ("size", "seed", "exact_below")
 TARGETS = ("psnr", "max_error", "size", "ratio", "lossless")
 LATTICE_ONLY = ("max_error", "effort", "lossless")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
@@ -58,7 +60,8 @@ class EncodeOptions:
                  takes what serves the values
     frequent_values  values that many active voxels share (0 in empty air, 1 inside a shape): they come back 'exact', or are
                  'approximate' as all others, for the last bytes
-    nonfinite    NaN and infinity in voxels and tiles: 'refuse' them, or 'keep' them, bit for bit, in their places
+    nonfinite    NaN and infinity in voxels and tiles: 'refuse' them, 'keep' them, bit for bit, in their places, or make
+                 their voxels 'inactive', as where NaN says that a value is missing; these then have the background
     doubles      grids of double and vec3d: 'carry' them as they are, or code them rounded to 'float'
     """
 
@@ -85,6 +88,7 @@ class EncodeOptions:
     doubles: str = "carry"
 
     def __post_init__(self) -> None:
+        self._make_plain()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(f"{self._told(name)} is not one of {', '.join(filter(None, choices))}")
@@ -92,10 +96,27 @@ class EncodeOptions:
             raise OptionError(f"{self._told('exact_below')} must be a whole number of values >= 0")
         for name in ("psnr", "size", "ratio", "values_per_weight", "epochs", "max_time"):
             value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
+            if value is not None and not (isinstance(value, (int, float)) and value > 0 and math.isfinite(value)):
                 raise OptionError(f"{self._told(name)} must be a positive number")
         self.error_bound  # noqa: B018 -- checks it
         self._check_together()
+
+    def _make_plain(self) -> None:
+        """Replace NumPy's scalars by Python's, whole floats by integers where an integer belongs, and lists by tuples."""
+        for entry in fields(self):
+            object.__setattr__(self, entry.name, plain(getattr(self, entry.name)))
+        for name in WHOLE:
+            object.__setattr__(self, name, self._whole(name))
+        if self.grids is not None:
+            object.__setattr__(self, "grids", plain_keys(self.grids))
+
+    def _whole(self, name: str) -> int | None:
+        value = getattr(self, name)
+        if value is None:
+            return None
+        if not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
+            raise OptionError(f"{self._told(name)} must be a whole number")
+        return int(value)
 
     def _check_together(self) -> None:
         asked = [name for name in TARGETS if self._given(name)]

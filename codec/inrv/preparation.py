@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from inrv.bounds import allowed_errors, check_rounding
 from inrv.errors import NonFiniteError
-from inrv.grids import FrequentValues, Grid, LeafValues, Normalisation, SparseVolume, frequent_values
+from inrv.grids import (
+    FrequentValues,
+    Grid,
+    LeafValues,
+    Normalisation,
+    SparseVolume,
+    frequent_values,
+    without_nonfinite,
+)
 from inrv.lattice.encoding import LEAST_STEP
 from inrv.options import EncodeOptions
 from inrv.rate import error_step
 from inrv.storage import CodedGrid
 
-CURE = "`nonfinite='keep'` stores them as they are"
+CURE = "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
 OUTLIERS = 1e-4  # share of the active voxels that may lie far from all others, and FEWEST_OUTLIERS of a small grid
 FEWEST_OUTLIERS = 16
 FAR = 4.0  # times the range of the others: outliers and others must span more than that together
@@ -25,6 +34,7 @@ class NonFinite:
     """NaN or infinity in a grid: in how many active voxels, tiles or inactive voxels (`what`), and the first of them.
 
     first  its value, one number a component          index  its lowest voxel, index space
+    fate   what becomes of them: 'kept', or 'made inactive', where they take the background
     """
 
     position: int
@@ -33,6 +43,7 @@ class NonFinite:
     count: int
     first: tuple[float, ...]
     index: tuple[int, ...]
+    fate: str = "kept"
 
     def __str__(self) -> str:
         plural = "s" * (self.count != 1)
@@ -48,17 +59,19 @@ def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[t
 
     Set aside are active values that are not finite, those that many voxels have, those that lie far from all others, and all
     of a grid with at most `options.exact_below`. A grid that must come back exactly is marked as lossless. Raises
-    NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep'.
+    NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep', and OptionError where
+    rounding to float32 has broken what `options` promise.
     """
     found = find_nonfinite(volume)
     if found and options.nonfinite == "refuse":
         raise NonFiniteError(f"{where}{'; '.join(map(str, found))}: {CURE}")
-    return tuple(_prepare(grid, options) for grid in volume.grids), found
+    return tuple(_prepare(grid, options, where) for grid in volume.grids), found
 
 
-def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
+def _prepare(grid: Grid, options: EncodeOptions, where: str) -> CodedGrid:
     values = grid.values
-    kept = (~values.isfinite()).any(dim=1)
+    finite = values.isfinite().all(dim=1)
+    kept = ~finite
     frequent = FrequentValues.none(grid.components)
     if not _is_constant(values):
         if values.numel() <= options.exact_below:
@@ -68,10 +81,11 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     left = ~kept
     left[grid.topology.voxel_rows(grid.topology.coordinates_of(frequent.places))] = False
     outliers = far_from_others(values, left)
+    check_rounding(grid, Normalisation.fit(values[finite & ~outliers]).spans, options, where)
     kept |= outliers
     left &= ~outliers
     spans = Normalisation.fit(values[~kept]).spans
-    lossless = options.all_lossless or not _can_bound(values[left], spans, options)
+    lossless = options.all_lossless or not _can_bound(grid.with_values(values[left]), spans, options)
     if lossless:  # the manifest holds no sign of a zero
         zero = left & (_single_value(values, left) & values.signbit() & (values == 0)).any(dim=1)
         kept |= zero
@@ -99,19 +113,25 @@ def far_from_others(values: Tensor, left: Tensor) -> Tensor:
     return result
 
 
-def _can_bound(values: Tensor, spans: Tensor, options: EncodeOptions) -> bool:
-    """Whether codes can keep the values (N, C) within the bound that is asked, if one is."""
-    if not len(values):
+def _can_bound(grid: Grid, spans: Tensor, options: EncodeOptions) -> bool:
+    """Whether codes can keep the values of a grid within the bound that is asked, if one is."""
+    if not len(grid.values):
         return True
-    low, high = values.double().aminmax(dim=0)
-    bounds = options.error_bounds(spans.tolist())
-    ranges = zip(bounds, low.tolist(), high.tolist(), strict=False)
-    return all(a == b or error_step(bound, a, b) > LEAST_STEP * (b - a) for bound, a, b in ranges)
+    low, high = grid.values.double().aminmax(dim=0)
+    ranges = zip(allowed_errors(grid, spans, options), low.tolist(), high.tolist(), strict=False)
+    return all(a == b or error_step(error, a, b) > LEAST_STEP * (b - a) for error, a, b in ranges)
 
 
 def _is_constant(values: Tensor) -> bool:
     """Whether the manifest can hold all values (N, C) as one, of which it does not keep the sign of a zero."""
     return bool((values == values[:1]).all()) and not bool(values.signbit().any())
+
+
+def deactivated(volume: SparseVolume) -> tuple[SparseVolume, tuple[NonFinite, ...]]:
+    """The volume without NaN and infinity, whose voxels become inactive and take the background, and what they were."""
+    found = find_nonfinite(volume)
+    grids = tuple(without_nonfinite(grid) for grid in volume.grids)
+    return replace(volume, grids=grids), tuple(replace(one, fate="made inactive") for one in found)
 
 
 def _single_value(values: Tensor, left: Tensor) -> Tensor:
@@ -128,7 +148,10 @@ def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:
     positions = volume.positions
     for position, grid in zip(positions, volume.grids, strict=True):
         if not bool(grid.background.isfinite().all()):
-            raise NonFiniteError(f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite")
+            raise NonFiniteError(
+                f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite: give it a number, and "
+                "`nonfinite='inactive'` for voxels that are not"
+            )
         parts = (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values))
         for what, values in parts:
             bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]

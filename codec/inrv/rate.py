@@ -11,6 +11,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
+from inrv.bounds import allowed_errors
 from inrv.grids import Grid, LeafValues, Topology, denormalise
 from inrv.lattice import EFFORTS, ChannelEncoder, Coding, Palette, Quality, Source, Surroundings, linear_units
 from inrv.lattice.constants import STEP
@@ -28,6 +29,7 @@ FEWEST_COMPARED = 256
 SIZE_SEARCHES = 8
 SIZE_ENOUGH, SIZE_AIM = 0.98, 0.99  # of the asked size
 OCTAVES_A_DOUBLING = 1.7  # a first guess of how much finer steps make a file twice as large
+CHANNEL_BITS = 8 * 150  # of a channel beside its codes: its place in table and manifest, names of tensors, offsets
 COARSEST_TO_FINEST = 16.0  # octaves
 
 
@@ -74,7 +76,7 @@ def _channels(items: Sequence[CodedGrid], device: torch.device) -> list[ChannelO
     result = []
     for number, item in enumerate(items):
         grid, scale = item.trained, item.normalisation
-        unknown = torch.full((1, grid.components), torch.nan).expand(item.grid.topology.leaf_voxel_count, -1)
+        unknown = torch.full((1, grid.components), torch.nan, dtype=torch.float32).expand(item.grid.topology.leaf_voxel_count, -1)
         topology, template, kept = grid.topology.to(device), item.grid.with_values(unknown).to(device), item.apart.to(device)
         for component in scale.varying.nonzero()[:, 0].tolist():
             low, high = scale.minimum[component].item(), scale.maximum[component].item()
@@ -200,7 +202,7 @@ class LatticeEncoder:
         if not len(decoded):
             return None, 0.0
         missed = torch.maximum((written.double() - grid.values.double()).abs(), (decoded.double() - grid.values.double()).abs())
-        bounds = self.options.error_bounds(item.spans.tolist())
+        bounds = allowed_errors(grid, item.spans, self.options)
         if not bounds:
             return None, float(missed.max())
         beyond = (missed > torch.tensor(bounds, dtype=torch.float64)).any(dim=1)
@@ -231,7 +233,7 @@ QualityOf = Callable[[int], Quality]  # that is asked of a component
 
 def quality_at(options: EncodeOptions, item: CodedGrid, original: Grid, psnr: float) -> QualityOf:
     """The quality over a grid's coded voxels that keeps the bound that is asked, or else is `psnr` dB over the active ones."""
-    bounds = options.error_bounds(item.spans.tolist())
+    bounds = allowed_errors(item.grid, item.spans, options)
 
     def asked(component: int) -> Quality:
         if not bounds:
@@ -264,26 +266,59 @@ def cheaper_topologies(
     items: Sequence[CodedGrid], originals: Sequence[Grid], options: EncodeOptions, psnr: float, device: torch.device
 ) -> tuple[tuple[CodedGrid, ...], Guesses]:
     """Every grid with the topology, exact or coarse, and with or without frequent values set apart, that makes it cheapest at the
-    quality that is asked, and its steps."""
-    chosen, guesses = list[CodedGrid](), Guesses()
-    for number, (item, original) in enumerate(zip(items, originals, strict=True)):
-        rule = rule_of(item.trained)
-        if rule is None or item.lossless:
-            chosen.append(item)
+    quality that is asked, and its steps. Grids of one topology go together: their masks are stored once."""
+    chosen, guesses = list(items), Guesses()
+    for group in _of_one_topology(items):
+        rules = [None if items[number].lossless else rule_of(items[number].trained) for number in group]
+        if None in rules:
             continue
-        stored = any(item.grid.topology.identical(other.grid.topology) for other in chosen)
-        masks = (
-            0 if stored else encode_masks(item.grid.topology.leaf_origins.numpy(), item.grid.topology.leaf_masks.numpy()).nbytes
-        )
-        found, steps = list[tuple[float, CodedGrid, dict[int, float]]](), dict[int, float]()
-        for form in (item, item.without_frequent_values()) if len(item.frequent.values) else (item,):
-            for whole, beside in ((coarsened(form, rule), 0), (form, masks)):
-                bits, steps = bits_of(whole, quality_at(options, whole, original, psnr), steps, device)
-                found.append((bits + whole.bits_apart + 8 * beside, whole, steps))
-        _, best, steps = min(found, key=lambda entry: entry[0])
-        chosen.append(best)
-        guesses |= {(number, component): step for component, step in steps.items()}
+        topology = items[group[0]].grid.topology
+        masks = encode_masks(topology.leaf_origins.numpy(), topology.leaf_masks.numpy()).nbytes
+        coarse, exact = list[Form](), list[Form]()
+        for number, rule in zip(group, rules, strict=True):
+            assert rule is not None
+            item, original = items[number], originals[number]
+            kinds = (item, item.without_frequent_values()) if len(item.frequent.values) else (item,)
+            coarse.append(_cheapest([coarsened(kind, rule) for kind in kinds], original, options, psnr, {}, device))
+            exact.append(_cheapest(kinds, original, options, psnr, coarse[-1].steps, device))
+        cheaper = coarse if sum(form.bits for form in coarse) < sum(form.bits for form in exact) + 8 * masks else exact
+        for number, form in zip(group, cheaper, strict=True):
+            chosen[number] = form.item
+            guesses |= {(number, component): step for component, step in form.steps.items()}
     return tuple(chosen), guesses
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A grid in a form, the bits that its values take in it, about, and the steps, in values, by component."""
+
+    item: CodedGrid
+    bits: float
+    steps: dict[int, float]
+
+
+def _cheapest(
+    items: Sequence[CodedGrid], original: Grid, options: EncodeOptions, psnr: float, steps: dict[int, float], device: torch.device
+) -> Form:
+    """That of the forms `items` of a grid that takes the fewest bits at the quality that is asked, searched for from `steps`."""
+    forms = list[Form]()
+    for item in items:
+        bits, found = bits_of(item, quality_at(options, item, original, psnr), steps, device)
+        forms.append(Form(item, bits + item.bits_apart, found))
+    return min(forms, key=lambda form: form.bits)
+
+
+def _of_one_topology(items: Sequence[CodedGrid]) -> list[list[int]]:
+    """The numbers of the grids, those with identical topologies together."""
+    groups = list[list[int]]()
+    for number, item in enumerate(items):
+        same = (group for group in groups if items[group[0]].grid.topology.identical(item.grid.topology))
+        group = next(same, None)
+        if group is None:
+            groups.append([number])
+        else:
+            group.append(number)
+    return groups
 
 
 def bits_of(item: CodedGrid, asked: QualityOf, guesses: dict[int, float], device: torch.device) -> tuple[float, dict[int, float]]:
@@ -292,7 +327,8 @@ def bits_of(item: CodedGrid, asked: QualityOf, guesses: dict[int, float], device
     for channel in _channels([item], device):
         quality = _quality_of(channel, asked, guesses.get(channel.component))
         found = ChannelEncoder(channel.source, quality, EFFORTS["instant"], generator).begin()
-        bits += found.coding.bits_a_voxel * len(channel.source.values) + (0 if channel.exact is None else channel.exact.bits)
+        bits += CHANNEL_BITS + found.coding.bits_a_voxel * len(channel.source.values)
+        bits += 0 if channel.exact is None else channel.exact.bits
         steps[channel.component] = found.step * (channel.maximum - channel.minimum)
     return bits, steps
 

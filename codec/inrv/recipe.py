@@ -66,9 +66,9 @@ def _bytes_of(shape: tuple[int, int, int], outputs: int) -> int:
 def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
     """Initial Gauss multipliers (k,): Table 1's 2.5, or bands from 2 cycles a box edge up to a quarter of the voxels'."""
     if options.preset == "paper":
-        return torch.full((config.frequencies,), 2.5)
+        return torch.full((config.frequencies,), 2.5, dtype=torch.float32)
     highest = min(30.0, max(4.0, 0.25 / config.scale))
-    return torch.logspace(math.log10(2.0), math.log10(highest), config.frequencies)
+    return torch.logspace(math.log10(2.0), math.log10(highest), config.frequencies, dtype=torch.float32)
 
 
 def plan_for(

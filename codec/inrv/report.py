@@ -11,7 +11,7 @@ import torch
 
 from inrv.container import Container
 from inrv.fitting import FittedField
-from inrv.grids import SparseVolume
+from inrv.grids import Rounding, SparseVolume
 from inrv.preparation import NonFinite
 from inrv.rate import CodedLattice
 from inrv.storage import CodedGrid
@@ -25,7 +25,8 @@ class GridReport:
     position   its place in the file
     psnr       dB over its active leaf voxels, peak = their range; inf where they are stored exactly
     peak       the range, of the component that has the widest one: without the voxels that are `kept`
-    max_error  largest error of any of them, in values as a .vdb file would hold them; None of a fourier field: not measured
+    max_error  largest error of any of them against the source's numbers, in values as a .vdb file would hold them; None of a
+               fourier field: not measured
     drift      the sum of these values less that of the original ones, over the sum of the original magnitudes; None likewise
     frequent   values that many voxels have, and how many: all of them get their value back exactly
     kept       other active voxels stored exactly, beside the field: those not finite or far from all others, or of a small grid
@@ -64,7 +65,7 @@ class EncodeReport:
 
     bytes_in     size of the source file, None for grids in memory     bytes_out  size of the .inrv file
     chunk_bytes  stored bytes by chunk type, with 'header' and 'manifest'
-    nonfinite    NaN and infinity found, and kept
+    nonfinite    NaN and infinity found, and what became of them
     field        'lattice', 'fourier', or 'none' where nothing is left to code
     values       components of all active voxels together               weights    of the network
     precision    of the stored weights                                  probed     voxels the PSNRs were measured on
@@ -146,22 +147,32 @@ def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
     ):
         errors = [10 ** (-next(left) / 10) for _ in range(int(item.normalisation.varying.sum()))]
         psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
-        lossless = math.isinf(psnr)
+        error = 0.0 if math.isinf(psnr) else error
+        drift = 0.0 if math.isinf(psnr) else drift
+        if grid.rounded is not None:
+            psnr = _with_rounding(psnr, grid.rounded)
+            error = None if error is None else error + grid.rounding
         report = GridReport(
             position=position,
             name=grid.name,
             active_voxels=grid.topology.active_voxel_count,
             psnr=psnr,
             peak=float(item.spans.max()),
-            max_error=0.0 if lossless else error,
-            drift=0.0 if lossless else drift,
+            max_error=error,
+            drift=drift,
             frequent=tuple(zip(map(tuple, item.frequent.values.tolist()), item.frequent.counts, strict=True)),
             kept=len(item.kept.places),
-            lossless=lossless,
+            lossless=math.isinf(psnr) and not grid.rounding,
             misjudged=wrong,
         )
         reports.append(report)
     return tuple(reports)
+
+
+def _with_rounding(psnr: float, rounded: Rounding) -> float:
+    """A PSNR against float32 values as one against the source's numbers, each as far off as the worst of its component."""
+    shares = [error / span for error, span in zip(rounded.errors, rounded.spans, strict=True) if span]
+    return psnr_of(10 ** (-psnr / 10) + sum(share**2 for share in shares) / max(1, len(shares)))
 
 
 def _carried_reports(container: Container) -> tuple[CarriedReport, ...]:

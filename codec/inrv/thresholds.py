@@ -50,9 +50,10 @@ def with_thresholds(
 ) -> tuple[tuple[CodedGrid, ...], tuple[int | None, ...]]:
     """The grids, coarse ones with the threshold that is best for the decoded values, and the voxels each takes wrongly.
 
-    `decoded` gives an output (N,) on the leaf voxels of a coarse topology that are not kept.
+    Of grids whose topologies are the same one has a threshold, the one that takes the fewest voxels wrongly, and the others have
+    the topology that it decodes to. `decoded` gives an output (N,) on the leaf voxels of a coarse topology that are not kept.
     """
-    result, misjudged, output = [], list[int | None](), 0
+    result, misjudged, output = list[CodedGrid](), list[int | None](), 0
     for item, original in zip(coded, originals, strict=True):
         outputs = int(item.normalisation.varying.sum())
         if item.grid.topology is original.topology or not outputs:
@@ -66,7 +67,27 @@ def with_thresholds(
             result.append(replace(item, threshold=threshold))
             misjudged.append(errors)
         output += outputs
+    for group in _sharing(result):
+        best = min(group, key=lambda number: misjudged[number] or 0)
+        for number in group:
+            if number != best:
+                result[number] = replace(result[number], threshold=None, topology_of=best)
+                misjudged[number] = misjudged[best]
     return tuple(result), tuple(misjudged)
+
+
+def _sharing(items: Sequence[CodedGrid]) -> list[list[int]]:
+    """The numbers of coarse grids by topology; a narrow band, whose inside a threshold tells too, shares with none."""
+    groups = list[list[int]]()
+    for number, item in enumerate(items):
+        if item.threshold is None or item.threshold_rule == WITHIN:
+            continue
+        same = [group for group in groups if items[group[0]].grid.topology.identical(item.grid.topology)]
+        if same:
+            same[0].append(number)
+        else:
+            groups.append([number])
+    return groups
 
 
 def _values(item: CodedGrid, topology: Topology, decoded: Decoded, output: int) -> Tensor:
@@ -87,8 +108,9 @@ def best_threshold(values: Tensor, active: Tensor) -> tuple[float, int]:
     # After the first n values: actives among the rest are missed, inactives among the n are taken for active.
     errors = torch.cat([hits.sum()[None], hits.sum() + torch.where(hits.bool(), -1, 1).cumsum(0)])
     ranked = values[order]
-    distinct = torch.cat([torch.tensor([True]), ranked[1:] < ranked[:-1], torch.tensor([True])])
+    end = hits.new_ones(1, dtype=torch.bool)
+    distinct = torch.cat([end, ranked[1:] < ranked[:-1], end])
     errors[~distinct] = len(values) + 1  # equal values cannot be told apart
     taken = int(errors.argmin())
-    below = ranked[taken] if taken < len(ranked) else torch.nextafter(ranked[-1], torch.tensor(-math.inf))
+    below = ranked[taken] if taken < len(ranked) else torch.nextafter(ranked[-1], ranked.new_tensor(-math.inf))
     return float(below), int(errors[taken])

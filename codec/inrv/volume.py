@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from inrv.arrays import as_tensor
 from inrv.container import ACCURACY, CarriedEntry, Container, GridEntry, Limits, Manifest, read_container, unpack_tensors
 from inrv.decoding import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs, Outputs, deviation, evaluate, nearest, trilinear
 from inrv.device import choose_device, decoding_precision
-from inrv.errors import FormatError, OptionError, SelectionError, UnsupportedGridError
+from inrv.errors import FormatError, MissingGridError, OptionError, SelectionError, UnsupportedGridError
 from inrv.fields import Field, restore_field
 from inrv.files import Readable, Writable, check_writable
 from inrv.grids import Box, Grid, LeafValues, SparseVolume, Topology, Transform, denormalise
 from inrv.grids.grid import leaves_within
 from inrv.grids.thresholds import thresholded
 from inrv.grids.topology import COORDINATE_LIMIT, LEAF_VOXELS
+from inrv.indexing import Block
 from inrv.lattice import DEFAULT_NAME, default_model
 from inrv.storage import (
     RestoredGrid,
@@ -33,15 +38,19 @@ from inrv.storage import (
     take,
     without,
 )
+from inrv.training import psnr_of
+from inrv.undisturbed import undisturbed
 
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
 FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
 PART_VALUES = 1 << 22  # brought from the field's outputs to values at a time
 VERIFIED_VOXELS = 1 << 10  # of each grid
+MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
 LATTICE_NETWORKS = 3  # of which a voxel takes one, and the smoothing one
 
 
+@undisturbed()
 def load(source: Readable, device: str | torch.device | None = None, limits: Limits = Limits()) -> Volume:
     """Open an .inrv file; `device` is where values are computed, by default the best there is.
 
@@ -52,10 +61,13 @@ def load(source: Readable, device: str | torch.device | None = None, limits: Lim
     return Volume(read_container(source, limits), choose_device(device))
 
 
-class Volume:
-    """The coded grids of an .inrv file, addressed by name (the first of that name) or by position in the file.
+class Volume(Mapping[str, "VolumeGrid"]):
+    """The coded grids of an .inrv file: a mapping of their keys, in the order of the file, that finds them by position too.
 
-    Grids that are carried as they were have no values here: `carried` lists them, and `to_vdb` writes them.
+    The key of a grid is its name; where that is missing or taken by one before, its number stands behind it, as in
+    `density[1]`. Grids that are carried as they were have no values here: `carried` lists them, and `to_vdb` writes them.
+    A volume holds no file open between two reads, so `with load(...) as volume` is allowed and needs not be. It pickles by
+    its path, or its bytes where it has none, and is opened anew where it is unpickled.
     """
 
     def __init__(self, container: Container, device: torch.device) -> None:
@@ -64,6 +76,7 @@ class Volume:
         self.topologies = StoredTopologies(container)
         placed = zip(self.manifest.positions, self.manifest.grids, strict=True)
         self.grids = tuple(VolumeGrid(self, position, entry) for position, entry in placed)
+        self.by_key = dict(zip(unique_keys([grid.name for grid in self.grids]), self.grids, strict=True))
         with _named(container):
             self.field = _restore_field(container, device)
             self.outputs = self._outputs()
@@ -121,26 +134,56 @@ class Volume:
         """The grids that are carried as they were, by position."""
         return self.manifest.carried
 
-    def __iter__(self) -> Iterator[VolumeGrid]:
-        return iter(self.grids)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Volume, (self.container, self.device)
+
+    def __enter__(self) -> Volume:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        head = f"<inrv.Volume {self.container.name!r}, {self.container.size:,} bytes, on {self.device}>"
+        grids = [f"  {key!r}: {grid.told}" for key, grid in self.by_key.items()]
+        carried = [f"  {entry.name!r}: {entry.tree_type}, carried as it was ({entry.reason})" for entry in self.carried]
+        return "\n".join([head, *grids, *carried])
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_key)
+
+    def __len__(self) -> int:
+        return len(self.grids)
+
+    def __contains__(self, key: object) -> bool:
+        return self._find(key) is not None
 
     def __getitem__(self, key: str | int) -> VolumeGrid:
-        """The grid at position `key` of the file, or the first one named so.
+        """The grid of that key, or at position `key` of the file.
 
-        Raises OptionError where there is none, UnsupportedGridError where it is a carried one.
+        Raises MissingGridError, a KeyError, where there is none, UnsupportedGridError where it is a carried one.
         """
-        for grid in self.grids:
-            if key in (grid.position, grid.name):
-                return grid
+        found = self._find(key)
+        if found is not None:
+            return found
         for entry in self.carried:
             if key in (entry.position, entry.name):
                 raise UnsupportedGridError(
                     f"{self.container.name}: grid {entry.position} {entry.name!r} is carried as it was ({entry.reason}): "
                     "decode the file and read it from the .vdb"
                 )
-        names = [repr(grid.name) for grid in self.grids]
-        raise OptionError(f"{self.container.name}: no grid {key!r}; the file holds {', '.join(names) or 'none'}")
+        raise MissingGridError(f"{self.container.name}: no grid {key!r}; the file holds {', '.join(map(repr, self)) or 'none'}")
 
+    def _find(self, key: object) -> VolumeGrid | None:
+        return next((grid for name, grid in self.by_key.items() if key in (name, grid.position)), None)
+
+    @undisturbed()
     def to_sparse(self) -> SparseVolume:
         """Every grid, its active voxels decoded, on the CPU, and every carried one."""
         decoded = tuple(grid.to("cpu") for grid in self.decode(self.grids))
@@ -160,6 +203,7 @@ class Volume:
         check_writable(target)
         write_volume(target, self.to_sparse())
 
+    @undisturbed()
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
         """`grids`, their active voxels decoded together, on the volume's device. Raises FormatError, beyond the limits too."""
         with _named(self.container):
@@ -193,34 +237,83 @@ class Volume:
 class VolumeGrid:
     """One grid of a `Volume`. Values are float32 on the volume's device: (..., ) for float, (..., 3) for vec3s.
 
-    `sample` and `dense` compute what is asked for and keep nothing; `to_grid` decodes the whole grid. With gradients
-    enabled, `sample` is differentiable in its points and in the weights of `Volume.field`; within `torch.no_grad()` it is
-    several times faster.
+    `sample`, `dense` and slices compute what is asked for and keep nothing; `to_grid` decodes the whole grid, and
+    `numpy.asarray(grid)` its active box. With gradients enabled, `sample` is differentiable in its points and in the weights
+    of `Volume.field`; within `torch.no_grad()` it is several times faster.
+
+    `grid[0:32, :, 5]` is a block in index space, its stops excluded. Its numbers are coordinates, negative ones too: none
+    counts from the end. A number drops its axis, `::2` takes every second voxel, and what is left open, as `:`, ends where
+    the active box does.
     """
+
+    __iter__ = None  # slices know no end at which iteration could stop
 
     def __init__(self, volume: Volume, position: int, entry: GridEntry) -> None:
         self.volume = volume
         self.position = position
         self.entry = entry
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Volume.__getitem__, (self.volume, self.position)
+
+    def __repr__(self) -> str:
+        return f"<inrv.VolumeGrid {self.name!r} of {self.volume.container.name!r}: {self.told}>"
+
+    @property
+    def told(self) -> str:
+        """Type, class, active voxels and quality, for people; from the manifest alone."""
+        entry = self.entry
+        return f"{entry.value_type}, {entry.grid_class}, {entry.active_voxels:,} active voxels, {self._quality}"
+
+    @property
+    def _quality(self) -> str:
+        """What the encoder told of the quality of the grid's values."""
+        if not self.columns:
+            return "values exact"
+        options, psnrs = (self.volume.manifest.encoding.get(key) for key in ("options", "psnr"))
+        bound = options.get("max_error") if isinstance(options, dict) else None
+        told = [] if bound is None else [f"no error above {bound:.6g}" if isinstance(bound, float) else f"no error above {bound}"]
+        found = psnrs[self.columns[0] : self.columns[-1] + 1] if isinstance(psnrs, list) else []
+        if found and all(isinstance(psnr, float) and abs(psnr) < MOST_PSNR for psnr in found):
+            told.append(f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB")
+        return ", ".join(told) or "quality not told"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the values are decoded: they cannot be had without a copy")
+        return self.dense().cpu().numpy().astype(dtype or np.float32, copy=False)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """The values of a block in index space; see the class. Raises OptionError, and what `dense` raises."""
+        block = Block.of(index, self._active_box)
+        if block.box is None:
+            shape = (*block.shape, len(self.entry.components))
+            return self._shaped(torch.empty(shape, dtype=torch.float32, device=self.volume.device))
+        return self.dense(block.box)[block.within]
+
     @cached_property
+    @undisturbed()
     def restored(self) -> RestoredGrid:
         """The grid as its chunks give it, a coarse topology where it has a threshold."""
         with _named(self.volume.container):
             found, device = restore_grid(self.volume.container, self.entry, self.volume.topologies), self.volume.device
-            return RestoredGrid(found.grid.to(device), found.kept.to(device), found.corrected.to(device))
+            return RestoredGrid(found.grid.to(device), found.frequent, found.kept.to(device), found.corrected.to(device))
 
     @cached_property
+    @undisturbed()
     def coded_topology(self) -> Topology:
         """The voxels that a lattice has codes for: those whose values are not kept."""
         return without(self.restored.grid.topology, self.restored.kept)
 
     @cached_property
+    @undisturbed()
     def _stored(self) -> tuple[Grid, LeafValues]:
         """The grid without the values of its active leaf voxels, and the exactly stored ones among those."""
         found = self.restored
         exact = found.kept.joined(found.corrected)
         threshold, rule = self.entry.threshold, self.entry.threshold_rule
+        if self.entry.topology_of is not None:
+            return _in_topology(found.grid, exact, self.volume.grids[self.entry.topology_of].topology)
         if threshold is None:
             return found.grid, exact
         with _named(self.volume.container):
@@ -235,6 +328,7 @@ class VolumeGrid:
         return self._stored[0]
 
     @cached_property
+    @undisturbed()
     def kept_rows(self) -> Tensor:
         """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
         kept = self._stored[1]
@@ -244,6 +338,11 @@ class VolumeGrid:
     def name(self) -> str:
         """The grid's name, '' where it has none."""
         return self.entry.name
+
+    @property
+    def staggered(self) -> bool:
+        """Whether it is a vector grid whose components live on the faces of voxels (MAC)."""
+        return self.entry.grid_class == "staggered" and self.entry.value_type == "vec3s"
 
     @property
     def topology(self) -> Topology:
@@ -263,8 +362,10 @@ class VolumeGrid:
     @property
     def active_voxel_count(self) -> int:
         """Active voxels, those of tiles included."""
-        return self.entry.active_voxels if self.entry.threshold is None else self.topology.active_voxel_count
+        stored = self.entry.threshold is None and self.entry.topology_of is None
+        return self.entry.active_voxels if stored else self.topology.active_voxel_count
 
+    @undisturbed()
     def coordinates(self) -> Tensor:
         """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
         return self.topology.coordinates()
@@ -277,15 +378,21 @@ class VolumeGrid:
         """The grid, decoded, on the CPU."""
         return self._decoded().to("cpu")
 
-    def dense(self, box: Box | None = None) -> Tensor:
+    def _active_box(self) -> Box:
+        if self.box is None:
+            raise OptionError(f"grid {self.name!r} has no active voxel: say which box to fill")
+        return self.box
+
+    @undisturbed()
+    def dense(self, box: Box | Any = None) -> Tensor:
         """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`, by default the grid's own active box.
 
-        Decodes only the leaves that touch the box. Raises OptionError where nothing is active and no box is given,
+        box  a `Box`, or its lower and upper corner, both included: ((0, 0, 0), (31, 31, 31)), or an array (2, 3)
+        Decodes only the leaves that touch the box. The values of a staggered grid are those of the faces, where they are
+        stored: nothing is moved. Raises OptionError where nothing is active and no box is given,
         SelectionError where the box has more values than the limits allow, FormatError.
         """
-        region = box or self.box
-        if region is None:
-            raise OptionError(f"grid {self.name!r} has no active voxel: say which box to fill")
+        region = self._active_box() if box is None else Box.of(box)
         values, most = region.volume * len(self.entry.components), self.volume.container.limits.values
         if values > most:
             raise SelectionError(
@@ -294,23 +401,46 @@ class VolumeGrid:
             )
         return self._shaped(self._within(region).dense(region))
 
-    def sample(self, points: Tensor, space: str = "index", interpolation: str = "trilinear") -> Tensor:
-        """Values (N,) or (N, 3) at points (N, 3), on the caller's device.
+    @undisturbed()
+    def sample(self, points: Any, space: str = "index", interpolation: str = "trilinear") -> Any:
+        """Values (...) or (..., 3) at points (..., 3), float32: one for a single point (3,), N for points (N, 3).
 
+        points         a torch tensor: the values are one on its device; or anything that turns into a NumPy array, lists and
+                       tuples among it: the values are a NumPy array
         space          'index' or 'world'
         interpolation  'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field': the continuous field
                        itself, which knows nothing of topology and background
+        Of a staggered grid component k lives on the lower face along axis k, half a voxel from the centre, and is sampled
+        there, as by OpenVDB's StaggeredBoxSampler.
         Raises OptionError for another space, interpolation or shape, and for points that are not finite.
         """
-        self._check_request(points, space, interpolation)
+        places = as_tensor(points, "points")
+        self._check_request(places, space, interpolation)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and isinstance(points, Tensor)):
+            values = self._sampled(places.reshape(-1, 3), space, interpolation)
+        values = values.reshape((*places.shape[:-1], *values.shape[1:]))
+        return values.to(places.device) if isinstance(points, Tensor) else values.cpu().numpy()[()]
+
+    def _sampled(self, points: Tensor, space: str, interpolation: str) -> Tensor:
+        """Values (N,) or (N, 3) at points (N, 3), on the volume's device."""
         exact = interpolation != "field" and self.volume.device.type != "mps"  # which has no float64
         asked = points.to(self.volume.device, torch.float64 if exact else torch.float32)
         index = self.transform.world_to_index(asked) if space == "world" else asked
         index = index.clamp(-FARTHEST, FARTHEST)
-        method = {"trilinear": trilinear, "nearest": nearest}.get(interpolation)
-        values = self._continuous(index.float()) if method is None else method(index, self.voxels)
-        return self._shaped(values.float()).to(points.device)
+        if not self.staggered:
+            return self._shaped(self._between(index, interpolation))
+        faces = [
+            self._between(index + 0.5 * axis, interpolation) for axis in torch.eye(3, dtype=index.dtype, device=index.device)
+        ]
+        return torch.stack([values[:, axis] for axis, values in enumerate(faces)], dim=1)
 
+    def _between(self, index: Tensor, interpolation: str) -> Tensor:
+        """Values float32 (N, C) at index-space points (N, 3), as if all components lived at the centres of voxels."""
+        if interpolation == "field":
+            return self._continuous(index.float())
+        return {"trilinear": trilinear, "nearest": nearest}[interpolation](index, self.voxels).float()
+
+    @undisturbed()
     def voxels(self, coordinates: Tensor) -> Tensor:
         """Values (n, C) of the voxels at integer index-space coordinates (n, 3): field, tile or background."""
         template = self.template
@@ -349,10 +479,12 @@ class VolumeGrid:
             values[first : first + PART_VALUES] = self._denormalised(outputs[first : first + PART_VALUES], clamp)
         return values
 
+    @undisturbed()
     def check_some_voxels(self, most: int) -> None:
         """Restore the grid and decode about `most` of its active leaf voxels, or all. Raises FormatError."""
         topology = self.topology
-        leaves = torch.linspace(0, topology.leaf_count - 1, min(topology.leaf_count, 1 + most // LEAF_VOXELS)).long().unique()
+        count = min(topology.leaf_count, 1 + most // LEAF_VOXELS)
+        leaves = torch.linspace(0, topology.leaf_count - 1, count, dtype=torch.float64).long().unique()
         with torch.no_grad():
             self.voxels(topology.subset(leaves.to(topology.device)).coordinates())
 
@@ -382,7 +514,7 @@ class VolumeGrid:
 
     def _outputs(self, coordinates: Tensor) -> Tensor:
         if not self.columns:
-            return torch.empty((len(coordinates), 0), device=self.volume.device)
+            return torch.empty((len(coordinates), 0), dtype=torch.float32, device=self.volume.device)
         with _named(self.volume.container):
             return self.volume.outputs.at(coordinates, self.columns)
 
@@ -396,7 +528,7 @@ class VolumeGrid:
         columns, position = [], 0
         for component in self.entry.components:
             if component.output is None:
-                columns.append(torch.full((len(outputs),), component.minimum, device=outputs.device))
+                columns.append(outputs.new_full((len(outputs),), component.minimum, dtype=torch.float32))
                 continue
             own = outputs[:, position]
             lossless = component.output in self.volume.lossless
@@ -405,11 +537,12 @@ class VolumeGrid:
         return torch.stack(columns, dim=1)
 
     def _check_request(self, points: Tensor, space: str, interpolation: str) -> None:
-        if points.ndim != 2 or points.shape[1] != 3:
-            raise OptionError(f"points have shape {tuple(points.shape)}, expected (N, 3)")
-        bad = (~points.isfinite()).any(dim=1).nonzero()
+        if not points.ndim or points.shape[-1] != 3:
+            raise OptionError(f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)")
+        listed = points.reshape(-1, 3)
+        bad = (~listed.isfinite()).any(dim=1).nonzero()
         if len(bad):
-            raise OptionError(f"point {int(bad[0])} is {points[bad[0, 0]].tolist()}: every coordinate must be finite")
+            raise OptionError(f"point {int(bad[0])} is {listed[bad[0, 0]].tolist()}: every coordinate must be finite")
         if space not in SPACES:
             raise OptionError(f"`space={space!r}` is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
@@ -419,6 +552,32 @@ class VolumeGrid:
 
     def _shaped(self, values: Tensor) -> Tensor:
         return values.squeeze(-1) if self.entry.value_type == "float" else values
+
+
+def _in_topology(coarse: Grid, exact: LeafValues, topology: Topology) -> tuple[Grid, LeafValues]:
+    """A coarse grid with the topology that another one of the same leaves is decoded to, and the exact values that it keeps."""
+    leaves = coarse.topology.find_leaves(topology.leaf_origins)
+    unknown = coarse.values[:1].expand(topology.leaf_voxel_count, -1)
+    kept = exact.subset(leaves)
+    active = topology.voxel_rows(topology.coordinates_of(kept.places)) >= 0
+    grid = replace(coarse, topology=topology, values=unknown, inactive=coarse.inactive.subset(leaves))
+    return grid, LeafValues(kept.places[active], kept.values[active])
+
+
+def unique_keys(names: Sequence[str]) -> list[str]:
+    """A key for each grid: its name, or with a number behind, as in `density[1]`, where it is missing or taken by one before."""
+    keys, taken, seen = list[str](), set(names), Counter[str]()
+    for name in names:
+        number, key = seen[name], name
+        while not name or (seen[name] and key in taken):
+            key = f"{name}[{number}]"
+            if key not in taken:
+                break
+            number += 1
+        seen[name] += 1
+        taken.add(key)
+        keys.append(key)
+    return keys
 
 
 @contextmanager
@@ -453,6 +612,7 @@ class VerifyReport:
     tolerance: float
 
 
+@undisturbed()
 def verify(source: Readable, device: str | torch.device | None = None, limits: Limits = Limits()) -> VerifyReport:
     """Check every checksum, restore every grid, and decode some voxels of each and the stored reference samples on `device`.
 

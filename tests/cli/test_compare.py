@@ -105,7 +105,7 @@ def test_a_grid_that_is_called_by_a_number_is_found_by_its_name(run: Run) -> Non
     volume = scene()
     write_volume("n.vdb", inrv.SparseVolume((volume.grids[0], replace(volume.grids[1], name="0"), volume.grids[2]), {}))
     assert run("encode", "n.vdb", "--effort", "instant", "--grid", "0", "--grid", "2", "-o", "some.inrv").exit_code == 0
-    assert [grid.name for grid in inrv.load("some.inrv")] == ["0", "flame"]
+    assert list(inrv.load("some.inrv")) == ["0", "flame"]
     assert run("encode", "n.vdb", "--effort", "instant").exit_code == 0
     for original in ("n.vdb", "n.inrv"):
         told = json.loads(run("compare", original, "n.inrv", "--grid", "0", "--grid", "2", "--json").stdout)

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import inrv
@@ -31,7 +32,7 @@ def test_the_output_lies_beside_the_input_and_the_summary_counts_its_bytes(run: 
     for word in ("x smaller", "bits per active voxel", "weights", "topology", "PSNR", "active leaf voxels", "epochs", "cpu"):
         assert word in result.stdout
     assert result.stdout.count("\n") < 24
-    assert [grid.name for grid in inrv.load("scene.inrv")] == ["density", "velocity", "flame"]
+    assert list(inrv.load("scene.inrv")) == ["density", "velocity", "flame"]
 
 
 def test_a_decoded_file_holds_the_same_grids(run: Run, library: Path) -> None:
@@ -130,7 +131,7 @@ def test_options_reach_the_encoder(run: Run, library: Path) -> None:
     )
     assert run("encode", library / "scene.vdb", "-o", "s.inrv", *options, *QUICK).exit_code == 0
     volume = inrv.load("s.inrv")
-    assert sorted(grid.name for grid in volume) == ["density", "velocity"]
+    assert sorted(volume) == ["density", "velocity"]
     told = volume.manifest.encoding["options"]
     assert (told["selection"], told["dilation"], told["seed"], told["values_per_weight"], told["epochs"]) == (
         "avm",
@@ -194,3 +195,16 @@ def test_an_interrupted_encode_leaves_nothing(run: Run, library: Path, monkeypat
     result = run("encode", library / "scene.vdb", "-o", "scene.inrv")
     assert result.exit_code == 130 and result.stderr == "inrv: interrupted\n"
     assert os.listdir() == []
+
+
+def test_missing_values_can_be_made_inactive(run: Run) -> None:
+    from inrv.vdb import write_volume
+
+    array = np.random.default_rng(0).random((9, 9, 9)).astype(np.float32)
+    array[:2] = np.nan
+    write_volume("holes.vdb", inrv.SparseVolume((inrv.sparse_grid(array, "sea"),)))
+    refused = run("encode", "holes.vdb")
+    assert refused.exit_code == 3 and "--nonfinite inactive" in refused.stderr
+    result = run("encode", "holes.vdb", "--nonfinite", "inactive")
+    assert result.exit_code == 0 and "162 active voxels with NaN or infinity" in result.stdout
+    assert "made inactive" in result.stdout and "567 active voxels" in result.stdout

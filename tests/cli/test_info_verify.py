@@ -41,7 +41,7 @@ def test_info_as_json(run: Run, library: Path) -> None:
     )
     volume = inrv.load(library / "scene.inrv")
     assert found["field"]["weights"] == volume.field.weight_count
-    for told, grid in zip(found["grids"], volume, strict=True):
+    for told, grid in zip(found["grids"], volume.grids, strict=True):
         assert (told["name"], told["active_voxels"]) == (grid.name, grid.active_voxel_count)
         assert (told["box"] and told["box"]["lower"]) == (grid.box and list(grid.box.lower))
         assert told["leaves"] == grid.topology.leaf_count

@@ -148,3 +148,13 @@ def test_other_bad_inputs(run: Run, library: Path) -> None:
     assert run("sample", file, "--points", "missing.csv").exit_code == 3
     assert run("sample", "missing.inrv", "--points", "-", stdin=AS_CSV).exit_code == 3
     assert run("sample", file, "--points", "-", "--grid", "speed", stdin=AS_CSV).exit_code == 2
+
+
+def test_staggered_velocities_are_sampled_on_their_faces_and_named(run: Run) -> None:
+    wind = np.arange(6 * 6 * 6 * 3, dtype=np.float32).reshape(6, 6, 6, 3)
+    inrv.encode([inrv.sparse_grid(wind, "vel", grid_class="staggered")], "wind.inrv", inrv.EncodeOptions(device="cpu"))
+    Path("points.csv").write_text("x,y,z\n2.5,3,3\n")
+    result = run("sample", "wind.inrv", "--points", "points.csv", "--device", "cpu")
+    _, rows = rows_of(result.stdout)
+    assert rows[0, 3] == wind[3, 3, 3, 0] and rows[0, 4] == wind[2:4, 3:5, 3, 1].mean()
+    assert "vel is staggered: its components are sampled on the faces of voxels" in result.stderr

@@ -230,7 +230,7 @@ def test_hostile_payloads_with_right_checksums_give_errors_or_volumes() -> None:
         data = mutated(payload(part), generator)
         part.stored, part.raw, part.compression = data, len(data), 0
         try:
-            for grid in inrv.load(file.to_bytes(), device="cpu"):
+            for grid in inrv.load(file.to_bytes(), device="cpu").grids:
                 assert grid.template.topology.leaf_voxel_count == grid.entry.leaf_voxels
         except FormatError:
             refused += 1

@@ -33,11 +33,11 @@ def test_what_may_be_ignored_is_ignored(name: str, version: tuple[int, int]) -> 
     volume, before = inrv.load(stored(name), device="cpu"), inrv.load(PRESENT, device="cpu")
     assert volume.container.version == version
     assert volume.manifest == before.manifest
-    for grid, same in zip(volume, before, strict=True):
+    for grid, same in zip(volume.grids, before.grids, strict=True):
         assert grid.topology.equal(same.topology) and bool((grid.values() == same.values()).all())
     assert inrv.verify(stored(name), device="cpu").samples == 5
     theirs = second_reader.decode(stored(name))
-    assert [len(grid.values) for grid in theirs] == [len(grid.coordinates()) for grid in volume]
+    assert [len(grid.values) for grid in theirs] == [len(grid.coordinates()) for grid in volume.grids]
 
 
 def test_a_critical_chunk_of_a_later_version_is_refused() -> None:

@@ -72,6 +72,6 @@ def test_duplicate_names_keep_their_own_values(corpus: Path, tmp_path: Path) -> 
     source = corpus / "hostile" / "duplicate_names.vdb"
     inrv.encode(source, tmp_path / "out.inrv", QUICK)
     volume = inrv.load(tmp_path / "out.inrv", device="cpu")
-    assert [grid.name for grid in volume] == ["density"] * 3
-    assert [grid.active_voxel_count for grid in volume] == CORRECT["duplicate_names.vdb"]
+    assert [grid.name for grid in volume.grids] == ["density"] * 3
+    assert [grid.active_voxel_count for grid in volume.grids] == CORRECT["duplicate_names.vdb"]
     assert volume["density"] is volume[0]

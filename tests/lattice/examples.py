@@ -65,7 +65,7 @@ def bits(values: Tensor) -> Tensor:
 
 def decoded(data: bytes) -> list[Tensor]:
     """The bits of the active leaf voxels' values of every grid."""
-    return [bits(grid.values()) for grid in inrv.load(data, device="cpu")]
+    return [bits(grid.values()) for grid in inrv.load(data, device="cpu").grids]
 
 
 def file_of(*grids: Grid, **asked: object) -> bytes:

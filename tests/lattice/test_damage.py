@@ -35,7 +35,7 @@ def data() -> bytes:
 
 
 def read(data: bytes) -> None:
-    for grid in inrv.load(data, device="cpu"):
+    for grid in inrv.load(data, device="cpu").grids:
         assert bool(grid.values().isfinite().all())
 
 

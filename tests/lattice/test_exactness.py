@@ -56,6 +56,16 @@ def test_any_number_of_threads(count: int, data: bytes, expected: list[Tensor]) 
     assert_same(decoded(data), expected)
 
 
+@pytest.mark.usefixtures("threads")
+def test_networks_learn_the_same_with_any_number_of_threads() -> None:
+    options = inrv.EncodeOptions(psnr=35.0, exact_below=0, device="cpu")
+    found = set()
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        found.add(inrv.encode_bytes(in_regions(), options)[0])
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("regions", [1, 3, 64])
 def test_any_number_of_regions_at_a_time(
     regions: int, data: bytes, expected: list[Tensor], monkeypatch: pytest.MonkeyPatch
@@ -106,7 +116,7 @@ def test_regions_in_any_order_and_by_any_way_of_reading(seed: int, data: bytes, 
 
 def test_a_dense_box_has_the_same_bits(data: bytes, expected: list[Tensor]) -> None:
     box = Box((0, 0, -6), (10, 8, 6))
-    for grid, whole in zip(inrv.load(data, device="cpu"), expected, strict=True):
+    for grid, whole in zip(inrv.load(data, device="cpu").grids, expected, strict=True):
         found, coordinates = bits(grid.dense(box)), grid.coordinates()
         low, high = torch.tensor(box.lower), torch.tensor(box.upper)
         inside = ((coordinates >= low) & (coordinates <= high)).all(dim=1)
@@ -120,7 +130,7 @@ def test_a_cuda_device_gives_the_same_bits(precision: str, data: bytes, expected
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
-        assert_same([bits(grid.values().cpu()) for grid in inrv.load(data, device="cuda")], expected)
+        assert_same([bits(grid.values().cpu()) for grid in inrv.load(data, device="cuda").grids], expected)
     finally:
         torch.set_float32_matmul_precision(before)
 

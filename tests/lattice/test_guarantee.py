@@ -124,7 +124,7 @@ def check(volume: SparseVolume, max_error: float | str, **asked: object) -> inrv
         path = Path(folder) / "decoded.vdb"
         opened.to_vdb(path)
         written = read_volume(path).grids
-    for original, grid, saved, told in zip(volume.grids, opened, written, report.grids, strict=True):
+    for original, grid, saved, told in zip(volume.grids, opened.grids, written, report.grids, strict=True):
         assert saved.topology.equal(original.topology) and saved.saved_as_half == original.saved_as_half
         in_memory = grid.values().reshape(original.values.shape)
         error = max(

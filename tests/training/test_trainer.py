@@ -6,7 +6,7 @@ import torch
 from inrv.errors import OptionError
 from inrv.fields import FourierConfig, FourierField
 from inrv.selection import Samples
-from inrv.training import Progress, TrainingPlan, train
+from inrv.training import Progress, TrainingPlan, objective, optimiser, train
 
 
 def samples() -> Samples:
@@ -71,3 +71,18 @@ def test_progress_is_reported() -> None:
 def test_senseless_plans_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(OptionError):
         TrainingPlan(**{"epochs": 1, "batch": 8, "rate": 1e-3, **values})
+
+
+def test_any_number_of_threads_gives_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective, "WORTH_PARTS", 1.0)
+    monkeypatch.setattr(objective, "PART_WORK", 1e5)
+    monkeypatch.setattr(optimiser, "LARGE_MATRIX", 1)
+    before, fields = torch.get_num_threads(), [field(), field(), field()]
+    try:
+        for one, count in zip(fields, (1, 2, 5), strict=True):
+            torch.set_num_threads(count)
+            train(one, samples(), TrainingPlan(epochs=2, batch=256, rate=1e-2, optimiser="muon"))
+    finally:
+        torch.set_num_threads(before)
+    first, *others = (one.tensors() for one in fields)
+    assert all(torch.equal(tensor, other[name]) for other in others for name, tensor in first.items())

@@ -77,7 +77,7 @@ def test_voxels_beyond_the_range_are_carried(tmp_path: Path) -> None:
 
 
 def test_doubles_are_coded_only_when_told(tmp_path: Path) -> None:
-    tree = HandTree("d", leaf={1: 0.1, 2: 1e300}, inactive={3: 0.5 + 1e-12, 4: -0.0}, tile=0.5 - 1e-12)
+    tree = HandTree("d", leaf={1: 0.1, 2: float("inf")}, inactive={3: 0.5 + 1e-12, 4: -0.0}, tile=0.5 - 1e-12)
     path = save(tmp_path / "double.vdb", tree.grid())
     assert not read_volume(path).grids
     volume = read_volume(path, doubles="float")
@@ -87,6 +87,14 @@ def test_doubles_are_coded_only_when_told(tmp_path: Path) -> None:
     assert grid.inactive.places.tolist() == [4] and torch.signbit(grid.inactive.values).all()  # 3 is now the background
     assert grid.topology.tile_edges.tolist() == [4096]
     assert_same_volume(again(tmp_path / "again.vdb", volume), volume)
+    assert grid.rounded is not None and grid.rounded.dtype == "float64"
+    assert grid.rounding == abs(0.1 - torch.tensor(0.1).item())
+
+
+def test_a_double_beyond_float_is_never_made_infinite_but_carried(tmp_path: Path) -> None:
+    path = save(tmp_path / "double.vdb", HandTree("d", leaf={1: 0.1, 2: 1e300}).grid())
+    volume = read_volume(path, doubles="float")
+    assert not volume.grids and "1e+300 is beyond float32" in volume.carried[0].reason
 
 
 @pytest.mark.parametrize("offsets", [True, False])

@@ -33,7 +33,7 @@ LATTICE_CHANNEL = {
 }
 LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 7, (32, 512), 1 << 23
 NEWER_IN_ROOT = ("carried", "vdb_version")
-NEWER_IN_GRIDS = ("frequent_values", "kept_values", "threshold", "threshold_rule", "corrected_values")
+NEWER_IN_GRIDS = ("frequent_values", "kept_values", "threshold", "threshold_rule", "topology_of", "corrected_values")
 NEWER_IN_FIELD = ("tolerance",)
 THRESHOLD_RULES = ABOVE, AWAY, WITHIN = "above", "away", "within"
 OLDEST_VDB = 222
@@ -71,6 +71,7 @@ class GridEntry:
     kept_values              chunk number: other values that the field does not code
     threshold                where the topology is coarse: voxels whose decoded value scores above it are active
     threshold_rule           how values score: see inrv.grids.thresholds
+    topology_of              number of the grid with a threshold whose active voxels, as decoded, are this coarse one's too
     corrected_values         chunk number: values that are coded too, and stand in place of what is decoded
     """
 
@@ -92,6 +93,7 @@ class GridEntry:
     kept_values: int | None = None
     threshold: float | None = None
     threshold_rule: str = ABOVE
+    topology_of: int | None = None
     corrected_values: int | None = None
 
 
@@ -151,6 +153,11 @@ class Manifest:
     vdb_version: tuple[int, int, int] | None = None
 
     @property
+    def minor(self) -> int:
+        """The lowest minor version whose readers understand every key."""
+        return 4 if any(grid.topology_of is not None for grid in self.grids) else 0
+
+    @property
     def positions(self) -> tuple[int, ...]:
         """The place of each coded grid among all grids of the file."""
         taken = {entry.position for entry in self.carried}
@@ -179,6 +186,7 @@ class Manifest:
         root.keys("generator", "metadata", "grids", "field", "reference", "encoding")
         field = root["field"].optional(_field)
         grids = tuple(_grid(grid, field) for grid in root["grids"].items(most_grids))
+        _check_shared_topologies(root["grids"], grids, most_grids)
         return Manifest(
             generator=root["generator"].text(),
             metadata=_metadata(root["metadata"]),
@@ -214,8 +222,21 @@ def _grid(value: Value, field: FieldEntry | None) -> GridEntry:
         kept_values=value.get("kept_values", None).optional(Value.count),
         threshold=value.get("threshold", None).optional(lambda threshold: threshold.number(single=True)),
         threshold_rule=_rule(value, kind),
+        topology_of=value.get("topology_of", None).optional(Value.count),
         corrected_values=value.get("corrected_values", None).optional(Value.count),
     )
+
+
+def _check_shared_topologies(value: Value, grids: tuple[GridEntry, ...], most: int) -> None:
+    for item, grid in zip(value.items(most), grids, strict=True):
+        number = grid.topology_of
+        if number is None:
+            continue
+        other = grids[number] if number < len(grids) else None
+        if other is None or other.threshold is None or other.topology != grid.topology or grid.threshold is not None:
+            raise item["topology_of"].fail(
+                "must be the number of a grid that has a threshold and the same topology, and its own threshold must be null"
+            )
 
 
 def _rule(value: Value, kind: str) -> str:

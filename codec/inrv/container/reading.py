@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import zstandard
 
@@ -28,10 +28,10 @@ from inrv.container.layout import (
 )
 from inrv.container.manifest import Manifest
 from inrv.errors import FormatError
-from inrv.files import Readable, input_of
+from inrv.files import Input, Readable, input_of
 from inrv.recognition import refusal
 
-Reader = Callable[[int, int], bytes]
+REPLACED = " was replaced since it was opened, as the checksums in its header tell: open it anew"
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,24 @@ class Entry:
 
 
 class Container:
-    """An open .inrv file. `version` is (major, minor), `size` its bytes, `entries` the chunk table, `limits` the caller's."""
+    """An open .inrv file. `version` is (major, minor), `size` its bytes, `entries` the chunk table, `limits` the caller's.
 
-    def __init__(self, name: str, size: int, read: Reader, limits: Limits) -> None:
-        self.name, self.size, self._read, self.limits = name, size, read, limits
+    It pickles as its input, and is opened anew where it is unpickled. The header, with the checksums of
+    manifest and table, tells whether these are still the same bytes.
+    """
+
+    def __init__(self, file: Input, limits: Limits) -> None:
+        self.file, self.name, self.size, self._read, self.limits = file, file.name, file.size, file.part, limits
         try:
             self._open()
         except FormatError as error:
-            raise FormatError(f"{name}: {error}") from error
+            raise FormatError(f"{self.name}: {error}") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.file, self.limits, self.header)
 
     def _open(self) -> None:
-        header = self._read(0, HEADER_SIZE)
+        self.header = header = self._read(0, HEADER_SIZE)
         self.version = _version(header)
         if len(header) < HEADER_SIZE:
             raise FormatError(f"has {len(header)} bytes, fewer than the {HEADER_SIZE} of a header: it is truncated")
@@ -90,8 +97,16 @@ class Container:
             entry = self.entries[number]
             stored = self._read(entry.offset, entry.stored)
             return _unpack(f"chunk {number} {entry.type!r}", stored, entry.compression, entry.raw, entry.checksum)
-        except (FormatError, OSError) as error:
-            raise FormatError(f"{self.name}: {error}") from error
+        except FormatError as error:
+            raise FormatError(f"{self.name}{REPLACED if self._replaced() else f': {error}'}") from error
+        except OSError as error:
+            raise FormatError(f"{self.name}: can no longer be read: {error.strerror or error}") from error
+
+    def _replaced(self) -> bool:
+        try:
+            return self._read(0, HEADER_SIZE) != self.header
+        except OSError:
+            return False
 
     def bytes_by_type(self) -> dict[str, int]:
         """Stored bytes by chunk type, with 'header' (table included) and 'manifest': they add up to `size`."""
@@ -237,9 +252,20 @@ def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int)
 
 def read_container(source: Readable, limits: Limits = DEFAULT_LIMITS) -> Container:
     """Open an .inrv file. Raises FormatError where it is missing, damaged, hostile or of another version, else as `input_of`."""
-    file = input_of(source)
+    return _opened(input_of(source), limits)
+
+
+def _reopened(file: Input, limits: Limits, header: bytes) -> Container:
+    """The container that was pickled. Raises FormatError where its file is gone or another one."""
+    container = _opened(file, limits)
+    if container.header != header:
+        raise FormatError(f"{file.name}{REPLACED}")
+    return container
+
+
+def _opened(file: Input, limits: Limits) -> Container:
     try:
-        return Container(file.name, file.size, file.part, limits)
+        return Container(file, limits)
     except OSError as error:
         raise FormatError(f"{file.name} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the path, or a surrogate that stands for no byte

@@ -54,7 +54,7 @@ def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
 
     Raises FormatError where manifest or chunks break a rule of the format: nothing is written that no reader accepts.
     """
-    manifest_raw, minor = manifest.to_json(), _minor(chunks)
+    manifest_raw, minor = manifest.to_json(), max(manifest.minor, _minor(chunks))
     manifest_compression, manifest_stored = _compress(manifest_raw, minor)
     table, payloads, end = _lay_out(chunks, minor, HEADER_SIZE + ENTRY.size * len(chunks) + len(manifest_stored))
     header = HEADER.pack(

@@ -42,11 +42,11 @@ class NoOutputs:
 
     def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
         """Nothing of every voxel."""
-        return torch.empty((len(coordinates), 0), device=self.device)
+        return torch.empty((len(coordinates), 0), dtype=torch.float32, device=self.device)
 
     def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
         """Nothing of every voxel."""
-        return [torch.empty((topology.leaf_voxel_count, 0), device=self.device) for topology in topologies]
+        return [torch.empty((topology.leaf_voxel_count, 0), dtype=torch.float32, device=self.device) for topology in topologies]
 
 
 class FieldOutputs:
@@ -104,7 +104,8 @@ class LatticeOutputs:
     def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
         """Outputs float64 (n, len(columns)); of lossless channels, values."""
         found = [self.channel(column).at(coordinates.to(torch.int32)) for column in columns]
-        return torch.stack(found, dim=1) if found else torch.empty((len(coordinates), 0), device=coordinates.device)
+        nothing = torch.empty((len(coordinates), 0), dtype=torch.float64, device=coordinates.device)
+        return torch.stack(found, dim=1) if found else nothing
 
     def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
         """Outputs float64; of lossless channels, values."""

@@ -41,7 +41,7 @@ def evaluate(
         return torch.cat([field(part)[:, chosen] for part in coordinates.split(size)])
     device = coordinates.device
     # Into one tensor: small ones between the activations of two batches would keep the heap from being used again.
-    result = torch.empty((len(coordinates), field.outputs if columns is None else len(columns)), device=device)
+    result = coordinates.new_empty((len(coordinates), field.outputs if columns is None else len(columns)), dtype=torch.float32)
 
     def fill(first: int) -> None:
         part = slice(first, first + size)
@@ -67,7 +67,10 @@ def decode_active(
 
     A leaf that several grids share is evaluated once, for all of them, at the voxels active in any.
     """
-    results = [torch.empty((t.leaf_voxel_count, len(c)), device=t.device) for t, c in zip(topologies, columns, strict=True)]
+    results = [
+        torch.empty((topology.leaf_voxel_count, len(chosen)), dtype=torch.float32, device=topology.device)
+        for topology, chosen in zip(topologies, columns, strict=True)
+    ]
     asked = [(t, c, r) for t, c, r in zip(topologies, columns, results, strict=True) if len(c) and t.leaf_count]
     if not asked:
         return results

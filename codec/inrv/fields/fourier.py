@@ -55,12 +55,12 @@ class FourierField(Field):
         super().__init__()
         self.shape = config
         self.outputs = config.outputs
-        drawn = torch.randn(config.frequencies, 3, generator=generator).half().float()
+        drawn = torch.randn(config.frequencies, 3, generator=generator, dtype=torch.float32).half().float()
         self.B: Tensor
         self.register_buffer("B", drawn)
         self.multipliers = nn.Parameter(multipliers.clone())
         widths = _widths(config)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(_undrawn(a, b, multipliers.device) for a, b in itertools.pairwise(widths))
         self._initialise(generator)
         self.origin: Tensor
         self.register_buffer("origin", torch.tensor(config.origin, dtype=torch.float32), persistent=False)
@@ -134,7 +134,7 @@ class FourierField(Field):
         if most_weights is not None and weights > most_weights:
             raise FormatError(f"its field has {weights:,} weights, more than the limit of {most_weights:,}")
         with torch.device("meta"):
-            field = FourierField(shape, torch.empty(shape.frequencies), None)
+            field = FourierField(shape, torch.empty(shape.frequencies, dtype=torch.float32), None)
         field.load_state_dict(dequantise(stored), assign=True)
         field.origin = torch.tensor(shape.origin, dtype=torch.float32)
         return field
@@ -159,6 +159,12 @@ class VoxelFeatures(torch.autograd.Function):
         """The gradient of the frequencies."""
         voxels, origin, features = ctx.saved_tensors
         return None, None, None, gradient_of_frequencies((voxels.float() - origin) * ctx.scale, features, given), None
+
+
+def _undrawn(inputs: int, outputs: int, device: torch.device) -> nn.Linear:
+    """A layer whose weights are still to be drawn: torch would draw them from the caller's generator."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32, device=device)
+    return layer
 
 
 def _check_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:

@@ -53,7 +53,7 @@ def on_steps(tensors: dict[str, Tensor], fixed: frozenset[str], steps: dict[str,
     for name, step in steps.items():
         value = tensors[name].detach().float().cpu()
         codes = (value / step).round().clamp(-LARGEST_CODE, LARGEST_CODE).to(torch.int32)
-        stored |= _parts(name, codes, torch.full((len(value),), step))
+        stored |= _parts(name, codes, value.new_full((len(value),), step))
         counts.append((codes - codes.min()).flatten().bincount().double())
     bits = sum(float((-count * (count / count.sum()).log2()).nan_to_num().sum()) for count in counts)
     return StoredTensors(stored, f"{bits / sum(float(count.sum()) for count in counts):.1f} bit")

@@ -6,13 +6,16 @@ from inrv.grids.frequent import FrequentValues, frequent_values
 from inrv.grids.from_dense import sparse_grid
 from inrv.grids.grid import COMPONENTS, Grid, LeafValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
+from inrv.grids.nonfinite import without_nonfinite
 from inrv.grids.normalisation import Normalisation, denormalise, in_double
+from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
 from inrv.grids.topology import Topology
 from inrv.grids.transform import LINEAR_MAPS, Transform
 
 __all__ = [
     "COMPONENTS",
     "LINEAR_MAPS",
+    "BeyondFloat32",
     "Box",
     "CarriedGrid",
     "FrequentValues",
@@ -21,11 +24,14 @@ __all__ = [
     "MetaValue",
     "Metadata",
     "Normalisation",
+    "Rounding",
     "SparseVolume",
     "Topology",
     "Transform",
     "denormalise",
     "frequent_values",
     "in_double",
+    "round_numbers",
     "sparse_grid",
+    "without_nonfinite",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from inrv.arrays import as_array, as_triple
 from inrv.errors import OptionError
 
 Triple = tuple[int, int, int]
@@ -15,14 +17,30 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Box:
-    """Voxels from `lower` to `upper` in index space, both included, as OpenVDB's CoordBBox."""
+    """Voxels from `lower` to `upper` in index space, both included, as OpenVDB's CoordBBox.
+
+    The corners may be tuples, lists or arrays of three whole numbers. Raises OptionError for others.
+    """
 
     lower: Triple
     upper: Triple
 
     def __post_init__(self) -> None:
+        for corner in ("lower", "upper"):
+            object.__setattr__(self, corner, as_triple(getattr(self, corner), f"{corner} corner of a box"))
         if any(low > high for low, high in zip(self.lower, self.upper, strict=True)):
             raise OptionError(f"box {self.lower} to {self.upper} is empty: every lower bound must be <= its upper bound")
+
+    @staticmethod
+    def of(box: Any) -> Box:
+        """A box, or its lower and upper corner: a pair of triples, an array (2, 3). Raises OptionError."""
+        if isinstance(box, Box):
+            return box
+        corners = as_array(box, "a box")
+        if corners.shape != (2, 3):
+            raise OptionError(f"a box is a lower and an upper corner of three whole numbers each, not {corners.tolist()}")
+        lower, upper = (as_triple(corner, "corner of a box") for corner in corners)
+        return Box(lower, upper)
 
     @property
     def shape(self) -> Triple:

@@ -2,61 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from inrv.arrays import as_array
 from inrv.errors import OptionError
 from inrv.grids.grid import Grid, LeafValues
+from inrv.grids.metadata import MetaValue
+from inrv.grids.rounding import BeyondFloat32, round_numbers
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology
 from inrv.grids.transform import Transform
+from inrv.undisturbed import undisturbed
+
+CLASSES = ("unknown", "fog volume", "level set", "staggered")
+VECTOR_TYPES = ("invariant", "covariant", "covariant normalize", "contravariant relative", "contravariant absolute")
 
 
+@undisturbed()
 def sparse_grid(
-    array: Tensor,
+    array: Any,
     name: str = "density",
     transform: Transform = Transform(),
-    background: float | Sequence[float] = 0.0,
-    active: Tensor | None = None,
+    background: Any = 0.0,
+    active: Any = None,
+    *,
+    grid_class: str | None = None,
+    vector_type: str = "invariant",
+    metadata: Mapping[str, Any] | None = None,
 ) -> Grid:
     """The grid of a dense array, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
 
-    `active`, bool (X, Y, Z), says which voxels are active; by default those that differ from `background`. Inactive
-    voxels take the background. Raises OptionError for other shapes.
+    array        real numbers in anything that turns into a NumPy array; see `inrv.arrays.as_array`
+    background   one number, or one a component, of all inactive voxels; inside a level set, where the array is below 0, its
+                 negative
+    active       bool (X, Y, Z): which voxels are active. By default those that are not masked, or, of an array without a
+                 mask, those that differ from `background`. Masked voxels are inactive, whatever lies beneath.
+    grid_class   'fog volume' (the default of scalars), 'level set', 'staggered' or 'unknown' (the default of vectors)
+    vector_type  how vectors transform, in OpenVDB's words
+    metadata     by name, values of Python or `MetaValue`
+    Raises OptionError for other shapes, arrays and names, and for numbers beyond float32.
     """
-    values = array.detach().to("cpu", torch.float32)
-    values = values[..., None] if values.ndim == 3 else values
-    if values.ndim != 4 or values.shape[3] not in (1, 3) or 0 in values.shape:
-        raise OptionError(f"array shape {tuple(array.shape)} is not (X, Y, Z) or (X, Y, Z, 3)")
-    components = values.shape[3]
-    outside = torch.as_tensor(background, dtype=torch.float32).reshape(-1).expand(components).clone()
-    mask = (values != outside).any(dim=3) if active is None else active.detach().to("cpu", torch.bool)
-    if mask.shape != values.shape[:3]:
-        raise OptionError(f"active mask shape {tuple(mask.shape)} is not the array's {tuple(values.shape[:3])}")
-    origins, blocks, masks = _cut(values, mask)
-    keep = masks.any(dim=1)
-    topology = Topology.from_leaves(origins[keep], masks[keep])
-    order = Topology.order_of(origins[keep])
+    source = as_array(array, f"grid {name!r}: the array")
+    numbers = source[..., None] if source.ndim == 3 else source
+    if numbers.ndim != 4 or numbers.shape[3] not in (1, 3) or 0 in numbers.shape:
+        raise OptionError(f"grid {name!r}: array shape {source.shape} is not (X, Y, Z) or (X, Y, Z, 3)")
+    chosen = _chosen(numbers, active, name)
+    values, rounded, outside = _rounded(numbers, background, chosen, name)
+    mask = (values != outside).any(axis=3) if chosen is None else chosen
+    kind = _one_of(CLASSES, grid_class or ("fog volume" if numbers.shape[3] == 1 else "unknown"), "grid class")
+    inside = ~mask & (np.ma.filled(numbers, 0)[..., 0] < 0) if kind == "level set" else np.zeros_like(mask)
+    topology, kept, within = _cut(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(inside))
+    background_inside = torch.from_numpy(-outside).expand(len(within), -1)
     return Grid(
-        name=name,
-        value_type="float" if components == 1 else "vec3s",
-        background=outside,
+        name=str(name),
+        value_type="float" if numbers.shape[3] == 1 else "vec3s",
+        background=torch.from_numpy(outside),
         topology=topology,
-        values=blocks[keep][order][masks[keep][order]],
-        tile_values=torch.empty((0, components)),
-        inactive=LeafValues.none(components),
+        values=kept,
+        tile_values=kept.new_empty((0, numbers.shape[3])),
+        inactive=LeafValues(within, background_inside),
         transform=transform,
-        grid_class="fog volume" if components == 1 else "unknown",
+        grid_class=kind,
+        vector_type=_one_of(VECTOR_TYPES, vector_type, "vector type"),
+        metadata={key: MetaValue.of(value) for key, value in (metadata or {}).items()},
+        rounded=rounded,
     )
 
 
-def _cut(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Leaf origins (L, 3), values (L, 512, C) and masks (L, 512) of the whole array, padded to whole leaves."""
-    x, y, z = (-(-size // LEAF_EDGE) for size in mask.shape)
-    wide = torch.zeros((x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE, 1 + values.shape[3]))
-    wide[: mask.shape[0], : mask.shape[1], : mask.shape[2]] = torch.cat([mask[..., None].float(), values], dim=3)
+def _one_of(choices: tuple[str, ...], chosen: str, what: str) -> str:
+    if chosen not in choices:
+        raise OptionError(f"{what} {chosen!r} is not one of {', '.join(choices)}")
+    return str(chosen)
+
+
+def _chosen(numbers: NDArray[Any], active: Any, name: str) -> NDArray[np.bool_] | None:
+    """The voxels (X, Y, Z) that the caller says are active, None where the values tell."""
+    seen = ~_masked(numbers, name) if isinstance(numbers, np.ma.MaskedArray) else None
+    if active is None:
+        return seen
+    found = as_array(active, f"grid {name!r}: the active mask")
+    if found.shape != numbers.shape[:3]:
+        raise OptionError(f"grid {name!r}: active mask shape {found.shape} is not the array's {numbers.shape[:3]}")
+    wanted = np.asarray(np.ma.filled(found, 0) != 0)
+    return wanted if seen is None else wanted & seen
+
+
+def _masked(numbers: np.ma.MaskedArray[Any, Any], name: str) -> NDArray[np.bool_]:
+    """The voxels (X, Y, Z) all of whose components are masked."""
+    mask = np.ma.getmaskarray(numbers)
+    partly = np.argwhere(mask.any(axis=3) & ~mask.all(axis=3))
+    if len(partly):
+        raise OptionError(
+            f"grid {name!r}: voxel {tuple(partly[0].tolist())}, the first of {len(partly):,}, has some components masked and "
+            "others not: mask all three, or none"
+        )
+    return np.asarray(mask.all(axis=3))
+
+
+def _rounded(
+    numbers: NDArray[Any], background: Any, chosen: NDArray[np.bool_] | None, name: str
+) -> tuple[NDArray[np.float32], Any, NDArray[np.float32]]:
+    """Values (X, Y, Z, C), how they were rounded, and the background (C,). Raises OptionError for numbers beyond float32."""
+    outside = as_array(background, f"grid {name!r}: the background")
+    if outside.shape not in ((), (1,), (numbers.shape[3],)):
+        raise OptionError(f"grid {name!r}: background {outside.tolist()} is not one number, nor {numbers.shape[3]}")
+    try:
+        around, _ = round_numbers(np.broadcast_to(outside, (1, numbers.shape[3])))
+        return *round_numbers(np.ma.getdata(numbers), chosen), around[0]
+    except BeyondFloat32 as error:
+        raise OptionError(
+            f"grid {name!r}: the {numbers.dtype} {error.number} at voxel {error.index} is beyond float32, which grids hold, "
+            "whose largest number is 3.4e38: scale the array, or mask the voxel"
+        ) from error
+
+
+def _cut(values: Tensor, mask: Tensor, inside: Tensor) -> tuple[Topology, Tensor, Tensor]:
+    """The active voxels of the array and their values (N, C), and the places of the inactive ones that are `inside`."""
+    masks, insides = _blocks(mask), _blocks(inside)
+    keep = masks.any(dim=1) | insides.any(dim=1)
+    cells = [torch.arange(-(-size // LEAF_EDGE), device=mask.device) for size in mask.shape]
+    origins = torch.cartesian_prod(*cells).reshape(-1, 3)[keep] * LEAF_EDGE
+    order = Topology.order_of(origins)
+    masks, insides, blocks = masks[keep][order], insides[keep][order], _blocks(values)[keep][order]
+    return Topology.from_leaves(origins[order], masks), blocks[masks], insides.reshape(-1).nonzero()[:, 0]
+
+
+def _blocks(array: Tensor) -> Tensor:
+    """The array (X, Y, Z, ...) in leaves (n, 512, ...), padded with zeros to whole ones."""
+    x, y, z = (-(-size // LEAF_EDGE) for size in array.shape[:3])
+    wide = array.new_zeros((x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE, *array.shape[3:]))
+    wide[: array.shape[0], : array.shape[1], : array.shape[2]] = array
     cubes = wide.reshape(x, LEAF_EDGE, y, LEAF_EDGE, z, LEAF_EDGE, -1).permute(0, 2, 4, 1, 3, 5, 6)
-    blocks = cubes.reshape(x * y * z, LEAF_VOXELS, -1)
-    origins = torch.cartesian_prod(torch.arange(x), torch.arange(y), torch.arange(z)).reshape(-1, 3) * LEAF_EDGE
-    return origins, blocks[..., 1:], blocks[..., 0] != 0
+    return cubes.reshape(x * y * z, LEAF_VOXELS, *array.shape[3:])

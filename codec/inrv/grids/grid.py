@@ -12,6 +12,7 @@ from inrv.errors import OptionError
 from inrv.grids.box import Box
 from inrv.grids.carried import CarriedGrid
 from inrv.grids.metadata import Metadata
+from inrv.grids.rounding import Rounding
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology, leaf_offsets, offset_coordinates, unpack_masks
 from inrv.grids.transform import Transform
 
@@ -33,7 +34,8 @@ class LeafValues:
     @staticmethod
     def none(components: int) -> LeafValues:
         """No voxel."""
-        return LeafValues(torch.empty(0, dtype=torch.int64), torch.empty((0, components)))
+        places = torch.empty(0, dtype=torch.int64, device="cpu")
+        return LeafValues(places, torch.empty((0, components), dtype=torch.float32, device="cpu"))
 
     def joined(self, other: LeafValues) -> LeafValues:
         """Both; where they name the same voxel, the other's value."""
@@ -69,6 +71,7 @@ class Grid:
     values       float32 (N, C)  active leaf voxels, in the order of `topology`: leaf by leaf, then by offset
     tile_values  float32 (T, C)  one row a tile of `topology`
     background   float32 (C,)    the value of every voxel outside leaves and tiles
+    rounded      how the values were rounded to float32 from the source's numbers; None where they are these
     """
 
     name: str
@@ -83,11 +86,22 @@ class Grid:
     vector_type: str = "invariant"
     saved_as_half: bool = False
     metadata: Metadata = field(default_factory=dict)
+    rounded: Rounding | None = None
 
     @property
     def components(self) -> int:
         """Values a voxel: 1 or 3."""
         return COMPONENTS[self.value_type]
+
+    @property
+    def rounding_errors(self) -> tuple[float, ...]:
+        """For each component the largest error of a value against the source's number, from rounding to float32."""
+        return (0.0,) * self.components if self.rounded is None else self.rounded.errors
+
+    @property
+    def rounding(self) -> float:
+        """The largest of `rounding_errors`."""
+        return max(self.rounding_errors)
 
     def with_values(self, values: Tensor) -> Grid:
         """The same grid with other values (N, C) on its active leaf voxels."""

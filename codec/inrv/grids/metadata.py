@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from inrv.arrays import as_array, plain
+from inrv.errors import OptionError
+
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Any, ...] | bytes
 
@@ -18,6 +21,28 @@ class MetaValue:
 
     type: str
     value: Value
+
+    @staticmethod
+    def of(value: Any) -> MetaValue:
+        """An entry of Python's or NumPy's bool, int, float or text, or of 2 to 4 numbers; itself where it is one.
+
+        Whole numbers become int32 or, beyond it, int64, others double. Raises OptionError for anything else.
+        """
+        found = plain(value)
+        if isinstance(found, MetaValue):
+            return found
+        if isinstance(found, (bool, int, float, str)):
+            return MetaValue(_type_of(found), found)
+        numbers = as_array(found, "metadata")
+        if numbers.shape not in ((2,), (3,), (4,)):
+            raise OptionError(f"metadata {value!r} is no bool, number, text or vector of 2 to 4 numbers: give it as a MetaValue")
+        return MetaValue(f"vec{len(numbers)}{'d' if numbers.dtype.kind == 'f' else 'i'}", tuple(numbers.tolist()))
+
+
+def _type_of(value: bool | int | float | str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "int32" if -(1 << 31) <= value < 1 << 31 else "int64"
+    return {bool: "bool", float: "double", str: "string"}[type(value)]
 
 
 Metadata = dict[str, MetaValue]

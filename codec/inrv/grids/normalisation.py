@@ -19,7 +19,7 @@ class Normalisation:
     def fit(values: Tensor) -> Normalisation:
         """The range of each component of `values` (N, C); of no values, zero to zero."""
         if not len(values):
-            nothing = torch.zeros(values.shape[1], dtype=torch.float64)
+            nothing = values.new_zeros(values.shape[1], dtype=torch.float64)
             return Normalisation(nothing, nothing)
         low, high = values.aminmax(dim=0)
         return Normalisation(low.double(), high.double())

@@ -22,8 +22,8 @@ TILE_EDGES = (8, 128, 4096)
 COORDINATE_LIMIT = 1 << 23
 PART_LEAVES = 1 << 15  # whose masks are unpacked at a time
 
-_BITS = torch.tensor([1 << b for b in range(8)], dtype=torch.uint8)
-_POPCOUNT = torch.tensor([byte.bit_count() for byte in range(256)], dtype=torch.int16)
+_BITS = torch.tensor([1 << b for b in range(8)], dtype=torch.uint8, device="cpu")
+_POPCOUNT = torch.tensor([byte.bit_count() for byte in range(256)], dtype=torch.int16, device="cpu")
 
 
 def leaf_keys(coordinates: Tensor) -> Tensor:

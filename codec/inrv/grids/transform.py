@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from inrv.arrays import as_array
 from inrv.errors import OptionError
 from inrv.grids.normalisation import in_double
 
@@ -29,7 +32,8 @@ class Transform:
     """A linear map from index space to world space.
 
     `matrix` is 4 x 4 in OpenVDB's row-vector convention, [i j k 1] @ matrix = [x y z 1], so the translation is the
-    last row. `map_type` is OpenVDB's name of the map, kept so that a decoded file holds the same kind of map.
+    last row; it may be given as an array. `map_type` is OpenVDB's name of the map, kept so that a decoded file holds the
+    same kind of map.
     Raises OptionError for an unknown map type or a matrix that is not finite, invertible and affine.
     """
 
@@ -37,8 +41,10 @@ class Transform:
     matrix: Matrix = IDENTITY
 
     def __post_init__(self) -> None:
-        if [len(row) for row in self.matrix] != [4] * 4:
+        rows = as_array(self.matrix, "transform matrix")
+        if rows.shape != (4, 4):
             raise OptionError(f"transform matrix {self.matrix} is not 4 x 4")
+        object.__setattr__(self, "matrix", tuple(tuple(map(float, row)) for row in rows))
         if self.map_type not in LINEAR_MAPS:
             raise OptionError(f"transform map {self.map_type!r} is not one of {', '.join(LINEAR_MAPS)}")
         matrix = self.tensor()
@@ -48,19 +54,21 @@ class Transform:
             raise OptionError(f"transform matrix {self.matrix} is not affine: its last column must be 0, 0, 0, 1")
 
     @staticmethod
-    def from_voxel_size(
-        voxel_size: float | tuple[float, float, float], origin: tuple[float, float, float] = (0, 0, 0)
-    ) -> Transform:
-        """A transform with axis-aligned voxels of `voxel_size` world units and index (0, 0, 0) at world `origin`."""
-        sizes = (voxel_size,) * 3 if isinstance(voxel_size, (int, float)) else tuple(voxel_size)
+    def from_voxel_size(voxel_size: Any, origin: Any = (0, 0, 0)) -> Transform:
+        """A transform with axis-aligned voxels.
+
+        voxel_size  edge of a voxel in world units, or its edges along x, y and z
+        origin      where index (0, 0, 0) lies in world space
+        """
+        sizes, place = _three(voxel_size, "voxel size"), _three(origin, "origin")
         kind = "UniformScale" if len(set(sizes)) == 1 else "Scale"
-        kind += "TranslateMap" if any(origin) else "Map"
-        rows = [tuple(float(sizes[r]) if r == c else 0.0 for c in range(4)) for r in range(3)]
-        return Transform(kind, (*rows, (*map(float, origin), 1.0)))
+        kind += "TranslateMap" if any(place) else "Map"
+        rows = [tuple(sizes[r] if r == c else 0.0 for c in range(4)) for r in range(3)]
+        return Transform(kind, (*rows, (*place, 1.0)))
 
     def tensor(self) -> Tensor:
         """The matrix as a float64 tensor (4, 4) on the CPU."""
-        return torch.tensor(self.matrix, dtype=torch.float64)
+        return torch.tensor(self.matrix, dtype=torch.float64, device="cpu")
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:
@@ -75,6 +83,14 @@ class Transform:
     def world_to_index(self, points: Tensor) -> Tensor:
         """World-space points (N, 3) to index space, same dtype and device; computed in float64."""
         return _apply(points, torch.linalg.inv(self.tensor()))
+
+
+def _three(values: Any, what: str) -> tuple[float, ...]:
+    """Three numbers, of one or of three."""
+    found = as_array(values, what)
+    if found.shape not in ((), (3,)):
+        raise OptionError(f"{what} {values!r} is neither one number nor three")
+    return tuple(map(float, np.broadcast_to(found, 3)))
 
 
 def _apply(points: Tensor, matrix: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from inrv.lattice.smoothing import smoothing_samples
 from inrv.lattice.steps import LEVELS
 from inrv.lattice.surroundings import Surroundings
 from inrv.lattice.walk import Setting
+from inrv.parallel import in_turns
 
 FINENESS = 0.6  # step of a stride over that of the next finer one
 LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
@@ -304,13 +305,15 @@ class ChannelEncoder:
         share = min(1.0, effort.samples / max(1, len(self.source.values)) * len(self.corners) / len(self.trial))
         collector = Collector(share, self.generator)
         self._code(step, self.trial, collector)
-        networks = {}
-        for odd, network in self.model.networks.items():
-            real = RealNetwork.of(network, movable)
-            if collector.parts.get(odd):
-                fit_prediction(real, collector.samples(odd), steps, 2e-3, effort.batch, self.generator)
-            networks[odd] = real.whole()
-        self.model = replace(self.model, networks=networks)
+        reals = {odd: RealNetwork.of(network, movable) for odd, network in self.model.networks.items()}
+        seeds = torch.randint(1 << 31, (1 + max(reals),), generator=self.generator).tolist()
+        fits = [
+            fit_prediction(real, collector.samples(odd), steps, 2e-3, effort.batch, torch.Generator().manual_seed(seeds[odd]))
+            for odd, real in reals.items()
+            if collector.parts.get(odd)
+        ]
+        in_turns(fits, self.source.values.device)
+        self.model = replace(self.model, networks={odd: real.whole() for odd, real in reals.items()})
         if smoothing is not None:
             coding = self._code(step, self.trial).coding
             targets = (self.source.values * coding.scale).round().to(torch.int32)
@@ -318,7 +321,7 @@ class ChannelEncoder:
                 self.setting(coding.scale), self.trial, coding.decoded, targets, coding.channel, share, self.generator
             )
             real = RealNetwork.of(smoothing, movable)
-            fit_smoothing(real, inputs, errors, steps, 2e-3, effort.batch, self.generator)
+            in_turns([fit_smoothing(real, inputs, errors, steps, 2e-3, effort.batch, self.generator)], inputs.device)
             self.model = replace(self.model, smoothing=real.whole())
         self.fitted = True
 

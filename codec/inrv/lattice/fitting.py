@@ -7,7 +7,7 @@ for noise within half a step (Balle, Laparra and Simoncelli 2017), so that the l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +62,7 @@ class Collector:
         if not step.contexts:
             return
         share = min(1.0, self.share * (1 + step.level))
-        chosen = torch.rand(len(targets), generator=self.generator) < share
+        chosen = torch.rand(len(targets), generator=self.generator, dtype=torch.float32) < share
         base = torch.cat([context.base for context in step.contexts])[chosen]
         spread = torch.cat([context.scale.mantissa << context.scale.shift for context in step.contexts])[chosen]
         spread = spread.float() / step.step
@@ -84,7 +84,7 @@ class RealNetwork(nn.Module):
         super().__init__()
         for name, shape in shapes(inputs, hidden, outputs).items():
             bound = 0.0 if name.endswith("bias") or name in ("skip.weight", "last.weight") else 1.4 / math.sqrt(shape[0])
-            values = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+            values = (torch.rand(shape, generator=generator, dtype=torch.float32) * 2 - 1) * bound
             self.register_parameter(name.replace(".", "_"), nn.Parameter(values))
 
     @staticmethod
@@ -113,7 +113,7 @@ class RealNetwork(nn.Module):
         value: Tensor = self.get_parameter(name)
         if name.endswith("weight"):
             value = value.clamp(-LARGEST / unit, LARGEST / unit)
-        return _through((value * unit).round() / unit, value)
+        return _through(value, unit)
 
     def whole(self) -> IntegerNetwork:
         """The network in whole numbers."""
@@ -126,14 +126,14 @@ def _unit(name: str) -> int:
     return WEIGHT_ONE if name.endswith("weight") else SUM_ONE
 
 
-def _through(rounded: Tensor, value: Tensor) -> Tensor:
-    """`rounded` on the way forward, `value` for the gradient."""
-    return value + (rounded - value).detach()
+def _through(value: Tensor, unit: int) -> Tensor:
+    """`value` rounded to whole `unit`ths on the way forward, as it is for the gradient."""
+    exact = value.detach()
+    return value + (exact * unit).round_().div_(unit).sub_(exact)
 
 
 def _rectified(sums: Tensor) -> Tensor:
-    clamped = sums.clamp(0.0, LARGEST / ONE)
-    return _through((clamped * ONE).round() / ONE, clamped)
+    return _through(sums.clamp(0.0, LARGEST / ONE), ONE)
 
 
 def bits_of(errors: Tensor, logs: Tensor) -> Tensor:
@@ -154,33 +154,42 @@ def prediction_loss(outputs: Tensor, samples: Samples, rows: Tensor) -> Tensor:
     return ((bits + SLOPE * lost) * weight).sum() / weight.sum()
 
 
-def fit_prediction(real: RealNetwork, samples: Samples, steps: int, rate: float, batch: int, generator: torch.Generator) -> float:
-    """Fit a network in place; returns the mean loss of the last tenth of the steps."""
-    optimiser = torch.optim.Adam(real.parameters(), rate)
+def fit_prediction(
+    real: RealNetwork, samples: Samples, steps: int, rate: float, batch: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Fit a network in place, step by step; gives the loss of each."""
+
+    def loss_of(rows: Tensor) -> Tensor:
+        return prediction_loss(real(samples.inputs[rows].float() / ONE), samples, rows)
+
+    return _fit(real, loss_of, len(samples), steps, rate, batch, generator)
+
+
+def fit_smoothing(
+    real: RealNetwork, inputs: Tensor, errors: Tensor, steps: int, rate: float, batch: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Fit a network in place, step by step, to give `errors` (n,), in steps, from inputs int8 (n, k); gives the loss of each."""
+
+    def loss_of(rows: Tensor) -> Tensor:
+        outputs: Tensor = real(inputs[rows].float() / ONE)
+        return (outputs[:, 0] - errors[rows]).square().mean()
+
+    return _fit(real, loss_of, len(inputs), steps, rate, batch, generator)
+
+
+@torch.enable_grad()
+def _fit(
+    real: RealNetwork, loss_of: Callable[[Tensor], Tensor], samples: int, steps: int, rate: float, batch: int,
+    generator: torch.Generator,
+) -> Iterator[Tensor]:  # fmt: skip
+    """`steps` steps down the gradient of `loss_of` rows of the samples."""
+    optimiser = torch.optim.Adam(real.parameters(), rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
-    losses = []
     for _ in range(steps):
-        rows = torch.randint(len(samples), (min(batch, len(samples)),), generator=generator)
-        loss = prediction_loss(real(samples.inputs[rows].float() / ONE), samples, rows)
+        loss = loss_of(torch.randint(samples, (min(batch, samples),), generator=generator))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(real.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        losses.append(loss.detach())
-    return float(torch.stack(losses[-max(1, steps // 10) :]).mean()) if losses else math.nan
-
-
-def fit_smoothing(
-    real: RealNetwork, inputs: Tensor, errors: Tensor, steps: int, rate: float, batch: int, generator: torch.Generator
-) -> None:
-    """Fit a network in place to give `errors` (n,), in steps, from inputs int8 (n, k)."""
-    optimiser = torch.optim.Adam(real.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
-    for _ in range(steps):
-        rows = torch.randint(len(inputs), (min(batch, len(inputs)),), generator=generator)
-        loss = (real(inputs[rows].float() / ONE)[:, 0] - errors[rows]).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+        yield loss.detach()

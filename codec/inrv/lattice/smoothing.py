@@ -81,7 +81,7 @@ def smoothing_samples(
         rows = frame.take(batch.rows, batch.window, -1)
         values = torch.where(rows >= 0, decoded[rows.clamp_min(0).long()], batch.begin(rows, frame))
         places = (rows.reshape(-1) >= 0).nonzero()[:, 0]
-        places = places[torch.rand(len(places), generator=generator) < share]
+        places = places[torch.rand(len(places), generator=generator, dtype=torch.float32) < share]
         own = rows.reshape(-1)[places].long()
         inputs.append(smoothing_inputs(values, places, channel)[0])
         errors.append((targets[own] - decoded[own]).float() / STEP)

@@ -15,6 +15,7 @@ from inrv.errors import NonFiniteError
 from inrv.grids import Box, CarriedGrid, Grid, Metadata, SparseVolume, frequent_values
 from inrv.grids.topology import leaf_keys
 from inrv.metrics.quality import GridMetrics, measure
+from inrv.undisturbed import undisturbed
 
 PART_VOXELS = 1 << 20  # looked up at a time
 G = TypeVar("G", Grid, CarriedGrid)
@@ -98,6 +99,7 @@ class VolumeComparison:
         return all_equal and not self.missing and not self.unexpected
 
 
+@undisturbed()
 def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int | None = None) -> VolumeComparison:
     """Compare grids of equal name, the first with the first where a name repeats.
 
@@ -202,7 +204,7 @@ def _finite(original: Grid, decoded: Grid) -> tuple[Grid, Grid]:
             f"grid {original.name!r}: original and decoded do not hold the same NaN and infinity in the same places"
         )
     known = original.values[~bad[0][1]]
-    filler = known.amin(dim=0) if len(known) else torch.zeros(original.components)
+    filler = known.amin(dim=0) if len(known) else known.new_zeros(original.components)
     return _filled(original, filler), _filled(decoded, filler)
 
 

@@ -31,7 +31,7 @@ def paired_values(a: Grid, b: Grid, box: Box) -> Iterator[Pairs]:
             rest -= int(counts.sum())
             yield a.lookup(touching).double(), b.lookup(touching).double(), counts
     if rest:
-        yield a.background[None].double(), b.background[None].double(), torch.tensor([rest])
+        yield a.background[None].double(), b.background[None].double(), torch.tensor([rest], dtype=torch.int64)
 
 
 def joint_cells(a: Topology, b: Topology) -> Iterator[tuple[int, Tensor]]:
@@ -69,8 +69,8 @@ def differing_regions(a: Grid, b: Grid, box: Box) -> tuple[Tensor, list[Box]]:
 
 def clipped_volumes(origins: Tensor, edge: int, box: Box) -> Tensor:
     """Voxels that each cell of `edge` at `origins` (n, 3) has within `box`, int64 (n,)."""
-    low = torch.maximum(origins.long(), torch.tensor(box.lower))
-    high = torch.minimum(origins.long() + edge - 1, torch.tensor(box.upper))
+    low = torch.maximum(origins.long(), torch.tensor(box.lower, dtype=torch.int64))
+    high = torch.minimum(origins.long() + edge - 1, torch.tensor(box.upper, dtype=torch.int64))
     return (high - low + 1).clamp_min(0).prod(dim=1)
 
 

@@ -33,6 +33,7 @@ class CodedGrid:
     spans      float64 (C,), of each component: the range of its active values but for the kept ones, to which qualities relate
     lossless   whether the field gives every value exactly
     threshold  where the topology is coarse: voxels whose decoded value scores above it, by `threshold_rule`, are active
+    topology_of  number of the grid whose decoded topology a coarse one has, in place of a threshold of its own
     corrected  values of active leaf voxels that stand in place of what the field gives
     """
 
@@ -44,6 +45,7 @@ class CodedGrid:
     lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
+    topology_of: int | None = None
     corrected: LeafValues | None = None
 
     @cached_property
@@ -77,11 +79,12 @@ class CodedGrid:
 class RestoredGrid:
     """A grid whose active leaf values are not yet decoded (NaN).
 
-    kept       values that the field does not code, frequent ones among them
+    frequent  values that many voxels have, which the field does not code      kept  these, and others that it does not code
     corrected  values in place of what the field gives
     """
 
     grid: Grid
+    frequent: FrequentValues
     kept: LeafValues
     corrected: LeafValues
 
@@ -151,6 +154,7 @@ def _entry(item: CodedGrid, topology: int, exact: int | None, kept: int | None, 
         kept_values=kept,
         threshold=item.threshold,
         threshold_rule=item.threshold_rule,
+        topology_of=item.topology_of,
     )
 
 
@@ -204,7 +208,7 @@ def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopol
         kept, corrected = (_restore_kept(container, number, grid) for number in (entry.kept_values, entry.corrected_values))
         if bool(torch.isin(kept.places, frequent.places).any()):
             raise FormatError("kept_masks mark a voxel that has a frequent value")
-        return RestoredGrid(grid, kept.joined(frequent.leaf_values), corrected)
+        return RestoredGrid(grid, frequent, kept.joined(frequent.leaf_values), corrected)
     except (FormatError, OptionError) as error:
         raise FormatError(f"grid {entry.name!r}: {error}") from error
 
@@ -220,7 +224,7 @@ def _restore(container: Container, entry: GridEntry, topology: Topology) -> Grid
         value_type=entry.value_type,
         background=torch.tensor(entry.background, dtype=torch.float32),
         topology=topology,
-        values=torch.full((1, components), torch.nan).expand(topology.leaf_voxel_count, -1),
+        values=torch.full((1, components), torch.nan, dtype=torch.float32).expand(topology.leaf_voxel_count, -1),
         tile_values=tiles,
         inactive=inactive,
         transform=Transform(entry.map_type, tuple(matrix)),
@@ -236,7 +240,7 @@ def _restore_exact(
 ) -> tuple[torch.Tensor, LeafValues]:
     if entry.exact_values is None:
         _check_count("tiles without exact values", 0, topology.tile_count)
-        return torch.empty((0, components)), LeafValues.none(components)
+        return torch.empty((0, components), dtype=torch.float32), LeafValues.none(components)
     arrays = unpack_tensors(container.chunk(entry.exact_values))
     tiles = take(arrays, "tile_values", np.float32, (topology.tile_count, components))
     if container.entries[entry.exact_values].type == "INAC":

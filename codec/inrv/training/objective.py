@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from inrv.device import products_in
 from inrv.fields import Field
+from inrv.parallel import in_threads
 from inrv.selection import Samples
 from inrv.training.processes import Processes
+
+WORTH_PARTS, PART_WORK = 1.5e8, 3e8  # weights times samples, of a batch and of a part: smaller products get less done
+MOST_PARTS = 16
 
 
 class Objective(nn.Module):
@@ -32,8 +36,8 @@ class Objective(nn.Module):
 class Gradient:
     """Computes gradients on this process's share of a batch, averaged over all processes.
 
-    With `pool`, the batch of a single process is shared out over `threads` of its workers: on a CPU they get more done side
-    by side, each with its own operations, than by sharing every one of them.
+    With `in_parts`, as a single process on a CPU, workers get more done side by side, each with a part of the batch, than by
+    sharing every operation. The parts follow from the work alone, and their gradients are added in order.
     """
 
     def __init__(
@@ -43,11 +47,10 @@ class Gradient:
         precision: torch.dtype,
         compiled: bool,
         processes: Processes,
-        pool: Executor | None,
-        threads: int,
+        in_parts: bool,
     ) -> None:
-        self.samples, self.processes, self.pool, self.threads = samples, processes, pool, threads
-        self.weights = list(field.parameters())
+        self.samples, self.processes, self.in_parts = samples, processes, in_parts
+        self.weights, self.weight_count = list(field.parameters()), field.weight_count
         self.objective = Objective(field, precision)
         self.averaged = processes.averaging(self.objective, samples.coordinates.device)
         if compiled:  # and captured as a graph, but for the exchange of gradients
@@ -55,21 +58,21 @@ class Gradient:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """This process's part of the mean squared error over the samples `rows`, detached; the gradients are those of all."""
-        if self.pool is not None:
-            return self._by_workers(self.pool, rows)
+        work = len(rows) * self.weight_count
+        if self.in_parts and work >= WORTH_PARTS:
+            parts = min(MOST_PARTS, max(2, int(work / PART_WORK)))
+            return self._by_workers(rows.tensor_split(parts), self._total(rows))
         count = self.processes.count
         loss: Tensor = self.averaged(*self._values(self.processes.share(rows)), self._total(rows) / count)
         loss.backward()
         return loss.detach() / count
 
-    def _by_workers(self, pool: Executor, rows: Tensor) -> Tensor:
-        total = self._total(rows)
-
+    def _by_workers(self, parts: Sequence[Tensor], total: Tensor) -> Tensor:
         def part_of(part: Tensor) -> tuple[Tensor, ...]:
             loss: Tensor = self.objective(*self._values(part), total)
             return loss.detach(), *torch.autograd.grad(loss, self.weights)
 
-        (loss, *gradients), *others = pool.map(part_of, rows.tensor_split(self.threads))
+        (loss, *gradients), *others = in_threads(part_of, parts, total.device)
         for other_loss, *other in others:
             loss += other_loss
             torch._foreach_add_(gradients, other)
@@ -92,5 +95,5 @@ class Gradient:
         """How many values of the samples `rows` count, at least 1: a scalar float32."""
         samples = self.samples
         if samples.counted is None:
-            return torch.full((), float(len(rows) * samples.targets.shape[1]), device=rows.device)
+            return samples.targets.new_tensor(float(len(rows) * samples.targets.shape[1]))
         return samples.counted[rows].sum().clamp_min(1).float()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 
 import torch
 from torch import Tensor, nn
 
 from inrv.fields import Field
+from inrv.parallel import in_threads
 from inrv.training.plan import TrainingPlan
 
 BETAS = (0.9, 0.99)
@@ -19,17 +19,18 @@ DECAY = 0.02  # of a matrix, a step, times the rate: large weights are worth lit
 # hidden layers in neural networks".
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
+LARGE_MATRIX = 1 << 15  # weights: to make one orthogonal takes milliseconds
 MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names them
 
 
 class Optimiser:
     """Moves the weights of a field by their gradients, in place."""
 
-    def __init__(self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool, pool: Executor | None) -> None:
+    def __init__(self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool, in_parts: bool) -> None:
         matrices = field.hidden() if plan.optimiser == "muon" else {}
         self.rest = {name: weight for name, weight in field.named_parameters() if name not in matrices}
         self.adam = Adam(list(self.rest.values()), plan.rate)
-        self.muon = Muon(matrices, plan.muon_rate, precision, compiled, pool)
+        self.muon = Muon(matrices, plan.muon_rate, precision, compiled, in_parts)
 
     def step(self, share: float) -> None:
         """One step at `share` of the highest learning rates; the gradients are used up."""
@@ -72,14 +73,17 @@ class Adam:
     def load(self, moments: dict[str, list[Tensor]], steps: int) -> None:
         """The moments after `steps` steps."""
         state = {
-            number: {"step": torch.tensor(float(steps)), **{MOMENTS[kind]: tensors[number] for kind, tensors in moments.items()}}
+            number: {
+                "step": torch.tensor(float(steps), dtype=torch.float32),
+                **{MOMENTS[kind]: tensors[number] for kind, tensors in moments.items()},
+            }
             for number in range(len(self.weights))
         }
         self.adam.load_state_dict({"state": state, "param_groups": self.adam.state_dict()["param_groups"]})
 
 
 class Muon:
-    """Momentum, made orthogonal: matrices of one shape at once, or on a CPU each by a worker of `pool`.
+    """Momentum, made orthogonal: matrices of one shape at once, or `in_parts` large ones each by a worker.
 
     torch's own, since 2.9, takes one matrix after another.
     """
@@ -90,9 +94,9 @@ class Muon:
         rate: float,
         precision: torch.dtype,
         compiled: bool,
-        pool: Executor | None,
+        in_parts: bool,
     ) -> None:
-        self.rate, self.precision, self.pool = rate, precision, pool
+        self.rate, self.precision, self.in_parts = rate, precision, in_parts
         self.matrices = matrices
         self.momenta = {name: torch.zeros_like(matrix) for name, matrix in matrices.items()}
         self.orthogonal: Callable[[Tensor], Tensor] = torch.compile(orthogonal) if compiled else orthogonal
@@ -113,8 +117,8 @@ class Muon:
 
     def _directions(self, moves: list[Tensor]) -> list[Tensor]:
         lower = [move.to(self.precision) for move in moves]
-        if self.pool is not None:
-            return list(self.pool.map(orthogonal, lower))
+        if self.in_parts and max(map(torch.numel, lower)) >= LARGE_MATRIX:
+            return in_threads(orthogonal, lower, lower[0].device)
         found: dict[int, Tensor] = {}
         for shape in dict.fromkeys(move.shape for move in lower):
             alike = [place for place, move in enumerate(lower) if move.shape == shape]

@@ -70,10 +70,10 @@ class Saving:
         run = self.run
         exact: dict[str, Tensor] = {} if run.finishing is None else run.finishing.exact
         weights = {f"weights.{name}": exact.get(name, weight.detach()) for name, weight in run.field.named_parameters()}
-        tensors = {"window": torch.tensor(run.window)} | weights | run.optimiser.state()
+        tensors = {"window": torch.tensor(run.window, dtype=torch.float32)} | weights | run.optimiser.state()
         if run.plan.rounding is not None:
             steps = run.finishing.steps if run.finishing is not None else {}
-            tensors |= {f"rounding.{name}": steps.get(name, torch.zeros(())) for name in run.field.hidden()}
+            tensors |= {f"rounding.{name}": steps.get(name, _no_step()) for name in run.field.hidden()}
         return Saved({name: tensor.float().cpu() for name, tensor in tensors.items()}, run.step, run.seconds)
 
     def _read(self) -> Saved | None:
@@ -101,7 +101,7 @@ class Saving:
         run.optimiser.load(tensors, saved.step)
         run.window = float(saved.tensors["window"])
         matrices = run.field.hidden()
-        steps = {name: tensors.get(f"rounding.{name}", torch.zeros(())) for name in matrices}
+        steps = {name: tensors.get(f"rounding.{name}", _no_step()) for name in matrices}
         if any(bool(step > 0) for step in steps.values()):
             run.finishing = Finishing(matrices, steps)
         run.step = run.looked = saved.step
@@ -117,3 +117,8 @@ class Saving:
         for name, tensor in saved.tensors.items():
             if name.startswith(("second.", "rounding.")) and bool((tensor < 0).any()):
                 raise FormatError(f"tensor {name!r} holds a negative number")
+
+
+def _no_step() -> Tensor:
+    """What stands for the step of a matrix that is not rounded."""
+    return torch.zeros((), dtype=torch.float32)

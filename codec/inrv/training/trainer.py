@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import nullcontext
 
 import torch
@@ -22,14 +21,16 @@ from inrv.training.order import Order
 from inrv.training.plan import Progress, RoundedWeight, TrainingPlan, TrainingResult, psnr_of, rate_at
 from inrv.training.processes import Processes
 from inrv.training.saving import Saving
+from inrv.undisturbed import undisturbed
 
 PROBED = 1 << 15
 FLOPS_A_WEIGHT = 6  # and sample: two each for the output, the gradient of the weights and that of the inputs
 WORTH_COMPILING = 1e16  # floating-point operations of training: about half a minute on a large GPU, and compiling takes as long
-WORTH_SHARING = 1.5e8  # weights times samples of a step, from which on threads get more done with a share of the batch each
 LOOK_SECONDS = 0.2  # between two looks at clock, losses and signals: each lets the device run dry
 
 
+@undisturbed()
+@torch.enable_grad()
 def train(
     field: Field,
     samples: Samples,
@@ -39,21 +40,20 @@ def train(
 ) -> TrainingResult:
     """Fit `field`, in place, to `samples` on the device both are on.
 
-    The loss is the mean squared error over the values that count. Deterministic for one device, number of processes and of
-    torch's threads, seed and plan, unless `max_time` is set; a run resumed from its `checkpoint` ends in the same weights as
-    one without a break. With a checkpoint, Ctrl-C and SIGTERM take effect between two steps, when training has been saved.
+    The loss is the mean squared error over the values that count. Deterministic for one device, number of processes, seed
+    and plan, whatever the number of torch's threads, unless `max_time` is set; a run resumed from its `checkpoint` ends in
+    the same weights as one without a break. With a checkpoint, Ctrl-C and SIGTERM take effect between two steps, when
+    training has been saved.
 
     Where torch.distributed has been set up (`joined`), each process trains on its share of every batch, all of which must
     call this with the same field, samples and plan: but for rounding the network is the one that a single process
     trains. Rank 0 alone reports, decides when to end, and reads and writes the checkpoint.
     """
-    processes, threads = Processes.current(), torch.get_num_threads()
-    alone_on_cpu = samples.coordinates.device.type == "cpu" and processes.count == 1 and not plan.compiled
-    large = min(plan.batch, len(samples)) * field.weight_count >= WORTH_SHARING
-    shared_out = alone_on_cpu and threads > 1 and large
+    processes = Processes.current()
+    in_parts = samples.coordinates.device.type == "cpu" and processes.count == 1 and not plan.compiled
     field.train()
-    with workers(threads) if shared_out else nullcontext() as pool:
-        run = Run(field, samples, plan, report, processes, pool, threads)
+    with workers() if in_parts else nullcontext():
+        run = Run(field, samples, plan, report, processes, in_parts)
         with nullcontext() if checkpoint is None else Saving(run, checkpoint) as run.saving:
             while run.stopped_by is None:
                 run.one_step()
@@ -71,8 +71,7 @@ class Run:
         plan: TrainingPlan,
         report: Callable[[Progress], None] | None,
         processes: Processes,
-        pool: Executor | None,
-        threads: int,
+        in_parts: bool,
     ) -> None:
         self.field, self.samples, self.plan, self.report, self.processes = field, samples, plan, report, processes
         self.device = samples.coordinates.device
@@ -83,13 +82,13 @@ class Run:
         work = FLOPS_A_WEIGHT * field.weight_count * batch * self.steps
         compiled = self.device.type == "cuda" and work > WORTH_COMPILING if plan.compiled is None else plan.compiled
         precision = fast_precision(self.device) if plan.precision is None else getattr(torch, plan.precision)
-        self.gradient = Gradient(field, samples, precision, compiled, processes, pool, threads)
-        self.optimiser = Optimiser(field, plan, precision, compiled, pool)
+        self.gradient = Gradient(field, samples, precision, compiled, processes, in_parts)
+        self.optimiser = Optimiser(field, plan, precision, compiled, in_parts)
         self.finishing: Finishing | None = None
         self.step = 0
         self.stopped_by: str | None = None
         self.started = time.monotonic()
-        self.losses = torch.zeros((), device=self.device)  # of the steps since the last look, this process's part
+        self.losses = torch.zeros((), dtype=torch.float32, device=self.device)  # of this process, since the last look
         self.window = 0.0  # sum of the losses of this epoch's steps, up to the last look
         self.seconds = 0.0  # of training up to the last look, those before a break included
         self.a_step = 0.0  # seconds
@@ -147,7 +146,7 @@ class Run:
         """Sum of the losses since the last look, seconds of training, and whether a signal waits in any process."""
         seconds = time.monotonic() - self.started if self.processes.first else 0.0
         waiting = self.saving is not None and self.saving.signals.pending is not None
-        own = torch.tensor([seconds, float(waiting)], device=self.device)
+        own = self.losses.new_tensor([seconds, float(waiting)])
         loss, seconds, waiting_somewhere = self.processes.sum(torch.cat([self.losses[None], own])).tolist()
         self.losses.zero_()
         return loss, seconds, waiting_somewhere > 0

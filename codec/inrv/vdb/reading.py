@@ -12,9 +12,20 @@ from numpy.typing import NDArray
 
 from inrv.errors import OptionError, SelectionError, VdbError
 from inrv.files import Input, Readable, input_of
-from inrv.grids import CarriedGrid, Grid, LeafValues, Metadata, SparseVolume, Topology
+from inrv.grids import (
+    BeyondFloat32,
+    CarriedGrid,
+    Grid,
+    LeafValues,
+    Metadata,
+    Rounding,
+    SparseVolume,
+    Topology,
+    round_numbers,
+)
 from inrv.grids.grid import ragged
 from inrv.grids.topology import LEAF_VOXELS, check_range
+from inrv.undisturbed import undisturbed
 from inrv.vdb.header import (
     FLAGS_PER_GRID,
     STATISTICS,
@@ -44,12 +55,13 @@ def list_grids(source: Readable) -> tuple[GridDescriptor, ...]:
     return read_header(source).grids
 
 
+@undisturbed()
 def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, doubles: str = "carry") -> SparseVolume:
     """All grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
 
     Float and vec3s grids are read to the bit. Others are carried as the bytes they are, and so is what cannot be coded:
     grids with transforms that are not linear, a background that is not finite or voxels too far from the origin.
-    doubles  'carry', or 'float': read double and vec3d grids, rounded to float and vec3s.
+    doubles  'carry', or 'float': read double and vec3d grids, rounded to float and vec3s, but for those with values beyond.
     Files of versions 219 to 221 are read where all their grids can be coded.
     Raises VdbError where the file cannot be read or is damaged, OptionError where a chosen grid is not there, or must be
     carried and shares the tree of one that is not chosen.
@@ -165,9 +177,11 @@ class _Source:
         old = descriptor.compression is not None
         encoding = Encoding(kind, saved_as_half(header.metadata), header.compression, old)
         tree = read_tree(self._bytes(descriptor, header.topology), self._where(descriptor), encoding)
-        if kind.double and self.doubles == "carry":
+        if not kind.double:
+            return _convert(tree, VALUE_TYPES[kind.components])
+        if self.doubles == "carry":
             raise NotCoded(_type_reason(descriptor))
-        return _convert(_rounded(tree) if kind.double else tree, VALUE_TYPES[kind.components])
+        return replace(_convert(_rounded(tree), VALUE_TYPES[kind.components]), rounded=_rounding_of(tree))
 
     def _bytes(self, descriptor: GridDescriptor, start: int) -> bytes:
         """The file from byte `start` to the end of the grid."""
@@ -223,6 +237,15 @@ def _rounded(tree: Tree) -> Tree:
         tile_active=tree.tile_active[kept],
         tile_values=tiles[kept],
     )
+
+
+def _rounding_of(tree: Tree) -> Rounding | None:
+    """How the active values of a tree of doubles are rounded, or NotCoded where one of them is beyond float."""
+    doubles = np.concatenate([tree.values, tree.tile_values[tree.tile_active]]).view(np.float64)
+    try:
+        return round_numbers(doubles)[1]
+    except BeyondFloat32 as error:
+        raise NotCoded(f"the value {error}") from error
 
 
 def _round(bits: Bits) -> Bits:

@@ -14,6 +14,7 @@ from inrv.atomic import atomic_file
 from inrv.errors import VdbError
 from inrv.files import PATH, Writable, write_through
 from inrv.grids import CarriedGrid, Grid, Metadata, MetaValue, SparseVolume
+from inrv.undisturbed import undisturbed
 from inrv.vdb.header import (
     FLAGS_PER_GRID,
     HALF_SUFFIX,
@@ -53,6 +54,7 @@ def write_volume(target: Writable, volume: SparseVolume) -> None:
         raise VdbError(f"{os.fspath(target)}: {error}") from error
 
 
+@undisturbed()
 def write_stream(target: BinaryIO, volume: SparseVolume) -> None:
     """Write `volume` as a .vdb file to `target`, which is empty and can be read and sought in. Raises VdbError."""
     grids = _in_order(volume)

@@ -1,0 +1,117 @@
+"""What people have, as NumPy arrays and Python numbers: arrays of any library, data sets of files, lists, scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from inrv.errors import OptionError
+
+REAL = "biuf"  # kinds of bool, int, unsigned int and float
+CURES = {
+    "c": "code its real and imaginary part, or its magnitude, as grids of their own",
+    "O": "turn it into numbers first, as array.astype(float)",
+    "V": "pass one of its fields, or stack them along a last axis",
+}
+PLAIN = (bool, int, float, str)
+_CONVERSION = (TypeError, ValueError, RuntimeError, BufferError, AttributeError, OSError)  # what conversions of others raise
+
+
+def as_array(values: Any, what: str) -> NDArray[Any]:
+    """`values` as an array of real numbers, a `numpy.ma.MaskedArray` where they are masked; a view where that will do.
+
+    values  anything NumPy takes, torch tensors of any device and layout, what has `__array__`, `__array_interface__`,
+            `__cuda_array_interface__` or DLPack, data sets of files (h5py, zarr), and sequences of these
+    what    what to call them in an error
+    Raises OptionError for complex numbers, objects, text, ragged sequences and whatever else is no array of numbers.
+    """
+    try:
+        found = _converted(values)
+    except _CONVERSION as error:
+        raise OptionError(f"{what}, a {type(values).__name__}, cannot be read as an array: {error}") from error
+    kind = found.dtype.kind
+    if kind == "V" and found.dtype.names is None and np.can_cast(found.dtype, np.float32):  # bfloat16 and its like of ml_dtypes
+        return found.astype(np.float32)
+    if kind not in REAL:
+        cure = CURES.get(kind, "pass real numbers")
+        raise OptionError(f"{what} holds {found.dtype} (in a {type(values).__name__}), not real numbers: {cure}")
+    return found
+
+
+def _converted(values: Any) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        return _of_tensor(values)
+    if isinstance(values, (list, tuple)) and not all(isinstance(value, (*PLAIN, list, tuple)) for value in values):
+        parts = [_converted(value) for value in values]
+        return np.ma.stack(parts) if any(isinstance(part, np.ma.MaskedArray) for part in parts) else np.stack(parts)
+    if isinstance(values, np.ma.MaskedArray):
+        return values
+    if hasattr(values, "__array__") or hasattr(values, "__array_interface__"):
+        return _of_array_protocol(values)
+    if hasattr(values, "__dlpack__"):
+        return _of_tensor(from_dlpack(values))
+    if hasattr(values, "__cuda_array_interface__"):
+        return _of_tensor(torch.as_tensor(values))
+    if all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__")):  # a data set that is read by slicing
+        return _converted(values[...])
+    return np.asarray(values)
+
+
+def _of_tensor(tensor: Tensor) -> NDArray[Any]:
+    """A tensor's values; half floats that NumPy does not know as float32."""
+    plain = tensor.detach()
+    plain = (plain if plain.layout == torch.strided else plain.to_dense()).cpu().resolve_conj().resolve_neg()
+    known = not plain.is_floating_point() or plain.dtype in (torch.float16, torch.float32, torch.float64)
+    return np.asarray((plain if known else plain.float()).numpy())
+
+
+def _of_array_protocol(values: Any) -> NDArray[Any]:
+    """What NumPy makes of `values`, with the mask if they have one; by DLPack where they refuse, as arrays on GPUs do."""
+    try:
+        found = np.asanyarray(values)
+    except TypeError:
+        if not hasattr(values, "__dlpack__"):
+            raise
+        return _of_tensor(from_dlpack(values))
+    return found if isinstance(found, np.ma.MaskedArray) else np.asarray(found)
+
+
+def as_tensor(values: Any, what: str) -> Tensor:
+    """`values` as a float64 tensor on the CPU; torch tensors as they are. Raises OptionError, for masked values too."""
+    if isinstance(values, Tensor):
+        if values.is_complex():
+            raise OptionError(f"{what} holds {values.dtype}, not real numbers")
+        return values
+    found = as_array(values, what)
+    if np.ma.is_masked(found):
+        raise OptionError(f"{what} has masked entries: leave those out, as with .compressed()")
+    return torch.from_numpy(np.array(np.ma.getdata(found), dtype=np.float64))
+
+
+def as_triple(values: Any, what: str) -> tuple[int, int, int]:
+    """Three whole numbers, as of the corner of a box. Raises OptionError for others, and another number of them."""
+    found = np.ma.getdata(as_array(values, what))
+    if found.shape != (3,) or not np.isfinite(found).all() or (found != np.trunc(found)).any():
+        raise OptionError(f"{what} {found.tolist()} is not three whole numbers")
+    x, y, z = (int(value) for value in found)
+    return x, y, z
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar or an array or tensor of one number as Python's own; anything else as it is."""
+    if isinstance(value, (np.generic, np.ndarray, Tensor)) and np.ndim(value) == 0:
+        return value.item()
+    return value
+
+
+def plain_keys(wanted: Any) -> tuple[str | int, ...]:
+    """Names and positions as a tuple, of one alone, of a list or of an array."""
+    alone = isinstance(wanted, (str, int, np.generic))
+    keys: Sequence[Any] = [wanted] if alone else list(wanted)
+    return tuple(plain(key) for key in keys)
