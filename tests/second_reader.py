@@ -415,12 +415,8 @@ def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any])
         stay = {tuple(leaf) for leaf in (np.concatenate([named.coordinates, named.inactive_coordinates]) // 8).tolist()}
         active = np.array([tuple(voxel) in theirs for voxel in coordinates.tolist()], dtype=bool)
         left = np.array([tuple(leaf) in stay for leaf in (inactive // 8).tolist()], dtype=bool)
-        inactive, inactive_values, coordinates, values = (
-            inactive[left],
-            inactive_values[left],
-            coordinates[active],
-            values[active],
-        )
+        inactive, inactive_values = inactive[left], inactive_values[left]
+        coordinates, values = coordinates[active], values[active]
     if entry.get("threshold") is not None:
         free = [component_values(manifest, component, found, len(coordinates), False) for component in components]
         background = np.array(entry["background"], dtype=np.float32)

@@ -180,6 +180,14 @@ def airy() -> tuple[SparseVolume, EncodeOptions]:
     return replace(volume, grids=(sparse_grid(values, "density", active=active | (inside > 0)),)), options
 
 
+def shared() -> tuple[SparseVolume, EncodeOptions]:
+    """Two grids of one topology, which a threshold of the first gives."""
+    (volume, options) = threshold()
+    (first,) = volume.grids
+    second = replace(first.with_values(900 * first.values.square()), name="heat")
+    return replace(volume, grids=(first, second)), options
+
+
 class AnyCodes(Encoder):
     """Codes that have nothing to do with the values, from none to the largest."""
 
@@ -273,18 +281,19 @@ def check_same_bits(data: bytes, fewest: int = 20) -> None:
         assert inactive.values.numpy().tobytes() == other.inactive_values.tobytes()
 
 
-@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold, velocity, level_set, band, haze, airy])
+@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold, velocity, level_set, band, haze, airy, shared])
 def test_both_decoders_give_the_same_bits(make: Make) -> None:
     data = encoded(make)
     check_same_bits(data)
     manifest, _ = second_reader.open_file(data)
     entries, channels = manifest["grids"], manifest["field"]["config"]["channels"]
-    assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors, velocity, haze))
+    assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors, velocity, haze, shared))
     assert all(channel["smoothed"] and channel["corrected"] for channel in channels) == (make is not bounded)
     assert ("kept_values" in entries[0]) == (make in (vectors, band))
     assert ("frequent_values" in entries[-1]) == (make in (vectors, haze, airy))
-    rules = {threshold: "above", velocity: "away", level_set: "within", airy: "above"}
-    assert ("threshold" in entries[0]) == (make in rules)
+    assert any("topology_of" in entry for entry in entries) == (make is shared)
+    rules = {threshold: "above", velocity: "away", level_set: "within", airy: "above", shared: "above"}
+    assert any("threshold" in entry for entry in entries) == (make in rules)
     kinds = {entry.type: entry for entry in inrv.load(data, device="cpu").container.entries}
     assert (
         "TREE" in kinds
