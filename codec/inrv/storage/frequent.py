@@ -47,7 +47,8 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
     counts = take(arrays, "word_counts", np.int32, (len(kinds),))
     if not 1 <= len(values) <= MOST_VALUES or len(values) - len(kinds) not in (0, 1):
         raise FormatError(
-            f"{len(values)} frequent values have {len(kinds)} masks: there are 1 to {MOST_VALUES}, and at most one has none"
+            f"the frequent values are {len(values):,}, with {len(kinds):,} masks: they must be 1 to {MOST_VALUES}, and all "
+            "but the last must have one"
         )
     if (kinds > max(KINDS)).any():
         raise FormatError(f"kinds of frequent values hold one that is not of {KINDS}")
@@ -60,7 +61,7 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
 def _decode(kinds: NDArray[np.uint8], counts: NDArray[np.int32], words: NDArray[np.uint32], topology: Topology) -> list[Tensor]:
     """The places of the voxels of each mask, and of those that are left: no more of a mask is kept, masks may be many."""
     if (counts < 0).any() or counts.sum(dtype=np.int64) != len(words):
-        raise FormatError(f"frequent values have {len(words):,} words, word_counts say {counts.sum(dtype=np.int64):,}")
+        raise FormatError(f"frequent values have {len(words):,} words, their word_counts say {counts.sum(dtype=np.int64):,}")
     origins, left, places, first = topology.leaf_origins.numpy(), topology.leaf_masks.numpy().copy(), list[Tensor](), 0
     for own, count in zip(kinds, counts.tolist(), strict=True):
         mask = decode_masks(origins, own, words[first : first + count], left)

@@ -142,7 +142,10 @@ def _exact(arrays: Arrays, channel: Channel, voxels: int) -> StoredValues:
         raise FormatError(f"a palette has {len(entries):,} entries; its channel's top, {channel.top:,}, asks for another number")
     highest = (1 << 31 >> min(bits, 31)) - 1
     if bits > 31 or (steps[1:] < 1).any() or entries[0] < -highest - 1 or entries[-1] > highest:
-        raise FormatError(f"a palette with {bits} low bits must rise from entry to entry, within +-2^{31 - min(bits, 31)}")
+        raise FormatError(
+            f"a palette must rise from entry to entry, within +-2^{31 - min(bits, 31)}, beside low bits that are {bits:,} and at "
+            "most 31"
+        )
     rest = np.zeros(voxels, dtype=np.int32)
     for bit, plane in enumerate(planes):
         rest |= np.unpackbits(plane, count=voxels, bitorder="little").astype(np.int32) << bit
