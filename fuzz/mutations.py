@@ -29,6 +29,8 @@ TYPES = (
     b"REFS",
     b"MASK",
     b"KEEP",
+    b"FREQ",
+    b"CODE",
     b"GRID",
     b"NOTE",
     b"topo",
@@ -120,7 +122,9 @@ class Draft:
     def point_elsewhere(self) -> None:
         """Another chunk number."""
         if grids := self._grids():
-            key = self.random.choice(("topology", "exact_values", "kept_values"))
+            key = self.random.choice(
+                ("topology", "exact_values", "frequent_values", "kept_values", "corrected_values", "topology_of")
+            )
             self.random.choice(grids)[key] = self.random.choice((None, *range(len(self.file.chunks) + 1)))
 
     def change_text(self) -> None:

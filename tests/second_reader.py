@@ -26,7 +26,8 @@ from tests.masks import second_decoder
 
 Tensors = dict[str, np.ndarray]
 DTYPES = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "I32": "<i4", "F16": "<f2", "F32": "<f4"}
-KNOWN = {b"TOPO": 1, b"MASK": 1, b"EXAC": 1, b"KEEP": 1, b"FELD": 1, b"REFS": 0, b"GRID": 1, b"CODE": 1, b"INAC": 1, b"TREE": 1}
+CRITICAL = b"TOPO", b"MASK", b"TREE", b"EXAC", b"INAC", b"KEEP", b"FREQ", b"FELD", b"CODE", b"GRID"
+KNOWN = {b"REFS": 0} | dict.fromkeys(CRITICAL, 1)
 Chunks = tuple[tuple[str, bytes | None], ...]
 CODEC = Path(__file__).resolve().parent.parent / "codec" / "inrv"
 DEFAULT_NETWORKS = CODEC / "lattice" / "default.safetensors"
@@ -148,11 +149,15 @@ def leaf_masks(chunks: Chunks, number: int) -> np.ndarray:
     roots = topology["predicted_from"].tolist()
     require(len(roots) < 2 and all(root < number for root in roots), "predicted from a chunk that does not stand before")
     inside = None if not roots else active_in(chunks, roots[0])
-    active = second_decoder.decode(origins, topology["leaf_kinds"].tolist(), words, inside)
-    found = np.zeros((len(origins), 512), dtype=np.uint8)
+    return masks_of(second_decoder.decode(origins, topology["leaf_kinds"].tolist(), words, inside), origins)
+
+
+def masks_of(found: set[second_decoder.Voxel], origins: list[second_decoder.Voxel]) -> np.ndarray:
+    """Masks uint8 (L, 64) of the leaves at `origins`, of a set of their voxels."""
+    rows = np.zeros((len(origins), 512), dtype=np.uint8)
     for leaf, (x, y, z) in enumerate(origins):
-        found[leaf] = [(x + (i >> 6), y + (i >> 3 & 7), z + (i & 7)) in active for i in range(512)]
-    return np.packbits(found, axis=1, bitorder="little")
+        rows[leaf] = [(x + (i >> 6), y + (i >> 3 & 7), z + (i & 7)) in found for i in range(512)]
+    return np.packbits(rows, axis=1, bitorder="little")
 
 
 def active_in(chunks: Chunks, number: int) -> Callable[[tuple[int, int, int]], int]:
@@ -239,38 +244,44 @@ def lattice_channel(manifest: dict[str, Any], chunks: Chunks, number: int) -> la
     field = manifest["field"]["config"]
     require(field["networks"] == "default-1", "the default networks are not known")
     config = field["channels"][number]
+    require(not (config["corrected"] and config["lossless"]), "a lossless channel has offsets")
     (entry,) = [e for e in manifest["grids"] for component in e["components"] if component["output"] == number]
-    topology, masks = topology_of(chunks, entry["topology"]), leaf_masks(chunks, entry["topology"])
-    if entry.get("kept_values") is not None:
-        masks = masks & ~tensors_of(payload_of(chunks, entry["kept_values"], "KEEP"))["kept_masks"]
-    origins = leaf_origins(topology)
-    given = None if config["given"] is None else lattice_channel(manifest, chunks, config["given"])
-    tensors, defaults = tensors_of(payload_of(chunks, config["codes"], "CODE")), tensors_of(DEFAULT_NETWORKS.read_bytes())
-    around = inactive_units(chunks, entry, number, config["scale"]) if config["surrounded"] else None
-    return lattice.Channel(config, tensors, defaults, origins, voxels(origins, masks), given, around)
-
-
-def inactive_units(chunks: Chunks, entry: dict[str, Any], number: int, scale: float) -> Callable[[lattice.Corner], np.ndarray]:
-    """What gives the values, in units of output `number`, of a region's inactive voxels; active leaf voxels are background."""
     (place,) = [place for place, component in enumerate(entry["components"]) if component["output"] == number]
-    low, high = entry["components"][place]["minimum"], entry["components"][place]["maximum"]
-    topology = topology_of(chunks, entry["topology"])
-    origins = leaf_origins(topology)
-    exact = exact_tensors(chunks, entry, topology)
-    inactive = voxels(origins, exact["inactive_masks"])
+    origins = leaf_origins(topology_of(chunks, entry["topology"]))
+    masks, values = stored_apart(chunks, entry, "kept_values")
+    tensors, defaults = tensors_of(payload_of(chunks, config["codes"], "CODE")), tensors_of(DEFAULT_NETWORKS.read_bytes())
+    units = lattice.units_of(config, tensors, entry["components"][place]["minimum"], entry["components"][place]["maximum"])
+    return lattice.Channel(
+        config,
+        tensors,
+        defaults,
+        origins,
+        voxels(origins, leaf_masks(chunks, entry["topology"]) & ~masks),
+        given=None if config["given"] is None else lattice_channel(manifest, chunks, config["given"]),
+        around=inactive_units(chunks, entry, place, units) if config["surrounded"] else None,
+        apart=(voxels(origins, masks), units(values[:, place])),
+    )
 
-    def units(corner: lattice.Corner) -> np.ndarray:
-        values = np.full((lattice.EDGE,) * 3, np.float32(entry["background"][place]), dtype=np.float64)
+
+def inactive_units(
+    chunks: Chunks, entry: dict[str, Any], place: int, units: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[lattice.Corner], np.ndarray]:
+    """What gives component `place` of a region's inactive voxels in units; active leaf voxels are background."""
+    topology = topology_of(chunks, entry["topology"])
+    exact = exact_tensors(chunks, entry, topology)
+    inactive = voxels(leaf_origins(topology), exact["inactive_masks"])
+
+    def around(corner: lattice.Corner) -> np.ndarray:
+        values = np.full((lattice.EDGE,) * 3, entry["background"][place], dtype=np.float32)
         for origin, edge, value in zip(topology["tile_origins"], topology["tile_edges"], exact["tile_values"], strict=True):
             first = np.clip(origin.astype(np.int64) - corner, 0, lattice.EDGE)
             last = np.clip(origin.astype(np.int64) + edge - corner, 0, lattice.EDGE)
             values[tuple(slice(*ends) for ends in zip(first, last, strict=True))] = value[place]
         inside = (inactive // lattice.EDGE * lattice.EDGE == corner).all(axis=1)
         values[tuple((inactive[inside] - corner).T)] = exact["inactive_values"][inside, place]
-        shares = (np.where(np.isnan(values), low, values) - low) / (high - low)
-        return np.clip(np.round(shares * scale), -(2**23), 2**23).astype(np.int64)
+        return units(values)
 
-    return units
+    return around
 
 
 def exact_tensors(chunks: Chunks, entry: dict[str, Any], topology: Tensors) -> Tensors:
@@ -296,10 +307,50 @@ def inactive_tensors(tensors: Tensors, topology: Tensors, masks: np.ndarray) -> 
     words = tensors["coded_masks"].view("<u4").tolist()
     inactive = second_decoder.decode(origins, kinds, words, lambda voxel: int(voxel in active))
     require(not inactive & active, "an inactive voxel is active")
-    found = np.zeros((len(origins), 512), dtype=np.uint8)
-    for leaf, (x, y, z) in enumerate(origins):
-        found[leaf] = [(x + (i >> 6), y + (i >> 3 & 7), z + (i & 7)) in inactive for i in range(512)]
-    return tensors | {"inactive_masks": np.packbits(found, axis=1, bitorder="little")}
+    return tensors | {"inactive_masks": masks_of(inactive, origins)}
+
+
+@lru_cache(maxsize=16)
+def frequent_values(chunks: Chunks, topology: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Masks uint8 (K, L, 64) and values float32 (K, C) of a FREQ chunk."""
+    tensors = tensors_of(payload_of(chunks, number, "FREQ"))
+    values, kinds, counts = (tensors[name] for name in ("values", "kinds", "word_counts"))
+    require(1 <= len(values) <= 256 and len(values) - len(kinds) in (0, 1), "frequent values have too many masks or too few")
+    require(not (counts < 0).any() and 4 * counts.sum() == len(tensors["coded_masks"]), "word_counts do not add up")
+    require(not (kinds > 2).any(), "a kind is not known")
+    open_masks = leaf_masks(chunks, topology).copy()
+    origins = leaf_origins(topology_of(chunks, topology))
+    leaves = [tuple(map(int, origin)) for origin in origins]
+    words, masks = tensors["coded_masks"].view("<u4").tolist(), []
+    for own, count in zip(kinds.tolist(), counts.tolist(), strict=True):
+        still_open = {tuple(map(int, voxel)) for voxel in voxels(origins, open_masks)}
+        found = second_decoder.decode(leaves, own, words[:count], still_open.__contains__)
+        require(found <= still_open, "a voxel with a frequent value is not open")
+        masks.append(masks_of(found, leaves))
+        open_masks &= ~masks[-1]
+        words = words[count:]
+    return np.array(masks + [open_masks] * (len(values) - len(kinds))), values
+
+
+def stored_apart(chunks: Chunks, entry: dict[str, Any], *keys: str) -> tuple[np.ndarray, np.ndarray]:
+    """Masks uint8 (L, 64) of the voxels with frequent values and those of the KEEP chunks of `keys`, and their values (n, C)."""
+    active, values = leaf_masks(chunks, entry["topology"]), np.empty((0, len(entry["components"])), dtype=np.float32)
+    parts = [(np.zeros_like(active), values)]
+    if entry.get("frequent_values") is not None:
+        masks, frequent = frequent_values(chunks, entry["topology"], entry["frequent_values"])
+        parts += [(mask, np.repeat(value[None], bits(mask).sum(), axis=0)) for mask, value in zip(masks, frequent, strict=True)]
+    for key in keys:
+        if entry.get(key) is not None:
+            tensors = tensors_of(payload_of(chunks, entry[key], "KEEP"))
+            before = np.bitwise_or.reduce([mask for mask, _ in parts])
+            require(key == "corrected_values" or not (tensors["kept_masks"] & before).any(), "a voxel has two values")
+            parts.append((tensors["kept_masks"], tensors["kept_values"]))
+    joined = np.bitwise_or.reduce([mask for mask, _ in parts])
+    require(not (joined & ~active).any(), "a kept voxel is not active")
+    found = np.zeros((joined.size * 8, values.shape[1]), dtype=np.float32)
+    for mask, own in parts:
+        found.view(np.uint32)[bits(mask).reshape(-1) == 1] = np.ascontiguousarray(own).view(np.uint32)
+    return joined, found[bits(joined).reshape(-1) == 1]
 
 
 def outputs(manifest: dict[str, Any], chunks: Chunks, coordinates: np.ndarray, columns: list[int] | None = None) -> np.ndarray:
@@ -326,11 +377,15 @@ def payload_of(chunks: Chunks, number: int, kind: str) -> bytes:
     return payload
 
 
-def component_values(component: dict[str, Any], found: np.ndarray, count: int, clamp: bool = True) -> np.ndarray:
-    low, high = component["minimum"], component["maximum"]
-    if component["output"] is None:
+def component_values(
+    manifest: dict[str, Any], component: dict[str, Any], found: np.ndarray, count: int, clamp: bool = True
+) -> np.ndarray:
+    low, high, output = component["minimum"], component["maximum"], component["output"]
+    if output is None:
         return np.full(count, low, dtype=np.float32)
-    value = low + (high - low) * found[:, component["output"]].astype(np.float64)
+    if manifest["field"]["type"] == "lattice" and manifest["field"]["config"]["channels"][output]["lossless"]:
+        return found[:, output].astype(np.float32)
+    value = low + (high - low) * found[:, output].astype(np.float64)
     return (np.minimum(np.maximum(value, low), high) if clamp else value).astype(np.float32)
 
 
@@ -346,22 +401,28 @@ def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any])
     components = entry["components"]
     coded = [component["output"] for component in components if component["output"] is not None]
     found = outputs(manifest, chunks, coordinates, coded) if coded else np.empty((len(coordinates), 0), dtype=np.float32)
-    values = np.stack([component_values(component, found, len(coordinates)) for component in components], axis=1)
-    kept = np.zeros(len(coordinates), dtype=bool)
-    for key in ("kept_values", "corrected_values"):
-        if entry.get(key) is not None:
-            tensors = tensors_of(payload_of(chunks, entry[key], "KEEP"))
-            require(not (tensors["kept_masks"] & ~masks).any(), "a kept voxel is not active")
-            exactly = bits(tensors["kept_masks"])[bits(masks) == 1] == 1
-            values.view(np.uint32)[exactly] = tensors["kept_values"].view(np.uint32)
-            kept |= exactly
+    values = np.stack([component_values(manifest, component, found, len(coordinates)) for component in components], axis=1)
+    apart, stored = stored_apart(chunks, entry, "kept_values", "corrected_values")
+    kept = bits(apart)[bits(masks) == 1] == 1
+    values.view(np.uint32)[kept] = stored.view(np.uint32)
     exact = exact_tensors(chunks, entry, topology)
     inactive, inactive_values = voxels(origins, exact["inactive_masks"]), exact["inactive_values"]
+    if entry.get("topology_of") is not None:
+        named = decode_grid(manifest, chunks, manifest["grids"][entry["topology_of"]])
+        require(named.entry.get("threshold") is not None, "a grid has the topology of one without a threshold")
+        require(entry.get("threshold") is None and named.entry["topology"] == entry["topology"], "topologies differ")
+        theirs = {tuple(voxel) for voxel in named.coordinates.tolist()}
+        stay = {tuple(leaf) for leaf in (np.concatenate([named.coordinates, named.inactive_coordinates]) // 8).tolist()}
+        active = np.array([tuple(voxel) in theirs for voxel in coordinates.tolist()], dtype=bool)
+        left = np.array([tuple(leaf) in stay for leaf in (inactive // 8).tolist()], dtype=bool)
+        inactive, inactive_values = inactive[left], inactive_values[left]
+        coordinates, values = coordinates[active], values[active]
     if entry.get("threshold") is not None:
-        free = np.stack([component_values(component, found, len(coordinates), False) for component in components], axis=1)
+        free = [component_values(manifest, component, found, len(coordinates), False) for component in components]
         background = np.array(entry["background"], dtype=np.float32)
-        above = kept | (scores(entry.get("threshold_rule", "above"), free, background) > np.float32(entry["threshold"]))
-        inside = ~above & (free[:, 0] < 0) & (entry.get("threshold_rule") == "within")
+        score = scores(entry.get("threshold_rule", "above"), np.stack(free, axis=1), background)
+        above = kept | (score > np.float32(entry["threshold"]))
+        inside = ~above & (free[0] < 0) & (entry.get("threshold_rule") == "within")
         stay = {tuple(leaf) for leaf in (coordinates[above | inside] // 8).tolist()}
         left = np.array([tuple(leaf) in stay for leaf in (inactive // 8).tolist()], dtype=bool)
         inactive = np.concatenate([inactive[left], coordinates[inside]])

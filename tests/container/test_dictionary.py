@@ -59,7 +59,7 @@ def test_it_is_used_where_it_makes_parts_smaller() -> None:
     noise = np.random.default_rng(0).integers(0, 256, 300, dtype=np.uint8).tobytes()
     data = modern(CODE, noise, bytes(LARGE))
     container = read_container(data)
-    assert container.version == (1, 2) and data[24] == ZSTD_DICTIONARY
+    assert container.version == (1, 4) and data[24] == ZSTD_DICTIONARY
     assert [entry.compression for entry in container.entries] == [ZSTD_DICTIONARY, ZSTD_DICTIONARY, STORED, ZSTD]
     assert [container.chunk(number) for number in (1, 2, 3)] == [CODE, noise, bytes(LARGE)]
     assert container.manifest == one_leaf()[0]

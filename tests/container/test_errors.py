@@ -30,6 +30,7 @@ GOOD_1_1 = container_bytes(*lossless())
 MASK, PREDICTED, KEEP, GRID = 0, 1, 2, 3  # chunk numbers in that file
 GOOD_TREES = container_bytes(*trees())
 TREE, PREDICTED_TREE, INAC = 0, 1, 2  # chunk numbers in that file
+FREQ, FREQ_KEEP, FREQ_CODE = 1, 3, 4  # chunk numbers in `frequent`, the first of each kind
 TOPO, EXAC, VECTOR_EXAC, FELD, REFS = 0, 1, 2, 4, 5  # chunk numbers in that file
 
 Change = Callable[[File], bytes | None]
@@ -203,7 +204,7 @@ def vector_rule(file: File) -> None:
 
 
 @lru_cache(maxsize=1)
-def good_1_2() -> bytes:
+def good_lattice() -> bytes:
     """Two channels of a lattice, the second predicted from the first; their codes are the last two chunks."""
     density = torch.linspace(0, 1, 512).reshape(8, 8, 8) ** 2
     grids = (sparse_grid(density + 1, "density"), sparse_grid(3 * density + 1, "temperature"))
@@ -212,10 +213,10 @@ def good_1_2() -> bytes:
 
 
 def lattice(*changes: Change) -> Change:
-    """The same changes to a file of version 1.2."""
+    """The same changes to a file of a lattice."""
 
     def changed(_: File) -> bytes:
-        file = take_apart(good_1_2())
+        file = take_apart(good_lattice())
         for change in changes:
             change(file)
         return file.to_bytes()
@@ -223,8 +224,35 @@ def lattice(*changes: Change) -> Change:
     return changed
 
 
+def golden(name: str, *changes: Change) -> Change:
+    """The same changes to a golden file of version 1.4."""
+
+    def changed(_: File) -> bytes:
+        file = take_apart((VECTORS / f"{name}.inrv").read_bytes())
+        for change in changes:
+            change(file)
+        return file.to_bytes()
+
+    return changed
+
+
+def frequent(*changes: Change) -> Change:
+    """The same changes to one whose first grid has two frequent values, and whose second has one, and kept values beside it."""
+    return golden("frequent", *changes)
+
+
+def palette(*changes: Change) -> Change:
+    """The same changes to one whose last channel is lossless and has a low bit."""
+    return golden("palette", *changes)
+
+
+def full(masks: Any) -> Any:
+    """Kinds of masks that need no words, each of which claims every voxel."""
+    return masks * 0 + 1
+
+
 def fitted(change: Change) -> Change:
-    """A file of version 1.2 whose second channel has networks of its own."""
+    """A file of a lattice whose second channel has networks of its own."""
     return lattice(manifest("field.config.channels.1.fitted", True), change)
 
 
@@ -353,6 +381,10 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M7", "given", lattice(manifest(L + "1.given", 1)), "given is 1: must be the number of an earlier channel"),
     ("M7", "surrounded", lattice(manifest(L + "0.surrounded", None)), "surrounded is None: must be true or false"),
     ("M7", "smoothed", lattice(manifest(L + "0.smoothed", 1)), "smoothed is 1: must be true or false"),
+    ("M7", "corrected", lattice(manifest(L + "0.corrected", 1)), "corrected is 1: must be true or false"),
+    ("M7", "lossless", lattice(manifest(L + "0.lossless", None)), "lossless is None: must be true or false"),
+    ("M7", "both", frequent(manifest(L + "0.lossless", True)), "corrected is True: must be false where .* lossless"),
+    ("M7", "topology of", modern(manifest(G + "topology_of", -1)), "topology_of is -1: must be a whole number"),
     ("M8", "background", manifest(G + "background", [0.0, 0.0, 0.0]), "background is .*list of (at most )?1 items"),
     ("M8", "components", manifest("grids.1.components", []), "components is .*list of 3 items"),
     ("M8", "matrix", manifest(G + "matrix", [1.0] * 15), "matrix is .*list of 16 items"),
@@ -362,6 +394,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M8", "grids", many_grids, "at most 4096"),
     ("M8", "grids no list", manifest("grids", {}), "manifest.grids is .*must be a list"),
     ("M9", "range", manifest(C + "0.minimum", 1.5), "maximum must not be below its minimum"),
+    ("M9", "no range", frequent(manifest(G + "components.0.minimum", 1), manifest(G + "components.0.maximum", 1)), "be above"),
     ("M10", "beyond", manifest(C + "0.output", 3), "output is 3: must be below the number of the field's outputs, 3"),
     ("M10", "no field", manifest("field", None), "must be below the number of the field's outputs, 0"),
     ("M11", "beyond", manifest(G + "topology", 6), r"grids\[0\].topology is 6, beyond the chunk table.* TOPO"),
@@ -370,6 +403,7 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M11", "field", manifest("field.tensors", 5), "field.tensors is 5, a REFS chunk.* FELD"),
     ("M11", "reference", manifest("reference", 4), "reference is 4, a FELD chunk.* REFS"),
     ("M11", "corrected", manifest(G + "corrected_values", 0), "corrected_values is 0, a TOPO chunk.* KEEP"),
+    ("M11", "frequent", frequent(manifest(G + "frequent_values", 0)), "frequent_values is 0, a TREE chunk.* FREQ"),
     ("M11", "codes", lattice(manifest(L + "0.codes", 0)), r"channels\[0\].codes is 0, a TREE chunk.* CODE"),
     ("M11", "coded", of_trees(manifest(G + "exact_values", 0)), "exact_values is 0, a TREE chunk.* EXAC"),
     ("M12", "bool", manifest(G + "metadata.flag.value", 1), "flag.value is 1: must be true or false"),
@@ -398,6 +432,10 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("M17", "version", modern(manifest("vdb_version", [200, 6, 0])), "first number must be at least 222"),
     ("M18", "vector", manifest("grids.1.threshold", 0.5), "threshold is 0.5: must be null for a grid of vec3s"),
     ("M18", "rule", vector_rule, "threshold is 0.5: must be null .* only the rule 'away' has a threshold for vectors"),
+    ("M19", "beyond", modern(manifest(G + "topology_of", 2)), "topology_of is 2: .* of a grid that has a threshold"),
+    ("M19", "other topology", modern(manifest(G + "topology_of", 1)), "topology_of is 1: .* the same topology"),
+    ("M19", "no threshold", golden("frequent", manifest(G + "topology_of", 1)), "topology_of is 1: .* has a threshold"),
+    ("M19", "itself", modern(manifest("grids.1.topology_of", 1)), "topology_of is 1: .* its own threshold must be null"),
     ("S1", "empty", raw_chunk(TOPO, b""), "not valid safetensors"),
     ("S1", "no JSON", raw_chunk(TOPO, tensor_file(b"[[[[")), "not valid safetensors"),
     ("S1", "long header", raw_chunk(TOPO, b"\xff" * 16), "not valid safetensors"),
@@ -420,6 +458,12 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S3", "cells", of_trees(tensors(TREE, tile_active=lambda a: a[:1])), r"'tile_active' is uint8 \(1,\), expected .*2"),
     ("S3", "plain tiles", of_trees(tensors(TREE, tile_edges=lambda a: np.append(a, a))), r"'tile_edges' is int32 \(2,\), .*1"),
     ("S3", "coded rows", of_trees(tensors(INAC, inactive_values=lambda a: a[1:])), "'inactive_values' is float32"),
+    ("S3", "frequent", frequent(tensors(FREQ, values=lambda a: np.append(a, a, axis=1))), r"'values' is float32 \(2, 2\), .*1"),
+    ("S3", "kinds", frequent(tensors(FREQ, kinds=lambda a: a[:, 1:])), "'kinds' is uint8"),
+    ("S3", "mask words", frequent(tensors(FREQ, word_counts=lambda a: a[1:])), r"'word_counts' is int32 \(1,\), expected .*2"),
+    ("S3", "offsets", frequent(tensors(-1, offsets=lambda a: a[1:])), r"'offsets' is float16 \(16,\), expected .*17"),
+    ("S3", "no palette", palette(tensors(-1, palette=None)), "'palette' is missing"),
+    ("S3", "low bits", palette(tensors(-1, low_bits=lambda a: a[:, 1:])), r"'low_bits' is uint8 \(1, 511\), expected .*512"),
     ("S4", "multiple", tensors(TOPO, node_origins=at((0, 0), -120)), "node_origins.*multiple"),
     ("S4", "range", tensors(TOPO, node_origins=at((1, 0), 1 << 30)), "node_origins.*beyond"),
     ("S4", "least int", tensors(TOPO, node_origins=at((0, 0), -(1 << 31))), "node_origins.*beyond"),
@@ -447,6 +491,8 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S9", "matrix", manifest(G + "matrix", [0.0] * 16), "not finite and invertible"),
     ("S9", "not affine", manifest(G + "matrix.3", 0.5), "not affine: its last column"),
     ("S10", "kept", modern(tensors(KEEP, kept_masks=bit_outside)), "kept_masks mark a voxel that .* is not active"),
+    ("S10", "frequent", frequent(tensors(FREQ_KEEP, kept_masks=at((0, 0), 1), kept_values=lambda a: np.append(a, a[:1], axis=0))),
+     "kept_masks mark a voxel that has a frequent value"),
     ("S11", "kind", modern(tensors(MASK, leaf_kinds=at(0, 3))), "leaf_kinds hold a value"),
     ("S11", "bytes", modern(tensors(MASK, coded_masks=lambda a: a[:-1])), "not words of 4"),
     ("S11", "words left", modern(tensors(MASK, leaf_kinds=lambda a: a * 0 + 1)), "end before their .* words"),
@@ -464,6 +510,17 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S12", "not a tree", of_trees(tensors(PREDICTED_TREE, predicted_from=at(0, 2))), r"predicted_from holds \[2\], not"),
     ("S13", "both", cells(0b11, 0b10), "a cell of a block is a leaf and a tile"),
     ("S13", "neither", cells(0b01, 0b10), "a block holds neither a leaf nor a tile"),
+    ("S14", "no value", frequent(tensors(FREQ, values=lambda a: a[:0])), "frequent values are 0, with 2 masks"),
+    ("S14", "257 values", frequent(tensors(FREQ, values=lambda a: np.resize(a, (257, 1)))), "frequent values are 257, with 2"),
+    ("S14", "masks", frequent(tensors(FREQ, values=lambda a: np.resize(a, (4, 1)))), "frequent values are 4, with 2"),
+    ("S14", "more masks", frequent(tensors(FREQ, values=lambda a: a[:1])), "frequent values are 1, with 2"),
+    ("S14", "not open", frequent(tensors(FREQ, kinds=full, word_counts=lambda a: a * 0, coded_masks=lambda a: a[:0])),
+     "a frequent value's mask marks a voxel"),
+    ("S14", "kind", frequent(tensors(FREQ, kinds=at((0, 0), 3))), "kinds of frequent values hold one"),
+    ("S14", "counts", frequent(tensors(FREQ, word_counts=lambda a: a + 1)), "words, their word_counts say"),
+    ("S14", "negative", frequent(tensors(FREQ, word_counts=lambda a: np.int32([-1, a.sum() + 1]))), "words, their word_counts"),
+    ("S14", "bytes", frequent(tensors(FREQ, coded_masks=lambda a: a[:-1])), "'coded_masks' has .* not words of 4"),
+    ("S14", "words left", frequent(tensors(FREQ, kinds=lambda a: a * 0 + 2)), "end before their .* words"),
     ("F1", "type", manifest("field.type", "wavelet"), "field type 'wavelet' is not known"),
     ("F1", "networks", lattice(manifest("field.config.networks", "default-0")), "begins with the networks 'default-0'"),
     ("F2", "missing", tensors(FELD, layers_2_weight=None), "'layers.2.weight' is missing"),
@@ -489,6 +546,13 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("F6", "left over", lattice(tensors(-1, words=lambda a: np.tile(a, 2), word_counts=lambda a: 2 * a)), "holds more words"),
     ("F6", "networks", fitted(tensors(-1, network_words=np.full(3, -1, np.int32))), "words of a region are damaged"),
     ("F7", "weight", fitted(differing("first.weight", 300)), "tensor 2.first.weight of a lattice .*127"),
+    ("F8", "offset", frequent(tensors(FREQ_CODE, offsets=at(3, np.inf))), r"offsets of a channel are .*inf.*: .* finite"),
+    ("F8", "entry twice", palette(tensors(-1, palette=at(5, 0))), "a palette must rise from entry to entry"),
+    ("F8", "entries", palette(tensors(-1, palette=lambda a: np.append(a, a[1:]))), "a palette has 3,2.. entries; .* 208,128"),
+    ("F8", "no entry", palette(tensors(-1, palette=lambda a: a[:0])), "a palette has 0 entries"),
+    ("F8", "below", palette(tensors(-1, palette=at(0, -(1 << 31)))), r"must rise .*, within \+-2\^30"),
+    ("F8", "above", palette(tensors(-1, palette=at(1, -1))), r"must rise .*, within \+-2\^30"),
+    ("F8", "32 bits", palette(tensors(-1, low_bits=lambda a: np.resize(a, (32, 512)))), "low bits that are 32 and at most 31"),
 ]
 # fmt: on
 

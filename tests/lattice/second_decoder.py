@@ -178,13 +178,17 @@ class Region:
         """Final values (128, 128, 128), ABSENT where there is no voxel."""
         if self.active[0, 0, 0]:
             log = Spread(np.array([self.spread])).log() - LOG[self.config["steps"][6]]
-            self.restore(np.zeros((1, 3), dtype=np.int64), np.array([self.mean]), table_of(log), 6)
+            self.restore(np.zeros((1, 3), dtype=np.int64), self.allowed(np.array([self.mean])), table_of(log), 6)
         for level in range(6, -1, -1):
             for n in (1, 2, 3):
                 self.step(level, n)
         self.codes.end()
         final = self.smoothed() if self.config["smoothed"] else self.values
         return np.where(self.active == 1, final, ABSENT)
+
+    def allowed(self, predicted: Array) -> Array:
+        """The p of predictions (m,)."""
+        return np.clip((predicted + 64 >> 7) * 128 if self.config["lossless"] else predicted, 0, self.top)
 
     def restore(self, voxels: Array, predicted: Array, tables: Array, level: int) -> None:
         values = predicted + self.codes.step(tables) * self.config["steps"][level]
@@ -238,7 +242,7 @@ class Region:
         y = output(self.networks[str(n)], np.concatenate(inputs, axis=1))
         move = ((spread.m * np.clip(y[:, 0], -8191, 8191) + 1024) >> 11) << spread.h
         move = np.where((pairs > 0) & (total == 0).all(axis=1) & (slope == 0).all(axis=1), 0, move)
-        return np.clip(base + move, 0, self.top), table_of(log + (np.clip(y[:, 1], -(2**20), 2**20) >> 5))
+        return self.allowed(base + move), table_of(log + (np.clip(y[:, 1], -(2**20), 2**20) >> 5))
 
     def from_given(self, voxels: Array, axes: tuple[int, ...], level: int, n: int, log: Array) -> list[Array]:
         step, stride = self.config["steps"][level], 1 << level
@@ -290,11 +294,43 @@ def departures(ahead: Array, behind: Array, base: Array) -> tuple[Array, Array]:
     return a + b, a - b
 
 
+def order(values: Array) -> Array:
+    """Order int64 of values float32."""
+    return turned(np.ascontiguousarray(values).view("<i4").astype(np.int64))
+
+
+def turned(bits: Array) -> Array:
+    return np.where(bits >= 0, bits, bits ^ 0x7FFFFFFF)
+
+
+def entries_of(tensors: Tensors) -> Array:
+    """The entries int64 (P,) of a palette."""
+    rises = tensors["palette"].astype(np.int64)
+    return np.cumsum(np.concatenate([rises[:1], rises[1:] % 2**32]))
+
+
+def units_of(config: dict[str, Any], tensors: Tensors, low: float, high: float) -> Callable[[Array], Array]:
+    """What gives the units int64 of values float32 of one component that are known from the start."""
+    scale = config["scale"]
+
+    def linear(values: Array) -> Array:
+        wide = np.where(np.isnan(values), low, values.astype(np.float64))
+        return np.clip(np.round((wide - low) / (high - low) * scale), -(2**23), 2**23).astype(np.int64)
+
+    def exact(values: Array) -> Array:
+        numbers = order(np.where(np.isnan(values), np.float32(-np.inf), values)) >> len(tensors["low_bits"])
+        below = np.searchsorted(entries_of(tensors), numbers, side="left")
+        return np.minimum(128 * below, 2**23)
+
+    return exact if config["lossless"] else linear
+
+
 class Channel:
     """A channel, whose regions are decoded when they are asked for.
 
     leaves, voxels  origins (L, 3) of its leaves, and coordinates (N, 3) of its voxels
-    around          gives values (128, 128, 128) of a region's other voxels; None where they are not known
+    around          gives units (128, 128, 128) of a region's inactive voxels; None where these are not known
+    apart           coordinates (A, 3) and units (A,) of the voxels that have frequent and kept values
     """
 
     def __init__(
@@ -306,12 +342,14 @@ class Channel:
         voxels: Array,
         given: Channel | None,
         around: Callable[[Corner], Array] | None,
+        apart: tuple[Array, Array],
     ) -> None:
-        self.config, self.tensors, self.given, self.around = config, tensors, given, around
+        self.config, self.tensors, self.given, self.around, self.apart = config, tensors, given, around, apart
         self.prior = defaults["prior"]
         self.networks = networks_of(config, tensors, defaults)
         self.corners = sorted({tuple(corner) for corner in (leaves // EDGE * EDGE).tolist()})
         self.voxels = voxels.astype(np.int64)
+        self.numbers = {voxel: number for number, voxel in enumerate(map(tuple, self.voxels.tolist()))}
         if any(len(tensors[name]) != len(self.corners) for name in ("means", "spreads", "word_counts")):
             raise ValueError("a tensor of codes has not one row a region")
         if tensors["spreads"].max(initial=0) > 22:
@@ -319,10 +357,43 @@ class Channel:
         self.ends = np.cumsum(tensors["word_counts"])
         if self.ends[-1:].sum() != len(tensors["words"]):
             raise ValueError("word_counts do not add up")
+        if config["corrected"] and not (np.isfinite(tensors["offsets"]).all() and tensors["offsets"].shape == (17,)):
+            raise ValueError("an offset is missing or not finite")
+        if config["lossless"]:
+            self.check_palette()
         self.decoded: dict[Corner, Array] = {}
 
+    def check_palette(self) -> None:
+        rises, entries, s = self.tensors["palette"], entries_of(self.tensors), len(self.tensors["low_bits"])
+        if s > 31 or 128 * (len(rises) - 1) != self.config["top"] or (rises[1:] == 0).any():
+            raise ValueError("a palette does not rise, or has another number of entries than top says")
+        if entries[0] < -(2 ** (31 - s)) or entries[-1] >= 2 ** (31 - s):
+            raise ValueError("a palette leaves its bounds")
+        if self.tensors["low_bits"].shape != (s, -(-len(self.voxels) // 8)):
+            raise ValueError("the low bits are not those of the channel's voxels")
+
+    def of_region(self, corner: Corner) -> tuple[Array, Array]:
+        """Places (n, 3) in the region at a corner, and units (n,), of frequent and kept values."""
+        coordinates, units = self.apart
+        inside = (coordinates // EDGE * EDGE == corner).all(axis=1)
+        return coordinates[inside] - corner, units[inside]
+
+    def known(self, corner: Corner) -> Array | None:
+        """Units (128, 128, 128) that are known from the start, right but at the channel's voxels."""
+        if self.around is None:
+            return None
+        units, (places, apart) = self.around(corner), self.of_region(corner)
+        units[tuple(places.T)] = apart
+        return units
+
+    def to_give(self, corner: Corner) -> Array:
+        """Final values (128, 128, 128) of the region at a corner, and units of frequent and kept values, else ABSENT."""
+        values, (places, apart) = self.region(corner).copy(), self.of_region(corner)
+        values[tuple(places.T)] = apart
+        return values
+
     def region(self, corner: Corner) -> Array:
-        """Final values (128, 128, 128) of the region at a corner."""
+        """Final values (128, 128, 128) of the region at a corner, ABSENT where the channel has no voxel."""
         if corner not in self.corners:
             return np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
         if corner not in self.decoded:
@@ -332,9 +403,9 @@ class Channel:
             active[tuple(inside.T)] = 1
             words = self.tensors["words"][self.ends[number] - self.tensors["word_counts"][number] : self.ends[number]]
             header = int(self.tensors["means"][number]), int(self.tensors["spreads"][number])
-            given = None if self.given is None else self.given.region(corner)
-            codes, around = Codes(words, self.prior), None if self.around is None else self.around(corner)
-            self.decoded[corner] = Region(self.config, self.networks, codes, header, active, given, around).decode()
+            given = None if self.given is None else self.given.to_give(corner)
+            region = Region(self.config, self.networks, Codes(words, self.prior), header, active, given, self.known(corner))
+            self.decoded[corner] = region.decode()
         return self.decoded[corner]
 
     def outputs(self, coordinates: Array) -> Array:
@@ -342,7 +413,26 @@ class Channel:
         found = np.full(len(coordinates), np.nan)
         corners = coordinates.astype(np.int64) // EDGE * EDGE
         for corner in {tuple(corner) for corner in corners.tolist()}:
-            here = (corners == corner).all(axis=1)
+            here = np.flatnonzero((corners == corner).all(axis=1))
             values = self.region(corner)[tuple((coordinates[here] - corner).T)]
-            found[here] = np.where(values == ABSENT, np.nan, values / self.config["scale"])
+            here, values = here[values != ABSENT], values[values != ABSENT]
+            found[here] = self.exact(values, coordinates[here]) if self.config["lossless"] else self.scaled(values)
         return found
+
+    def scaled(self, values: Array) -> Array:
+        """Outputs float64 (n,) of final values (n,)."""
+        v = values.astype(np.float64)
+        if self.config["corrected"]:
+            o, x = self.tensors["offsets"].astype(np.float64), v * 16 / self.config["top"]
+            j = np.minimum(np.floor(x), 15).astype(np.int64)
+            v = v + (o[j] + (x - j) * (o[j + 1] - o[j]))
+        return v / self.config["scale"]
+
+    def exact(self, values: Array, coordinates: Array) -> Array:
+        """The values themselves, of a lossless channel's final values (n,) at coordinates (n, 3)."""
+        entries, rows = entries_of(self.tensors), self.tensors["low_bits"]
+        numbers = np.array([self.numbers[voxel] for voxel in map(tuple, coordinates.tolist())], dtype=np.int64)
+        low = np.zeros(len(numbers), dtype=np.int64)
+        for b, row in enumerate(rows):
+            low |= (row[numbers // 8].astype(np.int64) >> numbers % 8 & 1) << b
+        return turned((entries[values // 128] << len(rows)) + low).astype("<i4").view("<f4").astype(np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,11 +16,24 @@ from inrv import EncodeOptions, SparseVolume, Topology
 from inrv.container import Chunk, container_bytes, pack_tensors
 from inrv.errors import FormatError
 from inrv.grids import Grid, LeafValues, sparse_grid
-from inrv.lattice import Channel, Model, Setting, Surroundings, default_model, pack_differences, region_corners
+from inrv.lattice import (
+    Channel,
+    Coding,
+    Model,
+    Offsets,
+    Palette,
+    Setting,
+    Surroundings,
+    default_model,
+    linear_units,
+    region_corners,
+)
 from inrv.lattice.codec import Encoder, encode_regions
 from inrv.lattice.network import IntegerNetwork
+from inrv.lattice.palette import in_order
 from inrv.lattice.symbols import RegionReader, RegionWriter
 from inrv.lattice.walk import Step
+from inrv.storage import StoredValues, store_channel
 from tests import second_reader
 from tests.lattice import second_decoder
 from tests.lattice.examples import frayed, smooth
@@ -134,6 +147,47 @@ def holes() -> tuple[SparseVolume, EncodeOptions]:
     return SparseVolume((grid,)), replace(OPTIONS, nonfinite="keep")
 
 
+def haze() -> tuple[SparseVolume, EncodeOptions]:
+    """A dense box, mostly 0, around a cloud whose core is 1, and what resembles it, another value frequent, some hot."""
+    cloud = blob((20, 22, 24))
+    cloud[cloud > 0.9] = 1.0
+    heat = torch.where(cloud > 0, 300 + 900 * cloud**2, torch.full((), 293.0))
+    heat[::9, ::11, ::12] = 1e6
+    everywhere = torch.ones(cloud.shape)
+    density = moved(sparse_grid(cloud, "density", active=everywhere), (-8, 0, 0))
+    return SparseVolume((density, moved(sparse_grid(heat, "temperature", active=everywhere), (-8, 0, 0)))), OPTIONS
+
+
+def palette() -> tuple[SparseVolume, EncodeOptions]:
+    """A narrow band in halves, one quantity in whole numbers that is predicted from another, and values with low bits."""
+    (surface,) = band()[0].grids
+    values = surface.values.nan_to_num(0.5).half().float()
+    values[values == 0] = -0.0
+    counts = blob((13, 15, 17)).mul(40).floor()
+    alike = torch.where(counts > 0, 500 - counts.square(), counts)
+    whole = sparse_grid(counts, "counts"), sparse_grid(alike, "alike"), sparse_grid(100 + smooth(12), "fine")
+    options = replace(OPTIONS, psnr=None, lossless=True, nonfinite="keep")
+    return SparseVolume((surface.with_values(values), *whole)), options
+
+
+def airy() -> tuple[SparseVolume, EncodeOptions]:
+    """A threshold over values of which many are 1."""
+    (volume, options), inside = threshold(), torch.zeros(40, 40, 40)
+    inside[10:30, 8:33, 12:27] = 1.0
+    cloud = smooth(40)
+    active = frayed(cloud > 0.08, cloud > 0.01)
+    values = torch.where(inside > 0, inside, torch.where(active, cloud.clamp_max(0.9), torch.zeros(())))
+    return replace(volume, grids=(sparse_grid(values, "density", active=active | (inside > 0)),)), options
+
+
+def shared() -> tuple[SparseVolume, EncodeOptions]:
+    """Two grids of one topology, which a threshold of the first gives."""
+    (volume, options) = threshold()
+    (first,) = volume.grids
+    second = replace(first.with_values(900 * first.values.square()), name="heat")
+    return replace(volume, grids=(first, second)), options
+
+
 class AnyCodes(Encoder):
     """Codes that have nothing to do with the values, from none to the largest."""
 
@@ -166,45 +220,48 @@ def encoded(make: Make) -> bytes:
     return inrv.encode_bytes(*make())[0]
 
 
-def strange(make: Make, seed: int) -> bytes:
+def strange(make: Make, seed: int, lossless: bool = False) -> bytes:
     """A file whose channels are replaced by others that no encoder would choose, some values corrected."""
-    generator, fitted = AnyCodes.generator.manual_seed(seed), seed % 4 > 1
+    generator, fitted, corrected = AnyCodes.generator.manual_seed(seed), seed % 4 > 1, seed % 5 in (0, 3) and not lossless
     opened = inrv.load(encoded(make), device="cpu")
     container, field = opened.container, opened.manifest.field
     assert field is not None
     chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
     channels, before, entries = [], None, []
-    for grid, config in zip(opened.grids, field.config["channels"], strict=True):
-        topology = grid.coded_topology
-        channel = any_channel(generator)
+    for grid in opened.grids:
+        topology, whole, (component,) = grid.coded_topology, grid.restored, grid.entry.components
+        channel, exact = any_channel(generator), any_palette(generator, topology.leaf_voxel_count)
+        if lossless:
+            channel = replace(channel, top=128 * (len(exact.palette.entries) - 1), lossless=True)
         default = default_model(before is not None, seed % 3 == 0)
         model = any_model(default, generator) if fitted else default
         targets = (torch.rand(topology.leaf_voxel_count, generator=generator) * channel.top).to(torch.int32)
-        scale, (component,), surrounded = channel.top / 3, grid.entry.components, bool(seed & 1)
-        around = Surroundings(grid.restored.grid, 0, component.minimum, component.maximum, scale) if surrounded else None
-        codes, rows, decoded = encode_regions(
-            Setting(topology, before, around), region_corners(topology.leaf_origins), targets, channel, model, 0.0
-        )
-        before = topology, torch.empty_like(targets).index_put((rows,), decoded)
-        arrays = {
-            "means": np.array([code.mean for code in codes], dtype=np.uint8),
-            "spreads": np.array([code.spread for code in codes], dtype=np.uint8),
-            "word_counts": np.array([len(code.words) for code in codes], dtype=np.int32),
-            "words": np.concatenate([code.words for code in codes]).view(np.int32),
-        }
-        if fitted:
-            arrays["network_words"] = pack_differences(model, default).view(np.int32)
-        corrected = topology.leaf_masks.numpy() & (1 << seed % 8)
-        values = np.linspace(-5, 5, int(np.unpackbits(corrected).sum()), dtype=np.float32)[:, None]
-        chunks += [
-            Chunk("CODE", pack_tensors(arrays)),
-            Chunk("KEEP", pack_tensors({"kept_masks": corrected, "kept_values": values})),
-        ]
-        told = {"surrounded": surrounded, "smoothed": seed % 3 == 0, "fitted": fitted, "codes": len(chunks) - 2}
-        channels.append({**config, **asdict(channel), **told, "steps": list(channel.steps), "scale": scale})
+        scale, surrounded = channel.top / 3, bool(seed & 1)
+        units = exact.palette.units if lossless else linear_units(component.minimum, component.maximum, scale)
+        around = Surroundings(whole.grid, whole.kept, 0, units)
+        setting = Setting(topology, before, around if surrounded else None)
+        codes, rows, decoded = encode_regions(setting, region_corners(topology.leaf_origins), targets, channel, model, 0.0)
+        decoded = torch.empty_like(targets).index_put((rows,), decoded)
+        before = around.whole(topology, decoded)
+        offsets = Offsets((torch.rand(17, generator=generator) * 400 - 200).half(), channel.top) if corrected else None
+        coding = Coding(channel, scale, surrounded, False, codes, decoded, offsets, model, fitted, 0.0, len(targets))
+        given = len(channels) - 1 if channels else None
+        channels.append(store_channel(coding, given, exact if lossless else None, chunks))
+        masks = topology.leaf_masks.numpy() & (1 << seed % 8)
+        values = np.linspace(-5, 5, int(np.unpackbits(masks).sum()), dtype=np.float32)[:, None]
+        chunks.append(Chunk("KEEP", pack_tensors({"kept_masks": masks, "kept_values": values})))
         entries.append(replace(grid.entry, corrected_values=len(chunks) - 1))
     changed = replace(field, config={**field.config, "channels": channels})
     return container_bytes(replace(opened.manifest, field=changed, grids=tuple(entries)), chunks)
+
+
+def any_palette(generator: torch.Generator, voxels: int) -> StoredValues:
+    """A palette whose entries lie anywhere among finite values, and any low bits."""
+    low_bits = int(torch.randint(0, 24, (), generator=generator))
+    ends = [int(in_order(torch.tensor([end]))) >> low_bits for end in (-3e38, 3e38)]
+    entries = torch.randint(*ends, (int(torch.randint(2, 300, (), generator=generator)),), generator=generator)
+    rest = torch.randint(0, 1 << low_bits, (voxels,), generator=generator)
+    return StoredValues(Palette(entries.unique().to(torch.int32), low_bits), rest.to(torch.int32))
 
 
 def any_channel(generator: torch.Generator) -> Channel:
@@ -213,10 +270,10 @@ def any_channel(generator: torch.Generator) -> Channel:
     return Channel(tuple(steps), min(1 << 23, (1 << high) + low), (-1) ** low << size)
 
 
-def check_same_bits(data: bytes) -> None:
+def check_same_bits(data: bytes, fewest: int = 20) -> None:
     theirs = second_reader.decode(data)
     for ours, other in zip(inrv.load(data, device="cpu").grids, theirs, strict=True):
-        assert len(other.values) > 500 and len(np.unique(other.values)) > 20
+        assert len(other.values) > 500 and len(np.unique(other.values)) > fewest
         assert np.array_equal(ours.coordinates().numpy(), other.coordinates)
         assert ours.values().reshape(other.values.shape).numpy().tobytes() == other.values.tobytes()
         inactive = ours.to_grid().inactive
@@ -224,17 +281,19 @@ def check_same_bits(data: bytes) -> None:
         assert inactive.values.numpy().tobytes() == other.inactive_values.tobytes()
 
 
-@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold, velocity, level_set, band])
+@pytest.mark.parametrize("make", [alone, given, bounded, vectors, threshold, velocity, level_set, band, haze, airy, shared])
 def test_both_decoders_give_the_same_bits(make: Make) -> None:
     data = encoded(make)
     check_same_bits(data)
     manifest, _ = second_reader.open_file(data)
     entries, channels = manifest["grids"], manifest["field"]["config"]["channels"]
-    assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors, velocity))
-    assert all(channel["smoothed"] for channel in channels) == (make is not bounded)
+    assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors, velocity, haze, shared))
+    assert all(channel["smoothed"] and channel["corrected"] for channel in channels) == (make is not bounded)
     assert ("kept_values" in entries[0]) == (make in (vectors, band))
-    rules = {threshold: "above", velocity: "away", level_set: "within"}
-    assert ("threshold" in entries[0]) == (make in rules)
+    assert ("frequent_values" in entries[-1]) == (make in (vectors, haze, airy))
+    assert any("topology_of" in entry for entry in entries) == (make is shared)
+    rules = {threshold: "above", velocity: "away", level_set: "within", airy: "above", shared: "above"}
+    assert any("threshold" in entry for entry in entries) == (make in rules)
     kinds = {entry.type: entry for entry in inrv.load(data, device="cpu").container.entries}
     assert (
         "TREE" in kinds
@@ -245,11 +304,45 @@ def test_both_decoders_give_the_same_bits(make: Make) -> None:
     assert entries[0].get("threshold_rule", "above") == rules.get(make, "above")
 
 
-@pytest.mark.parametrize(("make", "seed"), [(given, 0), (given, 1), (given, 2), (given, 3), (band, 1), (band, 3), (holes, 1)])
+def test_both_decoders_give_the_very_values_of_lossless_channels() -> None:
+    """Palettes with and without low bits, one channel predicted from another, among kept and inactive values."""
+    data = encoded(palette)
+    check_same_bits(data, fewest=12)
+    manifest, chunks = second_reader.open_file(data)
+    channels = manifest["field"]["config"]["channels"]
+    assert all(channel["lossless"] and not channel["smoothed"] for channel in channels)
+    assert any(channel["given"] is not None for channel in channels) and any(channel["surrounded"] for channel in channels)
+    tensors = [second_reader.tensors_of(second_reader.payload_of(chunks, channel["codes"], "CODE")) for channel in channels]
+    assert {len(tensor["low_bits"]) > 0 for tensor in tensors} == {True, False}
+    for grid, other in zip(palette()[0].grids, second_reader.decode(data), strict=True):
+        assert grid.values.numpy().tobytes() == other.values.tobytes()
+
+
+def test_the_hazy_file_holds_what_it_should() -> None:
+    """Frequent values in both grids, all but two at an end, values kept apart from them, and offsets."""
+    manifest, chunks = second_reader.open_file(encoded(haze))
+    assert [kind for kind, _ in chunks].count("FREQ") == 2
+    for grid, other in zip(haze()[0].grids, second_reader.decode(encoded(haze)), strict=True):
+        usual = grid.values[:, 0] == grid.values[:, 0].mode().values
+        assert int(usual.sum()) > 2000 and np.array_equal(other.values[usual], grid.values[usual])
+    assert "kept_values" in manifest["grids"][1]
+
+
+@pytest.mark.parametrize(
+    ("make", "seed"),
+    [(given, 0), (given, 1), (given, 2), (given, 3), (band, 1), (band, 3), (holes, 1), (haze, 0), (haze, 1), (haze, 3)],
+)
 def test_both_decoders_give_the_same_bits_for_any_numbers(make: Make, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps, ranges, codes and fitted networks at the ends of what the format allows."""
     monkeypatch.setattr("inrv.lattice.codec.Encoder", AnyCodes)
     check_same_bits(strange(make, seed))
+
+
+@pytest.mark.parametrize(("make", "seed"), [(given, 0), (given, 3), (band, 1), (haze, 2), (haze, 3)])
+def test_both_decoders_give_the_same_bits_for_any_palette(make: Make, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the steps, codes, entries and low bits, smoothed or not."""
+    monkeypatch.setattr("inrv.lattice.codec.Encoder", AnyCodes)
+    check_same_bits(strange(make, seed, lossless=True))
 
 
 def test_the_range_coder_is_the_specifications() -> None:

@@ -32,10 +32,8 @@ LATTICE_CHANNEL = {
     "codes",
 }
 LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 7, (32, 512), 1 << 23
-NEWER_IN_ROOT, NEWER_IN_GRIDS = (
-    ("carried", "vdb_version"),
-    ("frequent_values", "kept_values", "threshold", "threshold_rule", "topology_of", "corrected_values"),
-)
+NEWER_IN_ROOT = ("carried", "vdb_version")
+NEWER_IN_GRIDS = ("frequent_values", "kept_values", "threshold", "threshold_rule", "topology_of", "corrected_values")
 NEWER_IN_FIELD = ("tolerance",)
 THRESHOLD_RULES = ABOVE, AWAY, WITHIN = "above", "away", "within"
 OLDEST_VDB = 222
@@ -69,7 +67,7 @@ class GridEntry:
     """One coded grid; `matrix` is 4 x 4, row-major, row-vector convention.
 
     topology, exact_values   chunk numbers
-    frequent_values              chunk number: values that many voxels have, which the field does not code
+    frequent_values          chunk number: values that many voxels have, which the field does not code
     kept_values              chunk number: other values that the field does not code
     threshold                where the topology is coarse: voxels whose decoded value scores above it are active
     threshold_rule           how values score: see inrv.grids.thresholds
@@ -132,6 +130,10 @@ class FieldEntry:
     tensors: int | None
     tolerance: float | None = None
 
+    def relates_to_range(self, output: int) -> bool:
+        """Whether an output is a channel whose units relate to the range of its component."""
+        return self.type == "lattice" and not self.config["channels"][output]["lossless"]
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -183,8 +185,7 @@ class Manifest:
         root = Value("manifest", parse_json(data, "manifest"))
         root.keys("generator", "metadata", "grids", "field", "reference", "encoding")
         field = root["field"].optional(_field)
-        outputs = 0 if field is None else field.config["outputs"]
-        grids = tuple(_grid(grid, outputs) for grid in root["grids"].items(most_grids))
+        grids = tuple(_grid(grid, field) for grid in root["grids"].items(most_grids))
         _check_shared_topologies(root["grids"], grids, most_grids)
         return Manifest(
             generator=root["generator"].text(),
@@ -198,7 +199,7 @@ class Manifest:
         )
 
 
-def _grid(value: Value, outputs: int) -> GridEntry:
+def _grid(value: Value, field: FieldEntry | None) -> GridEntry:
     value.keys(*(key for key in GridEntry.__dataclass_fields__ if key not in NEWER_IN_GRIDS))
     kind = value["value_type"].choice(*COMPONENTS)
     active = value["active_voxels"].count()
@@ -216,7 +217,7 @@ def _grid(value: Value, outputs: int) -> GridEntry:
         leaf_voxels=value["leaf_voxels"].count(active, "the grid's active_voxels"),
         topology=value["topology"].count(),
         exact_values=value["exact_values"].optional(Value.count),
-        components=tuple(_component(item, outputs) for item in value["components"].exactly(COMPONENTS[kind])),
+        components=tuple(_component(item, field) for item in value["components"].exactly(COMPONENTS[kind])),
         frequent_values=value.get("frequent_values", None).optional(Value.count),
         kept_values=value.get("kept_values", None).optional(Value.count),
         threshold=value.get("threshold", None).optional(lambda threshold: threshold.number(single=True)),
@@ -279,14 +280,16 @@ def _vdb_version(value: Value) -> tuple[int, int, int]:
     return file, major, minor
 
 
-def _component(value: Value, outputs: int) -> Component:
+def _component(value: Value, field: FieldEntry | None) -> Component:
     value.keys("minimum", "maximum", "output")
     minimum, maximum = value["minimum"].number(single=True), value["maximum"].number(single=True)
     if maximum < minimum:
         raise value.fail("its maximum must not be below its minimum")
-    output = value["output"].optional(Value.count)
+    output, outputs = value["output"].optional(Value.count), 0 if field is None else field.config["outputs"]
     if output is not None and output >= outputs:
         raise value["output"].fail(f"must be below the number of the field's outputs, {outputs}")
+    if minimum == maximum and output is not None and field is not None and field.relates_to_range(output):
+        raise value.fail("its maximum must be above its minimum, to which the units of its channel relate")
     return Component(minimum, maximum, output)
 
 
@@ -331,8 +334,9 @@ def _check_lattice(config: Value) -> None:
         channel["surrounded"].flag()
         channel["smoothed"].flag()
         channel["fitted"].flag()
+        if channel["lossless"].flag() and channel["corrected"].flag():
+            raise channel["corrected"].fail("must be false where the channel is lossless")
         channel["corrected"].flag()
-        channel["lossless"].flag()
         channel["codes"].count()
 
 

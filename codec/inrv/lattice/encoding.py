@@ -129,7 +129,7 @@ class Coding:
 
     @property
     def outputs(self) -> Tensor:
-        """The normalised values float64 (N,) that a decoder gives, by row."""
+        """The normalised values float64 (N,) that a decoder gives before they are clamped to their range, by row."""
         return (in_double(self.decoded) if self.offsets is None else self.offsets.add(self.decoded)) / self.scale
 
     @property
@@ -277,8 +277,8 @@ class ChannelEncoder:
         offsets, exact = None, (targets if channel.lossless else source.values * scale)[rows].double()
         if not self.quality.bounded:
             offsets = Offsets.of(decoded, exact, channel.top, scale)
-        missed = exact - (decoded.double() if offsets is None else offsets.add(decoded).clamp(0, scale))
-        squared = float((missed / scale).square().mean())
+        given = decoded.double() if offsets is None else offsets.add(decoded)
+        squared = float(((exact - given.clamp(0, scale)) / scale).square().mean())
         settings = (self.surrounded, self.soft)
         coding = Coding(channel, scale, *settings, codes, values, offsets, self.model, self.fitted, squared, len(rows))
         return Attempt(step, coding)

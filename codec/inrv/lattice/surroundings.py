@@ -63,11 +63,10 @@ def rows_of(topology: Topology, places: Tensor) -> Tensor:
 
 
 def linear_units(minimum: float, maximum: float, scale: float) -> ToUnits:
-    """Values minimum to maximum to 0 to `scale` units, NaN to 0."""
+    """Values minimum to maximum, two different ones, to 0 to `scale` units, NaN to 0."""
     return partial(_linear, minimum, maximum, scale)
 
 
 def _linear(minimum: float, maximum: float, scale: float, values: Tensor) -> Tensor:
-    exact = in_double(values.nan_to_num(minimum))
-    units = ((exact - minimum) / (maximum - minimum) * scale).round()
-    return units.clamp(-HIGHEST, HIGHEST).to(torch.int32)
+    units = ((in_double(values) - minimum) / (maximum - minimum) * scale).round()
+    return units.clamp(-HIGHEST, HIGHEST).nan_to_num(0.0).to(torch.int32)

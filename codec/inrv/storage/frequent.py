@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,40 +47,30 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
     counts = take(arrays, "word_counts", np.int32, (len(kinds),))
     if not 1 <= len(values) <= MOST_VALUES or len(values) - len(kinds) not in (0, 1):
         raise FormatError(
-            f"{len(values)} frequent values have {len(kinds)} masks: there are 1 to {MOST_VALUES}, and at most one has none"
+            f"the frequent values are {len(values):,}, with {len(kinds):,} masks: they must be 1 to {MOST_VALUES}, and all "
+            "but the last must have one"
         )
     if (kinds > max(KINDS)).any():
         raise FormatError(f"kinds of frequent values hold one that is not of {KINDS}")
-    masks = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)
-    if len(values) > len(kinds):
-        masks.append(topology.leaf_masks.numpy() & ~_joined(masks, topology))
-    parts = [mask_places(torch.from_numpy(mask)) for mask in masks]
+    parts = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)[: len(values)]
     which = torch.cat([torch.full_like(part, number) for number, part in enumerate(parts)])
     places, order = torch.cat(parts).sort()
     return FrequentValues(places, which[order], torch.from_numpy(values.copy()))
 
 
-def _decode(
-    kinds: NDArray[np.uint8], counts: NDArray[np.int32], words: NDArray[np.uint32], topology: Topology
-) -> list[NDArray[np.uint8]]:
+def _decode(kinds: NDArray[np.uint8], counts: NDArray[np.int32], words: NDArray[np.uint32], topology: Topology) -> list[Tensor]:
+    """The places of the voxels of each mask, and of those that are left: no more of a mask is kept, masks may be many."""
     if (counts < 0).any() or counts.sum(dtype=np.int64) != len(words):
-        raise FormatError(f"frequent values have {len(words):,} words, word_counts say {counts.sum(dtype=np.int64):,}")
-    origins, left, masks, first = topology.leaf_origins.numpy(), topology.leaf_masks.numpy().copy(), [], 0
+        raise FormatError(f"frequent values have {len(words):,} words, their word_counts say {counts.sum(dtype=np.int64):,}")
+    origins, left, places, first = topology.leaf_origins.numpy(), topology.leaf_masks.numpy().copy(), list[Tensor](), 0
     for own, count in zip(kinds, counts.tolist(), strict=True):
         mask = decode_masks(origins, own, words[first : first + count], left)
         if (mask & ~left).any():
             raise FormatError("a frequent value's mask marks a voxel that is not active, or has another frequent value")
-        masks.append(mask)
+        places.append(mask_places(torch.from_numpy(mask)))
         left &= ~mask
         first += count
-    return masks
-
-
-def _joined(masks: Sequence[NDArray[np.uint8]], topology: Topology) -> NDArray[np.uint8]:
-    result = np.zeros((topology.leaf_count, LEAF_VOXELS // 8), dtype=np.uint8)
-    for mask in masks:
-        result |= mask
-    return result
+    return [*places, mask_places(torch.from_numpy(left))]
 
 
 def masks_of(places: Tensor, topology: Topology) -> NDArray[np.uint8]:

@@ -102,7 +102,7 @@ def store_channel(coding: Coding, given: int | None, exact: StoredValues | None,
 
 
 def _rises(palette: Palette) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """The lowest entry of a palette, and by how much each other one exceeds the one before: int32 (K,)."""
+    """The lowest entry of a palette, and by how much each other one exceeds the one before, modulo 2^32: int32 (K,)."""
     rises: np.ndarray[Any, np.dtype[np.int32]] = torch.cat([palette.entries[:1], palette.entries.diff()]).cpu().numpy()
     return rises
 
@@ -135,13 +135,17 @@ def _offsets(arrays: Arrays, channel: Channel) -> Offsets:
 
 
 def _exact(arrays: Arrays, channel: Channel, voxels: int) -> StoredValues:
-    steps, planes = take(arrays, "palette", np.int32, (None,)), take(arrays, "low_bits", np.uint8, (None, -(-voxels // 8)))
-    entries, bits = steps.cumsum(dtype=np.int64), len(planes)
+    rises, planes = take(arrays, "palette", np.int32, (None,)), take(arrays, "low_bits", np.uint8, (None, -(-voxels // 8)))
+    steps = np.concatenate([rises[:1], rises[1:].view(np.uint32)], dtype=np.int64)
+    entries, bits = steps.cumsum(), len(planes)
     if len(entries) * STEP != channel.top + STEP:
         raise FormatError(f"a palette has {len(entries):,} entries; its channel's top, {channel.top:,}, asks for another number")
     highest = (1 << 31 >> min(bits, 31)) - 1
     if bits > 31 or (steps[1:] < 1).any() or entries[0] < -highest - 1 or entries[-1] > highest:
-        raise FormatError(f"a palette with {bits} low bits must rise from entry to entry, within +-2^{31 - min(bits, 31)}")
+        raise FormatError(
+            f"a palette must rise from entry to entry, within +-2^{31 - min(bits, 31)}, beside low bits that are {bits:,} and at "
+            "most 31"
+        )
     rest = np.zeros(voxels, dtype=np.int32)
     for bit, plane in enumerate(planes):
         rest |= np.unpackbits(plane, count=voxels, bitorder="little").astype(np.int32) << bit
