@@ -79,7 +79,7 @@ def _prepare(grid: Grid, options: EncodeOptions, where: str) -> CodedGrid:
         elif options.sets_frequent_values_apart:
             frequent = frequent_values(grid, ~kept)
     left = ~kept
-    left[grid.topology.voxel_rows(grid.topology.coordinates_of(frequent.places))] = False
+    left[grid.topology.place_rows(frequent.places)] = False
     outliers = far_from_others(values, left)
     check_rounding(grid, Normalisation.fit(values[finite & ~outliers]).spans, options, where)
     kept |= outliers
