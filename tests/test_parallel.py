@@ -29,6 +29,14 @@ def test_results_come_in_order_and_every_worker_computes_alone(threads: int) -> 
     assert torch.get_num_threads() == threads
 
 
+def test_one_part_is_shared_out_by_torch_unless_its_operations_are_small(threads: int) -> None:
+    def work(_: int) -> int:
+        return torch.get_num_threads()
+
+    assert in_threads(work, [0], CPU) == [threads]
+    assert in_threads(work, [0], CPU, small=True) == [1]
+
+
 def test_the_workers_of_a_call_serve_all_that_it_does(threads: int) -> None:
     def names() -> set[str]:
         return set(in_threads(lambda _: threading.current_thread().name, range(8), CPU))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from inrv.errors import OptionError
-from inrv.grids import Grid, Rounding
+from inrv.grids import Grid, Normalisation, Rounding
 from inrv.lattice.encoding import LEAST_STEP
 from inrv.options import EncodeOptions
+
+HALF_UNIT = 2.0**-24  # of a number: rounding to float32 takes no more
 
 
 def allowed_errors(grid: Grid, spans: Tensor, options: EncodeOptions) -> list[float]:
@@ -20,17 +22,18 @@ def allowed_errors(grid: Grid, spans: Tensor, options: EncodeOptions) -> list[fl
     return [bound - error for bound, error in zip(bounds, grid.rounding_errors, strict=False)]
 
 
-def check_rounding(grid: Grid, spans: Tensor, options: EncodeOptions, where: str) -> None:
+def check_rounding(grid: Grid, rounded: Rounding, usual: Normalisation, options: EncodeOptions, where: str) -> None:
     """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options` promise of a grid.
 
-    That is that all is lossless, its error bound, or without one the finest step that a lattice has.
-    spans  float64 (C,): ranges of its values, those that lie far from all others left out
+    That is that all is lossless, its error bound, or without one, of the usual values, the finest step that a lattice has.
+    rounded  how its values were rounded
+    usual    the range of its values, those that lie far from all others left out
     """
-    rounded = grid.rounded
-    if rounded is None:
-        return
-    for component, (error, whole, own) in enumerate(zip(rounded.errors, rounded.spans, spans.tolist(), strict=True)):
-        span = min(whole, own + 2 * error)
+    ends = zip(usual.minimum.tolist(), usual.maximum.tolist(), strict=True)
+    for component, (error, whole, (low, high)) in enumerate(zip(rounded.errors, rounded.spans, ends, strict=True)):
+        if options.error_bound is None and not options.all_lossless:
+            error = min(error, HALF_UNIT * max(abs(low), abs(high)))
+        span = min(whole, high - low + 2 * error)
         most = _most_rounding(options, rounded, span)
         if error and most is not None and error >= most:
             axis = f" component {'xyz'[component]}" if grid.components > 1 else ""

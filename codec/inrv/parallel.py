@@ -42,12 +42,15 @@ def workers() -> Iterator[Executor | None]:
         torch.set_num_threads(threads)
 
 
-def in_threads(work: Callable[[Part], Result], parts: Sequence[Part], device: torch.device) -> list[Result]:
-    """The results of `work` on every part, in order; on a CPU by the workers."""
-    if device.type != "cpu" or len(parts) < 2:
+def in_threads(work: Callable[[Part], Result], parts: Sequence[Part], device: torch.device, small: bool = False) -> list[Result]:
+    """The results of `work` on every part, in order; on a CPU by the workers.
+
+    `small`: the operations of one part are so too, so that torch does not share them out even where there is no other part.
+    """
+    if device.type != "cpu" or (len(parts) < 2 and not small):
         return [work(part) for part in parts]
     with workers() as pool:
-        return list(map(work, parts) if pool is None else pool.map(work, parts))
+        return list(map(work, parts) if pool is None or len(parts) < 2 else pool.map(work, parts))
 
 
 def in_turns(jobs: Sequence[Iterator[Any]], device: torch.device) -> None:

@@ -62,16 +62,24 @@ def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[t
     NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep', and OptionError where
     rounding to float32 has broken what `options` promise.
     """
+    for grid in volume.grids:
+        if grid.rounded is not None:
+            check_rounding(grid, grid.rounded, _usual_range(grid), options, where)
     found = find_nonfinite(volume)
     if found and options.nonfinite == "refuse":
         raise NonFiniteError(f"{where}{'; '.join(map(str, found))}: {CURE}")
-    return tuple(_prepare(grid, options, where) for grid in volume.grids), found
+    return tuple(_prepare(grid, options) for grid in volume.grids), found
 
 
-def _prepare(grid: Grid, options: EncodeOptions, where: str) -> CodedGrid:
+def _usual_range(grid: Grid) -> Normalisation:
+    """The range of the values of a grid, those that are not finite or lie far from all others left out."""
+    finite = grid.values.isfinite().all(dim=1)
+    return Normalisation.fit(grid.values[finite & ~far_from_others(grid.values, finite)])
+
+
+def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
     values = grid.values
-    finite = values.isfinite().all(dim=1)
-    kept = ~finite
+    kept = (~values.isfinite()).any(dim=1)
     frequent = FrequentValues.none(grid.components)
     if not _is_constant(values):
         if values.numel() <= options.exact_below:
@@ -81,7 +89,6 @@ def _prepare(grid: Grid, options: EncodeOptions, where: str) -> CodedGrid:
     left = ~kept
     left[grid.topology.place_rows(frequent.places)] = False
     outliers = far_from_others(values, left)
-    check_rounding(grid, Normalisation.fit(values[finite & ~outliers]).spans, options, where)
     kept |= outliers
     left &= ~outliers
     spans = Normalisation.fit(values[~kept]).spans

@@ -31,8 +31,8 @@ class FrequentValues:
     @staticmethod
     def none(components: int) -> FrequentValues:
         """No voxel."""
-        nothing = torch.empty(0, dtype=torch.int64)
-        return FrequentValues(nothing, nothing.short(), torch.empty((0, components)))
+        nothing = torch.empty(0, dtype=torch.int64, device="cpu")
+        return FrequentValues(nothing, nothing.short(), torch.empty((0, components), dtype=torch.float32, device="cpu"))
 
     @property
     def counts(self) -> list[int]:

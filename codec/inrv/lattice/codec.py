@@ -56,7 +56,7 @@ def decode_regions(
             reader.check_end()
         return found
 
-    rows, values = zip(*in_threads(decoded, _batches(corners), corners.device), strict=True)
+    rows, values = zip(*in_threads(decoded, _batches(corners), corners.device, small=True), strict=True)
     return torch.cat(rows), torch.cat(values)
 
 

@@ -276,7 +276,7 @@ class ChannelEncoder:
         values[rows] = decoded
         offsets, exact = None, (targets if channel.lossless else source.values * scale)[rows].double()
         if not self.quality.bounded:
-            offsets = Offsets.of(decoded, exact, channel.top)
+            offsets = Offsets.of(decoded, exact, channel.top, scale)
         given = decoded.double() if offsets is None else offsets.add(decoded)
         squared = float(((exact - given.clamp(0, scale)) / scale).square().mean())
         settings = (self.surrounded, self.soft)

@@ -18,6 +18,8 @@ from inrv.grids import in_double
 
 PIECES = 16
 KNOTS = PIECES + 1
+FITS = 4
+FARTHEST = 1 << 15  # units: a float16 holds twice as much
 RIDGE = 1e-3  # voxels that speak for no offset at each knot: where no value lies, there is none
 
 
@@ -29,22 +31,27 @@ class Offsets:
     top: int
 
     @staticmethod
-    def of(decoded: Tensor, targets: Tensor, top: int) -> Offsets:
-        """The offsets for decoded values int32 (n,), units, that stand for `targets` float64 (n,)."""
+    def of(decoded: Tensor, targets: Tensor, top: int, highest: float) -> Offsets:
+        """The offsets for decoded values int32 (n,), units, that stand for `targets` float64 (n,).
+
+        Decoders keep values within 0 and `highest`, which leaves a rest of the errors: it is fitted again, some times.
+        """
         piece, share = (part.cpu().numpy() for part in _places(decoded, top))
-        missed = (targets - in_double(decoded)).cpu().numpy()
         low, high = 1 - share, share
 
         def total(weights: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.bincount(piece, weights, PIECES).astype(np.float64)
 
-        products, wanted = RIDGE * np.eye(KNOTS), np.zeros(KNOTS)
-        first = np.arange(PIECES)
+        products, first = RIDGE * np.eye(KNOTS), np.arange(PIECES)
         for weight, shift in ((low, 0), (high, 1)):
             products[first + shift, first + shift] += total(weight * weight)
-            wanted[shift : PIECES + shift] += total(weight * missed)
         products[first, first + 1] = products[first + 1, first] = total(low * high)
-        return Offsets(torch.from_numpy(np.linalg.solve(products, wanted)).to(torch.float16), top)
+        found, exact, units = np.zeros(KNOTS), targets.cpu().numpy(), in_double(decoded).cpu().numpy()
+        for _ in range(FITS):
+            missed = exact - (units + low * found[piece] + high * found[piece + 1]).clip(0, highest)
+            wanted = np.concatenate([total(low * missed), [0.0]]) + np.concatenate([[0.0], total(high * missed)])
+            found += np.linalg.solve(products, wanted)
+        return Offsets(torch.from_numpy(found.clip(-FARTHEST, FARTHEST)).to(torch.float16), top)
 
     def add(self, decoded: Tensor) -> Tensor:
         """Decoded values int32 (n,) with their offsets, float64 (n,), units."""

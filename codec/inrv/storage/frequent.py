@@ -54,7 +54,7 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
         )
     if (kinds > max(KINDS)).any():
         raise FormatError(f"kinds of frequent values hold one that is not of {KINDS}")
-    numbers = torch.full((topology.leaf_count, LEAF_VOXELS), -1, dtype=torch.int16)
+    numbers = torch.full((topology.leaf_count, LEAF_VOXELS), -1, dtype=torch.int16, device="cpu")
     masks = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)
     for number, mask in zip(range(len(values)), masks, strict=False):
         held = mask.any(dim=1).nonzero()[:, 0]
