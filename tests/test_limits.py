@@ -20,6 +20,7 @@ from inrv import FormatError, Limits, SelectionError
 from inrv.container import Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, unpack_tensors
 from inrv.decoding.voxels import batch_voxels
 from inrv.grids import Topology
+from inrv.masks import EMPTY, MIXED
 from inrv.storage.topology import store_topologies
 from tests import second_reader
 from tests.container.examples import FIELD_CONFIG, VECTORS, field_tensors, grid_entry, topology
@@ -80,6 +81,37 @@ def trees(count: int) -> bytes:
     return container_bytes(Manifest("inrv", {}, (grid,), None, None, {}), chunks)
 
 
+def frequent(count: int, values: int, mixed: bool) -> bytes:
+    """`count` full leaves whose voxels all have the last of so many frequent values; masks of the others are mixed, or empty."""
+    masks = {
+        "values": np.zeros((values, 1), np.float32),
+        "kinds": np.full((values - 1, count), MIXED if mixed else EMPTY, np.uint8),
+        "word_counts": np.zeros(values - 1, np.int32),
+        "coded_masks": np.zeros(0, np.uint8),
+    }
+    grid = grid_entry("g", (Component(0, 0, None),), active_voxels=512 * count, leaf_voxels=512 * count, frequent_values=1)
+    return file_of([grid], [("TOPO", leaves(count)), ("FREQ", masks)])
+
+
+def lossless(count: int, low_bits: int) -> bytes:
+    """Two lossless channels of `count` full leaves, one given to the other, whose codes take no words at all."""
+    regions = -(-count // 4096)
+    codes = {
+        "means": np.zeros(regions, np.uint8),
+        "spreads": np.zeros(regions, np.uint8),
+        "word_counts": np.zeros(regions, np.int32),
+        "words": np.zeros(0, np.int32),
+        "palette": np.array([-1, 1], np.int32),
+        "low_bits": np.zeros((low_bits, count * 64), np.uint8),
+    }
+    channel = {"steps": [128] * 7, "top": 128, "background": 0, "scale": 1.0, "given": None, "codes": 1}
+    channel |= {"surrounded": False, "smoothed": False, "fitted": False, "corrected": False, "lossless": True}
+    config = {"outputs": 2, "networks": "default-1", "channels": [channel, channel | {"given": 0}]}
+    grid = grid_entry("g", (Component(0, 1, 0),), active_voxels=512 * count, leaf_voxels=512 * count)
+    grids = [grid, replace(grid, name="h", components=(Component(0, 1, 1),))]
+    return file_of(grids, [("TOPO", leaves(count)), ("CODE", codes)], FieldEntry("lattice", config, None))
+
+
 def decode_all(data: bytes, limits: Limits) -> int:
     return len(inrv.load(data, "cpu", limits).to_sparse().grids)
 
@@ -131,6 +163,7 @@ def test_a_box_beyond_the_limit_is_refused_before_it_is_filled() -> None:
 LEAST = Limits(
     manifest_bytes=1 << 18, chunks=8, chunk_bytes=1 << 20, exact_bytes=0, leaves=1 << 10, weights=1 << 12, values=1 << 18
 )
+ALL_VOXELS = {"leaves": 1 << 13, "values": 1 << 22, "exact_bytes": 1 << 10, "chunk_bytes": 1 << 22}
 # What is made, what is done, and what of LEAST must be raised for it.
 HOSTILE: dict[str, tuple[Callable[[], bytes], Act, dict[str, int]]] = {
     "many frequencies": (lambda: coded(1, (1 << 17, 0, 1, 1)), decode_all, {"chunk_bytes": 1 << 21, "weights": 1 << 20}),
@@ -141,6 +174,14 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], Act, dict[str, int]]] = {
     "many grids, one topology": (lambda: coded(64, (1, 0, 1, 1), 512), decode_all, {"grids": 512, "values": 1 << 24}),
     "many leaves in a tree": (lambda: trees(1 << 13), decode_all, {"leaves": 1 << 13, "values": 1 << 22}),
     "many grids, one EXAC chunk": (lambda: exact(256, 64), verify, {"exact_bytes": 64 * 545_000}),
+    "one frequent value of all voxels": (lambda: frequent(1 << 13, 1, False), decode_all, ALL_VOXELS),
+    "many frequent values": (lambda: frequent(1 << 12, 256, False), decode_all, ALL_VOXELS | {"exact_bytes": 1 << 22}),
+    "many masks without words": (lambda: frequent(1 << 9, 64, True), decode_all, {"exact_bytes": 1 << 16}),
+    "lossless channels": (
+        lambda: lossless(1 << 12, 24),
+        decode_all,
+        {"leaves": 1 << 12, "values": 1 << 22, "chunk_bytes": 1 << 23},
+    ),
 }
 
 

@@ -132,7 +132,7 @@ def _masked(item: CodedGrid) -> ExactForm | None:
     for order in (counts.argsort(descending=True, stable=True), values[:, 0].argsort(stable=True)):
         rank = torch.empty_like(order)
         rank[order] = torch.arange(len(order))
-        frequent = FrequentValues(places[finite], rank[which], values[order])
+        frequent = FrequentValues(places[finite], rank[which].short(), values[order])
         whole = CodedGrid(grid, none, frequent, kept, item.spans)
         found.append(ExactForm(whole, whole.bits_apart))
     return min(found, key=lambda form: form.bits)

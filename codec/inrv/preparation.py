@@ -87,7 +87,7 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
         elif options.sets_frequent_values_apart:
             frequent = frequent_values(grid, ~kept)
     left = ~kept
-    left[grid.topology.voxel_rows(grid.topology.coordinates_of(frequent.places))] = False
+    left[grid.topology.place_rows(frequent.places)] = False
     outliers = far_from_others(values, left)
     kept |= outliers
     left &= ~outliers

@@ -332,7 +332,7 @@ class VolumeGrid:
     def kept_rows(self) -> Tensor:
         """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
         kept = self._stored[1]
-        return self.topology.voxel_rows(self.topology.coordinates_of(kept.places))
+        return self.topology.place_rows(kept.places)
 
     @property
     def name(self) -> str:
@@ -559,7 +559,7 @@ def _in_topology(coarse: Grid, exact: LeafValues, topology: Topology) -> tuple[G
     leaves = coarse.topology.find_leaves(topology.leaf_origins)
     unknown = coarse.values[:1].expand(topology.leaf_voxel_count, -1)
     kept = exact.subset(leaves)
-    active = topology.voxel_rows(topology.coordinates_of(kept.places)) >= 0
+    active = topology.place_rows(kept.places) >= 0
     grid = replace(coarse, topology=topology, values=unknown, inactive=coarse.inactive.subset(leaves))
     return grid, LeafValues(kept.places[active], kept.values[active])
 

@@ -58,6 +58,25 @@ def in_regions() -> SparseVolume:
     return SparseVolume((placed(coordinates, first), placed(coordinates[kept], 300 * first[kept] ** 2, "temperature")))
 
 
+def hazy_regions() -> SparseVolume:
+    """The same two grids, a third of whose voxels are 0, a tenth 1; a few of the second are far from all others."""
+    first, second = in_regions().grids
+    haze, core = (value_of_many(grid) for grid in (first, second))
+    hot = core.with_values(torch.where(torch.arange(len(core.values))[:, None] % 997 == 5, 1e6, core.values))
+    return SparseVolume((haze, hot))
+
+
+def whole_numbers(volume: SparseVolume) -> SparseVolume:
+    """The grids with whole numbers, some dozens of different ones, for values."""
+    return SparseVolume(tuple(grid.with_values((60 * grid.values / grid.values.median()).round()) for grid in volume.grids))
+
+
+def value_of_many(grid: Grid) -> Grid:
+    """The grid with 0 in its lower values, and 1 in every tenth place along x."""
+    values = torch.where(grid.values < grid.values.quantile(0.35), 0.0, grid.values)
+    return grid.with_values(torch.where(grid.topology.coordinates()[:, :1] % 10 == 0, 1.0, values))
+
+
 def bits(values: Tensor) -> Tensor:
     """The bits int32 of float32 values."""
     return values.contiguous().view(torch.int32)

@@ -77,7 +77,7 @@ class Limits:
     def memory(self) -> int:
         """Bytes that opening a file and one call to decode it take at most, on the CPU, beside the file's own bytes."""
         payloads = 4 * self.chunk_bytes + 3 * self.exact_bytes
-        decoding = 4096 * self.leaves + 20 * self.weights + 32 * self.values
+        decoding = 4096 * self.leaves + 20 * self.weights + 48 * self.values
         return 48 * self.manifest_bytes + payloads + decoding + (1 << 28)
 
 

@@ -14,8 +14,9 @@ from inrv.fields import Field
 from inrv.grids import Grid, LeafValues, Topology, in_double
 from inrv.grids.topology import leaf_keys
 from inrv.lattice import Setting, Surroundings, decode_regions, linear_units, region_corners
-from inrv.lattice.surroundings import rows_of
 from inrv.storage import StoredChannel
+
+PART_VALUES = 1 << 22  # brought from units to outputs at a time
 
 
 class Outputs(Protocol):
@@ -134,12 +135,13 @@ class DecodedChannel:
         self.done = torch.zeros(len(self.corners), dtype=torch.bool, device=topology.device)
         nothing = torch.zeros(topology.leaf_voxel_count, dtype=torch.int32, device=topology.device)
         self.whole, self.values = self.surroundings.whole(topology, nothing)
-        self.rows = rows_of(self.whole, topology.places()) if len(coded.kept.places) else None
+        self.rows = self.whole.place_rows(topology.places()) if len(coded.kept.places) else None
 
     def all(self) -> Tensor:
         """Normalised values float64 (N,), by row; of a lossless channel the values."""
         self.decode(self.corners)
-        return self._values(slice(None))
+        count = self.topology.leaf_voxel_count
+        return torch.cat([self._values(slice(first, first + PART_VALUES)) for first in range(0, max(1, count), PART_VALUES)])
 
     def at(self, coordinates: Tensor) -> Tensor:
         """The same float64 (n,) at integer coordinates (n, 3); 0 where the channel has no voxel."""

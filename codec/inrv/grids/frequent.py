@@ -20,7 +20,7 @@ class FrequentValues:
     """Active leaf voxels that share a few values.
 
     places  int64 (M,)      leaf index * 512 + offset, ascending
-    which   int64 (M,)      the value of each
+    which   int16 (M,)      the value of each
     values  float32 (K, C)  the values
     """
 
@@ -32,7 +32,7 @@ class FrequentValues:
     def none(components: int) -> FrequentValues:
         """No voxel."""
         nothing = torch.empty(0, dtype=torch.int64, device="cpu")
-        return FrequentValues(nothing, nothing, torch.empty((0, components), dtype=torch.float32, device="cpu"))
+        return FrequentValues(nothing, nothing.short(), torch.empty((0, components), dtype=torch.float32, device="cpu"))
 
     @property
     def counts(self) -> list[int]:
@@ -42,7 +42,7 @@ class FrequentValues:
     @property
     def leaf_values(self) -> LeafValues:
         """The same voxels with a value each."""
-        return LeafValues(self.places, self.values[self.which])
+        return LeafValues(self.places, self.values[self.which.int()])
 
 
 def frequent_values(grid: Grid, open_rows: Tensor) -> FrequentValues:
@@ -66,7 +66,7 @@ def frequent_values(grid: Grid, open_rows: Tensor) -> FrequentValues:
             continue
         left -= len(members)
         rows.append(members)
-        which.append(torch.full_like(members, len(values)))
+        which.append(torch.full_like(members, len(values), dtype=torch.int16))
         values.append(value)
     if not rows:
         return FrequentValues.none(grid.components)

@@ -39,13 +39,11 @@ class LeafValues:
 
     def joined(self, other: LeafValues) -> LeafValues:
         """Both; where they name the same voxel, the other's value."""
-        if not len(other.places):
-            return self
-        places, values = torch.cat([other.places, self.places]), torch.cat([other.values, self.values])
-        unique, inverse = torch.unique(places, return_inverse=True)
-        first = torch.full((len(unique),), len(places), dtype=torch.int64, device=places.device)
-        first.scatter_reduce_(0, inverse, torch.arange(len(places), device=places.device), "amin")
-        return LeafValues(unique, values[first])
+        if not len(other.places) or not len(self.places):
+            return other if len(other.places) else self
+        places, order = torch.cat([other.places, self.places]).sort(stable=True)
+        first = places.diff(prepend=places.new_tensor([-1])) > 0
+        return LeafValues(places[first], torch.cat([other.values, self.values])[order[first]])
 
     def to(self, device: torch.device | str) -> LeafValues:
         """The same values on another device."""

@@ -21,6 +21,7 @@ LEAF_VOXELS = 512
 TILE_EDGES = (8, 128, 4096)
 COORDINATE_LIMIT = 1 << 23
 PART_LEAVES = 1 << 15  # whose masks are unpacked at a time
+PART_PLACES = 1 << 20  # whose rows are found at a time
 
 _BITS = torch.tensor([1 << b for b in range(8)], dtype=torch.uint8, device="cpu")
 _POPCOUNT = torch.tensor([byte.bit_count() for byte in range(256)], dtype=torch.int16, device="cpu")
@@ -260,9 +261,16 @@ class Topology:
 
     def voxel_rows(self, coordinates: Tensor) -> Tensor:
         """Row int64 (N,) of each integer coordinate (N, 3) among the active leaf voxels, or -1 where it is none of them."""
+        return self._rows(self.find_leaves(coordinates), leaf_offsets(coordinates))
+
+    def place_rows(self, places: Tensor) -> Tensor:
+        """Row int64 (N,) of each place, leaf index * 512 + offset, among the active leaf voxels, or -1 where it is none."""
+        parts = [self._rows(part // LEAF_VOXELS, part % LEAF_VOXELS) for part in places.split(PART_PLACES)]
+        return torch.cat(parts)
+
+    def _rows(self, leaf: Tensor, offset: Tensor) -> Tensor:
         if not self.leaf_count:
-            return torch.full((len(coordinates),), -1, dtype=torch.int64, device=self.device)
-        leaf, offset = self.find_leaves(coordinates), leaf_offsets(coordinates)
+            return torch.full_like(leaf, -1)
         at, byte, bit = leaf.clamp_min(0), offset >> 3, offset & 7
         bits = self.leaf_masks[at, byte].to(torch.int64)
         before = self._byte_ranks[at, byte] + _POPCOUNT.to(self.device)[bits & ((1 << bit) - 1)]

@@ -45,7 +45,7 @@ class Surroundings:
         values = background[None].expand(len(grid.values), -1)
         if len(self.kept.places):
             values = values.clone()
-            values[rows_of(grid.topology, self.kept.places)] = self.units(self.kept.values[:, column])
+            values[grid.topology.place_rows(self.kept.places)] = self.units(self.kept.values[:, column])
         return replace(grid, values=values, background=background, tile_values=tiles, inactive=inactive)
 
     def whole(self, coded: Topology, values: Tensor) -> tuple[Topology, Tensor]:
@@ -53,13 +53,8 @@ class Surroundings:
         if not len(self.kept.places):
             return coded, values
         known = self._in_units.values[:, 0].clone()
-        known[rows_of(self.grid.topology, coded.places())] = values
+        known[self.grid.topology.place_rows(coded.places())] = values
         return self.grid.topology, known
-
-
-def rows_of(topology: Topology, places: Tensor) -> Tensor:
-    """The rows int64 (n,) of active leaf voxels at `places` int64 (n,), leaf index * 512 + offset."""
-    return topology.voxel_rows(topology.coordinates_of(places))
 
 
 def linear_units(minimum: float, maximum: float, scale: float) -> ToUnits:

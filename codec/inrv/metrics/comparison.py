@@ -184,7 +184,7 @@ def _sums_and_values(original: Grid, decoded: Grid) -> tuple[float | None, tuple
         whole += float(mine[finite].double().abs().sum())
         moved += float((theirs[finite].double() - mine[finite].double()).sum())
     found = frequent_values(original, original.values.isfinite().all(dim=1))
-    rows = topology.voxel_rows(topology.coordinates_of(found.places))
+    rows = topology.place_rows(found.places)
     kept = torch.bincount(found.which[same[rows]], minlength=len(found.values)).tolist()
     values = zip(map(tuple, found.values.tolist()), found.counts, kept, strict=True)
     return moved / whole if whole else None, tuple(FrequentValue(*value) for value in values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from inrv.errors import FormatError
 from inrv.grids import FrequentValues, Topology
-from inrv.grids.topology import LEAF_VOXELS, mask_places, pack_masks
+from inrv.grids.topology import LEAF_VOXELS, PART_LEAVES, pack_masks, unpack_masks
 from inrv.masks import KINDS, decode_masks, encode_masks, kinds_of
 from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
 
@@ -52,25 +54,32 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
         )
     if (kinds > max(KINDS)).any():
         raise FormatError(f"kinds of frequent values hold one that is not of {KINDS}")
-    parts = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)[: len(values)]
-    which = torch.cat([torch.full_like(part, number) for number, part in enumerate(parts)])
-    places, order = torch.cat(parts).sort()
-    return FrequentValues(places, which[order], torch.from_numpy(values.copy()))
+    numbers = torch.full((topology.leaf_count, LEAF_VOXELS), -1, dtype=torch.int16, device="cpu")
+    masks = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)
+    for number, mask in zip(range(len(values)), masks, strict=False):
+        held = mask.any(dim=1).nonzero()[:, 0]
+        for leaves in held.split(PART_LEAVES):
+            numbers[leaves] = torch.where(unpack_masks(mask[leaves]), number, numbers[leaves])
+    numbers = numbers.reshape(-1)
+    places = (numbers >= 0).nonzero()[:, 0]
+    return FrequentValues(places, numbers[places], torch.from_numpy(values.copy()))
 
 
-def _decode(kinds: NDArray[np.uint8], counts: NDArray[np.int32], words: NDArray[np.uint32], topology: Topology) -> list[Tensor]:
-    """The places of the voxels of each mask, and of those that are left: no more of a mask is kept, masks may be many."""
+def _decode(
+    kinds: NDArray[np.uint8], counts: NDArray[np.int32], words: NDArray[np.uint32], topology: Topology
+) -> Iterator[Tensor]:
+    """Each mask uint8 (L, 64), and that of all voxels that are left: one at a time, they may be many."""
     if (counts < 0).any() or counts.sum(dtype=np.int64) != len(words):
         raise FormatError(f"frequent values have {len(words):,} words, their word_counts say {counts.sum(dtype=np.int64):,}")
-    origins, left, places, first = topology.leaf_origins.numpy(), topology.leaf_masks.numpy().copy(), list[Tensor](), 0
+    origins, left, first = topology.leaf_origins.numpy(), topology.leaf_masks.numpy().copy(), 0
     for own, count in zip(kinds, counts.tolist(), strict=True):
         mask = decode_masks(origins, own, words[first : first + count], left)
         if (mask & ~left).any():
             raise FormatError("a frequent value's mask marks a voxel that is not active, or has another frequent value")
-        places.append(mask_places(torch.from_numpy(mask)))
+        yield torch.from_numpy(mask)
         left &= ~mask
         first += count
-    return [*places, mask_places(torch.from_numpy(left))]
+    yield torch.from_numpy(left)
 
 
 def masks_of(places: Tensor, topology: Topology) -> NDArray[np.uint8]:

@@ -71,7 +71,7 @@ class CodedGrid:
             return self.grid
         topology = self.grid.topology
         left = torch.ones(len(self.grid.values), dtype=torch.bool)
-        left[topology.voxel_rows(topology.coordinates_of(self.apart.places))] = False
+        left[topology.place_rows(self.apart.places)] = False
         return replace(self.grid, topology=without(topology, self.apart), values=self.grid.values[left])
 
 
