@@ -278,7 +278,8 @@ class ChannelEncoder:
         if not self.quality.bounded:
             offsets = Offsets.of(decoded, exact, channel.top, scale)
         given = decoded.double() if offsets is None else offsets.add(decoded)
-        squared = float(((exact - given.clamp(0, scale)) / scale).square().mean())
+        highest = channel.top if channel.lossless else scale
+        squared = float(((exact - given.clamp(0, highest)) / scale).square().mean())
         settings = (self.surrounded, self.soft)
         coding = Coding(channel, scale, *settings, codes, values, offsets, self.model, self.fitted, squared, len(rows))
         return Attempt(step, coding)
