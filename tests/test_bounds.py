@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
@@ -138,3 +139,19 @@ def test_what_is_to_come_back_as_it_was_may_not_be_rounded_at_all(asked: dict[st
             inrv.encode_bytes({"density": array}, options(**asked))
     told, decoded = report_of(COUNT, **asked)
     assert told.max_error == 0 and np.array_equal(decoded, COUNT)
+
+
+@pytest.mark.parametrize("asked", [{}, {"lossless": True}, {"max_error": 0.4}, {"max_error": "1%"}])
+def test_numbers_that_round_to_the_background_are_not_lost_in_silence(asked: dict[str, object]) -> None:
+    array = np.full((8, 16, 16), 100_000_000, dtype=np.int64)
+    array[0] += np.arange(256).reshape(16, 16) % 4
+    with pytest.raises(inrv.OptionError, match="int64 numbers, which range over 2, are off by 3"):
+        inrv.encode(sparse_grid(array, background=100_000_000), io.BytesIO(), options(**asked))
+
+
+def test_numbers_below_the_smallest_of_float32_are_refused_where_nothing_else_is_left() -> None:
+    array = np.random.default_rng(0).random((12, 12, 12))
+    with pytest.raises(inrv.OptionError, match="float64"):
+        inrv.encode(sparse_grid(array * 1e-300), io.BytesIO(), options(exact_below=0))
+    array[:3] *= 1e-60
+    assert inrv.encode(sparse_grid(array), io.BytesIO(), options(exact_below=0)).grids[0].active_voxels == array.size

@@ -246,3 +246,35 @@ def test_a_probe_of_an_image_of_bytes_is_smaller_than_its_numbers() -> None:
     scan = np.rint(plume().numpy() * 255 + 3 * smooth().numpy()).clip(0, 255)
     data, _ = inrv.encode_bytes(SparseVolume((dense(torch.from_numpy(scan)),)), instant(lossless=True))
     assert len(data) < scan.size / 4
+
+
+@pytest.mark.parametrize("share", [1e-3, 5e-3])
+def test_a_few_hot_voxels_leave_the_others_their_quality(share: float) -> None:
+    array = smooth()
+    hot = torch.rand(array.shape, generator=torch.Generator().manual_seed(5)) < share
+    data, report = inrv.encode_bytes(SparseVolume((dense(torch.where(hot, torch.full((), 1e5), array)),)), instant())
+    decoded = inrv.load(data, device="cpu")["density"].dense()
+    assert report.grids[0].kept == int(hot.sum()) and bool((decoded[hot] == 1e5).all())
+    assert float((decoded - array)[~hot].square().mean().sqrt()) < 0.006 * report.grids[0].peak
+
+
+def test_a_fourier_field_tells_its_psnr_over_all_active_voxels() -> None:
+    grid = dense(torch.where(plume() > 0, plume() + 1, torch.zeros(())))
+    data, report = inrv.encode_bytes(SparseVolume((grid,)), QUICK)
+    errors = (values_of(data) - grid.values.view(-1)).double() / float(grid.values.max())
+    assert report.grids[0].psnr == pytest.approx(-10 * float(errors.square().mean().log10()), abs=0.05)
+
+
+def test_a_value_without_weight_tells_nothing_between_voxels() -> None:
+    array = smooth(12)
+    array[5, 5, 5] = math.nan
+    data, _ = inrv.encode_bytes(SparseVolume((dense(array),)), instant(nonfinite="keep"))
+    grid = inrv.load(data, device="cpu")["density"]
+    assert float(grid.sample(torch.tensor([[5.0, 5.0, 4.0]]))) == float(grid.dense(Box((5, 5, 4), (5, 5, 4))))
+    assert math.isnan(float(grid.sample(torch.tensor([[5.0, 5.0, 4.5]]))))
+
+
+def test_a_grid_without_a_field_is_not_asked_between_voxels() -> None:
+    data, _ = inrv.encode_bytes(SparseVolume((dense(labels()),)), instant(lossless=True))
+    with pytest.raises(inrv.OptionError, match="needs a fourier field"):
+        inrv.load(data, device="cpu")["density"].sample(torch.zeros(1, 3), interpolation="field")

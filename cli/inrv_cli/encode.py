@@ -73,12 +73,12 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
 @click.option(
     "--topology",
     type=click.Choice(["exact", "threshold"]),
-    help="Every active voxel as it was, or, where smaller, what decodes beyond a threshold. Default: exact, if size allows.",
+    help="Store which voxels are active, or let decoded values beyond a threshold tell it. Default: exact, if size allows.",
 )
 @click.option(
     "--frequent-values",
     type=click.Choice(["exact", "approximate"]),
-    help="Values that many voxels share, as 0 in empty air: exactly as they were, or for the last bytes like all others.",
+    help="Whether a value that many voxels share, such as 0 in empty air, comes back exactly. Default: exact.",
 )
 @click.option(
     "--nonfinite",
@@ -265,7 +265,12 @@ def summary(job: Job, result: EncodeReport) -> str:
     rows += [(name_of(name, position), told) for position, name, told in sorted(_told_of_grids(result))]
     rows += [("not finite", f"{found}; {found.fate}") for found in result.nonfinite]
     if result.probed:
-        rows.append(("measured", f"as decoded, on {result.probed:,} active leaf voxels, peak = the grid's range"))
+        rows.append(
+            (
+                "measured",
+                f"as decoded, on {result.probed:,} active leaf voxels; peak = the range, without values far from all others",
+            )
+        )
     rows.append(("encoding", _told_of_training(result)))
     return f"{job}\n{labelled(rows)}"
 

@@ -128,9 +128,9 @@ def _field_text(field: dict[str, Any]) -> str:
     config = field["config"]
     if field["type"] == "lattice":
         channels = config["channels"]
-        steps = ", ".join(f"{STEP_UNITS / channel['scale']:.3g}" for channel in channels)
+        steps = ", ".join("no loss" if c["lossless"] else f"{STEP_UNITS / c['scale']:.3g}" for c in channels)
         fitted = sum(channel["fitted"] for channel in channels)
-        return f"lattice, {len(channels)} channels in steps of {steps} of their range, {fitted} with networks of their own"
+        return f"lattice, {len(channels)} channels steps as shares of the range: {steps};  {fitted} with networks of their own"
     return f"{field['type']}, {field['weights']:,} weights: " + ", ".join(
         f"{key} {_plain(value)}" for key, value in config.items()
     )

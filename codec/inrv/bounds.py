@@ -31,7 +31,8 @@ def check_rounding(grid: Grid, rounded: Rounding, usual: Normalisation, options:
     """
     ends = zip(usual.minimum.tolist(), usual.maximum.tolist(), strict=True)
     for component, (error, whole, (low, high)) in enumerate(zip(rounded.errors, rounded.spans, ends, strict=True)):
-        if options.error_bound is None and not options.all_lossless:
+        # A large error may be that of an outlier alone: others are off by half a unit of the last place at most.
+        if options.error_bound is None and not options.all_lossless and error < LEAST_STEP * whole:
             error = min(error, HALF_UNIT * max(abs(low), abs(high)))
         span = min(whole, high - low + 2 * error)
         most = _most_rounding(options, rounded, span)
@@ -67,7 +68,8 @@ def _cure(grid: Grid, options: EncodeOptions, component: int, span: float, where
     values = grid.values[:, component]
     lowest = float(values[values.isfinite()].min())
     if abs(lowest) > span:
-        return f"subtract an offset before, as array - {lowest:.0f}, and add it again after decoding"
+        sign = "-" if lowest > 0 else "+"
+        return f"subtract an offset before, as array {sign} {abs(lowest):.0f}, and undo that after decoding"
     if options.all_lossless:
         return "round the array yourself, as array.astype('float32'), if that is meant"
     return "ask for more, or code the array in parts that range over less"

@@ -92,11 +92,14 @@ class EncodeOptions:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise OptionError(f"{self._told(name)} is not one of {', '.join(filter(None, choices))}")
+        if self.lossless not in (True, False) or isinstance(self.lossless, str):
+            raise OptionError(f"{self._told('lossless')} must be True or False")
         if self.exact_below < 0:
             raise OptionError(f"{self._told('exact_below')} must be a whole number of values >= 0")
         for name in ("psnr", "size", "ratio", "values_per_weight", "epochs", "max_time"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and value > 0 and math.isfinite(value)):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and value > 0 and math.isfinite(value)):
                 raise OptionError(f"{self._told(name)} must be a positive number")
         self.error_bound  # noqa: B018 -- checks it
         self._check_together()

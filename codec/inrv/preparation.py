@@ -24,9 +24,10 @@ from inrv.rate import error_step
 from inrv.storage import CodedGrid
 
 CURE = "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
-OUTLIERS = 1e-4  # share of the active voxels that may lie far from all others, and FEWEST_OUTLIERS of a small grid
-FEWEST_OUTLIERS = 16
-FAR = 4.0  # times the range of the others: outliers and others must span more than that together
+# How many of the active voxels may be outliers, and how many times the range of the others all must then span: a handful that is
+# somewhat apart, or a few more that would leave nothing of the others.
+OUTLIERS = ((1e-4, 4.0), (1e-2, 64.0))
+FEWEST_OUTLIERS = 16  # of a small grid
 
 
 @dataclass(frozen=True)
@@ -102,21 +103,21 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
 
 
 def far_from_others(values: Tensor, left: Tensor) -> Tensor:
-    """Which of the rows `left`, bool (N,), of values (N, C) are a handful that spans a far larger range than all others do."""
+    """Which of the rows `left`, bool (N,), of values (N, C) are few that span a far larger range than all others do."""
     result = torch.zeros_like(left)
-    count = int(left.sum())
-    most = max(FEWEST_OUTLIERS, int(OUTLIERS * count))
-    if count <= 4 * most:
-        return result
     for column in values.unbind(dim=1):
-        ordered = column[left].sort().values
-        low, high = float(ordered[most]), float(ordered[-1 - most])
-        span = high - low
-        if span <= 0 or float(ordered[-1]) - float(ordered[0]) <= FAR * span:
-            continue
-        far = left & ((column < low - span) | (column > high + span))
-        if int(far.sum()) <= 2 * most:
-            result |= far
+        ordered = column[left].double().sort().values
+        for share, far in OUTLIERS:
+            most = max(FEWEST_OUTLIERS, int(share * len(ordered)))
+            if len(ordered) <= 4 * most:
+                break
+            low, high = float(ordered[most]), float(ordered[-1 - most])
+            span = high - low
+            if span > 0 and float(ordered[-1] - ordered[0]) > far * span:
+                apart = left & ((column.double() < low - span) | (column.double() > high + span))
+                if int(apart.sum()) <= 2 * most:
+                    result |= apart
+                    break
     return result
 
 

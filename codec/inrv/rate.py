@@ -187,7 +187,7 @@ class LatticeEncoder:
             errors.append(error)
             drifts.append(_drift(item, written))
         psnrs = [
-            coding.psnr - _gain(self.items[channel.grid], self.originals[channel.grid], channel.component)
+            coding.psnr - gain(self.items[channel.grid], self.originals[channel.grid], channel.component)
             for channel, coding in zip(self.channels, codings, strict=True)
         ]
         exact, seconds = tuple(channel.exact for channel in self.channels), time.perf_counter() - self.started
@@ -237,7 +237,7 @@ def quality_at(options: EncodeOptions, item: CodedGrid, original: Grid, psnr: fl
 
     def asked(component: int) -> Quality:
         if not bounds:
-            return Quality(psnr=psnr + _gain(item, original, component))
+            return Quality(psnr=psnr + gain(item, original, component))
         low, high = (end[component].item() for end in (item.normalisation.minimum, item.normalisation.maximum))
         return Quality(step=min(MOST_STEP, error_step(bounds[component], low, high) / (high - low)), bounded=True)
 
@@ -252,7 +252,7 @@ def _quality_of(channel: ChannelOf, asked: QualityOf, guess: float | None) -> Qu
     return quality if guess is None else replace(quality, guess=guess / (channel.maximum - channel.minimum))
 
 
-def _gain(item: CodedGrid, original: Grid, component: int) -> float:
+def gain(item: CodedGrid, original: Grid, component: int) -> float:
     """DB by which a PSNR over a component's coded voxels, peak = their range, exceeds one over the active ones, peak = its span.
 
     With a coarse topology inactive voxels are coded too; values that are stored apart have no error.

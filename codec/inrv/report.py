@@ -13,7 +13,7 @@ from inrv.container import Container
 from inrv.fitting import FittedField
 from inrv.grids import Rounding, SparseVolume
 from inrv.preparation import NonFinite
-from inrv.rate import CodedLattice
+from inrv.rate import CodedLattice, gain
 from inrv.storage import CodedGrid
 from inrv.training import psnr_of
 
@@ -145,7 +145,9 @@ def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
     for position, grid, item, wrong, error, drift in zip(
         volume.positions, volume.grids, outcome.coded, outcome.misjudged, *measured, strict=True
     ):
-        errors = [10 ** (-next(left) / 10) for _ in range(int(item.normalisation.varying.sum()))]
+        varying = item.normalisation.varying.nonzero()[:, 0].tolist()
+        gains = [0.0 if isinstance(fitted, CodedLattice) else gain(item, grid, component) for component in varying]
+        errors = [10 ** ((less - next(left)) / 10) for less in gains]
         psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
         error = 0.0 if math.isinf(psnr) else error
         drift = 0.0 if math.isinf(psnr) else drift

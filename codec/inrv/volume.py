@@ -547,7 +547,7 @@ class VolumeGrid:
             raise OptionError(f"`space={space!r}` is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
             raise OptionError(f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}")
-        if interpolation == "field" and self.volume.field is None and self.columns:
+        if interpolation == "field" and self.volume.field is None:
             raise OptionError("a lattice has values at voxels only: `interpolation='field'` needs a fourier field")
 
     def _shaped(self, values: Tensor) -> Tensor:

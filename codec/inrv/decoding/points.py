@@ -28,7 +28,8 @@ def trilinear(points: Tensor, voxels: VoxelValues) -> Tensor:
     values: Tensor = voxels(unique)[inverse].unflatten(0, (len(points), 8))
     beyond = (points - base)[:, None, :]
     weight = torch.where(corners.bool(), beyond, 1 - beyond).prod(dim=2)
-    weighted: Tensor = values * weight[:, :, None]
+    # A voxel without weight tells nothing, NaN and infinity no more than others.
+    weighted: Tensor = torch.where(weight[:, :, None] == 0, 0, values * weight[:, :, None])
     return weighted.sum(dim=1)
 
 

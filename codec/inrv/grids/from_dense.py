@@ -14,7 +14,7 @@ from inrv.arrays import as_array
 from inrv.errors import OptionError
 from inrv.grids.grid import Grid, LeafValues
 from inrv.grids.metadata import MetaValue
-from inrv.grids.rounding import BeyondFloat32, round_numbers
+from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology
 from inrv.grids.transform import Transform
 from inrv.undisturbed import undisturbed
@@ -51,17 +51,19 @@ def sparse_grid(
     numbers = source[..., None] if source.ndim == 3 else source
     if numbers.ndim != 4 or numbers.shape[3] not in (1, 3) or 0 in numbers.shape:
         raise OptionError(f"grid {name!r}: array shape {source.shape} is not (X, Y, Z) or (X, Y, Z, 3)")
-    chosen = _chosen(numbers, active, name)
-    values, rounded, outside = _rounded(numbers, background, chosen, name)
-    mask = (values != outside).any(axis=3) if chosen is None else chosen
+    outside = _background(numbers, background, name)
+    mask = _active(numbers, active, outside, name)
+    values, rounded = _rounded(numbers, mask, name)
+    around, _ = _rounded(outside.reshape(1, 1, 1, -1), None, name)
+    background_value = around.reshape(-1)
     kind = _one_of(CLASSES, grid_class or ("fog volume" if numbers.shape[3] == 1 else "unknown"), "grid class")
     inside = ~mask & (np.ma.filled(numbers, 0)[..., 0] < 0) if kind == "level set" else np.zeros_like(mask)
     topology, kept, within = _cut(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(inside))
-    background_inside = torch.from_numpy(-outside).expand(len(within), -1)
+    background_inside = torch.from_numpy(-background_value).expand(len(within), -1)
     return Grid(
         name=str(name),
         value_type="float" if numbers.shape[3] == 1 else "vec3s",
-        background=torch.from_numpy(outside),
+        background=torch.from_numpy(background_value),
         topology=topology,
         values=kept,
         tile_values=kept.new_empty((0, numbers.shape[3])),
@@ -80,11 +82,24 @@ def _one_of(choices: tuple[str, ...], chosen: str, what: str) -> str:
     return str(chosen)
 
 
-def _chosen(numbers: NDArray[Any], active: Any, name: str) -> NDArray[np.bool_] | None:
-    """The voxels (X, Y, Z) that the caller says are active, None where the values tell."""
+def _background(numbers: NDArray[Any], background: Any, name: str) -> NDArray[Any]:
+    """The background (C,) as the caller has it. Raises OptionError where it is not one number, or one a component."""
+    found = as_array(background, f"grid {name!r}: the background")
+    if found.shape not in ((), (1,), (numbers.shape[3],)):
+        raise OptionError(f"grid {name!r}: background {found.tolist()} is not one number, nor {numbers.shape[3]}")
+    if not bool((np.abs(found.astype(np.longdouble)) <= np.finfo(np.float32).max).all()):
+        raise OptionError(f"grid {name!r}: background {found.tolist()} is not finite, or beyond float32, which grids hold")
+    return np.broadcast_to(found, (numbers.shape[3],))
+
+
+def _active(numbers: NDArray[Any], active: Any, outside: NDArray[Any], name: str) -> NDArray[np.bool_]:
+    """The voxels (X, Y, Z) that are active: as the caller says, or those that are not masked, or differ from the background.
+
+    They are told by the caller's numbers: what rounding takes for the background is active all the same.
+    """
     seen = ~_masked(numbers, name) if isinstance(numbers, np.ma.MaskedArray) else None
     if active is None:
-        return seen
+        return np.asarray((numbers != outside).any(axis=3)) if seen is None else seen
     found = as_array(active, f"grid {name!r}: the active mask")
     if found.shape != numbers.shape[:3]:
         raise OptionError(f"grid {name!r}: active mask shape {found.shape} is not the array's {numbers.shape[:3]}")
@@ -104,16 +119,10 @@ def _masked(numbers: np.ma.MaskedArray[Any, Any], name: str) -> NDArray[np.bool_
     return np.asarray(mask.all(axis=3))
 
 
-def _rounded(
-    numbers: NDArray[Any], background: Any, chosen: NDArray[np.bool_] | None, name: str
-) -> tuple[NDArray[np.float32], Any, NDArray[np.float32]]:
-    """Values (X, Y, Z, C), how they were rounded, and the background (C,). Raises OptionError for numbers beyond float32."""
-    outside = as_array(background, f"grid {name!r}: the background")
-    if outside.shape not in ((), (1,), (numbers.shape[3],)):
-        raise OptionError(f"grid {name!r}: background {outside.tolist()} is not one number, nor {numbers.shape[3]}")
+def _rounded(numbers: NDArray[Any], active: NDArray[np.bool_] | None, name: str) -> tuple[NDArray[np.float32], Rounding | None]:
+    """Values (X, Y, Z, C), and how the active ones were rounded. Raises OptionError for numbers beyond float32."""
     try:
-        around, _ = round_numbers(np.broadcast_to(outside, (1, numbers.shape[3])))
-        return *round_numbers(np.ma.getdata(numbers), chosen), around[0]
+        return round_numbers(np.ma.getdata(numbers), active)
     except BeyondFloat32 as error:
         raise OptionError(
             f"grid {name!r}: the {numbers.dtype} {error.number} at voxel {error.index} is beyond float32, which grids hold, "
