@@ -55,6 +55,8 @@ benchmarks: $(SETUP)  ## List the benchmark commands
 	@echo "$(PYTHON) benchmarks/dilation.py [FILE.vdb]      # which voxels to train on: the paper's Table 2"
 	@echo "$(PYTHON) benchmarks/memory.py                   # peak memory of a 4096^3 box with 5 M active voxels"
 	@echo "$(PYTHON) benchmarks/lossless.py [FILE.vdb ...]  # what becomes of every grid of every file"
+	@echo "$(PYTHON) benchmarks/exact.py                    # exact storage against zstd, Blosc2 and NanoVDB"
+	@echo "$(PYTHON) benchmarks/empty_air.py                # zeros and sums of dense frames"
 	@echo "$(PYTHON) benchmarks/masks.py                    # bytes and speed of topology"
 	@echo "$(PYTHON) benchmarks/kills.py                    # 200 kills while encoding"
 	@echo "$(PYTHON) benchmarks/busy.py [FILE.vdb]          # the same encode alone and beside busy processes"
