@@ -13,7 +13,7 @@ import click
 from inrv_cli.failure import FAILED, debug_option
 from inrv_cli.files import check_input, check_output, check_stdin, read_input, write_output
 from inrv_cli.limits import limits_option
-from inrv_cli.text import decibels, grid_keys, labelled, name_of, names_in, number, print_json, short_size, size, table
+from inrv_cli.text import decibels, drift, grid_keys, labelled, name_of, names_in, number, print_json, short_size, size, table
 
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume, Volume
@@ -194,7 +194,7 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: str, deco
     for position, grid in enumerate(result.grids):
         shape = " x ".join(map(str, grid.box.shape)) if grid.active_voxels else "empty"
         others = ", ".join(grid.differences) or "none"
-        errors = number(grid.largest_error, ".4g"), number(grid.drift, "+.2%")
+        errors = number(grid.largest_error, ".4g"), drift(grid.drift)
         figures = *_figures(grid.metrics), *errors, _equality(grid.topology_equal), others
         rows.append((name_of(grid.name, position), shape, *figures))
     if len(rows) > 1 and math.isfinite(result.mean.psnr):

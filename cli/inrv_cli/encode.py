@@ -26,7 +26,7 @@ from inrv_cli.files import (
     tell,
     write_output,
 )
-from inrv_cli.text import PARTS, decibels, grid_keys, labelled, name_of, print_json, size
+from inrv_cli.text import PARTS, decibels, drift, grid_keys, labelled, name_of, print_json, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -290,7 +290,7 @@ def _told_of_grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
         if grid.max_error is not None and not grid.lossless:
             quality += f", largest error {grid.max_error:.4g}"
         if grid.drift is not None and not grid.lossless:
-            quality += f", sum {grid.drift:+.2%}"
+            quality += f", sum {drift(grid.drift)}"
         told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
         if grid.kept and not grid.lossless:
             told += f", {grid.kept:,} of them far from all others or not finite, and exact"

@@ -50,6 +50,11 @@ def decibels(value: float | None) -> str:
     return "-" if value is None else "exact" if math.isinf(value) else f"{value:.2f}"
 
 
+def drift(value: float | None) -> str:
+    """How far a sum drifts, as '+0.12%', '-' for None; what rounds to zero has no minus."""
+    return "-" if value is None else f"{round(value, 4) + 0.0:+.2%}"
+
+
 def number(value: float | None, style: str) -> str:
     """`value` in `style`, '-' for None."""
     return "-" if value is None else format(value, style)

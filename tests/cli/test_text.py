@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 import inrv
 from inrv.vdb import write_volume
-from inrv_cli.text import WIDEST, grid_keys, labelled, table
+from inrv_cli.text import WIDEST, drift, grid_keys, labelled, table
 
 from .conftest import Run, scene
 
@@ -52,3 +52,7 @@ def test_commands_show_the_whole_name(run: Run, name: str) -> None:
 
 def test_a_name_comes_before_a_position() -> None:
     assert grid_keys(["1", "density", "0", "²"], ["density", "1"]) == ["1", "density", 0, "²"]
+
+
+def test_a_sum_that_hardly_drifts_has_no_minus() -> None:
+    assert [drift(value) for value in (-1e-7, 0.0012, -0.0345, None)] == ["+0.00%", "+0.12%", "-3.45%", "-"]
