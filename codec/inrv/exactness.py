@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -41,21 +40,23 @@ class Exactness:
     originals: Sequence[Grid]
     options: EncodeOptions
     device: torch.device
+    made: dict[int, ExactForm] = field(default_factory=dict)
 
-    @cached_property
-    def forms(self) -> tuple[ExactForm, ...]:
-        """Every grid in the exact form that is smallest."""
-        return tuple(map(self._form, self.items))
+    def form(self, number: int) -> ExactForm:
+        """The grid of that number in the exact form that is smallest; made when it is first asked for."""
+        if number not in self.made:
+            self.made[number] = _exact_form(self.items[number], self.device)
+        return self.made[number]
 
     @property
     def everywhere(self) -> tuple[CodedGrid, ...]:
         """Every grid in exact form."""
-        return tuple(form.item for form in self.forms)
+        return tuple(self.form(number).item for number in range(len(self.items)))
 
     def may_fit(self, most: int) -> bool:
         """Whether a file of `most` bytes may hold every value: no exact form is made of grids that are clearly too large."""
         least = sum(item.trained.values.numel() * LEAST_BITS for item in self.items if not _repeats(item.trained.values))
-        return least <= 8 * most and sum(form.bits for form in self.forms) <= 8 * most
+        return least <= 8 * most and sum(self.form(number).bits for number in range(len(self.items))) <= 8 * most
 
     def where_smaller(self, psnr: float) -> tuple[CodedGrid, ...]:
         """The grids, in exact form those for which codes of the quality that is asked, or else of `psnr` dB, take more bytes."""
@@ -63,17 +64,17 @@ class Exactness:
 
     def instead(self, items: Sequence[CodedGrid], numbers: set[int]) -> tuple[CodedGrid, ...]:
         """`items`, those with these numbers in exact form."""
-        return tuple(self.forms[number].item if number in numbers else item for number, item in enumerate(items))
+        return tuple(self.form(number).item if number in numbers else item for number, item in enumerate(items))
 
     def _cheaper(self, number: int, psnr: float) -> CodedGrid:
         item, original = self.items[number], self.originals[number]
         if item.lossless or not len(item.trained.values):
-            return self.forms[number].item
+            return self.form(number).item
         if not item.normalisation.varying.any() or not self._few_values(item, self._levels(item, original, psnr)):
             return item
         quality = quality_at(self.options, item, original, psnr)
         codes, _ = bits_of(item, quality, {}, self.device)
-        form = self.forms[number]
+        form = self.form(number)
         return form.item if form.bits <= codes + item.bits_apart else item
 
     def _levels(self, item: CodedGrid, original: Grid, psnr: float) -> float:
@@ -95,14 +96,15 @@ class Exactness:
                 return False
         return True
 
-    def _form(self, item: CodedGrid) -> ExactForm:
-        """The smallest of: a mask for each value, the values as they are, codes without loss."""
-        found = [form for form in (_masked(item), _plain(item)) if form is not None]
-        if len(item.trained.values):
-            lossless = replace(item, lossless=True)
-            bits, _ = bits_of(lossless, _no_quality, {}, self.device)
-            found.append(ExactForm(lossless, bits + lossless.bits_apart))
-        return min(found, key=lambda form: form.bits, default=ExactForm(item, 0.0))
+
+def _exact_form(item: CodedGrid, device: torch.device) -> ExactForm:
+    """The smallest of: a mask for each value, the values as they are, codes without loss."""
+    found = [form for form in (_masked(item), _plain(item)) if form is not None]
+    if len(item.trained.values):
+        lossless = replace(item, lossless=True)
+        bits, _ = bits_of(lossless, _no_quality, {}, device)
+        found.append(ExactForm(lossless, bits + lossless.bits_apart))
+    return min(found, key=lambda form: form.bits, default=ExactForm(item, 0.0))
 
 
 def _repeats(values: Tensor) -> bool:
