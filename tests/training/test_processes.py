@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -49,7 +50,9 @@ def member() -> None:
     if rank == 0:
         torch.save(trained.tensors(), path)
     torch.distributed.barrier()
+    gc.collect()
     torch.distributed.destroy_process_group()
+    os._exit(0)  # threads of torch's own now and then abort a process whose interpreter ends beside others
 
 
 def together(count: int, optimiser: str, folder: Path, end: str = "") -> FourierField | None:

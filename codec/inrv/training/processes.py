@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,4 +97,5 @@ def joined(device: str | None = None) -> Iterator[Processes]:
     try:
         yield Processes.current()
     finally:
+        gc.collect()  # a module that averaged gradients lies in cycles, and would hold the group until the interpreter ends
         dist.destroy_process_group()
