@@ -19,7 +19,7 @@ from inrv.lattice.encoding import MOST_STEP
 from inrv.masks import encode_masks
 from inrv.options import EncodeOptions
 from inrv.storage import CodedGrid, StoredValues
-from inrv.thresholds import coarsened, rule_of
+from inrv.thresholds import coarsened, of_one_topology, rule_of
 
 UNITS_A_BOUND = 64.5  # of the finest step, 128 units: half of it, and half a unit from rounding the value to units
 SINGLE_ROUNDING = 2.0**-23  # of the largest value: decoding rounds once to float32, and computes in float64 before
@@ -268,7 +268,7 @@ def cheaper_topologies(
     """Every grid with the topology, exact or coarse, and with or without frequent values set apart, that makes it cheapest at the
     quality that is asked, and its steps. Grids of one topology go together: their masks are stored once."""
     chosen, guesses = list(items), Guesses()
-    for group in _of_one_topology(items):
+    for group in of_one_topology(items, range(len(items))):
         rules = [None if items[number].lossless else rule_of(items[number].trained) for number in group]
         if None in rules:
             continue
@@ -306,19 +306,6 @@ def _cheapest(
         bits, found = bits_of(item, quality_at(options, item, original, psnr), steps, device)
         forms.append(Form(item, bits + item.bits_apart, found))
     return min(forms, key=lambda form: form.bits)
-
-
-def _of_one_topology(items: Sequence[CodedGrid]) -> list[list[int]]:
-    """The numbers of the grids, those with identical topologies together."""
-    groups = list[list[int]]()
-    for number, item in enumerate(items):
-        same = (group for group in groups if items[group[0]].grid.topology.identical(item.grid.topology))
-        group = next(same, None)
-        if group is None:
-            groups.append([number])
-        else:
-            group.append(number)
-    return groups
 
 
 def bits_of(item: CodedGrid, asked: QualityOf, guesses: dict[int, float], device: torch.device) -> tuple[float, dict[int, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -78,11 +78,14 @@ def with_thresholds(
 
 def _sharing(items: Sequence[CodedGrid]) -> list[list[int]]:
     """The numbers of coarse grids by topology; a narrow band, whose inside a threshold tells too, shares with none."""
+    return of_one_topology(items, [n for n, i in enumerate(items) if i.threshold is not None and i.threshold_rule != WITHIN])
+
+
+def of_one_topology(items: Sequence[CodedGrid], numbers: Iterable[int]) -> list[list[int]]:
+    """The `numbers` of grids among `items`, those with identical topologies together."""
     groups = list[list[int]]()
-    for number, item in enumerate(items):
-        if item.threshold is None or item.threshold_rule == WITHIN:
-            continue
-        same = [group for group in groups if items[group[0]].grid.topology.identical(item.grid.topology)]
+    for number in numbers:
+        same = [group for group in groups if items[group[0]].grid.topology.identical(items[number].grid.topology)]
         if same:
             same[0].append(number)
         else:
