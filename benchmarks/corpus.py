@@ -17,8 +17,8 @@ from typing import Any
 from report import CORPUS, ROOT, decibels, describe, environment, save, table
 
 import inrv
+from inrv.files.vdb import read_volume
 from inrv.metrics import compare_volumes
-from inrv.vdb import read_volume
 
 HEADER = ["file", "bytes in", "bytes out", "ratio", "bits/voxel", "PSNR dB", "SSIM", "topology"]
 TIMES = ["encode s", "decode s", "encode s / M voxels", "decode M voxels / s"]

@@ -24,16 +24,16 @@ from report import RESULTS, ROOT, describe, environment, save, table
 from torch import Tensor
 
 import inrv
-from inrv.decoding import evaluate
-from inrv.device import choose_device
-from inrv.fields import Field
-from inrv.fitting import fit_field
+from inrv.fields.fourier.defaults import network_for, plan_for
+from inrv.fields.fourier.evaluation import evaluate
+from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.fitting import fit_field
+from inrv.fields.fourier.selection import joint_box, select_voxels
+from inrv.fields.fourier.selection.masks import whole_box
+from inrv.files.vdb import read_volume
 from inrv.grids import Grid, Normalisation, denormalise
 from inrv.metrics import compare_volumes
-from inrv.recipe import network_for, plan_for
-from inrv.selection import joint_box, select_voxels
-from inrv.selection.masks import whole_box
-from inrv.vdb import read_volume
+from inrv.support.device import choose_device
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -19,7 +19,7 @@ from report import CORPUS, ROOT, describe, environment, save, table
 
 import inrv
 from inrv import Box, EncodeOptions
-from inrv.vdb import read_volume
+from inrv.files.vdb import read_volume
 
 HEADER = ["volume", "voxels", "exactly 0", "asked", "frequent values", "zeros kept", "sum", "bytes"]
 ASKED: dict[str, dict[str, Any]] = {"40 dB": {"psnr": 40.0}, "45 dB": {"psnr": 45.0}, "1 %": {"max_error": "1%"}}

@@ -30,8 +30,8 @@ from scipy.ndimage import gaussian_filter
 
 import inrv
 from inrv import EncodeOptions, Grid, SparseVolume
+from inrv.files.vdb import read_volume, write_volume
 from inrv.grids import sparse_grid
-from inrv.vdb import read_volume, write_volume
 
 Array = np.ndarray[Any, Any]
 LEVEL = 19

@@ -31,7 +31,7 @@ from report import ROOT, describe, environment, save, table
 
 import inrv
 import inrv.container
-import inrv.fitting
+import inrv.fields.fourier.fitting
 from inrv_cli.main import cli
 
 PHASES = ("starting", "reading", "training", "checkpoint", "storing", "writing", "after writing")

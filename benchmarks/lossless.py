@@ -27,8 +27,8 @@ import torch
 from report import CORPUS, ROOT, describe, environment, save, table
 
 import inrv
+from inrv.files.vdb import read_volume
 from inrv.grids import CarriedGrid, Grid
-from inrv.vdb import read_volume
 
 HEADER = ["file", "grid", "type", "how", "bytes", "PSNR dB", "largest error", "equal"]
 FILES = ["file", "bytes in", "bytes out", "of them network", "vdb_print", "OpenVDB"]

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from report import CORPUS, ROOT, describe, environment, save, table
 
 from inrv.container import Chunk, pack_tensors, unpack_tensors
+from inrv.entropy.masks import decode_masks, encode_masks, kinds_of
+from inrv.files.vdb import read_volume
 from inrv.grids import Topology
-from inrv.masks import decode_masks, encode_masks, kinds_of
 from inrv.storage.topology import store_topologies
-from inrv.vdb import read_volume
 
 HEADER = [
     "file", "grid", "leaves", "masks, zstd -19", "coded", "predicted", "TOPO", "MASK", "code s", "decode s", "M voxels/s",

@@ -63,9 +63,9 @@ def in_own_process(step: str, code: str) -> dict[str, Any]:
 def make_volume(path: str) -> None:
     """Write the volume to `path`."""
     from inrv import Grid, SparseVolume, Topology
+    from inrv.files.vdb import write_volume
     from inrv.grids import LeafValues
     from inrv.grids.topology import LEAF_VOXELS, leaf_offsets
-    from inrv.vdb import write_volume
 
     coordinates = scattered_voxels()
     origins, leaf = torch.unique(coordinates // 8 * 8, dim=0, return_inverse=True)
@@ -127,7 +127,7 @@ def uniform(count: int, low: float, high: float, generator: torch.Generator) -> 
 
 def check_equal(source: str, decoded: str) -> None:
     """The decoded file has the very topology of the source."""
-    from inrv.vdb import read_volume
+    from inrv.files.vdb import read_volume
 
     (before,), (after,) = read_volume(source).grids, read_volume(decoded).grids
     assert after.topology.equal(before.topology), "the decoded topology differs"

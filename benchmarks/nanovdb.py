@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from dense_codecs import Point, quality
 
+from inrv.files.vdb import read_volume, write_volume
 from inrv.grids import Box, Grid, SparseVolume
-from inrv.vdb import read_volume, write_volume
 
 NAME = "NanoVDB"
 TOOL = "nanovdb_convert"  # Debian: libnanovdb-tools

@@ -25,8 +25,8 @@ from dense_codecs import CODECS, Curves, Point, bytes_at_error, bytes_at_psnr, q
 from report import CORPUS, RESULTS, ROOT, describe, environment, save, table
 
 import inrv
+from inrv.files.vdb import read_volume
 from inrv.grids import Grid, LeafValues, SparseVolume
-from inrv.vdb import read_volume
 
 PEERS = (*CODECS, nanovdb.NAME)
 HEADER = ["grid", "topology", "asked", "PSNR dB", "largest error", "inrv", *PEERS, "inrv / best", "encode s", "decode s"]

@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from report import a_fire, describe, environment, save, table
 
-from inrv.device import choose_device
-from inrv.fields import FourierField
+from inrv.encoding.preparation import prepare
+from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
+from inrv.fields.fourier.network import FourierField
+from inrv.fields.fourier.selection import gather_samples, joint_box, select_voxels
+from inrv.fields.fourier.training import joined, train
+from inrv.files.vdb import read_volume
 from inrv.options import EncodeOptions
-from inrv.preparation import prepare
-from inrv.recipe import multipliers_for, network_for, plan_for
-from inrv.selection import gather_samples, joint_box, select_voxels
-from inrv.training import joined, train
-from inrv.vdb import read_volume
+from inrv.support.device import choose_device
 
 HEADER = ["processes", "threads each", "steps", "seconds", "M samples/s", "over one"]
 

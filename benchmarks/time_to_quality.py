@@ -22,17 +22,17 @@ from typing import Any
 import torch
 from report import RESULTS, a_fire, describe, environment, save, table
 
-from inrv.decoding import evaluate
-from inrv.device import choose_device, fast_precision
-from inrv.encode import encode_bytes
-from inrv.fields import FourierConfig, FourierField, network_weights
+from inrv.encoding.api import encode_bytes
+from inrv.encoding.preparation import prepare
+from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
+from inrv.fields.fourier.evaluation import evaluate
+from inrv.fields.fourier.network import FourierConfig, FourierField, network_weights
+from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, select_voxels
+from inrv.fields.fourier.training import TrainingPlan, train
+from inrv.files.vdb import read_volume
 from inrv.options import EncodeOptions
-from inrv.preparation import prepare
-from inrv.recipe import multipliers_for, network_for, plan_for
-from inrv.selection import Samples, gather_samples, joint_box, select_voxels
 from inrv.storage import CodedGrid
-from inrv.training import TrainingPlan, train
-from inrv.vdb import read_volume
+from inrv.support.device import choose_device, fast_precision
 
 HEADER = ["recipe", "weights", "asked s", "trained s", "epochs", "PSNR active", "PSNR box", "M samples/s", "TFLOP/s", "share"]
 

@@ -18,7 +18,7 @@ from fuzz.trees import HostileTree
 from inrv.container import Container, Limits
 from inrv.errors import InrvError
 from inrv.storage.topology import StoredTopologies
-from tests.container.rebuild import File, Part, payload, take_apart
+from testing.rebuild import File, Part, payload, take_apart
 
 TYPES = (
     b"TOPO",

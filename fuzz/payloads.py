@@ -12,7 +12,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from fuzz.trees import HostileTree
-from tests.container.rebuild import DICTIONARY, FRAME_MAGIC, Part
+from testing.rebuild import DICTIONARY, FRAME_MAGIC, Part
 
 Arrays = dict[str, NDArray[Any]]
 DTYPES = {"I8": "i1", "U8": "u1", "I32": "<i4", "F16": "<f2", "F32": "<f4", "I64": "<i8", "F64": "<f8"}

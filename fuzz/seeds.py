@@ -12,9 +12,9 @@ from fuzz.mutations import Seed, seed_of
 from inrv.container import CarriedEntry, Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors
 from inrv.grids import Topology
 from inrv.storage.topology import store_topologies
-from tests.container.examples import EXAMPLES, FIELD_CONFIG, field_tensors, grid_entry, topology, trees
-from tests.vdb.referee import vdb_file
-from tests.vdb.streamed import KINDS
+from testing.examples import EXAMPLES, FIELD_CONFIG, field_tensors, grid_entry, topology, trees
+from testing.vdb.referee import vdb_file
+from testing.vdb.streamed import KINDS
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 

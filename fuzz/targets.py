@@ -23,7 +23,7 @@ from fuzz.outcomes import condition
 from fuzz.payloads import change_bytes
 from fuzz.seeds import inrv_seeds, vdb_seeds
 from inrv.container import Chunk, Container, Limits, Manifest, container_bytes, read_container
-from inrv.vdb import read_volume, write_volume
+from inrv.files.vdb import read_volume, write_volume
 from inrv_cli.failure import INPUT
 from inrv_cli.main import cli
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fixtures.fire_simulation import (
+from fixtures.make_fire import CUT_OFF, cut_quadrant
+from fixtures.make_shapes import VOXEL, torus_distance
+from inrv.fields.lattice.workshop.fire_simulation import (
     FireOptions,
     FireSimulation,
     PressureSolver,
@@ -16,10 +18,8 @@ from fixtures.fire_simulation import (
     divergence,
     face_shape,
 )
-from fixtures.make_fire import CUT_OFF, cut_quadrant
-from fixtures.make_shapes import VOXEL, torus_distance
+from inrv.files.vdb import read_volume
 from inrv.grids import Grid
-from inrv.vdb import read_volume
 
 SHAPE = (8, 9, 10)
 

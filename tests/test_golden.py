@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import inrv
 from fixtures.make_golden import FOLDER, VOLUMES, decoded_arrays, header
-from tests import second_reader
+from spec.reference import read as reference_reader
 
 ACCURACY = 1e-4  # section 11 of format_spec.md
 SPECIFICATION = Path(__file__).resolve().parent.parent / "format_spec.md"
@@ -72,7 +72,7 @@ def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expecte
     grids = decoded.grids
     assert {grid.position: grid.data for grid in decoded.carried} == carried_of(expected)
     assert len(grids) == sum(key.endswith(".header") for key in expected)
-    for position, (grid, entry) in enumerate(zip(grids, second_reader.open_file(data)[0]["grids"], strict=True)):
+    for position, (grid, entry) in enumerate(zip(grids, reference_reader.open_file(data)[0]["grids"], strict=True)):
         wanted = of_grid(expected, position)
         assert json.loads(json.dumps(header(grid))) == json.loads(str(wanted.pop("header")))
         found = decoded_arrays(grid)
@@ -86,7 +86,7 @@ def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expecte
 
 
 def test_the_second_reader_decodes_them_within_the_accuracy_class(data: bytes, expected: Arrays) -> None:
-    for position, grid in enumerate(second_reader.decode(data)):
+    for position, grid in enumerate(reference_reader.decode(data)):
         wanted = of_grid(expected, position)
         about = json.loads(str(wanted.pop("header")))
         for key in ("name", "value_type", "grid_class", "vector_type", "saved_as_half"):
@@ -95,13 +95,13 @@ def test_the_second_reader_decodes_them_within_the_accuracy_class(data: bytes, e
         assert same_values(grid.values, values, grid.entry["components"])
         for key, array in wanted.items():
             assert array.astype(array.dtype.newbyteorder("<")).tobytes() == np.asarray(getattr(grid, key)).tobytes(), key
-    assert second_reader.reference_difference(data) <= ACCURACY
+    assert reference_reader.reference_difference(data) <= ACCURACY
 
 
 def test_they_hold_what_their_maker_says(name: str, data: bytes, expected: Arrays) -> None:
     """Against the grids they were made from: headers equal, and each coded component as near as the file itself states, peak =
     the range of all values but those kept far from the others."""
-    manifest, chunks = second_reader.open_file(data)
+    manifest, chunks = reference_reader.open_file(data)
     found = {}
     for position, (grid, entry) in enumerate(zip(VOLUMES[name]().grids, manifest["grids"], strict=True)):
         wanted = of_grid(expected, position)
@@ -122,18 +122,18 @@ def test_they_hold_what_their_maker_says(name: str, data: bytes, expected: Array
     assert [found[output] for output in sorted(found)] == pytest.approx(stated, abs=0.01)
 
 
-def kept_in(manifest: dict[str, Any], chunks: second_reader.Chunks, position: int) -> NDArray[np.bool_]:
+def kept_in(manifest: dict[str, Any], chunks: reference_reader.Chunks, position: int) -> NDArray[np.bool_]:
     """Which active leaf voxels of a grid have a value in its KEEP chunk: bool (N,)."""
     entry = manifest["grids"][position]
-    masks = second_reader.bits(second_reader.leaf_masks(chunks, entry["topology"]))
+    masks = reference_reader.bits(reference_reader.leaf_masks(chunks, entry["topology"]))
     kept = np.zeros_like(masks)
     if entry.get("kept_values") is not None:
-        kept = second_reader.bits(second_reader.tensors_of(chunks[entry["kept_values"]][1] or b"")["kept_masks"])
+        kept = reference_reader.bits(reference_reader.tensors_of(chunks[entry["kept_values"]][1] or b"")["kept_masks"])
     return kept[masks == 1] == 1
 
 
 def test_together_they_hold_what_the_format_can_say() -> None:
-    grids = [grid for name in VOLUMES for grid in second_reader.decode((FOLDER / f"{name}.inrv").read_bytes())]
+    grids = [grid for name in VOLUMES for grid in reference_reader.decode((FOLDER / f"{name}.inrv").read_bytes())]
     assert {grid.entry["value_type"] for grid in grids} == {"float", "vec3s"}
     assert any(len(grid.inactive_values) for grid in grids) and any(grid.tile_active.any() for grid in grids)
     outputs = [component["output"] for grid in grids if len(grid.values) for component in grid.entry["components"]]

@@ -18,13 +18,13 @@ import inrv
 from fuzz.runner import peak_bytes, reset_peak
 from inrv import FormatError, Limits, SelectionError
 from inrv.container import Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors, read_container, unpack_tensors
-from inrv.decoding.voxels import batch_voxels
+from inrv.entropy.masks import EMPTY, MIXED
+from inrv.fields.fourier.evaluation import batch_voxels
 from inrv.grids import Topology
-from inrv.masks import EMPTY, MIXED
 from inrv.storage.topology import store_topologies
-from tests import second_reader
-from tests.container.examples import FIELD_CONFIG, VECTORS, field_tensors, grid_entry, topology
-from tests.container.rebuild import take_apart
+from spec.reference import read as reference_reader
+from testing.examples import FIELD_CONFIG, VECTORS, field_tensors, grid_entry, topology
+from testing.rebuild import take_apart
 
 GOOD = (VECTORS / "fourier.inrv").read_bytes()
 
@@ -262,7 +262,7 @@ def test_a_coarse_topology_need_not_be_full() -> None:
     decoded = inrv.load(data, "cpu")["t"].to_grid()
     assert decoded.topology.leaf_origins.tolist() == [[0, 0, 8]] and decoded.values.tolist() == [[7.0]]
     assert decoded.inactive.places.tolist() == [4] and decoded.inactive.values.tolist() == [[2.0]]
-    (theirs,) = second_reader.decode(data)
+    (theirs,) = reference_reader.decode(data)
     assert theirs.inactive_coordinates.tolist() == [[0, 0, 12]] and theirs.inactive_values.tolist() == [[2.0]]
 
 
@@ -279,7 +279,9 @@ def test_a_coarse_band_keeps_its_inactive_values_beside_new_ones() -> None:
         [replace(below, threshold=0.75, threshold_rule="within"), replace(below, threshold=0.25, threshold_rule="within")],
         [("TOPO", topology({(0, 0, 0): [0, 1, 300]}, masks, [])), ("EXAC", values)],
     )
-    for ours, other, active in zip(inrv.load(data, "cpu").to_sparse().grids, second_reader.decode(data), (0, 768), strict=True):
+    for ours, other, active in zip(
+        inrv.load(data, "cpu").to_sparse().grids, reference_reader.decode(data), (0, 768), strict=True
+    ):
         assert len(ours.values) == len(other.values) == active and ours.topology.leaf_count == 3
         assert len(ours.inactive.places) == 192 + 768 - active
         assert np.array_equal(ours.topology.coordinates_of(ours.inactive.places).numpy(), other.inactive_coordinates)

@@ -17,8 +17,8 @@ from inrv_cli.text import decibels, drift, grid_keys, labelled, name_of, names_i
 
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume, Volume
-    from inrv.files import Input
     from inrv.metrics import FrequentValue, GridMetrics, VolumeComparison
+    from inrv.support.streams import Input
 
 HEADER = ("grid", "box", "PSNR dB", "NRMSE", "SSIM", "Score", "largest error", "sum", "topology", "other differences")
 PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
@@ -106,7 +106,7 @@ def compare(
 def read(file: Input, device: str | None, limits: Limits, grids: Sequence[str] = ()) -> tuple[SparseVolume, Volume | None]:
     """All or some grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
     import inrv
-    from inrv.vdb import list_grids, read_volume
+    from inrv.files.vdb import list_grids, read_volume
 
     if not _is_coded(file):
         keys = grid_keys(grids, [grid.name for grid in list_grids(file)])

@@ -75,7 +75,7 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
     check_input(job.source)
     check_output(job.output, force)
     import inrv
-    from inrv.vdb import write_stream, write_volume
+    from inrv.files.vdb import write_stream, write_volume
 
     started = time.perf_counter()
     volume = inrv.load(read_input(job.source), device, limits)

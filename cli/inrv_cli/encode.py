@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inrv import Checkpoint, EncodeOptions, EncodeReport, GridReport, Progress
-    from inrv.files import Input
+    from inrv.support.streams import Input
 
 ALMOST_DONE = 0.5  # seconds: training reports no end, and what follows it may take longer than this
 
@@ -135,7 +135,7 @@ def encode(
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
-    from inrv.training import joined
+    from inrv.fields.fourier.training import joined
 
     with joined(options.device) as processes:
         quiet |= not processes.first
@@ -165,7 +165,7 @@ def _options(chosen: dict[str, Any]) -> EncodeOptions:
 
 def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """What --grid stands for in this file."""
-    from inrv.vdb import list_grids
+    from inrv.files.vdb import list_grids
 
     return tuple(grid_keys(map(str, grids), [grid.name for grid in list_grids(source)]))
 
@@ -175,7 +175,7 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
     check_output(job.output, force)
     import inrv
     from inrv.container import write_bytes
-    from inrv.training import Processes
+    from inrv.fields.fourier.training import Processes
 
     if options.chosen_field == "lattice" and Processes.current().count > 1:
         raise Failure(USAGE, "a lattice is coded by one process: --shard shares out the inputs, --field fourier trains together")

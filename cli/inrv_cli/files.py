@@ -16,7 +16,7 @@ from inrv_cli.failure import INPUT, OUTPUT, F, Failure, writing
 from inrv_cli.frames import FramePattern, expand, last_number
 
 if TYPE_CHECKING:
-    from inrv.files import Input
+    from inrv.support.streams import Input
 
 STDIN = STDOUT = "-"
 
@@ -150,7 +150,7 @@ def check_input(path: Path) -> None:
 
 def read_input(path: Path) -> Input:
     """The input at `path`; stdin and named pipes are read to their ends. Raises Failure where that fails."""
-    from inrv.files import Input, input_of
+    from inrv.support.streams import Input, input_of
 
     try:
         return Input(name_of_input(path), read_stdin()) if is_stdin(path) else input_of(path)

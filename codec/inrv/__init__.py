@@ -1,7 +1,9 @@
 """inrv: a compressed volume format and codec. OpenVDB grids as small neural networks."""
 
 from inrv.container import Limits
-from inrv.encode import encode, encode_array, encode_bytes
+from inrv.decoding.volume import VerifyReport, Volume, VolumeGrid, load, verify
+from inrv.encoding.api import encode, encode_array, encode_bytes
+from inrv.encoding.report import CarriedReport, EncodeReport, GridReport
 from inrv.errors import (
     FormatError,
     InrvError,
@@ -14,11 +16,9 @@ from inrv.errors import (
     UnsupportedGridError,
     VdbError,
 )
+from inrv.fields.fourier.training import Checkpoint, Progress
 from inrv.grids import Box, CarriedGrid, Grid, MetaValue, SparseVolume, Topology, Transform, sparse_grid
 from inrv.options import EncodeOptions
-from inrv.report import CarriedReport, EncodeReport, GridReport
-from inrv.training import Checkpoint, Progress
-from inrv.volume import VerifyReport, Volume, VolumeGrid, load, verify
 
 __all__ = [
     "Box",

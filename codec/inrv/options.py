@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from inrv.arrays import plain, plain_keys
 from inrv.errors import OptionError
-from inrv.lattice import EFFORTS
+from inrv.fields.lattice import EFFORTS
+from inrv.support.arrays import plain, plain_keys
 
 CHOICES = {
     "field": (None, "lattice", "fourier"),

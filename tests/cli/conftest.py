@@ -37,7 +37,7 @@ def scene(phase: float = 0.0) -> inrv.SparseVolume:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with scene.vdb, and scene.inrv made from it; to be read only."""
-    from inrv.vdb import write_volume
+    from inrv.files.vdb import write_volume
 
     folder = tmp_path_factory.mktemp("library")
     write_volume(folder / "scene.vdb", scene())

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import inrv
+from inrv.files.vdb import read_volume, write_volume
 from inrv.metrics import compare_volumes
-from inrv.vdb import read_volume, write_volume
 
 from .conftest import Run, scene
 

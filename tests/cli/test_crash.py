@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import inrv
-from inrv import atomic
+from inrv.support import atomic
 from inrv_cli.files import write_output
 from inrv_cli.main import main
 from tests.cli.conftest import Run

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import inrv
-from inrv.vdb import read_volume
+from inrv.files.vdb import read_volume
 
 from .conftest import Run
 
@@ -198,7 +198,7 @@ def test_an_interrupted_encode_leaves_nothing(run: Run, library: Path, monkeypat
 
 
 def test_missing_values_can_be_made_inactive(run: Run) -> None:
-    from inrv.vdb import write_volume
+    from inrv.files.vdb import write_volume
 
     array = np.random.default_rng(0).random((9, 9, 9)).astype(np.float32)
     array[:2] = np.nan

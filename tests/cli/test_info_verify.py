@@ -15,7 +15,7 @@ import pytest
 
 import inrv
 from inrv.container import Chunk, write_container
-from tests.container.examples import one_leaf
+from testing.examples import one_leaf
 
 from .conftest import Run
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import inrv
-from inrv.vdb import read_volume
+from inrv.files.vdb import read_volume
 from inrv_cli.main import cli
 
 from .conftest import Run

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 import inrv
-from inrv.vdb import write_volume
+from inrv.files.vdb import write_volume
 from inrv_cli.text import WIDEST, drift, grid_keys, labelled, table
 
 from .conftest import Run, scene

@@ -17,9 +17,9 @@ from inrv.container import Chunk, container_bytes, pack_tensors, read_container
 from inrv.container.dictionary import DICTIONARY, FRAME_MAGIC, compress
 from inrv.container.layout import STORED, ZSTD, ZSTD_DICTIONARY
 from inrv.container.writing import LARGE
-from tests import second_reader
-from tests.container.examples import EXAMPLES, one_leaf
-from tests.container.rebuild import Part, take_apart
+from spec.reference import read as reference_reader
+from testing.examples import EXAMPLES, one_leaf
+from testing.rebuild import Part, take_apart
 
 SPECIFICATION = Path(__file__).resolve().parents[2] / "format_spec.md"
 TENSORS = {"word_counts": np.array([3], np.int32), "words": np.arange(3, dtype=np.int32), "means": np.zeros(1, np.uint8)}
@@ -79,7 +79,7 @@ def test_frames_are_as_short_as_they_can_be() -> None:
 
 def test_the_second_reader_reads_it() -> None:
     data = modern(CODE)
-    manifest, chunks = second_reader.open_file(data)
+    manifest, chunks = reference_reader.open_file(data)
     assert manifest["grids"][0]["name"] == "density" and chunks[1] == ("CODE", CODE)
 
 
@@ -90,7 +90,7 @@ def test_both_readers_refuse_it_in_files_of_before(minor: int) -> None:
     with pytest.raises(FormatError, match=rf"has compression 2; it came with version 1\.2, the file says 1\.{minor}"):
         read_container(file.to_bytes())
     with pytest.raises(ValueError, match="compression"):
-        second_reader.open_file(file.to_bytes())
+        reference_reader.open_file(file.to_bytes())
 
 
 @pytest.mark.parametrize(

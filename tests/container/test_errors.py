@@ -18,11 +18,11 @@ import zstandard
 import inrv
 from inrv import EncodeOptions, FormatError, SparseVolume
 from inrv.container import container_bytes, pack_tensors, read_container, unpack_tensors
+from inrv.fields.lattice import default_model, pack_differences
+from inrv.fields.lattice.network import IntegerNetwork
 from inrv.grids import sparse_grid
-from inrv.lattice import default_model, pack_differences
-from inrv.lattice.network import IntegerNetwork
-from tests.container.examples import TREE_MASKS, VECTORS, cell_words, inactive_words, lossless, trees
-from tests.container.rebuild import File, payload, take_apart, tensor_file
+from testing.examples import TREE_MASKS, VECTORS, cell_words, inactive_words, lossless, trees
+from testing.rebuild import File, payload, take_apart, tensor_file
 
 SPECIFICATION = Path(__file__).resolve().parents[2] / "format_spec.md"
 GOOD = (VECTORS / "fourier.inrv").read_bytes()

@@ -15,8 +15,8 @@ import inrv
 from inrv import FormatError
 from inrv.container import Limits, read_container
 from inrv.container.layout import HEADER_SIZE
-from tests.container.examples import VECTORS
-from tests.container.rebuild import Part, payload, take_apart
+from testing.examples import VECTORS
+from testing.rebuild import Part, payload, take_apart
 
 GOOD = (VECTORS / "fourier.inrv").read_bytes()
 

@@ -10,9 +10,9 @@ import pytest
 import inrv
 from inrv import FormatError
 from inrv.container import read_container
-from tests import second_reader
-from tests.container.examples import VECTORS
-from tests.container.future import FOLDER, FUTURE, make
+from spec.reference import read as reference_reader
+from testing.examples import VECTORS
+from testing.future import FOLDER, FUTURE, make
 
 SPECIFICATION = Path(__file__).resolve().parents[2] / "format_spec.md"
 PRESENT = (VECTORS / "fourier.inrv").read_bytes()
@@ -36,7 +36,7 @@ def test_what_may_be_ignored_is_ignored(name: str, version: tuple[int, int]) -> 
     for grid, same in zip(volume.grids, before.grids, strict=True):
         assert grid.topology.equal(same.topology) and bool((grid.values() == same.values()).all())
     assert inrv.verify(stored(name), device="cpu").samples == 5
-    theirs = second_reader.decode(stored(name))
+    theirs = reference_reader.decode(stored(name))
     assert [len(grid.values) for grid in theirs] == [len(grid.coordinates()) for grid in volume.grids]
 
 
@@ -44,7 +44,7 @@ def test_a_critical_chunk_of_a_later_version_is_refused() -> None:
     with pytest.raises(FormatError, match=r"'LATT' is critical.*newer release"):
         read_container(stored("critical_chunk"))
     with pytest.raises(ValueError, match="LATT"):
-        second_reader.decode(stored("critical_chunk"))
+        reference_reader.decode(stored("critical_chunk"))
 
 
 def test_a_field_of_a_later_version_is_refused() -> None:
@@ -57,4 +57,4 @@ def test_a_later_major_version_is_refused_by_name() -> None:
     with pytest.raises(FormatError, match=r"version 2\.0; this inrv reads 1\.x: .* reads 2\.x"):
         read_container(stored("higher_major"))
     with pytest.raises(ValueError, match="major version"):
-        second_reader.decode(stored("higher_major"))
+        reference_reader.decode(stored("higher_major"))

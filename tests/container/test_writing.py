@@ -31,7 +31,7 @@ from inrv.container import (
     write_bytes,
     write_container,
 )
-from tests.container.examples import EXAMPLES, METADATA, VECTORS, empty, fourier, grid_entry, one_leaf
+from testing.examples import EXAMPLES, METADATA, VECTORS, empty, fourier, grid_entry, one_leaf
 
 SPECIFICATION = (Path(__file__).resolve().parents[2] / "format_spec.md").read_text()
 ZSTD_OF_THE_VECTORS = (1, 5, 7)

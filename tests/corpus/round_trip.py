@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import inrv
+from inrv.files.vdb import read_volume
 from inrv.grids import Grid
-from inrv.vdb import read_volume
 
 # The smallest network and a few steps: these tests ask what is exact, not how good the values are.
 QUICK = inrv.EncodeOptions(values_per_weight=1e9, epochs=0.01, exact_below=0, device="cpu")

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from inrv.decoding import decode_active, evaluate, nearest, trilinear, voxels
-from inrv.decoding.points import different
-from inrv.fields import FourierConfig, FourierField
+from inrv.decoding.points import different, nearest, trilinear
+from inrv.fields.fourier import evaluation as voxels
+from inrv.fields.fourier.evaluation import decode_active, evaluate
+from inrv.fields.fourier.network import FourierConfig, FourierField
 from inrv.grids import sparse_grid
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import inrv
-from inrv import volume as opened
 from inrv.container import Chunk, Manifest, container_bytes, pack_tensors, read_container, unpack_tensors
+from inrv.decoding import volume as opened
 from inrv.grids import sparse_grid
 
 

@@ -8,7 +8,7 @@ import reprlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from inrv.container.values import Value, parse_json
+from inrv.container.json_rules import Value, parse_json
 from inrv.errors import FormatError
 
 COMPONENTS = {"float": 1, "vec3s": 3}

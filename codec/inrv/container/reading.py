@@ -28,8 +28,8 @@ from inrv.container.layout import (
 )
 from inrv.container.manifest import Manifest
 from inrv.errors import FormatError
-from inrv.files import Input, Readable, input_of
-from inrv.recognition import refusal
+from inrv.support.recognition import refusal
+from inrv.support.streams import Input, Readable, input_of
 
 REPLACED = " was replaced since it was opened, as the checksums in its header tell: open it anew"
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from inrv.container.values import parse_json
+from inrv.container.json_rules import parse_json
 from inrv.errors import FormatError
 
 HEADER_BYTES = 1 << 20  # of JSON: a thousand layers, each in parts, take half of it

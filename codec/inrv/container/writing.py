@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import zstandard
 
-from inrv.atomic import atomic_file
 from inrv.container import dictionary
 from inrv.container.layout import (
     CHUNK_FLAGS,
@@ -28,7 +27,8 @@ from inrv.container.layout import (
 from inrv.container.manifest import Manifest
 from inrv.container.reading import read_container
 from inrv.errors import FormatError
-from inrv.files import PATH, Writable, write_through
+from inrv.support.atomic import atomic_file
+from inrv.support.streams import PATH, Writable, write_through
 
 ZSTD_LEVEL = 19
 LARGE = 1 << 20  # bytes from which on the dictionary saves nothing worth a second compression

@@ -1,18 +1,1 @@
-"""Batched inference on voxels, boxes and points."""
-
-from inrv.decoding.outputs import CodedChannel, FieldOutputs, LatticeOutputs, NoOutputs, Outputs
-from inrv.decoding.points import nearest, trilinear
-from inrv.decoding.voxels import decode_active, deviation, evaluate
-
-__all__ = [
-    "CodedChannel",
-    "FieldOutputs",
-    "LatticeOutputs",
-    "NoOutputs",
-    "Outputs",
-    "decode_active",
-    "deviation",
-    "evaluate",
-    "nearest",
-    "trilinear",
-]
+"""From an .inrv file to values: open a volume, and ask its grids for voxels, boxes and points."""

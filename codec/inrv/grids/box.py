@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inrv.arrays import as_array, as_triple
 from inrv.errors import OptionError
+from inrv.support.arrays import as_array, as_triple
 
 Triple = tuple[int, int, int]
 

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrv.arrays import as_array
 from inrv.errors import OptionError
 from inrv.grids.grid import Grid, LeafValues
 from inrv.grids.metadata import MetaValue
 from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology
 from inrv.grids.transform import Transform
-from inrv.undisturbed import undisturbed
+from inrv.support.arrays import as_array
+from inrv.support.undisturbed import undisturbed
 
 CLASSES = ("unknown", "fog volume", "level set", "staggered")
 VECTOR_TYPES = ("invariant", "covariant", "covariant normalize", "contravariant relative", "contravariant absolute")

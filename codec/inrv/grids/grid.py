@@ -10,8 +10,8 @@ from torch import Tensor
 
 from inrv.errors import OptionError
 from inrv.grids.box import Box
-from inrv.grids.carried import CarriedGrid
 from inrv.grids.metadata import Metadata
+from inrv.grids.passthrough import CarriedGrid
 from inrv.grids.rounding import Rounding
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology, leaf_offsets, offset_coordinates, unpack_masks
 from inrv.grids.transform import Transform

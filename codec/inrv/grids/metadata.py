@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from inrv.arrays import as_array, plain
 from inrv.errors import OptionError
+from inrv.support.arrays import as_array, plain
 
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Any, ...] | bytes

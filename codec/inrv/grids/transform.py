@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inrv.arrays import as_array
 from inrv.errors import OptionError
 from inrv.grids.normalisation import in_double
+from inrv.support.arrays import as_array
 
 LINEAR_MAPS = (
     "AffineMap",

@@ -15,7 +15,7 @@ from inrv.errors import NonFiniteError
 from inrv.grids import Box, CarriedGrid, Grid, Metadata, SparseVolume, frequent_values
 from inrv.grids.topology import leaf_keys
 from inrv.metrics.quality import GridMetrics, measure
-from inrv.undisturbed import undisturbed
+from inrv.support.undisturbed import undisturbed
 
 PART_VOXELS = 1 << 20  # looked up at a time
 G = TypeVar("G", Grid, CarriedGrid)

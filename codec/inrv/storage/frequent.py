@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inrv.container.checked import Arrays, bytes_of_words, take, take_words
+from inrv.entropy.masks import KINDS, decode_masks, encode_masks, kinds_of
 from inrv.errors import FormatError
 from inrv.grids import FrequentValues, Topology
 from inrv.grids.topology import LEAF_VOXELS, PART_LEAVES, pack_masks, unpack_masks
-from inrv.masks import KINDS, decode_masks, encode_masks, kinds_of
-from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
 
 MOST_VALUES = 1 << 8
 

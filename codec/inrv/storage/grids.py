@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, stored_size, unpack_tensors
+from inrv.container.checked import Arrays, bytes_of_words, take, take_words
+from inrv.entropy.masks import EMPTY, MIXED, decode_masks, encode_masks
 from inrv.errors import FormatError, OptionError
 from inrv.grids import COMPONENTS, FrequentValues, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
 from inrv.grids.thresholds import ABOVE
 from inrv.grids.topology import mask_places
-from inrv.masks import EMPTY, MIXED, decode_masks, encode_masks
 from inrv.storage.frequent import frequent_arrays, masks_of, restore_frequent
-from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
 from inrv.storage.topology import StoredTopologies, store_topologies
 
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from inrv.container import Chunk, Container, pack_tensors, unpack_tensors
+from inrv.container.checked import Arrays, bytes_of_words, take, take_words
+from inrv.entropy.masks import KINDS, decode_masks, encode_masks, kinds_of
 from inrv.errors import FormatError
 from inrv.grids import Topology
-from inrv.masks import KINDS, decode_masks, encode_masks, kinds_of
-from inrv.storage.frame import check_most, count_bits, frame_arrays, frame_of, leaf_origins
-from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
+from inrv.storage.skeleton import check_most, count_bits, frame_arrays, frame_of, leaf_origins
 from inrv.storage.tree import restore_tree, tree_arrays
 
 PREDICTING = ("MASK", "TREE")

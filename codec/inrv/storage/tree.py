@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inrv.container.checked import Arrays, bytes_of_words, take, take_words
+from inrv.entropy.masks import MIXED, decode_masks, encode_masks
 from inrv.errors import FormatError
 from inrv.grids import Topology
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, leaf_keys, leaf_offsets, mask_places, offset_coordinates, pack_masks
-from inrv.masks import MIXED, decode_masks, encode_masks
-from inrv.storage.frame import NODE_EDGE, check_most, check_origins, count_bits, frame_arrays, frame_of, leaf_origins
-from inrv.storage.tensors import Arrays, bytes_of_words, take, take_words
+from inrv.storage.skeleton import NODE_EDGE, check_most, check_origins, count_bits, frame_arrays, frame_of, leaf_origins
 
 
 def tree_arrays(topology: Topology) -> Arrays:

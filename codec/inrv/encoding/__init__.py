@@ -1,0 +1,1 @@
+"""From grids to an .inrv file."""

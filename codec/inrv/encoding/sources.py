@@ -1,0 +1,45 @@
+"""What can be encoded: .vdb files, arrays, grids, open volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from inrv.decoding.volume import Volume, VolumeGrid
+from inrv.errors import OptionError
+from inrv.grids import Grid, SparseVolume, sparse_grid
+from inrv.support.streams import Input, Readable, input_of
+
+AnyGrid: TypeAlias = Grid | VolumeGrid
+Grids: TypeAlias = list[Grid] | list[VolumeGrid] | list[AnyGrid] | tuple[AnyGrid, ...]
+Source: TypeAlias = Readable | SparseVolume | Volume | AnyGrid | Grids | Mapping[str, Any]
+
+
+def given_as(source: Source) -> SparseVolume | Input:
+    """The volume that `source` holds or stands for, or the .vdb file to read it from. Raises OptionError for anything else."""
+    if isinstance(source, SparseVolume):
+        return source
+    if isinstance(source, Volume):
+        return source.to_sparse()
+    if isinstance(source, Mapping):
+        return SparseVolume(tuple(_named(name, value) for name, value in source.items()))
+    if isinstance(source, (Grid, VolumeGrid)):
+        return SparseVolume((_decoded(source),))
+    if isinstance(source, (list, tuple)) and all(isinstance(grid, (Grid, VolumeGrid)) for grid in source):
+        return SparseVolume(tuple(_decoded(grid) for grid in source))
+    if isinstance(source, (list, tuple, np.ndarray, Tensor)) or hasattr(source, "__array__"):
+        raise OptionError(f"a {type(source).__name__} is neither a file nor grids: give arrays by name, as {{'density': array}}")
+    return input_of(source)
+
+
+def _named(name: str, value: Any) -> Grid:
+    """A grid, or an array, under a name."""
+    return replace(_decoded(value), name=name) if isinstance(value, (Grid, VolumeGrid)) else sparse_grid(value, name)
+
+
+def _decoded(grid: AnyGrid) -> Grid:
+    return grid.to_grid() if isinstance(grid, VolumeGrid) else grid

@@ -1,0 +1,1 @@
+"""The field `fourier`: one network for the volume, as in Zurkova et al. 2025."""

@@ -1,0 +1,139 @@
+"""From grids to a field: selection, training, and the precision of the stored weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inrv.container import ACCURACY
+from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
+from inrv.fields.fourier.evaluation import deviation, evaluate
+from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.network import FourierField, restore_field
+from inrv.fields.fourier.quantisation import PRECISIONS, StoredTensors, on_steps, quantise
+from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, select_voxels
+from inrv.fields.fourier.training import Checkpoint, Progress, TrainingResult, train
+from inrv.grids import Grid, Normalisation, in_double
+from inrv.metrics.psnr import psnr_of
+from inrv.options import EncodeOptions
+
+LARGEST_LOSS = 0.1  # dB that storing the weights on fewer bits may cost
+LOWER_LOSS = 0.02  # dB that decoding with products in bfloat16 may cost
+ROOM = 4  # times the largest difference found, for voxels that were not probed
+PROBE_VOXELS = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class FittedField:
+    """A trained field on the CPU, its weights at storage precision.
+
+    losses  dB that each precision tried would cost the output it harms most
+    psnrs   dB, one an output: over its grid's active leaf voxels among `probe`, peak 1
+    probe   voxels that it was measured on
+    tolerance  how far a decoder may be from the field in float32, where it loses next to nothing; None: the accuracy class
+    """
+
+    field: Field
+    stored: StoredTensors
+    losses: dict[str, float]
+    training: TrainingResult
+    psnrs: tuple[float, ...]
+    probe: Samples
+    tolerance: float | None
+
+    def coarser(self, factor: float) -> FittedField:
+        """The same with steps of the weights `factor` times wider, where training has rounded them."""
+        wider = {name: replace(weight, step=weight.step * factor) for name, weight in self.training.rounded.items()}
+        return stored_field(self.field, replace(self.training, rounded=wider), self.probe)
+
+
+def fit_field(
+    grids: Sequence[Grid],
+    normalisations: Sequence[Normalisation],
+    options: EncodeOptions,
+    device: torch.device,
+    progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    most_bytes: int | None = None,
+) -> FittedField | None:
+    """Train one field for all varying components of `grids`; None where no component varies.
+
+    The weights become as coarse as training left them, or else as costs no more than LARGEST_LOSS. With `most_bytes`, the
+    field is one that takes about so many in the file. Raises OptionError where none is so small.
+    """
+    outputs = sum(int(normalisation.varying.sum()) for normalisation in normalisations)
+    box = joint_box(grids)
+    if not outputs or box is None:
+        return None
+    chosen = select_voxels(grids, options.selection, options.dilation)
+    only_active = options.selection == "topology" and options.dilation == 0
+    samples = gather_samples(grids, chosen, normalisations, only_active)
+    active = samples if only_active else gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, True)
+    probe = _probe(active, options.seed).to(device)
+    values = sum(int(n.varying.sum()) * g.topology.leaf_voxel_count for n, g in zip(normalisations, grids, strict=True))
+    config, rounding = network_for(options, values, outputs, box, most_bytes)
+    generator = torch.Generator().manual_seed(options.seed)
+    field = FourierField(config, multipliers_for(options, config), generator).to(device)
+    plan = plan_for(options, config, rounding, len(samples), device)
+    training = train(field, samples.to(device), plan, progress, checkpoint)
+    return stored_field(field, training, probe)
+
+
+@torch.no_grad()
+def stored_field(field: Field, training: TrainingResult, probe: Samples) -> FittedField:
+    """`field` as it can be stored, on the steps that training ended with where it did."""
+    field = field.to(probe.coordinates.device)
+    before = _psnrs(evaluate(field, probe.coordinates), probe)
+    losses: dict[str, float] = {}
+    for stored in _ways_to_store(field, training):
+        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
+        outputs = evaluate(rounded, probe.coordinates)
+        psnrs = _psnrs(outputs, probe)
+        losses[stored.precision] = _loss(before, psnrs)
+        if losses[stored.precision] < LARGEST_LOSS:
+            break
+    tolerance = _tolerance(outputs, evaluate(rounded, probe.coordinates, precision=torch.bfloat16), probe)
+    return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe, tolerance)
+
+
+def _ways_to_store(field: Field, training: TrainingResult) -> Iterator[StoredTensors]:
+    """The field's tensors on the steps that training ended with, or else at every precision, from the coarsest on."""
+    if training.rounded:
+        exact = {name: weight.exact for name, weight in training.rounded.items()}
+        steps = {name: weight.step for name, weight in training.rounded.items()}
+        yield on_steps(field.tensors() | exact, field.fixed(), steps)
+        return
+    for precision in PRECISIONS:
+        yield quantise(field.tensors(), field.fixed(), precision)
+
+
+def _probe(samples: Samples, seed: int) -> Samples:
+    """At most PROBE_VOXELS of the active voxels, drawn evenly: what quality is measured on, whatever the selection was."""
+    if len(samples) <= PROBE_VOXELS:
+        return samples
+    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:PROBE_VOXELS]
+    return Samples(samples.coordinates[rows], samples.targets[rows], None if samples.counted is None else samples.counted[rows])
+
+
+def _tolerance(exact: Tensor, lower: Tensor, probe: Samples) -> float | None:
+    """Room for products in bfloat16, with outputs `lower`, where they cost no output more than LOWER_LOSS dB on `probe`."""
+    if _loss(_psnrs(exact, probe), _psnrs(lower, probe)) > LOWER_LOSS:
+        return None
+    room = ROOM * deviation(lower, exact)
+    return max(ACCURACY, float(f"{room:.1e}")) if room <= 1 else None
+
+
+def _loss(before: Sequence[float], after: Sequence[float]) -> float:
+    """DB that the output loses that loses most."""
+    return max(b - a for b, a in zip(before, after, strict=True))
+
+
+def _psnrs(outputs: Tensor, probe: Samples) -> tuple[float, ...]:
+    """PSNR of each of the `outputs` over the values of `probe` that count, peak 1."""
+    squared = in_double(outputs.clamp(0, 1) - probe.targets).square()
+    counted = torch.ones_like(squared) if probe.counted is None else probe.counted.to(squared)
+    means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
+    return tuple(psnr_of(mean) for mean in means.tolist())

@@ -1,0 +1,1 @@
+"""Where the default networks of the lattice are made."""

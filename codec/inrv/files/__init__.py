@@ -1,0 +1,1 @@
+"""Other people's files: one folder for each file type."""

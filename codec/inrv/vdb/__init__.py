@@ -1,7 +1,0 @@
-"""OpenVDB files in and out, without OpenVDB: float and vec3s grids to the bit, all others as the bytes they are."""
-
-from inrv.vdb.header import GridDescriptor
-from inrv.vdb.reading import list_grids, read_volume
-from inrv.vdb.writing import write_stream, write_volume
-
-__all__ = ["GridDescriptor", "list_grids", "read_volume", "write_stream", "write_volume"]

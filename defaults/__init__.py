@@ -1,1 +1,0 @@
-"""How the default networks of the lattice are made."""

@@ -1,0 +1,125 @@
+import math
+
+import pytest
+import torch
+
+from inrv.errors import FormatError, OptionError
+from inrv.fields.fourier.defaults import BITS, multipliers_for, network_for, proportions, within_bytes
+from inrv.fields.fourier.network import FourierConfig, FourierField, network_weights, restore_field
+from inrv.fields.fourier.quantisation import PRECISIONS, dequantise, on_steps, quantise
+from inrv.grids import Box
+from inrv.options import EncodeOptions
+
+
+def small_field(outputs: int = 2) -> FourierField:
+    config = FourierConfig(12, 3, 16, outputs, (1.0, -2.0, 3.0), 1 / 40, "silu")
+    return FourierField(config, torch.linspace(1, 6, 12), torch.Generator().manual_seed(4))
+
+
+def test_paper_preset_has_the_papers_weights_and_compression() -> None:
+    box = Box((0, 0, 0), (238, 238, 386))
+    config, rounding = network_for(EncodeOptions(preset="paper"), values=1, outputs=2, box=box, most_bytes=None)
+    field = FourierField(config, multipliers_for(EncodeOptions(preset="paper"), config), torch.Generator())
+    assert field.weight_count == 3_150_850 and rounding is None
+    assert round(239 * 239 * 387 * 2 / field.weight_count, 1) == 14.0
+    assert field.multipliers.tolist() == [2.5] * 1280
+    assert network_weights(1280, 8, 512, 2) == 3_150_850
+
+
+def test_the_default_network_keeps_the_ratio_and_the_proportions() -> None:
+    for values in (10_000, 524_000, 13_000_000):
+        frequencies, layers, neurons = proportions(values / 14, outputs=2)
+        weights = network_weights(frequencies, layers, neurons, 2)
+        assert frequencies == neurons and layers == max(4, neurons // 64)
+        assert weights <= values / 14 or neurons == 16
+        assert weights > 0.7 * values / 14 or neurons == 16
+
+
+@pytest.mark.parametrize("most", [2_000, 30_000, 1_000_000])
+def test_a_network_of_so_many_bytes_has_weights_of_a_few_bits(most: int) -> None:
+    (frequencies, layers, neurons), rounding = within_bytes(most, outputs=3)
+    bits = 8 * most / network_weights(frequencies, layers, neurons, 3)
+    assert rounding.bytes == most and BITS <= bits < 3 * BITS
+
+
+def test_bytes_for_no_network_are_an_error_that_says_how_many_it_takes() -> None:
+    with pytest.raises(OptionError, match="500 bytes are left for a network, and the smallest takes about 1,"):
+        within_bytes(500, outputs=1)
+
+
+def test_features_are_equation_1() -> None:
+    field = small_field()
+    coordinates = torch.tensor([[1.0, -2.0, 3.0], [20.0, 0.0, -7.0]])
+    features = field.features(coordinates)
+    for row, c in enumerate(coordinates.tolist()):
+        p = [(c[axis] - (1.0, -2.0, 3.0)[axis]) / 40 for axis in range(3)]
+        for i in range(12):
+            phase = 2 * math.pi * field.multipliers[i].item() * sum(field.B[i, axis].item() * p[axis] for axis in range(3))
+            assert features[row, i].item() == pytest.approx(math.cos(phase), abs=1e-5)
+            assert features[row, 12 + i].item() == pytest.approx(math.sin(phase), abs=1e-5)
+
+
+def test_every_weight_and_multiplier_learns_and_b_does_not() -> None:
+    field = small_field()
+    field(torch.rand(50, 3) * 40).square().mean().backward()
+    gradients = {name: parameter.grad for name, parameter in field.named_parameters()}
+    assert "B" not in gradients and len(gradients) == 1 + 2 * 4
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients.values())
+
+
+def test_b_is_exact_in_half_precision() -> None:
+    field = small_field()
+    assert torch.equal(field.B.half().float(), field.B)
+    stored = quantise(field.tensors(), field.fixed(), "6 bit").tensors
+    assert stored["B"].dtype == torch.float16 and stored["multipliers"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_field_survives_storage_at_every_precision(precision: str) -> None:
+    field = small_field()
+    stored = quantise(field.tensors(), field.fixed(), precision)
+    again = restore_field("fourier", field.config(), stored.tensors)
+    bits = {"float16": 11, "float32": 24}.get(precision) or int(precision.split()[0])
+    for name, tensor in field.tensors().items():
+        found = again.tensors()[name]
+        largest = tensor.abs().amax() if tensor.ndim else tensor.abs()
+        assert (found - tensor).abs().max() <= largest * 2.0 ** -(min(bits, 11) - 2), name
+    if precision == "float32":
+        assert torch.equal(again(torch.ones(1, 3)), field(torch.ones(1, 3)))
+
+
+def test_twelve_bit_codes_are_two_planes() -> None:
+    weight = torch.linspace(-1, 1, 64).reshape(4, 16)
+    stored = quantise({"w": weight}, frozenset(), "12 bit").tensors
+    assert set(stored) == {"w.codes_high", "w.codes_low", "w.step"}
+    torch.testing.assert_close(dequantise(stored)["w"], weight, atol=1 / 2047, rtol=0)
+
+
+@pytest.mark.parametrize("step", [0.01, 1e-4])
+def test_weights_on_steps_come_back_as_multiples(step: float) -> None:
+    field = small_field()
+    steps = dict.fromkeys(field.hidden(), step)
+    stored = on_steps(field.tensors(), field.fixed(), steps)
+    again = dequantise(stored.tensors)
+    for name, tensor in field.tensors().items():
+        expected = (tensor / step).round() * torch.tensor(step) if name in steps else tensor
+        assert torch.equal(again[name], expected), name
+    assert stored.precision.endswith(" bit") and float(stored.precision.split()[0]) > 5
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "step", "kind", "activation"])
+def test_tensors_that_disagree_with_the_manifest_are_refused(change: str) -> None:
+    field = small_field()
+    stored, config, kind = dict(quantise(field.tensors(), field.fixed(), "8 bit").tensors), field.config(), "fourier"
+    if change == "missing":
+        del stored["layers.1.bias"]
+    if change == "shape":
+        stored["layers.1.bias"] = torch.zeros(17)
+    if change == "step":
+        stored["layers.1.weight.step"] = torch.zeros(3)
+    if change == "kind":
+        kind = "wavelet"
+    if change == "activation":
+        config["activation"] = "tanh"
+    with pytest.raises(FormatError):
+        restore_field(kind, config, stored)
