@@ -28,7 +28,7 @@ from report import CORPUS, ROOT, describe, environment, save, table
 
 import inrv
 from inrv.files.vdb import read_volume
-from inrv.grids import CarriedGrid, Grid
+from inrv.grids import Grid, PassthroughGrid
 
 HEADER = ["file", "grid", "type", "how", "bytes", "PSNR dB", "largest error", "equal"]
 FILES = ["file", "bytes in", "bytes out", "of them network", "vdb_print", "OpenVDB"]
@@ -74,7 +74,7 @@ def measure(path: Path, options: inrv.EncodeOptions, folder: Path | None, openvd
         grids = [
             coded_row(a, b, volume[position]) for position, a, b in zip(before.positions, before.grids, after.grids, strict=True)
         ]
-        grids += [carried_row(a, b, volume) for a, b in zip(before.carried, after.carried, strict=True)]
+        grids += [carried_row(a, b, volume) for a, b in zip(before.passthrough, after.passthrough, strict=True)]
         return {
             "file": path.name,
             "bytes_in": path.stat().st_size,
@@ -112,8 +112,8 @@ def coded_row(before: Grid, after: Grid, grid: inrv.VolumeGrid) -> dict[str, Any
         "name": before.name,
         "type": before.value_type,
         "how": "exact" if error == 0 and same_bits(before.values, after.values) else "coded",
-        "kept": len(grid.kept_rows),
-        "bytes": stored_bytes(grid.volume, (entry.topology, entry.exact_values, entry.kept_values)),
+        "kept": len(grid.exact_rows),
+        "bytes": stored_bytes(grid.volume, (entry.topology, entry.inactive_values, entry.exact_values)),
         "psnr": psnr,
         "error": error,
         "equal": equal,
@@ -130,9 +130,9 @@ def errors(before: torch.Tensor, after: torch.Tensor) -> tuple[float, float]:
     return float(difference.abs().max()), -10 * math.log10(mean_square) if mean_square else math.inf
 
 
-def carried_row(before: CarriedGrid, after: CarriedGrid, volume: inrv.Volume) -> dict[str, Any]:
+def carried_row(before: PassthroughGrid, after: PassthroughGrid, volume: inrv.Volume) -> dict[str, Any]:
     """How one carried grid came back."""
-    (entry,) = (entry for entry in volume.carried if entry.position == before.position)
+    (entry,) = (entry for entry in volume.passthrough if entry.position == before.position)
     return {
         "position": before.position,
         "name": before.name,
@@ -146,7 +146,7 @@ def carried_row(before: CarriedGrid, after: CarriedGrid, volume: inrv.Volume) ->
     }
 
 
-def listed(grid: CarriedGrid) -> tuple[Any, ...]:
+def listed(grid: PassthroughGrid) -> tuple[Any, ...]:
     """What the file's list of grids says of one."""
     return grid.position, grid.name, grid.tree_type, grid.half, grid.parent, grid.blocks
 

@@ -73,7 +73,7 @@ def member(arguments: argparse.Namespace) -> None:
         device = choose_device(arguments.device)
         options = EncodeOptions(field="fourier", preset=arguments.preset, max_time=arguments.seconds, epochs=1e6)
         items, _ = prepare(read_volume(arguments.file), options, "")
-        grids = [item.trained for item in items]
+        grids = [item.coded for item in items]
         samples = gather_samples(grids, select_voxels(grids, "topology", 0), [item.normalisation for item in items], True)
         box, values = joint_box(grids), sum(grid.values.numel() for grid in grids)
         assert box is not None

@@ -31,7 +31,7 @@ from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, se
 from inrv.fields.fourier.training import TrainingPlan, train
 from inrv.files.vdb import read_volume
 from inrv.options import EncodeOptions
-from inrv.storage import CodedGrid
+from inrv.storage import PreparedGrid
 from inrv.support.device import choose_device, fast_precision
 
 HEADER = ["recipe", "weights", "asked s", "trained s", "epochs", "PSNR active", "PSNR box", "M samples/s", "TFLOP/s", "share"]
@@ -42,7 +42,7 @@ class Workload:
     """A volume, ready to train on."""
 
     path: Path
-    items: list[CodedGrid]
+    items: list[PreparedGrid]
     active: Samples
     box: Samples | None
     default: EncodeOptions
@@ -93,7 +93,7 @@ def workload(path: Path, size: int, device: torch.device, with_box: bool) -> Wor
     """Read, normalise and gather."""
     options = EncodeOptions(field="fourier", size=size)
     items, _ = prepare(read_volume(path), options, "")
-    grids, normalisations = [item.trained for item in items], [item.normalisation for item in items]
+    grids, normalisations = [item.coded for item in items], [item.normalisation for item in items]
 
     def samples(dilation: float) -> Samples:
         chosen = select_voxels(grids, "topology", dilation)
@@ -104,7 +104,7 @@ def workload(path: Path, size: int, device: torch.device, with_box: bool) -> Wor
 
 def default(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:
     """What `inrv encode --field fourier --size` does."""
-    box = joint_box([item.trained for item in work.items])
+    box = joint_box([item.coded for item in work.items])
     assert box is not None
     config, rounding = network_for(work.default, 0, work.outputs, box, work.bytes)
     plan = plan_for(work.default, config, rounding, len(work.active), work.device)
@@ -135,7 +135,7 @@ def paper(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:
 def table_1(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:
     """The preset `paper`, whatever it takes."""
     options = EncodeOptions(preset="paper")
-    box = joint_box([item.trained for item in work.items])
+    box = joint_box([item.coded for item in work.items])
     assert box is not None
     config, rounding = network_for(options, 0, work.outputs, box, None)
     return config, multipliers_for(options, config), plan_for(options, config, rounding, len(work.active), work.device)
@@ -183,10 +183,10 @@ def psnrs(field: FourierField, work: Workload) -> tuple[float, float]:
     sums, counts = (errors * counted).sum(0).tolist(), counted.sum(0).tolist()
     volumes = []
     for item in work.items:
-        box, normalisation = item.trained.topology.box, item.normalisation
+        box, normalisation = item.coded.topology.box, item.normalisation
         assert box is not None
         low, high = (torch.as_tensor(v)[normalisation.varying] for v in (normalisation.minimum, normalisation.maximum))
-        background = item.trained.background[normalisation.varying]
+        background = item.coded.background[normalisation.varying]
         wider = ((torch.maximum(high, background) - torch.minimum(low, background)) / (high - low)).square()
         volumes += (box.volume * wider).tolist()
     over = [[-10 * math.log10(s / n) for s, n in zip(sums, sizes, strict=True)] for sizes in (counts, volumes)]

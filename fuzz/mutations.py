@@ -123,7 +123,7 @@ class Draft:
         """Another chunk number."""
         if grids := self._grids():
             key = self.random.choice(
-                ("topology", "exact_values", "frequent_values", "kept_values", "corrected_values", "topology_of")
+                ("topology", "inactive_values", "frequent_values", "exact_values", "outliers", "topology_of")
             )
             self.random.choice(grids)[key] = self.random.choice((None, *range(len(self.file.chunks) + 1)))
 

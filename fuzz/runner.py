@@ -205,7 +205,7 @@ def _work(name: str, seed: int, share: range, until: float, folder: Path, queue:
             break
         numbers = range(start, min(start + BLOCK, share.stop))
         faulthandler.dump_traceback_later(BLOCK * target.seconds if BLOCK < STUCK else STUCK * target.seconds + 60, exit=True)
-        queue.put(run_cases(target, seed, numbers, folder, memory=name != "head", current=current, kept=kept))
+        queue.put(run_cases(target, seed, numbers, folder, memory=name != "head", current=current, exact=kept))
         faulthandler.cancel_dump_traceback_later()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fuzz.mutations import Seed, seed_of
-from inrv.container import CarriedEntry, Chunk, Component, FieldEntry, Manifest, container_bytes, pack_tensors
+from inrv.container import Chunk, Component, FieldEntry, Manifest, PassthroughEntry, container_bytes, pack_tensors
 from inrv.grids import Topology
 from inrv.storage.topology import store_topologies
 from testing.examples import EXAMPLES, FIELD_CONFIG, field_tensors, grid_entry, topology, trees
@@ -23,7 +23,7 @@ def inrv_seeds() -> list[Seed]:
     """The golden files, and small ones made here; in a fixed order."""
     files = {path.stem: path.read_bytes() for path in sorted((FIXTURES / "golden").glob("*.inrv"))}
     built = {name: container_bytes(*make()) for name, make in EXAMPLES.items() if name not in files}
-    made = {"bare": _bare(), "many": _many(), "silu": _silu(), "kept": _kept(), "carried": _carried(), "coded": _coded()}
+    made = {"bare": _bare(), "many": _many(), "silu": _silu(), "kept": _kept(), "passthrough": _passthrough(), "coded": _coded()}
     made["trees"] = container_bytes(*trees())
     return [seed_of(name, data) for name, data in (files | built | made).items()]
 
@@ -43,7 +43,7 @@ def _bare() -> bytes:
         "inactive_values": np.empty((0, 3), np.float32),
     }
     constant = (Component(1.0, 1.0, None),) * 3
-    grid = grid_entry("v", constant, active_voxels=512, exact_values=1)
+    grid = grid_entry("v", constant, active_voxels=512, inactive_values=1)
     chunks = [Chunk("TOPO", pack_tensors(tiles)), Chunk("EXAC", pack_tensors(exact))]
     return container_bytes(Manifest("inrv", {}, (grid,), None, None, {}), chunks)
 
@@ -79,7 +79,7 @@ def _kept() -> bytes:
     masks[:, 0], marked[:, 1] = 15, 3
     inactive = np.zeros((2, 64), np.uint8)
     inactive[1, 0] = 128
-    kept = {"kept_masks": marked, "kept_values": np.array([[np.nan], [np.inf], [-np.inf], [0.5]], np.float32)}
+    kept = {"exact_masks": marked, "exact_values": np.array([[np.nan], [np.inf], [-np.inf], [0.5]], np.float32)}
     exact = {
         "tile_values": np.empty((0, 1), np.float32),
         "inactive_masks": inactive,
@@ -89,15 +89,15 @@ def _kept() -> bytes:
     chunks = [
         Chunk(kind, pack_tensors(tensors)) for kind, tensors in zip(("TOPO", "FELD", "EXAC", "KEEP"), payloads, strict=True)
     ]
-    grid = grid_entry("k", (Component(-1.0, 2.0, 0),), active_voxels=1016, leaf_voxels=1016, exact_values=2, kept_values=3)
+    grid = grid_entry("k", (Component(-1.0, 2.0, 0),), active_voxels=1016, leaf_voxels=1016, inactive_values=2, exact_values=3)
     coarse = replace(grid, name="t", threshold=0.25, components=(Component(-1.0, 2.0, 1),))
     return container_bytes(Manifest("inrv", {}, (grid, coarse), FieldEntry("fourier", FIELD_CONFIG, 1), None, {}), chunks)
 
 
-def _carried() -> bytes:
+def _passthrough() -> bytes:
     """Two carried grids, the second one sharing the tree of the first; and a coded one between them."""
-    entry = CarriedEntry(0, "points", "Tree_int32_5_4_3", False, None, 20, 100, (1, 2), "int32 values")
-    other = CarriedEntry(2, "twin", "Tree_int32_5_4_3", True, 0, 10, 10, (3,), "shares the tree of grid 0")
+    entry = PassthroughEntry(0, "points", "Tree_int32_5_4_3", False, None, 20, 100, (1, 2), "int32 values")
+    other = PassthroughEntry(2, "twin", "Tree_int32_5_4_3", True, 0, 10, 10, (3,), "shares the tree of grid 0")
     masks = np.full((1, 64), 3, np.uint8)
     grid = grid_entry("d", (Component(0.5, 0.5, None),), active_voxels=128, leaf_voxels=128)
     chunks = [Chunk("TOPO", pack_tensors(topology({(0, 0, 0): [5]}, masks, [])))]
@@ -125,7 +125,7 @@ def _coded() -> bytes:
     for number, held in zip(numbers, topologies, strict=True):
         counts = {"active_voxels": held.active_voxel_count, "leaf_voxels": held.leaf_voxel_count}
         tiled = len(chunks) - 1 if held.tile_count else None
-        grids.append(grid_entry("g", (Component(0.5, 0.5, None),), topology=number, exact_values=tiled, **counts))
+        grids.append(grid_entry("g", (Component(0.5, 0.5, None),), topology=number, inactive_values=tiled, **counts))
     return container_bytes(Manifest("inrv", {}, tuple(grids), None, None, {}), chunks)
 
 

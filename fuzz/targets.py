@@ -136,7 +136,7 @@ def _check_decoded(grid: inrv.VolumeGrid) -> None:
     decoded = grid.to_grid()
     assert decoded.values.shape == (grid.topology.leaf_voxel_count, decoded.components)
     entry = grid.entry
-    apart = any(chunk is not None for chunk in (entry.frequent_values, entry.kept_values, entry.corrected_values))
+    apart = any(chunk is not None for chunk in (entry.frequent_values, entry.exact_values, entry.outliers))
     assert apart or bool(decoded.values.isfinite().all()), "a decoded value is not finite"
     for component, column in zip(entry.components, decoded.values.T, strict=True):
         low, high = torch.tensor([component.minimum, component.maximum], dtype=torch.float64).float()
@@ -150,14 +150,14 @@ def _check_decoded(grid: inrv.VolumeGrid) -> None:
 def _check_vdb(volume: inrv.Volume) -> None:
     """As a .vdb file, where it can be one, the volume is the same."""
     sparse = volume.to_sparse()
-    assert len(sparse.carried) == len(volume.carried), "a carried grid is lost"
+    assert len(sparse.passthrough) == len(volume.passthrough), "a carried grid is lost"
     with tempfile.NamedTemporaryFile(suffix=".vdb", dir=_memory_folder()) as file:
         try:
             write_volume(file.name, sparse)
             again = read_volume(file.name)
         except inrv.VdbError:
             return
-    if not sparse.carried:  # a carried grid's bytes mean nothing here, yet those of one may stand for a coded one
+    if not sparse.passthrough:  # a carried grid's bytes mean nothing here, yet those of one may stand for a coded one
         assert len(again.grids) == len(sparse.grids), "a grid is lost"
         for mine, theirs in zip(sparse.grids, again.grids, strict=True):
             assert _said(mine).equal(theirs.topology), "the topology changes in a .vdb file"

@@ -24,8 +24,8 @@ VALUES: tuple[Any, ...] = (
     "x" * 3000, "\x00", "\udc80", "caf\u00e9", [], {}, [0], [0.0] * 3, [1.0] * 16, [[]], [None], {"float": "nan"},
     {"float": "inf"}, {"base64": "AAECAw=="}, {"base64": "A"}, {"type": "int32", "value": 1}, {"a": {"b": [1, 2]}},
 )  # fmt: skip
-KEYS = ("colour", "", "\udc99", "\x1b", "a" * 500, "__class__", "threshold", "kept_values", "carried", "vdb_version",
-        "frequent_values", "corrected_values", "topology_of")  # fmt: skip
+KEYS = ("colour", "", "\udc99", "\x1b", "a" * 500, "__class__", "threshold", "exact_values", "passthrough", "vdb_version",
+        "frequent_values", "outliers", "topology_of")  # fmt: skip
 SIDES = (-1, 1, 2, -2, 8, 64, 512, 1 << 20, 1 << 31, 1 << 32, 1 << 62)
 
 

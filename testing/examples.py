@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import (
-    CarriedEntry,
     Chunk,
     Component,
     FieldEntry,
     GridEntry,
     Manifest,
     MetaEntry,
+    PassthroughEntry,
     container_bytes,
     pack_tensors,
 )
@@ -80,7 +80,7 @@ def grid_entry(name: str, components: tuple[Component, ...], **changes: Any) -> 
         "active_voxels": 0,
         "leaf_voxels": 0,
         "topology": 0,
-        "exact_values": None,
+        "inactive_values": None,
         "components": components,
     }
     return GridEntry(**(values | changes))
@@ -172,8 +172,8 @@ def fourier() -> tuple[Manifest, list[Chunk]]:
     of_leaves = {"active_voxels": voxels + 512, "leaf_voxels": voxels, "topology": 0}
     velocity = (Component(-1.0, 1.0, 1), Component(2.5, 2.5, None), Component(0.1, 0.7, 2))
     grids = (
-        grid_entry("density", (Component(0.0, 3.0, 0),), exact_values=1, metadata=METADATA, **of_leaves),
-        grid_entry("velocity", velocity, exact_values=2, map_type="AffineMap", matrix=affine, saved_as_half=True, **of_leaves),
+        grid_entry("density", (Component(0.0, 3.0, 0),), inactive_values=1, metadata=METADATA, **of_leaves),
+        grid_entry("velocity", velocity, inactive_values=2, map_type="AffineMap", matrix=affine, saved_as_half=True, **of_leaves),
         grid_entry("flame", (Component(0.0, 0.0, None),), topology=3, background=(1.5,)),
     )
     manifest = Manifest(
@@ -215,21 +215,21 @@ def lossless() -> tuple[Manifest, list[Chunk]]:
     arrays = [
         ("MASK", coded_topology(nodes, masks, None)),
         ("MASK", coded_topology(nodes, others, 0, reference=masks)),
-        ("KEEP", {"kept_masks": kept, "kept_values": np.resize(values, (count, 1))}),
+        ("KEEP", {"exact_masks": kept, "exact_values": np.resize(values, (count, 1))}),
     ]
     voxels = [int(np.unpackbits(each).sum()) for each in (masks, others)]
     grids = (
-        grid_entry("density", (Component(0.5, 0.5, None),), active_voxels=voxels[0], leaf_voxels=voxels[0], kept_values=2),
+        grid_entry("density", (Component(0.5, 0.5, None),), active_voxels=voxels[0], leaf_voxels=voxels[0], exact_values=2),
         grid_entry(
             "fog", (Component(0.5, 0.5, None),), active_voxels=voxels[1], leaf_voxels=voxels[1], topology=1, threshold=0.25
         ),
     )
     flags, instance = bytes(range(200)), b"header only"
-    carried = (
-        CarriedEntry(1, "flags", "Tree_int32_5_4_3", False, None, 70, len(flags), (3, 4), "int32 values"),
-        CarriedEntry(2, "same flags", "Tree_int32_5_4_3", True, 1, 11, len(instance), (5,), "shares the tree of grid 1"),
+    passthrough = (
+        PassthroughEntry(1, "flags", "Tree_int32_5_4_3", False, None, 70, len(flags), (3, 4), "int32 values"),
+        PassthroughEntry(2, "same flags", "Tree_int32_5_4_3", True, 1, 11, len(instance), (5,), "shares the tree of grid 1"),
     )
-    manifest = Manifest("inrv", {}, grids, None, None, {}, carried, (224, 9, 1))
+    manifest = Manifest("inrv", {}, grids, None, None, {}, passthrough, (224, 9, 1))
     chunks = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in arrays]
     return manifest, [*chunks, Chunk("GRID", flags[:150]), Chunk("GRID", flags[150:]), Chunk("GRID", instance)]
 
@@ -292,7 +292,7 @@ def trees() -> tuple[Manifest, list[Chunk]]:
     vector = tuple(Component(value, value, None) for value in (3.0, -4.0, 0.5))
     below = (Component(-0.5, -0.5, None),)
     grids = (
-        grid_entry("band", below, active_voxels=counts[0] + 512, leaf_voxels=counts[0], exact_values=2, background=(1.0,)),
+        grid_entry("band", below, active_voxels=counts[0] + 512, leaf_voxels=counts[0], inactive_values=2, background=(1.0,)),
         grid_entry("inside", below, threshold=0.75, threshold_rule="within", background=(1.0,), **coarse),
         grid_entry("velocity", vector, threshold=4.75, threshold_rule="away", background=(0.0, 0.0, 0.5), **coarse),
     )

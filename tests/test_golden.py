@@ -70,7 +70,7 @@ def test_the_files_are_those_of_the_specification(name: str, data: bytes) -> Non
 def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expected: Arrays) -> None:
     decoded = inrv.load(data, device="cpu").to_sparse()
     grids = decoded.grids
-    assert {grid.position: grid.data for grid in decoded.carried} == carried_of(expected)
+    assert {grid.position: grid.data for grid in decoded.passthrough} == carried_of(expected)
     assert len(grids) == sum(key.endswith(".header") for key in expected)
     for position, (grid, entry) in enumerate(zip(grids, reference_reader.open_file(data)[0]["grids"], strict=True)):
         wanted = of_grid(expected, position)
@@ -127,8 +127,8 @@ def kept_in(manifest: dict[str, Any], chunks: reference_reader.Chunks, position:
     entry = manifest["grids"][position]
     masks = reference_reader.bits(reference_reader.leaf_masks(chunks, entry["topology"]))
     kept = np.zeros_like(masks)
-    if entry.get("kept_values") is not None:
-        kept = reference_reader.bits(reference_reader.tensors_of(chunks[entry["kept_values"]][1] or b"")["kept_masks"])
+    if entry.get("exact_values") is not None:
+        kept = reference_reader.bits(reference_reader.tensors_of(chunks[entry["exact_values"]][1] or b"")["exact_masks"])
     return kept[masks == 1] == 1
 
 

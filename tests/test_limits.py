@@ -67,7 +67,7 @@ def exact(count: int, grids: int) -> bytes:
         "inactive_values": np.ones((count * 512, 1), np.float32),
     }
     return file_of(
-        [grid_entry("g", (Component(0, 0, None),), exact_values=1)] * grids, [("TOPO", leaves(count, 0)), ("EXAC", values)]
+        [grid_entry("g", (Component(0, 0, None),), inactive_values=1)] * grids, [("TOPO", leaves(count, 0)), ("EXAC", values)]
     )
 
 
@@ -253,9 +253,9 @@ def test_a_coarse_topology_need_not_be_full() -> None:
     }
     kept_masks = np.zeros((2, 64), np.uint8)
     kept_masks[1, 0] = 1
-    kept = {"kept_masks": kept_masks, "kept_values": np.array([[7.0]], np.float32)}
+    kept = {"exact_masks": kept_masks, "exact_values": np.array([[7.0]], np.float32)}
     grid = grid_entry(
-        "t", (Component(0.5, 0.5, None),), active_voxels=512, leaf_voxels=512, exact_values=1, kept_values=2, threshold=0.5
+        "t", (Component(0.5, 0.5, None),), active_voxels=512, leaf_voxels=512, inactive_values=1, exact_values=2, threshold=0.5
     )
     chunks = [("TOPO", topology({(0, 0, 0): [0, 1]}, masks, [])), ("EXAC", values), ("KEEP", kept)]
     data = file_of([grid], chunks)
@@ -274,7 +274,9 @@ def test_a_coarse_band_keeps_its_inactive_values_beside_new_ones() -> None:
         "inactive_masks": inactive,
         "inactive_values": np.linspace(1, 2, 192, dtype=np.float32)[:, None],
     }
-    below = grid_entry("t", (Component(-0.5, -0.5, None),), active_voxels=768, leaf_voxels=768, exact_values=1, background=(1.0,))
+    below = grid_entry(
+        "t", (Component(-0.5, -0.5, None),), active_voxels=768, leaf_voxels=768, inactive_values=1, background=(1.0,)
+    )
     data = file_of(
         [replace(below, threshold=0.75, threshold_rule="within"), replace(below, threshold=0.25, threshold_rule="within")],
         [("TOPO", topology({(0, 0, 0): [0, 1, 300]}, masks, [])), ("EXAC", values)],

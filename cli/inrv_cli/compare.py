@@ -152,12 +152,12 @@ def file_sizes(original: Input, decoded: Input, coded: int | None) -> dict[str, 
 
 def shortfalls(result: VolumeComparison, min_psnr: float | None) -> list[str]:
     """Why the comparison failed: nothing could be compared, or --min-psnr was not reached."""
-    if not any(grid.metrics for grid in result.grids) and not result.carried and result.missing:
+    if not any(grid.metrics for grid in result.grids) and not result.passthrough and result.missing:
         return ["the files have no grid in common"]
     if min_psnr is None:
         return []
     failures = [f"grid {name!r} is missing from DECODED" for name in result.missing]
-    failures += [f"carried grid {grid.name!r} differs in DECODED" for grid in result.carried if not grid.equal]
+    failures += [f"carried grid {grid.name!r} differs in DECODED" for grid in result.passthrough if not grid.equal]
     for grid in result.grids:
         if grid.metrics is None:
             failures.append(f"grid {grid.name!r} has another value type in DECODED")
@@ -181,7 +181,7 @@ def as_dict(result: VolumeComparison, sizes: dict[str, Any]) -> dict[str, Any]:
         "topology_equal": result.topology_equal,
         "mean": asdict(result.mean),
         "grids": grids,
-        "carried": [asdict(grid) for grid in result.carried],
+        "passthrough": [asdict(grid) for grid in result.passthrough],
         "missing": result.missing,
         "unexpected": result.unexpected,
         "differences": result.differences,
@@ -209,8 +209,13 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: str, deco
         facts.append(("theoretical", f"{result.theoretical_compression:.2f} values of the boxes for each weight"))
     for position, grid in enumerate(result.grids):
         facts += [(name_of(grid.name, position), _kept(value)) for value in grid.frequent]
-    for carried in result.carried:
-        facts.append(("carried", f"{carried.name}, {carried.tree_type}, {carried.bytes:,} bytes: {_equality(carried.equal)}"))
+    for passthrough in result.passthrough:
+        facts.append(
+            (
+                "passthrough",
+                f"{passthrough.name}, {passthrough.tree_type}, {passthrough.bytes:,} bytes: {_equality(passthrough.equal)}",
+            )
+        )
     facts += [("missing", ", ".join(result.missing))] * bool(result.missing)
     facts += [("unexpected", ", ".join(result.unexpected))] * bool(result.unexpected)
     facts += [("file", f"differs in {', '.join(result.differences)}")] * bool(result.differences)

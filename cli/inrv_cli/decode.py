@@ -89,8 +89,8 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
         with writing(job.output):
             write_volume(job.output, decoded)
         written = os.path.getsize(job.output)
-    count = len(decoded.grids) + len(decoded.carried)
+    count = len(decoded.grids) + len(decoded.passthrough)
     grids = f"{count} grid{'s' * (count != 1)}, {decoded.active_voxel_count:,} active voxels"
-    if decoded.carried:
-        grids += f", {len(decoded.carried)} carried as they were"
+    if decoded.passthrough:
+        grids += f", {len(decoded.passthrough)} carried as they were"
     return f"{job}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device.type}"

@@ -85,7 +85,9 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     type=click.Choice(["refuse", "keep", "inactive"]),
     help="NaN and infinity: refuse them, keep them in their places, or make their voxels inactive (missing values).",
 )
-@click.option("--doubles", type=click.Choice(["carry", "float"]), help="Grids of double: carry them, or code them as float.")
+@click.option(
+    "--doubles", type=click.Choice(["passthrough", "float"]), help="Grids of double: carry them, or code them as float."
+)
 @click.option("--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0.")
 @click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
 @click.option(
@@ -292,16 +294,16 @@ def _told_of_grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
         if grid.drift is not None and not grid.lossless:
             quality += f", sum {drift(grid.drift)}"
         told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
-        if grid.kept and not grid.lossless:
-            told += f", {grid.kept:,} of them far from all others or not finite, and exact"
+        if grid.exact and not grid.lossless:
+            told += f", {grid.exact:,} of them far from all others or not finite, and exact"
         if grid.frequent and not grid.lossless:
             told += f", exactly {_told_of_values(grid)}"
-        if grid.misjudged is not None:
-            told += f", topology by threshold: {grid.misjudged:,} voxels misjudged"
+        if grid.misclassified is not None:
+            told += f", topology by threshold: {grid.misclassified:,} voxels misjudged"
         yield grid.position, grid.name, told
-    for carried in result.carried:
-        sizes = f"{carried.bytes_in:,} -> {carried.bytes_out:,} bytes"
-        yield carried.position, carried.name, f"carried as it was ({carried.reason}), {sizes}"
+    for passthrough in result.passthrough:
+        sizes = f"{passthrough.bytes_in:,} -> {passthrough.bytes_out:,} bytes"
+        yield passthrough.position, passthrough.name, f"carried as it was ({passthrough.reason}), {sizes}"
 
 
 def _told_of_values(grid: GridReport) -> str:

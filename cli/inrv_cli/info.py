@@ -74,7 +74,7 @@ def describe(volume: Volume) -> dict[str, Any]:
             for number, entry in enumerate(container.entries)
         ],
         "grids": [_grid(grid) for grid in volume.grids],
-        "carried": [dataclasses.asdict(entry) for entry in volume.carried],
+        "passthrough": [dataclasses.asdict(entry) for entry in volume.passthrough],
     }
 
 
@@ -94,7 +94,7 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         "frequent_values": [
             {"value": value, "voxels": count} for value, count in zip(frequent.values.tolist(), frequent.counts, strict=True)
         ],
-        "kept_values": len(grid.kept_rows) - len(frequent.places),
+        "exact_values": len(grid.exact_rows) - len(frequent.places),
         "threshold": entry.threshold,
         "threshold_rule": None if entry.threshold is None else entry.threshold_rule,
         "topology_of": None if entry.topology_of is None else grid.volume.grids[entry.topology_of].position,
@@ -114,9 +114,9 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         ],
         "chunks": {
             "topology": entry.topology,
-            "exact_values": entry.exact_values,
+            "inactive_values": entry.inactive_values,
             "frequent_values": entry.frequent_values,
-            "kept_values": entry.kept_values,
+            "exact_values": entry.exact_values,
         },
     }
 
@@ -154,7 +154,7 @@ def as_text(found: dict[str, Any]) -> str:
             rows.append((label, _plain(values)))
     rows += [(key, _value(entry)) for key, entry in found["metadata"].items()]
     texts = {grid["position"]: _grid_text(grid) for grid in found["grids"]}
-    texts |= {entry["position"]: _carried_text(entry, found["chunks"]) for entry in found["carried"]}
+    texts |= {entry["position"]: _carried_text(entry, found["chunks"]) for entry in found["passthrough"]}
     sections = [labelled(rows, indent=0), *(texts[position] for position in sorted(texts)), _chunk_table(found)]
     return "\n\n".join(sections)
 
@@ -176,8 +176,8 @@ def _grid_text(grid: dict[str, Any]) -> str:
         ("frequent value", f"{_plain(found['value'])} on {found['voxels']:,} active voxels, exactly")
         for found in grid["frequent_values"]
     ]
-    if grid["kept_values"]:
-        rows.append(("kept values", f"{grid['kept_values']:,} other active voxels stored exactly, beside the codes or network"))
+    if grid["exact_values"]:
+        rows.append(("kept values", f"{grid['exact_values']:,} other active voxels stored exactly, beside the codes or network"))
     lossless = sum(component["lossless"] for component in grid["normalisation"])
     if lossless:
         rows.append(("coded", f"without loss, {lossless} of {len(grid['normalisation'])} components"))
@@ -200,7 +200,7 @@ def _carried_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> str:
     stored = sum(chunks[number]["stored"] for number in entry["chunks"])
     rows = [
         ("type", f"{entry['tree_type']}{', saved as half' * entry['half']}"),
-        ("carried", f"as it was: {entry['reason']}"),
+        ("passthrough", f"as it was: {entry['reason']}"),
         ("bytes", f"{entry['bytes']:,} in the .vdb, {stored:,} here"),
     ]
     if entry["parent"] is not None:

@@ -77,7 +77,7 @@ def grid_keys(given: Iterable[str], names: Collection[str]) -> list[str | int]:
 
 def names_in(volume: Volume) -> list[str]:
     """The names of all grids of an .inrv file."""
-    return [grid.name for grid in volume.grids] + [entry.name for entry in volume.carried]
+    return [grid.name for grid in volume.grids] + [entry.name for entry in volume.passthrough]
 
 
 def labelled(rows: Sequence[tuple[str, str]], indent: int = 2) -> str:

@@ -3,7 +3,7 @@
 from inrv.container import Limits
 from inrv.decoding.volume import VerifyReport, Volume, VolumeGrid, load, verify
 from inrv.encoding.api import encode, encode_array, encode_bytes
-from inrv.encoding.report import CarriedReport, EncodeReport, GridReport
+from inrv.encoding.report import EncodeReport, GridReport, PassthroughReport
 from inrv.errors import (
     FormatError,
     InrvError,
@@ -17,13 +17,11 @@ from inrv.errors import (
     VdbError,
 )
 from inrv.fields.fourier.training import Checkpoint, Progress
-from inrv.grids import Box, CarriedGrid, Grid, MetaValue, SparseVolume, Topology, Transform, sparse_grid
+from inrv.grids import Box, Grid, MetaValue, PassthroughGrid, SparseVolume, Topology, Transform, sparse_grid
 from inrv.options import EncodeOptions
 
 __all__ = [
     "Box",
-    "CarriedGrid",
-    "CarriedReport",
     "Checkpoint",
     "EncodeOptions",
     "EncodeReport",
@@ -38,6 +36,8 @@ __all__ = [
     "OptionError",
     "OutputError",
     "OutputExistsError",
+    "PassthroughGrid",
+    "PassthroughReport",
     "Progress",
     "SelectionError",
     "SparseVolume",

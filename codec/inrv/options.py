@@ -17,7 +17,7 @@ CHOICES = {
     "topology": (None, "exact", "threshold"),
     "nonfinite": ("refuse", "keep", "inactive"),
     "frequent_values": ("exact", "approximate"),
-    "doubles": ("carry", "float"),
+    "doubles": ("passthrough", "float"),
 }
 WHOLE = ("size", "seed", "exact_below")
 TARGETS = ("psnr", "max_error", "size", "ratio", "lossless")
@@ -85,7 +85,7 @@ class EncodeOptions:
     topology: str | None = None
     frequent_values: str = "exact"
     nonfinite: str = "refuse"
-    doubles: str = "carry"
+    doubles: str = "passthrough"
 
     def __post_init__(self) -> None:
         self._make_plain()

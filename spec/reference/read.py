@@ -248,7 +248,7 @@ def lattice_channel(manifest: dict[str, Any], chunks: Chunks, number: int) -> la
     (entry,) = [e for e in manifest["grids"] for component in e["components"] if component["output"] == number]
     (place,) = [place for place, component in enumerate(entry["components"]) if component["output"] == number]
     origins = leaf_origins(topology_of(chunks, entry["topology"]))
-    masks, values = stored_apart(chunks, entry, "kept_values")
+    masks, values = stored_apart(chunks, entry, "exact_values")
     tensors, defaults = tensors_of(payload_of(chunks, config["codes"], "CODE")), tensors_of(DEFAULT_NETWORKS.read_bytes())
     units = lattice.units_of(config, tensors, entry["components"][place]["minimum"], entry["components"][place]["maximum"])
     return lattice.Channel(
@@ -286,7 +286,7 @@ def inactive_units(
 
 def exact_tensors(chunks: Chunks, entry: dict[str, Any], topology: Tensors) -> Tensors:
     """Values of tiles and inactive voxels."""
-    number = entry["exact_values"]
+    number = entry["inactive_values"]
     if number is not None and chunks[number][0] == "INAC":
         return inactive_tensors(tensors_of(payload_of(chunks, number, "INAC")), topology, leaf_masks(chunks, entry["topology"]))
     if number is not None:
@@ -343,8 +343,8 @@ def stored_apart(chunks: Chunks, entry: dict[str, Any], *keys: str) -> tuple[np.
         if entry.get(key) is not None:
             tensors = tensors_of(payload_of(chunks, entry[key], "KEEP"))
             before = np.bitwise_or.reduce([mask for mask, _ in parts])
-            require(key == "corrected_values" or not (tensors["kept_masks"] & before).any(), "a voxel has two values")
-            parts.append((tensors["kept_masks"], tensors["kept_values"]))
+            require(key == "outliers" or not (tensors["exact_masks"] & before).any(), "a voxel has two values")
+            parts.append((tensors["exact_masks"], tensors["exact_values"]))
     joined = np.bitwise_or.reduce([mask for mask, _ in parts])
     require(not (joined & ~active).any(), "a kept voxel is not active")
     found = np.zeros((joined.size * 8, values.shape[1]), dtype=np.float32)
@@ -402,7 +402,7 @@ def decode_grid(manifest: dict[str, Any], chunks: Chunks, entry: dict[str, Any])
     coded = [component["output"] for component in components if component["output"] is not None]
     found = outputs(manifest, chunks, coordinates, coded) if coded else np.empty((len(coordinates), 0), dtype=np.float32)
     values = np.stack([component_values(manifest, component, found, len(coordinates)) for component in components], axis=1)
-    apart, stored = stored_apart(chunks, entry, "kept_values", "corrected_values")
+    apart, stored = stored_apart(chunks, entry, "exact_values", "outliers")
     kept = bits(apart)[bits(masks) == 1] == 1
     values.view(np.uint32)[kept] = stored.view(np.uint32)
     exact = exact_tensors(chunks, entry, topology)
@@ -457,11 +457,11 @@ def scores(rule: str, values: np.ndarray, background: np.ndarray) -> np.ndarray:
     return np.sqrt(total)
 
 
-def carried(data: bytes) -> list[tuple[dict[str, Any], bytes]]:
+def passthrough(data: bytes) -> list[tuple[dict[str, Any], bytes]]:
     """The entry and the bytes of every carried grid."""
     manifest, chunks = open_file(data)
     found = []
-    for entry in manifest.get("carried", []):
+    for entry in manifest.get("passthrough", []):
         joined = b"".join(payload_of(chunks, number, "GRID") for number in entry["chunks"])
         require(len(joined) == entry["bytes"], "bytes differs")
         found.append((entry, joined))

@@ -32,7 +32,7 @@ def points(flags: int = 1, later: bytes = b"", unpacked: bool = False, page: byt
     return struct.pack("<H", 10) + b"##" + told + page + LEAF + counts + b"p" * 30 + b"4444" + b"\0" + b"i" * 40
 
 
-def carried(name: str, kind: str, tree: HandTree, buffers: bytes) -> HandGrid:
+def passthrough(name: str, kind: str, tree: HandTree, buffers: bytes) -> HandGrid:
     return HandGrid(name, f"Tree_{kind}_5_4_3", tree.topology(), buffers, compression=1)
 
 
@@ -58,15 +58,15 @@ KINDS = {
     "int32 in a grid said to be half": replace(INTEGERS.grid(), metadata=HandTree(half=True).grid().metadata),
     "int64": replace(INTEGERS, number="q").grid(),
     "vec3i": replace(INTEGERS, components=3).grid(),
-    "half": carried("half", "half", replace(FOG, number="e"), replace(FOG, number="e").buffers()),
-    "bool": carried("flags", "bool", BITS, LEAF + bytes(12) + LEAF),
-    "mask": carried("mask", "mask", BITS, LEAF + bytes(12)),
-    "point index": carried("index", "ptidx32", NUMBERS, NUMBERS.buffers() + struct.pack("<QIIQ", 2, 7, 8, 3) + b"new"),
-    "points": carried("points", "ptdataidx32", NUMBERS, points()),
-    "points of a later version": carried(
+    "half": passthrough("half", "half", replace(FOG, number="e"), replace(FOG, number="e").buffers()),
+    "bool": passthrough("flags", "bool", BITS, LEAF + bytes(12) + LEAF),
+    "mask": passthrough("mask", "mask", BITS, LEAF + bytes(12)),
+    "point index": passthrough("index", "ptidx32", NUMBERS, NUMBERS.buffers() + struct.pack("<QIIQ", 2, 7, 8, 3) + b"new"),
+    "points": passthrough("points", "ptdataidx32", NUMBERS, points()),
+    "points of a later version": passthrough(
         "points", "ptdataidx32", NUMBERS, points(2, struct.pack("<Q", 3) + b"new", unpacked=True)
     ),
-    "points in a page that is not packed": carried(
+    "points in a page that is not packed": passthrough(
         "points", "ptdataidx32", NUMBERS, points(page=struct.pack("<i", -60)) + b"p" * 30
     ),
     "points of several leaves": points_of_three_leaves(),

@@ -26,7 +26,7 @@ def round_trip(source: Path, folder: Path, options: inrv.EncodeOptions = QUICK) 
         expected = stored.values.half().float() if stored.saved_as_half else stored.values
         same = torch.equal(expected.view(torch.int32), again.values.view(torch.int32))
         assert same, f"{stored.name}: values changed on their way through the .vdb"
-    if not decoded.carried:
+    if not decoded.passthrough:
         check_with_openvdb(source, folder / "decoded.vdb")
     return read_volume(source), read_back
 
@@ -48,7 +48,7 @@ def check_with_openvdb(source: Path, decoded: Path) -> None:
 def check_volume(original: inrv.SparseVolume, decoded: inrv.SparseVolume) -> None:
     """Everything but the values of active leaf voxels is equal; those lie within the original's range."""
     assert decoded.metadata == original.metadata
-    assert decoded.vdb_version == original.vdb_version or not original.carried
+    assert decoded.vdb_version == original.vdb_version or not original.passthrough
     check_carried(original, decoded)
     assert [grid.name for grid in decoded.grids] == [grid.name for grid in original.grids]
     for before, after in zip(original.grids, decoded.grids, strict=True):
@@ -60,7 +60,7 @@ def check_volume(original: inrv.SparseVolume, decoded: inrv.SparseVolume) -> Non
 def check_carried(before: inrv.SparseVolume, after: inrv.SparseVolume) -> None:
     """The same grids are carried, byte for byte, in the same places."""
     assert after.positions == before.positions
-    assert [vars(grid) for grid in after.carried] == [vars(grid) for grid in before.carried]
+    assert [vars(grid) for grid in after.passthrough] == [vars(grid) for grid in before.passthrough]
 
 
 def check_header(before: Grid, after: Grid) -> None:

@@ -43,8 +43,8 @@ def test_correct_result(corpus: Path, tmp_path: Path, name: str) -> None:
 def test_what_is_not_coded_is_carried(corpus: Path, tmp_path: Path, name: str) -> None:
     original, decoded = round_trip(corpus / "hostile" / name, tmp_path)
     check_volume(original, decoded)
-    assert {grid.position for grid in decoded.carried} == CARRIED[name].keys()
-    for grid in decoded.carried:
+    assert {grid.position for grid in decoded.passthrough} == CARRIED[name].keys()
+    for grid in decoded.passthrough:
         assert CARRIED[name][grid.position] in grid.reason, grid.reason
 
 
@@ -61,7 +61,7 @@ def test_nan_is_refused_or_kept(corpus: Path, tmp_path: Path) -> None:
 def test_doubles_are_coded_on_demand(corpus: Path, tmp_path: Path) -> None:
     source = corpus / "hostile" / "double_grid.vdb"
     report = inrv.encode(source, tmp_path / "out.inrv", replace(QUICK, doubles="float"))
-    assert [(grid.name, grid.active_voxels) for grid in report.grids] == [("density", 524_288)] and not report.carried
+    assert [(grid.name, grid.active_voxels) for grid in report.grids] == [("density", 524_288)] and not report.passthrough
 
 
 def test_no_file_is_forgotten(corpus: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 import inrv
 from inrv import EncodeOptions, FormatError, OptionError, SparseVolume, sparse_grid
 from inrv.decoding.volume import unique_keys
-from inrv.grids import CarriedGrid
+from inrv.grids import PassthroughGrid
 
 INSTANT = EncodeOptions(effort="instant", device="cpu")
 X, Y, Z = np.mgrid[0:20, 0:18, 0:22].astype(np.float32)
@@ -58,8 +58,8 @@ def test_keys_are_unique_whatever_the_names() -> None:
 
 
 def test_a_volume_of_carried_grids_holds_no_values() -> None:
-    carried = CarriedGrid(0, "flags", "Tree_int32_5_4_3", False, None, 4, b"tree", "int32 values")
-    volume = inrv.load(inrv.encode_bytes(SparseVolume((), carried=(carried,)), INSTANT)[0])
+    passthrough = PassthroughGrid(0, "flags", "Tree_int32_5_4_3", False, None, 4, b"tree", "int32 values")
+    volume = inrv.load(inrv.encode_bytes(SparseVolume((), passthrough=(passthrough,)), INSTANT)[0])
     assert len(volume) == 0 and "flags" not in volume and "'flags': Tree_int32_5_4_3, carried as it was" in repr(volume)
 
 

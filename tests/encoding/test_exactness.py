@@ -190,7 +190,7 @@ def test_one_hot_voxel_leaves_the_others_their_quality() -> None:
     data, report = inrv.encode_bytes(SparseVolume((dense(array),)), instant())
     decoded = inrv.load(data, device="cpu")["density"].dense()
     rest = array < 10
-    assert decoded[10, 11, 12] == 1e6 and report.grids[0].kept == 1 and report.grids[0].peak < 2
+    assert decoded[10, 11, 12] == 1e6 and report.grids[0].exact == 1 and report.grids[0].peak < 2
     assert -20 * math.log10(float((decoded - array)[rest].square().mean().sqrt()) / report.grids[0].peak) >= 44.9
 
 
@@ -206,7 +206,7 @@ def test_a_bound_as_a_share_is_one_of_the_range_without_outliers() -> None:
 def test_a_long_tail_is_no_outlier() -> None:
     values = torch.rand(30, 30, 30, generator=torch.Generator().manual_seed(4)).log().neg()
     _, report = inrv.encode_bytes(SparseVolume((dense(values),)), instant())
-    assert not report.grids[0].kept
+    assert not report.grids[0].exact
 
 
 @pytest.mark.parametrize("psnr", [25.0, 35.0, 45.0])
@@ -223,9 +223,9 @@ def test_a_comparison_tells_the_drift_and_the_frequent_values() -> None:
     expected = float((moved.values.double() - grid.values.double()).sum() / grid.values.double().sum())
     assert found.drift == pytest.approx(expected, rel=1e-6)
     zeros = int((grid.values == 0).sum())
-    assert [(value.value, value.voxels, value.kept) for value in found.frequent] == [((0.0,), zeros, zeros)]
+    assert [(value.value, value.voxels, value.exact) for value in found.frequent] == [((0.0,), zeros, zeros)]
     hazy = grid.with_values(grid.values.clamp_min(0.001))
-    assert compare_volumes(SparseVolume((grid,)), SparseVolume((hazy,))).grids[0].frequent[0].kept == 0
+    assert compare_volumes(SparseVolume((grid,)), SparseVolume((hazy,))).grids[0].frequent[0].exact == 0
 
 
 def test_grids_of_one_topology_have_one_after_decoding_by_a_threshold() -> None:
@@ -234,7 +234,7 @@ def test_grids_of_one_topology_have_one_after_decoding_by_a_threshold() -> None:
     second = sparse_grid(3 * smooth(24, shift=0.1) + 1, "temperature", active=active)
     data, report = inrv.encode_bytes(SparseVolume((first, second)), replace(INSTANT, size=1200))
     volume = inrv.load(data, device="cpu")
-    assert [grid.misjudged is None for grid in report.grids] == [False, False]
+    assert [grid.misclassified is None for grid in report.grids] == [False, False]
     assert volume["density"].topology.equal(volume["temperature"].topology)
     assert volume.to_sparse().grids[1].values.isfinite().all()
     box = Box((0, 0, 0), (11, 23, 23))
@@ -254,7 +254,7 @@ def test_a_few_hot_voxels_leave_the_others_their_quality(share: float) -> None:
     hot = torch.rand(array.shape, generator=torch.Generator().manual_seed(5)) < share
     data, report = inrv.encode_bytes(SparseVolume((dense(torch.where(hot, torch.full((), 1e5), array)),)), instant())
     decoded = inrv.load(data, device="cpu")["density"].dense()
-    assert report.grids[0].kept == int(hot.sum()) and bool((decoded[hot] == 1e5).all())
+    assert report.grids[0].exact == int(hot.sum()) and bool((decoded[hot] == 1e5).all())
     assert float((decoded - array)[~hot].square().mean().sqrt()) < 0.006 * report.grids[0].peak
 
 

@@ -16,7 +16,7 @@ from inrv.entropy.masks import encode_masks
 from inrv.errors import FormatError
 from inrv.grids import Grid, LeafValues, Topology
 from inrv.grids.topology import LEAF_VOXELS
-from inrv.storage.grids import exact_arrays, inactive_arrays, restore_grid
+from inrv.storage.grids import inactive_arrays, plain_inactive_arrays, restore_grid
 from inrv.storage.topology import StoredTopologies, store_topologies
 from testing.examples import grid_entry
 
@@ -41,7 +41,7 @@ def file_of(grid: Grid, kind: str, arrays: Arrays) -> bytes:
     store_topologies([grid.topology], chunks, trees=True)
     chunks.append(Chunk(kind, pack_tensors(arrays)))
     counts = {"active_voxels": grid.topology.active_voxel_count, "leaf_voxels": grid.topology.leaf_voxel_count}
-    entry = grid_entry("g", (Component(0.0, 0.0, None),), exact_values=1, **counts)
+    entry = grid_entry("g", (Component(0.0, 0.0, None),), inactive_values=1, **counts)
     return container_bytes(Manifest("inrv", {}, (entry,), None, None, {}), chunks)
 
 
@@ -73,7 +73,7 @@ def test_masks_that_follow_from_the_active_ones_cost_little() -> None:
     x = torch.arange(64 * LEAF_VOXELS).reshape(64, LEAF_VOXELS)
     height = ((x >> 6) & 7) + torch.randint(0, 3, (64, 1), generator=torch.Generator().manual_seed(2))
     grid = grid_of((height > 3) & (height < 6), height <= 3)
-    coded, plain = inactive_arrays(grid), exact_arrays(grid)
+    coded, plain = inactive_arrays(grid), plain_inactive_arrays(grid)
     assert len(coded["coded_masks"]) < 300 and plain["inactive_masks"].size == 64 * 64
     data = [file_of(grid, "INAC", coded), file_of(grid, "EXAC", plain)]
     assert all(torch.equal(restored(one).inactive.places, grid.inactive.places) for one in data)

@@ -11,7 +11,7 @@ import torch
 import inrv
 from inrv import EncodeOptions, Grid, NonFiniteError, SparseVolume
 from inrv.encoding.topology_choice import best_threshold
-from inrv.grids import CarriedGrid, LeafValues, sparse_grid
+from inrv.grids import LeafValues, PassthroughGrid, sparse_grid
 
 QUICK = EncodeOptions(epochs=3, values_per_weight=4, exact_below=0, device="cpu")
 ODD_BITS = (0x7FC00001, 0xFFC12345, 0x7F800001, 0x7F800000, 0xFF800000)  # NaN, -NaN, a signalling NaN, both infinities
@@ -59,7 +59,7 @@ def test_kept_values_come_back_bit_for_bit_in_every_way_of_reading() -> None:
     grid, options = holed(), replace(QUICK, nonfinite="keep")
     data, report = inrv.encode_bytes(SparseVolume((grid, sparse_grid(cloud(), "clean"))), options)
     assert [(found.what, found.count) for found in report.nonfinite] == [("active voxel", 5)]
-    assert [told.kept for told in report.grids] == [5, 0]
+    assert [told.exact for told in report.grids] == [5, 0]
     volume = inrv.load(data, device="cpu")
     decoded = volume["density"].to_grid()
     odd = ~grid.values.isfinite()
@@ -133,11 +133,11 @@ def test_a_threshold_stores_leaves_only_and_says_what_it_misjudges() -> None:
     decoded = opened["density"].to_grid()
     assert opened["density"].entry.threshold is not None and opened["velocity"].entry.threshold is None
     inside = grid.topology.active(decoded.topology.coordinates())
-    misjudged = int((~inside).sum()) + grid.topology.leaf_voxel_count - int(inside.sum())
-    assert report.grids[0].misjudged == misjudged < 0.05 * grid.topology.leaf_voxel_count
-    assert report.grids[1].misjudged is None
+    misclassified = int((~inside).sum()) + grid.topology.leaf_voxel_count - int(inside.sum())
+    assert report.grids[0].misclassified == misclassified < 0.05 * grid.topology.leaf_voxel_count
+    assert report.grids[1].misclassified is None
     assert opened["density"].active_voxel_count == decoded.topology.active_voxel_count
-    assert opened.manifest.encoding["misjudged_voxels"] == [misjudged, None]
+    assert opened.manifest.encoding["misclassified_voxels"] == [misclassified, None]
     assert opened["velocity"].topology.equal(velocity.topology)
     assert inrv.load(exact, device="cpu")["density"].topology.equal(grid.topology)
 
@@ -158,39 +158,39 @@ def test_the_best_threshold_misjudges_least() -> None:
     assert best_threshold(values, torch.zeros(6, dtype=torch.bool))[1] == 0
 
 
-def carried(position: int, name: str, data: bytes, parent: int | None = None) -> CarriedGrid:
-    return CarriedGrid(position, name, "Tree_int32_5_4_3", False, parent, 4, data, "int32 values")
+def passthrough(position: int, name: str, data: bytes, parent: int | None = None) -> PassthroughGrid:
+    return PassthroughGrid(position, name, "Tree_int32_5_4_3", False, parent, 4, data, "int32 values")
 
 
 def test_carried_grids_keep_bytes_and_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inrv.storage.passthrough.PART_BYTES", 1000)
     data = bytes(range(256)) * 10
-    grids = (carried(0, "flags", data), carried(2, "instance", b"header", parent=0))
-    source = SparseVolume((sparse_grid(cloud(), "density"),), carried=grids, vdb_version=(223, 9, 1))
+    grids = (passthrough(0, "flags", data), passthrough(2, "instance", b"header", parent=0))
+    source = SparseVolume((sparse_grid(cloud(), "density"),), passthrough=grids, vdb_version=(223, 9, 1))
     encoded, report = inrv.encode_bytes(source, QUICK)
-    assert [(told.position, told.bytes_in) for told in report.carried] == [(0, 2560), (2, 6)]
+    assert [(told.position, told.bytes_in) for told in report.passthrough] == [(0, 2560), (2, 6)]
     volume = inrv.load(encoded, device="cpu")
     restored = volume.to_sparse()
-    assert [vars(grid) for grid in restored.carried] == [vars(grid) for grid in grids]
+    assert [vars(grid) for grid in restored.passthrough] == [vars(grid) for grid in grids]
     assert (restored.positions, restored.vdb_version) == ((1,), (223, 9, 1))
     assert volume[1] is volume["density"] and volume["density"].position == 1
-    assert [len(entry.chunks) for entry in volume.carried] == [3, 1]
+    assert [len(entry.chunks) for entry in volume.passthrough] == [3, 1]
     with pytest.raises(inrv.UnsupportedGridError, match="'flags' is carried as it was"):
         volume["flags"]
     assert inrv.verify(encoded).chunks == len(volume.container.entries)
 
 
 def test_choosing_carried_grids() -> None:
-    grids = (carried(0, "flags", b"tree"), carried(2, "instance", b"header", parent=0))
-    source = SparseVolume((sparse_grid(cloud(), "density"),), carried=grids)
+    grids = (passthrough(0, "flags", b"tree"), passthrough(2, "instance", b"header", parent=0))
+    source = SparseVolume((sparse_grid(cloud(), "density"),), passthrough=grids)
     chosen = source.choose(["instance", "density", 0])
-    assert [(grid.name, grid.position, grid.parent) for grid in chosen.carried] == [("instance", 0, 2), ("flags", 2, None)]
+    assert [(grid.name, grid.position, grid.parent) for grid in chosen.passthrough] == [("instance", 0, 2), ("flags", 2, None)]
     assert chosen.positions == (1,)
     with pytest.raises(inrv.OptionError, match="shares the tree of grid 0"):
         source.choose(["instance"])
 
 
 def test_a_file_of_carried_grids_only(tmp_path: Path) -> None:
-    report = inrv.encode(SparseVolume((), carried=(carried(0, "flags", b"tree"),)), tmp_path / "x.inrv", QUICK)
+    report = inrv.encode(SparseVolume((), passthrough=(passthrough(0, "flags", b"tree"),)), tmp_path / "x.inrv", QUICK)
     assert report.weights == 0 and report.grids == ()
-    assert inrv.load(tmp_path / "x.inrv").to_sparse().carried[0].data == b"tree"
+    assert inrv.load(tmp_path / "x.inrv").to_sparse().passthrough[0].data == b"tree"

@@ -12,7 +12,7 @@ import torch
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
 from inrv.errors import InrvError, NonFiniteError
-from inrv.grids import Box, CarriedGrid, Grid, LeafValues, MetaValue, SparseVolume, Topology, Transform, sparse_grid
+from inrv.grids import Box, Grid, LeafValues, MetaValue, PassthroughGrid, SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.topology import unpack_masks
 from inrv.metrics import compare_volumes, lacking_for_ssim, score, ssim_within
 from inrv.metrics import quality as quality_module
@@ -320,12 +320,12 @@ def test_nan_that_both_hold_is_left_out() -> None:
 
 
 def test_carried_grids_are_compared_byte_by_byte() -> None:
-    flags = CarriedGrid(0, "flags", "Tree_int32_5_4_3", False, None, 4, b"bytes", "int32 values")
-    original = SparseVolume((sparse_grid(fog((8, 8, 8))),), carried=(flags,))
+    flags = PassthroughGrid(0, "flags", "Tree_int32_5_4_3", False, None, 4, b"bytes", "int32 values")
+    original = SparseVolume((sparse_grid(fog((8, 8, 8))),), passthrough=(flags,))
     assert compare_volumes(original, original).topology_equal
-    changed = compare_volumes(original, replace(original, carried=(replace(flags, data=b"other"),)))
-    assert not changed.topology_equal and [grid.equal for grid in changed.carried] == [False]
-    assert compare_volumes(original, replace(original, carried=())).missing == ("flags",)
+    changed = compare_volumes(original, replace(original, passthrough=(replace(flags, data=b"other"),)))
+    assert not changed.topology_equal and [grid.equal for grid in changed.passthrough] == [False]
+    assert compare_volumes(original, replace(original, passthrough=())).missing == ("flags",)
 
 
 def test_without_scikit_image_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

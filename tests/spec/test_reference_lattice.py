@@ -238,7 +238,7 @@ def strange(make: Make, seed: int, lossless: bool = False) -> bytes:
         targets = (torch.rand(topology.leaf_voxel_count, generator=generator) * channel.top).to(torch.int32)
         scale, surrounded = channel.top / 3, bool(seed & 1)
         units = exact.palette.units if lossless else linear_units(component.minimum, component.maximum, scale)
-        around = Surroundings(whole.grid, whole.kept, 0, units)
+        around = Surroundings(whole.grid, whole.exact, 0, units)
         setting = Setting(topology, before, around if surrounded else None)
         codes, rows, decoded = encode_regions(setting, region_corners(topology.leaf_origins), targets, channel, model, 0.0)
         decoded = torch.empty_like(targets).index_put((rows,), decoded)
@@ -249,8 +249,8 @@ def strange(make: Make, seed: int, lossless: bool = False) -> bytes:
         channels.append(store_channel(coding, given, exact if lossless else None, chunks))
         masks = topology.leaf_masks.numpy() & (1 << seed % 8)
         values = np.linspace(-5, 5, int(np.unpackbits(masks).sum()), dtype=np.float32)[:, None]
-        chunks.append(Chunk("KEEP", pack_tensors({"kept_masks": masks, "kept_values": values})))
-        entries.append(replace(grid.entry, corrected_values=len(chunks) - 1))
+        chunks.append(Chunk("KEEP", pack_tensors({"exact_masks": masks, "exact_values": values})))
+        entries.append(replace(grid.entry, outliers=len(chunks) - 1))
     changed = replace(field, config={**field.config, "channels": channels})
     return container_bytes(replace(opened.manifest, field=changed, grids=tuple(entries)), chunks)
 
@@ -289,7 +289,7 @@ def test_both_decoders_give_the_same_bits(make: Make) -> None:
     entries, channels = manifest["grids"], manifest["field"]["config"]["channels"]
     assert any(channel["given"] is not None for channel in channels) == (make in (given, vectors, velocity, haze, shared))
     assert all(channel["smoothed"] and channel["corrected"] for channel in channels) == (make is not bounded)
-    assert ("kept_values" in entries[0]) == (make in (vectors, band))
+    assert ("exact_values" in entries[0]) == (make in (vectors, band))
     assert ("frequent_values" in entries[-1]) == (make in (vectors, haze, airy))
     assert any("topology_of" in entry for entry in entries) == (make is shared)
     rules = {threshold: "above", velocity: "away", level_set: "within", airy: "above", shared: "above"}
@@ -325,7 +325,7 @@ def test_the_hazy_file_holds_what_it_should() -> None:
     for grid, other in zip(haze()[0].grids, reference_reader.decode(encoded(haze)), strict=True):
         usual = grid.values[:, 0] == grid.values[:, 0].mode().values
         assert int(usual.sum()) > 2000 and np.array_equal(other.values[usual], grid.values[usual])
-    assert "kept_values" in manifest["grids"][1]
+    assert "exact_values" in manifest["grids"][1]
 
 
 @pytest.mark.parametrize(

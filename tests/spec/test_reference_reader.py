@@ -15,7 +15,7 @@ import torch
 import inrv
 from inrv import EncodeOptions, SparseVolume, Topology
 from inrv.container import container_bytes
-from inrv.grids import CarriedGrid, LeafValues, sparse_grid
+from inrv.grids import LeafValues, PassthroughGrid, sparse_grid
 from spec.reference import read as reference_reader
 from testing.examples import EXAMPLES, VECTORS, trees
 
@@ -68,9 +68,9 @@ def lossless_volume() -> SparseVolume:
     block = torch.zeros(24, 24, 24)
     block[4:, 3:, 5:] = torch.rand((20, 21, 19), generator=torch.Generator().manual_seed(5)) + 0.5
     small = sparse_grid(torch.rand((3, 4, 5, 3), generator=torch.Generator().manual_seed(6)), "small")
-    flags = CarriedGrid(1, "flags", "Tree_int32_5_4_3", False, None, 9, bytes(range(77)), "int32 values")
+    flags = PassthroughGrid(1, "flags", "Tree_int32_5_4_3", False, None, 9, bytes(range(77)), "int32 values")
     grids = (replace(fog, topology=moved, values=values), sparse_grid(blob(0.02), "near"), sparse_grid(block, "block"), small)
-    return SparseVolume(grids, carried=(flags,))
+    return SparseVolume(grids, passthrough=(flags,))
 
 
 @pytest.fixture(scope="module", params=[*EXAMPLES, "trees", "paper", "default", "kept"])
@@ -108,8 +108,8 @@ def test_both_readers_see_the_same_volume(data: bytes) -> None:
             odd = ~np.isfinite(expected)
             assert found[odd].tobytes() == expected[odd].tobytes()
             assert np.abs(found[~odd] - expected[~odd]).max(initial=0) <= bound + 1e-7 * abs(component.maximum)
-    assert [(entry["position"], joined) for entry, joined in reference_reader.carried(data)] == [
-        (grid.position, grid.data) for grid in opened.to_sparse().carried
+    assert [(entry["position"], joined) for entry, joined in reference_reader.passthrough(data)] == [
+        (grid.position, grid.data) for grid in opened.to_sparse().passthrough
     ]
 
 

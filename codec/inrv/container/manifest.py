@@ -32,8 +32,8 @@ LATTICE_CHANNEL = {
     "codes",
 }
 LATTICE_STEPS, LATTICE_STEP_RANGE, LATTICE_HIGHEST = 7, (32, 512), 1 << 23
-NEWER_IN_ROOT = ("carried", "vdb_version")
-NEWER_IN_GRIDS = ("frequent_values", "kept_values", "threshold", "threshold_rule", "topology_of", "corrected_values")
+NEWER_IN_ROOT = ("passthrough", "vdb_version")
+NEWER_IN_GRIDS = ("frequent_values", "exact_values", "threshold", "threshold_rule", "topology_of", "outliers")
 NEWER_IN_FIELD = ("tolerance",)
 THRESHOLD_RULES = ABOVE, AWAY, WITHIN = "above", "away", "within"
 OLDEST_VDB = 222
@@ -87,18 +87,18 @@ class GridEntry:
     active_voxels: int
     leaf_voxels: int
     topology: int
-    exact_values: int | None
+    inactive_values: int | None
     components: tuple[Component, ...]
     frequent_values: int | None = None
-    kept_values: int | None = None
+    exact_values: int | None = None
     threshold: float | None = None
     threshold_rule: str = ABOVE
     topology_of: int | None = None
-    corrected_values: int | None = None
+    outliers: int | None = None
 
 
 @dataclass(frozen=True)
-class CarriedEntry:
+class PassthroughEntry:
     """A grid kept as the bytes of its .vdb file, which the `GRID` chunks numbered `chunks` hold, joined.
 
     position   its place among all grids of the file          parent  place of the carried grid whose tree it shares
@@ -149,7 +149,7 @@ class Manifest:
     field: FieldEntry | None
     reference: int | None
     encoding: dict[str, Any]
-    carried: tuple[CarriedEntry, ...] = ()
+    passthrough: tuple[PassthroughEntry, ...] = ()
     vdb_version: tuple[int, int, int] | None = None
 
     @property
@@ -160,8 +160,8 @@ class Manifest:
     @property
     def positions(self) -> tuple[int, ...]:
         """The place of each coded grid among all grids of the file."""
-        taken = {entry.position for entry in self.carried}
-        return tuple(place for place in range(len(self.grids) + len(self.carried)) if place not in taken)
+        taken = {entry.position for entry in self.passthrough}
+        return tuple(place for place in range(len(self.grids) + len(self.passthrough)) if place not in taken)
 
     def to_json(self) -> bytes:
         """Canonical JSON: keys sorted, no spaces, ASCII. Raises FormatError for a value that JSON cannot hold."""
@@ -194,7 +194,7 @@ class Manifest:
             field=field,
             reference=root["reference"].optional(Value.count),
             encoding=root["encoding"].mapping(),
-            carried=_all_carried(root.get("carried", []), len(grids), most_grids),
+            passthrough=_all_passthrough(root.get("passthrough", []), len(grids), most_grids),
             vdb_version=root.get("vdb_version", None).optional(_vdb_version),
         )
 
@@ -216,14 +216,14 @@ def _grid(value: Value, field: FieldEntry | None) -> GridEntry:
         active_voxels=active,
         leaf_voxels=value["leaf_voxels"].count(active, "the grid's active_voxels"),
         topology=value["topology"].count(),
-        exact_values=value["exact_values"].optional(Value.count),
+        inactive_values=value["inactive_values"].optional(Value.count),
         components=tuple(_component(item, field) for item in value["components"].exactly(COMPONENTS[kind])),
         frequent_values=value.get("frequent_values", None).optional(Value.count),
-        kept_values=value.get("kept_values", None).optional(Value.count),
+        exact_values=value.get("exact_values", None).optional(Value.count),
         threshold=value.get("threshold", None).optional(lambda threshold: threshold.number(single=True)),
         threshold_rule=_rule(value, kind),
         topology_of=value.get("topology_of", None).optional(Value.count),
-        corrected_values=value.get("corrected_values", None).optional(Value.count),
+        outliers=value.get("outliers", None).optional(Value.count),
     )
 
 
@@ -246,8 +246,8 @@ def _rule(value: Value, kind: str) -> str:
     return rule
 
 
-def _all_carried(value: Value, coded: int, most: int) -> tuple[CarriedEntry, ...]:
-    entries = tuple(_carried(item) for item in value.items(most - coded))
+def _all_passthrough(value: Value, coded: int, most: int) -> tuple[PassthroughEntry, ...]:
+    entries = tuple(_passthrough(item) for item in value.items(most - coded))
     places = {entry.position: entry for entry in entries}
     for item, entry in zip(value.items(most), entries, strict=True):
         if entry.position >= coded + len(entries) or places[entry.position] is not entry:
@@ -257,10 +257,10 @@ def _all_carried(value: Value, coded: int, most: int) -> tuple[CarriedEntry, ...
     return entries
 
 
-def _carried(value: Value) -> CarriedEntry:
-    value.keys(*CarriedEntry.__dataclass_fields__)
+def _passthrough(value: Value) -> PassthroughEntry:
+    value.keys(*PassthroughEntry.__dataclass_fields__)
     size = value["bytes"].count()
-    return CarriedEntry(
+    return PassthroughEntry(
         position=value["position"].count(),
         name=value["name"].text(),
         tree_type=value["tree_type"].text(),

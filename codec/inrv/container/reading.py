@@ -117,14 +117,14 @@ class Container:
 
     def _check_exact_bytes(self) -> None:
         """Each chunk as often as it is referred to: that often it comes to lie in memory."""
-        grids, carried = self.manifest.grids, self.manifest.carried
+        grids, passthrough = self.manifest.grids, self.manifest.passthrough
         numbers = [
             number
             for grid in grids
-            for number in (grid.exact_values, grid.frequent_values, grid.kept_values, grid.corrected_values)
+            for number in (grid.inactive_values, grid.frequent_values, grid.exact_values, grid.outliers)
             if number is not None
         ]
-        numbers += [number for entry in carried for number in entry.chunks]
+        numbers += [number for entry in passthrough for number in entry.chunks]
         total = sum(self.entries[number].raw for number in numbers)
         if total > self.limits.exact_bytes:
             raise FormatError(f"its exact values take {total:,} bytes, more than the limit of {self.limits.exact_bytes:,}")
@@ -132,20 +132,20 @@ class Container:
     def _check_references(self) -> None:
         for position, grid in enumerate(self.manifest.grids):
             self._check_reference(f"grids[{position}].topology", grid.topology, "TOPO", "MASK", "TREE")
-            if grid.exact_values is not None:
-                self._check_reference(f"grids[{position}].exact_values", grid.exact_values, "EXAC", "INAC")
+            if grid.inactive_values is not None:
+                self._check_reference(f"grids[{position}].exact_values", grid.inactive_values, "EXAC", "INAC")
             if grid.frequent_values is not None:
                 self._check_reference(f"grids[{position}].frequent_values", grid.frequent_values, "FREQ")
-            if grid.kept_values is not None:
-                self._check_reference(f"grids[{position}].kept_values", grid.kept_values, "KEEP")
-            if grid.corrected_values is not None:
-                self._check_reference(f"grids[{position}].corrected_values", grid.corrected_values, "KEEP")
-        for number, carried in enumerate(self.manifest.carried):
-            for part, chunk in enumerate(carried.chunks):
+            if grid.exact_values is not None:
+                self._check_reference(f"grids[{position}].kept_values", grid.exact_values, "KEEP")
+            if grid.outliers is not None:
+                self._check_reference(f"grids[{position}].corrected_values", grid.outliers, "KEEP")
+        for number, passthrough in enumerate(self.manifest.passthrough):
+            for part, chunk in enumerate(passthrough.chunks):
                 self._check_reference(f"carried[{number}].chunks[{part}]", chunk, "GRID")
-            size = sum(self.entries[chunk].raw for chunk in carried.chunks)
-            if size != carried.bytes:
-                raise FormatError(f"manifest.carried[{number}].bytes is {carried.bytes:,}, its chunks hold {size:,}")
+            size = sum(self.entries[chunk].raw for chunk in passthrough.chunks)
+            if size != passthrough.bytes:
+                raise FormatError(f"manifest.carried[{number}].bytes is {passthrough.bytes:,}, its chunks hold {size:,}")
         self._check_field_references()
         if self.manifest.reference is not None:
             self._check_reference("reference", self.manifest.reference, "REFS")

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrv.container import ACCURACY, CarriedEntry, Container, GridEntry, Limits, Manifest, read_container, unpack_tensors
+from inrv.container import ACCURACY, Container, GridEntry, Limits, Manifest, PassthroughEntry, read_container, unpack_tensors
 from inrv.container.checked import take
 from inrv.decoding.indexing import Block
 from inrv.decoding.points import nearest, trilinear
@@ -32,7 +32,7 @@ from inrv.grids.grid import leaves_within
 from inrv.grids.thresholds import thresholded
 from inrv.grids.topology import COORDINATE_LIMIT, LEAF_VOXELS
 from inrv.metrics.psnr import psnr_of
-from inrv.storage import RestoredGrid, StoredTopologies, restore_carried, restore_grid, restore_metadata, without
+from inrv.storage import RestoredGrid, StoredTopologies, restore_grid, restore_metadata, restore_passthrough, without
 from inrv.support.arrays import as_tensor
 from inrv.support.device import choose_device, decoding_precision
 from inrv.support.streams import Readable, Writable, check_writable
@@ -108,7 +108,7 @@ class Volume(Mapping[str, "VolumeGrid"]):
             grid, component = owners[number]
             scale = grid.entry.components[component]
             whole = grid.restored
-            return CodedChannel(whole.grid, whole.kept, component, scale.minimum, scale.maximum, grid.coded_topology)
+            return CodedChannel(whole.grid, whole.exact, component, scale.minimum, scale.maximum, grid.coded_topology)
 
         weights = default_model(any(c["given"] is not None for c in channels), True).weight_count // LATTICE_NETWORKS
         return LatticeOutputs(weights, coded, channel)
@@ -127,9 +127,9 @@ class Volume(Mapping[str, "VolumeGrid"]):
         return self.container.manifest
 
     @property
-    def carried(self) -> tuple[CarriedEntry, ...]:
+    def passthrough(self) -> tuple[PassthroughEntry, ...]:
         """The grids that are carried as they were, by position."""
-        return self.manifest.carried
+        return self.manifest.passthrough
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Volume, (self.container, self.device)
@@ -143,8 +143,8 @@ class Volume(Mapping[str, "VolumeGrid"]):
     def __repr__(self) -> str:
         head = f"<inrv.Volume {self.container.name!r}, {self.container.size:,} bytes, on {self.device}>"
         grids = [f"  {key!r}: {grid.told}" for key, grid in self.by_key.items()]
-        carried = [f"  {entry.name!r}: {entry.tree_type}, carried as it was ({entry.reason})" for entry in self.carried]
-        return "\n".join([head, *grids, *carried])
+        passthrough = [f"  {entry.name!r}: {entry.tree_type}, carried as it was ({entry.reason})" for entry in self.passthrough]
+        return "\n".join([head, *grids, *passthrough])
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -169,7 +169,7 @@ class Volume(Mapping[str, "VolumeGrid"]):
         found = self._find(key)
         if found is not None:
             return found
-        for entry in self.carried:
+        for entry in self.passthrough:
             if key in (entry.position, entry.name):
                 raise UnsupportedGridError(
                     f"{self.container.name}: grid {entry.position} {entry.name!r} is carried as it was ({entry.reason}): "
@@ -184,11 +184,11 @@ class Volume(Mapping[str, "VolumeGrid"]):
     def to_sparse(self) -> SparseVolume:
         """Every grid, its active voxels decoded, on the CPU, and every carried one."""
         decoded = tuple(grid.to("cpu") for grid in self.decode(self.grids))
-        carried = tuple(restore_carried(self.container, entry) for entry in self.carried)
+        passthrough = tuple(restore_passthrough(self.container, entry) for entry in self.passthrough)
         metadata, version = restore_metadata(self.manifest.metadata), self.manifest.vdb_version
         if version is None:
-            return SparseVolume(decoded, metadata, carried)
-        return SparseVolume(decoded, metadata, carried, version)
+            return SparseVolume(decoded, metadata, passthrough)
+        return SparseVolume(decoded, metadata, passthrough, version)
 
     def to_vdb(self, target: Writable) -> None:
         """Decode every grid into a .vdb file: at a path, atomically, an existing file is replaced, or into a file object.
@@ -294,20 +294,20 @@ class VolumeGrid:
         """The grid as its chunks give it, a coarse topology where it has a threshold."""
         with _named(self.volume.container):
             found, device = restore_grid(self.volume.container, self.entry, self.volume.topologies), self.volume.device
-            return RestoredGrid(found.grid.to(device), found.frequent, found.kept.to(device), found.corrected.to(device))
+            return RestoredGrid(found.grid.to(device), found.frequent, found.exact.to(device), found.outliers.to(device))
 
     @cached_property
     @undisturbed()
     def coded_topology(self) -> Topology:
         """The voxels that a lattice has codes for: those whose values are not kept."""
-        return without(self.restored.grid.topology, self.restored.kept)
+        return without(self.restored.grid.topology, self.restored.exact)
 
     @cached_property
     @undisturbed()
     def _stored(self) -> tuple[Grid, LeafValues]:
         """The grid without the values of its active leaf voxels, and the exactly stored ones among those."""
         found = self.restored
-        exact = found.kept.joined(found.corrected)
+        exact = found.exact.joined(found.outliers)
         threshold, rule = self.entry.threshold, self.entry.threshold_rule
         if self.entry.topology_of is not None:
             return _in_topology(found.grid, exact, self.volume.grids[self.entry.topology_of].topology)
@@ -326,7 +326,7 @@ class VolumeGrid:
 
     @cached_property
     @undisturbed()
-    def kept_rows(self) -> Tensor:
+    def exact_rows(self) -> Tensor:
         """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
         kept = self._stored[1]
         return self.topology.place_rows(kept.places)
@@ -447,21 +447,21 @@ class VolumeGrid:
         if not len(active):
             return result
         values = self._denormalised(self._outputs(coordinates[active].to(torch.int32)), clamp=True)
-        return result.index_put((active,), self._with_kept(values, rows[active]))
+        return result.index_put((active,), self._with_exact(values, rows[active]))
 
-    def _with_kept(self, values: Tensor, rows: Tensor) -> Tensor:
+    def _with_exact(self, values: Tensor, rows: Tensor) -> Tensor:
         """`values` (n, C) of the active leaf voxels at `rows` (n,), those stored exactly in place of the field's."""
-        if not len(self.kept_rows):
+        if not len(self.exact_rows):
             return values
-        at = torch.searchsorted(self.kept_rows, rows).clamp_max(len(self.kept_rows) - 1)
-        hit = (self.kept_rows[at] == rows).nonzero()[:, 0]
+        at = torch.searchsorted(self.exact_rows, rows).clamp_max(len(self.exact_rows) - 1)
+        hit = (self.exact_rows[at] == rows).nonzero()[:, 0]
         return values.index_put((hit,), self._stored[1].values[at[hit]])
 
     def filled(self, outputs: Tensor) -> Grid:
         """The grid whose active leaf voxels have the normalised `outputs` (N, varying components)."""
         values = self._values_of(outputs, clamp=True)
-        if len(self.kept_rows):
-            values[self.kept_rows] = self._stored[1].values
+        if len(self.exact_rows):
+            values[self.exact_rows] = self._stored[1].values
         return self.template.with_values(values)
 
     def _leaf_outputs(self, topology: Topology) -> Tensor:
@@ -492,8 +492,8 @@ class VolumeGrid:
         topology = template.topology.subset(leaves)
         self.volume.check_work(topology.leaf_voxel_count if self.columns else 0)
         values = self._values_of(self._leaf_outputs(topology), clamp=True)
-        if len(self.kept_rows):
-            values = self._with_kept(values, template.topology.voxel_rows(topology.coordinates()))
+        if len(self.exact_rows):
+            values = self._with_exact(values, template.topology.voxel_rows(topology.coordinates()))
         return replace(template, topology=topology, values=values, inactive=template.inactive.subset(leaves))
 
     def _decoded(self) -> Grid:
@@ -621,8 +621,8 @@ def verify(source: Readable, device: str | torch.device | None = None, limits: L
         container.chunk(number)
     for grid in volume.grids:
         grid.check_some_voxels(VERIFIED_VOXELS)
-    for entry in volume.carried:
-        restore_carried(container, entry)
+    for entry in volume.passthrough:
+        restore_passthrough(container, entry)
     tolerance, samples, difference = ACCURACY, None, 0.0
     if volume.field is not None and isinstance(volume.outputs, FieldOutputs):
         samples, precision = _reference(volume, volume.field.outputs), volume.outputs.precision

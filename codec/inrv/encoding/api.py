@@ -31,7 +31,7 @@ from inrv.fields.lattice.store import store_channel
 from inrv.grids import SparseVolume, Topology, Transform, sparse_grid
 from inrv.grids.thresholds import ABOVE
 from inrv.options import EncodeOptions
-from inrv.storage import CodedGrid, store_carried, store_grids, store_metadata
+from inrv.storage import PreparedGrid, store_grids, store_metadata, store_passthrough
 from inrv.support.device import choose_device
 from inrv.support.parallel import workers
 from inrv.support.release import release
@@ -142,17 +142,17 @@ def encode_bytes(
 
 
 def _fourier(
-    volume: SparseVolume, coded: Sequence[CodedGrid], nonfinite: tuple[NonFinite, ...], options: EncodeOptions,
+    volume: SparseVolume, coded: Sequence[PreparedGrid], nonfinite: tuple[NonFinite, ...], options: EncodeOptions,
     most: int | None, device: torch.device, progress: Report | None, checkpoint: Checkpoint | None,
 ) -> tuple[Outcome, bytes]:  # fmt: skip
     """What a fourier field makes of a volume, and the file, of at most `most` bytes."""
     if options.topology == "threshold":
-        rules = [rule_of(item.trained) for item in coded]
+        rules = [rule_of(item.coded) for item in coded]
         coded = [coarsened(item, ABOVE) if rule == ABOVE else item for item, rule in zip(coded, rules, strict=True)]
     bare = Outcome(volume, tuple(coded), nonfinite, tuple(None for _ in coded), None)
     left = None if most is None else most - _bytes_beside_weights(bare, options)
     fitted = fit_field(
-        [item.trained for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint, left
+        [item.coded for item in coded], [item.normalisation for item in coded], options, device, progress, checkpoint, left
     )
     if fitted is None:
         return bare, _file(bare, options)
@@ -172,8 +172,8 @@ def _with_topology(bare: Outcome, fitted: FittedField) -> Outcome:
     def decoded(topology: Topology, output: int) -> Tensor:
         return decode_active(fitted.field, [topology], [[output]])[0][:, 0]
 
-    items, misjudged = with_thresholds(bare.coded, bare.volume.grids, decoded)
-    return Outcome(bare.volume, items, bare.nonfinite, misjudged, fitted)
+    items, misclassified = with_thresholds(bare.coded, bare.volume.grids, decoded)
+    return Outcome(bare.volume, items, bare.nonfinite, misclassified, fitted)
 
 
 def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | None) -> int | None:
@@ -209,7 +209,7 @@ def _assembled(
     """The bytes of a file whose field `store` adds."""
     chunks: list[Chunk] = []
     entries = store_grids(outcome.coded, chunks, isinstance(outcome.fitted, CodedLattice))
-    carried = store_carried(outcome.volume.carried, chunks)
+    passthrough = store_passthrough(outcome.volume.passthrough, chunks)
     field, reference = store(chunks)
     manifest = Manifest(
         generator=f"inrv {release()}",
@@ -217,8 +217,8 @@ def _assembled(
         grids=entries,
         field=field,
         reference=reference,
-        encoding=_provenance(options, outcome.fitted, outcome.misjudged),
-        carried=carried,
+        encoding=_provenance(options, outcome.fitted, outcome.misclassified),
+        passthrough=passthrough,
         vdb_version=outcome.volume.vdb_version,
     )
     return container_bytes(manifest, chunks)
@@ -252,7 +252,7 @@ def _store_field(outcome: Outcome, fitted: FittedField | CodedLattice, chunks: l
 
 
 def _provenance(
-    options: EncodeOptions, fitted: FittedField | CodedLattice | None, misjudged: Sequence[int | None]
+    options: EncodeOptions, fitted: FittedField | CodedLattice | None, misclassified: Sequence[int | None]
 ) -> dict[str, Any]:
     """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
     usual = asdict(EncodeOptions())
@@ -262,8 +262,8 @@ def _provenance(
     if "grids" in chosen:
         chosen["grids"] = list(chosen["grids"])
     told: dict[str, Any] = {"options": chosen}
-    if any(count is not None for count in misjudged):
-        told["misjudged_voxels"] = list(misjudged)
+    if any(count is not None for count in misclassified):
+        told["misclassified_voxels"] = list(misclassified)
     if fitted is None:
         return told
     if isinstance(fitted, CodedLattice):

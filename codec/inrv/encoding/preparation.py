@@ -21,7 +21,7 @@ from inrv.grids import (
     without_nonfinite,
 )
 from inrv.options import EncodeOptions
-from inrv.storage import CodedGrid
+from inrv.storage import PreparedGrid
 
 CURE = "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
 # How many of the active voxels may be outliers, and how many times the range of the others all must then span: a handful that is
@@ -55,7 +55,7 @@ class NonFinite:
         )
 
 
-def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[tuple[CodedGrid, ...], tuple[NonFinite, ...]]:
+def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[tuple[PreparedGrid, ...], tuple[NonFinite, ...]]:
     """Every coded grid as the field is to be fitted to it, and what is not finite in them.
 
     Set aside are active values that are not finite, those that many voxels have, those that lie far from all others, and all
@@ -78,7 +78,7 @@ def _usual_range(grid: Grid) -> Normalisation:
     return Normalisation.fit(grid.values[finite & ~far_from_others(grid.values, finite)])
 
 
-def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
+def _prepare(grid: Grid, options: EncodeOptions) -> PreparedGrid:
     values = grid.values
     kept = (~values.isfinite()).any(dim=1)
     frequent = FrequentValues.none(grid.components)
@@ -99,7 +99,7 @@ def _prepare(grid: Grid, options: EncodeOptions) -> CodedGrid:
         kept |= zero
         left &= ~zero
     exactly = LeafValues(grid.topology.places()[kept], values[kept])
-    return CodedGrid(grid, Normalisation.fit(values[left]), frequent, exactly, spans, lossless)
+    return PreparedGrid(grid, Normalisation.fit(values[left]), frequent, exactly, spans, lossless)
 
 
 def far_from_others(values: Tensor, left: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from inrv.fields.fourier.fitting import FittedField
 from inrv.fields.lattice.channels import CodedLattice, gain
 from inrv.grids import Rounding, SparseVolume
 from inrv.metrics.psnr import psnr_of
-from inrv.storage import CodedGrid
+from inrv.storage import PreparedGrid
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class GridReport:
     max_error: float | None
     drift: float | None
     frequent: tuple[tuple[tuple[float, ...], int], ...]
-    kept: int
+    exact: int
     lossless: bool
-    misjudged: int | None
+    misclassified: int | None
 
 
 @dataclass(frozen=True)
-class CarriedReport:
+class PassthroughReport:
     """One grid carried as it was: its bytes in the source and in the .inrv file, and why."""
 
     position: int
@@ -75,7 +75,7 @@ class EncodeReport:
     bytes_out: int
     chunk_bytes: dict[str, int]
     grids: tuple[GridReport, ...]
-    carried: tuple[CarriedReport, ...]
+    passthrough: tuple[PassthroughReport, ...]
     nonfinite: tuple[NonFinite, ...]
     field: str
     weights: int
@@ -93,9 +93,9 @@ class Outcome:
     """All that is known of an encoded volume; `coded`, `misjudged` as in `volume.grids`."""
 
     volume: SparseVolume
-    coded: Sequence[CodedGrid]
+    coded: Sequence[PreparedGrid]
     nonfinite: tuple[NonFinite, ...]
-    misjudged: Sequence[int | None]
+    misclassified: Sequence[int | None]
     fitted: FittedField | CodedLattice | None
 
 
@@ -106,7 +106,7 @@ def report_of(outcome: Outcome, container: Container, bytes_in: int | None, devi
         bytes_out=container.size,
         chunk_bytes=container.bytes_by_type(),
         grids=_grid_reports(outcome),
-        carried=_carried_reports(container),
+        passthrough=_passthrough_reports(container),
         nonfinite=outcome.nonfinite,
         values=sum(grid.topology.active_voxel_count * grid.components for grid in outcome.volume.grids),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
@@ -121,7 +121,7 @@ def _training_report(fitted: FittedField | CodedLattice | None) -> dict[str, Any
             "field": "lattice",
             "weights": sum(coding.model.weight_count for coding in fitted.codings if coding.fitted),
             "precision": "whole numbers",
-            "probed": sum(item.trained.topology.leaf_voxel_count for item in fitted.items),
+            "probed": sum(item.coded.topology.leaf_voxel_count for item in fitted.items),
             "epochs": 0.0,
             "seconds": fitted.seconds,
             "stopped_by": "effort",
@@ -143,7 +143,7 @@ def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
     fitted, unknown = outcome.fitted, (None,) * len(volume.grids)
     measured = (fitted.errors, fitted.drifts) if isinstance(fitted, CodedLattice) else (unknown, unknown)
     for position, grid, item, wrong, error, drift in zip(
-        volume.positions, volume.grids, outcome.coded, outcome.misjudged, *measured, strict=True
+        volume.positions, volume.grids, outcome.coded, outcome.misclassified, *measured, strict=True
     ):
         varying = item.normalisation.varying.nonzero()[:, 0].tolist()
         gains = [0.0 if isinstance(fitted, CodedLattice) else gain(item, grid, component) for component in varying]
@@ -163,9 +163,9 @@ def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
             max_error=error,
             drift=drift,
             frequent=tuple(zip(map(tuple, item.frequent.values.tolist()), item.frequent.counts, strict=True)),
-            kept=len(item.kept.places),
+            exact=len(item.exact.places),
             lossless=math.isinf(psnr) and not grid.rounding,
-            misjudged=wrong,
+            misclassified=wrong,
         )
         reports.append(report)
     return tuple(reports)
@@ -177,9 +177,9 @@ def _with_rounding(psnr: float, rounded: Rounding) -> float:
     return psnr_of(10 ** (-psnr / 10) + sum(share**2 for share in shares) / max(1, len(shares)))
 
 
-def _carried_reports(container: Container) -> tuple[CarriedReport, ...]:
+def _passthrough_reports(container: Container) -> tuple[PassthroughReport, ...]:
     return tuple(
-        CarriedReport(
+        PassthroughReport(
             position=entry.position,
             name=entry.name,
             tree_type=entry.tree_type,
@@ -187,5 +187,5 @@ def _carried_reports(container: Container) -> tuple[CarriedReport, ...]:
             bytes_out=sum(container.entries[number].stored for number in entry.chunks),
             reason=entry.reason,
         )
-        for entry in container.manifest.carried
+        for entry in container.manifest.passthrough
     )

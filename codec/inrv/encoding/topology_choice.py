@@ -12,7 +12,7 @@ from torch import Tensor
 from inrv.grids import Grid, LeafValues, Normalisation, Topology, denormalise
 from inrv.grids.thresholds import ABOVE, AWAY, WITHIN, scores
 from inrv.grids.topology import unpack_masks
-from inrv.storage import CodedGrid
+from inrv.storage import PreparedGrid
 
 Decoded = Callable[[Topology, int], Tensor]
 
@@ -39,49 +39,49 @@ def coarse(grid: Grid) -> Grid:
     return replace(grid, topology=topology, values=values, inactive=LeafValues.none(grid.components))
 
 
-def coarsened(item: CodedGrid, rule: str) -> CodedGrid:
+def coarsened(item: PreparedGrid, rule: str) -> PreparedGrid:
     """The same grid with a coarse topology."""
     whole = replace(item, grid=coarse(item.grid), threshold_rule=rule)
-    return replace(whole, normalisation=Normalisation.fit(whole.trained.values))
+    return replace(whole, normalisation=Normalisation.fit(whole.coded.values))
 
 
 def with_thresholds(
-    coded: Sequence[CodedGrid], originals: Sequence[Grid], decoded: Decoded
-) -> tuple[tuple[CodedGrid, ...], tuple[int | None, ...]]:
+    coded: Sequence[PreparedGrid], originals: Sequence[Grid], decoded: Decoded
+) -> tuple[tuple[PreparedGrid, ...], tuple[int | None, ...]]:
     """The grids, coarse ones with the threshold that is best for the decoded values, and the voxels each takes wrongly.
 
     Of grids whose topologies are the same one has a threshold, the one that takes the fewest voxels wrongly, and the others have
     the topology that it decodes to. `decoded` gives an output (N,) on the leaf voxels of a coarse topology that are not kept.
     """
-    result, misjudged, output = list[CodedGrid](), list[int | None](), 0
+    result, misclassified, output = list[PreparedGrid](), list[int | None](), 0
     for item, original in zip(coded, originals, strict=True):
         outputs = int(item.normalisation.varying.sum())
         if item.grid.topology is original.topology or not outputs:
             result.append(item)
-            misjudged.append(None)
+            misclassified.append(None)
         else:
-            topology = item.trained.topology
+            topology = item.coded.topology
             values = _values(item, topology, decoded, output)
             active = unpack_masks(original.topology.leaf_masks).reshape(-1)[topology.places()]
             threshold, errors = best_threshold(scores(item.threshold_rule, values, item.grid.background), active)
             result.append(replace(item, threshold=threshold))
-            misjudged.append(errors)
+            misclassified.append(errors)
         output += outputs
     for group in _sharing(result):
-        best = min(group, key=lambda number: misjudged[number] or 0)
+        best = min(group, key=lambda number: misclassified[number] or 0)
         for number in group:
             if number != best:
                 result[number] = replace(result[number], threshold=None, topology_of=best)
-                misjudged[number] = misjudged[best]
-    return tuple(result), tuple(misjudged)
+                misclassified[number] = misclassified[best]
+    return tuple(result), tuple(misclassified)
 
 
-def _sharing(items: Sequence[CodedGrid]) -> list[list[int]]:
+def _sharing(items: Sequence[PreparedGrid]) -> list[list[int]]:
     """The numbers of coarse grids by topology; a narrow band, whose inside a threshold tells too, shares with none."""
     return of_one_topology(items, [n for n, i in enumerate(items) if i.threshold is not None and i.threshold_rule != WITHIN])
 
 
-def of_one_topology(items: Sequence[CodedGrid], numbers: Iterable[int]) -> list[list[int]]:
+def of_one_topology(items: Sequence[PreparedGrid], numbers: Iterable[int]) -> list[list[int]]:
     """The `numbers` of grids among `items`, those with identical topologies together."""
     groups = list[list[int]]()
     for number in numbers:
@@ -93,7 +93,7 @@ def of_one_topology(items: Sequence[CodedGrid], numbers: Iterable[int]) -> list[
     return groups
 
 
-def _values(item: CodedGrid, topology: Topology, decoded: Decoded, output: int) -> Tensor:
+def _values(item: PreparedGrid, topology: Topology, decoded: Decoded, output: int) -> Tensor:
     """Decoded values float32 (N, C), not clamped, of the leaf voxels of a topology; the grid's outputs begin at `output`."""
     scale = item.normalisation
     values = scale.minimum.float().expand(topology.leaf_voxel_count, -1).clone()

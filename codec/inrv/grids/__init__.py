@@ -7,7 +7,7 @@ from inrv.grids.grid import COMPONENTS, Grid, LeafValues, SparseVolume
 from inrv.grids.metadata import Metadata, MetaValue
 from inrv.grids.nonfinite import without_nonfinite
 from inrv.grids.normalisation import Normalisation, denormalise, in_double
-from inrv.grids.passthrough import CarriedGrid
+from inrv.grids.passthrough import PassthroughGrid
 from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
 from inrv.grids.topology import Topology
 from inrv.grids.transform import LINEAR_MAPS, Transform
@@ -17,13 +17,13 @@ __all__ = [
     "LINEAR_MAPS",
     "BeyondFloat32",
     "Box",
-    "CarriedGrid",
     "FrequentValues",
     "Grid",
     "LeafValues",
     "MetaValue",
     "Metadata",
     "Normalisation",
+    "PassthroughGrid",
     "Rounding",
     "SparseVolume",
     "Topology",

@@ -11,7 +11,7 @@ from torch import Tensor
 from inrv.errors import OptionError
 from inrv.grids.box import Box
 from inrv.grids.metadata import Metadata
-from inrv.grids.passthrough import CarriedGrid
+from inrv.grids.passthrough import PassthroughGrid
 from inrv.grids.rounding import Rounding
 from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology, leaf_offsets, offset_coordinates, unpack_masks
 from inrv.grids.transform import Transform
@@ -208,14 +208,14 @@ class SparseVolume:
 
     grids: tuple[Grid, ...]
     metadata: Metadata = field(default_factory=dict)
-    carried: tuple[CarriedGrid, ...] = ()
+    passthrough: tuple[PassthroughGrid, ...] = ()
     vdb_version: tuple[int, int, int] = (224, 10, 0)
 
     @property
     def positions(self) -> tuple[int, ...]:
         """The place of each of `grids` among all grids of the file."""
-        taken = {grid.position for grid in self.carried}
-        return tuple(place for place in range(len(self.grids) + len(self.carried)) if place not in taken)
+        taken = {grid.position for grid in self.passthrough}
+        return tuple(place for place in range(len(self.grids) + len(self.passthrough)) if place not in taken)
 
     @property
     def active_voxel_count(self) -> int:
@@ -227,19 +227,19 @@ class SparseVolume:
 
         Raises OptionError where there is none.
         """
-        held = dict(zip(self.positions, self.grids, strict=True)) | {grid.position: grid for grid in self.carried}
+        held = dict(zip(self.positions, self.grids, strict=True)) | {grid.position: grid for grid in self.passthrough}
         chosen = list(dict.fromkeys(self._position(key) for key in wanted))
         moved = {position: place for place, position in enumerate(chosen)}
         grids = [held[position] for position in chosen]
         return replace(
             self,
             grids=tuple(grid for grid in grids if isinstance(grid, Grid)),
-            carried=tuple(grid.moved(moved) for grid in grids if isinstance(grid, CarriedGrid)),
+            passthrough=tuple(grid.moved(moved) for grid in grids if isinstance(grid, PassthroughGrid)),
         )
 
     def _position(self, wanted: str | int) -> int:
         names = dict(zip(self.positions, (grid.name for grid in self.grids), strict=True))
-        names |= {grid.position: grid.name for grid in self.carried}
+        names |= {grid.position: grid.name for grid in self.passthrough}
         for position in sorted(names):
             if wanted in (position, names[position]):
                 return position

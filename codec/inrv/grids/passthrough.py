@@ -9,7 +9,7 @@ from inrv.errors import OptionError
 
 
 @dataclass(frozen=True, eq=False)
-class CarriedGrid:
+class PassthroughGrid:
     """A grid of a .vdb file that is not coded: the bytes the file holds of it.
 
     position   its place among all grids of the file
@@ -30,7 +30,7 @@ class CarriedGrid:
     data: bytes
     reason: str
 
-    def moved(self, places: Mapping[int, int]) -> CarriedGrid:
+    def moved(self, places: Mapping[int, int]) -> PassthroughGrid:
         """The grid at another position, as `places` maps the old ones to the new.
 
         Raises OptionError where its parent is not among them.

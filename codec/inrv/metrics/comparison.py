@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from inrv.errors import NonFiniteError
-from inrv.grids import Box, CarriedGrid, Grid, Metadata, SparseVolume, frequent_values
+from inrv.grids import Box, Grid, Metadata, PassthroughGrid, SparseVolume, frequent_values
 from inrv.grids.topology import leaf_keys
 from inrv.metrics.quality import GridMetrics, measure
 from inrv.support.undisturbed import undisturbed
 
 PART_VOXELS = 1 << 20  # looked up at a time
-G = TypeVar("G", Grid, CarriedGrid)
+G = TypeVar("G", Grid, PassthroughGrid)
 
 # metadata entries that OpenVDB keeps for what a grid has a field for: one difference is told once
 NAMED_BY_A_FIELD = {"class": "grid_class", "vector_type": "vector_type", "is_saved_as_half_float": "saved_as_half"}
@@ -62,7 +62,7 @@ class GridComparison:
 
 
 @dataclass(frozen=True)
-class CarriedComparison:
+class PassthroughComparison:
     """A grid of the original that is not decoded to values: `equal` where the other volume holds the same bytes of it."""
 
     name: str
@@ -84,7 +84,7 @@ class VolumeComparison:
     """
 
     grids: tuple[GridComparison, ...]
-    carried: tuple[CarriedComparison, ...]
+    passthrough: tuple[PassthroughComparison, ...]
     mean: GridMetrics
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -95,7 +95,7 @@ class VolumeComparison:
     @property
     def topology_equal(self) -> bool:
         """The same grids, each with the same topology."""
-        all_equal = all(grid.topology_equal for grid in self.grids) and all(grid.equal for grid in self.carried)
+        all_equal = all(grid.topology_equal for grid in self.grids) and all(grid.equal for grid in self.passthrough)
         return all_equal and not self.missing and not self.unexpected
 
 
@@ -107,12 +107,12 @@ def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int 
     are left out of the figures. Raises NonFiniteError where only one holds them.
     """
     pairs, missing, unexpected = pair_grids(original, decoded)
-    carried, lacking, added = _compare_carried(original, decoded)
+    passthrough, lacking, added = _compare_carried(original, decoded)
     grids = tuple(_compare_grids(a, b) for a, b in pairs)
     values = sum(box.volume * a.components for a, _ in pairs if (box := a.topology.box))
     return VolumeComparison(
         grids=grids,
-        carried=carried,
+        passthrough=passthrough,
         mean=_mean([grid.metrics for grid in grids if grid.metrics is not None]),
         missing=missing + lacking,
         unexpected=unexpected + added,
@@ -143,11 +143,11 @@ def _by_name(grids: Sequence[G]) -> dict[tuple[str, int], G]:
 
 def _compare_carried(
     original: SparseVolume, decoded: SparseVolume
-) -> tuple[tuple[CarriedComparison, ...], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[PassthroughComparison, ...], tuple[str, ...], tuple[str, ...]]:
     """Carried grids that both volumes hold; names only in the original; only in the decoded."""
-    mine, theirs = _by_name(original.carried), _by_name(decoded.carried)
+    mine, theirs = _by_name(original.passthrough), _by_name(decoded.passthrough)
     compared = tuple(
-        CarriedComparison(a.name, a.tree_type, len(a.data), (a.tree_type, a.half, a.data) == (b.tree_type, b.half, b.data))
+        PassthroughComparison(a.name, a.tree_type, len(a.data), (a.tree_type, a.half, a.data) == (b.tree_type, b.half, b.data))
         for key, a in mine.items()
         if (b := theirs.get(key)) is not None
     )

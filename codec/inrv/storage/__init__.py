@@ -1,18 +1,18 @@
 """Grids and topologies as chunks and manifest entries: the bridge between memory and container."""
 
-from inrv.storage.grids import CodedGrid, RestoredGrid, restore_grid, restore_metadata, store_grids, store_metadata, without
-from inrv.storage.passthrough import restore_carried, store_carried
+from inrv.storage.grids import PreparedGrid, RestoredGrid, restore_grid, restore_metadata, store_grids, store_metadata, without
+from inrv.storage.passthrough import restore_passthrough, store_passthrough
 from inrv.storage.topology import StoredTopologies
 
 __all__ = [
-    "CodedGrid",
+    "PreparedGrid",
     "RestoredGrid",
     "StoredTopologies",
-    "restore_carried",
     "restore_grid",
     "restore_metadata",
-    "store_carried",
+    "restore_passthrough",
     "store_grids",
     "store_metadata",
+    "store_passthrough",
     "without",
 ]

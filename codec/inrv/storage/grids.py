@@ -25,7 +25,7 @@ from inrv.storage.topology import StoredTopologies, store_topologies
 
 
 @dataclass(frozen=True, eq=False)
-class CodedGrid:
+class PreparedGrid:
     """What is stored of a grid beside the field.
 
     frequent   active leaf voxels that the field does not give, because many of them share a value
@@ -40,32 +40,32 @@ class CodedGrid:
     grid: Grid
     normalisation: Normalisation
     frequent: FrequentValues
-    kept: LeafValues
+    exact: LeafValues
     spans: Tensor
     lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
     topology_of: int | None = None
-    corrected: LeafValues | None = None
+    outliers: LeafValues | None = None
 
     @cached_property
     def apart(self) -> LeafValues:
         """The frequent and the kept values."""
-        return self.kept.joined(self.frequent.leaf_values)
+        return self.exact.joined(self.frequent.leaf_values)
 
     @cached_property
     def bits_apart(self) -> int:
         """Bits that the frequent and the kept values take in a file."""
-        stored = frequent_arrays(self.frequent, self.grid.topology), kept_arrays(self.kept, self.grid.topology)
+        stored = frequent_arrays(self.frequent, self.grid.topology), exact_arrays(self.exact, self.grid.topology)
         return 8 * sum(stored_size(pack_tensors(arrays)) for arrays in stored if arrays)
 
-    def without_frequent_values(self) -> CodedGrid:
+    def without_frequent_values(self) -> PreparedGrid:
         """The grid, its frequent values among those that the field gives."""
         bare = replace(self, frequent=FrequentValues.none(self.grid.components))
-        return replace(bare, normalisation=Normalisation.fit(bare.trained.values))
+        return replace(bare, normalisation=Normalisation.fit(bare.coded.values))
 
     @cached_property
-    def trained(self) -> Grid:
+    def coded(self) -> Grid:
         """The grid without the voxels whose values are stored apart: what a field is fitted to."""
         if not len(self.apart.places):
             return self.grid
@@ -85,8 +85,8 @@ class RestoredGrid:
 
     grid: Grid
     frequent: FrequentValues
-    kept: LeafValues
-    corrected: LeafValues
+    exact: LeafValues
+    outliers: LeafValues
 
 
 def without(topology: Topology, values: LeafValues) -> Topology:
@@ -97,7 +97,7 @@ def without(topology: Topology, values: LeafValues) -> Topology:
     return replace(topology, leaf_masks=topology.leaf_masks & ~gone)
 
 
-def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk], code_masks: bool) -> tuple[GridEntry, ...]:
+def store_grids(coded: Sequence[PreparedGrid], chunks: list[Chunk], code_masks: bool) -> tuple[GridEntry, ...]:
     """Append the chunks of every grid to `chunks` (equal ones share one) and return the manifest entries.
 
     Outputs of the field are numbered over the varying components of all grids, in order. `code_masks`: those of tiles
@@ -107,19 +107,19 @@ def store_grids(coded: Sequence[CodedGrid], chunks: list[Chunk], code_masks: boo
     topologies = store_topologies([item.grid.topology for item in coded], chunks, code_masks)
     for item, topology in zip(coded, topologies, strict=True):
         normalisation = item.normalisation
-        exact = _store_exact(chunks, item.grid, stored, code_masks)
+        inactive = _store_inactive(chunks, item.grid, stored, code_masks)
         frequent = _store(chunks, "FREQ", frequent_arrays(item.frequent, item.grid.topology), stored)
-        kept = _store(chunks, "KEEP", kept_arrays(item.kept, item.grid.topology), stored)
-        corrected = None
-        if item.corrected is not None:
-            corrected = _store(chunks, "KEEP", kept_arrays(item.corrected, item.grid.topology), stored)
+        exact = _store(chunks, "KEEP", exact_arrays(item.exact, item.grid.topology), stored)
+        outliers = None
+        if item.outliers is not None:
+            outliers = _store(chunks, "KEEP", exact_arrays(item.outliers, item.grid.topology), stored)
         components = []
         ranges = zip(normalisation.minimum.tolist(), normalisation.maximum.tolist(), normalisation.varying.tolist(), strict=True)
         for minimum, maximum, varying in ranges:
             components.append(Component(minimum, maximum, output if varying else None))
             output += varying
-        entry = _entry(item, topology, exact, kept, tuple(components))
-        entries.append(replace(entry, frequent_values=frequent, corrected_values=corrected))
+        entry = _entry(item, topology, inactive, exact, tuple(components))
+        entries.append(replace(entry, frequent_values=frequent, outliers=outliers))
     return tuple(entries)
 
 
@@ -134,7 +134,9 @@ def _store(chunks: list[Chunk], kind: str, arrays: Arrays, stored: dict[bytes, i
     return stored[key]
 
 
-def _entry(item: CodedGrid, topology: int, exact: int | None, kept: int | None, components: tuple[Component, ...]) -> GridEntry:
+def _entry(
+    item: PreparedGrid, topology: int, inactive: int | None, exact: int | None, components: tuple[Component, ...]
+) -> GridEntry:
     grid = item.grid
     return GridEntry(
         name=grid.name,
@@ -149,19 +151,19 @@ def _entry(item: CodedGrid, topology: int, exact: int | None, kept: int | None, 
         active_voxels=grid.topology.active_voxel_count,
         leaf_voxels=grid.topology.leaf_voxel_count,
         topology=topology,
-        exact_values=exact,
+        inactive_values=inactive,
         components=components,
-        kept_values=kept,
+        exact_values=exact,
         threshold=item.threshold,
         threshold_rule=item.threshold_rule,
         topology_of=item.topology_of,
     )
 
 
-def _store_exact(chunks: list[Chunk], grid: Grid, stored: dict[bytes, int], code_masks: bool) -> int | None:
+def _store_inactive(chunks: list[Chunk], grid: Grid, stored: dict[bytes, int], code_masks: bool) -> int | None:
     if code_masks and len(grid.inactive.places):
         return _store(chunks, "INAC", inactive_arrays(grid), stored)
-    return _store(chunks, "EXAC", exact_arrays(grid), stored)
+    return _store(chunks, "EXAC", plain_inactive_arrays(grid), stored)
 
 
 def inactive_arrays(grid: Grid) -> Arrays:
@@ -181,7 +183,7 @@ def _inactive_kinds(active: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where((active == 255).all(axis=1), EMPTY, MIXED).astype(np.uint8)
 
 
-def exact_arrays(grid: Grid) -> Arrays:
+def plain_inactive_arrays(grid: Grid) -> Arrays:
     """Tensors of the EXAC chunk: what the field does not code. Empty where there is nothing of the kind."""
     topology = grid.topology
     if not topology.tile_count and not len(grid.inactive.places):
@@ -193,11 +195,11 @@ def exact_arrays(grid: Grid) -> Arrays:
     }
 
 
-def kept_arrays(kept: LeafValues, topology: Topology) -> Arrays:
+def exact_arrays(exact: LeafValues, topology: Topology) -> Arrays:
     """Tensors of a KEEP chunk. Empty where nothing is kept."""
-    if not len(kept.places):
+    if not len(exact.places):
         return {}
-    return {"kept_masks": masks_of(kept.places, topology), "kept_values": kept.values.numpy()}
+    return {"exact_masks": masks_of(exact.places, topology), "exact_values": exact.values.numpy()}
 
 
 def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopologies) -> RestoredGrid:
@@ -205,10 +207,10 @@ def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopol
     try:
         grid = _restore(container, entry, topologies[entry.topology])
         frequent = _restore_frequent(container, entry.frequent_values, grid)
-        kept, corrected = (_restore_kept(container, number, grid) for number in (entry.kept_values, entry.corrected_values))
-        if bool(torch.isin(kept.places, frequent.places).any()):
+        exact, outliers = (_restore_exact(container, number, grid) for number in (entry.exact_values, entry.outliers))
+        if bool(torch.isin(exact.places, frequent.places).any()):
             raise FormatError("kept_masks mark a voxel that has a frequent value")
-        return RestoredGrid(grid, frequent, kept.joined(frequent.leaf_values), corrected)
+        return RestoredGrid(grid, frequent, exact.joined(frequent.leaf_values), outliers)
     except (FormatError, OptionError) as error:
         raise FormatError(f"grid {entry.name!r}: {error}") from error
 
@@ -218,7 +220,7 @@ def _restore(container: Container, entry: GridEntry, topology: Topology) -> Grid
     _check_count("leaf_voxels", entry.leaf_voxels, topology.leaf_voxel_count)
     components = COMPONENTS[entry.value_type]
     matrix = [tuple(entry.matrix[4 * row : 4 * row + 4]) for row in range(4)]
-    tiles, inactive = _restore_exact(container, entry, topology, components)
+    tiles, inactive = _restore_inactive(container, entry, topology, components)
     return Grid(
         name=entry.name,
         value_type=entry.value_type,
@@ -235,15 +237,15 @@ def _restore(container: Container, entry: GridEntry, topology: Topology) -> Grid
     )
 
 
-def _restore_exact(
+def _restore_inactive(
     container: Container, entry: GridEntry, topology: Topology, components: int
 ) -> tuple[torch.Tensor, LeafValues]:
-    if entry.exact_values is None:
+    if entry.inactive_values is None:
         _check_count("tiles without exact values", 0, topology.tile_count)
         return torch.empty((0, components), dtype=torch.float32), LeafValues.none(components)
-    arrays = unpack_tensors(container.chunk(entry.exact_values))
+    arrays = unpack_tensors(container.chunk(entry.inactive_values))
     tiles = take(arrays, "tile_values", np.float32, (topology.tile_count, components))
-    if container.entries[entry.exact_values].type == "INAC":
+    if container.entries[entry.inactive_values].type == "INAC":
         packed = _decode_inactive(take_words(arrays, "coded_masks"), topology)
     else:
         packed = _take_masks(arrays, "inactive_masks", topology)
@@ -263,14 +265,14 @@ def _restore_frequent(container: Container, number: int | None, grid: Grid) -> F
     return restore_frequent(unpack_tensors(container.chunk(number)), grid.topology, grid.components)
 
 
-def _restore_kept(container: Container, number: int | None, grid: Grid) -> LeafValues:
+def _restore_exact(container: Container, number: int | None, grid: Grid) -> LeafValues:
     if number is None:
         return LeafValues.none(grid.components)
     arrays = unpack_tensors(container.chunk(number))
-    packed = _take_masks(arrays, "kept_masks", grid.topology)
+    packed = _take_masks(arrays, "exact_masks", grid.topology)
     if bool((packed & ~grid.topology.leaf_masks).any()):
         raise FormatError("kept_masks mark a voxel that the topology says is not active")
-    return _take_values(arrays, "kept_values", packed, grid.components)
+    return _take_values(arrays, "exact_values", packed, grid.components)
 
 
 def _take_masks(arrays: Arrays, name: str, topology: Topology) -> torch.Tensor:

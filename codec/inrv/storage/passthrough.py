@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inrv.container import CarriedEntry, Chunk, Container
-from inrv.grids import CarriedGrid
+from inrv.container import Chunk, Container, PassthroughEntry
+from inrv.grids import PassthroughGrid
 
 PART_BYTES = 64 << 20  # of a carried grid in one chunk, so that no grid outgrows a reader's limit for chunks
 
 
-def store_carried(grids: Sequence[CarriedGrid], chunks: list[Chunk]) -> tuple[CarriedEntry, ...]:
+def store_passthrough(grids: Sequence[PassthroughGrid], chunks: list[Chunk]) -> tuple[PassthroughEntry, ...]:
     """Append the bytes of every carried grid to `chunks` and return the manifest entries."""
     entries = []
     for grid in grids:
         first = len(chunks)
         chunks += [Chunk("GRID", grid.data[start : start + PART_BYTES]) for start in range(0, len(grid.data), PART_BYTES)]
         entries.append(
-            CarriedEntry(
+            PassthroughEntry(
                 position=grid.position,
                 name=grid.name,
                 tree_type=grid.tree_type,
@@ -32,9 +32,9 @@ def store_carried(grids: Sequence[CarriedGrid], chunks: list[Chunk]) -> tuple[Ca
     return tuple(entries)
 
 
-def restore_carried(container: Container, entry: CarriedEntry) -> CarriedGrid:
+def restore_passthrough(container: Container, entry: PassthroughEntry) -> PassthroughGrid:
     """The carried grid of a manifest entry. Raises FormatError."""
-    return CarriedGrid(
+    return PassthroughGrid(
         position=entry.position,
         name=entry.name,
         tree_type=entry.tree_type,

@@ -190,12 +190,12 @@ def test_a_bound_holds_beside_values_that_are_not_finite(max_error: float | str)
     values[::37] = math.nan
     values[5], values[500] = math.inf, -math.inf
     report = check(SparseVolume((grid.with_values(values),)), max_error, nonfinite="keep")
-    assert report.grids[0].kept == int((~values.isfinite()).sum())
+    assert report.grids[0].exact == int((~values.isfinite()).sum())
 
 
 def test_a_bound_finer_than_any_code_keeps_every_value() -> None:
     report = check(SparseVolume((sparse_grid(noise((9, 9, 9), 6)),)), 1e-12)
-    assert report.grids[0].kept == 9**3 and report.grids[0].max_error == 0
+    assert report.grids[0].exact == 9**3 and report.grids[0].max_error == 0
 
 
 def test_a_bound_wider_than_any_value_is_a_bound_still() -> None:

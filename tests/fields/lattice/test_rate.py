@@ -140,7 +140,7 @@ def test_a_psnr_counts_the_active_voxels_under_a_threshold_too() -> None:
     exact, _ = inrv.encode_bytes(original, instant(psnr=30.0, topology="exact"))
     errors = inrv.load(data, device="cpu")[0].voxels(original.grids[0].topology.coordinates()).double()
     errors -= original.grids[0].values
-    assert report.grids[0].misjudged is not None and 30 <= report.grids[0].psnr < 31
+    assert report.grids[0].misclassified is not None and 30 <= report.grids[0].psnr < 31
     assert -10 * float((errors / float(x.max())).square().mean().log10()) > 29.5
     assert len(data) < 0.8 * len(exact)
 
@@ -150,7 +150,7 @@ def test_a_size_takes_exact_masks_only_where_the_values_are_good() -> None:
     original = SparseVolume((sparse_grid(x),))
     small, few = inrv.encode_bytes(original, instant(size=1200))
     large, many = inrv.encode_bytes(original, instant(size=12_000))
-    assert len(small) <= 1200 and few.grids[0].misjudged is not None
-    assert 11_000 < len(large) <= 12_000 and many.grids[0].misjudged is None and many.grids[0].psnr > 35
+    assert len(small) <= 1200 and few.grids[0].misclassified is not None
+    assert 11_000 < len(large) <= 12_000 and many.grids[0].misclassified is None and many.grids[0].psnr > 35
     with pytest.raises(OptionError, match="or take `topology='threshold'`"):
         inrv.encode_bytes(original, instant(size=1200, topology="exact"))

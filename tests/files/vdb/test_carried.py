@@ -11,7 +11,7 @@ import torch
 from inrv import Grid, OptionError, SparseVolume, VdbError
 from inrv.files.vdb import list_grids, read_volume, write_volume
 from inrv.files.vdb.header import pack_string
-from inrv.grids import CarriedGrid, sparse_grid
+from inrv.grids import PassthroughGrid, sparse_grid
 from testing.vdb.referee import HandGrid, HandTree, assert_same_bits, load_openvdb, vdb_file
 
 FRUSTUM = pack_string("NonlinearFrustumMap") + bytes(range(200))
@@ -30,7 +30,7 @@ def again(path: Path, volume: SparseVolume) -> SparseVolume:
 
 
 def assert_same_volume(found: SparseVolume, expected: SparseVolume) -> None:
-    assert [vars(grid) for grid in found.carried] == [vars(grid) for grid in expected.carried]
+    assert [vars(grid) for grid in found.passthrough] == [vars(grid) for grid in expected.passthrough]
     assert found.vdb_version == expected.vdb_version and found.metadata == expected.metadata
     for one, other in zip(found.grids, expected.grids, strict=True):
         assert_same_bits(one, other, but=["metadata"])
@@ -55,11 +55,15 @@ def assert_same_volume(found: SparseVolume, expected: SparseVolume) -> None:
 def test_what_is_not_coded_is_carried(tmp_path: Path, grid: HandGrid, reason: str) -> None:
     path = save(tmp_path / "file.vdb", HandTree().grid("a"), grid, HandTree().grid("b"), version=223)
     volume = read_volume(path)
-    (carried,) = volume.carried
-    assert (carried.position, carried.name, carried.parent) == (1, grid.unique_name, None) and reason in carried.reason
-    assert carried.tree_type + "_HalfFloat" * carried.half == grid.tree_type
-    assert carried.data == grid.frame + grid.topology + grid.buffers
-    assert carried.data[carried.blocks :] == grid.buffers
+    (passthrough,) = volume.passthrough
+    assert (passthrough.position, passthrough.name, passthrough.parent) == (
+        1,
+        grid.unique_name,
+        None,
+    ) and reason in passthrough.reason
+    assert passthrough.tree_type + "_HalfFloat" * passthrough.half == grid.tree_type
+    assert passthrough.data == grid.frame + grid.topology + grid.buffers
+    assert passthrough.data[passthrough.blocks :] == grid.buffers
     assert [other.name for other in volume.grids] == ["a", "b"] and volume.vdb_version == (223, 10, 0)
     assert_same_volume(again(tmp_path / "again.vdb", volume), volume)
     assert [g.unique_name for g in list_grids(tmp_path / "again.vdb")] == ["a", grid.unique_name, "b"]
@@ -70,7 +74,7 @@ def test_voxels_beyond_the_range_are_carried(tmp_path: Path) -> None:
     tree.getAccessor().setValueOn((1 << 24, 0, 0), 1.0)
     load_openvdb().write(str(tmp_path / "beyond.vdb"), grids=[tree])
     volume = read_volume(tmp_path / "beyond.vdb")
-    assert not volume.grids and "voxel coordinate 16777216" in volume.carried[0].reason
+    assert not volume.grids and "voxel coordinate 16777216" in volume.passthrough[0].reason
     write_volume(tmp_path / "again.vdb", volume)
     seen = load_openvdb().readAll(str(tmp_path / "again.vdb"))[0][0]
     assert seen.getConstAccessor().probeValue((1 << 24, 0, 0)) == (1.0, True) and seen.activeVoxelCount() == 1
@@ -82,7 +86,7 @@ def test_doubles_are_coded_only_when_told(tmp_path: Path) -> None:
     assert not read_volume(path).grids
     volume = read_volume(path, doubles="float")
     (grid,) = volume.grids
-    assert not volume.carried and grid.value_type == "float" and grid.name == "density" and "note" in grid.metadata
+    assert not volume.passthrough and grid.value_type == "float" and grid.name == "density" and "note" in grid.metadata
     assert torch.equal(grid.values[:, 0], torch.tensor([0.1, float("inf")]))
     assert grid.inactive.places.tolist() == [4] and torch.signbit(grid.inactive.values).all()  # 3 is now the background
     assert grid.topology.tile_edges.tolist() == [4096]
@@ -94,13 +98,13 @@ def test_doubles_are_coded_only_when_told(tmp_path: Path) -> None:
 def test_a_double_beyond_float_is_never_made_infinite_but_carried(tmp_path: Path) -> None:
     path = save(tmp_path / "double.vdb", HandTree("d", leaf={1: 0.1, 2: 1e300}).grid())
     volume = read_volume(path, doubles="float")
-    assert not volume.grids and "1e+300 is beyond float32" in volume.carried[0].reason
+    assert not volume.grids and "1e+300 is beyond float32" in volume.passthrough[0].reason
 
 
 @pytest.mark.parametrize("offsets", [True, False])
 def test_a_stream_with_one_grid_is_carried(tmp_path: Path, offsets: bool) -> None:
     volume = read_volume(save(tmp_path / "stream.vdb", INTEGERS.grid(), offsets=offsets))
-    assert volume.carried[0].data == INTEGERS.grid().frame + INTEGERS.topology() + INTEGERS.buffers()
+    assert volume.passthrough[0].data == INTEGERS.grid().frame + INTEGERS.topology() + INTEGERS.buffers()
 
 
 def test_truncated_grids_are_an_error(tmp_path: Path) -> None:
@@ -135,8 +139,8 @@ def shared(parent: HandTree, first: dict[str, Any], second: dict[str, Any]) -> t
 )
 def test_grids_that_share_a_tree_are_carried_together(tmp_path: Path, grids: Any, reasons: list[str]) -> None:
     volume = read_volume(save(tmp_path / "pair.vdb", *grids))
-    assert [(grid.parent, grid.reason) for grid in volume.carried] == list(zip([None, 0], reasons, strict=True))
-    assert volume.carried[1].data == grids[1].frame and volume.carried[1].blocks == len(grids[1].frame)
+    assert [(grid.parent, grid.reason) for grid in volume.passthrough] == list(zip([None, 0], reasons, strict=True))
+    assert volume.passthrough[1].data == grids[1].frame and volume.passthrough[1].blocks == len(grids[1].frame)
     assert_same_volume(again(tmp_path / "again.vdb", volume), volume)
     assert list_grids(tmp_path / "again.vdb")[1].parent == "density"
 
@@ -146,7 +150,7 @@ def test_of_three_that_share_a_tree_one_is_coded(tmp_path: Path) -> None:
     owner, turned = shared(HandTree(), {}, {"transform": FRUSTUM})
     plain = replace(turned, unique_name="plain", transform=owner.transform)
     volume = read_volume(save(tmp_path / "three.vdb", owner, turned, plain))
-    assert [grid.name for grid in volume.carried] == ["density", "shared"]
+    assert [grid.name for grid in volume.passthrough] == ["density", "shared"]
     assert [grid.name for grid in volume.grids] == ["plain"] and volume.grids[0].values.tolist() == [[9.0]]
     assert_same_volume(again(tmp_path / "again.vdb", volume), volume)
 
@@ -155,7 +159,7 @@ def test_choices_bring_their_own_places_and_names(tmp_path: Path) -> None:
     owner, child = shared(INTEGERS, {}, {})
     path = save(tmp_path / "all.vdb", HandTree().grid("x\x1e0"), owner, HandTree().grid("x\x1e1"), child, POINTS)
     volume = read_volume(path, ["shared", "x[1]", "density"])
-    assert [(grid.position, grid.name, grid.parent) for grid in volume.carried] == [(0, "shared", 2), (2, "density", None)]
+    assert [(grid.position, grid.name, grid.parent) for grid in volume.passthrough] == [(0, "shared", 2), (2, "density", None)]
     write_volume(tmp_path / "some.vdb", volume)
     listed = [(grid.unique_name, grid.parent) for grid in list_grids(tmp_path / "some.vdb")]
     assert listed == [("shared", "density"), ("x", ""), ("density", "")]
@@ -168,7 +172,7 @@ def test_parents_follow_their_new_names(tmp_path: Path) -> None:
     owner, child = shared(INTEGERS, {}, {})
     volume = read_volume(save(tmp_path / "pair.vdb", owner, child))
     twin = replace(sparse_grid(torch.ones(4, 4, 4)), name="density")
-    write_volume(tmp_path / "three.vdb", SparseVolume((twin,), {}, tuple(volume.carried)))
+    write_volume(tmp_path / "three.vdb", SparseVolume((twin,), {}, tuple(volume.passthrough)))
     assert [(grid.unique_name, grid.parent) for grid in list_grids(tmp_path / "three.vdb")] == [
         ("density\x1e0", ""),
         ("shared", "density\x1e0"),
@@ -184,12 +188,14 @@ def test_grids_whose_parent_is_not_there_are_an_error(tmp_path: Path, change: di
         read_volume(path)
 
 
-def carried(position: int, parent: int | None = None) -> CarriedGrid:
-    return CarriedGrid(position, "c", "Tree_int32_5_4_3", False, parent, 1, b"12", "a test")
+def passthrough(position: int, parent: int | None = None) -> PassthroughGrid:
+    return PassthroughGrid(position, "c", "Tree_int32_5_4_3", False, parent, 1, b"12", "a test")
 
 
-@pytest.mark.parametrize("grids", [[carried(2)], [carried(-1)], [carried(0), carried(0)], [carried(0, 1)], [carried(0, 7)]])
-def test_positions_that_do_not_fit_are_refused(tmp_path: Path, grids: list[CarriedGrid]) -> None:
+@pytest.mark.parametrize(
+    "grids", [[passthrough(2)], [passthrough(-1)], [passthrough(0), passthrough(0)], [passthrough(0, 1)], [passthrough(0, 7)]]
+)
+def test_positions_that_do_not_fit_are_refused(tmp_path: Path, grids: list[PassthroughGrid]) -> None:
     plain: Grid = sparse_grid(torch.ones(4, 4, 4))
     with pytest.raises(VdbError, match=r"out\.vdb: .*carried"):
         write_volume(tmp_path / "out.vdb", SparseVolume((plain,), {}, tuple(grids)))
@@ -215,7 +221,7 @@ def test_openvdb_reads_carried_grids_as_before(tmp_path: Path) -> None:
     shared.name, shared.transform = "shared", module.createLinearTransform(0.25)
     module.write(str(source), grids=[inside, heat, shared], metadata={"scene": "test"})
     volume = read_volume(source)
-    assert [(grid.name, grid.parent) for grid in volume.carried] == [("inside", None), ("shared", 0)]
+    assert [(grid.name, grid.parent) for grid in volume.passthrough] == [("inside", None), ("shared", 0)]
     write_volume(copy, volume)
     grids, metadata = module.readAll(str(copy))
     assert metadata == {"scene": "test"}

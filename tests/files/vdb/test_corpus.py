@@ -46,12 +46,12 @@ def test_a_copy_is_equal(corpus: Path, tmp_path: Path, name: str) -> None:
     assert copy.metadata == original.metadata and copy.vdb_version == original.vdb_version
     for ours, theirs in zip(copy.grids, original.grids, strict=True):
         assert_same_bits(ours, theirs)
-    assert {grid.position: grid.reason for grid in original.carried} == CARRIED.get(name, {})
+    assert {grid.position: grid.reason for grid in original.passthrough} == CARRIED.get(name, {})
     data = source.read_bytes()
-    for carried, ours in zip(original.carried, copy.carried, strict=True):
-        listed = list_grids(source)[carried.position]
-        assert vars(carried) == vars(ours)
-        assert carried.data == data[listed.start : listed.end] and carried.blocks == listed.blocks - listed.start
+    for passthrough, ours in zip(original.passthrough, copy.passthrough, strict=True):
+        listed = list_grids(source)[passthrough.position]
+        assert vars(passthrough) == vars(ours)
+        assert passthrough.data == data[listed.start : listed.end] and passthrough.blocks == listed.blocks - listed.start
     for key in ("unique_name", "tree_type", "half", "parent"):
         assert [getattr(g, key) for g in list_grids(target)] == [getattr(g, key) for g in list_grids(source)], key
 

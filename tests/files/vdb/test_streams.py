@@ -33,7 +33,7 @@ def test_a_grid_of_every_kind_is_passed_over(tmp_path: Path, kind: str, position
     stream.write_bytes(as_stream(path, positions))
     assert list_grids(stream) == list_grids(path)
     found, expected = read_volume(stream), read_volume(path)
-    assert [vars(grid) for grid in found.carried] == [vars(grid) for grid in expected.carried]
+    assert [vars(grid) for grid in found.passthrough] == [vars(grid) for grid in expected.passthrough]
     for one, other in zip(found.grids, expected.grids, strict=True):
         assert_same_bits(one, other)
 
@@ -100,7 +100,7 @@ def test_streams_of_old_versions(tmp_path: Path, version: int, compression: int)
 )
 def test_a_grid_whose_end_cannot_be_found_must_be_the_last(tmp_path: Path, grid: HandGrid, version: int, reason: str) -> None:
     last = read_volume(save(tmp_path / "last.vdb", FOG.grid(), grid, version=version, offsets=False))
-    assert last.carried[0].data == grid.frame + grid.topology + grid.buffers and len(last.grids) == 1
+    assert last.passthrough[0].data == grid.frame + grid.topology + grid.buffers and len(last.grids) == 1
     first = save(tmp_path / "first.vdb", grid, FOG.grid(), version=version, offsets=False)
     with pytest.raises(VdbError, match=rf"first\.vdb: .*where grid 0 'text' ends cannot be found.*{reason}.*save it anew"):
         read_volume(first)
@@ -120,7 +120,7 @@ def test_bytes_behind_the_last_grid_are_left_alone(tmp_path: Path) -> None:
     path = save(tmp_path / "more.vdb", FOG.grid(), INTEGERS.grid(), offsets=False)
     size = path.stat().st_size
     path.write_bytes(path.read_bytes() + b"more")
-    assert list_grids(path)[-1].end == size and read_volume(path).carried[0].data.endswith(INTEGERS.buffers())
+    assert list_grids(path)[-1].end == size and read_volume(path).passthrough[0].data.endswith(INTEGERS.buffers())
 
 
 @pytest.mark.parametrize("positions", [bytes(24), struct.pack("<qqq", 1, 2, 3), b"\xff" * 24])

@@ -20,7 +20,7 @@ from inrv.fields.lattice.search import MOST_STEP
 from inrv.fields.lattice.store import StoredValues
 from inrv.grids import Grid, LeafValues, Topology, denormalise
 from inrv.options import EncodeOptions
-from inrv.storage import CodedGrid
+from inrv.storage import PreparedGrid
 
 UNITS_A_BOUND = 64.5  # of the finest step, 128 units: half of it, and half a unit from rounding the value to units
 SINGLE_ROUNDING = 2.0**-23  # of the largest value: decoding rounds once to float32, and computes in float64 before
@@ -66,19 +66,19 @@ class CodedLattice:
     grids: tuple[int, ...]
     given: tuple[int | None, ...]
     exact: tuple[StoredValues | None, ...]
-    items: tuple[CodedGrid, ...]
+    items: tuple[PreparedGrid, ...]
     psnrs: tuple[float, ...]
     errors: tuple[float, ...]
     drifts: tuple[float, ...]
     seconds: float
 
 
-def _channels(items: Sequence[CodedGrid], device: torch.device) -> list[ChannelOf]:
+def _channels(items: Sequence[PreparedGrid], device: torch.device) -> list[ChannelOf]:
     result = []
     for number, item in enumerate(items):
-        grid, scale = item.trained, item.normalisation
+        grid, scale = item.coded, item.normalisation
         unknown = torch.full((1, grid.components), torch.nan, dtype=torch.float32).expand(item.grid.topology.leaf_voxel_count, -1)
-        topology, template, kept = grid.topology.to(device), item.grid.with_values(unknown).to(device), item.apart.to(device)
+        topology, template, exact = grid.topology.to(device), item.grid.with_values(unknown).to(device), item.apart.to(device)
         for component in scale.varying.nonzero()[:, 0].tolist():
             low, high = scale.minimum[component].item(), scale.maximum[component].item()
             own, background = grid.values[:, component], grid.background[component]
@@ -87,23 +87,23 @@ def _channels(items: Sequence[CodedGrid], device: torch.device) -> list[ChannelO
                 palette = exact.palette.to(device)
                 last = len(palette.entries) - 1
                 shares, outside = (palette.places(part.to(device)).double() / last for part in (own, background[None]))
-                around = partial(_around_lossless, template, kept, component, palette)
+                around = partial(_around_lossless, template, exact, component, palette)
             else:
                 exact = None
                 shares, outside = ((part.double() - low) / (high - low) for part in (own, background[None]))
-                around = partial(_around, template, kept, component, low, high)
+                around = partial(_around, template, exact, component, low, high)
             beyond = min(max(float(outside), -2.0), 3.0)
             source = Source(topology, shares.to(device), beyond, surroundings=around)
             result.append(ChannelOf(number, component, low, high, source, exact))
     return result
 
 
-def _around(grid: Grid, kept: LeafValues, component: int, minimum: float, maximum: float, scale: float) -> Surroundings:
-    return Surroundings(grid, kept, component, linear_units(minimum, maximum, scale))
+def _around(grid: Grid, exact: LeafValues, component: int, minimum: float, maximum: float, scale: float) -> Surroundings:
+    return Surroundings(grid, exact, component, linear_units(minimum, maximum, scale))
 
 
-def _around_lossless(grid: Grid, kept: LeafValues, component: int, palette: Palette, scale: float) -> Surroundings:
-    return Surroundings(grid, kept, component, palette.units)
+def _around_lossless(grid: Grid, exact: LeafValues, component: int, palette: Palette, scale: float) -> Surroundings:
+    return Surroundings(grid, exact, component, palette.units)
 
 
 class LatticeEncoder:
@@ -113,7 +113,7 @@ class LatticeEncoder:
     """
 
     def __init__(
-        self, items: Sequence[CodedGrid], originals: Sequence[Grid], options: EncodeOptions, psnr: float, device: torch.device,
+        self, items: Sequence[PreparedGrid], originals: Sequence[Grid], options: EncodeOptions, psnr: float, device: torch.device,
         tell: Callable[[float], None], guesses: Guesses,
     ) -> None:  # fmt: skip
         self.items = tuple(items)
@@ -174,17 +174,17 @@ class LatticeEncoder:
         return _quality_of(channel, asked, self.guesses.get((number, channel.component)))
 
     def _measured(self, codings: Sequence[Coding]) -> CodedLattice:
-        values = [item.trained.values.clone() for item in self.items]
+        values = [item.coded.values.clone() for item in self.items]
         for channel, coding in zip(self.channels, codings, strict=True):
             if channel.exact is not None:
                 continue
             outputs = coding.outputs.cpu()
             values[channel.grid][:, channel.component] = denormalise(outputs, channel.minimum, channel.maximum)
-        items, errors, drifts = list[CodedGrid](), list[float](), list[float]()
+        items, errors, drifts = list[PreparedGrid](), list[float](), list[float]()
         for item, decoded in zip(self.items, values, strict=True):
             written = decoded.half().float() if item.grid.saved_as_half else decoded
             corrected, error = self._corrected(item, decoded, written)
-            items.append(replace(item, corrected=corrected))
+            items.append(replace(item, outliers=corrected))
             errors.append(error)
             drifts.append(_drift(item, written))
         psnrs = [
@@ -197,9 +197,9 @@ class LatticeEncoder:
             tuple(codings), grids, self.given, exact, tuple(items), tuple(psnrs), tuple(errors), tuple(drifts), seconds
         )
 
-    def _corrected(self, item: CodedGrid, decoded: Tensor, written: Tensor) -> tuple[LeafValues | None, float]:
+    def _corrected(self, item: PreparedGrid, decoded: Tensor, written: Tensor) -> tuple[LeafValues | None, float]:
         """The values that miss the bound as a .vdb file would hold them, `written`, and the largest error that is left."""
-        grid = item.trained
+        grid = item.coded
         if not len(decoded):
             return None, 0.0
         missed = torch.maximum((written.double() - grid.values.double()).abs(), (decoded.double() - grid.values.double()).abs())
@@ -223,16 +223,16 @@ def lossless_quality(palette: Palette) -> Quality:
     return Quality(step=1 / (len(palette.entries) - 1), bounded=True, lossless=True)
 
 
-def _drift(item: CodedGrid, written: Tensor) -> float:
+def _drift(item: PreparedGrid, written: Tensor) -> float:
     """The sum of a grid's values `written` (N, C) less that of the original ones, over the sum of the original magnitudes."""
     whole = float(item.grid.values[item.grid.values.isfinite()].double().abs().sum())
-    return float((written.double() - item.trained.values.double()).sum()) / whole if whole else 0.0
+    return float((written.double() - item.coded.values.double()).sum()) / whole if whole else 0.0
 
 
 QualityOf = Callable[[int], Quality]  # that is asked of a component
 
 
-def quality_at(options: EncodeOptions, item: CodedGrid, original: Grid, psnr: float) -> QualityOf:
+def quality_at(options: EncodeOptions, item: PreparedGrid, original: Grid, psnr: float) -> QualityOf:
     """The quality over a grid's coded voxels that keeps the bound that is asked, or else is `psnr` dB over the active ones."""
     bounds = allowed_errors(item.grid, item.spans, options)
 
@@ -253,24 +253,24 @@ def _quality_of(channel: ChannelOf, asked: QualityOf, guess: float | None) -> Qu
     return quality if guess is None else replace(quality, guess=guess / (channel.maximum - channel.minimum))
 
 
-def gain(item: CodedGrid, original: Grid, component: int) -> float:
+def gain(item: PreparedGrid, original: Grid, component: int) -> float:
     """DB by which a PSNR over a component's coded voxels, peak = their range, exceeds one over the active ones, peak = its span.
 
     With a coarse topology inactive voxels are coded too; values that are stored apart have no error.
     """
-    coded, active = item.trained.topology.leaf_voxel_count, original.topology.leaf_voxel_count
+    coded, active = item.coded.topology.leaf_voxel_count, original.topology.leaf_voxel_count
     narrower = float(item.normalisation.spans[component] / item.spans[component])
     return 10 * math.log10(coded / active) + 20 * math.log10(narrower)
 
 
 def cheaper_topologies(
-    items: Sequence[CodedGrid], originals: Sequence[Grid], options: EncodeOptions, psnr: float, device: torch.device
-) -> tuple[tuple[CodedGrid, ...], Guesses]:
+    items: Sequence[PreparedGrid], originals: Sequence[Grid], options: EncodeOptions, psnr: float, device: torch.device
+) -> tuple[tuple[PreparedGrid, ...], Guesses]:
     """Every grid with the topology, exact or coarse, and with or without frequent values set apart, that makes it cheapest at the
     quality that is asked, and its steps. Grids of one topology go together: their masks are stored once."""
     chosen, guesses = list(items), Guesses()
     for group in of_one_topology(items, range(len(items))):
-        rules = [None if items[number].lossless else rule_of(items[number].trained) for number in group]
+        rules = [None if items[number].lossless else rule_of(items[number].coded) for number in group]
         if None in rules:
             continue
         topology = items[group[0]].grid.topology
@@ -293,13 +293,18 @@ def cheaper_topologies(
 class Form:
     """A grid in a form, the bits that its values take in it, about, and the steps, in values, by component."""
 
-    item: CodedGrid
+    item: PreparedGrid
     bits: float
     steps: dict[int, float]
 
 
 def _cheapest(
-    items: Sequence[CodedGrid], original: Grid, options: EncodeOptions, psnr: float, steps: dict[int, float], device: torch.device
+    items: Sequence[PreparedGrid],
+    original: Grid,
+    options: EncodeOptions,
+    psnr: float,
+    steps: dict[int, float],
+    device: torch.device,
 ) -> Form:
     """That of the forms `items` of a grid that takes the fewest bits at the quality that is asked, searched for from `steps`."""
     forms = list[Form]()
@@ -309,7 +314,9 @@ def _cheapest(
     return min(forms, key=lambda form: form.bits)
 
 
-def bits_of(item: CodedGrid, asked: QualityOf, guesses: dict[int, float], device: torch.device) -> tuple[float, dict[int, float]]:
+def bits_of(
+    item: PreparedGrid, asked: QualityOf, guesses: dict[int, float], device: torch.device
+) -> tuple[float, dict[int, float]]:
     """Bits of a grid's codes at a quality, about, and the steps, in values, by component; `guesses` of these."""
     bits, steps, generator = 0.0, dict[int, float](), torch.Generator().manual_seed(0)
     for channel in _channels([item], device):

@@ -21,7 +21,7 @@ class CodedChannel:
     """Component `component` of a grid without its values but for the `kept` ones, of which the voxels of `topology` are coded."""
 
     grid: Grid
-    kept: LeafValues
+    exact: LeafValues
     component: int
     minimum: float
     maximum: float
@@ -77,7 +77,7 @@ class DecodedChannel:
         self.exact = None if stored.exact is None else stored.exact.to(topology.device)
         linear = linear_units(coded.minimum, coded.maximum, stored.scale)
         units = linear if self.exact is None else self.exact.palette.units
-        self.surroundings = Surroundings(coded.grid, coded.kept, coded.component, units)
+        self.surroundings = Surroundings(coded.grid, coded.exact, coded.component, units)
         self.given = given
         self.model = stored.model.to(topology.device)
         self.corners = region_corners(topology.leaf_origins)
@@ -85,7 +85,7 @@ class DecodedChannel:
         self.done = torch.zeros(len(self.corners), dtype=torch.bool, device=topology.device)
         nothing = torch.zeros(topology.leaf_voxel_count, dtype=torch.int32, device=topology.device)
         self.whole, self.values = self.surroundings.whole(topology, nothing)
-        self.rows = self.whole.place_rows(topology.places()) if len(coded.kept.places) else None
+        self.rows = self.whole.place_rows(topology.places()) if len(coded.exact.places) else None
 
     def all(self) -> Tensor:
         """Normalised values float64 (N,), by row; of a lossless channel the values."""

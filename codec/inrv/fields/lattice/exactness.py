@@ -14,7 +14,7 @@ from inrv.fields.lattice.channels import bits_of, quality_at
 from inrv.fields.lattice.search import LEAST_STEP
 from inrv.grids import FrequentValues, Grid, LeafValues, Normalisation
 from inrv.options import EncodeOptions
-from inrv.storage import CodedGrid
+from inrv.storage import PreparedGrid
 
 MOST_MASKED = 64  # different values, up to which each has a mask
 MOST_MASKS_CODED = 1 << 28  # voxels of all masks together
@@ -28,7 +28,7 @@ SQRT_12 = math.sqrt(12)  # steps in the deviation of an error that is spread eve
 class ExactForm:
     """A grid as it is stored exactly, and the bits that its values take, about."""
 
-    item: CodedGrid
+    item: PreparedGrid
     bits: float
 
 
@@ -36,7 +36,7 @@ class ExactForm:
 class Exactness:
     """Decides between codes and exact storage for the grids `items`, prepared from `originals`."""
 
-    items: tuple[CodedGrid, ...]
+    items: tuple[PreparedGrid, ...]
     originals: Sequence[Grid]
     options: EncodeOptions
     device: torch.device
@@ -49,26 +49,26 @@ class Exactness:
         return self.made[number]
 
     @property
-    def everywhere(self) -> tuple[CodedGrid, ...]:
+    def everywhere(self) -> tuple[PreparedGrid, ...]:
         """Every grid in exact form."""
         return tuple(self.form(number).item for number in range(len(self.items)))
 
     def may_fit(self, most: int) -> bool:
         """Whether a file of `most` bytes may hold every value: no exact form is made of grids that are clearly too large."""
-        least = sum(item.trained.values.numel() * LEAST_BITS for item in self.items if not _repeats(item.trained.values))
+        least = sum(item.coded.values.numel() * LEAST_BITS for item in self.items if not _repeats(item.coded.values))
         return least <= 8 * most and sum(self.form(number).bits for number in range(len(self.items))) <= 8 * most
 
-    def where_smaller(self, psnr: float) -> tuple[CodedGrid, ...]:
+    def where_smaller(self, psnr: float) -> tuple[PreparedGrid, ...]:
         """The grids, in exact form those for which codes of the quality that is asked, or else of `psnr` dB, take more bytes."""
         return tuple(self._cheaper(number, psnr) for number in range(len(self.items)))
 
-    def instead(self, items: Sequence[CodedGrid], numbers: set[int]) -> tuple[CodedGrid, ...]:
+    def instead(self, items: Sequence[PreparedGrid], numbers: set[int]) -> tuple[PreparedGrid, ...]:
         """`items`, those with these numbers in exact form."""
         return tuple(self.form(number).item if number in numbers else item for number, item in enumerate(items))
 
-    def _cheaper(self, number: int, psnr: float) -> CodedGrid:
+    def _cheaper(self, number: int, psnr: float) -> PreparedGrid:
         item, original = self.items[number], self.originals[number]
-        if item.lossless or not len(item.trained.values):
+        if item.lossless or not len(item.coded.values):
             return self.form(number).item
         if not item.normalisation.varying.any() or not self._few_values(item, self._levels(item, original, psnr)):
             return item
@@ -77,17 +77,17 @@ class Exactness:
         form = self.form(number)
         return form.item if form.bits <= codes + item.bits_apart else item
 
-    def _levels(self, item: CodedGrid, original: Grid, psnr: float) -> float:
+    def _levels(self, item: PreparedGrid, original: Grid, psnr: float) -> float:
         """How many steps of the quality that is asked fit in the range of the values."""
         asked = quality_at(self.options, item, original, psnr)
         qualities = map(asked, item.normalisation.varying.nonzero()[:, 0].tolist())
         return max(1 / quality.step if quality.step else 10 ** ((quality.psnr or 0.0) / 20) / SQRT_12 for quality in qualities)
 
-    def _few_values(self, item: CodedGrid, levels: float) -> bool:
+    def _few_values(self, item: PreparedGrid, levels: float) -> bool:
         """Whether the values are so few, or the levels so fine, that exact storage may be smaller."""
         if levels >= 1 / LEAST_STEP:
             return True
-        values = item.trained.values
+        values = item.coded.values
         for column in values.unbind(dim=1):
             probe = column[:: max(1, len(column) // PROBED)]
             _, counts = torch.unique(probe, return_counts=True)
@@ -97,10 +97,10 @@ class Exactness:
         return True
 
 
-def _exact_form(item: CodedGrid, device: torch.device) -> ExactForm:
+def _exact_form(item: PreparedGrid, device: torch.device) -> ExactForm:
     """The smallest of: a mask for each value, the values as they are, codes without loss."""
     found = [form for form in (_masked(item), _plain(item)) if form is not None]
-    if len(item.trained.values):
+    if len(item.coded.values):
         lossless = replace(item, lossless=True)
         bits, _ = bits_of(lossless, _no_quality, {}, device)
         found.append(ExactForm(lossless, bits + lossless.bits_apart))
@@ -117,7 +117,7 @@ def _no_quality(component: int) -> Quality:
     raise AssertionError("a lossless channel has a quality of its own")
 
 
-def _masked(item: CodedGrid) -> ExactForm | None:
+def _masked(item: PreparedGrid) -> ExactForm | None:
     """A grid with few different values, each with a mask of its voxels."""
     grid = item.grid
     finite = grid.values.isfinite().all(dim=1)
@@ -128,23 +128,23 @@ def _masked(item: CodedGrid) -> ExactForm | None:
     if len(different) > MOST_MASKED or len(different) * len(bits) > MOST_MASKS_CODED:
         return None
     places, values = grid.topology.places(), different.view(torch.float32)
-    kept = LeafValues(places[~finite], grid.values[~finite])
+    exact = LeafValues(places[~finite], grid.values[~finite])
     none = Normalisation.fit(grid.values[:0])
     found = []
     for order in (counts.argsort(descending=True, stable=True), values[:, 0].argsort(stable=True)):
         rank = torch.empty_like(order)
         rank[order] = torch.arange(len(order))
         frequent = FrequentValues(places[finite], rank[which].short(), values[order])
-        whole = CodedGrid(grid, none, frequent, kept, item.spans)
+        whole = PreparedGrid(grid, none, frequent, exact, item.spans)
         found.append(ExactForm(whole, whole.bits_apart))
     return min(found, key=lambda form: form.bits)
 
 
-def _plain(item: CodedGrid) -> ExactForm | None:
+def _plain(item: PreparedGrid) -> ExactForm | None:
     """A small grid with all its values as they are."""
     grid = item.grid
     if grid.values.numel() > MOST_PLAIN or not len(grid.values):
         return None
-    kept = LeafValues(grid.topology.places(), grid.values)
-    whole = CodedGrid(grid, Normalisation.fit(grid.values[:0]), FrequentValues.none(grid.components), kept, item.spans)
+    exact = LeafValues(grid.topology.places(), grid.values)
+    whole = PreparedGrid(grid, Normalisation.fit(grid.values[:0]), FrequentValues.none(grid.components), exact, item.spans)
     return ExactForm(whole, whole.bits_apart)

@@ -25,14 +25,14 @@ class Surroundings:
     """
 
     grid: Grid
-    kept: LeafValues
+    exact: LeafValues
     component: int
     units: ToUnits
 
     def __call__(self, corners: Tensor) -> Tensor:
         """Units int32 (B, 128, 128, 128) of the regions at `corners` (B, 3), within +-2^23."""
         grid = self._in_units
-        if not len(grid.inactive.places) and not grid.topology.tile_count and not len(self.kept.places):
+        if not len(grid.inactive.places) and not grid.topology.tile_count and not len(self.exact.places):
             return grid.background.to(corners.device).expand(len(corners), *[REGION_EDGE] * 3)
         return region_values(grid, 0, corners).to(corners.device)
 
@@ -43,14 +43,14 @@ class Surroundings:
         inactive = LeafValues(grid.inactive.places, self.units(grid.inactive.values[:, column]))
         background, tiles = self.units(grid.background[column]), self.units(grid.tile_values[:, column])
         values = background[None].expand(len(grid.values), -1)
-        if len(self.kept.places):
+        if len(self.exact.places):
             values = values.clone()
-            values[grid.topology.place_rows(self.kept.places)] = self.units(self.kept.values[:, column])
+            values[grid.topology.place_rows(self.exact.places)] = self.units(self.exact.values[:, column])
         return replace(grid, values=values, background=background, tile_values=tiles, inactive=inactive)
 
     def whole(self, coded: Topology, values: Tensor) -> tuple[Topology, Tensor]:
         """The grid's topology, and units int32 (N,) by its rows: those of kept voxels, and `values` of the voxels of `coded`."""
-        if not len(self.kept.places):
+        if not len(self.exact.places):
             return coded, values
         known = self._in_units.values[:, 0].clone()
         known[self.grid.topology.place_rows(coded.places())] = values

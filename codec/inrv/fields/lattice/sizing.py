@@ -21,7 +21,7 @@ from inrv.fields.lattice.channels import CodedLattice, Guesses, LatticeEncoder, 
 from inrv.fields.lattice.exactness import Exactness
 from inrv.grids import SparseVolume, Topology
 from inrv.options import DEFAULT_PSNR, EncodeOptions
-from inrv.storage import CodedGrid
+from inrv.storage import PreparedGrid
 
 GOOD_ENOUGH = 35.0  # dB: with a smaller file than that takes, masks may be better spent on values
 LOWEST_CHOICE = 30.0  # dB at which topologies are chosen where the file is still too large
@@ -58,7 +58,7 @@ class LatticeFile:
     """Codes the grids `items` of a volume; `write` makes the bytes of a file out of what came of them."""
 
     volume: SparseVolume
-    items: tuple[CodedGrid, ...]
+    items: tuple[PreparedGrid, ...]
     nonfinite: tuple[NonFinite, ...]
     options: EncodeOptions
     device: torch.device
@@ -117,7 +117,7 @@ class LatticeFile:
             )
         return max(fitting, key=lambda coded: coded.psnr)
 
-    def _sized(self, items: tuple[CodedGrid, ...], topology: str, psnr: float, most: int) -> Coded:
+    def _sized(self, items: tuple[PreparedGrid, ...], topology: str, psnr: float, most: int) -> Coded:
         """The best file of at most `most` bytes that was found, or the smallest, its topologies chosen at `psnr` dB."""
         encoder = self._encoder(items, topology, psnr)
         found = {0.0: self._made(encoder.run())}
@@ -129,7 +129,7 @@ class LatticeFile:
         finer, _ = search_size(len(found[0.0].data), most, bytes_at)
         return found[finer]
 
-    def _encoder(self, items: tuple[CodedGrid, ...], topology: str, psnr: float) -> LatticeEncoder:
+    def _encoder(self, items: tuple[PreparedGrid, ...], topology: str, psnr: float) -> LatticeEncoder:
         guesses = Guesses()
         if topology == "threshold":
             items, guesses = cheaper_topologies(items, self.volume.grids, self.options, psnr, self.device)
@@ -139,8 +139,8 @@ class LatticeFile:
         def decoded(_: Topology, output: int) -> Tensor:
             return lattice.codings[output].outputs.cpu()
 
-        items, misjudged = with_thresholds(lattice.items, self.volume.grids, decoded)
-        outcome = Outcome(self.volume, items, self.nonfinite, misjudged, lattice if lattice.codings else None)
+        items, misclassified = with_thresholds(lattice.items, self.volume.grids, decoded)
+        outcome = Outcome(self.volume, items, self.nonfinite, misclassified, lattice if lattice.codings else None)
         return Coded(outcome, self.write(outcome))
 
     def _tell(self, share: float) -> None:

@@ -25,10 +25,10 @@ from inrv.files.vdb.nodes import Encoding, Tree, popcounts, read_tree
 from inrv.files.vdb.values import Bits, ValueType
 from inrv.grids import (
     BeyondFloat32,
-    CarriedGrid,
     Grid,
     LeafValues,
     Metadata,
+    PassthroughGrid,
     Rounding,
     SparseVolume,
     Topology,
@@ -46,7 +46,7 @@ TREES = {
     "Tree_vec3d_5_4_3": ValueType(3, 8),
 }
 VALUE_TYPES = {1: "float", 3: "vec3s"}
-DOUBLES = ("carry", "float")
+DOUBLES = ("passthrough", "float")
 _SPOKEN = {"ptdataidx32": "points", "ptidx32": "point index"}  # tree types that are not the names of values
 
 
@@ -56,7 +56,7 @@ def list_grids(source: Readable) -> tuple[GridDescriptor, ...]:
 
 
 @undisturbed()
-def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, doubles: str = "carry") -> SparseVolume:
+def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, doubles: str = "passthrough") -> SparseVolume:
     """All grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
 
     Float and vec3s grids are read to the bit. Others are carried as the bytes they are, and so is what cannot be coded:
@@ -78,7 +78,7 @@ def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, d
     return SparseVolume(
         grids=tuple(grid for grid in read if isinstance(grid, Grid)),
         metadata=header.metadata,
-        carried=tuple(grid for grid in read if isinstance(grid, CarriedGrid)),
+        passthrough=tuple(grid for grid in read if isinstance(grid, PassthroughGrid)),
         vdb_version=(max(header.version, FLAGS_PER_GRID), *header.library),
     )
 
@@ -99,7 +99,7 @@ class _Source:
         parents = {grid.parent for grid in header.grids} & self.owners.keys()
         self.shared: dict[int, Grid | NotCoded | None] = {self.owners[name].position: None for name in parents}
 
-    def read(self, chosen: Sequence[GridDescriptor]) -> list[Grid | CarriedGrid]:
+    def read(self, chosen: Sequence[GridDescriptor]) -> list[Grid | PassthroughGrid]:
         """The grids as they are coded, or carried together with those whose trees they share."""
         found = {descriptor.position: self._grid_or_reason(descriptor) for descriptor in chosen}
         for descriptor in chosen:
@@ -179,7 +179,7 @@ class _Source:
         tree = read_tree(self._bytes(descriptor, header.topology), self._where(descriptor), encoding)
         if not kind.double:
             return _convert(tree, VALUE_TYPES[kind.components])
-        if self.doubles == "carry":
+        if self.doubles == "passthrough":
             raise NotCoded(_type_reason(descriptor))
         return replace(_convert(_rounded(tree), VALUE_TYPES[kind.components]), rounded=_rounding_of(tree))
 
@@ -190,14 +190,14 @@ class _Source:
             raise VdbError(f"{self._where(descriptor)} should end at byte {descriptor.end:,}: truncated or damaged")
         return data
 
-    def _carry(self, descriptor: GridDescriptor, reason: str, places: dict[int, int]) -> CarriedGrid:
+    def _carry(self, descriptor: GridDescriptor, reason: str, places: dict[int, int]) -> PassthroughGrid:
         if descriptor.compression is not None:
             raise VdbError(
                 f"{self._where(descriptor)} cannot be coded ({reason}), and carried only from file version {FLAGS_PER_GRID} on: "
                 "save it anew with OpenVDB"
             )
         owner = self._owner(descriptor)
-        return CarriedGrid(
+        return PassthroughGrid(
             position=places[descriptor.position],
             name=descriptor.name,
             tree_type=descriptor.tree_type,

@@ -23,7 +23,7 @@ from inrv.files.vdb.header import (
     pack_string,
 )
 from inrv.files.vdb.trees import COMPRESSION, TreeWriter
-from inrv.grids import CarriedGrid, Grid, Metadata, MetaValue, SparseVolume
+from inrv.grids import Grid, Metadata, MetaValue, PassthroughGrid, SparseVolume
 from inrv.support.atomic import atomic_file
 from inrv.support.streams import PATH, Writable, write_through
 from inrv.support.undisturbed import undisturbed
@@ -63,11 +63,11 @@ def write_stream(target: BinaryIO, volume: SparseVolume) -> None:
     _write_uuid(target)
 
 
-def _write_grids(target: BinaryIO, grids: Sequence[Grid | CarriedGrid]) -> None:
+def _write_grids(target: BinaryIO, grids: Sequence[Grid | PassthroughGrid]) -> None:
     names = unique_names([grid.name for grid in grids])
     for position, grid in enumerate(grids):
         try:
-            if isinstance(grid, CarriedGrid):
+            if isinstance(grid, PassthroughGrid):
                 _write_carried(target, grid, names)
             else:
                 _write_grid(target, grid, names[position])
@@ -75,14 +75,14 @@ def _write_grids(target: BinaryIO, grids: Sequence[Grid | CarriedGrid]) -> None:
             raise VdbError(f"grid {position} {grid.name!r}: {error}") from error
 
 
-def _in_order(volume: SparseVolume) -> list[Grid | CarriedGrid]:
+def _in_order(volume: SparseVolume) -> list[Grid | PassthroughGrid]:
     """All grids by position."""
-    held: dict[int, Grid | CarriedGrid] = {grid.position: grid for grid in volume.carried}
+    held: dict[int, Grid | PassthroughGrid] = {grid.position: grid for grid in volume.passthrough}
     held |= dict(zip(volume.positions, volume.grids, strict=False))
-    count = len(volume.grids) + len(volume.carried)
+    count = len(volume.grids) + len(volume.passthrough)
     if sorted(held) != list(range(count)):
-        raise VdbError(f"positions {sorted(grid.position for grid in volume.carried)} of carried grids among {count} grids")
-    if any(grid.parent is not None and not isinstance(held.get(grid.parent), CarriedGrid) for grid in volume.carried):
+        raise VdbError(f"positions {sorted(grid.position for grid in volume.passthrough)} of carried grids among {count} grids")
+    if any(grid.parent is not None and not isinstance(held.get(grid.parent), PassthroughGrid) for grid in volume.passthrough):
         raise VdbError("a carried grid shares the tree of one that is not carried")
     return [held[position] for position in range(count)]
 
@@ -120,7 +120,7 @@ def _listing(name: str, tree_type: str, half: bool, parent: str) -> bytes:
     return pack_string(name) + pack_string(tree_type + (HALF_SUFFIX if half else "")) + pack_string(parent)
 
 
-def _write_carried(target: BinaryIO, grid: CarriedGrid, names: Sequence[str]) -> None:
+def _write_carried(target: BinaryIO, grid: PassthroughGrid, names: Sequence[str]) -> None:
     parent = "" if grid.parent is None else names[grid.parent]
     target.write(_listing(names[grid.position], grid.tree_type, grid.half, parent))
     start = target.tell() + _POSITIONS.size

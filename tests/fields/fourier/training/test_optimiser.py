@@ -25,10 +25,10 @@ def test_directions_are_about_orthogonal(shape: tuple[int, int, int]) -> None:
 
 
 def loss_of(plan: TrainingPlan) -> float:
-    trained, data = field(), samples()
-    train(trained, data, plan)
+    coded, data = field(), samples()
+    train(coded, data, plan)
     assert data.counted is not None
-    errors = ((trained(data.coordinates) - data.targets).square() * data.counted).sum() / data.counted.sum()
+    errors = ((coded(data.coordinates) - data.targets).square() * data.counted).sum() / data.counted.sum()
     return float(errors.detach())
 
 
@@ -39,10 +39,10 @@ def test_muon_gets_further_in_as_many_steps() -> None:
 
 def test_rounded_weights_are_multiples_and_cost_little() -> None:
     plan = TrainingPlan(40, 256, 5e-3, optimiser="muon", rounding=Rounding())
-    trained, data = field(), samples()
-    result = train(trained, data, plan)
-    assert result.rounded.keys() == trained.hidden().keys()
-    for name, weight in trained.hidden().items():
+    coded, data = field(), samples()
+    result = train(coded, data, plan)
+    assert result.rounded.keys() == coded.hidden().keys()
+    for name, weight in coded.hidden().items():
         codes = weight.detach() / result.rounded[name].step
         assert (weight.detach() - result.rounded[name].exact).abs().max() <= 0.501 * result.rounded[name].step
         assert (codes - codes.round()).abs().max() < 1e-3 and codes.abs().max() > 2

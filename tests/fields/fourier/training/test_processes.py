@@ -31,7 +31,7 @@ def member() -> None:
     torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=count)
     from inrv.fields.fourier.training import Checkpoint
 
-    trained = field(seed=rank)  # they begin as rank 0's does
+    coded = field(seed=rank)  # they begin as rank 0's does
     checkpoint = Checkpoint(Path(path + ".checkpoint"), 0.0)
     if signalled == "killed":
         written = Checkpoint.write
@@ -42,13 +42,13 @@ def member() -> None:
                 os._exit(9)
 
         Checkpoint.write = write  # type: ignore[method-assign]
-    result = train(trained, samples(), plan(optimiser), checkpoint=checkpoint)
+    result = train(coded, samples(), plan(optimiser), checkpoint=checkpoint)
     assert result.steps == STEPS
-    everyone = [torch.empty_like(trained.multipliers) for _ in range(count)]
-    torch.distributed.all_gather(everyone, trained.multipliers.detach())
+    everyone = [torch.empty_like(coded.multipliers) for _ in range(count)]
+    torch.distributed.all_gather(everyone, coded.multipliers.detach())
     assert all(torch.equal(everyone[0], other) for other in everyone)
     if rank == 0:
-        torch.save(trained.tensors(), path)
+        torch.save(coded.tensors(), path)
     torch.distributed.barrier()
     gc.collect()
     torch.distributed.destroy_process_group()
@@ -76,9 +76,9 @@ def together(count: int, optimiser: str, folder: Path, end: str = "") -> Fourier
             process.wait()
         return None
     assert [process.wait(120) for process in processes] == [0] * count
-    trained = field()
-    trained.load_state_dict(torch.load(folder / "weights.pt"))
-    return trained
+    coded = field()
+    coded.load_state_dict(torch.load(folder / "weights.pt"))
+    return coded
 
 
 @pytest.mark.parametrize(("count", "optimiser"), [(2, "adam"), (2, "muon"), (4, "muon")])
