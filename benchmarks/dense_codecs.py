@@ -70,28 +70,28 @@ class Curves:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.exact: dict[str, list[dict[str, Any]]] = json.loads(path.read_text()) if path.exists() else {}
+        self.kept: dict[str, list[dict[str, Any]]] = json.loads(path.read_text()) if path.exists() else {}
 
     def of(self, key: str, array: Array) -> dict[str, list[Point]]:
         """The curve of each codec on `array`, which `key` names."""
         for codec in CODECS:
-            found = self.exact.setdefault(f"{key} {codec}", [])
+            found = self.kept.setdefault(f"{key} {codec}", [])
             missing = {*SWEEP, *BOUNDS} - {entry["bound"] for entry in found}
             if missing:
                 found += [asdict(point(array, codec, bound)) for bound in missing]
                 found.sort(key=lambda entry: -float(entry["bound"]))
                 self._save()
-        return {codec: [Point(**entry) for entry in self.exact[f"{key} {codec}"]] for codec in CODECS}
+        return {codec: [Point(**entry) for entry in self.kept[f"{key} {codec}"]] for codec in CODECS}
 
     def other(self, key: str, codec: str, measure: Callable[[], list[Point]]) -> list[Point]:
         """The curve of a codec that is none of CODECS, measured where it is not kept yet."""
-        if f"{key} {codec}" not in self.exact:
-            self.exact[f"{key} {codec}"] = [asdict(entry) for entry in measure()]
+        if f"{key} {codec}" not in self.kept:
+            self.kept[f"{key} {codec}"] = [asdict(entry) for entry in measure()]
             self._save()
-        return [Point(**entry) for entry in self.exact[f"{key} {codec}"]]
+        return [Point(**entry) for entry in self.kept[f"{key} {codec}"]]
 
     def _save(self) -> None:
-        self.path.write_text(json.dumps(self.exact))
+        self.path.write_text(json.dumps(self.kept))
 
 
 def bytes_at_psnr(curve: list[Point], psnr: float) -> float:

@@ -180,7 +180,7 @@ def draw(rows: list[dict[str, Any]], path: Path, curves: Curves) -> None:
     )
     for panel, name in zip(axes.flat, names, strict=False):
         for peer in PEERS:
-            kept = sorted(curves.exact.get(f"{name} {peer}", []), key=lambda entry: entry["psnr"])
+            kept = sorted(curves.kept.get(f"{name} {peer}", []), key=lambda entry: entry["psnr"])
             points = [entry for entry in kept if 25 < entry["psnr"] < 70]
             panel.plot([entry["psnr"] for entry in points], [entry["bytes"] for entry in points], lw=1, label=peer)
         for topology in ("threshold", "exact"):

@@ -237,7 +237,7 @@ def _read(given: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVo
 def _store_field(outcome: Outcome, fitted: FittedField | CodedLattice, chunks: list[Chunk]) -> tuple[FieldEntry, int | None]:
     """The field's entry and the number of the chunk with reference samples, if it has any."""
     if isinstance(fitted, CodedLattice):
-        coded = zip(fitted.codings, fitted.given, fitted.exact, strict=True)
+        coded = zip(fitted.codings, fitted.given, fitted.lossless, strict=True)
         channels = [store_channel(*channel, chunks) for channel in coded]
         config = {"outputs": len(channels), "networks": DEFAULT_NAME, "channels": channels}
         return FieldEntry("lattice", config, None), None

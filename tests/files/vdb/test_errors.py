@@ -75,7 +75,7 @@ def test_a_damaged_tree_is_an_error_or_another_tree(fog: Path, tmp_path: Path) -
 def test_choices_that_are_not_there(fog: Path) -> None:
     with pytest.raises(OptionError, match=r"fog\.vdb: no grid 'cold'; it holds 'density', 'heat'"):
         read_volume(fog, ["cold"])
-    with pytest.raises(OptionError, match="`doubles='round'` is not one of carry, float"):
+    with pytest.raises(OptionError, match="`doubles='round'` is not one of passthrough, float"):
         read_volume(fog, doubles="round")
 
 

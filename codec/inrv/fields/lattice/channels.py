@@ -39,14 +39,14 @@ Guesses = dict[tuple[int, int], float]  # steps, in values, by number of the gri
 
 @dataclass(frozen=True, eq=False)
 class ChannelOf:
-    """Component `component` of the coded grid number `grid`; `exact` of a lossless one: what its units stand for."""
+    """Component `component` of the coded grid number `grid`; `lossless` of a lossless one: what its units stand for."""
 
     grid: int
     component: int
     minimum: float
     maximum: float
     source: Source
-    exact: StoredValues | None
+    lossless: StoredValues | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class CodedLattice:
     given    for each channel the number of the one it is predicted from
     items    the coded grids, with the values that stand in place of decoded ones
     psnrs    dB, by channel, over the active leaf voxels of its grid, peak = its range
-    exact    for each channel, where it is lossless, what its units stand for
+    lossless for each channel, where it is lossless, what its units stand for
     errors   by grid: the largest error of any of its active leaf voxels, as a .vdb file would hold it
     drifts   by grid: the sum of those values less that of the original ones, over the sum of the original magnitudes
     """
@@ -65,7 +65,7 @@ class CodedLattice:
     codings: tuple[Coding, ...]
     grids: tuple[int, ...]
     given: tuple[int | None, ...]
-    exact: tuple[StoredValues | None, ...]
+    lossless: tuple[StoredValues | None, ...]
     items: tuple[PreparedGrid, ...]
     psnrs: tuple[float, ...]
     errors: tuple[float, ...]
@@ -83,18 +83,18 @@ def _channels(items: Sequence[PreparedGrid], device: torch.device) -> list[Chann
             low, high = scale.minimum[component].item(), scale.maximum[component].item()
             own, background = grid.values[:, component], grid.background[component]
             if item.lossless:
-                exact = StoredValues.of(Palette.of(own), own)
-                palette = exact.palette.to(device)
+                lossless = StoredValues.of(Palette.of(own), own)
+                palette = lossless.palette.to(device)
                 last = len(palette.entries) - 1
                 shares, outside = (palette.places(part.to(device)).double() / last for part in (own, background[None]))
                 around = partial(_around_lossless, template, exact, component, palette)
             else:
-                exact = None
+                lossless = None
                 shares, outside = ((part.double() - low) / (high - low) for part in (own, background[None]))
                 around = partial(_around, template, exact, component, low, high)
             beyond = min(max(float(outside), -2.0), 3.0)
             source = Source(topology, shares.to(device), beyond, surroundings=around)
-            result.append(ChannelOf(number, component, low, high, source, exact))
+            result.append(ChannelOf(number, component, low, high, source, lossless))
     return result
 
 
@@ -176,7 +176,7 @@ class LatticeEncoder:
     def _measured(self, codings: Sequence[Coding]) -> CodedLattice:
         values = [item.coded.values.clone() for item in self.items]
         for channel, coding in zip(self.channels, codings, strict=True):
-            if channel.exact is not None:
+            if channel.lossless is not None:
                 continue
             outputs = coding.outputs.cpu()
             values[channel.grid][:, channel.component] = denormalise(outputs, channel.minimum, channel.maximum)
@@ -191,10 +191,10 @@ class LatticeEncoder:
             coding.psnr - gain(self.items[channel.grid], self.originals[channel.grid], channel.component)
             for channel, coding in zip(self.channels, codings, strict=True)
         ]
-        exact, seconds = tuple(channel.exact for channel in self.channels), time.perf_counter() - self.started
+        lossless, seconds = tuple(channel.lossless for channel in self.channels), time.perf_counter() - self.started
         grids = tuple(channel.grid for channel in self.channels)
         return CodedLattice(
-            tuple(codings), grids, self.given, exact, tuple(items), tuple(psnrs), tuple(errors), tuple(drifts), seconds
+            tuple(codings), grids, self.given, lossless, tuple(items), tuple(psnrs), tuple(errors), tuple(drifts), seconds
         )
 
     def _corrected(self, item: PreparedGrid, decoded: Tensor, written: Tensor) -> tuple[LeafValues | None, float]:
@@ -247,8 +247,8 @@ def quality_at(options: EncodeOptions, item: PreparedGrid, original: Grid, psnr:
 
 def _quality_of(channel: ChannelOf, asked: QualityOf, guess: float | None) -> Quality:
     """The quality of a channel, to be searched for from the step `guess` on, in values."""
-    if channel.exact is not None:
-        return lossless_quality(channel.exact.palette)
+    if channel.lossless is not None:
+        return lossless_quality(channel.lossless.palette)
     quality = asked(channel.component)
     return quality if guess is None else replace(quality, guess=guess / (channel.maximum - channel.minimum))
 
@@ -323,7 +323,7 @@ def bits_of(
         quality = _quality_of(channel, asked, guesses.get(channel.component))
         found = ChannelEncoder(channel.source, quality, EFFORTS["instant"], generator).begin()
         bits += CHANNEL_BITS + found.coding.bits_a_voxel * len(channel.source.values)
-        bits += 0 if channel.exact is None else channel.exact.bits
+        bits += 0 if channel.lossless is None else channel.lossless.bits
         steps[channel.component] = found.step * (channel.maximum - channel.minimum)
     return bits, steps
 

@@ -74,9 +74,9 @@ class DecodedChannel:
     def __init__(self, coded: CodedChannel, stored: StoredChannel, given: DecodedChannel | None) -> None:
         self.topology = topology = coded.topology
         self.stored = stored
-        self.exact = None if stored.exact is None else stored.exact.to(topology.device)
+        self.lossless = None if stored.lossless is None else stored.lossless.to(topology.device)
         linear = linear_units(coded.minimum, coded.maximum, stored.scale)
-        units = linear if self.exact is None else self.exact.palette.units
+        units = linear if self.lossless is None else self.lossless.palette.units
         self.surroundings = Surroundings(coded.grid, coded.exact, coded.component, units)
         self.given = given
         self.model = stored.model.to(topology.device)
@@ -104,8 +104,8 @@ class DecodedChannel:
 
     def _values(self, rows: Tensor | slice) -> Tensor:
         units = self.values[rows if self.rows is None else self.rows[rows]]
-        if self.exact is not None:
-            return in_double(self.exact.palette.values(units, self.exact.rest[rows]))
+        if self.lossless is not None:
+            return in_double(self.lossless.palette.values(units, self.lossless.rest[rows]))
         return (in_double(units) if self.stored.offsets is None else self.stored.offsets.add(units)) / self.stored.scale
 
     def decode(self, corners: Tensor) -> None:

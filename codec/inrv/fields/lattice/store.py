@@ -55,7 +55,7 @@ class StoredChannel:
 
     scale  units in the range of values     given  number of the channel that it is predicted from, None where there is none
     codes  of its regions, in their order   surrounded  whether inactive and kept voxels are known to the prediction
-    offsets  that are added to decoded values     exact  of a lossless channel: what its units stand for; else None
+    offsets  that are added to decoded values     lossless  of a lossless channel: what its units stand for; else None
     """
 
     channel: Channel
@@ -65,10 +65,10 @@ class StoredChannel:
     model: Model
     codes: list[RegionCodes]
     offsets: Offsets | None
-    exact: StoredValues | None
+    lossless: StoredValues | None
 
 
-def store_channel(coding: Coding, given: int | None, exact: StoredValues | None, chunks: list[Chunk]) -> dict[str, Any]:
+def store_channel(coding: Coding, given: int | None, lossless: StoredValues | None, chunks: list[Chunk]) -> dict[str, Any]:
     """Append the chunk of a channel to `chunks` and return its entry in the configuration."""
     smoothed = coding.model.smoothing is not None
     arrays: Arrays = {
@@ -82,9 +82,9 @@ def store_channel(coding: Coding, given: int | None, exact: StoredValues | None,
         arrays["network_words"] = differences.view(np.int32)
     if coding.offsets is not None:
         arrays["offsets"] = coding.offsets.knots.numpy()
-    if exact is not None:
-        arrays["palette"] = _rises(exact.palette)
-        arrays["low_bits"] = _planes(exact)
+    if lossless is not None:
+        arrays["palette"] = _rises(lossless.palette)
+        arrays["low_bits"] = _planes(lossless)
     chunks.append(Chunk("CODE", pack_tensors(arrays)))
     return {
         "steps": list(coding.channel.steps),
@@ -107,11 +107,11 @@ def _rises(palette: Palette) -> np.ndarray[Any, np.dtype[np.int32]]:
     return rises
 
 
-def _planes(exact: StoredValues) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _planes(lossless: StoredValues) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The low bits of all values, the lowest bit of each first: uint8 (bits, bytes), eight values a byte."""
-    planes = [(exact.rest.cpu().numpy() >> bit) & 1 for bit in range(exact.palette.low_bits)]
+    planes = [(lossless.rest.cpu().numpy() >> bit) & 1 for bit in range(lossless.palette.low_bits)]
     packed = [np.packbits(plane.astype(np.uint8), bitorder="little") for plane in planes]
-    return np.stack(packed) if packed else np.zeros((0, -(-len(exact.rest) // 8)), dtype=np.uint8)
+    return np.stack(packed) if packed else np.zeros((0, -(-len(lossless.rest) // 8)), dtype=np.uint8)
 
 
 def restore_channel(container: Container, config: dict[str, Any], regions: int, voxels: int) -> StoredChannel:
@@ -122,9 +122,9 @@ def restore_channel(container: Container, config: dict[str, Any], regions: int, 
         model = unpack_differences(model, take(arrays, "network_words", np.int32, (None,)).view(np.uint32))
     channel = Channel(tuple(config["steps"]), config["top"], config["background"], config["lossless"])
     offsets = _offsets(arrays, channel) if config["corrected"] else None
-    exact = _exact(arrays, channel, voxels) if channel.lossless else None
+    lossless = _exact(arrays, channel, voxels) if channel.lossless else None
     known = (config["scale"], config["given"], config["surrounded"])
-    return StoredChannel(channel, *known, model, _codes(arrays, regions), offsets, exact)
+    return StoredChannel(channel, *known, model, _codes(arrays, regions), offsets, lossless)
 
 
 def _offsets(arrays: Arrays, channel: Channel) -> Offsets:
