@@ -22,7 +22,22 @@ class NonFiniteError(InrvError):
 
 
 class FormatError(InrvError):
-    """Bytes that are not a valid .inrv file, or one of a version this reader does not know."""
+    """Bytes that are not a valid .inrv file, or one of a version this reader does not know.
+
+    id       the condition in spec/errors.md that holds, as "C5"
+    message  what is wrong, without the id
+    """
+
+    def __init__(self, id: str, message: str) -> None:
+        super().__init__(id, message)
+        self.id, self.message = id, message
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.id}]"
+
+    def within(self, place: str) -> "FormatError":
+        """The same error, its message beginning with `place`, as the file's name."""
+        return FormatError(self.id, f"{place}: {self.message}")
 
 
 class SelectionError(InrvError):

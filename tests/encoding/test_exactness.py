@@ -223,9 +223,9 @@ def test_a_comparison_tells_the_drift_and_the_frequent_values() -> None:
     expected = float((moved.values.double() - grid.values.double()).sum() / grid.values.double().sum())
     assert found.drift == pytest.approx(expected, rel=1e-6)
     zeros = int((grid.values == 0).sum())
-    assert [(value.value, value.voxels, value.exact) for value in found.frequent] == [((0.0,), zeros, zeros)]
+    assert [(value.value, value.voxels, value.kept) for value in found.frequent] == [((0.0,), zeros, zeros)]
     hazy = grid.with_values(grid.values.clamp_min(0.001))
-    assert compare_volumes(SparseVolume((grid,)), SparseVolume((hazy,))).grids[0].frequent[0].exact == 0
+    assert compare_volumes(SparseVolume((grid,)), SparseVolume((hazy,))).grids[0].frequent[0].kept == 0
 
 
 def test_grids_of_one_topology_have_one_after_decoding_by_a_threshold() -> None:

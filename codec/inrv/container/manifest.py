@@ -177,7 +177,7 @@ class Manifest:
         try:
             return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
         except (TypeError, ValueError, RecursionError) as error:
-            raise FormatError(f"manifest cannot be written as JSON: {error}") from error
+            raise FormatError("M7", f"manifest cannot be written as JSON: {error}") from error
 
     @staticmethod
     def from_json(data: bytes, most_grids: int = 4096) -> Manifest:
@@ -189,7 +189,7 @@ class Manifest:
         _check_shared_topologies(root["grids"], grids, most_grids)
         return Manifest(
             generator=root["generator"].text(),
-            metadata=_metadata(root["metadata"]),
+            metadata=_metadata(root["metadata"].under("M12")),
             grids=grids,
             field=field,
             reference=root["reference"].optional(Value.count),
@@ -212,9 +212,9 @@ def _grid(value: Value, field: FieldEntry | None) -> GridEntry:
         saved_as_half=value["saved_as_half"].flag(),
         map_type=value["map_type"].text(),
         matrix=value["matrix"].numbers(16),
-        metadata=_metadata(value["metadata"]),
+        metadata=_metadata(value["metadata"].under("M12")),
         active_voxels=active,
-        leaf_voxels=value["leaf_voxels"].count(active, "the grid's active_voxels"),
+        leaf_voxels=value["leaf_voxels"].under("M13").count(active, "the grid's active_voxels"),
         topology=value["topology"].count(),
         inactive_values=value["inactive_values"].optional(Value.count),
         components=tuple(_component(item, field) for item in value["components"].exactly(COMPONENTS[kind])),
@@ -235,14 +235,17 @@ def _check_shared_topologies(value: Value, grids: tuple[GridEntry, ...], most: i
         other = grids[number] if number < len(grids) else None
         if other is None or other.threshold is None or other.topology != grid.topology or grid.threshold is not None:
             raise item["topology_of"].fail(
-                "must be the number of a grid that has a threshold and the same topology, and its own threshold must be null"
+                "M19",
+                "must be the number of a grid that has a threshold and the same topology, and its own threshold must be null",
             )
 
 
 def _rule(value: Value, kind: str) -> str:
     rule = value.get("threshold_rule", ABOVE).choice(*THRESHOLD_RULES)
     if rule != AWAY and COMPONENTS[kind] != 1 and value.get("threshold", None).value is not None:
-        raise value["threshold"].fail(f"must be null for a grid of {kind}: only the rule {AWAY!r} has a threshold for vectors")
+        raise value["threshold"].fail(
+            "M18", f"must be null for a grid of {kind}: only the rule {AWAY!r} has a threshold for vectors"
+        )
     return rule
 
 
@@ -251,9 +254,9 @@ def _all_passthrough(value: Value, coded: int, most: int) -> tuple[PassthroughEn
     places = {entry.position: entry for entry in entries}
     for item, entry in zip(value.items(most), entries, strict=True):
         if entry.position >= coded + len(entries) or places[entry.position] is not entry:
-            raise item["position"].fail(f"must be a place of its own among the file's {coded + len(entries)} grids")
+            raise item["position"].fail("M15", f"must be a place of its own among the file's {coded + len(entries)} grids")
         if entry.parent is not None and (entry.parent == entry.position or entry.parent not in places):
-            raise item["parent"].fail("must be the place of another carried grid")
+            raise item["parent"].fail("M15", "must be the place of another carried grid")
     return entries
 
 
@@ -276,7 +279,7 @@ def _passthrough(value: Value) -> PassthroughEntry:
 def _vdb_version(value: Value) -> tuple[int, int, int]:
     file, major, minor = (item.count((1 << 32) - 1, "2^32 - 1") for item in value.exactly(3))
     if file < OLDEST_VDB:
-        raise value.fail(f"its first number must be at least {OLDEST_VDB}")
+        raise value.fail("M17", f"its first number must be at least {OLDEST_VDB}")
     return file, major, minor
 
 
@@ -284,12 +287,12 @@ def _component(value: Value, field: FieldEntry | None) -> Component:
     value.keys("minimum", "maximum", "output")
     minimum, maximum = value["minimum"].number(single=True), value["maximum"].number(single=True)
     if maximum < minimum:
-        raise value.fail("its maximum must not be below its minimum")
+        raise value.fail("M9", "its maximum must not be below its minimum")
     output, outputs = value["output"].optional(Value.count), 0 if field is None else field.config["outputs"]
     if output is not None and output >= outputs:
-        raise value["output"].fail(f"must be below the number of the field's outputs, {outputs}")
+        raise value["output"].fail("M10", f"must be below the number of the field's outputs, {outputs}")
     if minimum == maximum and output is not None and field is not None and field.relates_to_range(output):
-        raise value.fail("its maximum must be above its minimum, to which the units of its channel relate")
+        raise value.fail("M9", "its maximum must be above its minimum, to which the units of its channel relate")
     return Component(minimum, maximum, output)
 
 
@@ -312,7 +315,7 @@ def _field(value: Value) -> FieldEntry:
 def _tolerance(value: Value) -> float:
     number = value.number()
     if not ACCURACY <= number <= 1:
-        raise value.fail(f"must lie between {ACCURACY:g} and 1")
+        raise value.fail("M7", f"must lie between {ACCURACY:g} and 1")
     return number
 
 
@@ -326,16 +329,16 @@ def _check_lattice(config: Value) -> None:
             step.count(most, str(most), least)
         channel["top"].count(LATTICE_HIGHEST, str(LATTICE_HIGHEST), 1)
         if abs(channel["background"].integer(32)) > LATTICE_HIGHEST:
-            raise channel["background"].fail(f"must lie within +-{LATTICE_HIGHEST}")
+            raise channel["background"].fail("M7", f"must lie within +-{LATTICE_HIGHEST}")
         if not 0 < channel["scale"].number() <= 2 * LATTICE_HIGHEST:
-            raise channel["scale"].fail(f"must be above 0 and at most {2 * LATTICE_HIGHEST}")
+            raise channel["scale"].fail("M7", f"must be above 0 and at most {2 * LATTICE_HIGHEST}")
         if channel["given"].value is not None and channel["given"].count() >= number:
-            raise channel["given"].fail("must be the number of an earlier channel")
+            raise channel["given"].fail("M7", "must be the number of an earlier channel")
         channel["surrounded"].flag()
         channel["smoothed"].flag()
         channel["fitted"].flag()
         if channel["lossless"].flag() and channel["corrected"].flag():
-            raise channel["corrected"].fail("must be false where the channel is lossless")
+            raise channel["corrected"].fail("M7", "must be false where the channel is lossless")
         channel["corrected"].flag()
         channel["codes"].count()
 
@@ -344,7 +347,7 @@ def _only(value: Value, names: set[str], what: str) -> None:
     value.keys(*sorted(names))
     unknown = sorted(set(value.mapping()) - names)
     if unknown:
-        raise FormatError(f"{value.path} has the key {reprlib.repr(unknown[0])}, which a {what} does not have")
+        raise FormatError("M14", f"{value.path} has the key {reprlib.repr(unknown[0])}, which a {what} does not have")
 
 
 def _check_fourier(config: Value) -> None:
@@ -378,7 +381,7 @@ def _metadata_value(kind: str, value: Value) -> Any:
         return _number(SCALAR_KINDS[kind], value)
     size, element = VECTOR_SIZES.get(kind[:-1]), VECTOR_KINDS.get(kind[-1:])
     if size is None or element is None:
-        raise value.fail(f'must be {{"base64": ...}} for metadata type {kind!r}, which this version does not know')
+        raise value.fail("M12", f'must be {{"base64": ...}} for metadata type {kind!r}, which this version does not know')
     return [_number(element, item) for item in value.exactly(size)]
 
 

@@ -28,13 +28,16 @@ def pack_tensors(tensors: dict[str, NDArray[Any]]) -> bytes:
 def unpack_tensors(data: bytes) -> dict[str, NDArray[Any]]:
     """The tensors of a safetensors file. Raises FormatError where it is not one, or holds a dtype not in DTYPES."""
     if (header := int.from_bytes(data[:8], "little")) > HEADER_BYTES:
-        raise FormatError(f"chunk is not valid safetensors: its header of {header:,} bytes is longer than {HEADER_BYTES:,}")
+        raise FormatError("S1", f"chunk is not valid safetensors: its header of {header:,} bytes is longer than {HEADER_BYTES:,}")
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ImportError, MemoryError) as error:
-        raise FormatError(f"chunk is not valid safetensors: {error}") from error
+        raise FormatError("S1", f"chunk is not valid safetensors: {error}") from error
     # The library lets the last of two equal names win; another reader might take the first.
-    parse_json(data[8 : 8 + header], "safetensors header")
+    try:
+        parse_json(data[8 : 8 + header], "safetensors header")
+    except FormatError as error:
+        raise FormatError("S1", error.message) from error
     _check_dtypes(tensors)
     return tensors
 
@@ -42,4 +45,4 @@ def unpack_tensors(data: bytes) -> dict[str, NDArray[Any]]:
 def _check_dtypes(tensors: dict[str, NDArray[Any]]) -> None:
     for name, tensor in tensors.items():
         if tensor.dtype.name not in DTYPES:
-            raise FormatError(f"tensor {name!r} is of dtype {tensor.dtype.name}; the format has {', '.join(DTYPES)}")
+            raise FormatError("S2", f"tensor {name!r} is of dtype {tensor.dtype.name}; the format has {', '.join(DTYPES)}")

@@ -81,7 +81,7 @@ def _lay_out(chunks: Sequence[Chunk], minor: int, offset: int) -> tuple[bytes, l
     entries, payloads = [], []
     for number, chunk in enumerate(chunks):
         if chunk.type not in CHUNK_FLAGS:
-            raise FormatError(f"chunk {number} is of type {chunk.type!r}; the format has {', '.join(CHUNK_FLAGS)}")
+            raise FormatError("S2", f"chunk {number} is of type {chunk.type!r}; the format has {', '.join(CHUNK_FLAGS)}")
         compression, stored = _compress(chunk.data, minor)
         flags, checksum = CHUNK_FLAGS[chunk.type], zlib.crc32(stored)
         kind = chunk.type.encode("ascii")

@@ -94,11 +94,11 @@ class Volume(Mapping[str, "VolumeGrid"]):
             return FieldOutputs(self.field, self._precision(self.field, entry.tolerance))
         if entry.config["networks"] != DEFAULT_NAME:
             raise FormatError(
-                f"its lattice begins with the networks {entry.config['networks']!r}: this inrv has {DEFAULT_NAME!r}"
+                "F1", f"its lattice begins with the networks {entry.config['networks']!r}: this inrv has {DEFAULT_NAME!r}"
             )
         owners = {column: (grid, place) for grid in self.grids for place, column in grid.placed_columns}
         if sorted(column for grid in self.grids for column in grid.columns) != list(range(entry.config["outputs"])):
-            raise FormatError("each output of a lattice must belong to one component of one grid")
+            raise FormatError("F4", "each output of a lattice must belong to one component of one grid")
         channels = entry.config["channels"]
 
         def channel(number: int, regions: int, voxels: int) -> StoredChannel:
@@ -212,7 +212,7 @@ class Volume(Mapping[str, "VolumeGrid"]):
         limits = self.container.limits
         values = sum(grid.entry.leaf_voxels * len(grid.entry.components) for grid in grids)
         if values > limits.values:
-            raise FormatError(f"{values:,} values are to be decoded, more than the limit of {limits.values:,}")
+            raise FormatError("L4", f"{values:,} values are to be decoded, more than the limit of {limits.values:,}")
         self.check_work(sum(grid.entry.leaf_voxels for grid in grids if grid.columns))
 
     def check_work(self, voxels: int) -> None:
@@ -220,8 +220,9 @@ class Volume(Mapping[str, "VolumeGrid"]):
         work = voxels * self.outputs.weights
         if work > self.container.limits.work:
             raise FormatError(
+                "L5",
                 f"{self.container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} "
-                f"products, more than the limit of {self.container.limits.work:,}"
+                f"products, more than the limit of {self.container.limits.work:,}",
             )
 
     def _decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
@@ -521,7 +522,9 @@ class VolumeGrid:
     def _denormalised(self, outputs: Tensor, clamp: bool) -> Tensor:
         """Values (n, C) of the field's `outputs`; `clamp`: of voxels, where they must be finite and lie in the range."""
         if clamp and not bool(outputs.isfinite().all()):
-            raise FormatError(f"{self.volume.container.name}: grid {self.name!r}: the field's output at a voxel is not finite")
+            raise FormatError(
+                "F3", f"{self.volume.container.name}: grid {self.name!r}: the field's output at a voxel is not finite"
+            )
         columns, position = [], 0
         for component in self.entry.components:
             if component.output is None:
@@ -583,12 +586,12 @@ def _named(container: Container) -> Iterator[None]:
     try:
         yield
     except FormatError as error:
-        named = str(error).startswith(container.name)
-        raise (error if named else FormatError(f"{container.name}: {error}")) from error
+        named = error.message.startswith(container.name)
+        raise (error if named else error.within(container.name)) from error
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in str(error):
             raise
-        raise FormatError(f"{container.name}: takes more than there is memory for: {error}") from error
+        raise FormatError("L6", f"{container.name}: takes more than there is memory for: {error}") from error
 
 
 def _restore_field(container: Container, device: torch.device) -> Field | None:
@@ -631,7 +634,9 @@ def verify(source: Readable, device: str | torch.device | None = None, limits: L
         if samples is not None:
             difference = _difference(volume.field, *samples, precision)
     if not difference <= tolerance:  # NaN too
-        raise FormatError(f"{container.name}: reference samples differ by {difference:.3g}, more than {tolerance:g} of the range")
+        raise FormatError(
+            "R1", f"{container.name}: reference samples differ by {difference:.3g}, more than {tolerance:g} of the range"
+        )
     return VerifyReport(len(container.entries), 0 if samples is None else len(samples[0]), difference, tolerance)
 
 

@@ -49,11 +49,12 @@ def restore_frequent(arrays: Arrays, topology: Topology, components: int) -> Fre
     counts = take(arrays, "word_counts", np.int32, (len(kinds),))
     if not 1 <= len(values) <= MOST_VALUES or len(values) - len(kinds) not in (0, 1):
         raise FormatError(
+            "S14",
             f"the frequent values are {len(values):,}, with {len(kinds):,} masks: they must be 1 to {MOST_VALUES}, and all "
-            "but the last must have one"
+            "but the last must have one",
         )
     if (kinds > max(KINDS)).any():
-        raise FormatError(f"kinds of frequent values hold one that is not of {KINDS}")
+        raise FormatError("S14", f"kinds of frequent values hold one that is not of {KINDS}")
     numbers = torch.full((topology.leaf_count, LEAF_VOXELS), -1, dtype=torch.int16, device="cpu")
     masks = _decode(kinds, counts, take_words(arrays, "coded_masks"), topology)
     for number, mask in zip(range(len(values)), masks, strict=False):
@@ -70,12 +71,14 @@ def _decode(
 ) -> Iterator[Tensor]:
     """Each mask uint8 (L, 64), and that of all voxels that are left: one at a time, they may be many."""
     if (counts < 0).any() or counts.sum(dtype=np.int64) != len(words):
-        raise FormatError(f"frequent values have {len(words):,} words, their word_counts say {counts.sum(dtype=np.int64):,}")
+        raise FormatError(
+            "S14", f"frequent values have {len(words):,} words, their word_counts say {counts.sum(dtype=np.int64):,}"
+        )
     origins, left, first = topology.leaf_origins.numpy(), topology.leaf_masks.numpy().copy(), 0
     for own, count in zip(kinds, counts.tolist(), strict=True):
         mask = decode_masks(origins, own, words[first : first + count], left)
         if (mask & ~left).any():
-            raise FormatError("a frequent value's mask marks a voxel that is not active, or has another frequent value")
+            raise FormatError("S14", "a frequent value's mask marks a voxel that is not active, or has another frequent value")
         yield torch.from_numpy(mask)
         left &= ~mask
         first += count

@@ -209,10 +209,12 @@ def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopol
         frequent = _restore_frequent(container, entry.frequent_values, grid)
         exact, outliers = (_restore_exact(container, number, grid) for number in (entry.exact_values, entry.outliers))
         if bool(torch.isin(exact.places, frequent.places).any()):
-            raise FormatError("kept_masks mark a voxel that has a frequent value")
+            raise FormatError("S10", "kept_masks mark a voxel that has a frequent value")
         return RestoredGrid(grid, frequent, exact.joined(frequent.leaf_values), outliers)
-    except (FormatError, OptionError) as error:
-        raise FormatError(f"grid {entry.name!r}: {error}") from error
+    except FormatError as error:
+        raise error.within(f"grid {entry.name!r}") from error
+    except OptionError as error:  # of the transform
+        raise FormatError("S9", f"grid {entry.name!r}: {error}") from error
 
 
 def _restore(container: Container, entry: GridEntry, topology: Topology) -> Grid:
@@ -250,7 +252,7 @@ def _restore_inactive(
     else:
         packed = _take_masks(arrays, "inactive_masks", topology)
     if bool((packed & topology.leaf_masks).any()):
-        raise FormatError("the masks of inactive voxels mark a voxel that the topology says is active")
+        raise FormatError("S8", "the masks of inactive voxels mark a voxel that the topology says is active")
     return torch.from_numpy(tiles.copy()), _take_values(arrays, "inactive_values", packed, components)
 
 
@@ -271,7 +273,7 @@ def _restore_exact(container: Container, number: int | None, grid: Grid) -> Leaf
     arrays = unpack_tensors(container.chunk(number))
     packed = _take_masks(arrays, "exact_masks", grid.topology)
     if bool((packed & ~grid.topology.leaf_masks).any()):
-        raise FormatError("kept_masks mark a voxel that the topology says is not active")
+        raise FormatError("S10", "kept_masks mark a voxel that the topology says is not active")
     return _take_values(arrays, "exact_values", packed, grid.components)
 
 
@@ -288,7 +290,9 @@ def _take_values(arrays: Arrays, name: str, packed: torch.Tensor, components: in
 
 def _check_count(what: str, stated: int, found: int) -> None:
     if stated != found:
-        raise FormatError(f"{what}: the manifest says {stated:,}, the chunks hold {found:,}")
+        raise FormatError(
+            "S7" if what.startswith("tiles") else "S6", f"{what}: the manifest says {stated:,}, the chunks hold {found:,}"
+        )
 
 
 def store_metadata(metadata: Metadata) -> dict[str, MetaEntry]:

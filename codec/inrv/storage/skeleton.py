@@ -57,7 +57,7 @@ def leaf_origins(node_origins: NDArray[np.int32], node_masks: NDArray[np.uint8])
     origins = torch.from_numpy(node_origins.copy())
     keys = leaf_keys(origins)
     if bool((keys[1:] <= keys[:-1]).any()):
-        raise FormatError("topology: node_origins are not in ascending key order, or one stands twice")
+        raise FormatError("S4", "topology: node_origins are not in ascending key order, or one stands twice")
     leaves = [origins[:0]]
     for first, part in _parts(node_masks):
         node, child = (torch.from_numpy(index) for index in np.unpackbits(part, axis=1, bitorder="little").nonzero())
@@ -76,16 +76,17 @@ def check_most(leaves: int, tiles: int, most: int) -> None:
     """Raise FormatError where leaves and tiles are too many."""
     if leaves + tiles > most:
         raise FormatError(
+            "L2",
             f"topology: {leaves:,} leaves and {tiles:,} tiles, with those read before, exceed the limit of leaves and tiles "
-            f"by {leaves + tiles - most:,}"
+            f"by {leaves + tiles - most:,}",
         )
 
 
 def _check_tiles(origins: NDArray[np.int32], edges: NDArray[np.int32], active: NDArray[np.uint8]) -> None:
     if not np.isin(edges, TILE_EDGES).all():
-        raise FormatError(f"topology: tile_edges hold a value that is not one of {TILE_EDGES}")
+        raise FormatError("S5", f"topology: tile_edges hold a value that is not one of {TILE_EDGES}")
     if (active > 1).any():
-        raise FormatError("topology: tile_active holds a value that is not 0 or 1")
+        raise FormatError("S5", "topology: tile_active holds a value that is not 0 or 1")
     check_origins("tile_origins", origins, edges)
 
 
@@ -97,13 +98,18 @@ def _check_disjoint(leaves: Tensor, tiles: Tensor, edges: Tensor) -> None:
         keys = leaf_keys(tiles[edges == edge]).unique()
         within = leaf_keys(blocks[sizes <= edge] // edge * edge)
         if int(torch.isin(within, keys).sum()) > len(keys):
-            raise FormatError(f"topology: a tile of {edge} voxels stands twice, or over another tile or a leaf")
+            raise FormatError("S5", f"topology: a tile of {edge} voxels stands twice, or over another tile or a leaf")
 
 
 def check_origins(name: str, origins: NDArray[np.int32], edges: NDArray[np.int32]) -> None:
     """Raise FormatError where origins (n, 3) are not multiples of their edges (n,), or too far away."""
     wide = origins.astype(np.int64)
     if (wide % edges[:, None]).any():
-        raise FormatError(f"topology: {name} hold a value that is not a multiple of the edge")
+        raise FormatError(
+            "S5" if name.startswith("tile") else "S4", f"topology: {name} hold a value that is not a multiple of the edge"
+        )
     if (np.abs(wide) > COORDINATE_LIMIT - TILE_EDGES[-1]).any():
-        raise FormatError(f"topology: {name} hold a coordinate beyond +-{COORDINATE_LIMIT - TILE_EDGES[-1]}")
+        raise FormatError(
+            "S5" if name.startswith("tile") else "S4",
+            f"topology: {name} hold a coordinate beyond +-{COORDINATE_LIMIT - TILE_EDGES[-1]}",
+        )

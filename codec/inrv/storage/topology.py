@@ -44,7 +44,7 @@ class StoredTopologies:
             return replace(frame, leaf_masks=torch.from_numpy(masks.copy()))
         kinds = take(arrays, "leaf_kinds", np.uint8, (frame.leaf_count,))
         if (kinds > max(KINDS)).any():
-            raise FormatError(f"topology: leaf_kinds hold a value that is not one of {KINDS}")
+            raise FormatError("S11", f"topology: leaf_kinds hold a value that is not one of {KINDS}")
         words = take_words(arrays, "coded_masks")
         root = self._root(chunk, take(arrays, "predicted_from", np.int32, (None,)))
         reference = None if root is None else _same_leaves(root, frame)
@@ -58,9 +58,11 @@ class StoredTopologies:
         number = int(predicted_from[0])
         if len(predicted_from) > 1 or not 0 <= number < chunk or self._container.entries[number].type not in PREDICTING:
             named = predicted_from[:4].tolist()
-            raise FormatError(f"topology: predicted_from holds {named}, not the number of one MASK or TREE chunk before it")
+            raise FormatError(
+                "S12", f"topology: predicted_from holds {named}, not the number of one MASK or TREE chunk before it"
+            )
         if len(take(unpack_tensors(self._container.chunk(number)), "predicted_from", np.int32, (None,))):
-            raise FormatError(f"topology: predicted_from holds {number}, a chunk that is itself predicted from another")
+            raise FormatError("S12", f"topology: predicted_from holds {number}, a chunk that is itself predicted from another")
         return self[number]
 
 

@@ -81,9 +81,9 @@ def _block_masks(
     of_leaves = decode_masks(blocks, kinds, leaf_words)
     of_tiles = decode_masks(blocks, kinds, tile_words, of_leaves) if len(tile_words) else np.zeros_like(of_leaves)
     if (of_leaves & of_tiles).any():
-        raise FormatError("topology: a cell of a block is a leaf and a tile")
+        raise FormatError("S13", "topology: a cell of a block is a leaf and a tile")
     if not (of_leaves | of_tiles).any(axis=1).all():
-        raise FormatError("topology: a block holds neither a leaf nor a tile")
+        raise FormatError("S13", "topology: a block holds neither a leaf nor a tile")
     return of_leaves, of_tiles
 
 

@@ -51,12 +51,12 @@ def decode_masks(origins: NDArray[np.int32], kinds: NDArray[np.uint8], words: Wo
         try:
             found = decoder.decode(_BERNOULLI, expected / (1 << PROBABILITY_BITS))
         except (ValueError, AssertionError) as error:
-            raise FormatError(f"the words of the masks are damaged: {error}") from error
+            raise FormatError("S11", f"the words of the masks are damaged: {error}") from error
         active = found.astype(bool)
         model.learn(active)
         leaves.mark(batch, active)
     if not decoder.maybe_exhausted():
-        raise FormatError(f"the masks end before their {len(words):,} words do")
+        raise FormatError("S11", f"the masks end before their {len(words):,} words do")
     masks = np.zeros((len(kinds), VOXELS // 8), dtype=np.uint8)
     masks[kinds == FULL] = 255
     masks[leaves.mixed] = leaves.masks()

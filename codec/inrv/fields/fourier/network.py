@@ -127,12 +127,12 @@ class FourierField(Field):
         """
         shape = FourierConfig(**{**config, "origin": tuple(config["origin"])})
         if shape.activation not in ACTIVATIONS:
-            raise FormatError(f"activation {shape.activation!r} is not one of {', '.join(ACTIVATIONS)}")
+            raise FormatError("F2", f"activation {shape.activation!r} is not one of {', '.join(ACTIVATIONS)}")
         shapes = tensor_shapes(shape)
         _check_shapes(stored_shapes(stored), shapes)
         weights = sum(math.prod(size) for size in shapes.values())
         if most_weights is not None and weights > most_weights:
-            raise FormatError(f"its field has {weights:,} weights, more than the limit of {most_weights:,}")
+            raise FormatError("L3", f"its field has {weights:,} weights, more than the limit of {most_weights:,}")
         with torch.device("meta"):
             field = FourierField(shape, torch.empty(shape.frequencies, dtype=torch.float32), None)
         field.load_state_dict(dequantise(stored), assign=True)
@@ -169,10 +169,10 @@ def _undrawn(inputs: int, outputs: int, device: torch.device) -> nn.Linear:
 
 def _check_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
     if unknown := sorted(found.keys() - expected.keys()):
-        raise FormatError(f"field tensor {unknown[0]!r} belongs to no layer of the network")
+        raise FormatError("F2", f"field tensor {unknown[0]!r} belongs to no layer of the network")
     for name, shape in expected.items():
         if found.get(name) != shape:
-            raise FormatError(f"field tensor {name!r} is {found.get(name, 'missing')}; the manifest asks for {shape}")
+            raise FormatError("F2", f"field tensor {name!r} is {found.get(name, 'missing')}; the manifest asks for {shape}")
 
 
 def _widths(shape: FourierConfig) -> list[int]:
@@ -201,5 +201,5 @@ def restore_field(kind: str, config: dict[str, Any], stored: dict[str, Tensor], 
     Raises FormatError for an unknown kind, more than `most_weights` numbers, and tensors that are not those of the field.
     """
     if kind != FourierField.kind:
-        raise FormatError(f"field type {kind!r} is not known to this reader (known: {FourierField.kind!r})")
+        raise FormatError("F1", f"field type {kind!r} is not known to this reader (known: {FourierField.kind!r})")
     return FourierField.restore(config, stored, most_weights)

@@ -86,7 +86,7 @@ def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     tensors = {base: _restored(base, found) for base, found in _by_tensor(stored).items()}
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
-            raise FormatError(f"field tensor {name!r} holds a value that is not finite")
+            raise FormatError("F2", f"field tensor {name!r} holds a value that is not finite")
     return tensors
 
 
@@ -114,13 +114,13 @@ def _restored(base: str, parts: dict[str, Tensor]) -> Tensor:
         return parts[WHOLE].to(torch.float32, copy=True)
     if found not in (CODED, CODED_WIDE):
         told = ", ".join(f"{part} {str(dtype).removeprefix('torch.')}" for part, dtype in sorted(found.items()))
-        raise FormatError(f"field tensor {base!r} is stored as {told}: neither whole nor as codes with a step for each row")
+        raise FormatError("F2", f"field tensor {base!r} is stored as {told}: neither whole nor as codes with a step for each row")
     codes = parts["codes" if "codes" in parts else "codes_high"].to(torch.float32)
     if "codes_low" in parts:
         if parts["codes_low"].shape != codes.shape:
-            raise FormatError(f"field tensor {base!r} has codes_high and codes_low of different shapes")
+            raise FormatError("F2", f"field tensor {base!r} has codes_high and codes_low of different shapes")
         codes = codes * 256 + parts["codes_low"].to(torch.float32)
     step = parts["step"]
     if codes.ndim < 1 or step.shape != codes.shape[:1]:
-        raise FormatError(f"field tensor {base!r} has codes of shape {tuple(codes.shape)} without a step for each row")
+        raise FormatError("F2", f"field tensor {base!r} has codes of shape {tuple(codes.shape)} without a step for each row")
     return codes * step.reshape(-1, *[1] * (codes.ndim - 1))

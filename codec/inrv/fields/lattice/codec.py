@@ -63,7 +63,7 @@ def decode_regions(
 def _headers(codes: Sequence[RegionCodes], channel: Channel, device: torch.device) -> tuple[Tensor, Tensor]:
     """Means and spreads of regions, int32 (B,), units. Raises FormatError for a spread that no value can have."""
     if any(code.spread > MOST_SPREAD for code in codes):
-        raise FormatError(f"a region's spread is 2^{max(code.spread for code in codes)}: it is at most 2^{MOST_SPREAD}")
+        raise FormatError("F5", f"a region's spread is 2^{max(code.spread for code in codes)}: it is at most 2^{MOST_SPREAD}")
     means = torch.tensor([code.mean * channel.top // 255 for code in codes], dtype=torch.int32, device=device)
     return means, torch.tensor([1 << code.spread for code in codes], dtype=torch.int32, device=device)
 

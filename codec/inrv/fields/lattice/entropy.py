@@ -132,10 +132,10 @@ class RegionReader:
         try:
             symbols: Ints = self.decoder.decode(model, count)
         except (ValueError, AssertionError) as error:
-            raise FormatError(f"the words of a region are damaged: {error}") from error
+            raise FormatError("F6", f"the words of a region are damaged: {error}") from error
         return symbols
 
     def check_end(self) -> None:
         """Raise FormatError where words are left over."""
         if not self.decoder.maybe_exhausted():
-            raise FormatError("a region holds more words than its codes take")
+            raise FormatError("F6", "a region holds more words than its codes take")

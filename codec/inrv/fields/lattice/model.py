@@ -98,7 +98,7 @@ def unpack_differences(default: Model, words: NDArray[np.uint32]) -> Model:
         found[name] = reference + torch.from_numpy(codes).reshape(reference.shape)
         largest = LARGEST if name.endswith("weight") else LARGEST_BIAS
         if bool((found[name].abs() > largest).any()):
-            raise FormatError(f"tensor {name} of a lattice holds a number beyond +-{largest:g}")
+            raise FormatError("F7", f"tensor {name} of a lattice holds a number beyond +-{largest:g}")
     reader.check_end()
     return Model(
         {odd: _part(found, str(odd)) for odd in default.networks},

@@ -130,7 +130,7 @@ def restore_channel(container: Container, config: dict[str, Any], regions: int, 
 def _offsets(arrays: Arrays, channel: Channel) -> Offsets:
     knots = take(arrays, "offsets", np.float16, (KNOTS,))
     if not np.isfinite(knots).all():
-        raise FormatError(f"offsets of a channel are {knots.tolist()}: they must be finite")
+        raise FormatError("F8", f"offsets of a channel are {knots.tolist()}: they must be finite")
     return Offsets(torch.from_numpy(knots.copy()), channel.top)
 
 
@@ -139,12 +139,15 @@ def _exact(arrays: Arrays, channel: Channel, voxels: int) -> StoredValues:
     steps = np.concatenate([rises[:1], rises[1:].view(np.uint32)], dtype=np.int64)
     entries, bits = steps.cumsum(), len(planes)
     if len(entries) * STEP != channel.top + STEP:
-        raise FormatError(f"a palette has {len(entries):,} entries; its channel's top, {channel.top:,}, asks for another number")
+        raise FormatError(
+            "F8", f"a palette has {len(entries):,} entries; its channel's top, {channel.top:,}, asks for another number"
+        )
     highest = (1 << 31 >> min(bits, 31)) - 1
     if bits > 31 or (steps[1:] < 1).any() or entries[0] < -highest - 1 or entries[-1] > highest:
         raise FormatError(
+            "F8",
             f"a palette must rise from entry to entry, within +-2^{31 - min(bits, 31)}, beside low bits that are {bits:,} and at "
-            "most 31"
+            "most 31",
         )
     rest = np.zeros(voxels, dtype=np.int32)
     for bit, plane in enumerate(planes):
@@ -156,7 +159,7 @@ def _codes(arrays: Arrays, regions: int) -> list[RegionCodes]:
     means, spreads = (take(arrays, name, np.uint8, (regions,)).tolist() for name in ("means", "spreads"))
     words, counts = take(arrays, "words", np.int32, (None,)), take(arrays, "word_counts", np.int32, (regions,))
     if (counts < 0).any() or counts.sum(dtype=np.int64) != len(words):
-        raise FormatError(f"there are {len(words):,} words, word_counts say {counts.sum(dtype=np.int64):,}")
+        raise FormatError("F5", f"there are {len(words):,} words, word_counts say {counts.sum(dtype=np.int64):,}")
     ends = counts.cumsum(dtype=np.int64)
     parts = np.split(words.view(np.uint32), ends[:-1]) if regions else []
     return [RegionCodes(*region) for region in zip(means, spreads, parts, strict=True)]

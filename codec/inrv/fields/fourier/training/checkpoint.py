@@ -24,7 +24,7 @@ from torch import Tensor
 
 from inrv.container.json_rules import parse_json
 from inrv.container.tensors import pack_tensors, unpack_tensors
-from inrv.errors import FormatError, OptionError, OutputError
+from inrv.errors import FormatError, InrvError, OptionError, OutputError
 from inrv.support.atomic import atomic_file, remove_partial
 from inrv.support.release import release
 
@@ -37,6 +37,10 @@ NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 # What a checkpoint belongs to, and how to say that it belongs to something else.
 OTHER = {"program": "another version", "voxels": "another input", "network": "other options", "plan": "other options"}
 Identity = Mapping[str, str]
+
+
+class CheckpointError(InrvError):
+    """A checkpoint is damaged, or not of this training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +94,7 @@ class Checkpoint:
             found, saved = _parse(_read(self.path, shapes), shapes)
         except FileNotFoundError:
             return None
-        except (OSError, FormatError) as error:
+        except (OSError, CheckpointError, FormatError) as error:
             self.refuse(error)
             return None
         wanted = identity()
@@ -164,42 +168,42 @@ def _digest(body: bytes) -> bytes:
 
 
 def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The bytes of the file, no more of them than the tensors can take. Raises OSError, FormatError."""
+    """The bytes of the file, no more of them than the tensors can take. Raises OSError, CheckpointError."""
     largest = HEADER_BYTES + sum(4 * math.prod(shape) for shape in shapes.values())
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would keep us waiting
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise FormatError("it is not a regular file")
+            raise CheckpointError("it is not a regular file")
         if status.st_size > largest:
-            raise FormatError(f"its {status.st_size:,} bytes are more than the {largest:,} this network can need")
+            raise CheckpointError(f"its {status.st_size:,} bytes are more than the {largest:,} this network can need")
         return file.read(largest)
 
 
 def _parse(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], Saved]:
-    """Identity and state of a checkpoint. Raises FormatError where it is damaged or holds other tensors than `shapes`."""
+    """Identity and state of a checkpoint. Raises CheckpointError where it is damaged or holds other tensors than `shapes`."""
     if len(data) < HEAD.size or not data.startswith(MAGIC):
-        raise FormatError("it is not a checkpoint of this version")
+        raise CheckpointError("it is not a checkpoint of this version")
     _, digest, length = HEAD.unpack_from(data)
     if _digest(data[HEAD.size - 4 :]) != digest:
-        raise FormatError("it is damaged: its checksum does not match")
+        raise CheckpointError("it is damaged: its checksum does not match")
     told = parse_json(data[HEAD.size : HEAD.size + length], "its JSON")
     tensors = unpack_tensors(data[HEAD.size + length :])
     if not isinstance(told, dict) or not isinstance(told.get("identity"), dict):
-        raise FormatError("it does not say what it belongs to")
+        raise CheckpointError("it does not say what it belongs to")
     step, seconds = told.get("step"), told.get("seconds")
     if type(step) is not int or type(seconds) is not float or seconds < 0:
-        raise FormatError(f"step {step!r} and seconds {seconds!r} are not where training can stand")
+        raise CheckpointError(f"step {step!r} and seconds {seconds!r} are not where training can stand")
     found = {name: torch.from_numpy(array).clone() for name, array in tensors.items()}
     return told["identity"], Saved(_checked(found, shapes), step, seconds)
 
 
 def _checked(tensors: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     if tensors.keys() != shapes.keys():
-        raise FormatError("its tensors are not those of this network")
+        raise CheckpointError("its tensors are not those of this network")
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or tuple(tensor.shape) != shapes[name]:
-            raise FormatError(f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, the network asks for {shapes[name]}")
+            raise CheckpointError(f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, the network asks for {shapes[name]}")
         if not bool(tensor.isfinite().all()):
-            raise FormatError(f"tensor {name!r} holds NaN or infinity")
+            raise CheckpointError(f"tensor {name!r} holds NaN or infinity")
     return tensors

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inrv.errors import FormatError
-from inrv.fields.fourier.training.checkpoint import Checkpoint, Identity, Saved, digest_of, program
+from inrv.fields.fourier.training.checkpoint import Checkpoint, CheckpointError, Identity, Saved, digest_of, program
 from inrv.fields.fourier.training.interruption import Deferred
 from inrv.fields.fourier.training.quantisation_aware import Finishing
 
@@ -84,7 +83,7 @@ class Saving:
             return None
         try:
             self._check(saved)
-        except FormatError as error:
+        except CheckpointError as error:
             self.checkpoint.refuse(error)
             return None
         self.checkpoint.tell(
@@ -110,13 +109,13 @@ class Saving:
         run.started -= saved.seconds
 
     def _check(self, saved: Saved) -> None:
-        """Raise FormatError where the run cannot have been there."""
+        """Raise CheckpointError where the run cannot have been there."""
         run = self.run
         if not 0 < saved.step < run.steps:
-            raise FormatError(f"step {saved.step} is not on the way to step {run.steps}")
+            raise CheckpointError(f"step {saved.step} is not on the way to step {run.steps}")
         for name, tensor in saved.tensors.items():
             if name.startswith(("second.", "rounding.")) and bool((tensor < 0).any()):
-                raise FormatError(f"tensor {name!r} holds a negative number")
+                raise CheckpointError(f"tensor {name!r} holds a negative number")
 
 
 def _no_step() -> Tensor:
