@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.container import ACCURACY, Container, GridEntry, Limits, Manifest, PassthroughEntry, read_container, unpack_tensors
-from inrv.container.checked import take
+from inrv.container.tensors import take
 from inrv.decoding.indexing import Block
 from inrv.decoding.points import nearest, trilinear
 from inrv.errors import FormatError, MissingGridError, OptionError, SelectionError, UnsupportedGridError
