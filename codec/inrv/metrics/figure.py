@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from inrv.errors import InrvError
 from inrv.grids import Box, Grid, SparseVolume
-from inrv.metrics.comparison import GridComparison, VolumeComparison, pair_grids
+from inrv.metrics.comparison import PART_VOXELS, GridComparison, VolumeComparison, pair_grids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = NDArray[np.float32]
 
 AXES = "xyz"
 DPI = 160
@@ -95,12 +94,18 @@ def cut(original: Grid, decoded: Grid, comparison: GridComparison, plane: Box) -
     extent = [edge * count for edge, count in zip(original.transform.voxel_size, plane.shape, strict=True)]
     turned = extent[right] > extent[up]
     size = (extent[up], extent[right]) if turned else (extent[right], extent[up])
-    a, b = (grid.dense(plane).select(axis, 0) for grid in (original, decoded))
+    a, b = (grid.dense(plane).squeeze(axis) for grid in (original, decoded))
     single = original.components == 1
-    images = (a[..., 0], b[..., 0], (a - b)[..., 0].abs()) if single else (a.norm(dim=2), b.norm(dim=2), (a - b).norm(dim=2))
-    shown, decoded_shown, error = ((image if turned else image.T).numpy() for image in images)
+    images = (a[..., 0], b[..., 0], np.abs(a - b)[..., 0]) if single else (*map(_length, (a, b, a - b)),)
+    shown, decoded_shown, error = (image if turned else image.T for image in images)
     signed = single and original.grid_class == "level set"
-    return Slice(original.name, AXES[axis], plane.lower[axis], shown, decoded_shown, error, size, signed, comparison)
+    place = original.name, AXES[axis], plane.lower[axis]
+    return Slice(*place, shown, decoded_shown, error, size, signed, comparison)
+
+
+def _length(vectors: Array) -> Array:
+    """Give the lengths (X, Y) of vectors (X, Y, 3)."""
+    return np.sqrt(np.square(vectors).sum(axis=2))
 
 
 def busiest_plane(grids: Sequence[Grid]) -> Box:
@@ -109,12 +114,11 @@ def busiest_plane(grids: Sequence[Grid]) -> Box:
     whole = functools.reduce(Box.union, boxes)
     best = (-1, 0, 0)
     for axis in range(3):
-        counts = sum(_active_voxels_across(grid, whole, axis) for grid in grids)
-        assert isinstance(counts, Tensor)
+        counts = np.sum([_active_voxels_across(grid, whole, axis) for grid in grids], axis=0)
         third = len(counts) // 3
         middle = counts[third : len(counts) - third]
         # of equal slices the one nearest the centre
-        order = (torch.arange(len(middle)) - (len(middle) - 1) / 2).abs().argsort(stable=True)
+        order = np.abs(np.arange(len(middle)) - (len(middle) - 1) / 2).argsort(kind="stable")
         at = int(order[middle[order].argmax()])
         best = max(best, (int(middle[at]), -axis, whole.lower[axis] + third + at))
     lower, upper = list(whole.lower), list(whole.upper)
@@ -122,18 +126,20 @@ def busiest_plane(grids: Sequence[Grid]) -> Box:
     return Box((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
 
 
-def _active_voxels_across(grid: Grid, box: Box, axis: int) -> Tensor:
-    """Active voxels of each slice of `box` across `axis`, int64 (slices,)."""
+def _active_voxels_across(grid: Grid, box: Box, axis: int) -> NDArray[np.int64]:
+    """Count the active voxels of each slice of `box` across `axis`: int64 (slices,)."""
     low, length = box.lower[axis], box.shape[axis]
-    counts = torch.zeros(length, dtype=torch.int64)
-    for first, last in grid.topology.chunks(1 << 21):
-        counts += torch.bincount(grid.topology.coordinates(first, last)[:, axis].long() - low, minlength=length)
+    counts = np.zeros(length, dtype=np.int64)
+    for first, last in grid.topology.chunks(PART_VOXELS):
+        across = grid.topology.coordinates(first, last)[:, axis]
+        counts += np.bincount(across - low, minlength=length)
     active = grid.topology.tile_active
-    steps = torch.zeros(length + 1, dtype=torch.int64)
-    edges, origins = grid.topology.tile_edges[active].long(), grid.topology.tile_origins[active, axis].long() - low
-    steps.index_add_(0, origins, edges**2)
-    steps.index_add_(0, origins + edges, -(edges**2))
-    return counts + steps.cumsum(0)[:-1]
+    steps = np.zeros(length + 1, dtype=np.int64)
+    edges = grid.topology.tile_edges[active].astype(np.int64)
+    origins = grid.topology.tile_origins[active, axis] - low
+    np.add.at(steps, origins, edges**2)
+    np.add.at(steps, origins + edges, -(edges**2))
+    return counts + steps.cumsum()[:-1]
 
 
 def check_drawing() -> None:
