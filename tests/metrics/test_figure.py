@@ -49,7 +49,9 @@ def test_active_tiles_count() -> None:
         tile_edges=np.array([8, 8], dtype=np.int32),
         tile_active=np.array([True, True]),
     )
-    counts = figure_module._active_voxels_across(replace(empty, topology=topology), Box((0, 0, 8), (7, 15, 23)), 2)
+    counts = figure_module._active_voxels_across(
+        replace(empty, topology=topology), Box((0, 0, 8), (7, 15, 23)), 2
+    )
     assert counts.tolist() == [64] * 16
 
 
@@ -59,7 +61,10 @@ def test_the_longer_side_is_upright_and_sizes_are_the_worlds() -> None:
     assert part.across == "x" and part.index == 5
     assert part.original.shape == (36, 8) and part.size == (4.0, 9.0)
     flat = replace(rod(), transform=Transform.from_voxel_size((1.0, 2.0, 0.25)))
-    assert one_slice(flat, flat).original.shape == (8, 36) and one_slice(flat, flat).size == (9.0, 16.0)
+    assert one_slice(flat, flat).original.shape == (8, 36) and one_slice(flat, flat).size == (
+        9.0,
+        16.0,
+    )
 
 
 def test_images_have_the_proportions_of_the_world() -> None:
@@ -94,13 +99,19 @@ def test_colour_scales() -> None:
 def test_every_grid_that_varies_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[Slice] = []
     drawn = figure_module._draw_row
-    monkeypatch.setattr(figure_module, "_draw_row", lambda figure, part, place: (rows.append(part), drawn(figure, part, place)))
+    monkeypatch.setattr(
+        figure_module,
+        "_draw_row",
+        lambda figure, part, place: (rows.append(part), drawn(figure, part, place)),
+    )
     whole = sparse_grid(np.ones((16, 16, 16)), active=np.ones((16, 16, 16)) > 0)
     constant = replace(whole, background=np.ones(1, dtype=np.float32))
     empty = sparse_grid(np.zeros((8, 8, 8)), "empty")
     volume = SparseVolume((rod(), replace(constant, name="shadow"), rod("velocity", 3), empty))
     picture = draw_comparison(volume, volume, compare_volumes(volume, volume), "title")
-    assert [part.name for part in rows] == ["density", "velocity"] and picture.startswith(b"\x89PNG")
+    assert [part.name for part in rows] == ["density", "velocity"] and picture.startswith(
+        b"\x89PNG"
+    )
     assert (rows[0].across, rows[0].index) == (rows[1].across, rows[1].index)
     moved = replace(rod("elsewhere"), transform=Transform.from_voxel_size(2.0))
     other = SparseVolume((sparse_grid(np.random.default_rng(0).random((20, 16, 14))), moved))
@@ -120,4 +131,6 @@ def test_any_name_can_be_drawn() -> None:
     names = ["n" * 200, "煙の密度", r"$\frac$"]
     original = SparseVolume(tuple(rod(name) for name in names))
     decoded = SparseVolume(tuple(grid.with_values(grid.values * 0.9) for grid in original.grids))
-    assert draw_comparison(original, decoded, compare_volumes(original, decoded), r"$\frac$.vdb").startswith(b"\x89PNG")
+    assert draw_comparison(
+        original, decoded, compare_volumes(original, decoded), r"$\frac$.vdb"
+    ).startswith(b"\x89PNG")

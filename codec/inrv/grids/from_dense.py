@@ -40,16 +40,22 @@ def sparse_grid(
     vector_type: str = "invariant",
     metadata: Mapping[str, Any] | None = None,
 ) -> Grid:
-    """The grid of a dense array, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
+    """Make the grid of a dense array whose voxel [0, 0, 0] is index-space (0, 0, 0).
 
-    array        real numbers in anything that turns into a NumPy array; see `inrv.arrays.as_array`
-    background   one number, or one a component, of all inactive voxels; inside a level set, where the array is below 0, its
-                 negative
-    active       bool (X, Y, Z): which voxels are active. By default those that are not masked, or, of an array without a
-                 mask, those that differ from `background`. Masked voxels are inactive, whatever lies beneath.
-    grid_class   'fog volume' (the default of scalars), 'level set', 'staggered' or 'unknown' (the default of vectors)
-    vector_type  how vectors transform, in OpenVDB's words
-    metadata     by name, values of Python or `MetaValue`
+    array: (X, Y, Z) or (X, Y, Z, 3) real numbers in anything that turns into a NumPy array; see
+        `inrv.support.arrays.as_array`
+    name: of the grid
+    transform: from index space to world space
+    background: the value of all inactive voxels, one number, or one a component; inside a level
+        set, where the array is below 0, they have its negative
+    active: bool (X, Y, Z) which voxels are active. By default those that are not masked or, of an
+        array without a mask, those that differ from `background`. Masked voxels are inactive,
+        whatever lies beneath.
+    grid_class: 'fog volume' (the default of scalars), 'level set', 'staggered' or 'unknown' (the
+        default of vectors)
+    vector_type: how vectors transform, in OpenVDB's words
+    metadata: by name, values of Python or `MetaValue`
+
     Raises OptionError for other shapes, arrays and names, and for numbers beyond float32.
     """
     source = as_array(array, f"grid {name!r}: the array")

@@ -226,10 +226,14 @@ def _sums_and_values(
 ) -> tuple[float | None, tuple[FrequentValue, ...]]:
     """Give the drift of a grid, and what became of its frequent values."""
     topology, whole, moved = original.topology, 0.0, 0.0
+    alike = _all_equal(*map(_leaves, (original, decoded)))  # then rows name the same voxels
     same = np.empty(len(original.values), dtype=np.bool_)
     for first, last in topology.chunks(PART_VOXELS):
         rows = slice(topology.starts[first], topology.starts[last])
-        mine, theirs = original.values[rows], decoded.lookup(topology.coordinates(first, last))
+        mine = original.values[rows]
+        theirs = (
+            decoded.values[rows] if alike else decoded.lookup(topology.coordinates(first, last))
+        )
         same[rows] = every_component(_bits(mine) == _bits(theirs))
         finite = np.isfinite(mine) & np.isfinite(theirs)
         wide = mine[finite].astype(np.float64)
@@ -296,15 +300,18 @@ def _header_differences(a: Grid, b: Grid) -> tuple[str, ...]:
         found.append("background")
     if not _all_equal(_tiles(a), _tiles(b)):
         found.append("tiles")
-    leaves = [(grid.topology.leaf_origins, grid.topology.leaf_masks) for grid in (a, b)]
     inactive = [(grid.inactive.places, grid.inactive.values) for grid in (a, b)]
-    if _all_equal(*leaves) and not _all_equal(*inactive):
+    if _all_equal(*map(_leaves, (a, b))) and not _all_equal(*inactive):
         found.append("inactive values")
     named = {key for key, field in NAMED_BY_A_FIELD.items() if field in found}
     mine, theirs = (
         {key: entry for key, entry in grid.metadata.items() if key not in named} for grid in (a, b)
     )
     return (*found, *_metadata_differences(mine, theirs))
+
+
+def _leaves(grid: Grid) -> tuple[NDArray[Any], ...]:
+    return grid.topology.leaf_origins, grid.topology.leaf_masks
 
 
 def _tiles(grid: Grid) -> tuple[NDArray[Any], ...]:

@@ -31,7 +31,9 @@ NARROWEST = 1.6  # of a column: what its title needs
 LEFT, GAP, BAR, TICKS, ABOVE, TITLE, MARGIN = 0.62, 0.12, 0.11, 0.62, 0.36, 0.34, 0.12
 LONGEST_NAME = 28  # letters beside a panel
 INK = "#222222"
-HIGHLIGHT_SHARE = 0.002  # brightest share of the active voxels that may run into the top of the colour scale
+HIGHLIGHT_SHARE = (
+    0.002  # brightest share of the active voxels that may run into the top of the colour scale
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,11 @@ class Slice:
 
 
 def draw_comparison(
-    original: SparseVolume, decoded: SparseVolume, comparison: VolumeComparison, title: str = "", form: str = "png"
+    original: SparseVolume,
+    decoded: SparseVolume,
+    comparison: VolumeComparison,
+    title: str = "",
+    form: str = "png",
 ) -> bytes:
     """An image of kind `form` ('png', 'svg', 'pdf'): a row a grid, with original, decoded and absolute error.
 
@@ -70,7 +76,11 @@ def draw_comparison(
     """
     pairs, _, _ = pair_grids(original, decoded)
     together = zip(pairs, comparison.grids, strict=True)
-    drawn = [(a, b, result) for (a, b), result in together if result.metrics and a.topology.active_voxel_count]
+    drawn = [
+        (a, b, result)
+        for (a, b), result in together
+        if result.metrics and a.topology.active_voxel_count
+    ]
     if len({a.transform for a, _, _ in drawn}) == 1:
         planes = [busiest_plane([a for a, _, _ in drawn])] * len(drawn)
     else:
@@ -78,11 +88,15 @@ def draw_comparison(
     cuts = (cut(*parts, plane) for parts, plane in zip(drawn, planes, strict=True))
     slices = [part for part in cuts if not part.plain]
     if not slices:
-        raise InrvError("there is nothing to draw: no grid of the original has values that vary and a partner of its type")
+        raise InrvError(
+            "there is nothing to draw: no grid of the original has values that vary and a partner of its type"
+        )
     figure = _canvas(slices, title)
     data = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font has not are drawn as boxes
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing"
+        )  # letters that the font has not are drawn as boxes
         figure.savefig(data, format=form, dpi=DPI, facecolor="white")
     return data.getvalue()
 
@@ -91,12 +105,16 @@ def cut(original: Grid, decoded: Grid, comparison: GridComparison, plane: Box) -
     """Both grids on `plane`, a box one voxel thick."""
     axis = plane.shape.index(1)
     right, up = (other for other in range(3) if other != axis)
-    extent = [edge * count for edge, count in zip(original.transform.voxel_size, plane.shape, strict=True)]
+    extent = [
+        edge * count for edge, count in zip(original.transform.voxel_size, plane.shape, strict=True)
+    ]
     turned = extent[right] > extent[up]
     size = (extent[up], extent[right]) if turned else (extent[right], extent[up])
     a, b = (grid.dense(plane).squeeze(axis) for grid in (original, decoded))
     single = original.components == 1
-    images = (a[..., 0], b[..., 0], np.abs(a - b)[..., 0]) if single else (*map(_length, (a, b, a - b)),)
+    images = (
+        (a[..., 0], b[..., 0], np.abs(a - b)[..., 0]) if single else (*map(_length, (a, b, a - b)),)
+    )
     shown, decoded_shown, error = (image if turned else image.T for image in images)
     signed = single and original.grid_class == "level set"
     place = original.name, AXES[axis], plane.lower[axis]
@@ -152,7 +170,9 @@ def _drawing() -> tuple[type[FigureCanvasAgg], type[Figure]]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InrvError(f"figures need matplotlib ({error}): pip install 'inrv[figures]'") from error
+        raise InrvError(
+            f"figures need matplotlib ({error}): pip install 'inrv[figures]'"
+        ) from error
     return FigureCanvasAgg, Figure
 
 
@@ -166,7 +186,9 @@ def _canvas(slices: list[Slice], title: str) -> Figure:
     canvas(figure)
     top = height - TITLE * bool(title)
     if title:
-        figure.text(LEFT / width, (top + 0.08) / height, title, fontsize=11, color=INK, parse_math=False)
+        figure.text(
+            LEFT / width, (top + 0.08) / height, title, fontsize=11, color=INK, parse_math=False
+        )
     for part, (wide, tall) in zip(slices, panels, strict=True):
         top -= ABOVE + tall
         _draw_row(figure, part, (widest, wide, tall, top))
@@ -196,10 +218,17 @@ def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, flo
     if len(part.original) > tall * DPI:  # more voxels than pixels: none may be skipped
         look["interpolation"] = "antialiased"
     low, high = value_range(part)
-    values: dict[str, Any] = {"cmap": "RdBu_r" if part.signed else "inferno", "vmin": low, "vmax": high, **look}
+    values: dict[str, Any] = {
+        "cmap": "RdBu_r" if part.signed else "inferno",
+        "vmin": low,
+        "vmax": high,
+        **look,
+    }
     original.imshow(part.original, **values)
     shown = decoded.imshow(part.decoded, **values)
-    wrong = error.imshow(part.error, cmap="viridis", vmin=0, vmax=float(part.error.max()) or 1.0, **look)
+    wrong = error.imshow(
+        part.error, cmap="viridis", vmin=0, vmax=float(part.error.max()) or 1.0, **look
+    )
     for image, left in ((shown, second), (wrong, third)):
         bar = figure.colorbar(image, cax=add(left + wide + 0.07, BAR))
         bar.outline.set_visible(False)
@@ -207,12 +236,22 @@ def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, flo
     metrics = part.comparison.metrics
     assert metrics is not None
     quality = "exact" if np.isinf(metrics.psnr) else f"PSNR {metrics.psnr:.1f} dB"
-    for axes, label in ((original, "original"), (decoded, "decoded"), (error, f"|error|, {quality}")):
+    for axes, label in (
+        (original, "original"),
+        (decoded, "decoded"),
+        (error, f"|error|, {quality}"),
+    ):
         axes.set_title(label, fontsize=9.5, color=INK, pad=5)
     magnitude = ", magnitude" * (part.comparison.value_type == "vec3s")
-    name = part.name if len(part.name) <= LONGEST_NAME else f"{part.name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    name = (
+        part.name
+        if len(part.name) <= LONGEST_NAME
+        else f"{part.name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    )
     label = f"{name or 'unnamed'}{magnitude}\nslice {part.across} = {part.index}"
-    original.set_ylabel(label, fontsize=9.5, color=INK, labelpad=6, linespacing=1.3, parse_math=False)
+    original.set_ylabel(
+        label, fontsize=9.5, color=INK, labelpad=6, linespacing=1.3, parse_math=False
+    )
 
 
 def value_range(part: Slice) -> tuple[float, float]:

@@ -126,9 +126,7 @@ def _each(reduce: Callable[[Array], Any], values: Array) -> Array:
     return np.array([reduce(column) for column in values.T], dtype=np.float64)
 
 
-def ssim_within(
-    original: Grid, decoded: Grid, box: Box, sums: Differences | None = None
-) -> float:
+def ssim_within(original: Grid, decoded: Grid, box: Box, sums: Differences | None = None) -> float:
     """Give the mean SSIM over every 7^3 window of `box` and over the components that count.
 
     The values are normalised. Windows in which both grids are equal count as 1 without a look at

@@ -31,10 +31,11 @@ def structural_similarity(a: Array, b: Array) -> float:
 def _window_sums(array: Array) -> Array:
     """Sum each window of 7^3 voxels: float64 (X - 6, Y - 6, Z - 6)."""
     for axis in range(3):
-        moved = np.moveaxis(array, axis, 0)
-        count = len(moved) - WINDOW + 1
-        total = moved[:count].copy()
-        for first in range(1, WINDOW):
-            total += moved[first : first + count]
+        along = np.moveaxis(array, axis, 0)
+        count = len(along) - WINDOW + 1
+        pairs = along[:-1] + along[1:]
+        total = pairs[:count] + pairs[2 : count + 2]
+        total += pairs[4 : count + 4]
+        total += along[WINDOW - 1 :]
         array = np.moveaxis(total, 0, axis)
     return array
