@@ -39,7 +39,8 @@ class MetaValue:
         numbers = as_array(found, "metadata")
         if numbers.shape not in ((2,), (3,), (4,)):
             raise OptionError(
-                f"metadata {value!r} is no bool, number, text or vector of 2 to 4 numbers: give it as a MetaValue"
+                f"metadata {value!r} is no bool, number, text or vector of 2 to 4 numbers: "
+                "give it as a MetaValue"
             )
         return MetaValue(
             f"vec{len(numbers)}{'d' if numbers.dtype.kind == 'f' else 'i'}", tuple(numbers.tolist())

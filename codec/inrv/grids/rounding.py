@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 PART_NUMBERS = 1 << 22  # rounded at a time
 HALF_BITS = 32  # of a 64-bit integer, whose halves float64 holds exactly
-NOISE = (
-    2.0**-43
-)  # of the largest number: a range no wider than this is what arithmetic in float64 leaves of a constant
+# Of the largest number: arithmetic in float64 leaves a range no wider than this of a constant.
+NOISE = 2.0**-43
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class Transform:
     map_type: OpenVDB's name of the map, kept so that a decoded file holds the same kind of map
     matrix: 4 x 4 in OpenVDB's convention of row vectors, [i j k 1] @ matrix = [x y z 1], so that
         the translation is the last row; it may be given as an array
-    Raises OptionError for an unknown map type or a matrix that is not finite, invertible and affine.
+    Raises OptionError for an unknown map type, and for a matrix that is not finite, invertible and
+    affine.
     """
 
     map_type: str = "UniformScaleMap"

@@ -31,18 +31,23 @@ NARROWEST = 1.6  # of a column: what its title needs
 LEFT, GAP, BAR, TICKS, ABOVE, TITLE, MARGIN = 0.62, 0.12, 0.11, 0.62, 0.36, 0.34, 0.12
 LONGEST_NAME = 28  # letters beside a panel
 INK = "#222222"
-HIGHLIGHT_SHARE = (
-    0.002  # brightest share of the active voxels that may run into the top of the colour scale
-)
+# Of the active voxels: the brightest ones, which may run into the top of the colour scale.
+HIGHLIGHT_SHARE = 0.002
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One grid across one axis: values, or magnitudes of vectors, (rows, columns) with the longer side upright.
+    """One grid across one axis, with the longer side upright.
 
-    error          absolute difference, of vectors the length of the difference
-    across, index  the axis the slice is across, and where on it, in index space
-    size           width and height in world units
+    name: of the grid
+    across: the axis that the slice is across
+    index: where on that axis, in index space
+    original: float32 (rows, columns) values, or magnitudes of vectors
+    decoded: float32 (rows, columns) those of the decoded grid
+    error: float32 (rows, columns) absolute difference, or length of the difference of vectors
+    size: width and height in world units
+    signed: whether the sign of a value means inside or outside
+    comparison: of the two grids
     """
 
     name: str
@@ -57,7 +62,7 @@ class Slice:
 
     @property
     def plain(self) -> bool:
-        """One and the same value everywhere."""
+        """Whether both grids have one and the same value everywhere."""
         return not self.error.any() and bool(self.original.min() == self.original.max())
 
 
@@ -68,11 +73,17 @@ def draw_comparison(
     title: str = "",
     form: str = "png",
 ) -> bytes:
-    """An image of kind `form` ('png', 'svg', 'pdf'): a row a grid, with original, decoded and absolute error.
+    """Draw a row a grid, with original, decoded and absolute error.
 
-    The slice is the one with the most active voxels within the middle third of an axis, the same for all grids where
-    their transforms are equal; of vectors the magnitude is shown. Empty and constant grids are left out. Raises
-    InrvError where nothing is left, or matplotlib is missing.
+    original, decoded: the volumes
+    comparison: of the two
+    title: above the rows
+    form: of the image: 'png', 'svg' or 'pdf'
+    Gives the bytes of the image.
+
+    The slice is the one with the most active voxels within the middle third of an axis, the same
+    for all grids where their transforms are equal; of vectors the magnitude is shown. Empty and
+    constant grids are left out. Raises InrvError where nothing is left, or matplotlib is missing.
     """
     pairs, _, _ = pair_grids(original, decoded)
     together = zip(pairs, comparison.grids, strict=True)
@@ -89,20 +100,20 @@ def draw_comparison(
     slices = [part for part in cuts if not part.plain]
     if not slices:
         raise InrvError(
-            "there is nothing to draw: no grid of the original has values that vary and a partner of its type"
+            "there is nothing to draw: "
+            "no grid of the original has values that vary and a partner of its type"
         )
     figure = _canvas(slices, title)
     data = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing"
-        )  # letters that the font has not are drawn as boxes
+        # Letters that the font has not are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(data, format=form, dpi=DPI, facecolor="white")
     return data.getvalue()
 
 
 def cut(original: Grid, decoded: Grid, comparison: GridComparison, plane: Box) -> Slice:
-    """Both grids on `plane`, a box one voxel thick."""
+    """Cut both grids by `plane`, a box one voxel thick."""
     axis = plane.shape.index(1)
     right, up = (other for other in range(3) if other != axis)
     extent = [
@@ -112,22 +123,25 @@ def cut(original: Grid, decoded: Grid, comparison: GridComparison, plane: Box) -
     size = (extent[up], extent[right]) if turned else (extent[right], extent[up])
     a, b = (grid.dense(plane).squeeze(axis) for grid in (original, decoded))
     single = original.components == 1
-    images = (
-        (a[..., 0], b[..., 0], np.abs(a - b)[..., 0]) if single else (*map(_length, (a, b, a - b)),)
-    )
+    images = [_magnitude(values) for values in (a, b, a - b)]
+    if single:
+        images[:2] = a[..., 0], b[..., 0]
     shown, decoded_shown, error = (image if turned else image.T for image in images)
     signed = single and original.grid_class == "level set"
     place = original.name, AXES[axis], plane.lower[axis]
     return Slice(*place, shown, decoded_shown, error, size, signed, comparison)
 
 
-def _length(vectors: Array) -> Array:
-    """Give the lengths (X, Y) of vectors (X, Y, 3)."""
-    return np.sqrt(np.square(vectors).sum(axis=2))
+def _magnitude(values: Array) -> Array:
+    """Give the magnitudes (X, Y) of scalars or vectors (X, Y, C)."""
+    return np.abs(values[..., 0]) if values.shape[2] == 1 else np.linalg.norm(values, axis=2)
 
 
 def busiest_plane(grids: Sequence[Grid]) -> Box:
-    """The slice through the joint active box with the most active voxels of all grids, within the middle third of its axis."""
+    """Find the slice through the joint active box that has the most active voxels of all grids.
+
+    It lies within the middle third of its axis.
+    """
     boxes = [box for grid in grids if (box := grid.topology.box)]
     whole = functools.reduce(Box.union, boxes)
     best = (-1, 0, 0)
@@ -196,12 +210,15 @@ def _canvas(slices: list[Slice], title: str) -> Figure:
 
 
 def _panel(part: Slice) -> tuple[float, float]:
-    """Width and height in inches of each image of a row, in the proportions of the world."""
+    """Give width and height in inches of the images of a row, in the world's proportions."""
     return PANEL_HEIGHT * part.size[0] / part.size[1], PANEL_HEIGHT
 
 
 def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, float]) -> None:
-    """Three images and two colour bars; `place` is column width, image width, image height and bottom, in inches."""
+    """Draw three images and two colour bars.
+
+    place: column width, image width, image height and bottom, in inches
+    """
     column, wide, tall, bottom = place
     width, height = figure.get_size_inches()
 
@@ -255,7 +272,7 @@ def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, flo
 
 
 def value_range(part: Slice) -> tuple[float, float]:
-    """Lowest and highest value of the colour scale: the original's, without its few highest highlights."""
+    """Give the ends of the colour scale: the original's, without its few highest highlights."""
     low, high = float(part.original.min()), float(part.original.max())
     if part.signed:
         return -max(abs(low), abs(high)), max(abs(low), abs(high))
