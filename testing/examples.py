@@ -1,7 +1,8 @@
 """Small files with every part of the format in them, made by hand in NumPy.
 
 They are test vectors of the specification. `python -m testing.examples` writes those of
-fixtures/golden/ that are missing. Those that are there are never changed: they must decode for ever.
+fixtures/golden/ that are missing. Those that are there are never changed: they must decode for
+ever.
 """
 
 from __future__ import annotations
