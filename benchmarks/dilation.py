@@ -26,7 +26,7 @@ from torch import Tensor
 import inrv
 from inrv.fields.fourier.defaults import network_for, plan_for
 from inrv.fields.fourier.evaluation import evaluate
-from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.fitting import fit_field
 from inrv.fields.fourier.selection import joint_box, select_voxels
 from inrv.fields.fourier.selection.masks import whole_box
@@ -124,7 +124,7 @@ def measure(volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions) 
 
 
 def answers(
-    volume: inrv.SparseVolume, field: Field, normalisations: Sequence[Normalisation], everywhere: bool
+    volume: inrv.SparseVolume, field: FourierNetwork, normalisations: Sequence[Normalisation], everywhere: bool
 ) -> inrv.SparseVolume:
     """Return the volume as `field` has it.
 
@@ -150,7 +150,7 @@ def answers(
     return inrv.SparseVolume(tuple(grids), volume.metadata)
 
 
-def outputs_at(field: Field, topology: inrv.Topology) -> Tensor:
+def outputs_at(field: FourierNetwork, topology: inrv.Topology) -> Tensor:
     """Normalised outputs (N, D) on the CPU at the active leaf voxels of `topology`."""
     device = next(field.parameters()).device
     with torch.no_grad():
