@@ -1,18 +1,18 @@
-"""Training: loss, optimiser, schedule, processes, checkpoints."""
+"""Training of a fourier network: loss, optimiser, schedule, processes, checkpoints."""
 
 from inrv.fields.fourier.training.checkpoint import Checkpoint
-from inrv.fields.fourier.training.plan import Progress, RoundedWeight, Rounding, TrainingPlan, TrainingResult
+from inrv.fields.fourier.training.plan import RoundedWeight, TrainingPlan, TrainingProgress, TrainingResult, WeightQuantisation
 from inrv.fields.fourier.training.processes import Processes, joined
 from inrv.fields.fourier.training.trainer import train
 
 __all__ = [
     "Checkpoint",
     "Processes",
-    "Progress",
     "RoundedWeight",
-    "Rounding",
     "TrainingPlan",
+    "TrainingProgress",
     "TrainingResult",
+    "WeightQuantisation",
     "joined",
     "train",
 ]
