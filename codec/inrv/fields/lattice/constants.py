@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+DEFAULT_NAME = "default-1"  # of the networks; a later set takes another name, and this one stays
 MISSING = -(1 << 30)  # in an array of known values: not active, outside the region or not yet known
 
 # Units and steps of the quantiser.

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inrv.container import Container
 from inrv.fields.lattice.codec import decode_regions
 from inrv.fields.lattice.exterior import Exterior, linear_units
+from inrv.fields.lattice.model import default_model
 from inrv.fields.lattice.regions import region_corners
-from inrv.fields.lattice.store import StoredChannel
+from inrv.fields.lattice.store import StoredChannel, restore_channel
 from inrv.fields.lattice.traversal import Setting
 from inrv.grids import Grid, LeafValues, Topology, leaf_keys
+from inrv.storage import StoredGrids, without
 
+NETWORKS = 3  # of which a voxel passes one, about; and the restoration filter
 PART_VALUES = 1 << 22  # brought from units to outputs at a time
 
 
@@ -39,21 +44,58 @@ class ChannelTarget:
     topology: Topology
 
 
+def open_lattice(container: Container, grids: StoredGrids) -> LatticeOutputs:
+    """The outputs of a file's lattice, whose config has been checked."""
+    assert container.manifest.field is not None
+    channels = container.manifest.field.config["channels"]
+    owners = {
+        part.output: (number, component)
+        for number, entry in enumerate(container.manifest.grids)
+        for component, part in enumerate(entry.components)
+        if part.output is not None
+    }
+
+    @cache
+    def coded(number: int) -> Topology:
+        """The voxels of a grid that are coded: one topology for all its components."""
+        return without(grids[number].grid.topology, grids[number].exact)
+
+    def target(number: int) -> ChannelTarget:
+        grid, component = owners[number]
+        part, restored = container.manifest.grids[grid].components[component], grids[grid]
+        ends = part.minimum, part.maximum
+        return ChannelTarget(restored.grid, restored.exact, component, *ends, coded(grid))
+
+    def stored(number: int, regions: int, voxels: int) -> StoredChannel:
+        return restore_channel(container, channels[number], regions, voxels)
+
+    referring = any(channel["reference"] is not None for channel in channels)
+    weights = default_model(referring, True).weight_count // NETWORKS
+    lossless = frozenset(n for n, channel in enumerate(channels) if channel["lossless"])
+    return LatticeOutputs(weights, lossless, target, stored)
+
+
 class LatticeOutputs:
     """The outputs of a lattice: the regions that hold the voxels are decoded, and kept.
 
     weights: products that one voxel takes, about
+    lossless: outputs that are values as they were, not normalised
     target_of: what a channel is decoded into, by number
     channel_of: a channel as stored, given its number and how many regions and voxels it has
     """
 
+    device = "cpu"
+    module = None
+
     def __init__(
         self,
         weights: int,
+        lossless: frozenset[int],
         target_of: Callable[[int], ChannelTarget],
         channel_of: Callable[[int, int, int], StoredChannel],
     ) -> None:
         self.weights = weights
+        self.lossless = lossless
         self.target_of = target_of
         self.channel_of = channel_of
         self.decoded: dict[int, DecodedChannel] = {}
@@ -89,8 +131,11 @@ class LatticeOutputs:
         return [self._active(topology, chosen) for topology, chosen in pairs]
 
     def _active(self, topology: Topology, columns: Sequence[int]) -> NDArray[np.float64]:
-        if columns and all(self.channel(column).topology is topology for column in columns):
-            return np.stack([self.channel(column).all() for column in columns], axis=1)
+        channels = [self.channel(column) for column in columns]
+        if channels and all(channel.topology is topology for channel in channels):
+            return np.stack([channel.all() for channel in channels], axis=1)
+        if channels and all(channel.whole is topology for channel in channels):
+            return np.stack([channel.all_of_grid() for channel in channels], axis=1)
         return self.at(topology.coordinates(), columns)
 
 
@@ -126,6 +171,13 @@ class DecodedChannel:
         for first in range(0, len(result), PART_VALUES):
             part = slice(first, first + PART_VALUES)
             result[part] = self._values(part)
+        return result
+
+    def all_of_grid(self) -> NDArray[np.float64]:
+        """The same by row of the grid's topology, exact values among them; 0 for those."""
+        assert self.rows is not None
+        result = np.zeros(self.whole.leaf_voxel_count, dtype=np.float64)
+        result[self.rows] = self.all()
         return result
 
     def at(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:

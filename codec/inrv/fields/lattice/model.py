@@ -19,7 +19,6 @@ from inrv.fields.lattice.network import Floats, IntegerNetwork
 from inrv.fields.lattice.order import PATTERNS
 
 DEFAULTS = Path(__file__).with_name("default.safetensors")
-DEFAULT_NAME = "default-1"  # a later set of defaults takes another name, and this one stays
 ALONE, REFERENCE, RESTORATION = "alone", "reference", "restoration"  # prefixes of tensors
 WEIGHT_TABLE, BIAS_TABLE = 20, 40  # of the coder, where the differences of a tensor begin
 HIDDEN, RESTORATION_HIDDEN = (32, 32), (24, 16)

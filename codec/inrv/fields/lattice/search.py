@@ -24,6 +24,7 @@ from inrv.fields.lattice.offsets import Offsets
 from inrv.fields.lattice.order import LEVELS
 from inrv.fields.lattice.regions import region_corners
 from inrv.fields.lattice.restoration import restoration_samples
+from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
 from inrv.fields.lattice.traversal import Setting
 from inrv.grids import Topology
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 FINENESS = 0.6  # step of a stride over that of the next finer one
 # measured: docs/lab-notes.md#the-lattice
-LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
-MOST_STEP = 2.0  # of the range
 NEAR_ENOUGH = 0.05  # dB above the asked PSNR
 SEARCHES = 7
 SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
