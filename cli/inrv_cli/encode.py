@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import USAGE, Failure, debug_option, message_of, report, writing
+from inrv_cli.failure import debug_option, message_of, report, writing
 from inrv_cli.files import (
     STDOUT,
     Job,
     check_input,
     check_output,
+    job_list,
     name_of_input,
-    plan,
     read_input,
     shard_option,
     share,
@@ -39,37 +39,88 @@ ALMOST_DONE = 0.5  # seconds: training reports no end, and what follows it may t
 
 def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
     if text is not None and text != "inf" and not text.isdigit():
-        raise click.BadParameter(f"{text!r} is neither a whole number of voxels nor 'inf'", param=option)
+        raise click.BadParameter(
+            f"{text!r} is neither a whole number of voxels nor 'inf'", param=option
+        )
     return None if text is None else float(text)
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
-@click.option("-o", "--output", metavar="OUT", help="File, folder, pattern or '-' for stdout. Default: INPUT.inrv beside it.")
 @click.option(
-    "--psnr", type=float, metavar="DB", help="PSNR of every grid, over its active voxels, peak = its range. Default: 45."
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="File, folder, pattern or '-' for stdout. Default: INPUT.inrv beside it.",
 )
-@click.option("--max-error", metavar="E|P%", help="No voxel is off by more: an absolute number, or as 1% of the range.")
-@click.option("--size", type=int, metavar="BYTES", help="The best quality in a file of at most so many bytes.")
-@click.option("--ratio", type=float, metavar="R", help="The best quality in a file R times smaller than the .vdb.")
-@click.option("--lossless", is_flag=True, default=None, help="Every value comes back bit for bit; --max-error 0 says the same.")
+@click.option(
+    "--psnr",
+    type=float,
+    metavar="DB",
+    help="PSNR of every grid, over its active voxels, peak = its range. Default: 45.",
+)
+@click.option(
+    "--max-error",
+    metavar="E|P%",
+    help="No voxel is off by more: an absolute number, or as 1% of the range.",
+)
+@click.option(
+    "--size", type=int, metavar="BYTES", help="The best quality in a file of at most so many bytes."
+)
+@click.option(
+    "--ratio",
+    type=float,
+    metavar="R",
+    help="The best quality in a file R times smaller than the .vdb.",
+)
+@click.option(
+    "--lossless",
+    is_flag=True,
+    default=None,
+    help="Every value comes back bit for bit; --max-error 0 says the same.",
+)
 @click.option(
     "--effort",
     type=click.Choice(["instant", "default", "thorough"]),
     help="How long a lattice's networks are fitted to the data.",
 )
-@click.option("--field", type=click.Choice(["lattice", "fourier"]), help="Codes for every voxel, or one network for the volume.")
 @click.option(
-    "--preset", type=click.Choice(["default", "paper"]), help="Network that follows from the data, or the paper's Table 1."
+    "--field",
+    type=click.Choice(["lattice", "fourier"]),
+    help="Codes for every voxel, or one network for the volume.",
 )
 @click.option(
-    "--selection", type=click.Choice(["topology", "avm"]), help="Train on the active voxels, or on values > 0, eq. (2)."
+    "--preset",
+    type=click.Choice(["default", "paper"]),
+    help="Network that follows from the data, or the paper's Table 1.",
 )
-@click.option("--dilation", callback=_dilation, metavar="L|inf", help="Voxels added around the selection; inf: the whole box.")
-@click.option("--values-per-weight", type=float, metavar="N", help="Size of a fourier field's network. Default: 14.")
+@click.option(
+    "--selection",
+    type=click.Choice(["topology", "avm"]),
+    help="Train on the active voxels, or on values > 0, eq. (2).",
+)
+@click.option(
+    "--dilation",
+    callback=_dilation,
+    metavar="L|inf",
+    help="Voxels added around the selection; inf: the whole box.",
+)
+@click.option(
+    "--values-per-weight",
+    type=float,
+    metavar="N",
+    help="Size of a fourier field's network. Default: 14.",
+)
 @click.option("--epochs", type=float, metavar="N", help="Passes over the selected voxels.")
-@click.option("--max-time", type=float, metavar="S", help="Seconds of training after which it ends.")
-@click.option("--exact-below", type=int, metavar="N", help="Grids of at most N active values are stored exactly. Default: 4096.")
+@click.option(
+    "--max-time", type=float, metavar="S", help="Seconds of training after which it ends."
+)
+@click.option(
+    "--exact-below",
+    type=int,
+    metavar="N",
+    help="Grids of at most N active values are stored exactly. Default: 4096.",
+)
 @click.option(
     "--topology",
     type=click.Choice(["exact", "threshold"]),
@@ -86,10 +137,16 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     help="NaN and infinity: refuse them, keep them in their places, or make their voxels inactive (missing values).",
 )
 @click.option(
-    "--doubles", type=click.Choice(["passthrough", "float"]), help="Grids of double: carry them, or code them as float."
+    "--doubles",
+    type=click.Choice(["passthrough", "float"]),
+    help="Grids of double: carry them, or code them as float.",
 )
-@click.option("--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0.")
-@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@click.option(
+    "--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0."
+)
+@click.option(
+    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
+)
 @click.option(
     "--grid",
     "grids",
@@ -97,7 +154,11 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     metavar="NAME|POSITION",
     help="Encode this grid only; may be repeated; names come before positions. Default: all.",
 )
-@click.option("--checkpoint/--no-checkpoint", default=True, help="Save training beside the output, and resume from there.")
+@click.option(
+    "--checkpoint/--no-checkpoint",
+    default=True,
+    help="Save training beside the output, and resume from there.",
+)
 @click.option(
     "--checkpoint-seconds",
     type=click.FloatRange(min=0),
@@ -132,69 +193,96 @@ def encode(
     being encoded. '-' is stdin, encoded to stdout unless -o says otherwise. Started by torchrun, the processes train one
     fourier field together.
     """
-    planned, remarks = plan(inputs, output, (".vdb", ".inrv"))
+    from inrv import files
+
+    planned, remarks = job_list(inputs, output, files.SUFFIXES, ".inrv")
     jobs, skipped = share(planned, shard, force)
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
-    from inrv.fields.fourier.training import joined
+    from inrv.support.processes import is_first
 
-    with joined(options.device) as processes:
-        quiet |= not processes.first
+    with _joined(options.device):
+        quiet |= not is_first()
         tell(remarks, skipped, quiet)
         done, failed, codes = [], [], []
         for job in jobs:
             try:
-                result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
+                result = _encode(
+                    job, options, checkpoint_seconds if checkpoint else None, force, quiet
+                )
             except Exception as error:
-                codes.append(report(error, name_of_input(job.source), silent=not processes.first))
+                codes.append(report(error, name_of_input(job.source), silent=not is_first()))
                 failed.append({"input": str(job.source), "error": message_of(error)})
                 continue
             done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
             if not (quiet or as_json):
                 click.echo(summary(job, result), err=job.output == STDOUT)
-        if as_json and processes.first:
+        if as_json and is_first():
             print_json({"files": done, "failed": failed})
     if codes:
         click.get_current_context().exit(codes[0])
 
 
+@contextmanager
+def _joined(device: str | None) -> Iterator[None]:
+    """The processes that torchrun has started, brought together; torch is imported where there are several."""
+    from inrv.support.processes import started_together
+
+    if not started_together():
+        yield
+        return
+    from inrv.fields.fourier.training import joined
+
+    with joined(device):
+        yield
+
+
 def _options(chosen: dict[str, Any]) -> EncodeOptions:
     from inrv import EncodeOptions
 
-    return EncodeOptions(**{name: value for name, value in chosen.items() if value is not None and value != ()})
+    return EncodeOptions(
+        **{name: value for name, value in chosen.items() if value is not None and value != ()}
+    )
 
 
 def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """What --grid stands for in this file."""
-    from inrv.files.vdb import list_grids
+    from inrv import files
 
-    return tuple(grid_keys(map(str, grids), [grid.name for grid in list_grids(source)]))
+    return tuple(grid_keys(map(str, grids), [grid.name for grid in files.list_grids(source)]))
 
 
-def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool) -> EncodeReport:
+def _encode(
+    job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool
+) -> EncodeReport:
     check_input(job.source)
     check_output(job.output, force)
     import inrv
-    from inrv.container import write_bytes
-    from inrv.fields.fourier.training import Processes
+    from inrv.encoding.api import write_encoded
+    from inrv.support.processes import ready_to_write
 
-    if options.chosen_field == "lattice" and Processes.current().count > 1:
-        raise Failure(USAGE, "a lattice is coded by one process: --shard shares out the inputs, --field fourier trains together")
-    checkpoint = None if seconds is None or job.output == STDOUT else _checkpoint(job.output, seconds, quiet)
+    trains = options.chosen_field == "fourier"
+    checkpoint = (
+        _checkpoint(job.output, seconds, quiet)
+        if trains and seconds is not None and job.output != STDOUT
+        else None
+    )
     try:
         source = read_input(job.source)
         if options.grids is not None:
             options = dataclasses.replace(options, grids=_chosen_in(source, options.grids))
         with progress_bar(Path(source.name).name, quiet) as progress:
-            data, result = inrv.encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
-        if not Processes.current().ready_to_write():
+            data, result = inrv.encode_bytes(
+                source, options, progress=progress, checkpoint=checkpoint
+            )
+        if not ready_to_write():
             return result
-        if checkpoint is None:
+        if job.output == STDOUT:
             write_output(job.output, data)
         else:
             with writing(job.output):
-                checkpoint.finish(lambda: write_bytes(job.output, data))
+                write_encoded(job.output, data, checkpoint)
     except KeyboardInterrupt as error:
         if checkpoint is not None and checkpoint.kept:
             error.args = (f"the same command resumes from {checkpoint.path}",)
@@ -205,12 +293,14 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
 def _checkpoint(output: str, seconds: float, quiet: bool) -> Checkpoint:
     from inrv import Checkpoint
 
-    return Checkpoint.beside(output, seconds, None if quiet else lambda line: click.echo(f"inrv: {line}", err=True))
+    return Checkpoint.beside(
+        output, seconds, None if quiet else lambda line: click.echo(f"inrv: {line}", err=True)
+    )
 
 
 @contextmanager
 def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on stderr with loss, PSNR and time left, where stderr is a terminal."""
+    """A bar on stderr with what the field tells and the time left, where stderr is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -219,23 +309,24 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
     if quiet or not console.is_terminal:
         yield None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"{name}  reading", total=None, figures="")
 
         def show(now: Progress) -> None:
-            left = f"{_clock(now.seconds_left)} left"
-            working = "training" if math.isfinite(now.psnr) else "encoding"
-            stage = working if now.seconds_left > ALMOST_DONE else "storing"
-            figures = f"step {now.step:,}/{now.steps:,}"
-            if math.isfinite(now.psnr):
-                figures += f"  loss {now.loss:.2e}  PSNR {now.psnr:.1f} dB"
+            stage = "encoding" if now.seconds_left > ALMOST_DONE else "storing"
+            figures = f"{now.figures}  {_clock(now.seconds_left)} left".strip()
             bar.update(
                 task,
-                total=now.seconds + now.seconds_left,
-                completed=now.seconds,
+                total=1.0,
+                completed=now.share,
                 description=f"{name}  {stage}",
-                figures=f"{figures}  {left}",
+                figures=figures,
             )
 
         yield show
@@ -254,62 +345,67 @@ def summary(job: Job, result: EncodeReport) -> str:
     sizes = size(result.bytes_out)
     if result.bytes_in is not None:
         sizes = f"{size(result.bytes_in)} -> {sizes}, {result.bytes_in / result.bytes_out:.1f} x smaller"
-    parts = sorted(((count, PARTS.get(kind, kind)) for kind, count in result.chunk_bytes.items()), reverse=True)
+    parts = sorted(
+        ((count, PARTS.get(kind, kind)) for kind, count in result.chunk_bytes.items()), reverse=True
+    )
     rows = [("size", sizes)]
     if voxels:
-        rows.append(("rate", f"{8 * result.bytes_out / voxels:.2f} bits per active voxel, {voxels:,} active voxels"))
-    rows.append(("parts", ", ".join(f"{name} {count:,}" for count, name in parts)))
-    if result.field == "fourier":
-        ratio = f"{result.values / result.weights:.1f} active values for each"
-        rows.append(("network", f"{result.weights:,} weights stored at {result.precision}, {ratio}"))
-    elif result.field == "lattice":
-        rows.append(("field", f"lattice, {result.weights:,} weights fitted" if result.weights else "lattice, default networks"))
-    rows += [(name_of(name, position), told) for position, name, told in sorted(_told_of_grids(result))]
-    rows += [("not finite", f"{found}; {found.fate}") for found in result.nonfinite]
-    if result.probed:
         rows.append(
             (
-                "measured",
-                f"as decoded, on {result.probed:,} active leaf voxels; peak = the range, without values far from all others",
+                "rate",
+                f"{8 * result.bytes_out / voxels:.2f} bits per active voxel, {voxels:,} active voxels",
             )
         )
-    rows.append(("encoding", _told_of_training(result)))
+    rows.append(("parts", ", ".join(f"{name} {count:,}" for count, name in parts)))
+    rows += result.description
+    rows += [
+        (name_of(name, position), text) for position, name, text in sorted(_grid_lines(result))
+    ]
+    rows += [("not finite", f"{found}; {found.fate}") for found in result.nonfinite]
+    if result.measured_voxels:
+        where = f"as decoded, on {result.measured_voxels:,} active leaf voxels"
+        rows.append(("measured", f"{where}; peak = the range, without extreme values"))
+    if result.field is None:
+        rows.append(("encoding", "no grid is left to code"))
     return f"{job}\n{labelled(rows)}"
 
 
-def _told_of_training(result: EncodeReport) -> str:
-    if result.field == "none":
-        return "no grid is left to code"
-    if result.field == "lattice":
-        return f"{result.seconds:.1f} s on {result.device}"
-    return f"{result.epochs:.4g} epochs in {result.seconds:.1f} s on {result.device}, ended by {result.stopped_by}"
-
-
-def _told_of_grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
+def _grid_lines(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
     """Position, name and a line about every grid."""
     for grid in result.grids:
-        quality = "exact" if grid.lossless else f"PSNR {decibels(grid.psnr)} dB, peak {grid.peak:.4g}"
+        quality = (
+            "exact" if grid.lossless else f"PSNR {decibels(grid.psnr)} dB, peak {grid.peak:.4g}"
+        )
         if grid.max_error is not None and not grid.lossless:
             quality += f", largest error {grid.max_error:.4g}"
         if grid.drift is not None and not grid.lossless:
             quality += f", sum {drift(grid.drift)}"
-        told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
+        text = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
         if grid.exact and not grid.lossless:
-            told += f", {grid.exact:,} of them far from all others or not finite, and exact"
+            text += f", {grid.exact:,} of them extreme or not finite, and exact"
         if grid.frequent and not grid.lossless:
-            told += f", exactly {_told_of_values(grid)}"
+            text += f", exactly {_frequent_values(grid)}"
         if grid.misclassified is not None:
-            told += f", topology by threshold: {grid.misclassified:,} voxels misjudged"
-        yield grid.position, grid.name, told
+            text += f", topology by threshold: {grid.misclassified:,} voxels misclassified"
+        yield grid.position, grid.name, text
     for passthrough in result.passthrough:
         sizes = f"{passthrough.bytes_in:,} -> {passthrough.bytes_out:,} bytes"
-        yield passthrough.position, passthrough.name, f"carried as it was ({passthrough.reason}), {sizes}"
+        yield (
+            passthrough.position,
+            passthrough.name,
+            f"passed through ({passthrough.reason}), {sizes}",
+        )
 
 
-def _told_of_values(grid: GridReport) -> str:
+def _frequent_values(grid: GridReport) -> str:
     """'0 on 21,016, 1 on 3,400': the values that come back exactly, and on how many voxels."""
-    values = ((", ".join(f"{number:.6g}" for number in value), count) for value, count in grid.frequent)
-    return ", ".join(f"{value if len(grid.frequent[0][0]) == 1 else f'({value})'} on {count:,}" for value, count in values)
+    values = (
+        (", ".join(f"{number:.6g}" for number in value), count) for value, count in grid.frequent
+    )
+    return ", ".join(
+        f"{value if len(grid.frequent[0][0]) == 1 else f'({value})'} on {count:,}"
+        for value, count in values
+    )
 
 
 def as_dict(result: EncodeReport) -> dict[str, Any]:

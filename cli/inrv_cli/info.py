@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,12 @@ if TYPE_CHECKING:
     from inrv import Limits, Volume, VolumeGrid
     from inrv.container import MetaEntry
 
-COMPRESSIONS = {0: "none", 1: "zstd", 2: "zstd+dict"}
+COMPRESSIONS = {0: "none", 1: "zstd"}
 SCORES = {
     "above": "the decoded value",
     "away": "the distance of the decoded value from the background",
     "within": "the background less the size of the decoded value",
 }
-STEP_UNITS = 128  # of the finest step of a lattice
 
 
 @click.command(short_help="What an .inrv file holds: grids, transforms, network, bytes.")
@@ -48,9 +49,9 @@ def describe(volume: Volume) -> dict[str, Any]:
     manifest, container = volume.manifest, volume.container
     field = None
     if manifest.field is not None:
-        weights = None if volume.field is None else volume.field.weight_count
         entry = manifest.field
-        field = {"type": entry.type, "weights": weights, "config": entry.config, "tolerance": entry.tolerance}
+        field = {"kind": entry.kind, "outputs": entry.outputs, "config": entry.config}
+        field |= {} if volume.codec is None else volume.codec.describe(container)
     return {
         "file": container.name,
         "bytes": container.size,
@@ -79,8 +80,12 @@ def describe(volume: Volume) -> dict[str, Any]:
 
 
 def _grid(grid: VolumeGrid) -> dict[str, Any]:
-    entry, topology, box, frequent = grid.entry, grid.topology, grid.box, grid.restored.frequent
-    active_tiles = int(topology.tile_active.sum())
+    """What the manifest and the tensors of a grid say; no mask and no value is decoded for it."""
+    from inrv.storage import inspect_grid
+
+    entry = grid.entry
+    figures = inspect_grid(grid.volume.container, entry)
+    matrix = [list(entry.matrix[row : row + 4]) for row in range(0, 16, 4)]
     return {
         "position": grid.position,
         "name": entry.name,
@@ -89,27 +94,27 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         "vector_type": entry.vector_type,
         "saved_as_half": entry.saved_as_half,
         "background": list(entry.background),
-        "active_voxels": grid.active_voxel_count,
-        "leaf_voxels": topology.leaf_voxel_count,
-        "frequent_values": [
-            {"value": value, "voxels": count} for value, count in zip(frequent.values.tolist(), frequent.counts, strict=True)
-        ],
-        "exact_values": len(grid.exact_rows) - len(frequent.places),
+        "active_voxels": entry.active_voxels,
+        "leaf_voxels": entry.leaf_voxels,
+        "frequent_values": [list(value) for value in figures.frequent_values],
+        "exact_values": figures.exact_values,
         "threshold": entry.threshold,
         "threshold_rule": None if entry.threshold is None else entry.threshold_rule,
-        "topology_of": None if entry.topology_of is None else grid.volume.grids[entry.topology_of].position,
-        "leaves": topology.leaf_count,
-        "active_tiles": active_tiles,
-        "inactive_tiles": topology.tile_count - active_tiles,
-        "box": None if box is None else {"lower": list(box.lower), "upper": list(box.upper), "shape": list(box.shape)},
+        "topology_of": None
+        if entry.topology_of is None
+        else grid.volume.grids[entry.topology_of].position,
+        "leaves": figures.leaves,
+        "active_tiles": figures.active_tiles,
+        "inactive_tiles": figures.inactive_tiles,
+        "box": None if entry.box is None else _box(*entry.box),
         "transform": {
             "map_type": entry.map_type,
-            "matrix": [list(entry.matrix[row : row + 4]) for row in range(0, 16, 4)],
-            "voxel_size": list(grid.transform.voxel_size),
+            "matrix": matrix,
+            "voxel_size": [math.sqrt(sum(number**2 for number in row[:3])) for row in matrix[:3]],
         },
         "metadata": _metadata(entry.metadata),
         "normalisation": [
-            {"minimum": c.minimum, "maximum": c.maximum, "output": c.output, "lossless": c.output in grid.volume.lossless}
+            {"minimum": c.minimum, "maximum": c.maximum, "output": c.output}
             for c in entry.components
         ],
         "chunks": {
@@ -117,23 +122,22 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
             "inactive_values": entry.inactive_values,
             "frequent_values": entry.frequent_values,
             "exact_values": entry.exact_values,
+            "outliers": entry.outliers,
         },
     }
 
 
-TOLD_BEFORE = {"name", "class", "vector_type", "is_saved_as_half_float"}  # metadata that are properties of the grid too
+def _box(lower: Sequence[int], upper: Sequence[int]) -> dict[str, list[int]]:
+    shape = [high - low + 1 for low, high in zip(lower, upper, strict=True)]
+    return {"lower": list(lower), "upper": list(upper), "shape": shape}
 
 
-def _field_text(field: dict[str, Any]) -> str:
-    config = field["config"]
-    if field["type"] == "lattice":
-        channels = config["channels"]
-        steps = ", ".join("no loss" if c["lossless"] else f"{STEP_UNITS / c['scale']:.3g}" for c in channels)
-        fitted = sum(channel["fitted"] for channel in channels)
-        return f"lattice, {len(channels)} channels steps as shares of the range: {steps};  {fitted} with networks of their own"
-    return f"{field['type']}, {field['weights']:,} weights: " + ", ".join(
-        f"{key} {_plain(value)}" for key, value in config.items()
-    )
+TOLD_BEFORE = {
+    "name",
+    "class",
+    "vector_type",
+    "is_saved_as_half_float",
+}  # metadata that are properties of the grid too
 
 
 def _metadata(entries: dict[str, MetaEntry]) -> dict[str, Any]:
@@ -144,74 +148,115 @@ def as_text(found: dict[str, Any]) -> str:
     """The description in the manner of vdb_print -l."""
     rows = [
         ("file", f"{found['file']}, {size(found['bytes'])}"),
-        ("format", f"inrv {found['version'][0]}.{found['version'][1]}, written by {found['generator']}"),
+        (
+            "format",
+            f"inrv {found['version'][0]}.{found['version'][1]}, written by {found['generator']}",
+        ),
     ]
     if found["field"]:
-        rows.append(("field", _field_text(found["field"])))
+        rows.append(("field", found["field"].get("text", found["field"]["kind"])))
     encoding = {key: value for key, value in found["encoding"].items() if key != "options"}
     for label, values in (("options", found["encoding"].get("options")), ("training", encoding)):
         if values:
             rows.append((label, _plain(values)))
     rows += [(key, _value(entry)) for key, entry in found["metadata"].items()]
     texts = {grid["position"]: _grid_text(grid) for grid in found["grids"]}
-    texts |= {entry["position"]: _carried_text(entry, found["chunks"]) for entry in found["passthrough"]}
-    sections = [labelled(rows, indent=0), *(texts[position] for position in sorted(texts)), _chunk_table(found)]
+    texts |= {
+        entry["position"]: _passthrough_text(entry, found["chunks"])
+        for entry in found["passthrough"]
+    }
+    sections = [
+        labelled(rows, indent=0),
+        *(texts[position] for position in sorted(texts)),
+        _chunk_table(found),
+    ]
     return "\n\n".join(sections)
 
 
 def _grid_text(grid: dict[str, Any]) -> str:
     kind = [grid["value_type"], grid["grid_class"]]
-    kind += [grid["vector_type"]] * (grid["value_type"] == "vec3s") + ["saved as half"] * grid["saved_as_half"]
+    kind += [grid["vector_type"]] * (grid["value_type"] == "vec3s") + ["saved as half"] * grid[
+        "saved_as_half"
+    ]
     rows = [
         ("type", ", ".join(kind)),
         ("background", _plain(grid["background"])),
-        ("active voxels", f"{grid['active_voxels']:,}, {grid['leaf_voxels']:,} of them in {grid['leaves']:,} leaves"),
+        (
+            "active voxels",
+            f"{grid['active_voxels']:,}, {grid['leaf_voxels']:,} of them in {grid['leaves']:,} leaves",
+        ),
         ("tiles", f"{grid['active_tiles']:,} active, {grid['inactive_tiles']:,} inactive"),
     ]
     if grid["threshold"] is not None:
-        rows.append(("topology", f"by threshold: active where {SCORES[grid['threshold_rule']]} is above {grid['threshold']:.6g}"))
+        rows.append(
+            (
+                "topology",
+                f"by threshold: active where {SCORES[grid['threshold_rule']]} is above {grid['threshold']:.6g}",
+            )
+        )
     if grid["topology_of"] is not None:
         rows.append(("topology", f"that to which grid {grid['topology_of']} is decoded"))
-    rows += [
-        ("frequent value", f"{_plain(found['value'])} on {found['voxels']:,} active voxels, exactly")
-        for found in grid["frequent_values"]
-    ]
+    if grid["frequent_values"]:
+        values = ", ".join(
+            _plain(value[0] if len(value) == 1 else value) for value in grid["frequent_values"]
+        )
+        rows.append(
+            ("frequent", f"{values}: the voxels that have these values get them back exactly")
+        )
     if grid["exact_values"]:
-        rows.append(("kept values", f"{grid['exact_values']:,} other active voxels stored exactly, beside the codes or network"))
-    lossless = sum(component["lossless"] for component in grid["normalisation"])
-    if lossless:
-        rows.append(("coded", f"without loss, {lossless} of {len(grid['normalisation'])} components"))
+        rows.append(
+            (
+                "exact values",
+                f"{grid['exact_values']:,} other active voxels stored exactly, beside the field",
+            )
+        )
     if grid["box"]:
         shape = grid["box"]["shape"]
         filled = grid["active_voxels"] / (shape[0] * shape[1] * shape[2])
         box = f"{_plain(grid['box']['lower'])} -> {_plain(grid['box']['upper'])}"
-        rows.append(("active box", f"{box}, {shape[0]} x {shape[1]} x {shape[2]}, {filled:.1%} active"))
-    rows.append(("range coded", ", ".join(_range(component) for component in grid["normalisation"])))
+        rows.append(
+            ("active box", f"{box}, {shape[0]} x {shape[1]} x {shape[2]}, {filled:.1%} active")
+        )
+    rows.append(
+        ("range coded", ", ".join(_range(component) for component in grid["normalisation"]))
+    )
     sizes = [f"{edge:.6g}" for edge in grid["transform"]["voxel_size"]]
     rows.append(
-        ("transform", f"{grid['transform']['map_type']}, voxel size {sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)}")
+        (
+            "transform",
+            f"{grid['transform']['map_type']}, voxel size {sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)}",
+        )
     )
-    rows += [("  index to world" * (row == 0), _plain(values)) for row, values in enumerate(grid["transform"]["matrix"])]
-    rows += [(key, _value(entry)) for key, entry in grid["metadata"].items() if key not in TOLD_BEFORE]
+    rows += [
+        ("  index to world" * (row == 0), _plain(values))
+        for row, values in enumerate(grid["transform"]["matrix"])
+    ]
+    rows += [
+        (key, _value(entry)) for key, entry in grid["metadata"].items() if key not in TOLD_BEFORE
+    ]
     return f"grid {grid['position']}: {name_of(grid['name'], grid['position'])}\n{labelled(rows)}"
 
 
-def _carried_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> str:
+def _passthrough_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> str:
     stored = sum(chunks[number]["stored"] for number in entry["chunks"])
     rows = [
         ("type", f"{entry['tree_type']}{', saved as half' * entry['half']}"),
-        ("passthrough", f"as it was: {entry['reason']}"),
+        ("coded", f"no, passed through: {entry['reason']}"),
         ("bytes", f"{entry['bytes']:,} in the .vdb, {stored:,} here"),
     ]
     if entry["parent"] is not None:
         rows.append(("tree", f"shared with grid {entry['parent']}"))
-    return f"grid {entry['position']}: {name_of(entry['name'], entry['position'])}\n{labelled(rows)}"
+    return (
+        f"grid {entry['position']}: {name_of(entry['name'], entry['position'])}\n{labelled(rows)}"
+    )
 
 
 def _range(component: dict[str, Any]) -> str:
     if component["output"] is None:
         return f"always {component['minimum']:.6g}"
-    return f"{component['minimum']:.6g} -> {component['maximum']:.6g} (output {component['output']})"
+    return (
+        f"{component['minimum']:.6g} -> {component['maximum']:.6g} (output {component['output']})"
+    )
 
 
 def _chunk_table(found: dict[str, Any]) -> str:
@@ -241,4 +286,10 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_plain(item) for item in value)}]"
-    return f"{value:.6g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        f"{value:.6g}"
+        if isinstance(value, float)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )

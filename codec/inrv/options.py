@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from inrv.errors import OptionError
-from inrv.fields.lattice import EFFORTS
-from inrv.support.arrays import plain, plain_keys
 
+EFFORTS = ("instant", "default", "thorough")
 CHOICES = {
     "field": (None, "lattice", "fourier"),
     "preset": ("default", "paper"),
-    "effort": tuple(EFFORTS),
+    "effort": EFFORTS,
     "topology": (None, "exact", "threshold"),
     "nonfinite": ("refuse", "keep", "inactive"),
     "frequent_values": ("exact", "approximate"),
@@ -91,7 +91,9 @@ class EncodeOptions:
         self._make_plain()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise OptionError(f"{self._told(name)} is not one of {', '.join(filter(None, choices))}")
+                raise OptionError(
+                    f"{self._told(name)} is not one of {', '.join(filter(None, choices))}"
+                )
         if self.lossless not in (True, False) or isinstance(self.lossless, str):
             raise OptionError(f"{self._told('lossless')} must be True or False")
         if self.exact_below < 0:
@@ -107,11 +109,13 @@ class EncodeOptions:
     def _make_plain(self) -> None:
         """Replace NumPy's scalars by Python's, whole floats by integers where an integer belongs, and lists by tuples."""
         for entry in fields(self):
-            object.__setattr__(self, entry.name, plain(getattr(self, entry.name)))
+            object.__setattr__(self, entry.name, _plain(getattr(self, entry.name)))
         for name in WHOLE:
             object.__setattr__(self, name, self._whole(name))
         if self.grids is not None:
-            object.__setattr__(self, "grids", plain_keys(self.grids))
+            alone = isinstance(_plain(self.grids), (str, int))
+            keys = [self.grids] if alone else list(self.grids)
+            object.__setattr__(self, "grids", tuple(map(_plain, keys)))
 
     def _whole(self, name: str) -> int | None:
         value = getattr(self, name)
@@ -124,7 +128,9 @@ class EncodeOptions:
     def _check_together(self) -> None:
         asked = [name for name in TARGETS if self._given(name)]
         if len(asked) > 1:
-            raise OptionError(f"{' and '.join(map(self._told, asked))} say each how good or small the file is to be: choose one")
+            raise OptionError(
+                f"{' and '.join(map(self._told, asked))} say each how good or small the file is to be: choose one"
+            )
         other = LATTICE_ONLY if self.chosen_field == "fourier" else FOURIER_ONLY
         wrong = [name for name in other if self._given(name)]
         if wrong:
@@ -137,7 +143,9 @@ class EncodeOptions:
             )
         promised = [name for name in ("max_error", "lossless") if self._given(name)]
         if promised and self.topology == "threshold":
-            raise OptionError(f"{self._told(promised[0])} is a promise for every voxel: it needs `topology='exact'`")
+            raise OptionError(
+                f"{self._told(promised[0])} is a promise for every voxel: it needs `topology='exact'`"
+            )
 
     def _told(self, name: str) -> str:
         """The option as messages name it."""
@@ -185,5 +193,12 @@ class EncodeOptions:
         except ValueError:
             number = math.nan
         if not (number >= 0 and math.isfinite(number)):
-            raise OptionError(f"{self._told('max_error')} must be 0 or a positive number, or as '1%' of the range of values")
+            raise OptionError(
+                f"{self._told('max_error')} must be 0 or a positive number, or as '1%' of the range of values"
+            )
         return (number / 100, True) if text.endswith("%") else (number, False)
+
+
+def _plain(value: Any) -> Any:
+    """Python's own number for one of NumPy or torch; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value

@@ -51,12 +51,7 @@ def evaluate(
         with torch.no_grad(), products_in(precision, device):
             result[part] = network(coordinates[part])[:, chosen]
 
-    firsts = range(0, len(coordinates), size)
-    if device.type == "cpu":
-        in_threads(fill, firsts)
-    else:
-        for first in firsts:
-            fill(first)
+    in_threads(fill, range(0, len(coordinates), size), device)
     return result
 
 
@@ -74,7 +69,11 @@ def decode_active(
         np.empty((topology.leaf_voxel_count, len(chosen)), dtype=np.float32)
         for topology, chosen in zip(topologies, columns, strict=True)
     ]
-    asked = [(t, c, r) for t, c, r in zip(topologies, columns, results, strict=True) if len(c) and t.leaf_count]
+    asked = [
+        (t, c, r)
+        for t, c, r in zip(topologies, columns, results, strict=True)
+        if len(c) and t.leaf_count
+    ]
     if not asked:
         return results
     device = network.B.device
@@ -116,7 +115,10 @@ def _coordinates(origins: NDArray[np.int32], mask: NDArray[np.bool_]) -> NDArray
 
 
 def _scatter(
-    result: NDArray[np.float32], topology: Topology, leaf: NDArray[np.int64], outputs: NDArray[np.float32]
+    result: NDArray[np.float32],
+    topology: Topology,
+    leaf: NDArray[np.int64],
+    outputs: NDArray[np.float32],
 ) -> None:
     """A batch's leaves are consecutive in key order, so a grid's own are consecutive among its rows."""
     own = leaf[leaf >= 0]
