@@ -22,7 +22,10 @@ _COUNTED = 6  # bytes of flags and number of points, which the size of an attrib
 _MASK_BYTES = LEAF_SLOTS // 8
 _ORIGIN_BYTES = 12
 _UNPACKED = 0xFFFF  # the size of a leaf's packed point counts that says: they are not packed
-_SHARED, _LONGER = 1, 2  # flags of a list of attributes: it holds for the leaves that follow; bytes of a later version follow
+_SHARED, _LONGER = (
+    1,
+    2,
+)  # flags of a list of attributes: it holds for the leaves that follow; bytes of a later version follow
 _STRIDED, _UNIFORM, _PAGED = 1, 2, 8  # flags of an attribute
 _LEAST_UNKNOWN = 16  # the least flag of an attribute whose meaning is not known
 
@@ -45,7 +48,9 @@ def known(tree_type: str) -> bool:
     return tree_type in _KINDS
 
 
-def find_positions(data: Buffer, where: str, tree_type: str, half: bool, compression: int, old: bool = False) -> tuple[int, int]:
+def find_positions(
+    data: Buffer, where: str, tree_type: str, half: bool, compression: int, old: bool = False
+) -> tuple[int, int]:
     """Where in `data` the buffers of the leaves begin and where the tree ends that `data` begins with.
 
     tree_type  one that is known()
@@ -83,7 +88,9 @@ def _indices(walk: Walk, counts: Counts) -> None:
 def _points(walk: Walk, counts: Counts) -> None:
     """The leaves are gone through several times: once for each kind of bytes, and twice for each attribute."""
     passes = walk.number("<H")
-    walk.take(2 * len(counts))  # the sizes of the packed point counts, which stand before these once more
+    walk.take(
+        2 * len(counts)
+    )  # the sizes of the packed point counts, which stand before these once more
     columns: list[list[_Attribute]] = [[] for _ in range(max(passes - 4, 0) // 2)]
     for row in _attributes(walk, len(counts)):
         for column, attribute in zip(columns, row, strict=False):
@@ -94,7 +101,14 @@ def _points(walk: Walk, counts: Counts) -> None:
         size = walk.number("<H")
         walk.take(4 * LEAF_SLOTS if size == _UNPACKED else size)
     for column, sizes in zip(columns, pages, strict=True):
-        walk.take(sizes + sum(attribute.size + (not attribute.uniform) for attribute in column if not attribute.paged))
+        walk.take(
+            sizes
+            + sum(
+                attribute.size + (not attribute.uniform)
+                for attribute in column
+                if not attribute.paged
+            )
+        )
 
 
 def _attributes(walk: Walk, leaves: int) -> Iterator[list[_Attribute]]:
@@ -165,7 +179,11 @@ _KINDS = {
         ("double", ValueType(1, 8), _values),
         ("vec3s", ValueType(3), _values),
         ("vec3d", ValueType(3, 8), _values),
-        ("half", ValueType(1, 2, real=False), _values),  # never rounded: its numbers are half floats as they are
+        (
+            "half",
+            ValueType(1, 2, real=False),
+            _values,
+        ),  # never rounded: its numbers are half floats as they are
         ("int32", ValueType(1, 4, real=False), _values),
         ("int64", ValueType(1, 8, real=False), _values),
         ("vec3i", ValueType(3, 4, real=False), _values),

@@ -16,12 +16,22 @@ from inrv.support.streams import Readable, input_of
 
 MAGIC = struct.pack("<q", 0x56444220)
 OLDEST, NEWEST = 219, 225
-FLAG_PER_FILE, FLAGS_PER_GRID = 220, 222  # file versions from which on compression is told per file, and per grid
+FLAG_PER_FILE, FLAGS_PER_GRID = (
+    220,
+    222,
+)  # file versions from which on compression is told per file, and per grid
 HALF_SUFFIX = "_HalfFloat"
 SEPARATOR = "\x1e"
 _BOX_OF_DOUBLES = 221  # file version from which on the box of a frustum is of doubles
 STATISTICS = frozenset(
-    {"file_bbox_max", "file_bbox_min", "file_compression", "file_delayed_load", "file_mem_bytes", "file_voxel_count"}
+    {
+        "file_bbox_max",
+        "file_bbox_min",
+        "file_compression",
+        "file_delayed_load",
+        "file_mem_bytes",
+        "file_voxel_count",
+    }
 )  # metadata that OpenVDB writes about the file, not about the volume
 _FIRST_DOUBLES = {  # float64s of the translation that stand before a map's scale values
     "UniformScaleMap": 0,
@@ -94,7 +104,9 @@ class ByteReader:
         """The next `size` bytes; asks before it reads, so that a damaged length takes no memory."""
         at = self.file.tell()
         if at + size > self.size:
-            raise self.fail(f"ends at byte {self.size:,}, but its header needs {size:,} bytes at {at:,}: truncated or damaged")
+            raise self.fail(
+                f"ends at byte {self.size:,}, but its header needs {size:,} bytes at {at:,}: truncated or damaged"
+            )
         return self.file.read(size)
 
     def unpack(self, layout: str) -> tuple[int, ...]:
@@ -124,7 +136,9 @@ def read_grid_header(source: Readable, descriptor: GridDescriptor) -> GridHeader
     with held.open() as file:
         reader = ByteReader(file, held.name)
         file.seek(descriptor.start)
-        compression = reader.number("<I") if descriptor.compression is None else descriptor.compression
+        compression = (
+            reader.number("<I") if descriptor.compression is None else descriptor.compression
+        )
         metadata = reader.metadata()
         map_type = reader.text()
         if map_type not in LINEAR_MAPS:
@@ -182,7 +196,13 @@ def encode_transform(transform: Transform) -> bytes:
         scale = [matrix[axis][axis] for axis in range(3)]
         voxel_size = [abs(value) for value in scale]
         inverse = [1.0 / value for value in scale]
-        doubles = scale + voxel_size + inverse + [value * value for value in inverse] + [value / 2 for value in inverse]
+        doubles = (
+            scale
+            + voxel_size
+            + inverse
+            + [value * value for value in inverse]
+            + [value / 2 for value in inverse]
+        )
         doubles = (list(matrix[3][:3]) if _FIRST_DOUBLES[kind] else []) + doubles
     return pack_string(kind) + struct.pack(f"<{len(doubles)}d", *doubles)
 
@@ -206,14 +226,18 @@ def encode_metadata(metadata: Metadata) -> bytes:
         try:
             parts += [pack_string(name), pack_string(entry.type), _sized(_metadata_bytes(entry))]
         except (struct.error, OverflowError, TypeError, UnicodeEncodeError) as error:
-            raise VdbError(f"metadata {name!r} of type {entry.type!r} cannot hold {entry.value!r}: {error}") from error
+            raise VdbError(
+                f"metadata {name!r} of type {entry.type!r} cannot hold {entry.value!r}: {error}"
+            ) from error
     return b"".join(parts)
 
 
 def _metadata_bytes(entry: MetaValue) -> bytes:
     layout = _layout(entry.type)
     if layout is not None and not isinstance(entry.value, bytes):
-        return struct.pack(layout, *(entry.value if isinstance(entry.value, tuple) else (entry.value,)))
+        return struct.pack(
+            layout, *(entry.value if isinstance(entry.value, tuple) else (entry.value,))
+        )
     data = entry.value
     if entry.type == "string" and isinstance(data, str):
         return data.encode("utf-8", "surrogateescape")

@@ -58,7 +58,9 @@ def _read_header(reader: ByteReader, held: Input) -> VdbHeader:
     reader.file.seek(len(MAGIC))
     version, major, minor = reader.unpack("<III")
     if not OLDEST <= version <= NEWEST:
-        raise reader.fail(f"is of VDB file version {version}; versions {OLDEST} to {NEWEST} are read: save it anew with OpenVDB")
+        raise reader.fail(
+            f"is of VDB file version {version}; versions {OLDEST} to {NEWEST} are read: save it anew with OpenVDB"
+        )
     has_positions = reader.number("<B")
     compression = _file_compression(reader, version)
     reader.take(_UUID_LENGTH)
@@ -70,7 +72,9 @@ def _read_header(reader: ByteReader, held: Input) -> VdbHeader:
         grids = tuple(_read_descriptor(reader, position, compression) for position in range(count))
     else:
         stream = _Stream(reader, held.view(), version, compression)
-        grids = tuple(stream.descriptor(position, last=position == count - 1) for position in range(count))
+        grids = tuple(
+            stream.descriptor(position, last=position == count - 1) for position in range(count)
+        )
     return VdbHeader(version, (major, minor), metadata, grids)
 
 
@@ -84,12 +88,18 @@ def _file_compression(reader: ByteReader, version: int) -> int | None:
 def _read_descriptor(reader: ByteReader, position: int, compression: int | None) -> GridDescriptor:
     unique_name, tree_type, half, parent = _read_names(reader)
     start, blocks, end = reader.unpack("<qqq")
-    if parent:  # a grid that shares another's tree has no blocks of its own, and no position of them
+    if (
+        parent
+    ):  # a grid that shares another's tree has no blocks of its own, and no position of them
         blocks = end
     if not reader.file.tell() <= start < blocks <= end:
-        raise reader.fail(f"grid {position} {unique_name!r} claims bytes {start} to {end}: the file is damaged")
+        raise reader.fail(
+            f"grid {position} {unique_name!r} claims bytes {start} to {end}: the file is damaged"
+        )
     reader.file.seek(end)
-    return GridDescriptor(position, unique_name, tree_type, half, parent, start, blocks, end, compression)
+    return GridDescriptor(
+        position, unique_name, tree_type, half, parent, start, blocks, end, compression
+    )
 
 
 def _read_names(reader: ByteReader) -> tuple[str, str, bool, str]:
@@ -101,7 +111,9 @@ def _read_names(reader: ByteReader) -> tuple[str, str, bool, str]:
 class _Stream:
     """The grids of a file without positions: each begins where the one before it ends, which its tree tells."""
 
-    def __init__(self, reader: ByteReader, data: memoryview, version: int, compression: int | None) -> None:
+    def __init__(
+        self, reader: ByteReader, data: memoryview, version: int, compression: int | None
+    ) -> None:
         self.reader, self.data, self.version, self.compression = reader, data, version, compression
 
     def descriptor(self, position: int, last: bool) -> GridDescriptor:
@@ -110,7 +122,9 @@ class _Stream:
         self.reader.take(_POSITION_BYTES)
         start = self.reader.file.tell()
         try:
-            blocks, end = self._positions(f"{self.reader.path}: grid {position} {unique_name!r}", tree_type, bool(parent))
+            blocks, end = self._positions(
+                f"{self.reader.path}: grid {position} {unique_name!r}", tree_type, bool(parent)
+            )
         except NotCoded as reason:
             if not last:
                 raise self.reader.fail(
@@ -119,7 +133,9 @@ class _Stream:
                 ) from reason
             blocks = end = self.reader.size
         self.reader.file.seek(end)
-        return GridDescriptor(position, unique_name, tree_type, half, parent, start, blocks, end, self.compression)
+        return GridDescriptor(
+            position, unique_name, tree_type, half, parent, start, blocks, end, self.compression
+        )
 
     def _positions(self, where: str, tree_type: str, shared: bool) -> tuple[int, int]:
         """Where the buffers of the grid's leaves begin and where the grid ends, or NotCoded."""
@@ -132,5 +148,7 @@ class _Stream:
         if not known(tree_type) or (tree_type == POINTS and self.version < MULTIPASS):
             raise NotCoded(f"tree of type {tree_type}")
         old = self.version < FLAGS_PER_GRID
-        blocks, end = find_positions(self.data[at:], where, tree_type, saved_as_half(metadata), compression, old)
+        blocks, end = find_positions(
+            self.data[at:], where, tree_type, saved_as_half(metadata), compression, old
+        )
         return at + blocks, at + end

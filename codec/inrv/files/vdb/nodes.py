@@ -17,20 +17,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import VdbError
-from inrv.files.vdb.values import ACTIVE_MASK, BLOSC, ZIP, Bits, ValueType, unpack_buffer, unzip_buffer, widen
+from inrv.files.vdb.values import (
+    ACTIVE_MASK,
+    BLOSC,
+    ZIP,
+    Bits,
+    ValueType,
+    unpack_buffer,
+    unzip_buffer,
+    widen,
+)
 
 BACKGROUND, MINUS_BACKGROUND, ONE_VALUE = 0, 1, 2  # the inactive values of a node: all the same
-MASKED_BACKGROUND, MASKED_VALUE, MASKED_VALUES = 3, 4, 5  # -background, a value, or a value; or: background, background, another
+MASKED_BACKGROUND, MASKED_VALUE, MASKED_VALUES = (
+    3,
+    4,
+    5,
+)  # -background, a value, or a value; or: background, background, another
 ALL_VALUES = 6  # no rule: every value is stored
-LISTED = {ONE_VALUE: 1, MASKED_VALUE: 1, MASKED_VALUES: 2}  # inactive values that follow the byte of the kind
-WITH_SELECTION = (MASKED_BACKGROUND, MASKED_VALUE, MASKED_VALUES)  # followed by a mask that chooses the second value
+LISTED = {
+    ONE_VALUE: 1,
+    MASKED_VALUE: 1,
+    MASKED_VALUES: 2,
+}  # inactive values that follow the byte of the kind
+WITH_SELECTION = (
+    MASKED_BACKGROUND,
+    MASKED_VALUE,
+    MASKED_VALUES,
+)  # followed by a mask that chooses the second value
 NODE_BITS = {4096: 5, 128: 4}  # by a node's edge: log2 of its slots along an axis
 LEAF_SLOTS = 512
 _PART = 1 << 12  # leaves whose values are unpacked at a time
-_POPCOUNT = np.unpackbits(np.arange(1 << 16, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1).sum(axis=1, dtype=np.uint8)
+_POPCOUNT = np.unpackbits(
+    np.arange(1 << 16, dtype=np.uint16).view(np.uint8).reshape(-1, 2), axis=1
+).sum(axis=1, dtype=np.uint8)
 
 Buffer = bytes | memoryview
-PassLeaves = Callable[["Walk", NDArray[np.int64]], None]  # passes over the buffers of leaves with so many active voxels
+PassLeaves = Callable[
+    ["Walk", NDArray[np.int64]], None
+]  # passes over the buffers of leaves with so many active voxels
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,9 @@ def read_tree(data: Buffer, where: str, encoding: Encoding) -> Tree:
         return _walk(data, where, encoding).tree()
 
 
-def tree_positions(data: Buffer, where: str, encoding: Encoding, leaves: PassLeaves) -> tuple[int, int]:
+def tree_positions(
+    data: Buffer, where: str, encoding: Encoding, leaves: PassLeaves
+) -> tuple[int, int]:
     """Where in `data` the buffers of the leaves begin and where the tree ends that `data` begins with.
 
     leaves  passes over these buffers
@@ -132,7 +159,11 @@ class Walk:
     """Goes through the bytes of a tree."""
 
     def __init__(self, data: Buffer, where: str, encoding: Encoding) -> None:
-        self.data, self.view, self.bytes = data, memoryview(data), np.frombuffer(data, dtype=np.uint8)
+        self.data, self.view, self.bytes = (
+            data,
+            memoryview(data),
+            np.frombuffer(data, dtype=np.uint8),
+        )
         self.where, self.kind, self.compression = where, encoding.kind, encoding.compression
         self.half = encoding.half and self.kind.real
         self.stored = np.dtype("<u2") if self.half else self.kind.bits
@@ -147,13 +178,23 @@ class Walk:
         masks = np.concatenate(self.leaf_masks)
         values, places, inactive = self._leaves(masks)
         tiles = [np.concatenate(parts) for parts in zip(*self.tiles, strict=True)]
-        return Tree(self.background, np.concatenate(self.leaf_origins), masks, values, places, inactive, *tiles)
+        return Tree(
+            self.background,
+            np.concatenate(self.leaf_origins),
+            masks,
+            values,
+            places,
+            inactive,
+            *tiles,
+        )
 
     def take(self, size: int) -> int:
         """Position of the next `size` bytes, which are there."""
         at = self.at
         if size > len(self.data) - at:
-            raise VdbError(f"{self.where}: its tree ends after {len(self.data):,} bytes, but needs more: truncated or damaged")
+            raise VdbError(
+                f"{self.where}: its tree ends after {len(self.data):,} bytes, but needs more: truncated or damaged"
+            )
         self.at = at + size
         return at
 
@@ -170,12 +211,22 @@ class Walk:
         self.take(4)
         self.background = self._numbers(self.take(self.kind.size), self.kind.components)
         tiles, children = struct.unpack_from("<II", self.data, self.take(8))
-        row = np.dtype([("origin", "<i4", 3), ("value", self.kind.bits, (self.kind.components,)), ("active", "u1")])
-        table = np.frombuffer(self.data, dtype=row, count=tiles, offset=self.take(tiles * row.itemsize))
+        row = np.dtype(
+            [
+                ("origin", "<i4", 3),
+                ("value", self.kind.bits, (self.kind.components,)),
+                ("active", "u1"),
+            ]
+        )
+        table = np.frombuffer(
+            self.data, dtype=row, count=tiles, offset=self.take(tiles * row.itemsize)
+        )
         origins = [table["origin"].astype(np.int64)]
         self._add_tiles(origins[0], 4096, table["active"] != 0, table["value"])
         for _ in range(children):
-            origins.append(np.array([struct.unpack_from("<iii", self.data, self.take(12))], dtype=np.int64))
+            origins.append(
+                np.array([struct.unpack_from("<iii", self.data, self.take(12))], dtype=np.int64)
+            )
             self._node(origins[-1][0], 4096)
         corners = np.concatenate(origins)
         if (corners % 4096).any() or len(np.unique(corners, axis=0)) != len(corners):
@@ -203,7 +254,12 @@ class Walk:
         return np.unpackbits(self.bytes[at : self.at], bitorder="little").view(bool)
 
     def _node_tiles(
-        self, origin: NDArray[np.int64], children: NDArray[np.bool_], active: NDArray[np.bool_], bits: int, edge: int
+        self,
+        origin: NDArray[np.int64],
+        children: NDArray[np.bool_],
+        active: NDArray[np.bool_],
+        bits: int,
+        edge: int,
     ) -> None:
         count = int(np.count_nonzero(active))
         section = self._section(count, active.size)
@@ -211,12 +267,17 @@ class Walk:
             return
         values = np.empty((count, self.kind.components), dtype=self.kind.bits)
         slots, inactive = self._values([section], active[None], values)
-        for where, numbers, state in ((np.flatnonzero(active), values, True), (slots, inactive, False)):
+        for where, numbers, state in (
+            (np.flatnonzero(active), values, True),
+            (slots, inactive, False),
+        ):
             tiles = ~children[where]
             origins = origin + _slot_origins(where[tiles], bits, edge)
             self._add_tiles(origins, edge, np.full(len(origins), state), numbers[tiles])
 
-    def _add_tiles(self, origins: NDArray[np.int64], edge: int, active: NDArray[np.bool_], values: Bits) -> None:
+    def _add_tiles(
+        self, origins: NDArray[np.int64], edge: int, active: NDArray[np.bool_], values: Bits
+    ) -> None:
         kept = active | (values != self.background).any(axis=1)
         edges = np.full(int(np.count_nonzero(kept)), edge, dtype=np.int32)
         self.tiles.append(_Tiles(origins[kept], edges, active[kept], values[kept]))
@@ -233,7 +294,9 @@ class Walk:
         listed = self.take(self.kind.size * LISTED.get(kind, 0))
         selection = self.take(slots // 8 if kind in WITH_SELECTION else 0)
         whole = kind == ALL_VALUES or not self.compression & ACTIVE_MASK
-        values, size = self._buffer((slots if whole else active) * self.kind.components * self.stored.itemsize)
+        values, size = self._buffer(
+            (slots if whole else active) * self.kind.components * self.stored.itemsize
+        )
         return _Section(kind, whole, listed, selection, values, size)
 
     def _buffer(self, size: int) -> tuple[int, int]:
@@ -260,7 +323,9 @@ class Walk:
             if (self._gather(np.array(starts[first:last]), 64) != masks[first:last]).any():
                 raise ValueError("a leaf's buffer has other active voxels than its node")
             active = np.unpackbits(masks[first:last], axis=1, bitorder="little").view(bool)
-            inside, numbers = self._values(sections[first:last], active, values[ends[first] : ends[last]])
+            inside, numbers = self._values(
+                sections[first:last], active, values[ends[first] : ends[last]]
+            )
             places.append(inside + first * LEAF_SLOTS)
             inactive.append(numbers)
         return values, np.concatenate(places), np.concatenate(inactive)
@@ -269,7 +334,9 @@ class Walk:
         """The `size` bytes at each of `starts` (n,): uint8 (n, size)."""
         return self.bytes[starts[:, None] + np.arange(size)]
 
-    def _values(self, sections: list[_Section], active: NDArray[np.bool_], out: Bits) -> tuple[NDArray[np.int64], Bits]:
+    def _values(
+        self, sections: list[_Section], active: NDArray[np.bool_], out: Bits
+    ) -> tuple[NDArray[np.int64], Bits]:
         """The values of nodes with active slots bool (n, S): the active ones into `out`, places and values of the others
         that are not the background returned; a place is node * S + slot."""
         ends = np.count_nonzero(active, axis=1).cumsum().tolist()
@@ -297,34 +364,52 @@ class Walk:
         if not out.size:
             return
         if section.size <= 0:
-            out[...] = np.frombuffer(self.data, out.dtype, out.size, section.values).reshape(out.shape)
+            out[...] = np.frombuffer(self.data, out.dtype, out.size, section.values).reshape(
+                out.shape
+            )
             return
         unpack = unpack_buffer if self.compression & BLOSC else unzip_buffer
         unpack(self.view[section.values : section.values + section.size], out)
 
-    def _ruled(self, sections: NDArray[np.int64], active: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Bits]:
+    def _ruled(
+        self, sections: NDArray[np.int64], active: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], Bits]:
         """Places and values of the inactive slots that are not the background by the rule of their node's kind."""
         chosen = np.flatnonzero((sections[:, 0] != BACKGROUND) & (sections[:, 1] == 0))
         kinds, listed, masks = sections[chosen, 0], sections[chosen, 2], sections[chosen, 3]
-        low = np.repeat(self.background[None] ^ self.kind.bits.type(self.kind.sign), len(chosen), axis=0)
+        low = np.repeat(
+            self.background[None] ^ self.kind.bits.type(self.kind.sign), len(chosen), axis=0
+        )
         high = np.repeat(self.background[None], len(chosen), axis=0)
-        for values, which, skipped in ((low, np.isin(kinds, list(LISTED)), 0), (high, kinds == MASKED_VALUES, self.kind.size)):
+        for values, which, skipped in (
+            (low, np.isin(kinds, list(LISTED)), 0),
+            (high, kinds == MASKED_VALUES, self.kind.size),
+        ):
             data = self._gather(listed[which] + skipped, self.kind.size)
             values[which] = data.view(self.kind.bits)
         second = np.zeros((len(chosen), active.shape[1]), dtype=bool)
         masked = np.isin(kinds, WITH_SELECTION)
         packed = self._gather(masks[masked], active.shape[1] // 8)
         second[masked] = np.unpackbits(packed, axis=1, bitorder="little").view(bool)
-        low_differs, high_differs = ((values != self.background).any(axis=1)[:, None] for values in (low, high))
+        low_differs, high_differs = (
+            (values != self.background).any(axis=1)[:, None] for values in (low, high)
+        )
         node, slot = (~active[chosen] & np.where(second, high_differs, low_differs)).nonzero()
-        return chosen[node] * active.shape[1] + slot, np.where(second[node, slot][:, None], high[node], low[node])
+        return chosen[node] * active.shape[1] + slot, np.where(
+            second[node, slot][:, None], high[node], low[node]
+        )
 
 
 class OldWalk(Walk):
     """Trees of file versions before 222: all values are stored, but for those in the place of a child."""
 
     def _node_tiles(
-        self, origin: NDArray[np.int64], children: NDArray[np.bool_], active: NDArray[np.bool_], bits: int, edge: int
+        self,
+        origin: NDArray[np.int64],
+        children: NDArray[np.bool_],
+        active: NDArray[np.bool_],
+        bits: int,
+        edge: int,
     ) -> None:
         slots = np.flatnonzero(~children)
         stored = np.empty((len(slots), self.kind.components), dtype=self.stored)
@@ -341,22 +426,34 @@ class OldWalk(Walk):
         return sections[0]
 
     def _whole_section(self, slots: int) -> _Section:
-        return _Section(ALL_VALUES, True, 0, 0, *self._buffer(slots * self.kind.components * self.stored.itemsize))
+        return _Section(
+            ALL_VALUES,
+            True,
+            0,
+            0,
+            *self._buffer(slots * self.kind.components * self.stored.itemsize),
+        )
 
 
 def _no_tiles(kind: ValueType) -> _Tiles:
     none = np.empty((0, kind.components), dtype=kind.bits)
-    return _Tiles(np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0, dtype=bool), none)
+    return _Tiles(
+        np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int32), np.empty(0, dtype=bool), none
+    )
 
 
 def popcounts(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Active voxels of each leaf: (L,)."""
-    counts: NDArray[np.int64] = _POPCOUNT[np.ascontiguousarray(masks).view(np.uint16)].sum(axis=1, dtype=np.int64)
+    counts: NDArray[np.int64] = _POPCOUNT[np.ascontiguousarray(masks).view(np.uint16)].sum(
+        axis=1, dtype=np.int64
+    )
     return counts
 
 
 def _slot_origins(slots: NDArray[np.int64], bits: int, edge: int) -> NDArray[np.int64]:
     """Corners int64 (n, 3), from that of the node, of slots (n,) of `edge` voxels."""
     side = (1 << bits) - 1
-    corners: NDArray[np.int64] = np.stack([slots >> 2 * bits, (slots >> bits) & side, slots & side], axis=1) * edge
+    corners: NDArray[np.int64] = (
+        np.stack([slots >> 2 * bits, (slots >> bits) & side, slots & side], axis=1) * edge
+    )
     return corners

@@ -30,7 +30,10 @@ from inrv.files.vdb.values import ACTIVE_MASK, BLOSC, Bits, ValueType, narrow, p
 from inrv.grids import LEAF_VOXELS, Grid, check_range, ragged
 
 COMPRESSION = BLOSC | ACTIVE_MASK
-_MEMORY = {1: (1304, 2144, 33804, 270348), 3: (1320, 6240, 66572, 532492)}  # bytes of OpenVDB's root, leaf and other nodes
+_MEMORY = {
+    1: (1304, 2144, 33804, 270348),
+    3: (1320, 6240, 66572, 532492),
+}  # bytes of OpenVDB's root, leaf and other nodes
 _ROOT_OFFSET = 1 << 11  # makes the coordinates of a root's entries positive
 _PART = 1 << 12  # leaves packed at a time
 
@@ -53,15 +56,23 @@ class TreeWriter:
         keys = _keys(topology.leaf_origins)
         order = keys.argsort()
         self.leaf_keys, self.leaf_masks = keys[order], topology.leaf_masks[order]
-        rows = ragged(topology.starts[order], topology.counts[order]) if (order[1:] < order[:-1]).any() else slice(None)
+        rows = (
+            ragged(topology.starts[order], topology.counts[order])
+            if (order[1:] < order[:-1]).any()
+            else slice(None)
+        )
         self.values = self._bits(grid.values[rows])
         self.ends = np.concatenate([[0], topology.counts[order].cumsum()])
         self._set_inactive(grid, order)
         self.tile_edges = topology.tile_edges
         self.tile_keys = _keys(topology.tile_origins)
         self.tile_active, self.tile_values = topology.tile_active, self._bits(grid.tile_values)
-        self.lower = np.unique(np.concatenate([self.leaf_keys, self.tile_keys[self.tile_edges == 8]]) >> 12)
-        self.upper = np.unique(np.concatenate([self.lower, self.tile_keys[self.tile_edges == 128] >> 12]) >> 15)
+        self.lower = np.unique(
+            np.concatenate([self.leaf_keys, self.tile_keys[self.tile_edges == 8]]) >> 12
+        )
+        self.upper = np.unique(
+            np.concatenate([self.lower, self.tile_keys[self.tile_edges == 128] >> 12]) >> 15
+        )
         self._check_overlap()
 
     def _bits(self, values: NDArray[np.float32]) -> Bits:
@@ -76,10 +87,17 @@ class TreeWriter:
             check_range(topology.tile_origins)
         except SelectionError as error:
             raise VdbError(str(error)) from error
-        if (topology.tile_origins % topology.tile_edges[:, None]).any() or (topology.leaf_origins % 8).any():
+        if (topology.tile_origins % topology.tile_edges[:, None]).any() or (
+            topology.leaf_origins % 8
+        ).any():
             raise VdbError("a leaf or tile does not lie on a multiple of its edge")
-        if len(grid.values) != topology.leaf_voxel_count or len(grid.tile_values) != topology.tile_count:
-            raise VdbError(f"{len(grid.values):,} values for {topology.leaf_voxel_count:,} active leaf voxels")
+        if (
+            len(grid.values) != topology.leaf_voxel_count
+            or len(grid.tile_values) != topology.tile_count
+        ):
+            raise VdbError(
+                f"{len(grid.values):,} values for {topology.leaf_voxel_count:,} active leaf voxels"
+            )
 
     def _set_inactive(self, grid: Grid, order: Keys) -> None:
         """Inactive values off the background, by place in the file's order of leaves."""
@@ -93,10 +111,16 @@ class TreeWriter:
 
     def _check_overlap(self) -> None:
         """One voxel, one value."""
-        for edge, shift, nodes in ((8, 0, self.leaf_keys), (128, 12, self.lower), (4096, 27, self.upper)):
+        for edge, shift, nodes in (
+            (8, 0, self.leaf_keys),
+            (128, 12, self.lower),
+            (4096, 27, self.upper),
+        ):
             keys = np.concatenate([nodes, self.tile_keys[self.tile_edges == edge] >> shift])
             if len(np.unique(keys)) != len(keys):
-                raise VdbError(f"a tile of {edge}^3 voxels lies over another tile or a leaf, or a leaf over a leaf")
+                raise VdbError(
+                    f"a tile of {edge}^3 voxels lies over another tile or a leaf, or a leaf over a leaf"
+                )
 
     @property
     def memory(self) -> int:
@@ -107,7 +131,11 @@ class TreeWriter:
     def topology(self) -> Iterator[bytes]:
         """The tree down to the masks of the leaves, in parts."""
         tiles = self._tiles(4096, 27)
-        yield struct.pack("<i", 1) + self.background.tobytes() + struct.pack("<II", len(tiles), len(self.upper))
+        yield (
+            struct.pack("<i", 1)
+            + self.background.tobytes()
+            + struct.pack("<II", len(tiles), len(self.upper))
+        )
         for tile in tiles:
             yield _root_origin(self.tile_keys[tile] >> 27) + self.tile_values[tile].tobytes()
             yield bytes([int(self.tile_active[tile])])
@@ -124,7 +152,9 @@ class TreeWriter:
         """The values of the leaves, in parts."""
         for first in range(0, len(self.leaf_keys), _PART):
             last = min(first + _PART, len(self.leaf_keys))
-            active = np.unpackbits(self.leaf_masks[first:last], axis=1, bitorder="little").view(bool)
+            active = np.unpackbits(self.leaf_masks[first:last], axis=1, bitorder="little").view(
+                bool
+            )
             start, end = np.searchsorted(self.places, (first * LEAF_SLOTS, last * LEAF_SLOTS))
             sections = self._sections(
                 active,
@@ -153,7 +183,9 @@ class TreeWriter:
         tiles = self._tiles(8, 0)
         return tiles, self.tile_keys[tiles]
 
-    def _node(self, children: Keys, tiles_of_level: tuple[Keys, Keys], node: int, bits: int) -> bytes:
+    def _node(
+        self, children: Keys, tiles_of_level: tuple[Keys, Keys], node: int, bits: int
+    ) -> bytes:
         """Masks and values of the node of 1 << `bits` slots that holds the keys from node << bits on."""
         tiles, keys = tiles_of_level
         first, last = np.searchsorted(keys, (node << bits, (node + 1) << bits))
@@ -165,11 +197,19 @@ class TreeWriter:
         values = self.tile_values[tiles]
         off = ~on & (values != self.background).any(axis=1)
         inactive = np.array([side - len(children) - np.count_nonzero(on)])
-        (section,) = self._sections(active[None], inactive, values[on], slots[off], values[off], child[None])
+        (section,) = self._sections(
+            active[None], inactive, values[on], slots[off], values[off], child[None]
+        )
         return _packed(child) + _packed(active) + section
 
     def _sections(
-        self, active: Masks, inactive: Keys, values: Bits, places: Keys, off: Bits, children: Masks | None = None
+        self,
+        active: Masks,
+        inactive: Keys,
+        values: Bits,
+        places: Keys,
+        off: Bits,
+        children: Masks | None = None,
     ) -> list[bytes]:
         """The values of n nodes with active slots bool (n, S), as the file holds them; in the place of a child stands 0.
 
@@ -181,7 +221,10 @@ class TreeWriter:
         ends = np.count_nonzero(active, axis=1).cumsum().tolist()
         plain = self._stored(values)
         if not len(places):
-            return [b"\0" + self._buffer(plain[first:last]) for first, last in zip([0, *ends], ends, strict=False)]
+            return [
+                b"\0" + self._buffer(plain[first:last])
+                for first, last in zip([0, *ends], ends, strict=False)
+            ]
         kinds, low, high = self._rules(places // slots, off, inactive)
         inside = np.searchsorted(places, np.arange(len(active) + 1) * slots).tolist()
         sections = []
@@ -194,7 +237,9 @@ class TreeWriter:
                 if children is not None:
                     block[children[node]] = 0
                 stored = self._stored(block)
-            listed = (low[node].tobytes() + high[node].tobytes())[: self.kind.size * LISTED.get(kind, 0)]
+            listed = (low[node].tobytes() + high[node].tobytes())[
+                : self.kind.size * LISTED.get(kind, 0)
+            ]
             selection = b""
             if kind in WITH_SELECTION:
                 second = ~active[node]
@@ -217,7 +262,11 @@ class TreeWriter:
         many = np.unique(node[others][(off[others] != high[node[others]]).any(axis=1)])
         all_off = np.bincount(node, minlength=len(inactive)) == inactive
         minus = (low == self.background ^ np.uint32(self.kind.sign)).all(axis=1)
-        kinds = np.where(all_off, np.where(minus, MINUS_BACKGROUND, ONE_VALUE), np.where(minus, MASKED_BACKGROUND, MASKED_VALUE))
+        kinds = np.where(
+            all_off,
+            np.where(minus, MINUS_BACKGROUND, ONE_VALUE),
+            np.where(minus, MASKED_BACKGROUND, MASKED_VALUE),
+        )
         kinds[double] = np.where(all_off[double], MASKED_VALUES, ALL_VALUES)
         kinds[many] = ALL_VALUES
         kinds[np.setdiff1d(np.arange(len(inactive)), held)] = 0
@@ -228,7 +277,9 @@ class TreeWriter:
         return narrow(values) if self.half else values
 
     def _buffer(self, stored: Bits) -> bytes:
-        return pack_buffer(stored) if len(stored) or not self.half else b""  # for no half floats OpenVDB writes nothing
+        return (
+            pack_buffer(stored) if len(stored) or not self.half else b""
+        )  # for no half floats OpenVDB writes nothing
 
 
 def _keys(origins: NDArray[np.int32]) -> Keys:
@@ -243,7 +294,9 @@ def _keys(origins: NDArray[np.int32]) -> Keys:
 
 def _root_origin(key: int) -> bytes:
     """The corner of the root's entry with that key."""
-    return struct.pack("<iii", *(((int(key) >> shift & 4095) - _ROOT_OFFSET) << 12 for shift in (24, 12, 0)))
+    return struct.pack(
+        "<iii", *(((int(key) >> shift & 4095) - _ROOT_OFFSET) << 12 for shift in (24, 12, 0))
+    )
 
 
 def _packed(mask: Masks) -> bytes:

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 Bits = NDArray[Any]  # uint8, uint16, uint32 or uint64
 ZIP, ACTIVE_MASK, BLOSC = 1, 2, 4  # a grid's compression flags
-_BLOSC_HEADER = struct.Struct("<4xIII")  # behind versions, flags and size of a value: bytes unpacked, of a block, packed
+_BLOSC_HEADER = struct.Struct(
+    "<4xIII"
+)  # behind versions, flags and size of a value: bytes unpacked, of a block, packed
 _BLOSC_LEVEL = 9
 
 
@@ -78,7 +80,9 @@ def unzip_buffer(packed: memoryview, out: Bits) -> None:
 
 def pack_buffer(values: Bits) -> bytes:
     """Values as OpenVDB packs them with BLOSC: one block, bytes shuffled by fours, LZ4; the size goes before."""
-    shuffled = values.reshape(-1).view("V4" if values.nbytes % 4 == 0 else "V2")  # an odd number of half floats: by twos
+    shuffled = values.reshape(-1).view(
+        "V4" if values.nbytes % 4 == 0 else "V2"
+    )  # an odd number of half floats: by twos
     packed = blosc.compress(shuffled, b"lz4", _BLOSC_LEVEL, blosc.SHUFFLE, values.nbytes)
     return struct.pack("<q", len(packed)) + bytes(packed)
 

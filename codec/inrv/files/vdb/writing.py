@@ -70,8 +70,13 @@ def _in_order(volume: SparseVolume) -> list[Grid | PassthroughGrid]:
     held |= dict(zip(volume.positions, volume.grids, strict=False))
     count = len(volume.grids) + len(volume.passthrough)
     if sorted(held) != list(range(count)):
-        raise VdbError(f"positions {sorted(grid.position for grid in volume.passthrough)} of carried grids among {count} grids")
-    if any(grid.parent is not None and not isinstance(held.get(grid.parent), PassthroughGrid) for grid in volume.passthrough):
+        raise VdbError(
+            f"positions {sorted(grid.position for grid in volume.passthrough)} of carried grids among {count} grids"
+        )
+    if any(
+        grid.parent is not None and not isinstance(held.get(grid.parent), PassthroughGrid)
+        for grid in volume.passthrough
+    ):
         raise VdbError("a carried grid shares the tree of one that is not carried")
     return [held[position] for position in range(count)]
 
@@ -106,14 +111,20 @@ def _write_uuid(target: BinaryIO) -> None:
 
 
 def _listing(name: str, tree_type: str, half: bool, parent: str) -> bytes:
-    return pack_string(name) + pack_string(tree_type + (HALF_SUFFIX if half else "")) + pack_string(parent)
+    return (
+        pack_string(name)
+        + pack_string(tree_type + (HALF_SUFFIX if half else ""))
+        + pack_string(parent)
+    )
 
 
 def _write_carried(target: BinaryIO, grid: PassthroughGrid, names: Sequence[str]) -> None:
     parent = "" if grid.parent is None else names[grid.parent]
     target.write(_listing(names[grid.position], grid.tree_type, grid.half, parent))
     start = target.tell() + _POSITIONS.size
-    blocks = start + grid.blocks if grid.parent is None else 0  # a grid that shares another's tree has none
+    blocks = (
+        start + grid.blocks if grid.parent is None else 0
+    )  # a grid that shares another's tree has none
     target.write(_POSITIONS.pack(start, blocks, start + len(grid.data)))
     target.write(grid.data)
 
