@@ -1,4 +1,6 @@
-"""Which grids a .vdb file holds and where their bytes lie: as the file says or, in one written to a stream, one behind the other.
+"""Which grids a .vdb file holds, and where their bytes lie.
+
+The file says it or, where it was written to a stream, they lie one behind the other.
 
 Layout: OpenVDB's io/Archive.cc, io/File.cc and io/GridDescriptor.cc, file versions 219 to 225.
 """
@@ -33,7 +35,13 @@ _POSITION_BYTES = 24
 
 @dataclass(frozen=True)
 class VdbHeader:
-    """File version, OpenVDB's library version, file metadata and the grids of a .vdb file."""
+    """What a .vdb file says of itself.
+
+    version: of the file type
+    library: major and minor version of the OpenVDB that wrote the file
+    metadata: of the file, by name
+    grids: in the file's order
+    """
 
     version: int
     library: tuple[int, int]
@@ -42,7 +50,10 @@ class VdbHeader:
 
 
 def read_header(source: Readable) -> VdbHeader:
-    """The header of a .vdb file. Raises VdbError where it is missing, not a .vdb file, or truncated, else as `input_of`."""
+    """Read the header of a .vdb file.
+
+    Raises VdbError where the file is missing, not a .vdb file, or truncated, else as `input_of`.
+    """
     held = input_of(source)
     try:
         with held.open() as file:
@@ -59,7 +70,8 @@ def _read_header(reader: ByteReader, held: Input) -> VdbHeader:
     version, major, minor = reader.unpack("<III")
     if not OLDEST <= version <= NEWEST:
         raise reader.fail(
-            f"is of VDB file version {version}; versions {OLDEST} to {NEWEST} are read: save it anew with OpenVDB"
+            f"is of VDB file version {version}; versions {OLDEST} to {NEWEST} are read: "
+            "save it anew with OpenVDB"
         )
     has_positions = reader.number("<B")
     compression = _file_compression(reader, version)
@@ -79,7 +91,7 @@ def _read_header(reader: ByteReader, held: Input) -> VdbHeader:
 
 
 def _file_compression(reader: ByteReader, version: int) -> int | None:
-    """The compression flags of all grids of an old file; None where each grid has its own."""
+    """Read the compression flags of all grids of an old file; None where each has its own."""
     if version >= FLAGS_PER_GRID:
         return None
     return ZIP if version < FLAG_PER_FILE or reader.number("<B") else 0
@@ -103,13 +115,20 @@ def _read_descriptor(reader: ByteReader, position: int, compression: int | None)
 
 
 def _read_names(reader: ByteReader) -> tuple[str, str, bool, str]:
-    """Unique name, type of the tree, whether that says half, and the unique name of the grid whose tree this one shares."""
+    """Read the names that begin the description of a grid.
+
+    Gives its unique name, the type of its tree, whether that says half, and the unique name of the
+    grid whose tree it shares.
+    """
     unique_name, tree_type, parent = reader.text(), reader.text(), reader.text()
     return unique_name, tree_type.removesuffix(HALF_SUFFIX), tree_type.endswith(HALF_SUFFIX), parent
 
 
 class _Stream:
-    """The grids of a file without positions: each begins where the one before it ends, which its tree tells."""
+    """The grids of a file without positions.
+
+    Each begins where the one before it ends, which its tree tells.
+    """
 
     def __init__(
         self, reader: ByteReader, data: memoryview, version: int, compression: int | None
@@ -117,7 +136,7 @@ class _Stream:
         self.reader, self.data, self.version, self.compression = reader, data, version, compression
 
     def descriptor(self, position: int, last: bool) -> GridDescriptor:
-        """The next grid. The last one may be of any type: it ends with the file."""
+        """Find the next grid. The last one may be of any type: it ends with the file."""
         unique_name, tree_type, half, parent = _read_names(self.reader)
         self.reader.take(_POSITION_BYTES)
         start = self.reader.file.tell()
@@ -128,7 +147,8 @@ class _Stream:
         except NotCoded as reason:
             if not last:
                 raise self.reader.fail(
-                    f"was written to a stream, without the positions of its grids, and where grid {position} {unique_name!r} "
+                    "was written to a stream, without the positions of its grids, "
+                    f"and where grid {position} {unique_name!r} "
                     f"ends cannot be found ({reason}): save it anew as a file"
                 ) from reason
             blocks = end = self.reader.size
@@ -138,7 +158,10 @@ class _Stream:
         )
 
     def _positions(self, where: str, tree_type: str, shared: bool) -> tuple[int, int]:
-        """Where the buffers of the grid's leaves begin and where the grid ends, or NotCoded."""
+        """Find where the buffers of the grid's leaves begin and where the grid ends.
+
+        Raises NotCoded.
+        """
         compression = self.reader.number("<I") if self.compression is None else self.compression
         metadata = self.reader.metadata()
         pass_transform(self.reader, self.version)

@@ -115,7 +115,10 @@ class _Source:
         }
 
     def read(self, chosen: Sequence[GridDescriptor]) -> list[Grid | PassthroughGrid]:
-        """Read grids to be coded, or to be passed through together with those whose trees they share."""
+        """Read grids to be coded, or to be passed through.
+
+        Those that share a tree with one that is passed through are passed through too.
+        """
         found = {descriptor.position: self._grid_or_reason(descriptor) for descriptor in chosen}
         for descriptor in chosen:
             owner = self._owner(descriptor)

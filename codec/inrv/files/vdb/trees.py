@@ -1,8 +1,9 @@
 """Trees as the bytes of a .vdb file: leaves, active voxels, tiles and every value, to the bit.
 
-Layout: writeTopology and writeBuffers of OpenVDB's RootNode.h, InternalNode.h and LeafNode.h, and writeCompressedValues of
-io/Compression.h, as OpenVDB 10 writes them by default: active values alone, packed with BLOSC. Where OpenVDB asks whether
-two values are equal, the bits are compared here, so that NaN and -0.0 survive.
+Layout: writeTopology and writeBuffers of OpenVDB's RootNode.h, InternalNode.h and LeafNode.h, and
+writeCompressedValues of io/Compression.h, as OpenVDB 10 writes them by default: active values
+alone, packed with BLOSC. Where OpenVDB asks whether two values are equal, the bits are compared
+here, so that NaN and -0.0 survive.
 """
 
 from __future__ import annotations
@@ -30,10 +31,8 @@ from inrv.files.vdb.values import ACTIVE_MASK, BLOSC, Bits, ValueType, narrow, p
 from inrv.grids import LEAF_VOXELS, Grid, check_range, ragged
 
 COMPRESSION = BLOSC | ACTIVE_MASK
-_MEMORY = {
-    1: (1304, 2144, 33804, 270348),
-    3: (1320, 6240, 66572, 532492),
-}  # bytes of OpenVDB's root, leaf and other nodes
+# By components, bytes of OpenVDB's root, leaf and other nodes.
+_MEMORY = {1: (1304, 2144, 33804, 270348), 3: (1320, 6240, 66572, 532492)}
 _ROOT_OFFSET = 1 << 11  # makes the coordinates of a root's entries positive
 _PART = 1 << 12  # leaves packed at a time
 
@@ -42,10 +41,11 @@ Masks = NDArray[np.bool_]
 
 
 class TreeWriter:
-    """Lays one grid out as OpenVDB does. Raises VdbError where nodes overlap or lie beyond the range.
+    """Lays one grid out as OpenVDB does.
 
-    A key orders what lies in a tree as the file does: 12 bits an axis for the entry of the root, 15 for the slot in it and
-    12 for the slot in the node of 128^3.
+    A key orders what lies in a tree as the file does: 36 bits for the entry of the root, 15 for the
+    slot in it and 12 for the slot in the node of 128^3. Raises VdbError where nodes overlap or lie
+    beyond the range.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -76,7 +76,7 @@ class TreeWriter:
         self._check_overlap()
 
     def _bits(self, values: NDArray[np.float32]) -> Bits:
-        """Bits of float32 values, rounded to half floats where these are what the file holds."""
+        """Give the bits of float32 values, rounded to half floats where the file holds these."""
         bits = np.ascontiguousarray(values).view(np.uint32)
         return widen(narrow(bits)) if self.half else bits
 
@@ -100,7 +100,7 @@ class TreeWriter:
             )
 
     def _set_inactive(self, grid: Grid, order: Keys) -> None:
-        """Inactive values off the background, by place in the file's order of leaves."""
+        """Order the inactive values off the background by place in the file's order of leaves."""
         values, places = self._bits(grid.inactive.values), grid.inactive.places
         off = (values != self.background).any(axis=1)
         place = np.empty_like(order)
@@ -110,7 +110,7 @@ class TreeWriter:
         self.places, self.inactive = places[ascending], values[off][ascending]
 
     def _check_overlap(self) -> None:
-        """One voxel, one value."""
+        """Raise VdbError where a voxel would have several values."""
         for edge, shift, nodes in (
             (8, 0, self.leaf_keys),
             (128, 12, self.lower),
@@ -119,7 +119,8 @@ class TreeWriter:
             keys = np.concatenate([nodes, self.tile_keys[self.tile_edges == edge] >> shift])
             if len(np.unique(keys)) != len(keys):
                 raise VdbError(
-                    f"a tile of {edge}^3 voxels lies over another tile or a leaf, or a leaf over a leaf"
+                    f"a tile of {edge}^3 voxels lies over another tile or a leaf, "
+                    "or a leaf over a leaf"
                 )
 
     @property
@@ -129,7 +130,7 @@ class TreeWriter:
         return root + leaf * len(self.leaf_keys) + lower * len(self.lower) + upper * len(self.upper)
 
     def topology(self) -> Iterator[bytes]:
-        """The tree down to the masks of the leaves, in parts."""
+        """Give the tree down to the masks of the leaves, in parts."""
         tiles = self._tiles(4096, 27)
         yield (
             struct.pack("<i", 1)
@@ -149,7 +150,7 @@ class TreeWriter:
                 yield self.leaf_masks[start:end].tobytes()
 
     def buffers(self) -> Iterator[bytes]:
-        """The values of the leaves, in parts."""
+        """Give the values of the leaves, in parts."""
         for first in range(0, len(self.leaf_keys), _PART):
             last = min(first + _PART, len(self.leaf_keys))
             active = np.unpackbits(self.leaf_masks[first:last], axis=1, bitorder="little").view(
@@ -168,7 +169,7 @@ class TreeWriter:
                 yield section
 
     def _tiles(self, edge: int, shift: int) -> Keys:
-        """Indices of the tiles of that edge, in the file's order."""
+        """Give the indices of the tiles of that edge, in the file's order."""
         chosen = np.flatnonzero(self.tile_edges == edge)
         ordered: Keys = chosen[(self.tile_keys[chosen] >> shift).argsort()]
         return ordered
@@ -186,7 +187,13 @@ class TreeWriter:
     def _node(
         self, children: Keys, tiles_of_level: tuple[Keys, Keys], node: int, bits: int
     ) -> bytes:
-        """Masks and values of the node of 1 << `bits` slots that holds the keys from node << bits on."""
+        """Give the masks and values of a node.
+
+        children: int64 (n,) keys of its children
+        tiles_of_level: indices and keys of all tiles that are as wide as its slots
+        node: its key
+        bits: log2 of its number of slots
+        """
         tiles, keys = tiles_of_level
         first, last = np.searchsorted(keys, (node << bits, (node + 1) << bits))
         tiles, slots, side = tiles[first:last], keys[first:last] & ((1 << bits) - 1), 1 << bits
@@ -211,11 +218,15 @@ class TreeWriter:
         off: Bits,
         children: Masks | None = None,
     ) -> list[bytes]:
-        """The values of n nodes with active slots bool (n, S), as the file holds them; in the place of a child stands 0.
+        """Give the values of n nodes as the file holds them.
 
-        inactive      how many other slots with values each node has: (n,)
-        values        of the active slots
-        places, off   node * S + slot of the inactive slots that are not the background, ascending, and their values
+        active: bool (n, S) active slots
+        inactive: int64 (n,) how many other slots with values each node has
+        values: (N, C) of the active slots
+        places: int64 (M,) node * S + slot of the inactive slots that are not the background,
+            ascending
+        off: (M, C) their values
+        children: bool (n, S) slots that hold a child, in whose place a 0 stands
         """
         slots = active.shape[1]
         ends = np.count_nonzero(active, axis=1).cumsum().tolist()
@@ -251,8 +262,13 @@ class TreeWriter:
         return sections
 
     def _rules(self, node: Keys, off: Bits, inactive: Keys) -> tuple[NDArray[np.uint8], Bits, Bits]:
-        """The kind of each node, by the number of its inactive slots (n,) and the values `off` of those at `node`, ascending,
-        that are not the background; and the two values (n, C) between which the kind's selection chooses."""
+        """Choose the kind of each of n nodes.
+
+        node: int64 (M,) the node of each inactive slot that is not the background, ascending
+        off: (M, C) their values
+        inactive: int64 (n,) how many inactive slots each node has
+        Gives the kinds, and the two values (n, C) between which a kind's selection chooses.
+        """
         low, high = (np.repeat(self.background[None], len(inactive), axis=0) for _ in range(2))
         held, first = np.unique(node, return_index=True)
         low[held] = off[first]
@@ -273,7 +289,7 @@ class TreeWriter:
         return kinds.astype(np.uint8), low, high
 
     def _stored(self, values: Bits) -> Bits:
-        """Values (n, C) as the numbers of the file."""
+        """Give values (n, C) as the numbers of the file."""
         return narrow(values) if self.half else values
 
     def _buffer(self, stored: Bits) -> bytes:
@@ -283,7 +299,7 @@ class TreeWriter:
 
 
 def _keys(origins: NDArray[np.int32]) -> Keys:
-    """The key int64 (n,) of each corner (n, 3) of a leaf or tile."""
+    """Give the key int64 (n,) of each corner (n, 3) of a leaf or tile."""
     block = origins.astype(np.int64) >> 3
     key = np.zeros(len(block), dtype=np.int64)
     for shift, bits, offset in ((9, 12, _ROOT_OFFSET), (4, 5, 0), (0, 4, 0)):
@@ -293,7 +309,7 @@ def _keys(origins: NDArray[np.int32]) -> Keys:
 
 
 def _root_origin(key: int) -> bytes:
-    """The corner of the root's entry with that key."""
+    """Give the corner of the root's entry with that key."""
     return struct.pack(
         "<iii", *(((int(key) >> shift & 4095) - _ROOT_OFFSET) << 12 for shift in (24, 12, 0))
     )
