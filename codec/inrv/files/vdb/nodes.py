@@ -476,7 +476,8 @@ def _no_tiles(kind: ValueType) -> _Tiles:
 
 def popcounts(masks: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Count the active voxels of each leaf: int64 (L,)."""
-    return byte_counts(masks).sum(axis=1, dtype=np.int64)
+    counts: NDArray[np.int64] = byte_counts(masks).sum(axis=1, dtype=np.int64)
+    return counts
 
 
 def _slot_origins(slots: NDArray[np.int64], bits: int, edge: int) -> NDArray[np.int64]:
