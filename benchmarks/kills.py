@@ -30,7 +30,8 @@ import torch
 from report import ROOT, describe, environment, save, table
 
 import inrv
-import inrv.container
+import inrv.encoding.api
+import inrv.fields.fourier.encode
 import inrv.fields.fourier.fitting
 from inrv_cli.main import cli
 
@@ -113,9 +114,9 @@ class Run:
         os.dup2(out, 2)
         self.since = time.monotonic()
         self.follow(inrv, "encode_bytes", "reading", "storing")
-        self.follow(inrv.fitting, "train", "training", "storing")
+        self.follow(inrv.fields.fourier.fitting, "train", "training", "storing")
         self.follow(inrv.Checkpoint, "write", "checkpoint", "training")
-        self.follow(inrv.container, "write_bytes", "writing", "after writing")
+        self.follow(inrv.encoding.api, "write_bytes", "writing", "after writing")
         for name in CALLS:
             self.count(name)
         code = 70

@@ -188,7 +188,7 @@ def shortfalls(result: VolumeComparison, min_psnr: float | None) -> list[str]:
         return []
     failures = [f"grid {name!r} is missing from DECODED" for name in result.missing]
     failures += [
-        f"carried grid {grid.name!r} differs in DECODED"
+        f"passthrough grid {grid.name!r} differs in DECODED"
         for grid in result.passthrough
         if not grid.equal
     ]
