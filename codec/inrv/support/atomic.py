@@ -85,7 +85,9 @@ def regular_mode(target: Path) -> int | None:
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise OutputError(f"{target} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+        raise OutputError(
+            f"{target} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}"
+        )
     return stat.S_IMODE(mode)
 
 
@@ -123,7 +125,9 @@ def _remove_unless_locked(path: Path) -> None:
 def _new_file(target: Path) -> tuple[BinaryIO, str | None]:
     """An empty file in the folder of `target`, locked, and its path, None where it has no name."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir(DESCRIPTORS):
-        with contextlib.suppress(OSError):  # the file system has none, or what is wrong is told of the named file
+        with contextlib.suppress(
+            OSError
+        ):  # the file system has none, or what is wrong is told of the named file
             descriptor = os.open(target.parent, READ_WRITE | os.O_TMPFILE, 0o666)
             _lock(descriptor)
             return _opened(descriptor), None
