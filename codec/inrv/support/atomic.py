@@ -1,7 +1,8 @@
-"""Files that are at any moment the old one or the whole new one, and leave nothing behind where the writer is killed.
+"""Files that are, at any moment, the old file or the whole new one.
 
-Where the system has files without a name (Linux, on most file systems) the new file has none until it is complete.
-Elsewhere it is written beside the target as `.NAME.<random>.partial`, and the next run removes what a killed one left.
+A writer that is killed leaves nothing behind. Where the system has files without a name (Linux, on
+most file systems), the new file has no name until it is complete. Elsewhere it is written beside
+the target as `.NAME.<random>.partial`, and the next run removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ except ImportError:  # Windows, where a file that is open cannot be removed: no 
     fcntl = None  # type: ignore[assignment]
 
 DESCRIPTORS = "/proc/self/fd"
-RANDOM = "[0-9a-f]" * 8  # what stands in the name of a partial file, as a pattern
+RANDOM = "[0-9a-f]" * 8  # the pattern of the random part of a partial file's name
 READ_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
@@ -35,9 +36,10 @@ NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 def write_whole(target: Writable, write: Callable[[BinaryIO], None]) -> None:
     """Write a file whole, or not at all.
 
-    target: a path, see `atomic_file`, or a binary file object
-    write: writes to an empty file, which can be read and sought in too
-    Raises OutputError where no file can be written at the path. What a file object raises is passed on.
+    target: path, see `atomic_file`, or binary file object
+    write: function that writes to an empty file, in which it can also read and seek
+
+    Raises OutputError where no file can be written at the path, and whatever a file object raises.
     """
     if isinstance(target, PATH):
         with atomic_file(target) as file:
@@ -50,11 +52,14 @@ def write_whole(target: Writable, write: Callable[[BinaryIO], None]) -> None:
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new binary file, for writing and reading, that becomes `path` when the block ends without an error.
+    """Open a new binary file that becomes `path` when the block ends without an error.
 
-    It is on the disk, and so is its name, when the block has been left. A symbolic link stays one: what it leads to is
-    written. A file that is replaced hands down its mode. Raises OutputError where `path` cannot be written, and for every
-    OSError of the block; the old file is then untouched and nothing is left behind.
+    The file can be written and read. When the block has been left, the file is on the disk, and so
+    is its name. A symbolic link stays one: the file that it leads to is written. A file that is
+    replaced passes its mode on.
+
+    Raises OutputError where `path` cannot be written, and for every OSError of the block; the old
+    file is then untouched and nothing is left behind.
     """
     target = Path(path)
     try:
@@ -79,20 +84,22 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def regular_mode(target: Path) -> int | None:
-    """The mode of the file that is there, None where none is. Raises OutputError for a folder, a device, a pipe."""
+    """Return the mode of the file that is there, None where there is none.
+
+    Raises OutputError for a folder, a device or a pipe.
+    """
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise OutputError(
-            f"{target} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}"
-        )
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise OutputError(f"{target} cannot be written: it is {kind}")
     return stat.S_IMODE(mode)
 
 
 def resolved(target: Path) -> Path:
-    """Where a file of this name comes to lie: symbolic links are followed, to where there is no file yet, too."""
+    """Follow symbolic links to the path of the file, which need not exist yet."""
     return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
@@ -111,6 +118,7 @@ def remove_partial(target: Path) -> None:
 
 
 def _remove_unless_locked(path: Path) -> None:
+    """Remove a partial file. Raises OSError where another process is writing it."""
     if fcntl is None:
         path.unlink()
         return
@@ -123,11 +131,10 @@ def _remove_unless_locked(path: Path) -> None:
 
 
 def _new_file(target: Path) -> tuple[BinaryIO, str | None]:
-    """An empty file in the folder of `target`, locked, and its path, None where it has no name."""
+    """Create an empty, locked file in the folder of `target`; return it and its path or None."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir(DESCRIPTORS):
-        with contextlib.suppress(
-            OSError
-        ):  # the file system has none, or what is wrong is told of the named file
+        # Where this fails, the file system has no such files, or the named file fails alike.
+        with contextlib.suppress(OSError):
             descriptor = os.open(target.parent, READ_WRITE | os.O_TMPFILE, 0o666)
             _lock(descriptor)
             return _opened(descriptor), None
@@ -148,7 +155,10 @@ def _opened(descriptor: int) -> BinaryIO:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file against `remove_partial`, where there are locks; False where that was faster and removes it."""
+    """Lock a file against `remove_partial`, where there are locks.
+
+    Return False where `remove_partial` was faster and removes the file.
+    """
     if fcntl is None:
         return True
     try:
@@ -161,7 +171,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _publish(file: BinaryIO, name: str | None, target: Path) -> None:
-    """Give the complete file the name `target`, replacing what has it."""
+    """Give the complete file the name `target`, in place of the file that has it."""
     if name is not None:
         if fcntl is None:
             file.close()  # Windows does not rename what is open
@@ -182,12 +192,12 @@ def _publish(file: BinaryIO, name: str | None, target: Path) -> None:
 
 
 def _link(file: BinaryIO, path: str) -> None:
-    # `src_dir_fd` has no say for an absolute path, but makes Python follow the link to the file.
+    # For an absolute path `src_dir_fd` does nothing but make Python follow the link to the file.
     os.link(f"{DESCRIPTORS}/{file.fileno()}", path, src_dir_fd=file.fileno(), follow_symlinks=True)
 
 
 def _discard(file: BinaryIO, name: str | None) -> None:
-    """Close and remove the file; what could not be written once more is of no interest."""
+    """Close and remove a file that is not complete; further errors do not matter."""
     with contextlib.suppress(OSError):
         file.close()
     if name is not None:

@@ -1,4 +1,4 @@
-"""Which release of the library this is."""
+"""The release of the library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def release() -> str:
-    """Its version, 'unknown' where it is run from its sources without being installed."""
+    """Return the version; 'unknown' where the library runs from its sources, not installed."""
     try:
         return version("inrv")
     except PackageNotFoundError:
