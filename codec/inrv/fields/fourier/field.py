@@ -22,6 +22,7 @@ class FourierCodec:
 
     kind = "fourier"
     finest_step = 0.0
+    resumes = True
 
     def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
         """A network bounds no error."""
