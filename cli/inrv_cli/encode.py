@@ -92,7 +92,7 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
 @encode_option(
     "--field",
     help="How values are coded: a lattice has a code for every voxel, fourier has one network for "
-    "the whole volume. Default: lattice, unless you give an option that only fourier has.",
+    "the whole volume.",
 )
 @encode_option(
     "--preset",
@@ -132,8 +132,7 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
 )
 @encode_option(
     "--topology",
-    help="Store which voxels are active, or let a threshold of the decoded values tell it. "
-    "Default: exact, unless --size or --ratio is given and the values gain by a threshold.",
+    help="Store which voxels are active, or let a threshold of the decoded values tell it.",
 )
 @encode_option(
     "--frequent-values",
@@ -233,7 +232,7 @@ def encode(
 
 @contextmanager
 def _joined(device: str | None) -> Iterator[None]:
-    """Bring the processes together that torchrun has started. Without them torch is not imported."""
+    """Bring the processes together that torchrun has started; else torch is not imported."""
     from inrv.support.processes import started_together
 
     if not started_together():

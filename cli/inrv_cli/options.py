@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from inrv.options import CHOICES, DEFAULT_PSNR, EncodeOptions
+from inrv.options import CHOICES, DEFAULT_PSNR, DEFAULT_VALUES_PER_WEIGHT, EncodeOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,7 +20,11 @@ WHOLE_NUMBER = re.compile("[0-9]{1,18}")  # of a user; with more digits it would
 
 # What to call the defaults that are None in EncodeOptions, where a word says what None means.
 MEANINGS = {
-    "psnr": DEFAULT_PSNR,
+    "psnr": f"{DEFAULT_PSNR:g} for a lattice, where you set no other target",
+    "values_per_weight": f"{DEFAULT_VALUES_PER_WEIGHT:g}, where you set no size and no ratio",
+    "epochs": "as many as suit the data and the device",
+    "field": "lattice, unless you give an option that only fourier has",
+    "topology": "exact, unless a size or a ratio is set and the values gain by a threshold",
     "device": "the best one that is there",
     "grids": "all grids",
 }
@@ -43,9 +47,7 @@ def default_of(argument: str) -> str:
     """Return the sentence on the default of an argument of EncodeOptions; '' where it has none."""
     defaults = {field.name: field.default for field in fields(EncodeOptions)}
     default = MEANINGS.get(argument) if defaults[argument] is None else defaults[argument]
-    if default is None or default is False:
-        return ""
-    return f"Default: {default:g}." if isinstance(default, float) else f"Default: {default}."
+    return "" if default is None or default is False else f"Default: {default}."
 
 
 def device_option(command: F) -> F:

@@ -13,6 +13,7 @@ EFFORTS = ("instant", "default", "thorough")
 CHOICES = {
     "field": (None, "lattice", "fourier"),
     "preset": ("default", "paper"),
+    "selection": ("topology", "avm"),
     "effort": EFFORTS,
     "topology": (None, "exact", "threshold"),
     "nonfinite": ("refuse", "keep", "inactive"),
@@ -23,7 +24,8 @@ WHOLE = ("size", "seed", "exact_below")
 TARGETS = ("psnr", "max_error", "size", "ratio", "lossless")
 LATTICE_ONLY = ("max_error", "effort", "lossless")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
-DEFAULT_PSNR = 45.0
+DEFAULT_PSNR = 45.0  # dB, of a lattice
+DEFAULT_VALUES_PER_WEIGHT = 14.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class EncodeOptions:
     preset       'default': network and schedule follow from the data; 'paper': Table 1 of Zurkova et al. 2025
     selection    voxels trained on: 'topology', active voxels as stored; 'avm', normalised value > 0, eq. (2)
     dilation     voxels added around the selection, eq. (3); math.inf trains on the whole box (BBX)
-    values_per_weight  of the active voxels (preset 'default'); None: 14, or as `size` or `ratio` say
+    values_per_weight  of the active voxels (preset 'default'); None: DEFAULT_VALUES_PER_WEIGHT, or as `size` or `ratio` say
     epochs       passes over the selected voxels; None: 100; on a CPU no more than take about a minute on two
                  cores, but at least one; for a small volume as many as make 2000 steps
     max_time     seconds of training after which it ends; the result then depends on the machine's speed

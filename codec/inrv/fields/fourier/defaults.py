@@ -11,9 +11,8 @@ from inrv.errors import OptionError
 from inrv.fields.fourier.shape import FourierConfig, network_weights
 from inrv.fields.fourier.training import TrainingPlan, WeightQuantisation
 from inrv.grids import Box
-from inrv.options import EncodeOptions
+from inrv.options import DEFAULT_VALUES_PER_WEIGHT, EncodeOptions
 
-VALUES_PER_WEIGHT = 14.0
 NEURONS = (*range(16, 64, 8), *range(64, 4097, 16))
 SHAPES = tuple(
     (neurons, max(4, neurons // 64), neurons) for neurons in NEURONS
@@ -41,7 +40,7 @@ def network_for(
         return FourierConfig(1280, 8, 512, outputs, (x, y, z), scale, "relu"), None
     if most_bytes is None:
         shape, rounding = (
-            proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs),
+            proportions(values / (options.values_per_weight or DEFAULT_VALUES_PER_WEIGHT), outputs),
             WeightQuantisation(),
         )
     else:
