@@ -1,9 +1,11 @@
-"""Bytes and speed of the active topology: `python benchmarks/masks.py [FILE.vdb ...]`.
+"""Bytes and speed of the active topology: `python -m benchmarks.masks [FILE.vdb ...]`.
 
-Without files: every file of the corpus outside `hostile` and one frame of the fire. For every grid that has leaves: the packed
-leaf masks under zstd -19 and coded, alone and predicted from an earlier grid of the file; the whole MASK chunk against the TOPO
-chunk of version 1.0, both as they lie in the file; seconds to code and decode, and voxels of the grid's box a second. Decoded
-masks must be equal.
+Without files it takes every file of the corpus outside `hostile`, or the fixtures. For every
+grid that has leaves it gives the bytes of the packed leaf masks under zstd -19, and of the coded
+masks, alone and predicted from an earlier grid of the file; the bytes of the whole topology as
+plain tensors and as the coded chunk TOPO, as they lie in a file; the seconds to code and decode
+the masks, and the voxels of the grid's box decoded a second. Decoded masks must be equal to the
+original ones.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from typing import Any
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
-from report import CORPUS, ROOT, describe, environment, save, table
 
+from benchmarks.report import CORPUS, ROOT, describe, environment, save, table
 from inrv.container import Chunk, pack_tensors, unpack_tensors
 from inrv.entropy.masks import decode_masks, encode_masks, kinds_of
 from inrv.files.vdb import read_volume
@@ -33,7 +35,9 @@ REPEATS = 3  # of a decode; the quickest counts
 
 def main() -> None:
     """Parse the command line, run, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.vdb")
     parser.add_argument("--name", default="masks", help="name of the results (default %(default)s)")
     arguments = parser.parse_args()
@@ -59,7 +63,11 @@ def measure(path: Path) -> list[dict[str, Any]]:
     numbers = store_topologies([grid.topology for grid in grids], chunks, trees=False)
     rows = []
     for position, (grid, number) in enumerate(zip(grids, numbers, strict=True)):
-        earlier = [other.topology for other in grids[:position] if not other.topology.identical(grid.topology)]
+        earlier = [
+            other.topology
+            for other in grids[:position]
+            if not other.topology.identical(grid.topology)
+        ]
         told = {"file": path.name, "grid": grid.name, "leaves": grid.topology.leaf_count}
         sizes = {
             "topo_chunk": packed_size(plain_chunk(chunks[number].data, grid.topology)),
@@ -81,7 +89,9 @@ def code(topology: Topology, earlier: list[Topology]) -> dict[str, Any]:
         decoded = decode_masks(origins, kinds_of(masks), words)
         decoding.append(time.perf_counter() - before)
         assert np.array_equal(decoded, masks), "masks changed"
-    predicted = [encode_masks(origins, masks, masks_at(other, topology)).nbytes for other in earlier]
+    predicted = [
+        encode_masks(origins, masks, masks_at(other, topology)).nbytes for other in earlier
+    ]
     box = topology.box
     voxels = math.prod(box.shape) if box else 0
     return {
@@ -136,7 +146,8 @@ def markdown(run: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     return (
         f"# Topology\n\n{describe(run)}\n\nBytes of the leaf masks under zstd -19 and coded alone (in all {total[0]:,} and "
         f"{total[1]:,}), predicted from the earlier grid of the file that makes them smallest; of the whole chunk, plain and "
-        "coded, under zstd. Seconds for the masks; voxels are those of the grid's box, decoded.\n\n" + table(HEADER, cells)
+        "coded, under zstd. Seconds for the masks; voxels are those of the grid's box, decoded.\n\n"
+        + table(HEADER, cells)
     )
 
 
