@@ -67,7 +67,7 @@ def point(array: Array, codec: str, bound: float) -> Point:
 
 
 def quality(decoded: Array, array: Array) -> tuple[float, float]:
-    """Return PSNR in dB, with the range of `array` as peak, and the largest error over that range."""
+    """Return the PSNR in dB and the largest error over the range of `array`, which is the peak."""
     span = float(np.ptp(array))
     error = decoded.astype(np.float64) - array
     return 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30)), float(
@@ -76,7 +76,7 @@ def quality(decoded: Array, array: Array) -> tuple[float, float]:
 
 
 class Curves:
-    """Points of every codec on every box, kept in a file, since peers do not change between runs."""
+    """Points of every codec on every box, kept in a file: peers stay the same between runs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

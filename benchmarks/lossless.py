@@ -194,7 +194,7 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def same_listing(before: Path, after: Path) -> str:
-    """Tell whether `vdb_print -l` says the same of both files, but for memory and ranges of values."""
+    """Tell whether `vdb_print -l` says the same of both files but for memory and value ranges."""
     if shutil.which("vdb_print") is None:
         return "not found"
     told = [
@@ -215,7 +215,7 @@ def same_listing(before: Path, after: Path) -> str:
 
 
 def same_by_referee(python: str, before: Path, after: Path, coded: tuple[int, ...]) -> str:
-    """Tell whether another OpenVDB finds the same in both files, but for values of `coded` grids."""
+    """Tell whether another OpenVDB finds the same in both files but for values of `coded` grids."""
     arguments = [python, str(REFEREE), ",".join(map(str, coded))]
     told = [
         subprocess.run([*arguments, str(path)], capture_output=True, text=True)
