@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, stored_size, unpack_tensors
-from inrv.container.checked import Arrays, bytes_of_words, take, take_words
+from inrv.container.tensors import Arrays, bytes_of_words, take, take_words
 from inrv.entropy.masks import EMPTY, MIXED, decode_masks, encode_masks
 from inrv.errors import FormatError, OptionError
 from inrv.grids import COMPONENTS, FrequentValues, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform

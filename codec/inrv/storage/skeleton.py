@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrv.container.checked import Arrays, take
+from inrv.container.tensors import Arrays, take
 from inrv.errors import FormatError
 from inrv.grids import Topology
 from inrv.grids.topology import COORDINATE_LIMIT, LEAF_EDGE, TILE_EDGES, leaf_keys

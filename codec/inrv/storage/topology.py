@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from inrv.container import Chunk, Container, pack_tensors, unpack_tensors
-from inrv.container.checked import Arrays, bytes_of_words, take, take_words
+from inrv.container.tensors import Arrays, bytes_of_words, take, take_words
 from inrv.entropy.masks import KINDS, decode_masks, encode_masks, kinds_of
 from inrv.errors import FormatError
 from inrv.grids import Topology

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrv.container.checked import Arrays, bytes_of_words, take, take_words
+from inrv.container.tensors import Arrays, bytes_of_words, take, take_words
 from inrv.entropy.masks import MIXED, decode_masks, encode_masks
 from inrv.errors import FormatError
 from inrv.grids import Topology
