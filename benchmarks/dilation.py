@@ -28,8 +28,8 @@ import inrv
 from benchmarks.report import RESULTS, ROOT, describe, environment, save, table
 from inrv.fields.fourier.defaults import network_for, plan_for
 from inrv.fields.fourier.evaluation import evaluate
-from inrv.fields.fourier.field import Field
 from inrv.fields.fourier.fitting import fit_field
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import joint_box, select_voxels
 from inrv.fields.fourier.selection.masks import whole_box
 from inrv.files.vdb import read_volume
@@ -172,7 +172,7 @@ def measure(
 
 def answers(
     volume: inrv.SparseVolume,
-    field: Field,
+    field: FourierNetwork,
     normalisations: Sequence[Normalisation],
     everywhere: bool,
 ) -> inrv.SparseVolume:
@@ -203,7 +203,7 @@ def answers(
     return inrv.SparseVolume(tuple(grids), volume.metadata)
 
 
-def outputs_at(field: Field, topology: inrv.Topology) -> Tensor:
+def outputs_at(field: FourierNetwork, topology: inrv.Topology) -> Tensor:
     """Normalised outputs (N, D) on the CPU at the active leaf voxels of `topology`."""
     device = next(field.parameters()).device
     with torch.no_grad():

@@ -26,7 +26,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 import inrv
 from benchmarks.report import CORPUS, ROOT, describe, environment, save, table
@@ -94,14 +95,14 @@ def measure(
             for position, a, b in zip(before.positions, before.grids, after.grids, strict=True)
         ]
         grids += [
-            carried_row(a, b, volume)
+            passthrough_row(a, b, volume)
             for a, b in zip(before.passthrough, after.passthrough, strict=True)
         ]
         return {
             "file": path.name,
             "bytes_in": path.stat().st_size,
             "bytes_out": volume.container.size,
-            "network": volume.container.bytes_by_type().get("FELD", 0),
+            "network": volume.container.bytes_by_type().get("NETW", 0),
             "metadata_equal": before.metadata == after.metadata
             and before.positions == after.positions,
             "vdb_print": same_listing(path, decoded),
@@ -134,7 +135,7 @@ def coded_row(before: Grid, after: Grid, grid: inrv.VolumeGrid) -> dict[str, Any
     }
     error, psnr = None, None
     if equal["topology"]:
-        finite = before.values.isfinite().all(dim=1)
+        finite = np.isfinite(before.values).all(axis=1)
         equal["not finite"] = same_bits(before.values[~finite], after.values[~finite])
         error, psnr = errors(before.values[finite], after.values[finite])
     entry = grid.entry
@@ -143,7 +144,7 @@ def coded_row(before: Grid, after: Grid, grid: inrv.VolumeGrid) -> dict[str, Any
         "name": before.name,
         "type": before.value_type,
         "how": "exact" if error == 0 and same_bits(before.values, after.values) else "coded",
-        "kept": len(grid.exact_rows),
+        "kept": len(grid.values_of_grid.exact_rows),
         "bytes": stored_bytes(
             grid.volume, (entry.topology, entry.inactive_values, entry.exact_values)
         ),
@@ -153,26 +154,26 @@ def coded_row(before: Grid, after: Grid, grid: inrv.VolumeGrid) -> dict[str, Any
     }
 
 
-def errors(before: torch.Tensor, after: torch.Tensor) -> tuple[float, float]:
+def errors(before: NDArray[np.float32], after: NDArray[np.float32]) -> tuple[float, float]:
     """Return the largest error of values (N, C), and the PSNR in dB, peak = a component's range."""
     if not len(before):
         return 0.0, math.inf
-    difference = (before - after).double()
-    span = (before.amax(dim=0) - before.amin(dim=0)).double().clamp_min(1e-300)
-    mean_square = float((difference / span).square().mean())
-    return float(difference.abs().max()), -10 * math.log10(mean_square) if mean_square else math.inf
+    difference = before.astype(np.float64) - after
+    span = np.maximum(np.ptp(before.astype(np.float64), axis=0), 1e-300)
+    mean_square = float(np.mean((difference / span) ** 2))
+    return float(np.abs(difference).max()), -10 * math.log10(mean_square) if mean_square else math.inf
 
 
-def carried_row(
+def passthrough_row(
     before: PassthroughGrid, after: PassthroughGrid, volume: inrv.Volume
 ) -> dict[str, Any]:
-    """How one carried grid came back."""
+    """How one passthrough grid came back."""
     (entry,) = (entry for entry in volume.passthrough if entry.position == before.position)
     return {
         "position": before.position,
         "name": before.name,
         "type": before.tree_type,
-        "how": f"carried: {before.reason}",
+        "how": f"passthrough: {before.reason}",
         "kept": 0,
         "bytes": stored_bytes(volume, entry.chunks),
         "psnr": None,
@@ -186,11 +187,9 @@ def listed(grid: PassthroughGrid) -> tuple[Any, ...]:
     return grid.position, grid.name, grid.tree_type, grid.half, grid.parent, grid.blocks
 
 
-def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+def same_bits(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
     """Equal, NaN with its payload and the sign of zero included."""
-    return a.shape == b.shape and torch.equal(
-        a.contiguous().view(torch.int32), b.contiguous().view(torch.int32)
-    )
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 def same_listing(before: Path, after: Path) -> str:

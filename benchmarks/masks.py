@@ -79,7 +79,7 @@ def measure(path: Path) -> list[dict[str, Any]]:
 
 def code(topology: Topology, earlier: list[Topology]) -> dict[str, Any]:
     """Sizes in bytes and seconds of one topology."""
-    origins, masks = topology.leaf_origins.numpy(), topology.leaf_masks.numpy()
+    origins, masks = topology.leaf_origins, topology.leaf_masks
     before = time.perf_counter()
     words = encode_masks(origins, masks)
     coding = time.perf_counter() - before
@@ -107,7 +107,7 @@ def code(topology: Topology, earlier: list[Topology]) -> dict[str, Any]:
 
 def masks_at(root: Topology, topology: Topology) -> NDArray[np.uint8]:
     """Masks uint8 (L, 64) that `root` has at the leaves of `topology`: what a MASK chunk predicts from, but for tiles."""
-    found = root.masks_of(root.find_leaves(topology.leaf_origins)).numpy()
+    found = root.masks_of(root.find_leaves(topology.leaf_origins))
     return np.packbits(found, axis=1, bitorder="little")
 
 

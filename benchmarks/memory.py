@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,25 +96,22 @@ def make_volume(path: str) -> None:
     """Write the volume to `path`."""
     from inrv import Grid, SparseVolume, Topology
     from inrv.files.vdb import write_volume
-    from inrv.grids import LeafValues
-    from inrv.grids.topology import LEAF_VOXELS, leaf_offsets
+    from inrv.grids import LEAF_VOXELS, LeafValues, leaf_offsets
 
-    coordinates = scattered_voxels()
-    origins, leaf = torch.unique(coordinates // 8 * 8, dim=0, return_inverse=True)
-    masks = torch.zeros((len(origins), LEAF_VOXELS), dtype=torch.bool)
-    masks[leaf, leaf_offsets(coordinates)] = True
+    coordinates = scattered_voxels().numpy()
+    origins, leaf = np.unique(coordinates // 8 * 8, axis=0, return_inverse=True)
+    masks = np.zeros((len(origins), LEAF_VOXELS), dtype=np.bool_)
+    masks[leaf.reshape(-1), leaf_offsets(coordinates)] = True
     topology = Topology.from_leaves(origins, masks)
-    where = topology.coordinates().float()
-    values = 0.55 + 0.45 * torch.sin(where[:, 0] * 0.05) * torch.cos(
-        where[:, 1] * 0.07 + where[:, 2] * 0.03
-    )
+    x, y, z = topology.coordinates().astype(np.float32).T
+    values = 0.55 + 0.45 * np.sin(x * 0.05) * np.cos(y * 0.07 + z * 0.03)
     grid = Grid(
         name="density",
         value_type="float",
-        background=torch.zeros(1),
+        background=np.zeros(1, dtype=np.float32),
         topology=topology,
-        values=values[:, None],
-        tile_values=torch.empty((0, 1)),
+        values=values[:, None].astype(np.float32),
+        tile_values=np.empty((0, 1), dtype=np.float32),
         inactive=LeafValues.none(1),
         grid_class="fog volume",
     )

@@ -51,5 +51,5 @@ def _point(source: Path, choice: list[str], box: Box, dense: np.ndarray[Any, Any
     encoded = time.perf_counter()
     subprocess.run([TOOL, "-f", coded, returned], check=True, capture_output=True)
     decoded = time.perf_counter()
-    psnr, largest = quality(read_volume(returned).grids[0].dense(box)[..., 0].numpy(), dense)
+    psnr, largest = quality(read_volume(returned).grids[0].dense(box)[..., 0], dense)
     return Point(largest, coded.stat().st_size, psnr, largest, encoded - started, decoded - encoded)

@@ -82,7 +82,7 @@ def main() -> None:
         for name, grid in components(path):
             box = grid.topology.box
             assert box is not None
-            dense = np.ascontiguousarray(grid.dense(box)[..., 0].numpy())
+            dense = np.ascontiguousarray(grid.dense(box)[..., 0])
             peers = curves.of(name, dense)
             if nanovdb_tool.installed():
                 measured = partial(nanovdb_tool.points, grid, box, dense)
@@ -112,7 +112,7 @@ def components(path: Path) -> Iterator[tuple[str, Grid]]:
     for grid in read_volume(path).grids:
         for component in range(grid.components):
             column = slice(component, component + 1)
-            values = grid.values[:, column].contiguous()
+            values = np.ascontiguousarray(grid.values[:, column])
             if not len(values) or bool((values == values[0]).all()):
                 continue
             name = f"{path.name} {grid.name}" + (
@@ -162,7 +162,7 @@ def measure(
     encoded = time.perf_counter()
     decoded = inrv.load(data, options["device"])[0].to_grid()
     seconds = time.perf_counter() - encoded
-    psnr, largest = quality(decoded.dense(box)[..., 0].numpy(), dense)
+    psnr, largest = quality(decoded.dense(box)[..., 0], dense)
     bound = None if "psnr" in options else asked["max_error"] / span
     sizes = {
         codec: bytes_at_psnr(curve, psnr) if bound is None else bytes_at_error(curve, bound)
