@@ -12,9 +12,9 @@ import json
 import math
 import reprlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from inrv.errors import FormatError
 
@@ -264,7 +264,7 @@ def entry(kind: type[T]) -> Callable[[Value], T]:
     """
 
     def read(value: Value) -> T:
-        rules = _rules(kind)
+        rules = _rules(cast(Hashable, kind))
         value.keys(*rules)
         return kind(**{name: rule(value[name]) for name, rule in rules.items()})
 
@@ -272,7 +272,7 @@ def entry(kind: type[T]) -> Callable[[Value], T]:
 
 
 @lru_cache
-def _rules(kind: type[Any]) -> dict[str, Rule]:
+def _rules(kind: Any) -> dict[str, Rule]:
     """Return the rule of each field of a dataclass."""
     hints = get_type_hints(kind, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items()}

@@ -65,7 +65,7 @@ def stored_size(raw: bytes) -> int:
 
 
 def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], int]:
-    """Return chunk table, stored payloads and the end of the last; `offset` is that of the first."""
+    """Return chunk table, stored payloads and the end of the last; the first is at `offset`."""
     entries, payloads = [], []
     for number, chunk in enumerate(chunks):
         if chunk.type not in CHUNK_FLAGS:
