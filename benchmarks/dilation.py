@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
-from torch import Tensor
 
 import inrv
 from benchmarks.report import RESULTS, ROOT, describe, environment, save, table
 from inrv.fields.fourier.defaults import network_for, plan_for
 from inrv.fields.fourier.evaluation import evaluate
-from inrv.fields.fourier.fitting import fit_field
+from inrv.fields.fourier.fitting import fit_network
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import joint_box, select_voxels
 from inrv.fields.fourier.selection.masks import whole_box
@@ -40,6 +40,7 @@ from inrv.support.device import choose_device
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+Array = np.ndarray[Any, Any]
 SETTINGS = (
     ("topology", "topology", 0.0),
     ("AVM", "avm", 0.0),
@@ -140,20 +141,20 @@ def epoch_steps(volume: inrv.SparseVolume, options: inrv.EncodeOptions) -> int:
 
 def measure(
     volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions
-) -> tuple[dict[str, Any], tuple[Tensor, Tensor]]:
+) -> tuple[dict[str, Any], tuple[Array, Array]]:
     """Train once; return figures with and without topology, and middle slices of the first grid."""
     voxels = select_voxels(volume.grids, options.selection, options.dilation).active_voxel_count
     normalisations = [Normalisation.fit(grid.values) for grid in volume.grids]
     device = choose_device(options.device)
     started = time.perf_counter()
-    fitted = fit_field(volume.grids, normalisations, options, device)
+    fitted = fit_network(volume.grids, normalisations, options, device)
     seconds = time.perf_counter() - started
     assert fitted is not None, "every grid is constant"
-    field = fitted.field.to(device)
+    network = fitted.network.to(device)
     confined, unconfined = (
-        answers(volume, field, normalisations, everywhere) for everywhere in (False, True)
+        answers(volume, network, normalisations, everywhere) for everywhere in (False, True)
     )
-    weights = field.weight_count
+    weights = network.weight_count
     row: dict[str, Any] = {
         "trained on": label,
         "voxels": voxels,
@@ -172,11 +173,11 @@ def measure(
 
 def answers(
     volume: inrv.SparseVolume,
-    field: FourierNetwork,
+    network: FourierNetwork,
     normalisations: Sequence[Normalisation],
     everywhere: bool,
 ) -> inrv.SparseVolume:
-    """Return the volume as `field` has it.
+    """Return the volume as `network` has it.
 
     It has its active leaf voxels, or every voxel of the joint box (`everywhere`), unclamped.
     """
@@ -185,8 +186,8 @@ def answers(
     grids, column = [], 0
     for grid, normalisation in zip(volume.grids, normalisations, strict=True):
         topology = whole_box(box) if everywhere else grid.topology
-        outputs = outputs_at(field, topology)
-        values = torch.empty((len(outputs), grid.components))
+        outputs = outputs_at(network, topology)
+        values = np.empty((len(outputs), grid.components), dtype=np.float32)
         for component in range(grid.components):
             low, high = (
                 float(normalisation.minimum[component]),
@@ -198,24 +199,21 @@ def answers(
             one = outputs[:, column]
             values[:, component] = denormalise(one, low, high, clamp=not everywhere)
             column += 1
-        tiles = torch.empty((0, grid.components)) if everywhere else grid.tile_values
+        nothing = np.empty((0, grid.components), dtype=np.float32)
+        tiles = nothing if everywhere else grid.tile_values
         grids.append(replace(grid, topology=topology, values=values, tile_values=tiles))
     return inrv.SparseVolume(tuple(grids), volume.metadata)
 
 
-def outputs_at(field: FourierNetwork, topology: inrv.Topology) -> Tensor:
-    """Normalised outputs (N, D) on the CPU at the active leaf voxels of `topology`."""
-    device = next(field.parameters()).device
+def outputs_at(network: FourierNetwork, topology: inrv.Topology) -> Array:
+    """Normalised outputs (N, D) at the active leaf voxels of `topology`."""
+    device = next(network.parameters()).device
+    coordinates = torch.from_numpy(topology.coordinates()).to(device)
     with torch.no_grad():
-        return torch.cat(
-            [
-                evaluate(field, part.to(device)).cpu()
-                for part in topology.coordinates().split(1 << 21)
-            ]
-        )
+        return evaluate(network, coordinates).cpu().numpy()
 
 
-def middle_slice(grid: Grid, like: Grid | None = None) -> Tensor:
+def middle_slice(grid: Grid, like: Grid | None = None) -> Array:
     """Return values (Y, Z) of the slice across x through the middle of the box of `like`.
 
     `like` is by default the grid itself.
@@ -252,7 +250,7 @@ def markdown(run: dict[str, Any], rows: list[dict[str, Any]], name: str) -> str:
     return title + table(HEADER, [cells(row) for row in rows]) + picture
 
 
-def draw(slices: dict[str, tuple[Tensor, Tensor]], path: Path, name: str) -> None:
+def draw(slices: dict[str, tuple[Array, Array]], path: Path, name: str) -> None:
     """One column a setting: above with the topology, below without."""
     figure, axes = plt.subplots(
         2, len(slices), figsize=(1.7 * len(slices), 5.4), layout="constrained"

@@ -161,7 +161,9 @@ def errors(before: NDArray[np.float32], after: NDArray[np.float32]) -> tuple[flo
     difference = before.astype(np.float64) - after
     span = np.maximum(np.ptp(before.astype(np.float64), axis=0), 1e-300)
     mean_square = float(np.mean((difference / span) ** 2))
-    return float(np.abs(difference).max()), -10 * math.log10(mean_square) if mean_square else math.inf
+    return float(np.abs(difference).max()), -10 * math.log10(
+        mean_square
+    ) if mean_square else math.inf
 
 
 def passthrough_row(

@@ -24,6 +24,7 @@ from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import gather_samples, joint_box, select_voxels
 from inrv.fields.fourier.training import joined, train
+from inrv.fields.seam import field_codec
 from inrv.files.vdb import read_volume
 from inrv.options import EncodeOptions
 from inrv.support.device import choose_device
@@ -101,7 +102,7 @@ def member(arguments: argparse.Namespace) -> None:
         options = EncodeOptions(
             field="fourier", preset=arguments.preset, max_time=arguments.seconds, epochs=1e6
         )
-        items, _ = prepare(read_volume(arguments.file), options, "")
+        items, _ = prepare(read_volume(arguments.file), options, field_codec("fourier"), "")
         grids = [item.coded for item in items]
         samples = gather_samples(
             grids, select_voxels(grids, "topology", 0), [item.normalisation for item in items], True

@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.report import RESULTS, a_fire, describe, environment, save, table
@@ -34,6 +35,7 @@ from inrv.fields.fourier.evaluation import evaluate
 from inrv.fields.fourier.network import FourierConfig, FourierNetwork, network_weights
 from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, select_voxels
 from inrv.fields.fourier.training import TrainingPlan, train
+from inrv.fields.seam import field_codec
 from inrv.files.vdb import read_volume
 from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid
@@ -123,7 +125,7 @@ def main() -> None:
 def workload(path: Path, size: int, device: torch.device, with_box: bool) -> Workload:
     """Read, normalise and gather."""
     options = EncodeOptions(field="fourier", size=size)
-    items, _ = prepare(read_volume(path), options, "")
+    items, _ = prepare(read_volume(path), options, field_codec("fourier"), "")
     grids, normalisations = [item.coded for item in items], [item.normalisation for item in items]
 
     def samples(dilation: float) -> Samples:
@@ -237,13 +239,10 @@ def psnrs(field: FourierNetwork, work: Workload) -> tuple[float, float]:
         box, normalisation = item.coded.topology.box, item.normalisation
         assert box is not None
         low, high = (
-            torch.as_tensor(v)[normalisation.varying]
-            for v in (normalisation.minimum, normalisation.maximum)
+            v[normalisation.varying] for v in (normalisation.minimum, normalisation.maximum)
         )
         background = item.coded.background[normalisation.varying]
-        wider = (
-            (torch.maximum(high, background) - torch.minimum(low, background)) / (high - low)
-        ).square()
+        wider = ((np.maximum(high, background) - np.minimum(low, background)) / (high - low)) ** 2
         volumes += (box.volume * wider).tolist()
     over = [
         [-10 * math.log10(s / n) for s, n in zip(sums, sizes, strict=True)]

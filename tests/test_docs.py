@@ -105,7 +105,8 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
         "mask": smoke > 0.5,
         "velocity": np.stack([smoke] * 3, axis=-1),
     }
-    example = example.replace("inrv.EncodeOptions(psnr=50)", "inrv.EncodeOptions(psnr=50, effort='instant')")
-    exec(compile(example.replace('"scene.inrv")', '"scene.inrv", overwrite=True)'), "README.md", "exec"), given)
+    example = example.replace("(psnr=50)", "(psnr=50, effort='instant')")
+    example = example.replace('"scene.inrv")', '"scene.inrv", overwrite=True)')  # there are two
+    exec(compile(example, "README.md", "exec"), given)
     assert given["volume"]["density"].dense().dtype == np.float32
     assert (tmp_path / "out.vdb").exists() and (tmp_path / "scene.inrv").exists()

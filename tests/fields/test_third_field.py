@@ -1,7 +1,7 @@
-"""A third field in one file: docs/map.md, "Adding a third field". It stores the mean of every leaf.
+"""A third field in one file: it stores the mean of every leaf. See docs/map.md.
 
-It is made to be copied, so it does only what the seam asks for. The pipeline does not know of it but
-by a line in FIELDS.
+It is made to be copied, and does only what the seam asks for. The pipeline knows of it by a line in
+FIELDS alone.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ class Encoder:
                 psnrs.append(psnr_of(float(np.mean((decoded - own) ** 2))))
                 topologies.append(grid.coded.topology)
                 found.append(means)
-        return Encoded(tuple(grids), tuple(psnrs), tuple(topologies), tuple(found)) if found else None
+        return (
+            Encoded(tuple(grids), tuple(psnrs), tuple(topologies), tuple(found)) if found else None
+        )
 
 
 def means_at(topology: Topology, means: NDArray[np.float32], coordinates: NDArray[Any]) -> Floats:
@@ -118,18 +120,27 @@ class Opened:
     device = "cpu"
     module = None
 
-    def __init__(self, topologies: Sequence[Topology], means: Sequence[NDArray[np.float32]]) -> None:
+    def __init__(
+        self, topologies: Sequence[Topology], means: Sequence[NDArray[np.float32]]
+    ) -> None:
         self.topologies = topologies
         self.means = means
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
         """The means of the leaves of these voxels."""
-        parts = [means_at(self.topologies[column], self.means[column], coordinates) for column in columns]
+        parts = [
+            means_at(self.topologies[column], self.means[column], coordinates) for column in columns
+        ]
         return np.stack(parts, axis=1) if parts else np.empty((len(coordinates), 0), np.float32)
 
-    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Floats]:
+    def active(
+        self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
+    ) -> list[Floats]:
         """The same for all active leaf voxels."""
-        return [self.at(topology.coordinates(), own) for topology, own in zip(topologies, columns, strict=True)]
+        return [
+            self.at(topology.coordinates(), own)
+            for topology, own in zip(topologies, columns, strict=True)
+        ]
 
 
 class MeanCodec:
@@ -149,7 +160,9 @@ class MeanCodec:
     def check(self, config: Value, container: Container) -> None:
         """The config is the number of a chunk."""
         config.keys("tensors")
-        container.check_reference("manifest.field.config.tensors", config["tensors"].count(), "NETW")
+        container.check_reference(
+            "manifest.field.config.tensors", config["tensors"].count(), "NETW"
+        )
 
     def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
         """The means, and the grid of each output."""
