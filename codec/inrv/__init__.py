@@ -41,7 +41,16 @@ if TYPE_CHECKING:
     )
     from inrv.fields.fourier.training import Checkpoint
     from inrv.fields.seam import Progress
-    from inrv.grids import Box, Grid, MetaValue, PassthroughGrid, SparseVolume, Topology, Transform, sparse_grid
+    from inrv.grids import (
+        Box,
+        Grid,
+        MetaValue,
+        PassthroughGrid,
+        SparseVolume,
+        Topology,
+        Transform,
+        sparse_grid,
+    )
     from inrv.options import EncodeOptions
 
 # The module that each public name comes from.

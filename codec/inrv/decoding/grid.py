@@ -58,7 +58,9 @@ class VolumeGrid:
         return type(self.volume).__getitem__, (self.volume, self.position)
 
     def __repr__(self) -> str:
-        return f"<inrv.VolumeGrid {self.name!r} of {self.volume.container.name!r}: {self.description}>"
+        return (
+            f"<inrv.VolumeGrid {self.name!r} of {self.volume.container.name!r}: {self.description}>"
+        )
 
     @property
     def description(self) -> str:
@@ -74,10 +76,20 @@ class VolumeGrid:
             return "values exact"
         options, psnrs = (self.volume.manifest.encoding.get(key) for key in ("options", "psnr"))
         bound = options.get("max_error") if isinstance(options, dict) else None
-        parts = [] if bound is None else [f"no error above {bound:.6g}" if isinstance(bound, float) else f"no error above {bound}"]
+        parts = (
+            []
+            if bound is None
+            else [
+                f"no error above {bound:.6g}"
+                if isinstance(bound, float)
+                else f"no error above {bound}"
+            ]
+        )
         found = psnrs[columns[0] : columns[-1] + 1] if isinstance(psnrs, list) else []
         if found and all(isinstance(psnr, float) and abs(psnr) < MOST_PSNR for psnr in found):
-            parts.append(f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB")
+            parts.append(
+                f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB"
+            )
         return ", ".join(parts) or "quality not told"
 
     @property
@@ -139,7 +151,9 @@ class VolumeGrid:
         """The values of a block in index space; see the class. Raises OptionError, and what `dense` raises."""
         block = Block.of(index, self._active_box)
         if block.box is None:
-            return self._shaped(np.empty((*block.shape, len(self.entry.components)), dtype=np.float32))
+            return self._shaped(
+                np.empty((*block.shape, len(self.entry.components)), dtype=np.float32)
+            )
         return self.dense(block.box)[block.within]
 
     def _active_box(self) -> Box:
@@ -159,7 +173,10 @@ class VolumeGrid:
             array (2, 3); by default the grid's own active box
         """
         region = self._active_box() if box is None else Box.of(box)
-        values, most = region.volume * len(self.entry.components), self.volume.container.limits.values
+        values, most = (
+            region.volume * len(self.entry.components),
+            self.volume.container.limits.values,
+        )
         if values > most:
             raise SelectionError(
                 f"grid {self.name!r}: a box of {' x '.join(map(str, region.shape))} voxels has {values:,} values, more than "
@@ -192,18 +209,24 @@ class VolumeGrid:
         torch = sys.modules.get("torch")
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
         places = _real_tensor(points) if given_tensor else _unmasked(points)
-        self._check_request(places.detach().cpu().numpy() if given_tensor else places, space, interpolation)
+        self._check_request(
+            places.detach().cpu().numpy() if given_tensor else places, space, interpolation
+        )
         flat = places.reshape(-1, 3)
         with named_errors(self.volume.container):
             if given_tensor or interpolation == "field":
                 values = self._sampled_tensor(flat, space, interpolation)
             else:
-                values = self._sampled(flat, space, {"trilinear": trilinear, "nearest": nearest}[interpolation])
+                values = self._sampled(
+                    flat, space, {"trilinear": trilinear, "nearest": nearest}[interpolation]
+                )
         values = self._shaped(values)
         values = values.reshape((*places.shape[:-1], *values.shape[1:]))
         return values if given_tensor else values[()]
 
-    def _sampled(self, points: NDArray[np.float64], space: str, interpolation: Any) -> NDArray[np.float32]:
+    def _sampled(
+        self, points: NDArray[np.float64], space: str, interpolation: Any
+    ) -> NDArray[np.float32]:
         """Values float32 (N, C) at points (N, 3)."""
         index = self.transform.world_to_index(points) if space == "world" else points
         index = index.clip(-FARTHEST, FARTHEST)
@@ -236,12 +259,18 @@ class VolumeGrid:
         def at(shifted: Tensor) -> Tensor:
             if interpolation == "field":
                 return continuous(self.values_of_grid, shifted).to(points.device)
-            return interpolated(self.values_of_grid, shifted, {"trilinear": trilinear, "nearest": nearest}[interpolation])
+            return interpolated(
+                self.values_of_grid,
+                shifted,
+                {"trilinear": trilinear, "nearest": nearest}[interpolation],
+            )
 
         if not self.staggered:
             return at(index)
         faces = torch.eye(3, dtype=index.dtype, device=index.device)
-        return torch.stack([at(index + 0.5 * face)[:, axis] for axis, face in enumerate(faces)], dim=1)
+        return torch.stack(
+            [at(index + 0.5 * face)[:, axis] for axis, face in enumerate(faces)], dim=1
+        )
 
     @undisturbed()
     def voxels(self, coordinates: Any) -> NDArray[np.float32]:
@@ -255,17 +284,25 @@ class VolumeGrid:
 
     def _check_request(self, points: NDArray[Any], space: str, interpolation: str) -> None:
         if not points.ndim or points.shape[-1] != 3:
-            raise OptionError(f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)")
+            raise OptionError(
+                f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)"
+            )
         listed = points.reshape(-1, 3)
         bad = np.flatnonzero(~np.isfinite(listed).all(axis=1))
         if len(bad):
-            raise OptionError(f"point {bad[0]} is {listed[bad[0]].tolist()}: every coordinate must be finite")
+            raise OptionError(
+                f"point {bad[0]} is {listed[bad[0]].tolist()}: every coordinate must be finite"
+            )
         if space not in SPACES:
             raise OptionError(f"`space={space!r}` is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
-            raise OptionError(f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}")
+            raise OptionError(
+                f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}"
+            )
         if interpolation == "field" and self.volume.field is None:
-            raise OptionError("a lattice has values at voxels only: `interpolation='field'` needs a fourier field")
+            raise OptionError(
+                "a lattice has values at voxels only: `interpolation='field'` needs a fourier field"
+            )
 
     def _shaped(self, values: Any) -> Any:
         return values[..., 0] if self.entry.value_type == "float" else values
@@ -291,10 +328,18 @@ def named_errors(container: Container) -> Iterator[None]:
     try:
         yield
     except FormatError as error:
-        raise (error if error.message.startswith(container.name) else error.within(container.name)) from error
+        raise (
+            error if error.message.startswith(container.name) else error.within(container.name)
+        ) from error
     except (MemoryError, RuntimeError) as error:
         torch = sys.modules.get("torch")
         of_torch = torch is not None and isinstance(error, torch.OutOfMemoryError)
-        if not isinstance(error, MemoryError) and not of_torch and "allocate memory" not in str(error):
+        if (
+            not isinstance(error, MemoryError)
+            and not of_torch
+            and "allocate memory" not in str(error)
+        ):
             raise
-        raise FormatError("L6", f"{container.name}: takes more than there is memory for: {error}") from error
+        raise FormatError(
+            "L6", f"{container.name}: takes more than there is memory for: {error}"
+        ) from error

@@ -36,7 +36,11 @@ def trilinear(points: Any, voxels: VoxelValues) -> Any:
         for axis, upper in enumerate(corner):
             weight = weight * (beyond[:, axis] if upper else 1 - beyond[:, axis])
         # A voxel without weight tells nothing, NaN and infinity no more than others.
-        told = values[:, number].copy() if isinstance(values, np.ndarray) else values[:, number].clone()
+        told = (
+            values[:, number].copy()
+            if isinstance(values, np.ndarray)
+            else values[:, number].clone()
+        )
         told[weight == 0] = 0
         result = result + told * weight[:, None]
     return result

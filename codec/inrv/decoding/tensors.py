@@ -24,7 +24,9 @@ def voxels_on(values: GridValues, device: torch.device, coordinates: NDArray[np.
     active = np.flatnonzero(rows >= 0)
     if not len(active) or not values.columns:
         return torch.from_numpy(values.voxels(coordinates)).to(device)
-    decoded = continuous(values, torch.from_numpy(coordinates[active].astype(np.int32)), clamp=True).to(device)
+    decoded = continuous(
+        values, torch.from_numpy(coordinates[active].astype(np.int32)), clamp=True
+    ).to(device)
     if len(values.exact_rows):
         at, hit = values.exact_among(rows[active])
         exact = torch.from_numpy(values.exact_values[at]).to(device)
@@ -44,7 +46,9 @@ def continuous(values: GridValues, points: Tensor, clamp: bool = False) -> Tenso
         if component.output is None:
             columns.append(outputs.new_full((len(outputs),), component.minimum))
             continue
-        columns.append(denormalised(outputs[:, position], component.minimum, component.maximum, clamp))
+        columns.append(
+            denormalised(outputs[:, position], component.minimum, component.maximum, clamp)
+        )
         position += 1
     return torch.stack(columns, dim=1)
 
@@ -58,6 +62,7 @@ def denormalised(outputs: Tensor, minimum: float, maximum: float, clamp: bool) -
 
 def interpolated(values: GridValues, points: Tensor, interpolation: Any) -> Tensor:
     """Values float32 (n, C) at index-space points (n, 3) by `trilinear` or `nearest`, on the points' device."""
-    found: Tensor = interpolation(points, lambda coordinates: voxels_on(values, points.device, coordinates))
+    found: Tensor = interpolation(
+        points, lambda coordinates: voxels_on(values, points.device, coordinates)
+    )
     return found.float()
-

@@ -46,7 +46,9 @@ class GridValues:
     @property
     def columns(self) -> list[int]:
         """The outputs of the field that are this grid's varying components, in order."""
-        return [component.output for component in self.entry.components if component.output is not None]
+        return [
+            component.output for component in self.entry.components if component.output is not None
+        ]
 
     @property
     def outputs(self) -> Outputs:
@@ -59,12 +61,16 @@ class GridValues:
         restored = self._stored[self.number]
         exact = restored.exact.joined(restored.outliers)
         if self.entry.topology_of is not None:
-            return _in_topology(restored.grid, exact, self._others[self.entry.topology_of].template.topology)
+            return _in_topology(
+                restored.grid, exact, self._others[self.entry.topology_of].template.topology
+            )
         if self.entry.threshold is None:
             return restored.grid, exact
         check_limits(self.container, self.outputs, [self])
         values = self.values_of(self.leaf_outputs(restored.grid.topology), clamp=False)
-        grid, leaves = thresholded(restored.grid, values, self.entry.threshold_rule, self.entry.threshold, exact)
+        grid, leaves = thresholded(
+            restored.grid, values, self.entry.threshold_rule, self.entry.threshold, exact
+        )
         return grid, exact.subset(leaves)
 
     @property
@@ -99,7 +105,9 @@ class GridValues:
             return np.empty((topology.leaf_voxel_count, 0), dtype=np.float32)
         return self.outputs.active([topology], [self.columns])[0]
 
-    def with_exact(self, values: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def with_exact(
+        self, values: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         """`values` (n, C) of the active leaf voxels at `rows` (n,), exact ones in place of the field's."""
         if len(self.exact_rows):
             at, hit = self.exact_among(rows)
@@ -133,7 +141,9 @@ class GridValues:
         values = self.values_of(self.leaf_outputs(topology), clamp=True)
         if len(self.exact_rows):
             values = self.with_exact(values, template.topology.voxel_rows(topology.coordinates()))
-        return replace(template, topology=topology, values=values, inactive=template.inactive.subset(leaves))
+        return replace(
+            template, topology=topology, values=values, inactive=template.inactive.subset(leaves)
+        )
 
     def values_of(self, outputs: Floats, clamp: bool) -> NDArray[np.float32]:
         """`denormalised`, a part at a time."""
@@ -149,7 +159,10 @@ class GridValues:
         clamp: True for voxels, whose values must be finite and lie within the range
         """
         if clamp and not np.isfinite(outputs).all():
-            raise FormatError("F3", f"{self.container.name}: grid {self.entry.name!r}: an output of the field is not finite")
+            raise FormatError(
+                "F3",
+                f"{self.container.name}: grid {self.entry.name!r}: an output of the field is not finite",
+            )
         values = np.empty((len(outputs), len(self.entry.components)), dtype=np.float32)
         position = 0
         for number, component in enumerate(self.entry.components):
@@ -158,7 +171,9 @@ class GridValues:
                 continue
             own = outputs[:, position]
             lossless = component.output in self.outputs.lossless
-            values[:, number] = own if lossless else denormalise(own, component.minimum, component.maximum, clamp)
+            values[:, number] = (
+                own if lossless else denormalise(own, component.minimum, component.maximum, clamp)
+            )
             position += 1
         return values
 
@@ -178,7 +193,9 @@ def check_limits(container: Container, outputs: Outputs, grids: Sequence[GridVal
     limits = container.limits
     values = sum(grid.entry.leaf_voxels * len(grid.entry.components) for grid in grids)
     if values > limits.values:
-        raise FormatError("L4", f"{values:,} values are to be decoded, more than the limit of {limits.values:,}")
+        raise FormatError(
+            "L4", f"{values:,} values are to be decoded, more than the limit of {limits.values:,}"
+        )
     check_work(container, outputs, sum(grid.entry.leaf_voxels for grid in grids if grid.columns))
 
 

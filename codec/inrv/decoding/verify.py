@@ -31,7 +31,9 @@ class VerifyReport:
 
 
 @undisturbed()
-def verify(source: Readable, device: Any = None, limits: Limits = Limits(), *, decode: bool = False) -> VerifyReport:
+def verify(
+    source: Readable, device: Any = None, limits: Limits = Limits(), *, decode: bool = False
+) -> VerifyReport:
     """Check header, manifest, every checksum, every chunk and stored samples of an .inrv file.
 
     Raises FormatError where anything disagrees or exceeds `limits`.

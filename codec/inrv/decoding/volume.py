@@ -52,7 +52,11 @@ class Volume(Mapping[str, VolumeGrid]):
         self.container = container
         self._asked_device = device
         with named_errors(container):
-            self.codec = None if container.manifest.field is None else check_field(container.manifest.field, container)
+            self.codec = (
+                None
+                if container.manifest.field is None
+                else check_field(container.manifest.field, container)
+            )
         self.stored = StoredGrids(container)
         values: list[GridValues] = []
         values += [
@@ -61,7 +65,9 @@ class Volume(Mapping[str, VolumeGrid]):
         ]
         placed = zip(self.manifest.positions, values, strict=True)
         self.grids = tuple(VolumeGrid(self, position, own) for position, own in placed)
-        self.by_key = dict(zip(unique_keys([grid.name for grid in self.grids]), self.grids, strict=True))
+        self.by_key = dict(
+            zip(unique_keys([grid.name for grid in self.grids]), self.grids, strict=True)
+        )
 
     @cached_property
     @undisturbed()
@@ -104,7 +110,10 @@ class Volume(Mapping[str, VolumeGrid]):
     def __repr__(self) -> str:
         head = f"<inrv.Volume {self.container.name!r}, {self.container.size:,} bytes>"
         grids = [f"  {key!r}: {grid.description}" for key, grid in self.by_key.items()]
-        others = [f"  {entry.name!r}: {entry.tree_type}, passed through ({entry.reason})" for entry in self.passthrough]
+        others = [
+            f"  {entry.name!r}: {entry.tree_type}, passed through ({entry.reason})"
+            for entry in self.passthrough
+        ]
         return "\n".join([head, *grids, *others])
 
     def __eq__(self, other: object) -> bool:
@@ -136,10 +145,14 @@ class Volume(Mapping[str, VolumeGrid]):
                     f"{self.container.name}: grid {entry.position} {entry.name!r} is passed through ({entry.reason}): "
                     "decode the file and read it from the .vdb"
                 )
-        raise MissingGridError(f"{self.container.name}: no grid {key!r}; the file holds {', '.join(map(repr, self)) or 'none'}")
+        raise MissingGridError(
+            f"{self.container.name}: no grid {key!r}; the file holds {', '.join(map(repr, self)) or 'none'}"
+        )
 
     def _find(self, key: object) -> VolumeGrid | None:
-        return next((grid for name, grid in self.by_key.items() if key in (name, grid.position)), None)
+        return next(
+            (grid for name, grid in self.by_key.items() if key in (name, grid.position)), None
+        )
 
     @undisturbed()
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
@@ -147,9 +160,13 @@ class Volume(Mapping[str, VolumeGrid]):
         values = [grid.values_of_grid for grid in grids]
         with named_errors(self.container):
             check_limits(self.container, self.outputs, values)
-            outputs = self.outputs.active([own.template.topology for own in values], [own.columns for own in values])
+            outputs = self.outputs.active(
+                [own.template.topology for own in values], [own.columns for own in values]
+            )
             outputs.reverse()
-            return [own.filled(outputs.pop()) for own in values]  # so that outputs and values are not all held at once
+            return [
+                own.filled(outputs.pop()) for own in values
+            ]  # so that outputs and values are not all held at once
 
     @undisturbed()
     def to_sparse(self) -> SparseVolume:

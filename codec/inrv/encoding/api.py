@@ -97,9 +97,13 @@ def encode_array(
         without a mask, those that differ from `background`. Masked voxels are inactive, whatever lies beneath
     """
     if isinstance(array, (Volume, VolumeGrid)):
-        raise OptionError(f"a {type(array).__name__} has places and transforms of its own, as no array has: give it to encode()")
+        raise OptionError(
+            f"a {type(array).__name__} has places and transforms of its own, as no array has: give it to encode()"
+        )
     grid = sparse_grid(array, name, transform, background, active)
-    return encode(grid, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint)
+    return encode(
+        grid, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint
+    )
 
 
 @undisturbed()
@@ -118,7 +122,9 @@ def encode_bytes(
     volume, bytes_in = _read(found, options)
     volume, gone = deactivated(volume) if options.nonfinite == "inactive" else (volume, ())
     codec = field_codec(options.chosen_field)
-    grids, nonfinite = prepare(volume, options, codec, f"{found.name}: " if isinstance(found, Input) else "")
+    grids, nonfinite = prepare(
+        volume, options, codec, f"{found.name}: " if isinstance(found, Input) else ""
+    )
     encoder = codec.encoder(options, progress, checkpoint)
     most = _most_bytes(options, volume, bytes_in)
     job = EncodeJob(volume, grids, gone + nonfinite, options, codec.kind, encoder, most)

@@ -13,7 +13,9 @@ HALF_UNIT = 2.0**-24  # of a number: rounding to float32 takes no more
 FINEST_SHARE = 1 / (1 << 16)  # of the range, that no promise of quality goes below
 
 
-def allowed_errors(grid: Grid, spans: NDArray[np.float64], options: EncodeOptions) -> tuple[float, ...] | None:
+def allowed_errors(
+    grid: Grid, spans: NDArray[np.float64], options: EncodeOptions
+) -> tuple[float, ...] | None:
     """The largest error that codes of each component may make, None where no bound is asked.
 
     spans: float64 (C,) ranges of the values, from which those of the source's numbers differ by no more
@@ -26,7 +28,9 @@ def allowed_errors(grid: Grid, spans: NDArray[np.float64], options: EncodeOption
     return tuple(bound - error for bound, error in zip(bounds, grid.rounding_errors, strict=True))
 
 
-def check_rounding(grid: Grid, rounded: Rounding, usual: Normalisation, options: EncodeOptions, where: str) -> None:
+def check_rounding(
+    grid: Grid, rounded: Rounding, usual: Normalisation, options: EncodeOptions, where: str
+) -> None:
     """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options` promise of a grid.
 
     That is that all is lossless, its error bound, or without one, of the usual values, FINEST_SHARE of the range.
@@ -35,9 +39,15 @@ def check_rounding(grid: Grid, rounded: Rounding, usual: Normalisation, options:
     usual: the range of its values, the extremes left out
     """
     ends = zip(usual.minimum.tolist(), usual.maximum.tolist(), strict=True)
-    for component, (error, whole, (low, high)) in enumerate(zip(rounded.errors, rounded.spans, ends, strict=True)):
+    for component, (error, whole, (low, high)) in enumerate(
+        zip(rounded.errors, rounded.spans, ends, strict=True)
+    ):
         # A large error may be that of an extreme alone: others are off by half a unit of the last place at most.
-        if options.error_bound is None and not options.all_lossless and error < FINEST_SHARE * whole:
+        if (
+            options.error_bound is None
+            and not options.all_lossless
+            and error < FINEST_SHARE * whole
+        ):
             error = min(error, HALF_UNIT * max(abs(low), abs(high)))
         span = min(whole, high - low + 2 * error)
         most = _most_rounding(options, rounded, span)

@@ -39,7 +39,9 @@ class EncodedFile:
     @property
     def psnr(self) -> float:
         """Mean over the field's outputs, dB; infinite where nothing is coded."""
-        finite = [] if self.field is None else [psnr for psnr in self.field.psnrs if math.isfinite(psnr)]
+        finite = (
+            [] if self.field is None else [psnr for psnr in self.field.psnrs if math.isfinite(psnr)]
+        )
         return statistics.fmean(finite) if finite else math.inf
 
     def short_of(self, psnr: float) -> set[int]:
@@ -82,10 +84,17 @@ class EncodeJob:
     @cached_property
     def room_for_field(self) -> int | None:
         """The bytes that a limit of the file leaves to the field; None without one."""
-        return None if self.most_bytes is None else self.most_bytes - len(self._assembled(self.grids, None, ()))
+        return (
+            None
+            if self.most_bytes is None
+            else self.most_bytes - len(self._assembled(self.grids, None, ()))
+        )
 
     def _assembled(
-        self, grids: Sequence[PreparedGrid], field: EncodedField | None, misclassified: Sequence[int | None]
+        self,
+        grids: Sequence[PreparedGrid],
+        field: EncodedField | None,
+        misclassified: Sequence[int | None],
     ) -> bytes:
         chunks: list[Chunk] = []
         entries = store_grids(grids, chunks)
@@ -105,10 +114,16 @@ class EncodeJob:
         )
         return container_bytes(manifest, chunks)
 
-    def _provenance(self, field: EncodedField | None, misclassified: Sequence[int | None]) -> dict[str, Any]:
+    def _provenance(
+        self, field: EncodedField | None, misclassified: Sequence[int | None]
+    ) -> dict[str, Any]:
         """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
         usual = asdict(EncodeOptions())
-        chosen = {name: value for name, value in asdict(self.options).items() if value != usual[name] and name != "device"}
+        chosen = {
+            name: value
+            for name, value in asdict(self.options).items()
+            if value != usual[name] and name != "device"
+        }
         if math.isinf(self.options.dilation):
             chosen["dilation"] = "inf"
         if "grids" in chosen:
@@ -117,6 +132,8 @@ class EncodeJob:
         if any(count is not None for count in misclassified):
             result["misclassified_voxels"] = list(misclassified)
         if field is not None:
-            result["psnr"] = [round(value, 3) if math.isfinite(value) else None for value in field.psnrs]
+            result["psnr"] = [
+                round(value, 3) if math.isfinite(value) else None for value in field.psnrs
+            ]
             result |= field.summary()
         return result

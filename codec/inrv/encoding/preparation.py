@@ -22,7 +22,9 @@ from inrv.grids import (
 from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid
 
-CURE = "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
+CURE = (
+    "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
+)
 # How many of the active voxels may be extremes, and how many times the range of the others all must then span: a
 # handful that is somewhat apart, or a few more that would leave nothing of the others.
 EXTREMES = ((1e-4, 4.0), (1e-2, 64.0))
@@ -137,7 +139,9 @@ def extremes(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArray[np
     return result
 
 
-def _can_bound(values: NDArray[np.float32], bounds: tuple[float, ...] | None, codec: FieldCodec) -> bool:
+def _can_bound(
+    values: NDArray[np.float32], bounds: tuple[float, ...] | None, codec: FieldCodec
+) -> bool:
     """Whether codes can keep values (N, C) within the bounds that are asked, if any are."""
     if bounds is None or not len(values):
         return True
@@ -173,13 +177,21 @@ def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:
                 f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite: give it a number, and "
                 "`nonfinite='inactive'` for voxels that are not"
             )
-        parts = (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values))
+        parts = (
+            ("active voxel", grid.values),
+            ("tile", grid.tile_values),
+            ("inactive voxel", grid.inactive.values),
+        )
         for what, values in parts:
             bad = np.flatnonzero((~np.isfinite(values)).any(axis=1))
             if len(bad):
                 first = int(bad[0])
                 index = _index_of(grid, what, first)
-                found.append(NonFinite(position, grid.name, what, len(bad), tuple(values[first].tolist()), index))
+                found.append(
+                    NonFinite(
+                        position, grid.name, what, len(bad), tuple(values[first].tolist()), index
+                    )
+                )
     return tuple(found)
 
 

@@ -102,7 +102,9 @@ class EncodeReport:
     description: tuple[tuple[str, str], ...]
 
 
-def report_of(job: EncodeJob, file: EncodedFile, container: Container, bytes_in: int | None) -> EncodeReport:
+def report_of(
+    job: EncodeJob, file: EncodedFile, container: Container, bytes_in: int | None
+) -> EncodeReport:
     """The report of a job that became `file`, opened as `container`; `bytes_in` is the size of its source file."""
     field = file.field
     return EncodeReport(
@@ -126,9 +128,19 @@ def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
     field, unknown = file.field, (None,) * len(file.grids)
     psnrs = iter(() if field is None else field.psnrs)
     errors, drifts = (unknown, unknown) if field is None else (field.errors, field.drifts)
-    rows = zip(file.volume.positions, file.volume.grids, file.grids, file.misclassified, errors, drifts, strict=True)
+    rows = zip(
+        file.volume.positions,
+        file.volume.grids,
+        file.grids,
+        file.misclassified,
+        errors,
+        drifts,
+        strict=True,
+    )
     for position, grid, prepared, misclassified, error, drift in rows:
-        squared = [10 ** (-next(psnrs) / 10) for _ in range(int(prepared.normalisation.varying.sum()))]
+        squared = [
+            10 ** (-next(psnrs) / 10) for _ in range(int(prepared.normalisation.varying.sum()))
+        ]
         psnr = psnr_of(sum(squared) / len(squared)) if squared else math.inf
         if math.isinf(psnr):
             error = drift = 0.0
@@ -153,7 +165,9 @@ def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
 
 def _with_rounding(psnr: float, rounded: Rounding) -> float:
     """A PSNR against float32 values as one against the source's numbers, each as far off as the worst of its component."""
-    shares = [error / span for error, span in zip(rounded.errors, rounded.spans, strict=True) if span]
+    shares = [
+        error / span for error, span in zip(rounded.errors, rounded.spans, strict=True) if span
+    ]
     return psnr_of(10 ** (-psnr / 10) + sum(share**2 for share in shares) / max(1, len(shares)))
 
 

@@ -15,7 +15,9 @@ from inrv.storage import PreparedGrid
 
 GOOD_ENOUGH = 35.0  # dB: with a smaller file than that takes, masks may be better spent on values
 LOWEST_CHOICE = 30.0  # dB at which topologies are chosen where the file is still too large
-OTHER_CHOICE = 3.0  # dB from the quality at which topologies were chosen, after which others may serve better
+OTHER_CHOICE = (
+    3.0  # dB from the quality at which topologies were chosen, after which others may serve better
+)
 SEARCHES = 8
 ENOUGH, AIM = 0.98, 0.99  # of the asked size
 OCTAVES_A_DOUBLING = 1.7  # a first guess of how much finer steps make a file twice as large
@@ -75,13 +77,17 @@ def _best(job: EncodeJob, found: Sequence[EncodedFile], most: int) -> EncodedFil
     return max(fitting, key=lambda file: file.psnr)
 
 
-def _coded(job: EncodeJob, grids: tuple[PreparedGrid, ...], topology: str, psnr: float) -> EncodedFile:
+def _coded(
+    job: EncodeJob, grids: tuple[PreparedGrid, ...], topology: str, psnr: float
+) -> EncodedFile:
     """The file of a quality, with exact topology or, where 'threshold' makes it cheaper, whole leaves."""
     forms, steps = cheapest_forms(job, grids, psnr) if topology == "threshold" else (grids, None)
     return job.encoded(forms, Goal(psnr, job.room_for_field, steps))
 
 
-def _sized(job: EncodeJob, grids: tuple[PreparedGrid, ...], topology: str, psnr: float, most: int) -> EncodedFile:
+def _sized(
+    job: EncodeJob, grids: tuple[PreparedGrid, ...], topology: str, psnr: float, most: int
+) -> EncodedFile:
     """The best file of at most `most` bytes that was found, or the smallest, its topologies chosen at `psnr` dB."""
     first = _coded(job, grids, topology, psnr)
     if first.field is None:

@@ -13,7 +13,9 @@ from inrv.grids import Grid, LeafValues, Normalisation, Topology, denormalise, u
 from inrv.grids.thresholds import ABOVE, AWAY, WITHIN, scores
 from inrv.storage import PreparedGrid
 
-OutputOf = Callable[[int, Topology], NDArray[Any]]  # the decoded output of that number on a topology
+OutputOf = Callable[
+    [int, Topology], NDArray[Any]
+]  # the decoded output of that number on a topology
 
 
 def rule_of(grid: Grid) -> str | None:
@@ -25,7 +27,11 @@ def rule_of(grid: Grid) -> str | None:
         return None
     background, beside = grid.background, grid.inactive.values
     if len(beside) or grid.grid_class == "level set":
-        band = grid.components == 1 and bool((beside == -background).all()) and float(background[0]) > 0
+        band = (
+            grid.components == 1
+            and bool((beside == -background).all())
+            and float(background[0]) > 0
+        )
         return WITHIN if band and bool((np.abs(grid.values) <= background).all()) else None
     return ABOVE if grid.components == 1 and bool(grid.values.min() > background[0]) else AWAY
 
@@ -34,7 +40,9 @@ def whole_leaves(grid: Grid) -> Grid:
     """The grid with every voxel of its leaves active, with the values that they have."""
     values = grid.blocks(grid.topology.leaf_origins).reshape(-1, grid.components)
     topology = replace(grid.topology, leaf_masks=np.full_like(grid.topology.leaf_masks, 255))
-    return replace(grid, topology=topology, values=values, inactive=LeafValues.none(grid.components))
+    return replace(
+        grid, topology=topology, values=values, inactive=LeafValues.none(grid.components)
+    )
 
 
 def with_whole_leaves(prepared: PreparedGrid, rule: str) -> PreparedGrid:
@@ -47,7 +55,11 @@ def of_one_topology(grids: Sequence[PreparedGrid], numbers: Iterable[int]) -> li
     """The `numbers` of some of `grids`, those with identical topologies together."""
     groups = list[list[int]]()
     for number in numbers:
-        same = [group for group in groups if grids[group[0]].grid.topology.identical(grids[number].grid.topology)]
+        same = [
+            group
+            for group in groups
+            if grids[group[0]].grid.topology.identical(grids[number].grid.topology)
+        ]
         if same:
             same[0].append(number)
         else:
@@ -73,7 +85,9 @@ def with_thresholds(
             topology = grid.coded.topology
             values = _decoded_values(grid, topology, output_of, output)
             active = unpack_masks(original.topology.leaf_masks).reshape(-1)[topology.places()]
-            threshold, errors = best_threshold(scores(grid.threshold_rule, values, grid.grid.background), active)
+            threshold, errors = best_threshold(
+                scores(grid.threshold_rule, values, grid.grid.background), active
+            )
             result.append(replace(grid, threshold=threshold))
             misclassified.append(errors)
         output += outputs
@@ -89,7 +103,12 @@ def with_thresholds(
 def _sharing(grids: Sequence[PreparedGrid]) -> list[list[int]]:
     """The numbers of whole-leaf grids by topology; a narrow band, whose inside a threshold tells too, shares with none."""
     return of_one_topology(
-        grids, [n for n, grid in enumerate(grids) if grid.threshold is not None and grid.threshold_rule != WITHIN]
+        grids,
+        [
+            n
+            for n, grid in enumerate(grids)
+            if grid.threshold is not None and grid.threshold_rule != WITHIN
+        ],
     )
 
 

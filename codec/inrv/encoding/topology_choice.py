@@ -33,7 +33,9 @@ def cheapest_forms(
     """
     chosen, steps = list(grids), dict[tuple[int, int], float]()
     for group in of_one_topology(grids, range(len(grids))):
-        rules = [None if grids[number].lossless else rule_of(grids[number].coded) for number in group]
+        rules = [
+            None if grids[number].lossless else rule_of(grids[number].coded) for number in group
+        ]
         if None in rules:
             continue
         topology = grids[group[0]].grid.topology
@@ -52,16 +54,24 @@ def cheapest_forms(
             exact.append(found)
         if len(whole) < len(group):
             for number, rule in zip(group, rules, strict=True):
-                chosen[number] = with_whole_leaves(grids[number], ABOVE) if rule == ABOVE else grids[number]
+                chosen[number] = (
+                    with_whole_leaves(grids[number], ABOVE) if rule == ABOVE else grids[number]
+                )
             continue
-        cheaper = whole if sum(form.bits for form in whole) < sum(form.bits for form in exact) + 8 * masks else exact
+        cheaper = (
+            whole
+            if sum(form.bits for form in whole) < sum(form.bits for form in exact) + 8 * masks
+            else exact
+        )
         for number, form in zip(group, cheaper, strict=True):
             chosen[number] = form.grid
             steps |= {(number, component): step for component, step in form.steps.items()}
     return tuple(chosen), steps
 
 
-def _cheapest(job: EncodeJob, forms: Sequence[PreparedGrid], psnr: float, steps: dict[int, float]) -> Form | None:
+def _cheapest(
+    job: EncodeJob, forms: Sequence[PreparedGrid], psnr: float, steps: dict[int, float]
+) -> Form | None:
     """The form that takes the fewest bits at the quality that is asked, searched for from `steps`; None where none is known."""
     found = list[Form]()
     for form in forms:

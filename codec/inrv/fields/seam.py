@@ -144,7 +144,9 @@ class Outputs(Protocol):
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
         """Outputs (n, len(columns)) at active leaf voxels int32 (n, 3); if continuous, also at points float (n, 3)."""
 
-    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Floats]:
+    def active(
+        self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
+    ) -> list[Floats]:
         """Outputs on the active leaf voxels of several grids: for each, (voxels, len(columns[i]))."""
 
 
@@ -205,9 +207,13 @@ class NoOutputs:
         """No output for every voxel."""
         return np.empty((len(coordinates), 0), dtype=np.float32)
 
-    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Floats]:
+    def active(
+        self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
+    ) -> list[Floats]:
         """No output for every voxel."""
-        return [np.empty((topology.leaf_voxel_count, 0), dtype=np.float32) for topology in topologies]
+        return [
+            np.empty((topology.leaf_voxel_count, 0), dtype=np.float32) for topology in topologies
+        ]
 
 
 # By kind, the module that holds the field's codec as CODEC; imported when it is first needed.
@@ -217,7 +223,9 @@ FIELDS = {"lattice": "inrv.fields.lattice.field", "fourier": "inrv.fields.fourie
 def field_codec(kind: str) -> FieldCodec:
     """The codec of a kind of field. Raises FormatError for one that this inrv does not know."""
     if kind not in FIELDS:
-        raise FormatError("F1", f"field kind {kind!r} is not known to this inrv (known: {', '.join(FIELDS)})")
+        raise FormatError(
+            "F1", f"field kind {kind!r} is not known to this inrv (known: {', '.join(FIELDS)})"
+        )
     codec: FieldCodec = import_module(FIELDS[kind]).CODEC
     return codec
 
