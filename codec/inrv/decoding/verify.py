@@ -53,7 +53,8 @@ def verify(
         if not samples.largest_difference <= samples.tolerance:  # NaN too
             raise FormatError(
                 "R1",
-                f"stored samples differ by {samples.largest_difference:.3g}, more than {samples.tolerance:g} of the range",
+                f"stored samples differ by {samples.largest_difference:.3g}, more than "
+                f"{samples.tolerance:g} of the range",
             )
     voxels = volume.to_sparse().active_voxel_count if decode else 0
     return VerifyReport(len(container.entries), voxels, samples)
