@@ -109,7 +109,8 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def markdown(run: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """The whole report."""
-    return f"# Real volumes\n\n{describe(run)}\n\n{table([*HEADER, *TIMES], [cells(row) for row in rows])}"
+    found = table([*HEADER, *TIMES], [cells(row) for row in rows])
+    return f"# Real volumes\n\n{describe(run)}\n\n{found}"
 
 
 if __name__ == "__main__":

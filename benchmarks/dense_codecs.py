@@ -29,7 +29,10 @@ BOUNDS = (1e-2, 1e-3)  # those that `--max-error` is compared at
 
 @dataclass(frozen=True)
 class Point:
-    """What a codec made of a box at an absolute error `bound`, a share of its range; PSNR with the range as peak."""
+    """What a codec made of a box at an absolute error `bound`.
+
+    `bound` and `largest` are shares of the range, which is also the peak of the PSNR.
+    """
 
     bound: float
     bytes: int
@@ -40,7 +43,7 @@ class Point:
 
 
 def compress(array: Array, filters: Any) -> tuple[int, Array, float, float]:
-    """Stored bytes of the compressed array, the array decompressed, seconds to encode and to decode."""
+    """Return stored bytes, the decompressed array, seconds to encode and seconds to decode."""
     memory = io.BytesIO()
     started = time.perf_counter()
     with h5py.File(memory, "w") as file:
@@ -59,14 +62,14 @@ def point(array: Array, codec: str, bound: float) -> Point:
 
 
 def quality(decoded: Array, array: Array) -> tuple[float, float]:
-    """PSNR of `decoded`, dB, peak = the range of `array`, and the largest error as a share of that range."""
+    """Return PSNR in dB, with the range of `array` as peak, and the largest error over that range."""
     span = float(np.ptp(array))
     error = decoded.astype(np.float64) - array
     return 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30)), float(np.abs(error).max()) / span
 
 
 class Curves:
-    """Points of every codec on every box, kept in a file: peers do not change from one run to the next."""
+    """Points of every codec on every box, kept in a file, since peers do not change between runs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,7 +98,10 @@ class Curves:
 
 
 def bytes_at_psnr(curve: list[Point], psnr: float) -> float:
-    """Bytes at a PSNR: log bytes between the two points around it; infinite where the curve does not reach it."""
+    """Return the bytes at a PSNR, infinite where the curve does not reach it.
+
+    Between two points the logarithm of the bytes is linear in the PSNR.
+    """
     points = sorted((entry.psnr, math.log(entry.bytes)) for entry in curve)
     better = [entry for entry in points if entry[0] >= psnr]
     if not better:
@@ -110,5 +116,8 @@ def bytes_at_psnr(curve: list[Point], psnr: float) -> float:
 
 
 def bytes_at_error(curve: list[Point], error: float) -> float:
-    """Fewest bytes of those points whose largest error is at most `error` of the range, a millionth of it allowed."""
+    """Return the fewest bytes of all points whose largest error is at most `error` of the range.
+
+    A millionth more is allowed.
+    """
     return min((entry.bytes for entry in curve if entry.largest <= error * (1 + 1e-6)), default=math.inf)

@@ -26,7 +26,7 @@ from torch import Tensor
 import inrv
 from inrv.fields.fourier.defaults import network_for, plan_for
 from inrv.fields.fourier.evaluation import evaluate
-from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.fitting import fit_field
 from inrv.fields.fourier.selection import joint_box, select_voxels
 from inrv.fields.fourier.selection.masks import whole_box
@@ -83,7 +83,10 @@ def main() -> None:
 
 
 def runs(volume: inrv.SparseVolume, base: inrv.EncodeOptions, equal: str) -> list[tuple[str, inrv.EncodeOptions]]:
-    """Label and options of each run; with equal steps, epochs in inverse proportion to the voxels selected."""
+    """Return label and options of each run.
+
+    With equal steps the epochs are in inverse proportion to the voxels selected.
+    """
     chosen = [(label, replace(base, selection=selection, dilation=dilation)) for label, selection, dilation in SETTINGS]
     if equal == "epochs":
         return chosen
@@ -101,7 +104,7 @@ def epoch_steps(volume: inrv.SparseVolume, options: inrv.EncodeOptions) -> int:
 
 
 def measure(volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions) -> tuple[dict[str, Any], tuple[Tensor, Tensor]]:
-    """Train once; figures with and without the topology, and the two middle slices of the first grid."""
+    """Train once; return figures with and without topology, and middle slices of the first grid."""
     voxels = select_voxels(volume.grids, options.selection, options.dilation).active_voxel_count
     normalisations = [Normalisation.fit(grid.values) for grid in volume.grids]
     device = choose_device(options.device)
@@ -121,9 +124,12 @@ def measure(volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions) 
 
 
 def answers(
-    volume: inrv.SparseVolume, field: Field, normalisations: Sequence[Normalisation], everywhere: bool
+    volume: inrv.SparseVolume, field: FourierNetwork, normalisations: Sequence[Normalisation], everywhere: bool
 ) -> inrv.SparseVolume:
-    """The volume as `field` has it: on its active leaf voxels, or `everywhere` in the joint box, unclamped."""
+    """Return the volume as `field` has it.
+
+    It has its active leaf voxels, or every voxel of the joint box (`everywhere`), unclamped.
+    """
     box = joint_box(volume.grids)
     assert box is not None
     grids, column = [], 0
@@ -144,7 +150,7 @@ def answers(
     return inrv.SparseVolume(tuple(grids), volume.metadata)
 
 
-def outputs_at(field: Field, topology: inrv.Topology) -> Tensor:
+def outputs_at(field: FourierNetwork, topology: inrv.Topology) -> Tensor:
     """Normalised outputs (N, D) on the CPU at the active leaf voxels of `topology`."""
     device = next(field.parameters()).device
     with torch.no_grad():
@@ -152,7 +158,10 @@ def outputs_at(field: Field, topology: inrv.Topology) -> Tensor:
 
 
 def middle_slice(grid: Grid, like: Grid | None = None) -> Tensor:
-    """Values (Y, Z) of the slice through the middle of the box of `like`, by default of the grid itself, across x."""
+    """Return values (Y, Z) of the slice across x through the middle of the box of `like`.
+
+    `like` is by default the grid itself.
+    """
     box = (like or grid).topology.box
     assert box is not None
     x = (box.lower[0] + box.upper[0] + 1) // 2
@@ -172,7 +181,8 @@ def markdown(run: dict[str, Any], rows: list[dict[str, Any]], name: str) -> str:
     """The whole report."""
     epochs = f"{run['epochs']:g} epochs" + ("" if run["equal"] == "epochs" else " of BBX, and as many optimiser steps for all")
     title = f"# Which voxels to train on\n\n{run['file']}, {epochs}; {describe(run)}\n\n"
-    picture = f"\nMiddle slices across x, above with the topology, below without:\n\n![slices]({name}.png)\n"
+    caption = "Middle slices across x, above with the topology, below without:"
+    picture = f"\n{caption}\n\n![slices]({name}.png)\n"
     return title + table(HEADER, [cells(row) for row in rows]) + picture
 
 

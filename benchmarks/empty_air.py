@@ -35,7 +35,8 @@ def main() -> None:
     arguments = parser.parse_args()
     run = environment("cpu")
     rows = [row for path in arguments.files or default_files() for row in measure(path, arguments.effort)]
-    text = f"# Empty air\n\n{describe(run)}, effort `{arguments.effort}`. Every voxel of the box is active.\n\n"
+    text = f"# Empty air\n\n{describe(run)}, effort `{arguments.effort}`. "
+    text += "Every voxel of the box is active.\n\n"
     save(arguments.name, text + table(HEADER, rows), {"environment": run, "rows": rows})
 
 

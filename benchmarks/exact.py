@@ -35,8 +35,19 @@ from inrv.grids import sparse_grid
 
 Array = np.ndarray[Any, Any]
 LEVEL = 19
-HEADER = ["what", "values", "dense box", "zstd -19, dense", "zstd -19, .vdb", "Blosc2", "NanoVDB -z", "inrv", "inrv / best peer",
-          "encode s", "decode s"]  # fmt: skip
+HEADER = [
+    "what",
+    "values",
+    "dense box",
+    "zstd -19, dense",
+    "zstd -19, .vdb",
+    "Blosc2",
+    "NanoVDB -z",
+    "inrv",
+    "inrv / best peer",
+    "encode s",
+    "decode s",
+]
 
 
 def main() -> None:
@@ -52,7 +63,8 @@ def main() -> None:
         rows.append(measure(what, grid, kind, EncodeOptions(lossless=True, effort=arguments.effort, device="cpu")))
         print(" | ".join(cells(rows[-1])), flush=True)
     mean = math.exp(sum(math.log(row["inrv"] / best(row)) for row in rows) / len(rows))
-    text = f"# Exact storage\n\n{describe(run)}, effort `{arguments.effort}`. Bytes; every value comes back bit for bit.\n\n"
+    text = f"# Exact storage\n\n{describe(run)}, effort `{arguments.effort}`. "
+    text += "Bytes; every value comes back bit for bit.\n\n"
     text += table(HEADER, [cells(row) for row in rows]) + f"\nGeometric mean of inrv / best peer: {mean:.3f}\n"
     save(arguments.name, text, {"environment": run, "rows": rows, "mean": mean})
 
@@ -96,7 +108,10 @@ def made() -> Iterator[tuple[str, Array]]:
 
 
 def measure(what: str, grid: Grid, kind: type[np.generic], options: EncodeOptions) -> dict[str, Any]:
-    """Bytes of one grid by us and by the peers. Raises AssertionError where ours does not come back."""
+    """Return the bytes of one grid by us and by the peers.
+
+    Raises AssertionError where our values do not come back.
+    """
     box = grid.topology.box
     assert box is not None
     dense = grid.dense(box).numpy().astype(kind)
@@ -121,7 +136,10 @@ def measure(what: str, grid: Grid, kind: type[np.generic], options: EncodeOption
 
 
 def of_trees(grid: Grid) -> dict[str, int | None]:
-    """Bytes of the grid's .vdb file under zstd, and of its NanoVDB file; None where the tool is not installed."""
+    """Return the bytes of the grid's .vdb file under zstd, and of its NanoVDB file.
+
+    The latter is None where the tool is not installed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         source, coded = Path(folder, "source.vdb"), Path(folder, "coded.nvdb")
         write_volume(source, SparseVolume((grid,)))

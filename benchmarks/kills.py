@@ -222,7 +222,10 @@ class Trial:
                 return
 
     def attempt(self, output: Path, force: bool, last: bool) -> tuple[int, str]:
-        """Run the command once and kill it at some moment, not if it is the `last`; exit status and the phase it ended in."""
+        """Run the command once and kill it at some moment, unless it is the `last`.
+
+        Returns the exit status and the phase in which it ended.
+        """
         way = self.chance.random()
         if not last and way < 0.08:
             process = self.fresh(output, force)
@@ -278,11 +281,13 @@ def report(run: dict[str, Any], trial: Trial) -> str:
     rows = [[row["phase"], *(str(row[name]) for name in header[1:])] for row in trial.rows()]
     total = [str(sum(row[name] for row in trial.rows())) for name in header[1:]]
     told = (
-        f"{trial.chains} chains, {trial.resumed} runs resumed from a checkpoint, {trial.finished} chains ended by a whole run, "
-        f"the others by a kill after the file was in place.\n\nBroken files, other bytes than without a break, litter: "
+        f"{trial.chains} chains, {trial.resumed} runs resumed from a checkpoint, "
+        f"{trial.finished} chains ended by a whole run, the others by a kill after the file was "
+        "in place.\n\nBroken files, other bytes than without a break, litter: "
         f"{len(trial.wrong) or 'none'}.\n"
     )
-    title = f"# Kills during encode\n\n{trial.source.name}, seed {run['seed']}, {run['seconds']} s; {describe(run)}\n\n"
+    title = f"# Kills during encode\n\n{trial.source.name}, seed {run['seed']}, {run['seconds']} s; "
+    title += f"{describe(run)}\n\n"
     return title + table(header, [*rows, ["all", *total]]) + "\n" + told + "".join(f"\n- {line}" for line in trial.wrong)
 
 

@@ -121,7 +121,7 @@ def coded_row(before: Grid, after: Grid, grid: inrv.VolumeGrid) -> dict[str, Any
 
 
 def errors(before: torch.Tensor, after: torch.Tensor) -> tuple[float, float]:
-    """Largest error, and PSNR in dB with the range of each component as its peak, of values (N, C)."""
+    """Return the largest error of values (N, C), and the PSNR in dB, peak = a component's range."""
     if not len(before):
         return 0.0, math.inf
     difference = (before - after).double()
@@ -157,7 +157,7 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def same_listing(before: Path, after: Path) -> str:
-    """Whether `vdb_print -l` says the same of both files, but for sizes in memory and the ranges of values."""
+    """Tell whether `vdb_print -l` says the same of both files, but for memory and ranges of values."""
     if shutil.which("vdb_print") is None:
         return "not found"
     told = [subprocess.run(["vdb_print", "-l", str(path)], capture_output=True, text=True) for path in (before, after)]
@@ -175,11 +175,12 @@ def same_listing(before: Path, after: Path) -> str:
 
 
 def same_by_referee(python: str, before: Path, after: Path, coded: tuple[int, ...]) -> str:
-    """Whether another OpenVDB finds the same in both files; of the `coded` grids, all but values."""
+    """Tell whether another OpenVDB finds the same in both files, but for values of `coded` grids."""
     arguments = [python, str(REFEREE), ",".join(map(str, coded))]
     told = [subprocess.run([*arguments, str(path)], capture_output=True, text=True) for path in (before, after)]
     if any(run.returncode for run in told):
-        return f"FAILED: {told[0].stderr.strip().splitlines()[-1:]} {told[1].stderr.strip().splitlines()[-1:]}"
+        first, second = (run.stderr.strip().splitlines()[-1:] for run in told)
+        return f"FAILED: {first} {second}"
     first, second = (json.loads(run.stdout.strip().splitlines()[-1]) for run in told)
     if first != second:
         return "DIFFERS"

@@ -22,7 +22,10 @@ from torch import Tensor
 EDGE = 4096
 VOXELS = 5_000_000
 LIMIT = 6e9
-PEAK = "\nfor line in open('/proc/self/status'):\n    line.startswith('VmHWM') and print(line.split()[1])"
+PEAK = """
+for line in open('/proc/self/status'):
+    line.startswith('VmHWM') and print(line.split()[1])
+"""
 
 
 def main() -> None:
@@ -90,7 +93,10 @@ def make_volume(path: str) -> None:
 
 
 def scattered_voxels() -> Tensor:
-    """VOXELS different coordinates int64 (VOXELS, 3): shells, then filaments, and two opposite corners of the box."""
+    """Return VOXELS different coordinates int64 (VOXELS, 3).
+
+    They are shells, then filaments, and two opposite corners of the box.
+    """
     generator = torch.Generator().manual_seed(11)
     parts = [torch.tensor([[0, 0, 0], [EDGE - 1] * 3])]
     parts += [shell(generator) for _ in range(12)] + [filament(generator) for _ in range(160)]

@@ -20,7 +20,7 @@ from report import a_fire, describe, environment, save, table
 
 from inrv.encoding.preparation import prepare
 from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
-from inrv.fields.fourier.network import FourierField
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import gather_samples, joint_box, select_voxels
 from inrv.fields.fourier.training import joined, train
 from inrv.files.vdb import read_volume
@@ -78,7 +78,7 @@ def member(arguments: argparse.Namespace) -> None:
         box, values = joint_box(grids), sum(grid.values.numel() for grid in grids)
         assert box is not None
         config, rounding = network_for(options, values, samples.targets.shape[1], box, None)
-        field = FourierField(config, multipliers_for(options, config), torch.Generator().manual_seed(0)).to(device)
+        field = FourierNetwork(config, multipliers_for(options, config), torch.Generator().manual_seed(0)).to(device)
         plan = plan_for(options, config, rounding, len(samples), device)
         result = train(field, samples.to(device), plan)
         if processes.first:

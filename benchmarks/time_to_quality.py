@@ -26,7 +26,7 @@ from inrv.encoding.api import encode_bytes
 from inrv.encoding.preparation import prepare
 from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
 from inrv.fields.fourier.evaluation import evaluate
-from inrv.fields.fourier.network import FourierConfig, FourierField, network_weights
+from inrv.fields.fourier.network import FourierConfig, FourierNetwork, network_weights
 from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, select_voxels
 from inrv.fields.fourier.training import TrainingPlan, train
 from inrv.files.vdb import read_volume
@@ -156,7 +156,7 @@ def measure(name: str, work: Workload, seconds: float, peak: float) -> dict[str,
     """Train a recipe for so long."""
     config, multipliers, plan = RECIPES[name](work)
     samples = work.box if "box" in name and work.box is not None else work.active
-    field = FourierField(config, multipliers, torch.Generator().manual_seed(0)).to(work.device)
+    field = FourierNetwork(config, multipliers, torch.Generator().manual_seed(0)).to(work.device)
     result = train(field, samples, replace(plan, max_time=seconds, epochs=1e6))
     active, box = psnrs(field, work)
     rate = result.steps * min(plan.batch, len(samples)) / result.seconds
@@ -175,7 +175,7 @@ def measure(name: str, work: Workload, seconds: float, peak: float) -> dict[str,
     }
 
 
-def psnrs(field: FourierField, work: Workload) -> tuple[float, float]:
+def psnrs(field: FourierNetwork, work: Workload) -> tuple[float, float]:
     """Mean over the components: over the active leaf voxels, and over each grid's active box."""
     with torch.no_grad():
         errors = (evaluate(field, work.active.coordinates).clamp(0, 1) - work.active.targets).double().square()

@@ -1,12 +1,13 @@
-"""Small files with every part of the format in them, made by hand in NumPy; the test vectors of format_spec.md.
+"""Small files with every part of the format in them, made by hand in NumPy.
 
-`python -m testing.examples` writes those of fixtures/golden/ that are missing. Those that are there are never changed:
-they must decode for ever.
+They are test vectors of the specification. `python -m testing.examples` writes those of
+fixtures/golden/ that are missing. Those that are there are never changed: they must decode for ever.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from inrv.entropy.masks import EMPTY, MIXED, encode_masks, kinds_of
 
 VECTORS = Path(__file__).resolve().parents[1] / "fixtures" / "golden"
 Arrays = dict[str, NDArray[Any]]
+Origin = tuple[int, int, int]
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 METADATA = {
@@ -45,28 +47,101 @@ METADATA = {
 
 
 def pattern(shape: tuple[int, ...], factor: int, modulus: int) -> NDArray[np.int64]:
-    """Whole numbers from 0 to modulus - 1 that look random and are the same everywhere."""
+    """Return whole numbers from 0 to modulus - 1 that look random and are the same everywhere."""
     count = int(np.prod(shape))
-    return ((np.arange(count, dtype=np.int64) + 1) * factor % 1_000_003 % modulus).reshape(shape)
+    numbers = (np.arange(count, dtype=np.int64) + 1) * factor % 1_000_003 % modulus
+    return numbers.reshape(shape)
 
 
-def topology(nodes: dict[tuple[int, int, int], list[int]], masks: NDArray[np.uint8], tiles: list[tuple[Any, ...]]) -> Arrays:
-    """TOPO tensors: children by node origin (in order), a mask a leaf, tiles as (x, y, z, edge, active)."""
-    node_masks = np.zeros((len(nodes), 4096), dtype=np.uint8)
-    for row, children in enumerate(nodes.values()):
-        node_masks[row, children] = 1
+def bits_in(masks: NDArray[np.uint8]) -> int:
+    """Return how many voxels some masks mark."""
+    return int(np.unpackbits(masks).sum())
+
+
+def words_of(origins: Sequence[Origin], masks: NDArray[np.uint8], **more: Any) -> NDArray[np.uint8]:
+    """Return the bytes of the words of some masks; `more` is passed on to the encoder."""
+    corners = np.array(origins, dtype=np.int32).reshape(-1, 3)
+    return encode_masks(corners, masks, **more).astype("<u4").view(np.uint8)
+
+
+def key_order(origin: Origin) -> tuple[list[int], list[int]]:
+    """Return what blocks are sorted by: the node of 128^3 that holds one, then its own place."""
+    return [axis // 128 for axis in origin], [axis // 8 for axis in origin]
+
+
+def blocks_of(cells: Sequence[Origin]) -> list[Origin]:
+    """Return the origins, in cells, of the blocks of 8^3 cells that hold some cells."""
+    blocks = {(x // 8 * 8, y // 8 * 8, z // 8 * 8) for x, y, z in cells}
+    return sorted(blocks, key=key_order)
+
+
+def cell_masks(blocks: Sequence[Origin], cells: Sequence[Origin]) -> NDArray[np.uint8]:
+    """Return masks uint8 (B, 64) of the cells in each block."""
+    marked = np.zeros((len(blocks), 512), dtype=np.uint8)
+    for x, y, z in cells:
+        block = blocks.index((x // 8 * 8, y // 8 * 8, z // 8 * 8))
+        marked[block, x % 8 * 64 + y % 8 * 8 + z % 8] = 1
+    return np.packbits(marked, axis=1, bitorder="little")
+
+
+def cell_words(
+    blocks: Sequence[Origin], cells: NDArray[np.uint8], leaves: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """Return the words of masks of cells: of leaves, or of tiles beside these `leaves`."""
+    return words_of(blocks, cells, reference=leaves, kinds=np.full(len(blocks), MIXED, np.uint8))
+
+
+def topology(
+    leaves: Sequence[Origin],
+    masks: NDArray[np.uint8],
+    tiles: Sequence[tuple[int, int, int, int, int]] = (),
+    cells: Sequence[tuple[int, int, int, int]] = (),
+    root: int | None = None,
+    **more: Any,
+) -> Arrays:
+    """Return the tensors of a TOPO chunk.
+
+    leaves: origins in key order
+    masks: uint8 (L, 64) active voxels of each
+    tiles: those that are listed, as x, y, z, edge, active
+    cells: tiles of 8^3 voxels in key order, coded as cells of blocks, as x, y, z, active
+    root: number of the chunk that the masks are predicted from
+    more: passed on to the encoder of masks
+    """
+    of_leaves = [(x // 8, y // 8, z // 8) for x, y, z in leaves]
+    of_tiles = [(x // 8, y // 8, z // 8) for x, y, z, _ in cells]
+    blocks = blocks_of([*of_leaves, *of_tiles])
+    nodes = sorted({(x // 128 * 128, y // 128 * 128, z // 128 * 128) for x, y, z in blocks})
+    children = np.zeros((len(nodes), 4096), dtype=np.uint8)
+    for x, y, z in blocks:
+        node = nodes.index((x // 128 * 128, y // 128 * 128, z // 128 * 128))
+        children[node, x % 128 // 8 * 256 + y % 128 // 8 * 16 + z % 128 // 8] = 1
+    leaf_cells, tile_cells = cell_masks(blocks, of_leaves), cell_masks(blocks, of_tiles)
+    none = np.zeros(0, dtype=np.uint8)
     return {
-        "node_origins": np.array(list(nodes), dtype=np.int32).reshape(-1, 3),
-        "node_masks": np.packbits(node_masks, axis=1, bitorder="little"),
-        "leaf_masks": masks,
+        "block_origins": np.array(nodes, dtype=np.int32).reshape(-1, 3),
+        "block_masks": np.packbits(children, axis=1, bitorder="little"),
+        "leaf_words": cell_words(blocks, leaf_cells),
+        "tile_words": cell_words(blocks, tile_cells, leaf_cells) if len(cells) else none,
         "tile_origins": np.array([tile[:3] for tile in tiles], dtype=np.int32).reshape(-1, 3),
         "tile_edges": np.array([tile[3] for tile in tiles], dtype=np.int32),
-        "tile_active": np.array([tile[4] for tile in tiles], dtype=np.uint8),
+        "tile_active": np.array([tile[-1] for tile in [*tiles, *cells]], dtype=np.uint8),
+        "leaf_kinds": kinds_of(masks),
+        "coded_masks": words_of(leaves, masks, **more),
+        "predicted_from": np.array([] if root is None else [root], dtype=np.int32),
     }
 
 
+def inactive_words(
+    leaves: Sequence[Origin], inactive: NDArray[np.uint8], active: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Return the words of masks of inactive voxels, beside the masks of active ones."""
+    kinds = np.where((active == 255).all(axis=1), EMPTY, MIXED).astype(np.uint8)
+    return words_of(leaves, inactive, reference=active, kinds=kinds)
+
+
 def grid_entry(name: str, components: tuple[Component, ...], **changes: Any) -> GridEntry:
-    """A grid entry with plain defaults; `changes` replaces any of them."""
+    """Return a grid entry with plain defaults; `changes` replaces any of them."""
     values: dict[str, Any] = {
         "name": name,
         "value_type": "float" if len(components) == 1 else "vec3s",
@@ -82,26 +157,35 @@ def grid_entry(name: str, components: tuple[Component, ...], **changes: Any) -> 
         "topology": 0,
         "inactive_values": None,
         "components": components,
+        "frequent_values": None,
+        "exact_values": None,
+        "threshold": None,
+        "threshold_rule": "above",
+        "topology_of": None,
+        "outliers": None,
     }
     return GridEntry(**(values | changes))
 
 
 def empty() -> tuple[Manifest, list[Chunk]]:
-    """No grid, no field, no chunk."""
-    return Manifest("inrv", {}, (), None, None, {}), []
+    """Return a file of no grid, no field and no chunk."""
+    return Manifest("inrv", {}, (), None, {}), []
 
 
 def one_leaf() -> tuple[Manifest, list[Chunk]]:
-    """One grid of one leaf, two active voxels that both hold 0.5: no field. The hexdump of the specification."""
+    """Return one grid of one leaf, whose two active voxels both hold 0.5; there is no field."""
     masks = np.zeros((1, 64), dtype=np.uint8)
     masks[0, [0, 63]] = 1, 128
-    tensors = topology({(0, 0, 0): [0]}, masks, [])
+    tensors = topology([(0, 0, 0)], masks)
     grid = grid_entry("density", (Component(0.5, 0.5, None),), active_voxels=2, leaf_voxels=2)
-    return Manifest("inrv", {}, (grid,), None, None, {}), [Chunk("TOPO", pack_tensors(tensors))]
+    return Manifest("inrv", {}, (grid,), None, {}), [Chunk("TOPO", pack_tensors(tensors))]
 
 
 def field_tensors() -> Arrays:
-    """A network of 5 frequencies, 2 hidden layers of 6 neurons, 3 outputs, with every way to store a tensor."""
+    """Return a network with every way to store a tensor.
+
+    It has 5 frequencies, 2 hidden layers of 6 neurons and 3 outputs.
+    """
     codes = pattern((6, 10), 7919, 255) - 127
     wide = pattern((6, 6), 104_729, 4095) - 2047
     high = wide >> 8
@@ -124,183 +208,154 @@ FIELD_CONFIG = {
     "frequencies": 5,
     "layers": 2,
     "neurons": 6,
-    "outputs": 3,
     "origin": [-128.0, -8.0, 0.0],
     "scale": 0.0078125,
     "activation": "relu",
+    "samples": None,
+    "tolerance": None,
 }
 
 
+def field_entry(tensors: int, outputs: int = 3, **changes: Any) -> FieldEntry:
+    """Return the entry of a fourier field; `changes` replaces keys of FIELD_CONFIG.
+
+    tensors: number of the NETW chunk
+    """
+    return FieldEntry("fourier", outputs, FIELD_CONFIG | {"tensors": tensors} | changes)
+
+
 def outputs_of(tensors: Arrays, coordinates: NDArray[np.int32]) -> NDArray[np.float32]:
-    """The field's outputs float32 (n, 3), computed in float64."""
-    first = tensors["layers.0.weight.codes"] * tensors["layers.0.weight.step"].astype(np.float64)[:, None]
-    wide = 256.0 * tensors["layers.1.weight.codes_high"] + tensors["layers.1.weight.codes_low"]
-    weights = [first, wide * tensors["layers.1.weight.step"].astype(np.float64)[:, None], tensors["layers.2.weight"]]
+    """Return the outputs float32 (n, 3) of `field_tensors` at voxels, computed in float64."""
+    double = {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+    wide = 256.0 * double["layers.1.weight.codes_high"] + double["layers.1.weight.codes_low"]
+    weights = [
+        double["layers.0.weight.codes"] * double["layers.0.weight.step"][:, None],
+        wide * double["layers.1.weight.step"][:, None],
+        double["layers.2.weight"],
+    ]
     position = (coordinates - np.array(FIELD_CONFIG["origin"])) * FIELD_CONFIG["scale"]
-    phase = position @ (tensors["multipliers"].astype(np.float64)[:, None] * tensors["B"].astype(np.float64)).T
+    phase = position @ (double["multipliers"][:, None] * double["B"]).T
     hidden = np.concatenate([np.cos(2 * np.pi * phase), np.sin(2 * np.pi * phase)], axis=1)
     for index, weight in enumerate(weights):
-        hidden = hidden @ weight.astype(np.float64).T + tensors[f"layers.{index}.bias"].astype(np.float64)
+        hidden = hidden @ weight.T + double[f"layers.{index}.bias"]
         hidden = np.maximum(hidden, 0) if index < 2 else hidden
     return hidden.astype(np.float32)
 
 
+FOURIER_LEAVES = [(-8, -8, 0), (-8, -8, 120), (0, 0, 8)]
+
+
 def fourier() -> tuple[Manifest, list[Chunk]]:
-    """Fog with tiles and inactive values, a vector grid with a constant component on the same topology, an empty grid."""
+    """Return three grids of a fourier field.
+
+    Fog with tiles and inactive values; a vector grid with a constant component on the same
+    topology; and a grid without a voxel.
+    """
     masks = pattern((3, 64), 7919, 256).astype(np.uint8)
     inactive = np.zeros((3, 64), dtype=np.uint8)
     inactive[0, 1], inactive[2, 63] = ~masks[0, 1] & 0x3F, ~masks[2, 63] & 0xC0
-    count = int(np.unpackbits(inactive).sum())
     tiles = [(256, 0, 0, 8, 1), (-4096, 0, 0, 128, 0)]
-    leaves = topology({(-128, -128, 0): [0xFF0, 0xFFF], (0, 0, 0): [0x001]}, masks, tiles)
-    none = topology({}, np.empty((0, 64), dtype=np.uint8), [])
-    exact = {
+    of_tiles = {
         "tile_values": np.array([[0.25], [-3.0]], dtype=np.float32),
-        "inactive_masks": inactive,
-        "inactive_values": np.linspace(-2, -1, count, dtype=np.float32)[:, None],
+        "coded_masks": inactive_words(FOURIER_LEAVES, inactive, masks),
+        "inactive_values": np.linspace(-2, -1, bits_in(inactive), dtype=np.float32)[:, None],
     }
-    vector_exact = {
+    of_vector_tiles = {
         "tile_values": np.array([[1, 2, 3], [-0.0, 1e-40, 0]], dtype=np.float32),
-        "inactive_masks": np.zeros((3, 64), dtype=np.uint8),
+        "coded_masks": np.zeros(0, dtype=np.uint8),
         "inactive_values": np.empty((0, 3), dtype=np.float32),
     }
-    coordinates = np.array([[-128, -8, 0], [-121, -1, 7], [0, 0, 8], [7, 7, 15], [-125, -4, 3]], dtype=np.int32)
-    reference = {"coordinates": coordinates, "outputs": outputs_of(field_tensors(), coordinates)}
-    arrays = [("TOPO", leaves), ("EXAC", exact), ("EXAC", vector_exact), ("TOPO", none), ("FELD", field_tensors())]
-    voxels = int(np.unpackbits(masks).sum())
-    affine = (0.1, 0.02, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0, 0.1, 0.0, 5.0, -3.0, 1.0, 1.0)
-    of_leaves = {"active_voxels": voxels + 512, "leaf_voxels": voxels, "topology": 0}
-    velocity = (Component(-1.0, 1.0, 1), Component(2.5, 2.5, None), Component(0.1, 0.7, 2))
-    grids = (
-        grid_entry("density", (Component(0.0, 3.0, 0),), inactive_values=1, metadata=METADATA, **of_leaves),
-        grid_entry("velocity", velocity, inactive_values=2, map_type="AffineMap", matrix=affine, saved_as_half=True, **of_leaves),
-        grid_entry("flame", (Component(0.0, 0.0, None),), topology=3, background=(1.5,)),
-    )
-    manifest = Manifest(
-        "inrv", {"creator": MetaEntry("string", "tests")}, grids, FieldEntry("fourier", FIELD_CONFIG, 4), 5, {"preset": "none"}
-    )
-    return manifest, [Chunk(kind, pack_tensors(tensors)) for kind, tensors in [*arrays, ("REFS", reference)]]
-
-
-def coded_topology(
-    nodes: dict[tuple[int, int, int], list[int]], masks: NDArray[np.uint8], root: int | None, **more: Any
-) -> Arrays:
-    """MASK tensors of leaves without tiles; `more` is passed on to the encoder."""
-    arrays = topology(nodes, masks, [])
-    del arrays["leaf_masks"]
-    origins = [
-        (np.array(origin) + 8 * np.array([child >> 8, child >> 4 & 15, child & 15])).tolist()
-        for origin, children in nodes.items()
-        for child in children
+    voxels = [[-8, -8, 0], [-1, -1, 7], [0, 0, 8], [7, 7, 15], [-5, -4, 3]]
+    coordinates = np.array(voxels, dtype=np.int32)
+    outputs = outputs_of(field_tensors(), coordinates)
+    chunks = [
+        ("TOPO", topology(FOURIER_LEAVES, masks, tiles)),
+        ("INAC", of_tiles),
+        ("INAC", of_vector_tiles),
+        ("TOPO", topology([], np.empty((0, 64), dtype=np.uint8))),
+        ("NETW", field_tensors()),
+        ("SAMP", {"coordinates": coordinates, "outputs": outputs}),
     ]
-    words = encode_masks(np.array(origins, dtype=np.int32), masks, **more)
-    return arrays | {
-        "leaf_kinds": kinds_of(masks),
-        "coded_masks": words.astype("<u4").view(np.uint8),
-        "predicted_from": np.array([] if root is None else [root], dtype=np.int32),
-    }
+    count = bits_in(masks)
+    on_leaves = {"active_voxels": count + 512, "leaf_voxels": count, "topology": 0}
+    affine = (0.1, 0.02, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0, 0.1, 0.0, 5.0, -3.0, 1.0, 1.0)
+    turned = {"map_type": "AffineMap", "matrix": affine, "saved_as_half": True}
+    fog = (Component(0.0, 3.0, 0),)
+    velocity = (Component(-1.0, 1.0, 1), Component(2.5, 2.5, None), Component(0.1, 0.7, 2))
+    nothing = (Component(0.0, 0.0, None),)
+    grids = (
+        grid_entry("density", fog, inactive_values=1, metadata=METADATA, **on_leaves),
+        grid_entry("velocity", velocity, inactive_values=2, **turned, **on_leaves),
+        grid_entry("flame", nothing, topology=3, background=(1.5,)),
+    )
+    creator = {"creator": MetaEntry("string", "tests")}
+    manifest = Manifest("inrv", creator, grids, field_entry(4, samples=5), {"preset": "none"})
+    return manifest, [Chunk(kind, pack_tensors(tensors)) for kind, tensors in chunks]
 
 
-def lossless() -> tuple[Manifest, list[Chunk]]:
-    """All that version 1.1 adds: coded topology, one predicted from the other, kept values, a threshold, carried grids."""
-    nodes = {(-128, -128, 0): [0xFF0, 0xFFF], (0, 0, 0): [0x001, 0x002]}
+LEAVES = [(0, 0, 0), (0, 0, 8), (0, 0, 64), (0, 8, 8)]  # of `no_field`
+BLOCKS = [(0, 0, 0), (0, 0, 8)]  # of `no_field`, in cells
+
+
+def no_field_masks() -> NDArray[np.uint8]:
+    """Return the masks of the leaves of `no_field`: one is full, and one is empty."""
     masks = pattern((4, 64), 7919, 256).astype(np.uint8)
     masks[1], masks[2] = 255, 0
+    return masks
+
+
+def no_field() -> tuple[Manifest, list[Chunk]]:
+    """Return all that a file can hold beside a field and frequent values.
+
+    Topologies, one predicted from the other; tiles that are listed and tiles that are cells; values
+    of inactive voxels; exact values; all rules of thresholds; and passthrough grids.
+    """
+    masks = no_field_masks()
     others = masks.copy()
     others[0, ::7] ^= 0x18
-    kept = np.zeros((4, 64), dtype=np.uint8)
-    kept[0, 3], kept[3, 60] = masks[0, 3], masks[3, 60]
-    count = int(np.unpackbits(kept).sum())
-    values = np.array([0x7FC00001, 0xFF800000, 0x7F800001], dtype=np.uint32).view(np.float32)
-    arrays = [
-        ("MASK", coded_topology(nodes, masks, None)),
-        ("MASK", coded_topology(nodes, others, 0, reference=masks)),
-        ("KEEP", {"exact_masks": kept, "exact_values": np.resize(values, (count, 1))}),
-    ]
-    voxels = [int(np.unpackbits(each).sum()) for each in (masks, others)]
-    grids = (
-        grid_entry("density", (Component(0.5, 0.5, None),), active_voxels=voxels[0], leaf_voxels=voxels[0], exact_values=2),
-        grid_entry(
-            "fog", (Component(0.5, 0.5, None),), active_voxels=voxels[1], leaf_voxels=voxels[1], topology=1, threshold=0.25
-        ),
-    )
-    flags, instance = bytes(range(200)), b"header only"
-    passthrough = (
-        PassthroughEntry(1, "flags", "Tree_int32_5_4_3", False, None, 70, len(flags), (3, 4), "int32 values"),
-        PassthroughEntry(2, "same flags", "Tree_int32_5_4_3", True, 1, 11, len(instance), (5,), "shares the tree of grid 1"),
-    )
-    manifest = Manifest("inrv", {}, grids, None, None, {}, passthrough, (224, 9, 1))
-    chunks = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in arrays]
-    return manifest, [*chunks, Chunk("GRID", flags[:150]), Chunk("GRID", flags[150:]), Chunk("GRID", instance)]
-
-
-BLOCKS = np.array([[0, 0, 0], [0, 0, 8]], dtype=np.int32)  # of `trees`, in cells
-LEAVES = np.array([[0, 0, 0], [0, 0, 8], [0, 0, 64], [0, 8, 8]], dtype=np.int32)  # of its cells
-
-
-def words_of(origins: NDArray[np.int32], masks: NDArray[np.uint8], **more: Any) -> NDArray[np.uint8]:
-    """The bytes of the words of some masks; `more` is passed on to the encoder."""
-    return encode_masks(origins, masks, **more).astype("<u4").view(np.uint8)
-
-
-def cell_words(cells: NDArray[np.uint8], leaves: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Words of masks of the two blocks: of leaves, or of tiles beside those."""
-    return words_of(BLOCKS, cells, reference=leaves, kinds=np.full(2, MIXED, dtype=np.uint8))
-
-
-def inactive_words(inactive: NDArray[np.uint8], active: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Words of masks of inactive voxels of the four leaves."""
-    kinds = np.where((active == 255).all(axis=1), EMPTY, MIXED).astype(np.uint8)
-    return words_of(LEAVES, inactive, reference=active, kinds=kinds)
-
-
-def tree(masks: NDArray[np.uint8], tiles: bool, root: int | None, **more: Any) -> Arrays:
-    """TREE tensors of four leaves, in two blocks, and two tiles, one of them a cell; `more` is passed on to the encoder."""
-    cells = np.zeros((2, 2, 64), dtype=np.uint8)
-    cells[0, 0, :2], cells[0, 1, 0] = (0b11, 0b10), 1
-    cells[1, 1, 0] = 0b100000
-    return {
-        "block_origins": np.zeros((1, 3), dtype=np.int32),
-        "block_masks": np.packbits(np.arange(4096) < 2, bitorder="little")[None],
-        "leaf_words": cell_words(cells[0]),
-        "tile_words": cell_words(cells[1], cells[0]) if tiles else np.zeros(0, dtype=np.uint8),
-        "tile_origins": np.array([[4096, 0, 0]] * tiles, dtype=np.int32).reshape(-1, 3),
-        "tile_edges": np.array([4096] * tiles, dtype=np.int32),
-        "tile_active": np.array([0, 1] * tiles, dtype=np.uint8),
-        "leaf_kinds": kinds_of(masks),
-        "coded_masks": words_of(LEAVES, masks, **more),
-        "predicted_from": np.array([] if root is None else [root], dtype=np.int32),
-    }
-
-
-TREE_MASKS = np.where(np.arange(4)[:, None] == 1, 255, pattern((4, 64), 7919, 256)).astype(np.uint8)
-
-
-def trees() -> tuple[Manifest, list[Chunk]]:
-    """What version 1.2 adds but for a lattice: trees, one predicted from the other, coded inactive masks, rules of thresholds."""
-    masks, others = TREE_MASKS, TREE_MASKS.copy()
-    others[0, ::7] ^= 0x18
     inactive = pattern((4, 64), 104_729, 256).astype(np.uint8) & ~masks
-    exact = {
+    exact = np.zeros((4, 64), dtype=np.uint8)
+    exact[0, 3], exact[3, 60] = masks[0, 3], masks[3, 60]
+    odd = np.array([0x7FC00001, 0xFF800000, 0x7F800001], dtype=np.uint32).view(np.float32)
+    tiles, cells = [(4096, 0, 0, 4096, 0)], [(0, 0, 40, 1)]
+    of_tiles = {
         "tile_values": np.array([[0.25], [-3.0]], dtype=np.float32),
-        "coded_masks": inactive_words(inactive, masks),
-        "inactive_values": np.linspace(-2, -1, int(np.unpackbits(inactive).sum()), dtype=np.float32)[:, None],
+        "coded_masks": inactive_words(LEAVES, inactive, masks),
+        "inactive_values": np.linspace(-2, -1, bits_in(inactive), dtype=np.float32)[:, None],
     }
-    arrays = [("TREE", tree(masks, True, None)), ("TREE", tree(others, False, 0, reference=masks)), ("INAC", exact)]
-    counts = [int(np.unpackbits(each).sum()) for each in (masks, others)]
-    coarse = {"topology": 1, "active_voxels": counts[1], "leaf_voxels": counts[1]}
+    of_voxels = {"exact_masks": exact, "exact_values": np.resize(odd, (bits_in(exact), 1))}
+    arrays = [
+        ("TOPO", topology(LEAVES, masks, tiles, cells)),
+        ("TOPO", topology(LEAVES, others, root=0, reference=masks)),
+        ("INAC", of_tiles),
+        ("EXAC", of_voxels),
+    ]
+    counts = [bits_in(each) for each in (masks, others)]
+    whole = {"topology": 1, "active_voxels": counts[1], "leaf_voxels": counts[1]}
     vector = tuple(Component(value, value, None) for value in (3.0, -4.0, 0.5))
-    below = (Component(-0.5, -0.5, None),)
+    below, half = (Component(-0.5, -0.5, None),), (Component(0.5, 0.5, None),)
+    band = {"active_voxels": counts[0] + 512, "leaf_voxels": counts[0], "background": (1.0,)}
+    within = {"threshold": 0.75, "threshold_rule": "within", "background": (1.0,)}
+    away = {"threshold": 4.75, "threshold_rule": "away", "background": (0.0, 0.0, 0.5)}
     grids = (
-        grid_entry("band", below, active_voxels=counts[0] + 512, leaf_voxels=counts[0], inactive_values=2, background=(1.0,)),
-        grid_entry("inside", below, threshold=0.75, threshold_rule="within", background=(1.0,), **coarse),
-        grid_entry("velocity", vector, threshold=4.75, threshold_rule="away", background=(0.0, 0.0, 0.5), **coarse),
+        grid_entry("band", below, inactive_values=2, exact_values=3, **band),
+        grid_entry("fog", half, threshold=0.25, **whole),
+        grid_entry("inside", below, **within, **whole),
+        grid_entry("velocity", vector, **away, **whole),
+        grid_entry("smoke", half, topology_of=1, **whole),
     )
+    flags, header = bytes(range(200)), b"header only"
+    kind = "Tree_int32_5_4_3"
+    passthrough = (
+        PassthroughEntry(1, "flags", kind, False, None, 70, len(flags), (4, 5), "int32 values"),
+        PassthroughEntry(2, "twin", kind, True, 1, 11, len(header), (6,), "shares a tree"),
+    )
+    parts = [Chunk("PASS", part) for part in (flags[:150], flags[150:], header)]
     chunks = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in arrays]
-    return Manifest("inrv", {}, grids, None, None, {}), chunks
+    return Manifest("inrv", {}, grids, None, {}, passthrough, (224, 9, 1)), [*chunks, *parts]
 
 
-EXAMPLES = {"empty": empty, "one_leaf": one_leaf, "fourier": fourier, "lossless": lossless}
+EXAMPLES = {"empty": empty, "one_leaf": one_leaf, "fourier": fourier, "no_field": no_field}
 
 if __name__ == "__main__":
     for name, make in EXAMPLES.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from inrv.fields.fourier.network import FourierConfig, FourierField
+from inrv.fields.fourier.network import FourierConfig, FourierNetwork
 from inrv.fields.fourier.selection import Samples
 
 
@@ -15,11 +15,11 @@ def samples(value: float = 0.5) -> Samples:
     return Samples(coordinates, targets, torch.stack([x > 0.2, y > -1], dim=1))
 
 
-def field(seed: int = 0, neurons: int = 16) -> FourierField:
+def field(seed: int = 0, neurons: int = 16) -> FourierNetwork:
     config = FourierConfig(40, 3, neurons, 2, (0.0, 0.0, 0.0), 1 / 12, "silu")
-    return FourierField(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(seed))
+    return FourierNetwork(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(seed))
 
 
-def largest_difference(one: FourierField, other: FourierField) -> float:
+def largest_difference(one: FourierNetwork, other: FourierNetwork) -> float:
     tensors = other.tensors()
     return max(float((tensor - tensors[name]).abs().max()) for name, tensor in one.tensors().items())

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from inrv import Grid, MetaValue
 from inrv.files.vdb import list_grids
@@ -31,8 +31,8 @@ def load_openvdb() -> Any:
     return pytest.importorskip("pyopenvdb", reason="OpenVDB's Python bindings, the referee, are not installed")
 
 
-def bits(values: torch.Tensor) -> torch.Tensor:
-    return values.contiguous().view(torch.int32)
+def bits(values: NDArray[np.float32]) -> NDArray[np.int32]:
+    return np.ascontiguousarray(values).view(np.int32)
 
 
 def assert_same_bits(found: Grid, expected: Grid, but: Sequence[str] = ()) -> None:
@@ -41,11 +41,11 @@ def assert_same_bits(found: Grid, expected: Grid, but: Sequence[str] = ()) -> No
         assert name in but or getattr(found, name) == getattr(expected, name), name
     assert found.topology.equal(expected.topology)
     tiles = found.topology.find_tiles(expected.topology.tile_origins)
-    assert torch.equal(bits(found.tile_values[tiles]), bits(expected.tile_values))
-    assert torch.equal(bits(found.background), bits(expected.background))
-    assert torch.equal(bits(found.values), bits(expected.values))
-    assert torch.equal(found.inactive.places, expected.inactive.places)
-    assert torch.equal(bits(found.inactive.values), bits(expected.inactive.values))
+    assert np.array_equal(bits(found.tile_values[tiles]), bits(expected.tile_values))
+    assert np.array_equal(bits(found.background), bits(expected.background))
+    assert np.array_equal(bits(found.values), bits(expected.values))
+    assert np.array_equal(found.inactive.places, expected.inactive.places)
+    assert np.array_equal(bits(found.inactive.values), bits(expected.inactive.values))
 
 
 @dataclass

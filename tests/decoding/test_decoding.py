@@ -4,13 +4,13 @@ import torch
 from inrv.decoding.points import different, nearest, trilinear
 from inrv.fields.fourier import evaluation as voxels
 from inrv.fields.fourier.evaluation import decode_active, evaluate
-from inrv.fields.fourier.network import FourierConfig, FourierField
+from inrv.fields.fourier.network import FourierConfig, FourierNetwork
 from inrv.grids import sparse_grid
 
 
-def field() -> FourierField:
+def field() -> FourierNetwork:
     config = FourierConfig(40, 3, 16, 3, (0.0, 0.0, 0.0), 1 / 30, "relu")
-    return FourierField(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(0)).eval()
+    return FourierNetwork(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(0)).eval()
 
 
 def fog(seed: int) -> torch.Tensor:

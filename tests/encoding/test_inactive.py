@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inrv.container import Chunk, Component, Manifest, container_bytes, pack_tensors, read_container
-from inrv.container.checked import Arrays, bytes_of_words
+from inrv.container.tensors import Arrays, bytes_of_words
 from inrv.entropy.masks import encode_masks
 from inrv.errors import FormatError
 from inrv.grids import Grid, LeafValues, Topology

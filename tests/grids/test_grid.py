@@ -1,80 +1,95 @@
+import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from inrv.errors import OptionError
-from inrv.grids import Box, Grid, LeafValues, Normalisation, Topology, denormalise, sparse_grid
-from inrv.grids.grid import block_coordinates
+from inrv.grids import (
+    Box,
+    Grid,
+    LeafValues,
+    Normalisation,
+    Topology,
+    block_coordinates,
+    denormalise,
+    sparse_grid,
+)
 
 
-def level_set_like() -> tuple[Grid, torch.Tensor]:
+def level_set_like() -> tuple[Grid, NDArray[np.float32]]:
     """A band of active voxels, -background inside; with the dense values it stands for."""
-    axis = torch.arange(24) - 11.5
-    distance = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2).sqrt() - 8
-    dense = distance.clamp(-3, 3)
-    grid = sparse_grid(dense, background=3.0, active=dense.abs() < 3)
-    blocks = dense.reshape(3, 8, 3, 8, 3, 8).permute(0, 2, 4, 1, 3, 5).reshape(-1, 512)
-    origins = block_coordinates(torch.cartesian_prod(*[torch.arange(3)] * 3) * 8)[::512]
+    axis = np.arange(24, dtype=np.float32) - np.float32(11.5)
+    squares = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2
+    dense = np.clip(np.sqrt(squares) - 8, -3, 3)
+    grid = sparse_grid(dense, background=3.0, active=np.abs(dense) < 3)
+    blocks = dense.reshape(3, 8, 3, 8, 3, 8).transpose(0, 2, 4, 1, 3, 5).reshape(-1, 512)
+    origins = block_coordinates(np.argwhere(np.ones((3, 3, 3))) * 8)[::512]
     leaf = grid.topology.find_leaves(origins)
-    inside = (blocks == -3).nonzero()
+    inside = np.argwhere(blocks == -3)
     inside = inside[leaf[inside[:, 0]] >= 0]
     places = leaf[inside[:, 0]] * 512 + inside[:, 1]
     order = places.argsort()
-    return Grid(**{**vars(grid), "inactive": LeafValues(places[order], torch.full((len(order), 1), -3.0))}), dense
+    return Grid(
+        **{
+            **vars(grid),
+            "inactive": LeafValues(places[order], np.full((len(order), 1), -3, dtype=np.float32)),
+        }
+    ), dense
 
 
 def test_dense_and_lookup_give_inactive_values_tiles_and_background() -> None:
     grid, dense = level_set_like()
     box = Box((0, 0, 0), (23, 23, 23))
-    missing = grid.topology.find_leaves(torch.tensor([[8, 8, 8]])).item()
-    expected = dense.clone()
+    missing = grid.topology.find_leaves(np.array([[8, 8, 8]])).item()
+    expected = dense.copy()
     if missing < 0:  # the middle leaf holds no active voxel: it is a tile in a real level set
         expected[8:16, 8:16, 8:16] = 3.0
-    assert torch.equal(grid.dense(box)[..., 0], expected)
-    points = torch.cartesian_prod(*[torch.arange(24)] * 3)
-    assert torch.equal(grid.lookup(points)[:, 0], expected.reshape(-1))
+    assert np.array_equal(grid.dense(box)[..., 0], expected)
+    points = np.argwhere(np.ones((24, 24, 24)))
+    assert np.array_equal(grid.lookup(points)[:, 0], expected.reshape(-1))
 
 
 def test_a_tile_fills_its_voxels() -> None:
     topology = Topology(*vars(Topology.empty()).values())
     tiles = Topology(
-        topology.leaf_origins, topology.leaf_masks, torch.tensor([[8, 0, 0]], dtype=torch.int32),
-        torch.tensor([8], dtype=torch.int32), torch.tensor([True]),
+        topology.leaf_origins, topology.leaf_masks, np.array([[8, 0, 0]], dtype=np.int32),
+        np.array([8], dtype=np.int32), np.array([True]),
     )  # fmt: skip
-    grid = Grid("t", "float", torch.zeros(1), tiles, torch.empty(0, 1), torch.tensor([[5.0]]), LeafValues.none(1))
+    none, five = np.empty((0, 1), dtype=np.float32), np.array([[5]], dtype=np.float32)
+    grid = Grid("t", "float", np.zeros(1, dtype=np.float32), tiles, none, five, LeafValues.none(1))
     dense = grid.dense(Box((6, 0, 0), (17, 1, 1)))[:, 0, 0, 0]
     assert dense.tolist() == [0, 0] + [5.0] * 8 + [0, 0]
-    assert grid.lookup(torch.tensor([[15, 7, 7], [16, 0, 0]])).tolist() == [[5.0], [0.0]]
+    assert grid.lookup(np.array([[15, 7, 7], [16, 0, 0]])).tolist() == [[5.0], [0.0]]
 
 
 def test_dense_box_may_lie_anywhere() -> None:
-    array = torch.rand(9, 17, 5, generator=torch.Generator().manual_seed(0))
+    array = np.random.default_rng(0).random((9, 17, 5), dtype=np.float32)
     grid = sparse_grid(array)
-    assert torch.equal(grid.dense(Box((0, 0, 0), (8, 16, 4)))[..., 0], array)
-    assert torch.equal(grid.dense(Box((3, 2, 1), (4, 4, 3)))[..., 0], array[3:5, 2:5, 1:4])
+    assert np.array_equal(grid.dense(Box((0, 0, 0), (8, 16, 4)))[..., 0], array)
+    assert np.array_equal(grid.dense(Box((3, 2, 1), (4, 4, 3)))[..., 0], array[3:5, 2:5, 1:4])
     assert not grid.dense(Box((100, 0, 0), (103, 3, 3))).any()
 
 
 def test_vector_arrays_become_vec3s() -> None:
-    array = torch.rand(8, 8, 9, 3, generator=torch.Generator().manual_seed(0))
+    array = np.random.default_rng(0).random((8, 8, 9, 3), dtype=np.float32)
     grid = sparse_grid(array, name="velocity")
     assert grid.value_type == "vec3s" and grid.components == 3
-    assert torch.equal(grid.dense(Box((0, 0, 0), (7, 7, 8))), array)
+    assert np.array_equal(grid.dense(Box((0, 0, 0), (7, 7, 8))), array)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4, 2), (0, 4, 4)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match="shape"):
-        sparse_grid(torch.zeros(shape))
+        sparse_grid(np.zeros(shape))
 
 
 def test_normalisation_is_exact_at_both_ends() -> None:
-    values = torch.tensor([[0.1, 7.0], [1e6, 7.0], [-3.3, 7.0]])
+    values = np.array([[0.1, 7.0], [1e6, 7.0], [-3.3, 7.0]], dtype=np.float32)
     normalisation = Normalisation.fit(values)
     assert normalisation.varying.tolist() == [True, False]
     outputs = normalisation.apply(values)
     low, high = normalisation.minimum[0].item(), normalisation.maximum[0].item()
     assert denormalise(outputs[:, 0], low, high)[1:].tolist() == values[1:, 0].tolist()
-    assert denormalise(torch.tensor([-9.0, 9.0]), low, high).tolist() == values[[2, 1], 0].tolist()
+    assert denormalise(np.array([-9.0, 9.0]), low, high).tolist() == values[[2, 1], 0].tolist()
 
 
 def test_box_arithmetic() -> None:

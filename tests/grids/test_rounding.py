@@ -16,7 +16,8 @@ RANDOM = np.random.default_rng(2)
 def exact_error(numbers: NDArray[np.generic]) -> Fraction:
     singles = numbers.astype(np.float32).reshape(-1).tolist()
     return max(
-        abs(Fraction(number) - Fraction(single)) for number, single in zip(numbers.reshape(-1).tolist(), singles, strict=True)
+        abs(Fraction(number) - Fraction(single))
+        for number, single in zip(numbers.reshape(-1).tolist(), singles, strict=True)
     )
 
 

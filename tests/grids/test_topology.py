@@ -1,28 +1,29 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inrv.errors import SelectionError
-from inrv.grids import Box, Topology
-from inrv.grids.topology import leaf_keys, pack_masks, unpack_masks
+from inrv.grids import Box, Topology, leaf_keys, pack_masks, unpack_masks
 
 
 def random_topology(seed: int, leaves: int, density: float = 0.3, spread: int = 40) -> Topology:
-    generator = torch.Generator().manual_seed(seed)
-    origins = torch.randint(-spread, spread, (leaves, 3), generator=generator).unique(dim=0) * 8
-    return Topology.from_leaves(origins, torch.rand(len(origins), 512, generator=generator) < density)
+    random = np.random.default_rng(seed)
+    origins = np.unique(random.integers(-spread, spread, (leaves, 3)), axis=0) * 8
+    return Topology.from_leaves(origins, random.random((len(origins), 512)) < density)
 
 
-def with_tiles(topology: Topology, origins: list[list[int]], edges: list[int], active: list[bool]) -> Topology:
+def with_tiles(
+    topology: Topology, origins: list[list[int]], edges: list[int], active: list[bool]
+) -> Topology:
     return Topology(
         topology.leaf_origins,
         topology.leaf_masks,
-        torch.tensor(origins, dtype=torch.int32),
-        torch.tensor(edges, dtype=torch.int32),
-        torch.tensor(active),
+        np.array(origins, dtype=np.int32),
+        np.array(edges, dtype=np.int32),
+        np.array(active),
     )
 
 
@@ -32,8 +33,8 @@ def test_coordinates_and_rows_are_inverse(seed: int, leaves: int, density: float
     topology = random_topology(seed, leaves, density)
     coordinates = topology.coordinates()
     assert len(coordinates) == topology.leaf_voxel_count == topology.active_voxel_count
-    assert torch.equal(topology.voxel_rows(coordinates), torch.arange(len(coordinates)))
-    assert bool(topology.active(coordinates).all())
+    assert np.array_equal(topology.voxel_rows(coordinates), np.arange(len(coordinates)))
+    assert topology.active(coordinates).all()
 
 
 @settings(max_examples=25, deadline=None)
@@ -41,7 +42,7 @@ def test_coordinates_and_rows_are_inverse(seed: int, leaves: int, density: float
 def test_lookup_agrees_with_a_set_of_voxels(seed: int) -> None:
     topology = random_topology(seed, 12, spread=3)
     active = {tuple(c) for c in topology.coordinates().tolist()}
-    asked = torch.randint(-40, 40, (500, 3), generator=torch.Generator().manual_seed(seed))
+    asked = np.random.default_rng(seed).integers(-40, 40, (500, 3))
     expected = [tuple(c) in active for c in asked.tolist()]
     assert topology.active(asked).tolist() == expected
     assert (topology.voxel_rows(asked) >= 0).tolist() == expected
@@ -50,12 +51,16 @@ def test_lookup_agrees_with_a_set_of_voxels(seed: int) -> None:
 def test_box_is_the_extent_of_the_active_voxels() -> None:
     topology = random_topology(3, 30, density=0.01)
     coordinates = topology.coordinates()
-    assert topology.box == Box(tuple(coordinates.amin(0).tolist()), tuple(coordinates.amax(0).tolist()))
+    assert topology.box == Box(
+        tuple(coordinates.min(axis=0).tolist()), tuple(coordinates.max(axis=0).tolist())
+    )
     assert Topology.empty().box is None
 
 
 def test_box_counts_active_tiles_and_ignores_inactive_ones() -> None:
-    topology = with_tiles(Topology.empty(), [[128, 0, -128], [4096, 0, 0]], [128, 4096], [True, False])
+    topology = with_tiles(
+        Topology.empty(), [[128, 0, -128], [4096, 0, 0]], [128, 4096], [True, False]
+    )
     assert topology.box == Box((128, 0, -128), (255, 127, -1))
     assert topology.active_voxel_count == 128**3
 
@@ -63,20 +68,20 @@ def test_box_counts_active_tiles_and_ignores_inactive_ones() -> None:
 def test_tiles_are_found_by_the_voxels_they_cover() -> None:
     origins, edges = [[-8, 0, 8], [-128, 128, 0], [-4096, 4096, 0]], [8, 128, 4096]
     topology = with_tiles(Topology.empty(), origins, edges, [True, True, False])
-    asked = torch.tensor([[-1, 7, 15], [-1, 255, 127], [-4096, 8191, 4095], [0, 0, 8], [-1, 8, 8]])
+    asked = np.array([[-1, 7, 15], [-1, 255, 127], [-4096, 8191, 4095], [0, 0, 8], [-1, 8, 8]])
     assert topology.find_tiles(asked).tolist() == [0, 1, 2, -1, -1]
     assert topology.active(asked).tolist() == [True, True, False, False, False]
 
 
 def test_leaf_order_is_node_by_node() -> None:
-    origins = torch.tensor([[0, 0, 128], [120, 120, 120], [0, 8, 0], [-8, 0, 0], [8, 0, 0]])
+    origins = np.array([[0, 0, 128], [120, 120, 120], [0, 8, 0], [-8, 0, 0], [8, 0, 0]])
     ordered = origins[leaf_keys(origins).argsort()]
     assert ordered.tolist() == [[-8, 0, 0], [0, 8, 0], [8, 0, 0], [120, 120, 120], [0, 0, 128]]
 
 
 def test_masks_survive_packing() -> None:
-    masks = torch.rand(7, 512, generator=torch.Generator().manual_seed(1)) < 0.5
-    assert torch.equal(unpack_masks(pack_masks(masks)), masks)
+    masks = np.random.default_rng(1).random((7, 512)) < 0.5
+    assert np.array_equal(unpack_masks(pack_masks(masks)), masks)
 
 
 def test_chunks_cover_every_leaf_once() -> None:
@@ -89,7 +94,7 @@ def test_chunks_cover_every_leaf_once() -> None:
 
 def test_equality_sees_one_voxel() -> None:
     topology = random_topology(7, 10)
-    masks = topology.leaf_masks.clone()
+    masks = topology.leaf_masks.copy()
     masks[4, 9] ^= 1
     assert topology.equal(random_topology(7, 10))
     assert not topology.equal(Topology.from_leaves(topology.leaf_origins, masks))
@@ -97,4 +102,4 @@ def test_equality_sees_one_voxel() -> None:
 
 def test_coordinates_beyond_the_range_are_refused() -> None:
     with pytest.raises(SelectionError, match="8388608"):
-        Topology.from_leaves(torch.tensor([[8388608, 0, 0]]), torch.ones(1, 512, dtype=torch.bool))
+        Topology.from_leaves(np.array([[8388608, 0, 0]]), np.ones((1, 512), dtype=bool))

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inrv.container.checked import bytes_of_words
+from inrv.container.tensors import bytes_of_words
 from inrv.entropy.masks import MIXED, encode_masks
 from inrv.errors import FormatError
 from inrv.grids import Topology

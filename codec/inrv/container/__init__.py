@@ -1,28 +1,51 @@
-"""The .inrv file: header, manifest, chunks. Knows nothing of torch or of .vdb files. See format_spec.md."""
+"""The bytes of an .inrv file: header, chunk table, manifest, chunks. See format_spec.md.
 
-from inrv.container.layout import Limits
-from inrv.container.manifest import ACCURACY, Component, FieldEntry, GridEntry, Manifest, MetaEntry, PassthroughEntry
-from inrv.container.reading import Container, Entry, read_container
-from inrv.container.tensors import pack_tensors, unpack_tensors
-from inrv.container.writing import Chunk, container_bytes, stored_size, write_bytes, write_container
+What stands in the `config` of a field is not known here: the fields' rooms check it, by the
+methods of `Value` and by `Container.check_reference`.
+"""
+
+from inrv.container.json_rules import Value
+from inrv.container.layout import ACCURACY, Limits
+from inrv.container.manifest import (
+    Component,
+    FieldEntry,
+    GridEntry,
+    Manifest,
+    MetaEntry,
+    PassthroughEntry,
+)
+from inrv.container.reading import ChunkEntry, Container, read_container
+from inrv.container.tensors import (
+    Arrays,
+    bytes_of_words,
+    pack_tensors,
+    take,
+    take_words,
+    unpack_tensors,
+)
+from inrv.container.writing import Chunk, container_bytes, stored_size, write_bytes
 
 __all__ = [
     "ACCURACY",
+    "Arrays",
     "Chunk",
+    "ChunkEntry",
     "Component",
     "Container",
-    "Entry",
     "FieldEntry",
     "GridEntry",
     "Limits",
     "Manifest",
     "MetaEntry",
     "PassthroughEntry",
+    "Value",
+    "bytes_of_words",
     "container_bytes",
     "pack_tensors",
     "read_container",
     "stored_size",
+    "take",
+    "take_words",
     "unpack_tensors",
     "write_bytes",
-    "write_container",
 ]

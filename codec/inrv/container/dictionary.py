@@ -1,4 +1,8 @@
-"""Compression 2: zstd frames without their magic number, with the dictionary that comes with the codec."""
+"""The compression of manifests and chunks: zstd frames by the dictionary that comes with the codec.
+
+The dictionary holds the texts that all files share: keys of the manifest and headers of tensors. It
+never changes, because files need it for ever.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,39 @@ from pathlib import Path
 
 import zstandard
 
-DICTIONARY = Path(__file__).with_name("dictionary-1.bin")  # files need it for ever: a better one gets another compression
-FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
+DICTIONARY = Path(__file__).with_name("dictionary-1.bin")
+FRAME_MAGIC = b"\x28\xb5\x2f\xfd"  # of every zstd frame: a file leaves it out
 
 
 @lru_cache(maxsize=1)
 def dictionary() -> zstandard.ZstdCompressionDict:
-    """The dictionary, read once."""
-    return zstandard.ZstdCompressionDict(DICTIONARY.read_bytes(), dict_type=zstandard.DICT_TYPE_FULLDICT)
+    """Return dictionary 1, which is read once."""
+    data = DICTIONARY.read_bytes()
+    return zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_FULLDICT)
 
 
 def compress(data: bytes, level: int) -> bytes:
-    """What is stored of `data` with compression 2."""
-    compressor = zstandard.ZstdCompressor(level=level, dict_data=dictionary(), write_content_size=True, write_dict_id=False)
+    """Return the frame of `data` without its magic number."""
+    compressor = zstandard.ZstdCompressor(
+        level=level, dict_data=dictionary(), write_content_size=True, write_dict_id=False
+    )
     return compressor.compress(data).removeprefix(FRAME_MAGIC)
+
+
+def content_size(stored: bytes) -> int:
+    """Return the raw size that a frame without magic number states, -1 where it states none.
+
+    Raises zstandard.ZstdError where it is no frame.
+    """
+    return int(zstandard.frame_content_size(FRAME_MAGIC + stored[:32]))
+
+
+def decompress(stored: bytes, most: int) -> bytes:
+    """Return the content of a frame without magic number, of at most `most` bytes.
+
+    Raises zstandard.ZstdError where it is not one frame, MemoryError where memory does not suffice.
+    """
+    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary())
+    frame = FRAME_MAGIC + stored
+    content: bytes = decompressor.decompress(frame, max_output_size=most, allow_extra_data=False)
+    return content

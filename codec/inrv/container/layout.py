@@ -1,4 +1,7 @@
-"""The fixed parts of an .inrv file: header, chunk table, limits. See format_spec.md."""
+"""The constants of an .inrv file, and the limits of what a reader accepts.
+
+format_spec.md explains everything here. A number of the container stands in this file alone.
+"""
 
 from __future__ import annotations
 
@@ -6,61 +9,73 @@ import struct
 from dataclasses import dataclass
 
 MAGIC = b"\x89INRV\r\n\x1a"
-MAJOR, MINOR = 1, 4
+MAJOR, MINOR = 2, 0
 
-# Magic and version stand in the same place in every major version, so that any reader can name the version it lacks.
+# Magic and version stand in the same place in every major version, so that any reader can name the
+# version it lacks.
 VERSION = struct.Struct("<8sHH")
-# magic, major, minor, chunk count, file size, manifest's compression, stored size, raw size, CRC-32 of manifest, of table
+# Magic, major, minor, number of chunks, size of the file; of the manifest: compression, stored
+# size, raw size, CRC-32 of the stored bytes; CRC-32 of the chunk table.
 HEADER = struct.Struct("<8sHHIQIIIII")
 HEADER_CRC = struct.Struct("<I")
 HEADER_SIZE = HEADER.size + HEADER_CRC.size
 
-# type, flags, compression, reserved, offset, stored size, raw size, CRC-32 of the stored bytes, reserved
+# Type, flags, compression, reserved, offset, stored size, raw size, CRC-32 of the stored bytes,
+# reserved.
 ENTRY = struct.Struct("<4sBBHQQQII")
-CRITICAL = 1
-STORED, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
-COMPRESSION_MINOR = {STORED: 0, ZSTD: 0, ZSTD_DICTIONARY: 2}  # the minor version that each came with
+CRITICAL = 1  # the flag of a chunk that a reader must know
 
-# Every chunk type of this version: whether a reader must know it; and the minor version it came with.
+STORED, ZSTD = 0, 1  # compressions: none; one zstd frame without its magic number, by dictionary 1
+COMPRESSIONS = (STORED, ZSTD)
+
+TOPOLOGY = "TOPO"
+INACTIVE = "INAC"
+EXACT = "EXAC"
+FREQUENT = "FREQ"
+CODES = "CODE"
+NETWORK = "NETW"
+SAMPLES = "SAMP"
+PASSTHROUGH = "PASS"
+
+# The flags of every chunk type of this version.
 CHUNK_FLAGS = {
-    "TOPO": CRITICAL,
-    "EXAC": CRITICAL,
-    "FELD": CRITICAL,
-    "REFS": 0,
-    "MASK": CRITICAL,
-    "KEEP": CRITICAL,
-    "FREQ": CRITICAL,
-    "GRID": CRITICAL,
-    "CODE": CRITICAL,
-    "INAC": CRITICAL,
-    "TREE": CRITICAL,
+    TOPOLOGY: CRITICAL,
+    INACTIVE: CRITICAL,
+    EXACT: CRITICAL,
+    FREQUENT: CRITICAL,
+    CODES: CRITICAL,
+    NETWORK: CRITICAL,
+    SAMPLES: 0,
+    PASSTHROUGH: CRITICAL,
 }
-FIRST_MINOR = {
-    "TOPO": 0,
-    "EXAC": 0,
-    "FELD": 0,
-    "REFS": 0,
-    "MASK": 1,
-    "KEEP": 1,
-    "GRID": 1,
-    "INAC": 2,
-    "TREE": 2,
-    "CODE": 4,
-    "FREQ": 4,
+
+# The keys of a grid that hold the number of a chunk, and the type of that chunk.
+GRID_CHUNKS = {
+    "topology": TOPOLOGY,
+    "inactive_values": INACTIVE,
+    "frequent_values": FREQUENT,
+    "exact_values": EXACT,
+    "outliers": EXACT,
 }
+
+MOST_PARTS = 1 << 16  # PASS chunks of one grid
+OLDEST_VDB = 222  # version of the .vdb files that a manifest may name
+ACCURACY = 1e-4  # how far a decoder may be from the reference: the accuracy class
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader accepts before it allocates or computes; a caller who trusts the source may raise them.
+    """What a reader accepts before it allocates or computes; a caller may raise it for a file.
 
-    manifest_bytes  raw size of the manifest           chunks  entries of the chunk table
-    chunk_bytes     raw size of one chunk              grids   coded and carried grids together
-    exact_bytes     raw sizes of the chunks of exact values (EXAC, INAC, KEEP, FREQ, GRID), each as often as it is referred to
-    leaves          8^3 leaves and tiles of all topologies
-    weights         numbers of the network, frequencies included
-    values          float32 values that one call decodes, or fills a box with
-    work            active leaf voxels times weights of one call
+    manifest_bytes: raw size of the manifest
+    chunks: entries of the chunk table
+    chunk_bytes: raw size of one chunk
+    grids: coded grids and passthrough grids together
+    exact_bytes: raw sizes of INAC, EXAC, FREQ and PASS chunks, each once for every reference
+    leaves: leaves of 8^3 voxels and tiles of all topologies
+    weights: numbers of a network, its frequencies included
+    values: float32 values that one call decodes, or fills a box with
+    work: active leaf voxels times weights of one call
     """
 
     manifest_bytes: int = 1 << 24
@@ -75,7 +90,10 @@ class Limits:
 
     @property
     def memory(self) -> int:
-        """Bytes that opening a file and one call to decode it take at most, on the CPU, beside the file's own bytes."""
+        """Bytes of memory, on the CPU and beside the file's own bytes, that a file takes at most.
+
+        It is opened and decoded by one call.
+        """
         payloads = 4 * self.chunk_bytes + 3 * self.exact_bytes
         decoding = 4096 * self.leaves + 20 * self.weights + 48 * self.values
         return 48 * self.manifest_bytes + payloads + decoding + (1 << 28)

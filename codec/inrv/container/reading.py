@@ -1,4 +1,4 @@
-"""Reading an .inrv file: header, table and manifest at once, chunks when asked."""
+"""Reading an .inrv file: header, table and manifest at once, chunks when they are asked for."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Any
 
 import zstandard
 
-from inrv.container.dictionary import FRAME_MAGIC, dictionary
+from inrv.container.dictionary import content_size, decompress
 from inrv.container.layout import (
     CHUNK_FLAGS,
-    COMPRESSION_MINOR,
+    COMPRESSIONS,
     CRITICAL,
     DEFAULT_LIMITS,
     ENTRY,
+    GRID_CHUNKS,
     HEADER,
     HEADER_CRC,
     HEADER_SIZE,
     MAGIC,
     MAJOR,
+    PASSTHROUGH,
     STORED,
+    TOPOLOGY,
     VERSION,
-    ZSTD_DICTIONARY,
     Limits,
 )
 from inrv.container.manifest import Manifest
@@ -35,8 +37,17 @@ REPLACED = " was replaced since it was opened, as the checksums in its header te
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A line of the chunk table: sizes and offset in bytes, CRC-32 of the stored bytes."""
+class ChunkEntry:
+    """A line of the chunk table.
+
+    type: four ASCII letters
+    critical: whether a reader must know the type
+    compression: one of COMPRESSIONS
+    offset: bytes from the start of the file
+    stored: bytes in the file
+    raw: bytes of the payload
+    checksum: CRC-32 of the stored bytes
+    """
 
     type: str
     critical: bool
@@ -48,14 +59,24 @@ class Entry:
 
 
 class Container:
-    """An open .inrv file. `version` is (major, minor), `size` its bytes, `entries` the chunk table, `limits` the caller's.
+    """An open .inrv file.
 
-    It pickles as its input, and is opened anew where it is unpickled. The header, with the checksums of
-    manifest and table, tells whether these are still the same bytes.
+    It pickles as its input, and is opened anew where it is unpickled. The header, with the
+    checksums of manifest and table, tells whether these are still the same bytes.
+
+    file: what the file is read from
+    name: what messages call the file
+    size: its bytes
+    limits: the caller's limits
+    header: the bytes of the header
+    version: format version, major and minor
+    entries: the chunk table
+    manifest: what the file says of itself
+    manifest_stored: bytes of the manifest in the file
     """
 
     def __init__(self, file: Input, limits: Limits) -> None:
-        self.file, self.name, self.size, self._read, self.limits = file, file.name, file.size, file.part, limits
+        self.file, self.name, self.size, self.limits = file, file.name, file.size, limits
         try:
             self._open()
         except FormatError as error:
@@ -65,134 +86,157 @@ class Container:
         return _reopened, (self.file, self.limits, self.header)
 
     def _open(self) -> None:
-        self.header = header = self._read(0, HEADER_SIZE)
+        """Read header, table and manifest, each after its checksum and its sizes were checked."""
+        self.header = header = self.file.part(0, HEADER_SIZE)
         self.version = _version(header)
         if len(header) < HEADER_SIZE:
-            raise FormatError("H1", f"has {len(header)} bytes, fewer than the {HEADER_SIZE} of a header: it is truncated")
-        count, size, compression, stored, raw, manifest_crc, table_crc = HEADER.unpack_from(header)[3:]
-        _check_crc("the header", header[: HEADER.size], *HEADER_CRC.unpack_from(header, HEADER.size))
+            found = f"has {len(header)} bytes, fewer than the {HEADER_SIZE} of a header"
+            raise FormatError("H1", f"{found}: it is truncated")
+        count, size, compression, stored, raw, manifest_crc, table_crc = HEADER.unpack(
+            header[: HEADER.size]
+        )[3:]
+        _check_crc(
+            "H4", "the header", header[: HEADER.size], *HEADER_CRC.unpack_from(header, HEADER.size)
+        )
         if size != self.size:
-            raise FormatError("H5", f"should have {size:,} bytes and has {self.size:,}: it is truncated or has grown")
+            message = (
+                f"should have {size:,} bytes and has {self.size:,}: it is truncated or has grown"
+            )
+            raise FormatError("H5", message)
         if count > self.limits.chunks:
-            raise FormatError("H6", f"holds {count:,} chunks, more than the limit of {self.limits.chunks:,}")
+            message = f"holds {count:,} chunks, more than the limit of {self.limits.chunks:,}"
+            raise FormatError("H6", message)
         start = HEADER_SIZE + count * ENTRY.size
         if start + stored > size:
-            raise FormatError("H7", f"chunk table and manifest end at {start + stored:,}, beyond the file's {size:,} bytes")
-        table = self._read(HEADER_SIZE, count * ENTRY.size)
-        _check_crc("the chunk table", table, table_crc)
-        self.entries = _entries(table, start + stored, size, self.version[1], self.limits)
+            end = start + stored
+            message = f"chunk table and manifest end at {end:,}, beyond the file's {size:,} bytes"
+            raise FormatError("H7", message)
+        table = self.file.part(HEADER_SIZE, count * ENTRY.size)
+        _check_crc("T1", "the chunk table", table, table_crc)
+        self.entries = _entries(table, start + stored, size, self.limits)
         self.manifest_stored = stored
-        _check_compression("the manifest", compression, self.version[1])
         _check_sizes("the manifest", compression, stored, raw, self.limits.manifest_bytes)
-        data = _unpack("the manifest", self._read(start, stored), compression, raw, manifest_crc)
+        data = self.file.part(start, stored)
+        data = _unpack("the manifest", data, compression, raw, manifest_crc)
         self.manifest = Manifest.from_json(data, self.limits.grids)
         self._check_references()
         self._check_exact_bytes()
 
     def chunk(self, number: int) -> bytes:
-        """The raw payload of chunk `number`. Raises FormatError where it is missing, damaged or can no longer be read."""
+        """Return the raw payload of chunk `number`.
+
+        Raises FormatError where it is missing, damaged or can no longer be read.
+        """
         try:
             if not 0 <= number < len(self.entries):
-                raise FormatError("M11", f"there is no chunk {number}; the file holds {len(self.entries)}")
+                message = f"there is no chunk {number}; the file holds {len(self.entries)}"
+                raise FormatError("M11", message)
             entry = self.entries[number]
-            stored = self._read(entry.offset, entry.stored)
-            return _unpack(f"chunk {number} {entry.type!r}", stored, entry.compression, entry.raw, entry.checksum)
+            stored = self.file.part(entry.offset, entry.stored)
+            what = f"chunk {number} {entry.type!r}"
+            return _unpack(what, stored, entry.compression, entry.raw, entry.checksum)
         except FormatError as error:
-            raise (FormatError("I2", f"{self.name}{REPLACED}") if self._replaced() else error.within(self.name)) from error
+            if self._replaced():
+                raise FormatError("I2", f"{self.name}{REPLACED}") from error
+            raise error.within(self.name) from error
         except OSError as error:
-            raise FormatError("I1", f"{self.name}: can no longer be read: {error.strerror or error}") from error
+            message = f"{self.name}: can no longer be read: {error.strerror or error}"
+            raise FormatError("I1", message) from error
 
     def _replaced(self) -> bool:
         try:
-            return self._read(0, HEADER_SIZE) != self.header
+            return self.file.part(0, HEADER_SIZE) != self.header
         except OSError:
             return False
 
     def bytes_by_type(self) -> dict[str, int]:
-        """Stored bytes by chunk type, with 'header' (table included) and 'manifest': they add up to `size`."""
-        totals = Counter(header=HEADER_SIZE + ENTRY.size * len(self.entries), manifest=self.manifest_stored)
+        """Return the stored bytes by chunk type.
+
+        With 'header', the table included, and 'manifest' they add up to `size`.
+        """
+        header = HEADER_SIZE + ENTRY.size * len(self.entries)
+        totals = Counter(header=header, manifest=self.manifest_stored)
         for entry in self.entries:
             totals[entry.type] += entry.stored
         return dict(totals)
 
-    def _check_exact_bytes(self) -> None:
-        """Each chunk as often as it is referred to: that often it comes to lie in memory."""
-        grids, passthrough = self.manifest.grids, self.manifest.passthrough
-        numbers = [
-            number
-            for grid in grids
-            for number in (grid.inactive_values, grid.frequent_values, grid.exact_values, grid.outliers)
-            if number is not None
-        ]
-        numbers += [number for entry in passthrough for number in entry.chunks]
-        total = sum(self.entries[number].raw for number in numbers)
-        if total > self.limits.exact_bytes:
-            raise FormatError("L1", f"its exact values take {total:,} bytes, more than the limit of {self.limits.exact_bytes:,}")
+    def check_reference(self, path: str, number: int, *types: str) -> None:
+        """Check that a number in the manifest is that of a chunk of one of these types.
+
+        path: where the number stands, as "manifest.grids[0].topology"
+        Raises FormatError.
+        """
+        if number < len(self.entries) and self.entries[number].type in types:
+            return
+        found = "beyond the chunk table"
+        if number < len(self.entries):
+            found = f"a {self.entries[number].type} chunk"
+        message = (
+            f"{path} is {number}, {found}: it must be the number of a {' or '.join(types)} chunk"
+        )
+        raise FormatError("M11", message)
 
     def _check_references(self) -> None:
+        """Check the chunk numbers in the manifest, but for those of the field."""
         for position, grid in enumerate(self.manifest.grids):
-            self._check_reference(f"grids[{position}].topology", grid.topology, "TOPO", "MASK", "TREE")
-            if grid.inactive_values is not None:
-                self._check_reference(f"grids[{position}].exact_values", grid.inactive_values, "EXAC", "INAC")
-            if grid.frequent_values is not None:
-                self._check_reference(f"grids[{position}].frequent_values", grid.frequent_values, "FREQ")
-            if grid.exact_values is not None:
-                self._check_reference(f"grids[{position}].kept_values", grid.exact_values, "KEEP")
-            if grid.outliers is not None:
-                self._check_reference(f"grids[{position}].corrected_values", grid.outliers, "KEEP")
-        for number, passthrough in enumerate(self.manifest.passthrough):
-            for part, chunk in enumerate(passthrough.chunks):
-                self._check_reference(f"carried[{number}].chunks[{part}]", chunk, "GRID")
-            size = sum(self.entries[chunk].raw for chunk in passthrough.chunks)
-            if size != passthrough.bytes:
-                raise FormatError("M16", f"manifest.carried[{number}].bytes is {passthrough.bytes:,}, its chunks hold {size:,}")
-        self._check_field_references()
-        if self.manifest.reference is not None:
-            self._check_reference("reference", self.manifest.reference, "REFS")
+            for key, kind in GRID_CHUNKS.items():
+                number = getattr(grid, key)
+                if number is not None:
+                    self.check_reference(f"manifest.grids[{position}].{key}", number, kind)
+        for position, passed in enumerate(self.manifest.passthrough):
+            path = f"manifest.passthrough[{position}]"
+            for part, number in enumerate(passed.chunks):
+                self.check_reference(f"{path}.chunks[{part}]", number, PASSTHROUGH)
+            size = sum(self.entries[number].raw for number in passed.chunks)
+            if size != passed.bytes:
+                message = f"{path}.bytes is {passed.bytes:,}, its chunks hold {size:,}"
+                raise FormatError("M16", message)
 
-    def _check_field_references(self) -> None:
-        field = self.manifest.field
-        if field is not None and field.tensors is not None:
-            self._check_reference("field.tensors", field.tensors, "FELD")
-        if field is not None and field.type == "lattice":
-            for number, channel in enumerate(field.config["channels"]):
-                self._check_reference(f"field.config.channels[{number}].codes", channel["codes"], "CODE")
-
-    def _check_reference(self, path: str, number: int, *kinds: str) -> None:
-        if number >= len(self.entries) or self.entries[number].type not in kinds:
-            found = f"a {self.entries[number].type} chunk" if number < len(self.entries) else "beyond the chunk table"
-            raise FormatError(
-                "M11", f"manifest.{path} is {number}, {found}: it must be the number of a {' or '.join(kinds)} chunk"
-            )
+    def _check_exact_bytes(self) -> None:
+        """Check the sizes of exact values: a chunk lies in memory as often as it is referred to."""
+        keys = [key for key, kind in GRID_CHUNKS.items() if kind != TOPOLOGY]
+        numbers = [getattr(grid, key) for grid in self.manifest.grids for key in keys]
+        numbers += [number for passed in self.manifest.passthrough for number in passed.chunks]
+        total = sum(self.entries[number].raw for number in numbers if number is not None)
+        if total > self.limits.exact_bytes:
+            most = self.limits.exact_bytes
+            message = f"its exact values take {total:,} bytes, more than the limit of {most:,}"
+            raise FormatError("L1", message)
 
 
 def _version(header: bytes) -> tuple[int, int]:
+    """Return the version of a file. Raises FormatError where this inrv does not read it."""
     if header[: len(MAGIC)] != MAGIC:
         raise FormatError("H2" if header else "H1", refusal(header, "an .inrv file"))
     if len(header) < VERSION.size:
         raise FormatError("H1", f"has {len(header)} bytes: it is truncated")
     _, major, minor = VERSION.unpack_from(header)
     if major != MAJOR:
-        raise FormatError(
-            "H3",
-            f"is of format version {major}.{minor}; this inrv reads {MAJOR}.x: install a release of inrv that reads {major}.x",
-        )
+        cure = f"install a release of inrv that reads {major}.x"
+        if major < MAJOR:
+            cure = "no release reads that draft of the format: encode the volume anew"
+        message = f"is of format version {major}.{minor}; this inrv reads {MAJOR}.x: {cure}"
+        raise FormatError("H3", message)
     return major, minor
 
 
-def _entries(table: bytes, start: int, end: int, minor: int, limits: Limits) -> tuple[Entry, ...]:
+def _entries(table: bytes, start: int, end: int, limits: Limits) -> tuple[ChunkEntry, ...]:
+    """Return the chunk table; its chunks must fill the file from `start` to `end`."""
     entries = []
     for number, fields in enumerate(ENTRY.iter_unpack(table)):
         kind, flags, compression, spare, offset, stored, raw, checksum, reserved = fields
         what = f"chunk {number} {kind.decode('ascii', 'backslashreplace')!r}"
         name = _chunk_type(what, kind, flags)
         if flags > CRITICAL or spare or reserved:
-            raise FormatError("T5", f"{what} sets bits that format version {MAJOR} reserves (flags {flags}, {spare}, {reserved})")
+            found = f"flags {flags}, {spare}, {reserved}"
+            message = f"{what} sets bits that format version {MAJOR} reserves ({found})"
+            raise FormatError("T5", message)
         if offset != start or stored > end - start:
-            raise FormatError("T6", f"{what} lies at {offset:,} with {stored:,} bytes; expected at {start:,}, ending by {end:,}")
-        _check_compression(what, compression, minor)
+            expected = f"expected at {start:,}, ending by {end:,}"
+            raise FormatError("T6", f"{what} lies at {offset:,} with {stored:,} bytes; {expected}")
         _check_sizes(what, compression, stored, raw, limits.chunk_bytes)
-        entries.append(Entry(name, bool(flags & CRITICAL), compression, offset, stored, raw, checksum))
+        critical = bool(flags & CRITICAL)
+        entries.append(ChunkEntry(name, critical, compression, offset, stored, raw, checksum))
         start += stored
     if start != end:
         raise FormatError("T7", f"the last chunk ends at {start:,}, the file at {end:,}")
@@ -200,68 +244,73 @@ def _entries(table: bytes, start: int, end: int, minor: int, limits: Limits) -> 
 
 
 def _chunk_type(what: str, kind: bytes, flags: int) -> str:
+    """Return the type of a chunk as text. Raises FormatError where its flag does not fit it."""
     if not kind.isalpha():
         raise FormatError("T2", f"{what}: a chunk type is four ASCII letters")
     name, critical = kind.decode("ascii"), flags & CRITICAL
     if name in CHUNK_FLAGS and critical != CHUNK_FLAGS[name]:
-        raise FormatError("T3", f"{what} has the critical flag {critical}; expected {CHUNK_FLAGS[name]} for its type")
+        expected = f"expected {CHUNK_FLAGS[name]} for its type"
+        raise FormatError("T3", f"{what} has the critical flag {critical}; {expected}")
     if critical and name not in CHUNK_FLAGS:
-        raise FormatError("T4", f"{what} is critical and of a type that this inrv does not know: install a newer release of inrv")
+        cure = "install a newer release of inrv"
+        raise FormatError(
+            "T4", f"{what} is critical and of a type that this inrv does not know: {cure}"
+        )
     return name
 
 
-def _check_compression(what: str, compression: int, minor: int) -> None:
-    if compression not in COMPRESSION_MINOR:
-        raise FormatError(
-            "C1", f"{what} has compression {compression}; known are 0 (none), 1 (zstd) and 2 (zstd with dictionary)"
-        )
-    if minor < (first := COMPRESSION_MINOR[compression]):
-        raise FormatError(
-            "C1", f"{what} has compression {compression}; it came with version {MAJOR}.{first}, the file says {MAJOR}.{minor}"
-        )
-
-
 def _check_sizes(what: str, compression: int, stored: int, raw: int, limit: int) -> None:
-    """Before a byte of it is read: sizes that fit the compression, and no more than the limit."""
+    """Check, before a byte of a part is read, its compression and that its sizes fit it."""
+    if compression not in COMPRESSIONS:
+        known = "known are 0 (none) and 1 (zstd with dictionary 1)"
+        raise FormatError("C1", f"{what} has compression {compression}; {known}")
     if raw > limit:
-        raise FormatError("C2", f"{what} unpacks to {raw:,} bytes, more than the limit of {limit:,}")
+        message = f"{what} unpacks to {raw:,} bytes, more than the limit of {limit:,}"
+        raise FormatError("C2", message)
     if compression == STORED and stored != raw:
-        raise FormatError("C3", f"{what} is not compressed, yet its stored size is {stored:,} and its raw size {raw:,}")
+        sizes = f"its stored size is {stored:,} and its raw size {raw:,}"
+        raise FormatError("C3", f"{what} is not compressed, yet {sizes}")
     if compression != STORED and stored >= raw:
-        raise FormatError("C4", f"{what} is compressed, yet its stored size {stored:,} is not below its raw size {raw:,}")
+        sizes = f"its stored size {stored:,} is not below its raw size {raw:,}"
+        raise FormatError("C4", f"{what} is compressed, yet {sizes}")
 
 
-def _check_crc(what: str, data: bytes, expected: int) -> None:
+def _check_crc(id: str, what: str, data: bytes, expected: int) -> None:
     if (found := zlib.crc32(data)) != expected:
-        raise FormatError("C5", f"{what} has the checksum {found:08x}, expected {expected:08x}: the file is damaged")
+        found_and_expected = f"the checksum {found:08x}, expected {expected:08x}"
+        raise FormatError(id, f"{what} has {found_and_expected}: the file is damaged")
 
 
 def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int) -> bytes:
-    _check_crc(what, stored, checksum)
+    """Return the `raw` bytes that stored ones stand for. Raises FormatError."""
+    _check_crc("C5", what, stored, checksum)
     if compression == STORED:
         return stored
-    coded = compression == ZSTD_DICTIONARY
-    frame = FRAME_MAGIC + stored if coded else stored
     try:
         # The frame's own size comes first: no more is allocated than the table admits.
-        size = zstandard.frame_content_size(frame)
-        if size != raw:
-            raise FormatError("C7", f"{what} holds a zstd frame of {size:,} bytes (-1: not said), expected {raw:,}")
-        decompressor = zstandard.ZstdDecompressor(dict_data=dictionary() if coded else None)
-        return decompressor.decompress(frame, max_output_size=raw, allow_extra_data=False)
+        if (size := content_size(stored)) != raw:
+            found = f"a zstd frame of {size:,} bytes (-1: not said), expected {raw:,}"
+            raise FormatError("C7", f"{what} holds {found}")
+        return decompress(stored, raw)
     except zstandard.ZstdError as error:
         raise FormatError("C6", f"{what} is not one valid zstd frame: {error}") from error
     except MemoryError as error:
-        raise FormatError("L6", f"{what} unpacks to {raw:,} bytes, more than there is memory for") from error
+        message = f"{what} unpacks to {raw:,} bytes, more than there is memory for"
+        raise FormatError("L6", message) from error
 
 
 def read_container(source: Readable, limits: Limits = DEFAULT_LIMITS) -> Container:
-    """Open an .inrv file. Raises FormatError where it is missing, damaged, hostile or of another version, else as `input_of`."""
+    """Open an .inrv file.
+
+    source: a path, the bytes of the file, or a binary file object
+    Raises FormatError where the file is missing, damaged, hostile or of another version, else what
+    `input_of` raises.
+    """
     return _opened(input_of(source), limits)
 
 
 def _reopened(file: Input, limits: Limits, header: bytes) -> Container:
-    """The container that was pickled. Raises FormatError where its file is gone or another one."""
+    """Return the container that was pickled. Raises FormatError where its file is another."""
     container = _opened(file, limits)
     if container.header != header:
         raise FormatError("I2", f"{file.name}{REPLACED}")
@@ -272,6 +321,7 @@ def _opened(file: Input, limits: Limits) -> Container:
     try:
         return Container(file, limits)
     except OSError as error:
-        raise FormatError("I1", f"{file.name} cannot be read: {error.strerror or error}") from error
+        message = f"{file.name} cannot be read: {error.strerror or error}"
+        raise FormatError("I1", message) from error
     except ValueError as error:  # a NUL in the path, or a surrogate that stands for no byte
         raise FormatError("I1", f"{file.name!r} cannot be the path of a file: {error}") from error

@@ -1,4 +1,4 @@
-"""Tensors inside a chunk: safetensors, through its own library."""
+"""Tensors inside a chunk: safetensors, through its own library, and checked arrays of them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,41 @@ from inrv.errors import FormatError
 
 HEADER_BYTES = 1 << 20  # of JSON: a thousand layers, each in parts, take half of it
 DTYPES = ("int8", "uint8", "int32", "float16", "float32")
+WORD = 4  # bytes of a word of a range coder
+MOST_NAMED = 12  # tensors that a message names
+
+Arrays = dict[str, NDArray[Any]]
 
 
-def pack_tensors(tensors: dict[str, NDArray[Any]]) -> bytes:
-    """The bytes of a safetensors file that holds `tensors`; the same tensors give the same bytes.
+def pack_tensors(tensors: Arrays) -> bytes:
+    """Return the bytes of a safetensors file; the same tensors give the same bytes.
 
-    Raises FormatError for a dtype that the format does not have (see DTYPES).
+    tensors: arrays by name, of the dtypes in DTYPES
+    Raises FormatError for another dtype.
     """
     _check_dtypes(tensors)
     return save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
 
 
-def unpack_tensors(data: bytes) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file. Raises FormatError where it is not one, or holds a dtype not in DTYPES."""
+def unpack_tensors(data: bytes) -> Arrays:
+    """Return the tensors of a safetensors file by name.
+
+    Raises FormatError where it is none, or holds a dtype that is not in DTYPES.
+    """
     if (header := int.from_bytes(data[:8], "little")) > HEADER_BYTES:
-        raise FormatError("S1", f"chunk is not valid safetensors: its header of {header:,} bytes is longer than {HEADER_BYTES:,}")
+        found = f"its header of {header:,} bytes is longer than {HEADER_BYTES:,}"
+        raise FormatError("S1", f"chunk is not valid safetensors: {found}")
     try:
         tensors = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, ImportError, MemoryError) as error:
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        MemoryError,
+    ) as error:
         raise FormatError("S1", f"chunk is not valid safetensors: {error}") from error
     # The library lets the last of two equal names win; another reader might take the first.
     try:
@@ -42,7 +59,46 @@ def unpack_tensors(data: bytes) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def _check_dtypes(tensors: dict[str, NDArray[Any]]) -> None:
+def _check_dtypes(tensors: Arrays) -> None:
     for name, tensor in tensors.items():
         if tensor.dtype.name not in DTYPES:
-            raise FormatError("S2", f"tensor {name!r} is of dtype {tensor.dtype.name}; the format has {', '.join(DTYPES)}")
+            known = ", ".join(DTYPES)
+            message = f"tensor {name!r} is of dtype {tensor.dtype.name}; the format has {known}"
+            raise FormatError("S2", message)
+
+
+def take(
+    arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
+) -> NDArray[Any]:
+    """Return the array `name`.
+
+    dtype: the dtype that it must have
+    shape: the shape that it must have, None for any length
+    Raises FormatError where it is missing or another.
+    """
+    found = arrays.get(name)
+    if found is None:
+        names = ", ".join(map(repr, sorted(arrays)[:MOST_NAMED])) or "none"
+        raise FormatError("S3", f"tensor {name!r} is missing (found: {names})")
+    fits = found.ndim == len(shape)
+    fits = fits and all(n in (None, m) for n, m in zip(shape, found.shape, strict=True))
+    if found.dtype != dtype or not fits:
+        expected = f"{np.dtype(dtype)} {tuple('any' if n is None else n for n in shape)}"
+        message = f"tensor {name!r} is {found.dtype} {found.shape}, expected {expected}"
+        raise FormatError("S3", message)
+    return found
+
+
+def bytes_of_words(words: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Return the words of a range coder as the bytes uint8 (4 W,) that a chunk holds."""
+    return words.astype("<u4").view(np.uint8)
+
+
+def take_words(arrays: Arrays, name: str) -> NDArray[np.uint32]:
+    """Return the words uint32 (W,) of a range coder in the array `name`. Raises FormatError."""
+    found = take(arrays, name, np.uint8, (None,))
+    if len(found) % WORD:
+        message = f"tensor {name!r} has {len(found)} bytes, which are not words of {WORD}"
+        raise FormatError("S11", message)
+    words: NDArray[np.uint32] = found.view("<u4")
+    return words

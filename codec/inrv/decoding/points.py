@@ -1,49 +1,62 @@
-"""Values between voxels."""
+"""Values between voxels. One arithmetic for NumPy arrays and torch tensors, whose gradients it keeps."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-VoxelValues = Callable[[Tensor], Tensor]
+# By integer coordinates int64 (n, 3), always NumPy: values (n, C), in whatever library the points are.
+VoxelValues = Callable[[NDArray[np.int64]], Any]
+CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))
 
 
-def nearest(points: Tensor, voxels: VoxelValues) -> Tensor:
+def nearest(points: Any, voxels: VoxelValues) -> Any:
     """The value (N, C) of the voxel whose centre is nearest to each index-space point (N, 3)."""
-    return voxels((points + 0.5).floor().to(torch.int64))
+    return voxels(np.floor(_numbers(points) + 0.5).astype(np.int64))
 
 
-def trilinear(points: Tensor, voxels: VoxelValues) -> Tensor:
+def trilinear(points: Any, voxels: VoxelValues) -> Any:
     """Values (N, C) interpolated from the 8 voxels around each index-space point (N, 3), as OpenVDB's BoxSampler.
 
     Each voxel is asked for once. Differentiable in the points and, where `voxels` is, in its values.
     """
-    base = points.detach().floor()
-    corners = torch.cartesian_prod(*[torch.arange(2, device=points.device)] * 3)
-    around = base.to(torch.int64)[:, None, :] + corners
+    base = np.floor(_numbers(points))
+    around = base.astype(np.int64)[:, None, :] + CORNERS
     unique, inverse = different(around.reshape(-1, 3))
-    values: Tensor = voxels(unique)[inverse].unflatten(0, (len(points), 8))
-    beyond = (points - base)[:, None, :]
-    weight = torch.where(corners.bool(), beyond, 1 - beyond).prod(dim=2)
-    # A voxel without weight tells nothing, NaN and infinity no more than others.
-    weighted: Tensor = torch.where(weight[:, :, None] == 0, 0, values * weight[:, :, None])
-    return weighted.sum(dim=1)
+    values = voxels(unique)[inverse].reshape(len(base), len(CORNERS), -1)
+    beyond = points - (base if isinstance(points, np.ndarray) else points.new_tensor(base))
+    result = 0
+    for number, corner in enumerate(CORNERS):
+        weight = 1
+        for axis, upper in enumerate(corner):
+            weight = weight * (beyond[:, axis] if upper else 1 - beyond[:, axis])
+        # A voxel without weight tells nothing, NaN and infinity no more than others.
+        told = values[:, number].copy() if isinstance(values, np.ndarray) else values[:, number].clone()
+        told[weight == 0] = 0
+        result = result + told * weight[:, None]
+    return result
 
 
-def different(coordinates: Tensor) -> tuple[Tensor, Tensor]:
+def _numbers(points: Any) -> NDArray[Any]:
+    return points if isinstance(points, np.ndarray) else points.detach().cpu().numpy()
+
+
+def different(coordinates: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The different ones of `coordinates`, int64 (N, 3), in order, and for each of all its place among them (N,)."""
     if not len(coordinates):
-        return coordinates, coordinates.new_zeros(0)
-    lowest = coordinates.amin(dim=0)
-    lengths = (coordinates.amax(dim=0) - lowest + 1).tolist()
+        return coordinates, np.zeros(0, dtype=np.int64)
+    lowest = coordinates.min(axis=0)
+    lengths = [int(length) for length in coordinates.max(axis=0) - lowest + 1]
     if math.prod(lengths) >= 1 << 62:
-        unique, inverse = torch.unique(coordinates, dim=0, return_inverse=True)
-        return unique, inverse
-    x, y, z = (coordinates - lowest).unbind(1)  # as one number: several times faster to sort
-    keys, inverse = torch.unique((x * lengths[1] + y) * lengths[2] + z, return_inverse=True)
-    rows, planes = keys.div(lengths[2], rounding_mode="floor"), lengths[1]
-    parts = [rows.div(planes, rounding_mode="floor"), rows % planes, keys % lengths[2]]
-    return torch.stack(parts, dim=1) + lowest, inverse
+        unique, inverse = np.unique(coordinates, axis=0, return_inverse=True)
+        return unique, inverse.reshape(-1)
+    x, y, z = (coordinates - lowest).T  # as one number: several times faster to sort
+    keys, inverse = np.unique((x * lengths[1] + y) * lengths[2] + z, return_inverse=True)
+    planes, depth = lengths[1], lengths[2]
+    parts = [keys // depth // planes, keys // depth % planes, keys % depth]
+    return np.stack(parts, axis=1) + lowest, inverse.reshape(-1)

@@ -2,45 +2,51 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.errors import OptionError
-from inrv.fields.lattice.search import LEAST_STEP
 from inrv.grids import Grid, Normalisation, Rounding
 from inrv.options import EncodeOptions
 
 HALF_UNIT = 2.0**-24  # of a number: rounding to float32 takes no more
+FINEST_SHARE = 1 / (1 << 16)  # of the range, that no promise of quality goes below
 
 
-def allowed_errors(grid: Grid, spans: Tensor, options: EncodeOptions) -> list[float]:
-    """The largest error that codes of each component may make, none where no bound is asked.
+def allowed_errors(grid: Grid, spans: NDArray[np.float64], options: EncodeOptions) -> tuple[float, ...] | None:
+    """The largest error that codes of each component may make, None where no bound is asked.
 
-    spans  float64 (C,): ranges of the values, from which those of the source's numbers differ by no more than twice the rounding
+    spans: float64 (C,) ranges of the values, from which those of the source's numbers differ by no more
+        than twice the rounding
     """
-    rounding = spans.new_tensor(grid.rounding_errors)
+    rounding = np.array(grid.rounding_errors)
     bounds = options.error_bounds((spans - 2 * rounding).tolist())
-    return [bound - error for bound, error in zip(bounds, grid.rounding_errors, strict=False)]
+    if not bounds:
+        return None
+    return tuple(bound - error for bound, error in zip(bounds, grid.rounding_errors, strict=True))
 
 
 def check_rounding(grid: Grid, rounded: Rounding, usual: Normalisation, options: EncodeOptions, where: str) -> None:
     """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options` promise of a grid.
 
-    That is that all is lossless, its error bound, or without one, of the usual values, the finest step that a lattice has.
-    rounded  how its values were rounded
-    usual    the range of its values, those that lie far from all others left out
+    That is that all is lossless, its error bound, or without one, of the usual values, FINEST_SHARE of the range.
+
+    rounded: how its values were rounded
+    usual: the range of its values, the extremes left out
     """
     ends = zip(usual.minimum.tolist(), usual.maximum.tolist(), strict=True)
     for component, (error, whole, (low, high)) in enumerate(zip(rounded.errors, rounded.spans, ends, strict=True)):
-        # A large error may be that of an outlier alone: others are off by half a unit of the last place at most.
-        if options.error_bound is None and not options.all_lossless and error < LEAST_STEP * whole:
+        # A large error may be that of an extreme alone: others are off by half a unit of the last place at most.
+        if options.error_bound is None and not options.all_lossless and error < FINEST_SHARE * whole:
             error = min(error, HALF_UNIT * max(abs(low), abs(high)))
         span = min(whole, high - low + 2 * error)
         most = _most_rounding(options, rounded, span)
         if error and most is not None and error >= most:
             axis = f" component {'xyz'[component]}" if grid.components > 1 else ""
             raise OptionError(
-                f"{where}grid {grid.name!r}{axis}: {rounded.dtype} numbers, which range over {span:.6g}, are off by {error:.4g} "
-                f"when they are rounded to float32, {_promised(options, most)}: {_cure(grid, options, component, span, where)}"
+                f"{where}grid {grid.name!r}{axis}: {rounded.dtype} numbers, which range over {span:.6g}, are off by "
+                f"{error:.4g} when they are rounded to float32, {_promised(options, most)}: "
+                f"{_cure(grid, options, component, span, where)}"
             )
 
 
@@ -48,7 +54,7 @@ def _most_rounding(options: EncodeOptions, rounded: Rounding, span: float) -> fl
     """What rounding must stay below in a component, None where it has no such limit: one constant has no range to lose."""
     if options.all_lossless:
         return 0.0
-    number, relative = options.error_bound or (LEAST_STEP, True)
+    number, relative = options.error_bound or (FINEST_SHARE, True)
     if not relative:
         return number
     return None if span == 0 and not rounded.of_integers else number * span
@@ -64,9 +70,9 @@ def _promised(options: EncodeOptions, most: float) -> str:
 
 def _cure(grid: Grid, options: EncodeOptions, component: int, span: float, where: str) -> str:
     if where:
-        return "`doubles='carry'` keeps the grid as it is"
+        return "`doubles='passthrough'` keeps the grid as it is"
     values = grid.values[:, component]
-    lowest = float(values[values.isfinite()].min())
+    lowest = float(values[np.isfinite(values)].min())
     if abs(lowest) > span:
         sign = "-" if lowest > 0 else "+"
         return f"subtract an offset before, as array {sign} {abs(lowest):.0f}, and undo that after decoding"

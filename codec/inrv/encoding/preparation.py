@@ -1,16 +1,15 @@
-"""What is done to grids before a field is fitted to them: what the field cannot or need not give is set aside, exactly."""
+"""What is done to grids before a field codes them: what the field cannot or need not give is set apart, exactly."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.encoding.bounds import allowed_errors, check_rounding
 from inrv.errors import NonFiniteError
-from inrv.fields.lattice.channels import error_step
-from inrv.fields.lattice.search import LEAST_STEP
+from inrv.fields.seam import FieldCodec
 from inrv.grids import (
     FrequentValues,
     Grid,
@@ -24,18 +23,23 @@ from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid
 
 CURE = "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
-# How many of the active voxels may be outliers, and how many times the range of the others all must then span: a handful that is
-# somewhat apart, or a few more that would leave nothing of the others.
-OUTLIERS = ((1e-4, 4.0), (1e-2, 64.0))
-FEWEST_OUTLIERS = 16  # of a small grid
+# How many of the active voxels may be extremes, and how many times the range of the others all must then span: a
+# handful that is somewhat apart, or a few more that would leave nothing of the others.
+EXTREMES = ((1e-4, 4.0), (1e-2, 64.0))
+FEWEST_EXTREMES = 16  # of a small grid
 
 
 @dataclass(frozen=True)
 class NonFinite:
-    """NaN or infinity in a grid: in how many active voxels, tiles or inactive voxels (`what`), and the first of them.
+    """NaN or infinity in a grid.
 
-    first  its value, one number a component          index  its lowest voxel, index space
-    fate   what becomes of them: 'kept', or 'made inactive', where they take the background
+    position: of the grid in the file
+    grid: its name
+    what: where they are: 'active voxel', 'tile' or 'inactive voxel'
+    count: how many of these
+    first: the value of the first, one number a component
+    index: the lowest voxel of the first, index space
+    fate: what becomes of them: 'kept', or 'made inactive', where they take the background
     """
 
     position: int
@@ -55,13 +59,15 @@ class NonFinite:
         )
 
 
-def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[tuple[PreparedGrid, ...], tuple[NonFinite, ...]]:
-    """Every coded grid as the field is to be fitted to it, and what is not finite in them.
+def prepare(
+    volume: SparseVolume, options: EncodeOptions, codec: FieldCodec, where: str
+) -> tuple[tuple[PreparedGrid, ...], tuple[NonFinite, ...]]:
+    """Every grid as `codec` is to code it, and what is not finite in them.
 
-    Set aside are active values that are not finite, those that many voxels have, those that lie far from all others, and all
-    of a grid with at most `options.exact_below`. A grid that must come back exactly is marked as lossless. Raises
-    NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep', and OptionError where
-    rounding to float32 has broken what `options` promise.
+    Set apart are active values that are not finite, frequent values, extremes, and all of a grid with at
+    most `options.exact_below` values. A grid that must come back exactly is marked as lossless. Raises
+    NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep', and
+    OptionError where rounding to float32 has broken what `options` promise.
     """
     for grid in volume.grids:
         if grid.rounded is not None:
@@ -69,70 +75,79 @@ def prepare(volume: SparseVolume, options: EncodeOptions, where: str) -> tuple[t
     found = find_nonfinite(volume)
     if found and options.nonfinite == "refuse":
         raise NonFiniteError(f"{where}{'; '.join(map(str, found))}: {CURE}")
-    return tuple(_prepare(grid, options) for grid in volume.grids), found
+    return tuple(_prepare(grid, options, codec) for grid in volume.grids), found
 
 
 def _usual_range(grid: Grid) -> Normalisation:
-    """The range of the values of a grid, those that are not finite or lie far from all others left out."""
-    finite = grid.values.isfinite().all(dim=1)
-    return Normalisation.fit(grid.values[finite & ~far_from_others(grid.values, finite)])
+    """The range of the values of a grid, those that are not finite and extremes left out."""
+    finite = np.isfinite(grid.values).all(axis=1)
+    return Normalisation.fit(grid.values[finite & ~extremes(grid.values, finite)])
 
 
-def _prepare(grid: Grid, options: EncodeOptions) -> PreparedGrid:
+def _prepare(grid: Grid, options: EncodeOptions, codec: FieldCodec) -> PreparedGrid:
     values = grid.values
-    kept = (~values.isfinite()).any(dim=1)
+    exact = (~np.isfinite(values)).any(axis=1)
     frequent = FrequentValues.none(grid.components)
     if not _is_constant(values):
-        if values.numel() <= options.exact_below:
-            kept[:] = True
+        if values.size <= options.exact_below:
+            exact[:] = True
         elif options.sets_frequent_values_apart:
-            frequent = frequent_values(grid, ~kept)
-    left = ~kept
+            frequent = frequent_values(grid, ~exact)
+    left = ~exact
     left[grid.topology.place_rows(frequent.places)] = False
-    outliers = far_from_others(values, left)
-    kept |= outliers
-    left &= ~outliers
-    spans = Normalisation.fit(values[~kept]).spans
-    lossless = options.all_lossless or not _can_bound(grid.with_values(values[left]), spans, options)
+    apart = extremes(values, left)
+    exact |= apart
+    left &= ~apart
+    spans = Normalisation.fit(values[~exact]).spans
+    bounds = allowed_errors(grid, spans, options)
+    lossless = options.all_lossless or not _can_bound(values[left], bounds, codec)
     if lossless:  # the manifest holds no sign of a zero
-        zero = left & (_single_value(values, left) & values.signbit() & (values == 0)).any(dim=1)
-        kept |= zero
+        zero = left & (_single_value(values, left) & np.signbit(values) & (values == 0)).any(axis=1)
+        exact |= zero
         left &= ~zero
-    exactly = LeafValues(grid.topology.places()[kept], values[kept])
-    return PreparedGrid(grid, Normalisation.fit(values[left]), frequent, exactly, spans, lossless)
+    return PreparedGrid(
+        grid=grid,
+        normalisation=Normalisation.fit(values[left]),
+        frequent=frequent,
+        exact=LeafValues(grid.topology.places()[exact], values[exact]),
+        spans=spans,
+        bounds=bounds,
+        active_voxels=grid.topology.leaf_voxel_count,
+        lossless=lossless,
+    )
 
 
-def far_from_others(values: Tensor, left: Tensor) -> Tensor:
+def extremes(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which of the rows `left`, bool (N,), of values (N, C) are few that span a far larger range than all others do."""
-    result = torch.zeros_like(left)
-    for column in values.unbind(dim=1):
-        ordered = column[left].double().sort().values
-        for share, far in OUTLIERS:
-            most = max(FEWEST_OUTLIERS, int(share * len(ordered)))
+    result = np.zeros_like(left)
+    for column in values.T:
+        ordered = np.sort(column[left].astype(np.float64))
+        for share, far in EXTREMES:
+            most = max(FEWEST_EXTREMES, int(share * len(ordered)))
             if len(ordered) <= 4 * most:
                 break
             low, high = float(ordered[most]), float(ordered[-1 - most])
             span = high - low
             if span > 0 and float(ordered[-1] - ordered[0]) > far * span:
-                apart = left & ((column.double() < low - span) | (column.double() > high + span))
+                wide = column.astype(np.float64)
+                apart = left & ((wide < low - span) | (wide > high + span))
                 if int(apart.sum()) <= 2 * most:
                     result |= apart
                     break
     return result
 
 
-def _can_bound(grid: Grid, spans: Tensor, options: EncodeOptions) -> bool:
-    """Whether codes can keep the values of a grid within the bound that is asked, if one is."""
-    if not len(grid.values):
+def _can_bound(values: NDArray[np.float32], bounds: tuple[float, ...] | None, codec: FieldCodec) -> bool:
+    """Whether codes can keep values (N, C) within the bounds that are asked, if any are."""
+    if bounds is None or not len(values):
         return True
-    low, high = grid.values.double().aminmax(dim=0)
-    ranges = zip(allowed_errors(grid, spans, options), low.tolist(), high.tolist(), strict=False)
-    return all(a == b or error_step(error, a, b) > LEAST_STEP * (b - a) for error, a, b in ranges)
+    ends = zip(bounds, values.min(axis=0).tolist(), values.max(axis=0).tolist(), strict=True)
+    return all(low == high or codec.can_bound(bound, low, high) for bound, low, high in ends)
 
 
-def _is_constant(values: Tensor) -> bool:
+def _is_constant(values: NDArray[np.float32]) -> bool:
     """Whether the manifest can hold all values (N, C) as one, of which it does not keep the sign of a zero."""
-    return bool((values == values[:1]).all()) and not bool(values.signbit().any())
+    return bool((values == values[:1]).all()) and not np.signbit(values).any()
 
 
 def deactivated(volume: SparseVolume) -> tuple[SparseVolume, tuple[NonFinite, ...]]:
@@ -142,27 +157,25 @@ def deactivated(volume: SparseVolume) -> tuple[SparseVolume, tuple[NonFinite, ..
     return replace(volume, grids=grids), tuple(replace(one, fate="made inactive") for one in found)
 
 
-def _single_value(values: Tensor, left: Tensor) -> Tensor:
+def _single_value(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Bool (1, C): of which components the rows `left` of values (N, C) have but one number."""
-    if not bool(left.any()):
-        return torch.ones(1, values.shape[1], dtype=torch.bool)
-    low, high = values[left].aminmax(dim=0)
-    return (low == high)[None]
+    if not left.any():
+        return np.ones((1, values.shape[1]), dtype=np.bool_)
+    return (values[left].min(axis=0) == values[left].max(axis=0))[None]
 
 
 def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:
     """Where the coded grids of `volume` hold NaN or infinity. Raises NonFiniteError for a background that does."""
     found = []
-    positions = volume.positions
-    for position, grid in zip(positions, volume.grids, strict=True):
-        if not bool(grid.background.isfinite().all()):
+    for position, grid in zip(volume.positions, volume.grids, strict=True):
+        if not np.isfinite(grid.background).all():
             raise NonFiniteError(
                 f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite: give it a number, and "
                 "`nonfinite='inactive'` for voxels that are not"
             )
         parts = (("active voxel", grid.values), ("tile", grid.tile_values), ("inactive voxel", grid.inactive.values))
         for what, values in parts:
-            bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
+            bad = np.flatnonzero((~np.isfinite(values)).any(axis=1))
             if len(bad):
                 first = int(bad[0])
                 index = _index_of(grid, what, first)
@@ -171,8 +184,9 @@ def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:
 
 
 def _index_of(grid: Grid, what: str, row: int) -> tuple[int, ...]:
+    """The lowest voxel, index space, of the active voxel, tile or inactive voxel in that row."""
     topology = grid.topology
     if what == "tile":
         return tuple(topology.tile_origins[row].tolist())
-    place = grid.inactive.places[row] if what == "inactive voxel" else topology.places()[row]
-    return tuple(topology.coordinates_of(place[None])[0].tolist())
+    places = grid.inactive.places if what == "inactive voxel" else topology.places()
+    return tuple(topology.coordinates_of(places[row : row + 1])[0].tolist())

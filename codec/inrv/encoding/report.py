@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 
 from inrv.container import Container
+from inrv.encoding.job import EncodedFile, EncodeJob
 from inrv.encoding.preparation import NonFinite
-from inrv.fields.fourier.fitting import FittedField
-from inrv.fields.lattice.channels import CodedLattice, gain
-from inrv.grids import Rounding, SparseVolume
+from inrv.grids import Rounding
 from inrv.metrics.psnr import psnr_of
-from inrv.storage import PreparedGrid
 
 
 @dataclass(frozen=True)
 class GridReport:
     """One coded grid.
 
-    position   its place in the file
-    psnr       dB over its active leaf voxels, peak = their range; inf where they are stored exactly
-    peak       the range, of the component that has the widest one: without the voxels that are `kept`
-    max_error  largest error of any of them against the source's numbers, in values as a .vdb file would hold them; None of a
-               fourier field: not measured
-    drift      the sum of these values less that of the original ones, over the sum of the original magnitudes; None likewise
-    frequent   values that many voxels have, and how many: all of them get their value back exactly
-    kept       other active voxels stored exactly, beside the field: those not finite or far from all others, or of a small grid
-    lossless   whether every value comes back bit for bit
-    misjudged  with a threshold for topology, voxels that decode active and were not, or the other way; else None
+    position: its place in the file
+    name: '' where it has none
+    active_voxels: those of tiles included
+    psnr: dB over its active leaf voxels, peak = their range; inf where they are stored exactly
+    peak: the range, of the component that has the widest one, without the voxels that are `exact`
+    max_error: largest error of any active leaf voxel against the source's numbers, in values as a .vdb file
+        would hold them; None where the field does not measure it
+    drift: the sum of these values less that of the original ones, over the sum of the original magnitudes;
+        None likewise
+    frequent: values that many voxels have, and how many: all of them get their value back exactly
+    exact: other active voxels stored exactly, beside the field: not finite, extremes, or of a small grid
+    lossless: whether every value comes back bit for bit
+    misclassified: with a threshold for topology, voxels that decode active and were not, or the other way; else None
     """
 
     position: int
@@ -49,7 +50,15 @@ class GridReport:
 
 @dataclass(frozen=True)
 class PassthroughReport:
-    """One grid carried as it was: its bytes in the source and in the .inrv file, and why."""
+    """One grid that is stored as it was.
+
+    position: its place in the file
+    name: '' where it has none
+    tree_type: OpenVDB's name of the type of its tree
+    bytes_in: of it in the source
+    bytes_out: of it in the .inrv file
+    reason: why it is not coded
+    """
 
     position: int
     name: str
@@ -63,12 +72,19 @@ class PassthroughReport:
 class EncodeReport:
     """What went in, what came out, and how.
 
-    bytes_in     size of the source file, None for grids in memory     bytes_out  size of the .inrv file
-    chunk_bytes  stored bytes by chunk type, with 'header' and 'manifest'
-    nonfinite    NaN and infinity found, and what became of them
-    field        'lattice', 'fourier', or 'none' where nothing is left to code
-    values       components of all active voxels together               weights    of the network
-    precision    of the stored weights                                  probed     voxels the PSNRs were measured on
+    bytes_in: size of the source file, None for grids in memory
+    bytes_out: size of the .inrv file
+    chunk_bytes: stored bytes by chunk type, with 'header' and 'manifest'
+    grids: the coded grids
+    passthrough: the grids that are stored as they were
+    nonfinite: NaN and infinity found, and what became of them
+    values: components of all active voxels together
+    field: the kind of field that codes the values; None where nothing is left to code
+    measured_voxels: voxels the PSNRs were measured on
+    seconds: that the field took
+    device: where it was computed, None without a field
+    summary: what the field tells of itself: JSON values
+    description: the same for people: labels and texts
     """
 
     bytes_in: int | None
@@ -77,98 +93,62 @@ class EncodeReport:
     grids: tuple[GridReport, ...]
     passthrough: tuple[PassthroughReport, ...]
     nonfinite: tuple[NonFinite, ...]
-    field: str
-    weights: int
     values: int
-    precision: str
-    probed: int
-    epochs: float
+    field: str | None
+    measured_voxels: int
     seconds: float
-    device: str
-    stopped_by: str
+    device: str | None
+    summary: dict[str, Any]
+    description: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """All that is known of an encoded volume; `coded`, `misjudged` as in `volume.grids`."""
-
-    volume: SparseVolume
-    coded: Sequence[PreparedGrid]
-    nonfinite: tuple[NonFinite, ...]
-    misclassified: Sequence[int | None]
-    fitted: FittedField | CodedLattice | None
-
-
-def report_of(outcome: Outcome, container: Container, bytes_in: int | None, device: torch.device) -> EncodeReport:
-    """The report of a volume that was encoded into `container` on `device`, `bytes_in` the size of its source file."""
+def report_of(job: EncodeJob, file: EncodedFile, container: Container, bytes_in: int | None) -> EncodeReport:
+    """The report of a job that became `file`, opened as `container`; `bytes_in` is the size of its source file."""
+    field = file.field
     return EncodeReport(
         bytes_in=bytes_in,
         bytes_out=container.size,
         chunk_bytes=container.bytes_by_type(),
-        grids=_grid_reports(outcome),
+        grids=tuple(_grid_reports(file)),
         passthrough=_passthrough_reports(container),
-        nonfinite=outcome.nonfinite,
-        values=sum(grid.topology.active_voxel_count * grid.components for grid in outcome.volume.grids),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        **_training_report(outcome.fitted),
+        nonfinite=job.nonfinite,
+        values=sum(grid.topology.active_voxel_count * grid.components for grid in job.volume.grids),
+        field=None if field is None else job.kind,
+        measured_voxels=0 if field is None else field.measured_voxels,
+        seconds=0.0 if field is None else field.seconds,
+        device=None if field is None else field.device,
+        summary={} if field is None else field.summary(),
+        description=() if field is None else tuple(field.description()),
     )
 
 
-def _training_report(fitted: FittedField | CodedLattice | None) -> dict[str, Any]:
-    """What `EncodeReport` tells of the field and its training."""
-    if isinstance(fitted, CodedLattice):
-        return {
-            "field": "lattice",
-            "weights": sum(coding.model.weight_count for coding in fitted.codings if coding.fitted),
-            "precision": "whole numbers",
-            "probed": sum(item.coded.topology.leaf_voxel_count for item in fitted.items),
-            "epochs": 0.0,
-            "seconds": fitted.seconds,
-            "stopped_by": "effort",
-        }
-    return {
-        "field": "none" if fitted is None else "fourier",
-        "weights": 0 if fitted is None else fitted.field.weight_count,
-        "precision": "none" if fitted is None else fitted.stored.precision,
-        "probed": 0 if fitted is None else len(fitted.probe),
-        "epochs": 0.0 if fitted is None else fitted.training.epochs,
-        "seconds": 0.0 if fitted is None else fitted.training.seconds,
-        "stopped_by": "nothing to train" if fitted is None else fitted.training.stopped_by,
-    }
-
-
-def _grid_reports(outcome: Outcome) -> tuple[GridReport, ...]:
-    volume, reports = outcome.volume, []
-    left = iter(() if outcome.fitted is None else outcome.fitted.psnrs)
-    fitted, unknown = outcome.fitted, (None,) * len(volume.grids)
-    measured = (fitted.errors, fitted.drifts) if isinstance(fitted, CodedLattice) else (unknown, unknown)
-    for position, grid, item, wrong, error, drift in zip(
-        volume.positions, volume.grids, outcome.coded, outcome.misclassified, *measured, strict=True
-    ):
-        varying = item.normalisation.varying.nonzero()[:, 0].tolist()
-        gains = [0.0 if isinstance(fitted, CodedLattice) else gain(item, grid, component) for component in varying]
-        errors = [10 ** ((less - next(left)) / 10) for less in gains]
-        psnr = psnr_of(sum(errors) / len(errors)) if errors else math.inf
-        error = 0.0 if math.isinf(psnr) else error
-        drift = 0.0 if math.isinf(psnr) else drift
+def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
+    field, unknown = file.field, (None,) * len(file.grids)
+    psnrs = iter(() if field is None else field.psnrs)
+    errors, drifts = (unknown, unknown) if field is None else (field.errors, field.drifts)
+    rows = zip(file.volume.positions, file.volume.grids, file.grids, file.misclassified, errors, drifts, strict=True)
+    for position, grid, prepared, misclassified, error, drift in rows:
+        squared = [10 ** (-next(psnrs) / 10) for _ in range(int(prepared.normalisation.varying.sum()))]
+        psnr = psnr_of(sum(squared) / len(squared)) if squared else math.inf
+        if math.isinf(psnr):
+            error = drift = 0.0
         if grid.rounded is not None:
             psnr = _with_rounding(psnr, grid.rounded)
             error = None if error is None else error + grid.rounding
-        report = GridReport(
+        frequent = prepared.frequent
+        yield GridReport(
             position=position,
             name=grid.name,
             active_voxels=grid.topology.active_voxel_count,
             psnr=psnr,
-            peak=float(item.spans.max()),
+            peak=float(np.max(prepared.spans)),
             max_error=error,
             drift=drift,
-            frequent=tuple(zip(map(tuple, item.frequent.values.tolist()), item.frequent.counts, strict=True)),
-            exact=len(item.exact.places),
+            frequent=tuple(zip(map(tuple, frequent.values.tolist()), frequent.counts, strict=True)),
+            exact=len(prepared.exact.places),
             lossless=math.isinf(psnr) and not grid.rounding,
-            misclassified=wrong,
+            misclassified=misclassified,
         )
-        reports.append(report)
-    return tuple(reports)
 
 
 def _with_rounding(psnr: float, rounded: Rounding) -> float:

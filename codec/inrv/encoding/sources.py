@@ -1,4 +1,4 @@
-"""What can be encoded: .vdb files, arrays, grids, open volumes."""
+"""What can be encoded: files, arrays, grids, open volumes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
-from inrv.decoding.volume import Volume, VolumeGrid
+from inrv.decoding.grid import VolumeGrid
+from inrv.decoding.volume import Volume
 from inrv.errors import OptionError
 from inrv.grids import Grid, SparseVolume, sparse_grid
 from inrv.support.streams import Input, Readable, input_of
@@ -19,8 +19,8 @@ Grids: TypeAlias = list[Grid] | list[VolumeGrid] | list[AnyGrid] | tuple[AnyGrid
 Source: TypeAlias = Readable | SparseVolume | Volume | AnyGrid | Grids | Mapping[str, Any]
 
 
-def given_as(source: Source) -> SparseVolume | Input:
-    """The volume that `source` holds or stands for, or the .vdb file to read it from. Raises OptionError for anything else."""
+def volume_or_file(source: Source) -> SparseVolume | Input:
+    """The volume that `source` holds or stands for, or the file to read it from. Raises OptionError for anything else."""
     if isinstance(source, SparseVolume):
         return source
     if isinstance(source, Volume):
@@ -31,7 +31,7 @@ def given_as(source: Source) -> SparseVolume | Input:
         return SparseVolume((_decoded(source),))
     if isinstance(source, (list, tuple)) and all(isinstance(grid, (Grid, VolumeGrid)) for grid in source):
         return SparseVolume(tuple(_decoded(grid) for grid in source))
-    if isinstance(source, (list, tuple, np.ndarray, Tensor)) or hasattr(source, "__array__"):
+    if isinstance(source, (list, tuple, np.ndarray)) or hasattr(source, "__array__"):
         raise OptionError(f"a {type(source).__name__} is neither a file nor grids: give arrays by name, as {{'density': array}}")
     return input_of(source)
 

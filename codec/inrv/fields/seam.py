@@ -1,42 +1,229 @@
-"""All that encoding and decoding know of a field."""
+"""All that encoding and decoding know of a field: what a field must offer, and the table of the fields there are.
+
+A field codes the varying components of a volume's grids as numbered outputs. It is one folder that
+holds a `FieldCodec`, and one line in FIELDS. docs/map.md tells how to add one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from inrv.container import Chunk, Container, FieldEntry
+from inrv.container.json_rules import Value
+from inrv.errors import FormatError
 from inrv.grids import Topology
+from inrv.options import EncodeOptions
+from inrv.storage import PreparedGrid, StoredGrids
+
+Floats = NDArray[Any]  # float32 or float64
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where encoding stands.
+
+    share: of the work that is done, 0 to 1
+    seconds: since it began
+    seconds_left: about
+    """
+
+    share: float
+    seconds: float
+    seconds_left: float
+
+    @property
+    def figures(self) -> str:
+        """What a field tells of itself meanwhile, for people, as its loss; '' where that is nothing."""
+        return ""
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is asked of the values, where `PreparedGrid.bounds` ask for no bound.
+
+    psnr: dB over each grid's active leaf voxels, peak = its range; None: as the field thinks best
+    most_bytes: that the field takes in the file, about, for fields that can aim at a size
+    steps: quantiser steps to begin a search with, in values, by grid number and component
+    """
+
+    psnr: float | None = None
+    most_bytes: int | None = None
+    steps: dict[tuple[int, int], float] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the values of a grid would take.
+
+    bits: about
+    steps: quantiser steps that reach the quality, in values, by component
+    """
+
+    bits: float
+    steps: dict[int, float]
+
+
+class EncodedField(Protocol):
+    """The grids of a volume, coded by a field.
+
+    grids: as they are stored, with the outliers that the field leaves
+    psnrs: dB by output, over the active leaf voxels of its grid, peak = the range
+    errors: by grid, the largest error of its active leaf voxels, None where it is not measured
+    drifts: by grid, what its sum changes by, over the sum of magnitudes, None where it is not measured
+    measured_voxels: voxels on which these were measured
+    seconds: that encoding took
+    device: where it was encoded, for people
+    """
+
+    grids: tuple[PreparedGrid, ...]
+    psnrs: tuple[float, ...]
+    errors: tuple[float | None, ...]
+    drifts: tuple[float | None, ...]
+    measured_voxels: int
+    seconds: float
+    device: str
+
+    def outputs(self, number: int, topology: Topology) -> Floats:
+        """The normalised output `number` (N,) on the leaf voxels of the topology that its grid is coded with."""
+
+    def short_of(self, psnr: float) -> set[int]:
+        """The numbers of the grids that do not reach so many dB, though no quantiser step is finer."""
+
+    def rescaled(self, octaves: float) -> EncodedField:
+        """The same volume in quantiser steps finer by so many octaves than those that were found first.
+
+        Raises OptionError where the field has none.
+        """
+
+    def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
+        """Append the field's chunks and return its config.
+
+        exact_topology: False where decoded values tell which voxels are active
+        """
+
+    def summary(self) -> dict[str, Any]:
+        """What the report and the manifest's `encoding` tell of it: JSON values, the same for equal runs."""
+
+    def description(self) -> list[tuple[str, str]]:
+        """The same for people: labels and texts."""
+
+
+class FieldEncoder(Protocol):
+    """Codes the grids of one volume."""
+
+    def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
+        """What the values of a grid would take, searched for from `steps`; None: that is known afterwards only."""
+
+    def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedField | None:
+        """The grids, coded; None where no component varies. Raises OptionError where the goal cannot be reached."""
 
 
 class Outputs(Protocol):
-    """Normalised outputs at voxels; a grid's varying components are some of its columns."""
+    """The opened field of a file: normalised outputs at voxels.
 
-    @property
-    def weights(self) -> int:
-        """Products that one voxel takes, about."""
+    weights: products that one voxel takes, about
+    lossless: outputs that are values as they were, not normalised
+    device: where outputs are computed
+    module: the torch.nn.Module of a field that is continuous, differentiable by tensors; else None
+    """
 
-    def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
-        """Outputs (n, len(columns)) at active leaf voxels int32 (n, 3); of a field also between them, at float32 (n, 3)."""
+    weights: int
+    lossless: frozenset[int]
+    device: str
+    module: Any
 
-    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
+    def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
+        """Outputs (n, len(columns)) at active leaf voxels int32 (n, 3); if continuous, also at points float (n, 3)."""
+
+    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Floats]:
         """Outputs on the active leaf voxels of several grids: for each, (voxels, len(columns[i]))."""
 
 
+@dataclass(frozen=True)
+class Samples:
+    """How well stored samples are met.
+
+    count: of samples, 0 where a file has none
+    largest_difference: of any output, as a share of 1 + its size
+    tolerance: that the file allows
+    """
+
+    count: int = 0
+    largest_difference: float = 0.0
+    tolerance: float = 1e-4
+
+
+class FieldCodec(Protocol):
+    """A kind of field.
+
+    kind: its name in manifests and options
+    finest_step: the finest quantiser step, as a share of the range; 0 where the field has no steps
+    """
+
+    kind: str
+    finest_step: float
+
+    def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
+        """Whether values between these can be coded so that none is off by more than `bound`."""
+
+    def encoder(
+        self, options: EncodeOptions, progress: ProgressCallback | None, checkpoint: Any
+    ) -> FieldEncoder:
+        """What codes a volume. Raises OptionError for a device that is not there."""
+
+    def check(self, config: Value, container: Container) -> None:
+        """Raise FormatError where a manifest's config breaks a rule of this field. No torch is imported for it."""
+
+    def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
+        """The field of a file. Raises FormatError, and OptionError for a device that is not there."""
+
+    def verify(self, container: Container) -> Samples:
+        """Compare stored samples, without torch, on the CPU. Raises FormatError."""
+
+    def describe(self, container: Container) -> dict[str, Any]:
+        """What `info` tells beside the config: `text` for people, `weights` of the network."""
+
+
 class NoOutputs:
-    """Of a file without a field: no grid has a component that varies."""
+    """The outputs of a file whose grids have no component that varies."""
 
     weights = 0
+    lossless: frozenset[int] = frozenset()
+    device = "cpu"
+    module = None
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
+        """No output for every voxel."""
+        return np.empty((len(coordinates), 0), dtype=np.float32)
 
-    def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
-        """Nothing of every voxel."""
-        return torch.empty((len(coordinates), 0), dtype=torch.float32, device=self.device)
+    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Floats]:
+        """No output for every voxel."""
+        return [np.empty((topology.leaf_voxel_count, 0), dtype=np.float32) for topology in topologies]
 
-    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Nothing of every voxel."""
-        return [torch.empty((topology.leaf_voxel_count, 0), dtype=torch.float32, device=self.device) for topology in topologies]
+
+# By kind, the module that holds the field's codec as CODEC; imported when it is first needed.
+FIELDS = {"lattice": "inrv.fields.lattice.field", "fourier": "inrv.fields.fourier.field"}
+
+
+def field_codec(kind: str) -> FieldCodec:
+    """The codec of a kind of field. Raises FormatError for one that this inrv does not know."""
+    if kind not in FIELDS:
+        raise FormatError("F1", f"field kind {kind!r} is not known to this inrv (known: {', '.join(FIELDS)})")
+    codec: FieldCodec = import_module(FIELDS[kind]).CODEC
+    return codec
+
+
+def check_field(entry: FieldEntry, container: Container) -> FieldCodec:
+    """The codec of a file's field, its config checked. Raises FormatError."""
+    codec = field_codec(entry.kind)
+    codec.check(Value("manifest.field.config", entry.config), container)
+    return codec

@@ -1,1 +1,28 @@
-"""Other people's files: one folder for each file type."""
+"""Other people's files: each file type has a module or a folder, and a line in the table.
+
+Everybody else reads and writes such files by the functions here, which choose the file type by
+suffix and first bytes. To add a file type, write a module with a FILE_TYPE that has the methods of
+`FileType`, and add its suffix to `file_types.MODULES`.
+"""
+
+from inrv.files.file_types import (
+    SUFFIXES,
+    FileType,
+    ListedGrid,
+    ReadOptions,
+    file_type,
+    list_grids,
+    read,
+    write,
+)
+
+__all__ = [
+    "SUFFIXES",
+    "FileType",
+    "ListedGrid",
+    "ReadOptions",
+    "file_type",
+    "list_grids",
+    "read",
+    "write",
+]

@@ -1,5 +1,22 @@
-"""Sparse grids in memory: voxels, topology, transform, metadata."""
+"""Sparse grids in memory: voxels, topology, transform, metadata. NumPy arrays, without torch."""
 
+from inrv.grids.blocks import (
+    COORDINATE_LIMIT,
+    LEAF_EDGE,
+    LEAF_VOXELS,
+    PART_LEAVES,
+    TILE_EDGES,
+    block_coordinates,
+    check_range,
+    leaf_keys,
+    leaf_offsets,
+    leaves_within,
+    mask_places,
+    offset_coordinates,
+    pack_masks,
+    ragged,
+    unpack_masks,
+)
 from inrv.grids.box import Box
 from inrv.grids.frequent import FrequentValues, frequent_values
 from inrv.grids.from_dense import sparse_grid
@@ -14,7 +31,12 @@ from inrv.grids.transform import LINEAR_MAPS, Transform
 
 __all__ = [
     "COMPONENTS",
+    "COORDINATE_LIMIT",
+    "LEAF_EDGE",
+    "LEAF_VOXELS",
     "LINEAR_MAPS",
+    "PART_LEAVES",
+    "TILE_EDGES",
     "BeyondFloat32",
     "Box",
     "FrequentValues",
@@ -28,10 +50,20 @@ __all__ = [
     "SparseVolume",
     "Topology",
     "Transform",
+    "block_coordinates",
+    "check_range",
     "denormalise",
     "frequent_values",
     "in_double",
+    "leaf_keys",
+    "leaf_offsets",
+    "leaves_within",
+    "mask_places",
+    "offset_coordinates",
+    "pack_masks",
+    "ragged",
     "round_numbers",
     "sparse_grid",
+    "unpack_masks",
     "without_nonfinite",
 ]

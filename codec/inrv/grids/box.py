@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.errors import OptionError
+from inrv.grids.blocks import LEAF_EDGE
 from inrv.support.arrays import as_array, as_triple
 
 Triple = tuple[int, int, int]
@@ -17,9 +18,11 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Box:
-    """Voxels from `lower` to `upper` in index space, both included, as OpenVDB's CoordBBox.
+    """The voxels from `lower` to `upper`, both included, as OpenVDB's CoordBBox.
 
-    The corners may be tuples, lists or arrays of three whole numbers. Raises OptionError for others.
+    lower: lowest corner in index space: a tuple, list or array of three whole numbers
+    upper: highest corner, of the same kinds
+    Raises OptionError where a corner is something else, or where the box is empty.
     """
 
     lower: Triple
@@ -27,18 +30,28 @@ class Box:
 
     def __post_init__(self) -> None:
         for corner in ("lower", "upper"):
-            object.__setattr__(self, corner, as_triple(getattr(self, corner), f"{corner} corner of a box"))
+            found = as_triple(getattr(self, corner), f"{corner} corner of a box")
+            object.__setattr__(self, corner, found)
         if any(low > high for low, high in zip(self.lower, self.upper, strict=True)):
-            raise OptionError(f"box {self.lower} to {self.upper} is empty: every lower bound must be <= its upper bound")
+            raise OptionError(
+                f"box {self.lower} to {self.upper} is empty: "
+                "every lower bound must be <= its upper bound"
+            )
 
     @staticmethod
     def of(box: Any) -> Box:
-        """A box, or its lower and upper corner: a pair of triples, an array (2, 3). Raises OptionError."""
+        """Make a box of a box, or of its two corners: a pair of triples or an array (2, 3).
+
+        Raises OptionError for anything else.
+        """
         if isinstance(box, Box):
             return box
         corners = as_array(box, "a box")
         if corners.shape != (2, 3):
-            raise OptionError(f"a box is a lower and an upper corner of three whole numbers each, not {corners.tolist()}")
+            raise OptionError(
+                "a box is a lower and an upper corner of three whole numbers each, "
+                f"not {corners.tolist()}"
+            )
         lower, upper = (as_triple(corner, "corner of a box") for corner in corners)
         return Box(lower, upper)
 
@@ -55,23 +68,31 @@ class Box:
         return x * y * z
 
     def union(self, other: Box) -> Box:
-        """The smallest box that holds both."""
-        return Box(_triple(map(min, self.lower, other.lower)), _triple(map(max, self.upper, other.upper)))
+        """Give the smallest box that holds both."""
+        lower = _triple(map(min, self.lower, other.lower))
+        return Box(lower, _triple(map(max, self.upper, other.upper)))
 
     def intersection(self, other: Box) -> Box | None:
-        """The voxels in both, or None."""
-        lower, upper = _triple(map(max, self.lower, other.lower)), _triple(map(min, self.upper, other.upper))
-        return None if any(low > high for low, high in zip(lower, upper, strict=True)) else Box(lower, upper)
+        """Give the voxels in both, or None where there are none."""
+        lower = _triple(map(max, self.lower, other.lower))
+        upper = _triple(map(min, self.upper, other.upper))
+        empty = any(low > high for low, high in zip(lower, upper, strict=True))
+        return None if empty else Box(lower, upper)
 
-    def leaf_origins(self, device: torch.device | str = "cpu") -> Tensor:
-        """Origins (n, 3) int64 of all 8^3 leaf blocks that touch the box."""
-        axes = [torch.arange(low // 8 * 8, high + 1, 8, device=device) for low, high in zip(self.lower, self.upper, strict=True)]
-        return torch.cartesian_prod(*axes).reshape(-1, 3)
+    def leaf_origins(self) -> NDArray[np.int64]:
+        """Give the origins int64 (n, 3) of all 8^3 leaf blocks that touch the box."""
+        axes = [
+            np.arange(low // LEAF_EDGE * LEAF_EDGE, high + 1, LEAF_EDGE, dtype=np.int64)
+            for low, high in zip(self.lower, self.upper, strict=True)
+        ]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
-    def contains(self, points: Tensor) -> Tensor:
-        """Bool (N,): which points (N, 3) lie in the box."""
-        lower, upper = points.new_tensor(self.lower), points.new_tensor(self.upper)
-        return ((points >= lower) & (points <= upper)).all(dim=1)
+    def contains(self, points: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which points (N, 3) lie in the box: bool (N,)."""
+        inside = np.ones(len(points), dtype=np.bool_)
+        for axis, (lower, upper) in enumerate(zip(self.lower, self.upper, strict=True)):
+            inside &= (points[:, axis] >= lower) & (points[:, axis] <= upper)
+        return inside
 
 
 def _triple(values: Iterable[int]) -> Triple:

@@ -6,21 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inrv.errors import OptionError
+from inrv.grids.blocks import LEAF_EDGE, LEAF_VOXELS
 from inrv.grids.grid import Grid, LeafValues
 from inrv.grids.metadata import MetaValue
 from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
-from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, Topology
+from inrv.grids.topology import Topology
 from inrv.grids.transform import Transform
 from inrv.support.arrays import as_array
 from inrv.support.undisturbed import undisturbed
 
 CLASSES = ("unknown", "fog volume", "level set", "staggered")
-VECTOR_TYPES = ("invariant", "covariant", "covariant normalize", "contravariant relative", "contravariant absolute")
+VECTOR_TYPES = (
+    "invariant",
+    "covariant",
+    "covariant normalize",
+    "contravariant relative",
+    "contravariant absolute",
+)
 
 
 @undisturbed()
@@ -50,24 +55,31 @@ def sparse_grid(
     source = as_array(array, f"grid {name!r}: the array")
     numbers = source[..., None] if source.ndim == 3 else source
     if numbers.ndim != 4 or numbers.shape[3] not in (1, 3) or 0 in numbers.shape:
-        raise OptionError(f"grid {name!r}: array shape {source.shape} is not (X, Y, Z) or (X, Y, Z, 3)")
+        raise OptionError(
+            f"grid {name!r}: array shape {source.shape} is not (X, Y, Z) or (X, Y, Z, 3)"
+        )
     outside = _background(numbers, background, name)
     mask = _active(numbers, active, outside, name)
     values, rounded = _rounded(numbers, mask, name)
     around, _ = _rounded(outside.reshape(1, 1, 1, -1), None, name)
     background_value = around.reshape(-1)
-    kind = _one_of(CLASSES, grid_class or ("fog volume" if numbers.shape[3] == 1 else "unknown"), "grid class")
-    inside = ~mask & (np.ma.filled(numbers, 0)[..., 0] < 0) if kind == "level set" else np.zeros_like(mask)
-    topology, kept, within = _cut(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(inside))
-    background_inside = torch.from_numpy(-background_value).expand(len(within), -1)
+    kind = _one_of(
+        CLASSES, grid_class or ("fog volume" if numbers.shape[3] == 1 else "unknown"), "grid class"
+    )
+    inside = (
+        ~mask & (np.ma.filled(numbers, 0)[..., 0] < 0)
+        if kind == "level set"
+        else np.zeros_like(mask)
+    )
+    topology, kept, within = _cut(values, mask, inside)
     return Grid(
         name=str(name),
         value_type="float" if numbers.shape[3] == 1 else "vec3s",
-        background=torch.from_numpy(background_value),
+        background=background_value,
         topology=topology,
         values=kept,
-        tile_values=kept.new_empty((0, numbers.shape[3])),
-        inactive=LeafValues(within, background_inside),
+        tile_values=np.empty((0, numbers.shape[3]), dtype=np.float32),
+        inactive=LeafValues(within, np.tile(-background_value, (len(within), 1))),
         transform=transform,
         grid_class=kind,
         vector_type=_one_of(VECTOR_TYPES, vector_type, "vector type"),
@@ -86,13 +98,19 @@ def _background(numbers: NDArray[Any], background: Any, name: str) -> NDArray[An
     """The background (C,) as the caller has it. Raises OptionError where it is not one number, or one a component."""
     found = as_array(background, f"grid {name!r}: the background")
     if found.shape not in ((), (1,), (numbers.shape[3],)):
-        raise OptionError(f"grid {name!r}: background {found.tolist()} is not one number, nor {numbers.shape[3]}")
+        raise OptionError(
+            f"grid {name!r}: background {found.tolist()} is not one number, nor {numbers.shape[3]}"
+        )
     if not bool((np.abs(found.astype(np.longdouble)) <= np.finfo(np.float32).max).all()):
-        raise OptionError(f"grid {name!r}: background {found.tolist()} is not finite, or beyond float32, which grids hold")
+        raise OptionError(
+            f"grid {name!r}: background {found.tolist()} is not finite, or beyond float32, which grids hold"
+        )
     return np.broadcast_to(found, (numbers.shape[3],))
 
 
-def _active(numbers: NDArray[Any], active: Any, outside: NDArray[Any], name: str) -> NDArray[np.bool_]:
+def _active(
+    numbers: NDArray[Any], active: Any, outside: NDArray[Any], name: str
+) -> NDArray[np.bool_]:
     """The voxels (X, Y, Z) that are active: as the caller says, or those that are not masked, or differ from the background.
 
     They are told by the caller's numbers: what rounding takes for the background is active all the same.
@@ -102,7 +120,9 @@ def _active(numbers: NDArray[Any], active: Any, outside: NDArray[Any], name: str
         return np.asarray((numbers != outside).any(axis=3)) if seen is None else seen
     found = as_array(active, f"grid {name!r}: the active mask")
     if found.shape != numbers.shape[:3]:
-        raise OptionError(f"grid {name!r}: active mask shape {found.shape} is not the array's {numbers.shape[:3]}")
+        raise OptionError(
+            f"grid {name!r}: active mask shape {found.shape} is not the array's {numbers.shape[:3]}"
+        )
     wanted = np.asarray(np.ma.filled(found, 0) != 0)
     return wanted if seen is None else wanted & seen
 
@@ -119,7 +139,9 @@ def _masked(numbers: np.ma.MaskedArray[Any, Any], name: str) -> NDArray[np.bool_
     return np.asarray(mask.all(axis=3))
 
 
-def _rounded(numbers: NDArray[Any], active: NDArray[np.bool_] | None, name: str) -> tuple[NDArray[np.float32], Rounding | None]:
+def _rounded(
+    numbers: NDArray[Any], active: NDArray[np.bool_] | None, name: str
+) -> tuple[NDArray[np.float32], Rounding | None]:
     """Values (X, Y, Z, C), and how the active ones were rounded. Raises OptionError for numbers beyond float32."""
     try:
         return round_numbers(np.ma.getdata(numbers), active)
@@ -130,21 +152,37 @@ def _rounded(numbers: NDArray[Any], active: NDArray[np.bool_] | None, name: str)
         ) from error
 
 
-def _cut(values: Tensor, mask: Tensor, inside: Tensor) -> tuple[Topology, Tensor, Tensor]:
-    """The active voxels of the array and their values (N, C), and the places of the inactive ones that are `inside`."""
+def _cut(
+    values: NDArray[np.float32], mask: NDArray[np.bool_], inside: NDArray[np.bool_]
+) -> tuple[Topology, NDArray[np.float32], NDArray[np.int64]]:
+    """Cut an array into leaves.
+
+    values: float32 (X, Y, Z, C)
+    mask: bool (X, Y, Z) the active voxels
+    inside: bool (X, Y, Z) the inactive voxels that have a value of their own
+
+    Gives the topology, the values (N, C) of the active voxels, and the places of those `inside`.
+    """
     masks, insides = _blocks(mask), _blocks(inside)
-    keep = masks.any(dim=1) | insides.any(dim=1)
-    cells = [torch.arange(-(-size // LEAF_EDGE), device=mask.device) for size in mask.shape]
-    origins = torch.cartesian_prod(*cells).reshape(-1, 3)[keep] * LEAF_EDGE
+    kept = np.flatnonzero(masks.any(axis=1) | insides.any(axis=1))
+    cells = [-(-size // LEAF_EDGE) for size in mask.shape]
+    origins = np.stack(np.unravel_index(kept, cells), axis=1) * LEAF_EDGE
     order = Topology.order_of(origins)
-    masks, insides, blocks = masks[keep][order], insides[keep][order], _blocks(values)[keep][order]
-    return Topology.from_leaves(origins[order], masks), blocks[masks], insides.reshape(-1).nonzero()[:, 0]
+    kept = kept[order]
+    masks = masks[kept]
+    blocks = _blocks(values).reshape(len(insides), -1)[kept].reshape(-1, values.shape[3])
+    chosen = blocks.take(np.flatnonzero(masks), axis=0)
+    topology = Topology.from_leaves(origins[order], masks)
+    return topology, chosen, np.flatnonzero(insides[kept])
 
 
-def _blocks(array: Tensor) -> Tensor:
-    """The array (X, Y, Z, ...) in leaves (n, 512, ...), padded with zeros to whole ones."""
+def _blocks(array: NDArray[Any]) -> NDArray[Any]:
+    """Cut the array (X, Y, Z, ...) into leaves (n, 512, ...), padded with zeros to whole ones."""
     x, y, z = (-(-size // LEAF_EDGE) for size in array.shape[:3])
-    wide = array.new_zeros((x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE, *array.shape[3:]))
-    wide[: array.shape[0], : array.shape[1], : array.shape[2]] = array
-    cubes = wide.reshape(x, LEAF_EDGE, y, LEAF_EDGE, z, LEAF_EDGE, -1).permute(0, 2, 4, 1, 3, 5, 6)
-    return cubes.reshape(x * y * z, LEAF_VOXELS, *array.shape[3:])
+    edges = (x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE)
+    wide = array
+    if edges != array.shape[:3]:
+        wide = np.zeros((*edges, *array.shape[3:]), dtype=array.dtype)
+        wide[: array.shape[0], : array.shape[1], : array.shape[2]] = array
+    cubes = wide.reshape(x, LEAF_EDGE, y, LEAF_EDGE, z, LEAF_EDGE, -1)
+    return cubes.transpose(0, 2, 4, 1, 3, 5, 6).reshape(x * y * z, LEAF_VOXELS, *array.shape[3:])

@@ -35,8 +35,12 @@ class MetaValue:
             return MetaValue(_type_of(found), found)
         numbers = as_array(found, "metadata")
         if numbers.shape not in ((2,), (3,), (4,)):
-            raise OptionError(f"metadata {value!r} is no bool, number, text or vector of 2 to 4 numbers: give it as a MetaValue")
-        return MetaValue(f"vec{len(numbers)}{'d' if numbers.dtype.kind == 'f' else 'i'}", tuple(numbers.tolist()))
+            raise OptionError(
+                f"metadata {value!r} is no bool, number, text or vector of 2 to 4 numbers: give it as a MetaValue"
+            )
+        return MetaValue(
+            f"vec{len(numbers)}{'d' if numbers.dtype.kind == 'f' else 'i'}", tuple(numbers.tolist())
+        )
 
 
 def _type_of(value: bool | int | float | str) -> str:

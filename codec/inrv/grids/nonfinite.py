@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
+from inrv.grids.blocks import LEAF_VOXELS, every_component, pack_masks, unpack_masks
 from inrv.grids.grid import Grid, LeafValues
-from inrv.grids.topology import LEAF_VOXELS, pack_masks, unpack_masks
 
 
 def without_nonfinite(grid: Grid) -> Grid:
-    """The grid whose voxels and tiles with a value that is not finite are inactive and have the background.
+    """Make voxels and tiles whose value is not finite inactive, with the background as value.
 
-    A vector is finite where all its components are. Leaves that are left without an active voxel are left out, unless
-    inactive voxels of theirs have other values than the background.
+    A vector is finite where all its components are. Leaves that are left without an active voxel
+    are left out, unless inactive voxels of theirs have other values than the background.
     """
     return _without_voxels(_without_tiles(grid))
 
 
 def _without_tiles(grid: Grid) -> Grid:
-    fine = grid.tile_values.isfinite().all(dim=1)
-    if bool(fine.all()):
+    """Drop the tiles whose value is not finite."""
+    fine = every_component(np.isfinite(grid.tile_values))
+    if fine.all():
         return grid
     topology = grid.topology
     left = replace(
@@ -32,15 +35,17 @@ def _without_tiles(grid: Grid) -> Grid:
 
 
 def _without_voxels(grid: Grid) -> Grid:
-    fine, beside = grid.values.isfinite().all(dim=1), grid.inactive.values.isfinite().all(dim=1)
+    """Drop the voxels whose value is not finite, and the leaves that hold nothing then."""
+    fine = every_component(np.isfinite(grid.values))
+    beside = every_component(np.isfinite(grid.inactive.values))
     inactive = LeafValues(grid.inactive.places[beside], grid.inactive.values[beside])
-    if bool(fine.all()):
+    if fine.all():
         return replace(grid, inactive=inactive)
     topology = grid.topology
     masks = unpack_masks(topology.leaf_masks)
-    masks.view(-1)[topology.places()[~fine]] = False
-    used = masks.any(dim=1) | (topology.counts == 0)
+    masks.reshape(-1)[topology.places()[~fine]] = False
+    used = masks.any(axis=1) | (topology.counts == 0)
     used[inactive.places // LEAF_VOXELS] = True
-    leaves = used.nonzero()[:, 0]
+    leaves = np.flatnonzero(used)
     left = replace(topology, leaf_masks=pack_masks(masks)).subset(leaves)
     return replace(grid, topology=left, values=grid.values[fine], inactive=inactive.subset(leaves))

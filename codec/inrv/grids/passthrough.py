@@ -36,6 +36,8 @@ class PassthroughGrid:
         Raises OptionError where its parent is not among them.
         """
         if self.parent is not None and self.parent not in places:
-            raise OptionError(f"grid {self.position} {self.name!r} shares the tree of grid {self.parent}: choose that one too")
+            raise OptionError(
+                f"grid {self.position} {self.name!r} shares the tree of grid {self.parent}: choose that one too"
+            )
         parent = None if self.parent is None else places[self.parent]
         return replace(self, position=places[self.position], parent=parent)

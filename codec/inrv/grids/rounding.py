@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 PART_NUMBERS = 1 << 22  # rounded at a time
 HALF_BITS = 32  # of a 64-bit integer, whose halves float64 holds exactly
-NOISE = 2.0**-43  # of the largest number: a range no wider than this is what arithmetic in float64 leaves of a constant
+NOISE = (
+    2.0**-43
+)  # of the largest number: a range no wider than this is what arithmetic in float64 leaves of a constant
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,15 @@ class BeyondFloat32(ValueError):
     """A number is larger than any of float32; `number` is it, `index` its place in the array."""
 
     def __init__(self, number: Any, index: tuple[int, ...]) -> None:
-        super().__init__(f"{number} is beyond float32, whose largest number is {np.finfo(np.float32).max:.3g}")
+        super().__init__(
+            f"{number} is beyond float32, whose largest number is {np.finfo(np.float32).max:.3g}"
+        )
         self.number, self.index = number, index
 
 
-def round_numbers(numbers: NDArray[Any], counted: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float32], Rounding | None]:
+def round_numbers(
+    numbers: NDArray[Any], counted: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float32], Rounding | None]:
     """`numbers` (..., C) of any real type as float32, and how they were rounded; None where float32 holds all of them.
 
     counted  bool (...): the numbers that matter; by default all. NaN and infinity stay what they are.
@@ -56,9 +62,13 @@ def round_numbers(numbers: NDArray[Any], counted: NDArray[np.bool_] | None = Non
             chosen = ... if counted is None else counted[part]
             _check_range(numbers[part], singles[part], chosen, part.start)
             for component, column in enumerate(columns):
-                column.add(numbers[part][..., component][chosen], singles[part][..., component][chosen])
+                column.add(
+                    numbers[part][..., component][chosen], singles[part][..., component][chosen]
+                )
     errors = tuple(column.error for column in columns)
-    return singles, Rounding(numbers.dtype.name, errors, tuple(column.span for column in columns)) if any(errors) else None
+    return singles, Rounding(
+        numbers.dtype.name, errors, tuple(column.span for column in columns)
+    ) if any(errors) else None
 
 
 def _parts(numbers: NDArray[Any]) -> Iterator[slice]:
@@ -73,7 +83,9 @@ def _can_round(dtype: np.dtype[Any]) -> bool:
     return not np.can_cast(dtype, np.float32)
 
 
-def _check_range(numbers: NDArray[Any], singles: NDArray[np.float32], chosen: Any, first: int) -> None:
+def _check_range(
+    numbers: NDArray[Any], singles: NDArray[np.float32], chosen: Any, first: int
+) -> None:
     """Raise BeyondFloat32 for the first of the numbers that became infinite, where the rows begin at `first`."""
     beyond = np.isinf(singles)
     if not beyond.any():

@@ -1,53 +1,68 @@
-"""Which voxels of a coarse topology are active: those whose decoded value has a score above a threshold."""
+"""Which voxels of a whole-leaf topology are active: those whose decoded value scores high.
+
+A whole-leaf topology stores leaves without masks: all their voxels are coded, and those whose
+value has a score above a threshold are active.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from inrv.grids.blocks import LEAF_VOXELS, pack_masks
 from inrv.grids.grid import Grid, LeafValues
-from inrv.grids.topology import LEAF_VOXELS, pack_masks
 
 ABOVE, AWAY, WITHIN = "above", "away", "within"
-RULES = (ABOVE, AWAY, WITHIN)
 
 
-def scores(rule: str, values: Tensor, background: Tensor) -> Tensor:
-    """Scores float32 (N,) of values float32 (N, C), for a background float32 (C,); every operation rounds to float32.
+def scores(
+    rule: str, values: NDArray[np.float32], background: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Score values float32 (N, C) by a rule; every operation rounds to float32: float32 (N,).
 
-    above   the value; C is 1
-    away    its distance from the background, as of a velocity
-    within  how far it lies inside a band around 0 that is as wide as the background, as of a level set; C is 1
+    rule: 'above': the value itself; C is 1
+        'away': its distance from the background, as of a velocity
+        'within': how far it lies inside a band around 0 that is as wide as the background, as of
+        a level set; C is 1
+    background: float32 (C,)
     """
     if rule == ABOVE:
         return values[:, 0]
     if rule == WITHIN:
-        return background[0].abs() - values[:, 0].abs()
-    squares = (values - background).square().unbind(dim=1)
-    total = squares[0]
-    for square in squares[1:]:
-        total = total + square
-    return total.sqrt()
+        return np.abs(background[0]) - np.abs(values[:, 0])
+    total = np.square(values[:, 0] - background[0])
+    for component in range(1, values.shape[1]):
+        total += np.square(values[:, component] - background[component])
+    return np.sqrt(total)
 
 
-def thresholded(coarse: Grid, values: Tensor, rule: str, threshold: float, kept: LeafValues) -> tuple[Grid, Tensor]:
-    """The grid with the topology that follows from decoded `values` float32 (N, C) of its coarse one, and which leaves stay.
+def thresholded(
+    coarse: Grid, values: NDArray[np.float32], rule: str, threshold: float, kept: LeafValues
+) -> tuple[Grid, NDArray[np.int64]]:
+    """Give the grid whose topology follows from decoded values, and the leaves that stay.
 
-    Voxels of `kept` are active whatever they decode to. Leaves without an active voxel are left out, and by the rule 'within'
-    an inactive voxel whose value is below 0 takes minus the background, and its leaf stays.
+    coarse: the grid with the whole-leaf topology
+    values: float32 (N, C) decoded values of its N voxels
+    kept: exact values, whose voxels are active whatever they decode to
+
+    Leaves without an active voxel are left out. By the rule 'within' an inactive voxel whose value
+    is below 0 takes minus the background, and its leaf stays.
     """
     places = coarse.topology.places()
-    active = torch.zeros(coarse.topology.leaf_count * LEAF_VOXELS, dtype=torch.bool, device=values.device)
-    active[places] = scores(rule, values, coarse.background) > threshold
+    active = np.zeros(coarse.topology.leaf_count * LEAF_VOXELS, dtype=np.bool_)
+    active[places] = scores(rule, values, coarse.background) > np.float32(threshold)
     active[kept.places] = True
-    stay, inactive = active.reshape(-1, LEAF_VOXELS).any(dim=1), coarse.inactive
+    masks = active.reshape(-1, LEAF_VOXELS)
+    stay, inactive = masks.any(axis=1), coarse.inactive
     if rule == WITHIN:
         inside = places[~active[places] & (values[:, 0] < 0)]
-        inactive = inactive.joined(LeafValues(inside, (-coarse.background).expand(len(inside), 1)))
+        negative = np.broadcast_to(-coarse.background, (len(inside), 1))
+        inactive = inactive.joined(LeafValues(inside, negative))
         stay[inside // LEAF_VOXELS] = True
-    leaves = stay.nonzero()[:, 0]
-    topology = replace(coarse.topology, leaf_masks=pack_masks(active.reshape(-1, LEAF_VOXELS))).subset(leaves)
-    unknown = coarse.values[:1].expand(topology.leaf_voxel_count, -1)
-    return replace(coarse, topology=topology, values=unknown, inactive=inactive.subset(leaves)), leaves
+    leaves = np.flatnonzero(stay)
+    topology = replace(coarse.topology, leaf_masks=pack_masks(masks)).subset(leaves)
+    unknown = np.broadcast_to(coarse.values[:1], (topology.leaf_voxel_count, coarse.components))
+    grid = replace(coarse, topology=topology, values=unknown, inactive=inactive.subset(leaves))
+    return grid, leaves

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from inrv.errors import OptionError
-from inrv.grids.normalisation import in_double
-from inrv.support.arrays import as_array
+from inrv.support.arrays import as_array, is_tensor
 
 LINEAR_MAPS = (
     "AffineMap",
@@ -24,7 +22,12 @@ LINEAR_MAPS = (
 )
 
 Matrix = tuple[tuple[float, ...], ...]
-IDENTITY: Matrix = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+IDENTITY: Matrix = (
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+    (0.0, 0.0, 0.0, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,16 @@ class Transform:
             raise OptionError(f"transform matrix {self.matrix} is not 4 x 4")
         object.__setattr__(self, "matrix", tuple(tuple(map(float, row)) for row in rows))
         if self.map_type not in LINEAR_MAPS:
-            raise OptionError(f"transform map {self.map_type!r} is not one of {', '.join(LINEAR_MAPS)}")
-        matrix = self.tensor()
-        if not bool(matrix.isfinite().all()) or not abs(float(torch.linalg.det(matrix))) > 0.0:
+            raise OptionError(
+                f"transform map {self.map_type!r} is not one of {', '.join(LINEAR_MAPS)}"
+            )
+        matrix = self.array()
+        if not np.isfinite(matrix).all() or not _determinant(matrix) > 0.0:
             raise OptionError(f"transform matrix {self.matrix} is not finite and invertible")
         if matrix[:, 3].tolist() != [0.0, 0.0, 0.0, 1.0]:
-            raise OptionError(f"transform matrix {self.matrix} is not affine: its last column must be 0, 0, 0, 1")
+            raise OptionError(
+                f"transform matrix {self.matrix} is not affine: its last column must be 0, 0, 0, 1"
+            )
 
     @staticmethod
     def from_voxel_size(voxel_size: Any, origin: Any = (0, 0, 0)) -> Transform:
@@ -66,23 +73,37 @@ class Transform:
         rows = [tuple(sizes[r] if r == c else 0.0 for c in range(4)) for r in range(3)]
         return Transform(kind, (*rows, (*place, 1.0)))
 
-    def tensor(self) -> Tensor:
-        """The matrix as a float64 tensor (4, 4) on the CPU."""
-        return torch.tensor(self.matrix, dtype=torch.float64, device="cpu")
+    def array(self) -> NDArray[np.float64]:
+        """Give the matrix as an array float64 (4, 4)."""
+        return np.array(self.matrix, dtype=np.float64)
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:
         """Edge lengths of a voxel in world units."""
-        x, y, z = self.tensor()[:3, :3].norm(dim=1).tolist()
+        x, y, z = np.sqrt(np.square(self.array()[:3, :3]).sum(axis=1)).tolist()
         return x, y, z
 
-    def index_to_world(self, points: Tensor) -> Tensor:
-        """Index-space points (N, 3) to world space, same dtype and device; computed in float64."""
-        return _apply(points, self.tensor())
+    def index_to_world(self, points: Any) -> Any:
+        """Map points (N, 3) of index space to world space.
 
-    def world_to_index(self, points: Tensor) -> Tensor:
-        """World-space points (N, 3) to index space, same dtype and device; computed in float64."""
-        return _apply(points, torch.linalg.inv(self.tensor()))
+        points: an array, or a tensor of any device
+        Gives the same kind and dtype; computes in float64.
+        """
+        return _apply(points, self.array())
+
+    def world_to_index(self, points: Any) -> Any:
+        """Map points (N, 3) of world space to index space.
+
+        points: an array, or a tensor of any device
+        Gives the same kind and dtype; computes in float64.
+        """
+        return _apply(points, np.linalg.inv(self.array()))
+
+
+def _determinant(matrix: NDArray[np.float64]) -> float:
+    """Give the absolute value of the determinant; infinity where it is beyond float64."""
+    with np.errstate(all="ignore"):
+        return abs(float(np.linalg.det(matrix)))
 
 
 def _three(values: Any, what: str) -> tuple[float, ...]:
@@ -93,6 +114,13 @@ def _three(values: Any, what: str) -> tuple[float, ...]:
     return tuple(map(float, np.broadcast_to(found, 3)))
 
 
-def _apply(points: Tensor, matrix: Tensor) -> Tensor:
-    wide = in_double(points)
-    return (wide @ matrix[:3, :3].to(wide.device) + matrix[3, :3].to(wide.device)).to(points.device, points.dtype)
+def _apply(points: Any, matrix: NDArray[np.float64]) -> Any:
+    """Map points (N, 3) by a matrix (4, 4), computed in float64 and rounded to their own dtype."""
+    if not is_tensor(points):
+        wide = points.astype(np.float64)
+        return (wide @ matrix[:3, :3] + matrix[3, :3]).astype(points.dtype)
+    import torch  # the caller has it already
+
+    wide = (points.cpu() if points.device.type == "mps" else points).double()
+    turn = torch.from_numpy(matrix).to(wide.device)
+    return (wide @ turn[:3, :3] + turn[3, :3]).to(points.device, points.dtype)

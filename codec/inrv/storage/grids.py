@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from inrv.container import Chunk, Component, Container, GridEntry, MetaEntry, pack_tensors, stored_size, unpack_tensors
-from inrv.container.checked import Arrays, bytes_of_words, take, take_words
-from inrv.entropy.masks import EMPTY, MIXED, decode_masks, encode_masks
+from inrv.container import (
+    Arrays,
+    Chunk,
+    Component,
+    Container,
+    GridEntry,
+    pack_tensors,
+    stored_size,
+    unpack_tensors,
+)
+from inrv.container.layout import GRID_CHUNKS
 from inrv.errors import FormatError, OptionError
-from inrv.grids import COMPONENTS, FrequentValues, Grid, LeafValues, Metadata, MetaValue, Normalisation, Topology, Transform
+from inrv.grids import (
+    COMPONENTS,
+    FrequentValues,
+    Grid,
+    LeafValues,
+    Normalisation,
+    Topology,
+    Transform,
+)
 from inrv.grids.thresholds import ABOVE
-from inrv.grids.topology import mask_places
-from inrv.storage.frequent import frequent_arrays, masks_of, restore_frequent
+from inrv.storage.metadata import restore_metadata, store_metadata
 from inrv.storage.topology import StoredTopologies, store_topologies
+from inrv.storage.values import (
+    masks_of,
+    pack_exact,
+    pack_frequent,
+    pack_inactive,
+    unpack_exact,
+    unpack_frequent,
+    unpack_inactive,
+)
+
+AXIS = 4  # rows and columns of a transform's matrix
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedGrid:
-    """What is stored of a grid beside the field.
+    """A grid, and what a file stores of it beside the field.
 
-    frequent   active leaf voxels that the field does not give, because many of them share a value
-    kept       others that it does not give: those that are not finite, or lie far from all others
-    spans      float64 (C,), of each component: the range of its active values but for the kept ones, to which qualities relate
-    lossless   whether the field gives every value exactly
-    threshold  where the topology is coarse: voxels whose decoded value scores above it, by `threshold_rule`, are active
-    topology_of  number of the grid whose decoded topology a coarse one has, in place of a threshold of its own
-    corrected  values of active leaf voxels that stand in place of what the field gives
+    grid: all of the grid
+    normalisation: range of each component over the voxels that the field codes
+    frequent: active leaf voxels that the field does not code, because many of them share a value
+    exact: others that it does not code: those that are not finite, and extremes
+    spans: float64 (C,) of each component the range of its active values but for exact ones, to
+        which qualities relate
+    lossless: whether the field gives every value exactly
+    threshold: of a whole-leaf topology: voxels whose decoded value scores above it are active
+    threshold_rule: how values score, see inrv.grids.thresholds
+    topology_of: number of the grid whose decoded topology a whole-leaf one has, in place of a
+        threshold of its own
+    outliers: values of active leaf voxels that replace those of the field
     """
 
     grid: Grid
     normalisation: Normalisation
     frequent: FrequentValues
     exact: LeafValues
-    spans: Tensor
+    spans: NDArray[np.float64]
     lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
@@ -50,17 +77,18 @@ class PreparedGrid:
 
     @cached_property
     def apart(self) -> LeafValues:
-        """The frequent and the kept values."""
+        """The frequent and the exact values."""
         return self.exact.joined(self.frequent.leaf_values)
 
     @cached_property
     def bits_apart(self) -> int:
-        """Bits that the frequent and the kept values take in a file."""
-        stored = frequent_arrays(self.frequent, self.grid.topology), exact_arrays(self.exact, self.grid.topology)
+        """Bits that the frequent and the exact values take in a file."""
+        topology = self.grid.topology
+        stored = pack_frequent(self.frequent, topology), pack_exact(self.exact, topology)
         return 8 * sum(stored_size(pack_tensors(arrays)) for arrays in stored if arrays)
 
     def without_frequent_values(self) -> PreparedGrid:
-        """The grid, its frequent values among those that the field gives."""
+        """Return the grid, its frequent values among those that the field codes."""
         bare = replace(self, frequent=FrequentValues.none(self.grid.components))
         return replace(bare, normalisation=Normalisation.fit(bare.coded.values))
 
@@ -70,74 +98,68 @@ class PreparedGrid:
         if not len(self.apart.places):
             return self.grid
         topology = self.grid.topology
-        left = torch.ones(len(self.grid.values), dtype=torch.bool)
+        left = np.ones(len(self.grid.values), dtype=np.bool_)
         left[topology.place_rows(self.apart.places)] = False
-        return replace(self.grid, topology=without(topology, self.apart), values=self.grid.values[left])
-
-
-@dataclass(frozen=True, eq=False)
-class RestoredGrid:
-    """A grid whose active leaf values are not yet decoded (NaN).
-
-    frequent  values that many voxels have, which the field does not code      kept  these, and others that it does not code
-    corrected  values in place of what the field gives
-    """
-
-    grid: Grid
-    frequent: FrequentValues
-    exact: LeafValues
-    outliers: LeafValues
+        values = self.grid.values[left]
+        return replace(self.grid, topology=without(topology, self.apart), values=values)
 
 
 def without(topology: Topology, values: LeafValues) -> Topology:
-    """The topology with the voxels of `values` inactive; itself where there are none."""
+    """Return the topology with the voxels of `values` inactive; itself where there are none."""
     if not len(values.places):
         return topology
-    gone = torch.from_numpy(masks_of(values.places.cpu(), topology)).to(topology.device)
+    gone = masks_of(values.places, topology)
     return replace(topology, leaf_masks=topology.leaf_masks & ~gone)
 
 
-def store_grids(coded: Sequence[PreparedGrid], chunks: list[Chunk], code_masks: bool) -> tuple[GridEntry, ...]:
-    """Append the chunks of every grid to `chunks` (equal ones share one) and return the manifest entries.
+def store_grids(grids: Sequence[PreparedGrid], chunks: list[Chunk]) -> tuple[GridEntry, ...]:
+    """Append the chunks of every grid to `chunks` and return the manifest entries.
 
-    Outputs of the field are numbered over the varying components of all grids, in order. `code_masks`: those of tiles
-    and of inactive voxels too, which a reader of version 1.1 does not understand.
+    Equal chunks are stored once. Outputs of the field are numbered over the varying components of
+    all grids, in order.
     """
-    entries, stored, output = [], dict[bytes, int](), 0
-    topologies = store_topologies([item.grid.topology for item in coded], chunks, code_masks)
-    for item, topology in zip(coded, topologies, strict=True):
-        normalisation = item.normalisation
-        inactive = _store_inactive(chunks, item.grid, stored, code_masks)
-        frequent = _store(chunks, "FREQ", frequent_arrays(item.frequent, item.grid.topology), stored)
-        exact = _store(chunks, "KEEP", exact_arrays(item.exact, item.grid.topology), stored)
-        outliers = None
-        if item.outliers is not None:
-            outliers = _store(chunks, "KEEP", exact_arrays(item.outliers, item.grid.topology), stored)
-        components = []
-        ranges = zip(normalisation.minimum.tolist(), normalisation.maximum.tolist(), normalisation.varying.tolist(), strict=True)
-        for minimum, maximum, varying in ranges:
+    entries, writer, output = [], _ChunkWriter(chunks), 0
+    topologies = store_topologies([item.grid.topology for item in grids], chunks)
+    for item, topology in zip(grids, topologies, strict=True):
+        values, components = item.normalisation, []
+        ranges = zip(values.minimum.tolist(), values.maximum.tolist(), strict=True)
+        for (minimum, maximum), varying in zip(ranges, values.varying.tolist(), strict=True):
             components.append(Component(minimum, maximum, output if varying else None))
             output += varying
-        entry = _entry(item, topology, inactive, exact, tuple(components))
-        entries.append(replace(entry, frequent_values=frequent, outliers=outliers))
+        entries.append(_entry(item, topology, tuple(components), writer))
     return tuple(entries)
 
 
-def _store(chunks: list[Chunk], kind: str, arrays: Arrays, stored: dict[bytes, int]) -> int | None:
-    if not arrays:
-        return None
-    data = pack_tensors(arrays)
-    key = kind.encode() + data
-    if key not in stored:
-        stored[key] = len(chunks)
-        chunks.append(Chunk(kind, data))
-    return stored[key]
+class _ChunkWriter:
+    """Appends chunks of tensors, equal ones once.
+
+    chunks: where they are appended
+    """
+
+    def __init__(self, chunks: list[Chunk]) -> None:
+        self._chunks = chunks
+        self._numbers: dict[Chunk, int] = {}
+
+    def store(self, key: str, arrays: Arrays) -> int | None:
+        """Return the number of the chunk that a grid's `key` refers to; None for no tensors."""
+        if not arrays:
+            return None
+        chunk = Chunk(GRID_CHUNKS[key], pack_tensors(arrays))
+        if chunk not in self._numbers:
+            self._numbers[chunk] = len(self._chunks)
+            self._chunks.append(chunk)
+        return self._numbers[chunk]
 
 
 def _entry(
-    item: PreparedGrid, topology: int, inactive: int | None, exact: int | None, components: tuple[Component, ...]
+    item: PreparedGrid, topology: int, components: tuple[Component, ...], writer: _ChunkWriter
 ) -> GridEntry:
-    grid = item.grid
+    """Store the values of a grid beside the field and return its manifest entry.
+
+    topology: number of its TOPO chunk
+    """
+    grid, held = item.grid, item.grid.topology
+    outliers = LeafValues.none(grid.components) if item.outliers is None else item.outliers
     return GridEntry(
         name=grid.name,
         value_type=grid.value_type,
@@ -148,170 +170,110 @@ def _entry(
         map_type=grid.transform.map_type,
         matrix=tuple(value for row in grid.transform.matrix for value in row),
         metadata=store_metadata(grid.metadata),
-        active_voxels=grid.topology.active_voxel_count,
-        leaf_voxels=grid.topology.leaf_voxel_count,
+        active_voxels=held.active_voxel_count,
+        leaf_voxels=held.leaf_voxel_count,
         topology=topology,
-        inactive_values=inactive,
+        inactive_values=writer.store("inactive_values", pack_inactive(grid)),
         components=components,
-        exact_values=exact,
+        frequent_values=writer.store("frequent_values", pack_frequent(item.frequent, held)),
+        exact_values=writer.store("exact_values", pack_exact(item.exact, held)),
         threshold=item.threshold,
         threshold_rule=item.threshold_rule,
         topology_of=item.topology_of,
+        outliers=writer.store("outliers", pack_exact(outliers, held)),
     )
 
 
-def _store_inactive(chunks: list[Chunk], grid: Grid, stored: dict[bytes, int], code_masks: bool) -> int | None:
-    if code_masks and len(grid.inactive.places):
-        return _store(chunks, "INAC", inactive_arrays(grid), stored)
-    return _store(chunks, "EXAC", plain_inactive_arrays(grid), stored)
+@dataclass(frozen=True, eq=False)
+class RestoredGrid:
+    """A grid whose active leaf values are not yet decoded.
+
+    grid: all of the grid; its values are NaN
+    frequent: values that many voxels have, which the field does not code
+    exact: all values that the field does not code, the frequent ones too
+    outliers: values that replace those of the field
+    """
+
+    grid: Grid
+    frequent: FrequentValues
+    exact: LeafValues
+    outliers: LeafValues
 
 
-def inactive_arrays(grid: Grid) -> Arrays:
-    """Tensors of the INAC chunk: those of EXAC, the masks of inactive voxels coded."""
-    topology = grid.topology
-    masks, active = masks_of(grid.inactive.places, topology), topology.leaf_masks.numpy()
-    words = encode_masks(topology.leaf_origins.numpy(), masks, active, _inactive_kinds(active))
-    return {
-        "tile_values": grid.tile_values.numpy(),
-        "coded_masks": bytes_of_words(words),
-        "inactive_values": grid.inactive.values.numpy(),
-    }
+class StoredGrids:
+    """The grids of a file by number, each restored once, when it is first asked for."""
 
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._topologies = StoredTopologies(container)
+        self._restored: dict[int, RestoredGrid] = {}
 
-def _inactive_kinds(active: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Kinds of the masks of inactive voxels: leaves whose every voxel is active have none."""
-    return np.where((active == 255).all(axis=1), EMPTY, MIXED).astype(np.uint8)
+    def __len__(self) -> int:
+        return len(self._container.manifest.grids)
 
+    def __getitem__(self, number: int) -> RestoredGrid:
+        """Return the grid. Raises FormatError that names it."""
+        if number not in self._restored:
+            entry = self._container.manifest.grids[number]
+            try:
+                self._restored[number] = self._restore(entry)
+            except FormatError as error:
+                raise error.within(f"grid {entry.name!r}") from error
+            except OptionError as error:  # of the transform
+                raise FormatError("S9", f"grid {entry.name!r}: {error}") from error
+        return self._restored[number]
 
-def plain_inactive_arrays(grid: Grid) -> Arrays:
-    """Tensors of the EXAC chunk: what the field does not code. Empty where there is nothing of the kind."""
-    topology = grid.topology
-    if not topology.tile_count and not len(grid.inactive.places):
-        return {}
-    return {
-        "tile_values": grid.tile_values.numpy(),
-        "inactive_masks": masks_of(grid.inactive.places, topology),
-        "inactive_values": grid.inactive.values.numpy(),
-    }
-
-
-def exact_arrays(exact: LeafValues, topology: Topology) -> Arrays:
-    """Tensors of a KEEP chunk. Empty where nothing is kept."""
-    if not len(exact.places):
-        return {}
-    return {"exact_masks": masks_of(exact.places, topology), "exact_values": exact.values.numpy()}
-
-
-def restore_grid(container: Container, entry: GridEntry, topologies: StoredTopologies) -> RestoredGrid:
-    """The grid of a manifest entry. Raises FormatError."""
-    try:
-        grid = _restore(container, entry, topologies[entry.topology])
-        frequent = _restore_frequent(container, entry.frequent_values, grid)
-        exact, outliers = (_restore_exact(container, number, grid) for number in (entry.exact_values, entry.outliers))
-        if bool(torch.isin(exact.places, frequent.places).any()):
-            raise FormatError("S10", "kept_masks mark a voxel that has a frequent value")
+    def _restore(self, entry: GridEntry) -> RestoredGrid:
+        """Return the grid of a manifest entry."""
+        topology, components = self._topologies[entry.topology], COMPONENTS[entry.value_type]
+        _check_count("active_voxels", entry.active_voxels, topology.active_voxel_count)
+        _check_count("leaf_voxels", entry.leaf_voxels, topology.leaf_voxel_count)
+        grid = self._grid(entry, topology)
+        frequent = FrequentValues.none(components)
+        if entry.frequent_values is not None:
+            frequent = unpack_frequent(self._tensors(entry.frequent_values), topology, components)
+        exact, outliers = LeafValues.none(components), LeafValues.none(components)
+        if entry.exact_values is not None:
+            exact = unpack_exact(self._tensors(entry.exact_values), topology, components)
+        if entry.outliers is not None:
+            outliers = unpack_exact(self._tensors(entry.outliers), topology, components)
+        if np.isin(exact.places, frequent.places).any():
+            raise FormatError("S10", "exact_masks mark a voxel that has a frequent value")
         return RestoredGrid(grid, frequent, exact.joined(frequent.leaf_values), outliers)
-    except FormatError as error:
-        raise error.within(f"grid {entry.name!r}") from error
-    except OptionError as error:  # of the transform
-        raise FormatError("S9", f"grid {entry.name!r}: {error}") from error
 
-
-def _restore(container: Container, entry: GridEntry, topology: Topology) -> Grid:
-    _check_count("active_voxels", entry.active_voxels, topology.active_voxel_count)
-    _check_count("leaf_voxels", entry.leaf_voxels, topology.leaf_voxel_count)
-    components = COMPONENTS[entry.value_type]
-    matrix = [tuple(entry.matrix[4 * row : 4 * row + 4]) for row in range(4)]
-    tiles, inactive = _restore_inactive(container, entry, topology, components)
-    return Grid(
-        name=entry.name,
-        value_type=entry.value_type,
-        background=torch.tensor(entry.background, dtype=torch.float32),
-        topology=topology,
-        values=torch.full((1, components), torch.nan, dtype=torch.float32).expand(topology.leaf_voxel_count, -1),
-        tile_values=tiles,
-        inactive=inactive,
-        transform=Transform(entry.map_type, tuple(matrix)),
-        grid_class=entry.grid_class,
-        vector_type=entry.vector_type,
-        saved_as_half=entry.saved_as_half,
-        metadata=restore_metadata(entry.metadata),
-    )
-
-
-def _restore_inactive(
-    container: Container, entry: GridEntry, topology: Topology, components: int
-) -> tuple[torch.Tensor, LeafValues]:
-    if entry.inactive_values is None:
-        _check_count("tiles without exact values", 0, topology.tile_count)
-        return torch.empty((0, components), dtype=torch.float32), LeafValues.none(components)
-    arrays = unpack_tensors(container.chunk(entry.inactive_values))
-    tiles = take(arrays, "tile_values", np.float32, (topology.tile_count, components))
-    if container.entries[entry.inactive_values].type == "INAC":
-        packed = _decode_inactive(take_words(arrays, "coded_masks"), topology)
-    else:
-        packed = _take_masks(arrays, "inactive_masks", topology)
-    if bool((packed & topology.leaf_masks).any()):
-        raise FormatError("S8", "the masks of inactive voxels mark a voxel that the topology says is active")
-    return torch.from_numpy(tiles.copy()), _take_values(arrays, "inactive_values", packed, components)
-
-
-def _decode_inactive(words: NDArray[np.uint32], topology: Topology) -> torch.Tensor:
-    active = topology.leaf_masks.numpy()
-    return torch.from_numpy(decode_masks(topology.leaf_origins.numpy(), _inactive_kinds(active), words, active))
-
-
-def _restore_frequent(container: Container, number: int | None, grid: Grid) -> FrequentValues:
-    if number is None:
-        return FrequentValues.none(grid.components)
-    return restore_frequent(unpack_tensors(container.chunk(number)), grid.topology, grid.components)
-
-
-def _restore_exact(container: Container, number: int | None, grid: Grid) -> LeafValues:
-    if number is None:
-        return LeafValues.none(grid.components)
-    arrays = unpack_tensors(container.chunk(number))
-    packed = _take_masks(arrays, "exact_masks", grid.topology)
-    if bool((packed & ~grid.topology.leaf_masks).any()):
-        raise FormatError("S10", "kept_masks mark a voxel that the topology says is not active")
-    return _take_values(arrays, "exact_values", packed, grid.components)
-
-
-def _take_masks(arrays: Arrays, name: str, topology: Topology) -> torch.Tensor:
-    return torch.from_numpy(take(arrays, name, np.uint8, (topology.leaf_count, 64)).copy())
-
-
-def _take_values(arrays: Arrays, name: str, packed: torch.Tensor, components: int) -> LeafValues:
-    """The values float32 (M, C) of the voxels that `packed` masks uint8 (L, 64) mark."""
-    places = mask_places(packed)
-    values = take(arrays, name, np.float32, (len(places), components))
-    return LeafValues(places, torch.from_numpy(values.copy()))
-
-
-def _check_count(what: str, stated: int, found: int) -> None:
-    if stated != found:
-        raise FormatError(
-            "S7" if what.startswith("tiles") else "S6", f"{what}: the manifest says {stated:,}, the chunks hold {found:,}"
+    def _grid(self, entry: GridEntry, topology: Topology) -> Grid:
+        """Return the grid with its tiles and inactive values, its active leaf values NaN."""
+        components = COMPONENTS[entry.value_type]
+        tile_values = np.empty((0, components), dtype=np.float32)
+        inactive = LeafValues.none(components)
+        if entry.inactive_values is not None:
+            arrays = self._tensors(entry.inactive_values)
+            tile_values, inactive = unpack_inactive(arrays, topology, components)
+        elif topology.tile_count:
+            message = f"{topology.tile_count:,} tiles have no values: inactive_values is null"
+            raise FormatError("S7", message)
+        rows = (entry.matrix[first : first + AXIS] for first in range(0, AXIS * AXIS, AXIS))
+        unknown = np.full((1, components), np.nan, dtype=np.float32)
+        return Grid(
+            name=entry.name,
+            value_type=entry.value_type,
+            background=np.array(entry.background, dtype=np.float32),
+            topology=topology,
+            values=np.broadcast_to(unknown, (topology.leaf_voxel_count, components)),
+            tile_values=tile_values,
+            inactive=inactive,
+            transform=Transform(entry.map_type, tuple(rows)),
+            grid_class=entry.grid_class,
+            vector_type=entry.vector_type,
+            saved_as_half=entry.saved_as_half,
+            metadata=restore_metadata(entry.metadata),
         )
 
-
-def store_metadata(metadata: Metadata) -> dict[str, MetaEntry]:
-    """Metadata as manifest entries; raw bytes in base64."""
-    return {name: MetaEntry(value.type, _stored_value(value.value)) for name, value in metadata.items()}
+    def _tensors(self, number: int) -> Arrays:
+        return unpack_tensors(self._container.chunk(number))
 
 
-def _stored_value(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"base64": base64.b64encode(value).decode("ascii")}
-    return list(value) if isinstance(value, tuple) else value
-
-
-def restore_metadata(entries: dict[str, MetaEntry]) -> Metadata:
-    """The metadata of manifest entries."""
-    return {name: MetaValue(entry.type, _restored_value(entry.value)) for name, entry in entries.items()}
-
-
-def _restored_value(value: Any) -> Any:
-    if isinstance(value, dict) and "base64" in value:
-        return base64.b64decode(value["base64"], validate=True)
-    return tuple(value) if isinstance(value, (list, tuple)) else value
+def _check_count(name: str, stated: int, found: int) -> None:
+    if stated != found:
+        message = f"{name}: the manifest says {stated:,}, the chunks hold {found:,}"
+        raise FormatError("S6", message)

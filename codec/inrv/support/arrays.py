@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.dlpack import from_dlpack
 
 from inrv.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REAL = "biuf"  # kinds of bool, int, unsigned int and float
 CURES = {
@@ -20,7 +21,14 @@ CURES = {
     "V": "pass one of its fields, or stack them along a last axis",
 }
 PLAIN = (bool, int, float, str)
-_CONVERSION = (TypeError, ValueError, RuntimeError, BufferError, AttributeError, OSError)  # what conversions of others raise
+_CONVERSION = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    BufferError,
+    AttributeError,
+    OSError,
+)  # what conversions of others raise
 
 
 def as_array(values: Any, what: str) -> NDArray[Any]:
@@ -34,41 +42,83 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
     try:
         found = _converted(values)
     except _CONVERSION as error:
-        raise OptionError(f"{what}, a {type(values).__name__}, cannot be read as an array: {error}") from error
+        raise OptionError(
+            f"{what}, a {type(values).__name__}, cannot be read as an array: {error}"
+        ) from error
     kind = found.dtype.kind
-    if kind == "V" and found.dtype.names is None and np.can_cast(found.dtype, np.float32):  # bfloat16 and its like of ml_dtypes
+    if (
+        kind == "V" and found.dtype.names is None and np.can_cast(found.dtype, np.float32)
+    ):  # bfloat16 and its like of ml_dtypes
         return found.astype(np.float32)
     if kind not in REAL:
         cure = CURES.get(kind, "pass real numbers")
-        raise OptionError(f"{what} holds {found.dtype} (in a {type(values).__name__}), not real numbers: {cure}")
+        raise OptionError(
+            f"{what} holds {found.dtype} (in a {type(values).__name__}), not real numbers: {cure}"
+        )
     return found
 
 
 def _converted(values: Any) -> NDArray[Any]:
-    if isinstance(values, Tensor):
+    if is_tensor(values):
         return _of_tensor(values)
-    if isinstance(values, (list, tuple)) and not all(isinstance(value, (*PLAIN, list, tuple)) for value in values):
+    if isinstance(values, (list, tuple)) and not all(
+        isinstance(value, (*PLAIN, list, tuple)) for value in values
+    ):
         parts = [_converted(value) for value in values]
-        return np.ma.stack(parts) if any(isinstance(part, np.ma.MaskedArray) for part in parts) else np.stack(parts)
+        return (
+            np.ma.stack(parts)
+            if any(isinstance(part, np.ma.MaskedArray) for part in parts)
+            else np.stack(parts)
+        )
     if isinstance(values, np.ma.MaskedArray):
         return values
     if hasattr(values, "__array__") or hasattr(values, "__array_interface__"):
         return _of_array_protocol(values)
     if hasattr(values, "__dlpack__"):
-        return _of_tensor(from_dlpack(values))
+        return _of_dlpack(values)
     if hasattr(values, "__cuda_array_interface__"):
-        return _of_tensor(torch.as_tensor(values))
-    if all(hasattr(values, name) for name in ("shape", "dtype", "__getitem__")):  # a data set that is read by slicing
+        return _of_gpu(values)
+    if all(
+        hasattr(values, name) for name in ("shape", "dtype", "__getitem__")
+    ):  # a data set that is read by slicing
         return _converted(values[...])
     return np.asarray(values)
 
 
+def is_tensor(value: Any) -> bool:
+    """Tell whether a value is a tensor of torch, which is not imported for that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
 def _of_tensor(tensor: Tensor) -> NDArray[Any]:
-    """A tensor's values; half floats that NumPy does not know as float32."""
+    """Give a tensor's values; half floats that NumPy does not know become float32."""
+    import torch  # whoever has a tensor has imported it
+
     plain = tensor.detach()
-    plain = (plain if plain.layout == torch.strided else plain.to_dense()).cpu().resolve_conj().resolve_neg()
-    known = not plain.is_floating_point() or plain.dtype in (torch.float16, torch.float32, torch.float64)
-    return np.asarray((plain if known else plain.float()).numpy())
+    plain = plain if plain.layout == torch.strided else plain.to_dense()
+    plain = plain.cpu().resolve_conj().resolve_neg()
+    known = (torch.float16, torch.float32, torch.float64)
+    return np.asarray(
+        (plain.float() if plain.is_floating_point() and plain.dtype not in known else plain).numpy()
+    )
+
+
+def _of_dlpack(values: Any) -> NDArray[Any]:
+    """Give what DLPack hands over: NumPy takes that itself but for GPUs and rare dtypes."""
+    try:
+        return np.from_dlpack(values)
+    except _CONVERSION:
+        from torch.utils.dlpack import from_dlpack
+
+        return _of_tensor(from_dlpack(values))
+
+
+def _of_gpu(values: Any) -> NDArray[Any]:
+    """Give the values of an array in the memory of a GPU."""
+    import torch
+
+    return _of_tensor(torch.as_tensor(values))
 
 
 def _of_array_protocol(values: Any) -> NDArray[Any]:
@@ -78,13 +128,15 @@ def _of_array_protocol(values: Any) -> NDArray[Any]:
     except TypeError:
         if not hasattr(values, "__dlpack__"):
             raise
-        return _of_tensor(from_dlpack(values))
+        return _of_dlpack(values)
     return found if isinstance(found, np.ma.MaskedArray) else np.asarray(found)
 
 
 def as_tensor(values: Any, what: str) -> Tensor:
     """`values` as a float64 tensor on the CPU; torch tensors as they are. Raises OptionError, for masked values too."""
-    if isinstance(values, Tensor):
+    import torch
+
+    if isinstance(values, torch.Tensor):
         if values.is_complex():
             raise OptionError(f"{what} holds {values.dtype}, not real numbers")
         return values
@@ -105,7 +157,7 @@ def as_triple(values: Any, what: str) -> tuple[int, int, int]:
 
 def plain(value: Any) -> Any:
     """A NumPy scalar or an array or tensor of one number as Python's own; anything else as it is."""
-    if isinstance(value, (np.generic, np.ndarray, Tensor)) and np.ndim(value) == 0:
+    if (isinstance(value, (np.generic, np.ndarray)) or is_tensor(value)) and np.ndim(value) == 0:
         return value.item()
     return value
 

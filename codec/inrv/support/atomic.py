@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import io
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from inrv.errors import OutputError
+from inrv.support.streams import PATH, Writable, write_through
 
 try:
     import fcntl
@@ -28,6 +30,22 @@ DESCRIPTORS = "/proc/self/fd"
 RANDOM = "[0-9a-f]" * 8  # what stands in the name of a partial file, as a pattern
 READ_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
+
+
+def write_whole(target: Writable, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file whole, or not at all.
+
+    target: a path, see `atomic_file`, or a binary file object
+    write: writes to an empty file, which can be read and sought in too
+    Raises OutputError where no file can be written at the path. What a file object raises is passed on.
+    """
+    if isinstance(target, PATH):
+        with atomic_file(target) as file:
+            write(file)
+        return
+    whole = io.BytesIO()
+    write(whole)
+    write_through(target, whole.getbuffer())
 
 
 @contextmanager

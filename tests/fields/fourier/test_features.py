@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inrv.fields.fourier.features import features_at, features_of_voxels, gradient_of_frequencies
-from inrv.fields.fourier.network import FourierConfig, FourierField
+from inrv.fields.fourier.network import FourierConfig, FourierNetwork
 
 ORIGIN = torch.tensor([-3.0, 2.0, 0.5])
 SCALE = 1 / 90
@@ -56,7 +56,7 @@ def test_the_gradient_is_that_of_the_formula(threads: int) -> None:
 
 def test_a_field_trains_and_decodes_by_tables_as_it_does_by_points() -> None:
     config = FourierConfig(12, 3, 16, 2, (-60.0, -60.0, -60.0), 1 / 120, "silu")
-    field = FourierField(config, torch.linspace(1, 6, 12), torch.Generator().manual_seed(4))
+    field = FourierNetwork(config, torch.linspace(1, 6, 12), torch.Generator().manual_seed(4))
     gradients = []
     for coordinates in (voxels(2000), voxels(2000).float()):
         field.zero_grad()

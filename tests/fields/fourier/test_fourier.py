@@ -5,21 +5,21 @@ import torch
 
 from inrv.errors import FormatError, OptionError
 from inrv.fields.fourier.defaults import BITS, multipliers_for, network_for, proportions, within_bytes
-from inrv.fields.fourier.network import FourierConfig, FourierField, network_weights, restore_field
+from inrv.fields.fourier.network import FourierConfig, FourierNetwork, network_weights, restore_field
 from inrv.fields.fourier.quantisation import PRECISIONS, dequantise, on_steps, quantise
 from inrv.grids import Box
 from inrv.options import EncodeOptions
 
 
-def small_field(outputs: int = 2) -> FourierField:
+def small_field(outputs: int = 2) -> FourierNetwork:
     config = FourierConfig(12, 3, 16, outputs, (1.0, -2.0, 3.0), 1 / 40, "silu")
-    return FourierField(config, torch.linspace(1, 6, 12), torch.Generator().manual_seed(4))
+    return FourierNetwork(config, torch.linspace(1, 6, 12), torch.Generator().manual_seed(4))
 
 
 def test_paper_preset_has_the_papers_weights_and_compression() -> None:
     box = Box((0, 0, 0), (238, 238, 386))
     config, rounding = network_for(EncodeOptions(preset="paper"), values=1, outputs=2, box=box, most_bytes=None)
-    field = FourierField(config, multipliers_for(EncodeOptions(preset="paper"), config), torch.Generator())
+    field = FourierNetwork(config, multipliers_for(EncodeOptions(preset="paper"), config), torch.Generator())
     assert field.weight_count == 3_150_850 and rounding is None
     assert round(239 * 239 * 387 * 2 / field.weight_count, 1) == 14.0
     assert field.multipliers.tolist() == [2.5] * 1280

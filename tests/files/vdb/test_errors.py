@@ -3,8 +3,8 @@
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from inrv import OptionError, OutputError, SparseVolume, VdbError
 from inrv.files.vdb import list_grids, read_volume, write_volume
@@ -15,7 +15,7 @@ from inrv.grids import sparse_grid
 @pytest.fixture
 def fog(tmp_path: Path) -> Path:
     path = tmp_path / "fog.vdb"
-    array = torch.rand(20, 20, 20, generator=torch.Generator().manual_seed(0))
+    array = np.random.default_rng(0).random((20, 20, 20))
     write_volume(path, SparseVolume((sparse_grid(array, "density"), sparse_grid(array, "heat"))))
     return path
 

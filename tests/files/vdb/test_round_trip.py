@@ -4,15 +4,15 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from inrv import Grid, MetaValue, SparseVolume, Topology, Transform
 from inrv.files.vdb import list_grids, read_volume, write_volume
-from inrv.grids import LeafValues
-from inrv.grids.topology import pack_masks
+from inrv.grids import LeafValues, pack_masks
 from testing.vdb.referee import assert_same_bits, load_openvdb
 
 
@@ -27,24 +27,27 @@ def round_trip(path: Path, *grids: Grid) -> tuple[Grid, ...]:
 
 def make_grid(seed: int, leaves: int, components: int = 1, density: float = 0.4, **changes: object) -> Grid:
     """Random leaves near the origin, a tile of each size far from them, a few inactive values off the background."""
-    generator = torch.Generator().manual_seed(seed)
-    origins = (torch.randint(-20, 20, (leaves, 3), generator=generator).unique(dim=0) * 8).to(torch.int32)
-    masks = torch.rand(len(origins), 512, generator=generator) < density
+    random = np.random.default_rng(seed)
+    origins = np.unique(random.integers(-20, 20, (leaves, 3)) * 8, axis=0).astype(np.int32)
+    masks = random.random((len(origins), 512)) < density
     leaf_part = Topology.from_leaves(origins, masks)
-    tiles = torch.tensor([[1024, 0, 0], [1152, -128, 0], [4096, 8192, -4096]], dtype=torch.int32)
-    edges = torch.tensor([8, 128, 4096], dtype=torch.int32)
-    topology = Topology(leaf_part.leaf_origins, leaf_part.leaf_masks, tiles, edges, torch.tensor([True, False, True]))
-    values = torch.randn(topology.leaf_voxel_count, components, generator=generator)
+    tiles = np.array([[1024, 0, 0], [1152, -128, 0], [4096, 8192, -4096]], dtype=np.int32)
+    edges, active = np.array([8, 128, 4096], dtype=np.int32), np.array([True, False, True])
+    topology = Topology(leaf_part.leaf_origins, leaf_part.leaf_masks, tiles, edges, active)
+
+    def numbers(count: int) -> NDArray[np.float32]:
+        return random.standard_normal((count, components), dtype=np.float32)
+
     ordered = masks[Topology.order_of(origins)].reshape(-1)
-    places = (~ordered).nonzero()[::97, 0]
+    places = np.flatnonzero(~ordered)[::97]
     return Grid(
         name="density",
         value_type="float" if components == 1 else "vec3s",
-        background=torch.full((components,), 0.25),
+        background=np.full(components, 0.25, dtype=np.float32),
         topology=topology,
-        values=values,
-        tile_values=torch.randn(3, components, generator=generator),
-        inactive=LeafValues(places, torch.randn(len(places), components, generator=generator)),
+        values=numbers(topology.leaf_voxel_count),
+        tile_values=numbers(3),
+        inactive=LeafValues(places, numbers(len(places))),
         **changes,  # type: ignore[arg-type]
     )
 
@@ -57,10 +60,10 @@ def test_random_grids(tmp_path: Path, seed: int, leaves: int, components: int, d
 
 
 def test_a_constant_leaf_stays_a_leaf_and_an_inactive_leaf_is_kept(tmp_path: Path) -> None:
-    origins = torch.tensor([[0, 0, 0], [8, 0, 0], [16, 0, 0]], dtype=torch.int32)
-    masks = torch.stack([torch.ones(512), torch.zeros(512), torch.ones(512)]).bool()
-    grid = replace(make_grid(0, 1), topology=Topology.from_leaves(origins, masks), tile_values=torch.empty(0, 1))
-    grid = replace(grid, inactive=LeafValues.none(1), values=torch.cat([torch.full((512, 1), 0.25), torch.full((512, 1), 7.0)]))
+    origins = np.array([[0, 0, 0], [8, 0, 0], [16, 0, 0]], dtype=np.int32)
+    masks = np.repeat([[True], [False], [True]], 512, axis=1)
+    grid = replace(make_grid(0, 1), topology=Topology.from_leaves(origins, masks), tile_values=np.empty((0, 1), dtype=np.float32))
+    grid = replace(grid, inactive=LeafValues.none(1), values=np.repeat([[0.25], [7]], 512, axis=0).astype(np.float32))
     assert_same(round_trip(tmp_path / "leaves.vdb", grid)[0], grid)
 
 
@@ -88,7 +91,7 @@ def test_every_map_is_exact_to_the_last_bit(
     path = tmp_path / "map.vdb"
     assert round_trip(path, grid)[0].transform == transform
     seen = load_openvdb().readAll(str(path))[0][0].transform
-    expected = transform.index_to_world(torch.tensor([[3.0, -5.0, 7.0]], dtype=torch.float64))[0].tolist()
+    expected = transform.index_to_world(np.array([[3.0, -5.0, 7.0]]))[0].tolist()
     assert seen.indexToWorld((3, -5, 7)) == pytest.approx(expected, rel=1e-12, abs=1e-9)
     assert seen.typeName == kind
 
@@ -119,13 +122,17 @@ def test_metadata_keeps_its_types(tmp_path: Path) -> None:
     assert found == METADATA
 
 
+def halved(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values.astype(np.float16).astype(np.float32)
+
+
 def test_properties_reach_openvdb(tmp_path: Path) -> None:
     path = tmp_path / "properties.vdb"
     plain = make_grid(3, 2)
     vectors = replace(make_grid(4, 2, 3), name="velocity", grid_class="staggered", vector_type="contravariant relative")
-    half = replace(plain, name="half", grid_class="fog volume", saved_as_half=True, values=plain.values.half().float())
-    half = replace(half, tile_values=half.tile_values.half().float())
-    half = replace(half, inactive=LeafValues(half.inactive.places, half.inactive.values.half().float()))
+    half = replace(plain, name="half", grid_class="fog volume", saved_as_half=True, values=halved(plain.values))
+    half = replace(half, tile_values=halved(half.tile_values))
+    half = replace(half, inactive=LeafValues(half.inactive.places, halved(half.inactive.values)))
     found = round_trip(path, vectors, half)
     assert_same(found[0], vectors)
     assert_same(found[1], half)
@@ -168,8 +175,8 @@ def test_empty_volumes(tmp_path: Path) -> None:
     empty = replace(
         make_grid(0, 1),
         topology=Topology.empty(),
-        values=torch.empty(0, 1),
-        tile_values=torch.empty(0, 1),
+        values=np.empty((0, 1), dtype=np.float32),
+        tile_values=np.empty((0, 1), dtype=np.float32),
         inactive=LeafValues.none(1),
     )
     assert_same(round_trip(tmp_path / "empty.vdb", empty)[0], empty)
@@ -184,9 +191,9 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_distant_grids_cost_no_memory_between_them(tmp_path: Path) -> None:
-    origins = torch.tensor([[-2_000_000, 0, 0], [3_000_000, 80, -1_000_000]], dtype=torch.int32)
-    topology = Topology.from_leaves(origins, pack_masks(torch.ones(2, 512).bool()))
-    grid = replace(make_grid(0, 1), topology=topology, values=torch.randn(1024, 1), tile_values=torch.empty(0, 1))
+    origins = np.array([[-2_000_000, 0, 0], [3_000_000, 80, -1_000_000]], dtype=np.int32)
+    topology = Topology.from_leaves(origins, pack_masks(np.ones((2, 512), dtype=bool)))
+    grid = replace(make_grid(0, 1), topology=topology, values=np.random.default_rng(0).standard_normal((1024, 1), dtype=np.float32), tile_values=np.empty((0, 1), dtype=np.float32))
     grid = replace(grid, inactive=LeafValues.none(1))
     write_volume(tmp_path / "far.vdb", SparseVolume((grid,)))
     assert (tmp_path / "far.vdb").stat().st_size < 1 << 20

@@ -1,28 +1,63 @@
-"""The outputs of a fourier field, evaluated where they are asked for."""
+"""The outputs of a network, evaluated where they are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from inrv.container import Container
 from inrv.fields.fourier.evaluation import decode_active, evaluate
-from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.network import FourierNetwork
+from inrv.fields.fourier.store import deviation, field_entry, restore_network, restore_samples
 from inrv.grids import Topology
+from inrv.support.device import choose_device, decoding_precision
 
 
-class FieldOutputs:
-    """Of a field, evaluated where asked; without gradients with matrices multiplied in `precision`."""
+class FourierOutputs:
+    """The outputs of a network; matrices are multiplied in `precision`.
 
-    def __init__(self, field: Field, precision: torch.dtype) -> None:
-        self.field, self.precision = field, precision
-        self.weights = field.weight_count
+    module: the network, on its device
+    """
 
-    def at(self, coordinates: Tensor, columns: Sequence[int]) -> Tensor:
-        """The field's outputs, differentiable."""
-        return evaluate(self.field, coordinates, columns, precision=self.precision)
+    lossless: frozenset[int] = frozenset()
 
-    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[Tensor]:
-        """The field's outputs; leaves that grids share are evaluated once."""
-        return decode_active(self.field, topologies, columns, self.precision)
+    def __init__(self, module: FourierNetwork, device: torch.device, precision: torch.dtype) -> None:
+        self.module = module
+        self.device = str(device)
+        self.precision = precision
+        self.weights = module.weight_count
+
+    @staticmethod
+    def open(container: Container, device: str | None) -> FourierOutputs:
+        """The network of a file. Raises FormatError, and OptionError for a device that is not there."""
+        chosen = choose_device(device)
+        network = FourierNetwork.restore(*restore_network(container), container.limits.weights).to(chosen).eval()
+        return FourierOutputs(network, chosen, _precision(network, container, chosen))
+
+    def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
+        """The network's outputs, between voxels too."""
+        with torch.no_grad():
+            points = torch.from_numpy(np.ascontiguousarray(coordinates)).to(self.device)
+            found: NDArray[np.float32] = evaluate(self.module, points, columns, precision=self.precision).cpu().numpy()
+        return found
+
+    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[NDArray[Any]]:
+        """The network's outputs; leaves that grids share are evaluated once."""
+        return decode_active(self.module, topologies, columns, self.precision)
+
+
+@torch.no_grad()
+def _precision(network: FourierNetwork, container: Container, device: torch.device) -> torch.dtype:
+    """The dtype to multiply matrices in: less than float32 where the file allows it and its samples agree."""
+    tolerance, lower = field_entry(container).config["tolerance"], decoding_precision(device)
+    if tolerance is None or lower == torch.float32:
+        return torch.float32
+    samples = restore_samples(container)
+    if samples is None:
+        return torch.float32
+    found = evaluate(network, torch.from_numpy(samples[0]).to(device), precision=lower).cpu().numpy()
+    return lower if deviation(found, samples[1]) <= tolerance else torch.float32

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from inrv.errors import OptionError
-from inrv.fields.fourier.network import FourierConfig, network_weights
-from inrv.fields.fourier.training import Rounding, TrainingPlan
+from inrv.fields.fourier.shape import FourierConfig, network_weights
+from inrv.fields.fourier.training import WeightQuantisation, TrainingPlan
 from inrv.grids import Box
 from inrv.options import EncodeOptions
 
@@ -25,7 +25,7 @@ LARGEST_BATCH = (8192, 32768)  # voxels, on CPUs and others: more steps teach mo
 
 def network_for(
     options: EncodeOptions, values: int, outputs: int, box: Box, most_bytes: int | None
-) -> tuple[FourierConfig, Rounding | None]:
+) -> tuple[FourierConfig, WeightQuantisation | None]:
     """The network for `values` active values in `outputs` components within `box`, and how its weights are rounded.
 
     With `most_bytes` it is one of so many bytes. Raises OptionError where there is none so small.
@@ -35,7 +35,7 @@ def network_for(
     if options.preset == "paper":
         return FourierConfig(1280, 8, 512, outputs, (x, y, z), scale, "relu"), None
     if most_bytes is None:
-        shape, rounding = proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs), Rounding()
+        shape, rounding = proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs), WeightQuantisation()
     else:
         shape, rounding = within_bytes(most_bytes, outputs)
     return FourierConfig(*shape, outputs, (x, y, z), scale, "silu"), rounding
@@ -47,11 +47,11 @@ def proportions(weights: float, outputs: int) -> tuple[int, int, int]:
     return found[-1] if found else SHAPES[0]
 
 
-def within_bytes(most: int, outputs: int) -> tuple[tuple[int, int, int], Rounding]:
+def within_bytes(most: int, outputs: int) -> tuple[tuple[int, int, int], WeightQuantisation]:
     """The largest network whose weights have BITS each when all of it takes `most` bytes, and the rounding that does it."""
     for shape in reversed(SHAPES):
         if _bytes_of(shape, outputs) <= most:
-            return shape, Rounding(bytes=most)
+            return shape, WeightQuantisation(bytes=most)
     smallest = _bytes_of(SHAPES[0], outputs)
     raise OptionError(f"{max(most, 0):,} bytes are left for a network, and the smallest takes about {smallest:,}: ask for more")
 
@@ -72,7 +72,7 @@ def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
 
 
 def plan_for(
-    options: EncodeOptions, config: FourierConfig, rounding: Rounding | None, voxels: int, device: torch.device
+    options: EncodeOptions, config: FourierConfig, rounding: WeightQuantisation | None, voxels: int, device: torch.device
 ) -> TrainingPlan:
     """How long and how fast to train. The paper's "batch size 24" is read as 24 x 1024 voxels."""
     if options.preset == "paper":

@@ -1,54 +1,71 @@
-"""The seam between a network and everything that trains, stores or evaluates one."""
+"""The field `fourier` as encoding and decoding see it. torch is imported only to encode and to decode."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from inrv.container import ACCURACY, Container, Value
+from inrv.fields.fourier import config as rules
+from inrv.fields.fourier.plain import plain_outputs
+from inrv.fields.fourier.shape import check_tensors, network_weights
+from inrv.fields.fourier.store import deviation, field_entry, restore_network, restore_samples
+from inrv.fields.seam import Outputs, ProgressCallback, Samples
+from inrv.options import EncodeOptions
+from inrv.storage import StoredGrids
+
+if TYPE_CHECKING:
+    from inrv.fields.fourier.encode import FourierEncoder
 
 
-class Field(nn.Module, ABC):
-    """A function from index space to normalised values, made of tensors.
+class FourierCodec:
+    """One network for all grids of a file; see `inrv.fields.seam.FieldCodec`."""
 
-    Calling a field with index-space coordinates, float32 (N, 3), gives float32 (N, outputs); on the voxels it was
-    trained on the outputs lie about [0, 1]. Selection, training, container and decoding know no more than this class.
-    """
+    kind = "fourier"
+    finest_step = 0.0
 
-    kind: str
-    outputs: int
+    def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
+        """A network bounds no error."""
+        return False
 
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """JSON-ready scalars and lists from which, with `tensors`, the field is built again."""
+    def encoder(
+        self, options: EncodeOptions, progress: ProgressCallback | None, checkpoint: Any
+    ) -> FourierEncoder:
+        """What trains the network of a volume."""
+        from inrv.fields.fourier.encode import FourierEncoder
 
-    @abstractmethod
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything learned or drawn, by name, float32 on the field's device."""
+        return FourierEncoder(options, progress, checkpoint)
 
-    @abstractmethod
-    def fixed(self) -> frozenset[str]:
-        """Names of the tensors that are stored as they are and never quantised coarsely."""
+    def check(self, config: Value, container: Container) -> None:
+        """Check sizes, origin, activation, chunks and tolerance."""
+        rules.check(config, container)
 
-    @abstractmethod
-    def hidden(self) -> dict[str, nn.Parameter]:
-        """The matrices of all layers but the last, by name: nearly all of the field's bytes."""
+    def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
+        """The network, on the device."""
+        from inrv.fields.fourier.decode import FourierOutputs
 
-    @property
-    @abstractmethod
-    def floats_per_voxel(self) -> int:
-        """About how many float32 values the evaluation of one voxel holds at a time, without gradients."""
+        return FourierOutputs.open(container, device)
 
-    @abstractmethod
-    def forward(self, coordinates: Tensor) -> Tensor:
-        """Normalised values (N, outputs) at index-space coordinates (N, 3)."""
+    def verify(self, container: Container) -> Samples:
+        """Check the network's tensors, and compute its outputs where samples are stored."""
+        shape, tensors = restore_network(container)
+        check_tensors(shape, tensors, container.limits.weights)
+        samples = restore_samples(container)
+        if samples is None:
+            return Samples()
+        coordinates, expected = samples
+        difference = deviation(plain_outputs(shape, tensors, coordinates), expected)
+        return Samples(len(coordinates), difference, ACCURACY)
 
-    def __call__(self, coordinates: Tensor) -> Tensor:
-        """`forward`, with torch's hooks."""
-        outputs: Tensor = super().__call__(coordinates)
-        return outputs
+    def describe(self, container: Container) -> dict[str, Any]:
+        """Weights and shape of the network."""
+        config = field_entry(container).config
+        sizes = {name: config[name] for name in ("frequencies", "layers", "neurons")}
+        weights = network_weights(*sizes.values(), field_entry(container).outputs)
+        shape = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+        text = f"fourier, {weights:,} weights: {shape}, activation {config['activation']}"
+        if config["tolerance"] is not None:
+            text += f", tolerance {config['tolerance']:.2g}"
+        return {"text": text, "weights": weights}
 
-    @property
-    def weight_count(self) -> int:
-        """Weights and biases of the network: the divisor of the paper's theoretical compression."""
-        return sum(parameter.numel() for name, parameter in self.named_parameters() if name not in self.fixed())
+
+CODEC = FourierCodec()

@@ -1,4 +1,4 @@
-"""From grids to a field: selection, training, and the precision of the stored weights."""
+"""From grids to a network: selection, training, and the precision of the stored weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from inrv.container import ACCURACY
 from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
-from inrv.fields.fourier.evaluation import deviation, evaluate
-from inrv.fields.fourier.field import Field
-from inrv.fields.fourier.network import FourierField, restore_field
+from inrv.fields.fourier.evaluation import evaluate
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.quantisation import PRECISIONS, StoredTensors, on_steps, quantise
 from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, select_voxels
-from inrv.fields.fourier.training import Checkpoint, Progress, TrainingResult, train
-from inrv.grids import Grid, Normalisation, in_double
+from inrv.fields.fourier.store import deviation
+from inrv.fields.fourier.training import Checkpoint, TrainingResult, train
+from inrv.fields.seam import ProgressCallback
+from inrv.grids import Grid, Normalisation
 from inrv.metrics.psnr import psnr_of
 from inrv.options import EncodeOptions
 
@@ -27,16 +28,20 @@ PROBE_VOXELS = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
-class FittedField:
-    """A trained field on the CPU, its weights at storage precision.
+class FittedNetwork:
+    """A trained network on the CPU, its weights at storage precision.
 
-    losses  dB that each precision tried would cost the output it harms most
-    psnrs   dB, one an output: over its grid's active leaf voxels among `probe`, peak 1
-    probe   voxels that it was measured on
-    tolerance  how far a decoder may be from the field in float32, where it loses next to nothing; None: the accuracy class
+    network: with the weights that are stored
+    stored: its tensors as they go into the file
+    losses: dB that each precision tried would cost the output it harms most
+    training: what was done
+    psnrs: dB by output, over its grid's active leaf voxels among `probe`, peak 1
+    probe: voxels that it was measured on
+    tolerance: how far a decoder may be from the network in float32, where it loses next to nothing;
+        None: the accuracy class
     """
 
-    field: Field
+    network: FourierNetwork
     stored: StoredTensors
     losses: dict[str, float]
     training: TrainingResult
@@ -44,25 +49,27 @@ class FittedField:
     probe: Samples
     tolerance: float | None
 
-    def coarser(self, factor: float) -> FittedField:
-        """The same with steps of the weights `factor` times wider, where training has rounded them."""
-        wider = {name: replace(weight, step=weight.step * factor) for name, weight in self.training.rounded.items()}
-        return stored_field(self.field, replace(self.training, rounded=wider), self.probe)
+    def rescaled(self, factor: float) -> FittedNetwork:
+        """The same with quantiser steps of the weights `factor` times as wide, where training has rounded them."""
+        steps = {name: replace(weight, step=weight.step * factor) for name, weight in self.training.rounded.items()}
+        return as_stored(self.network, replace(self.training, rounded=steps), self.probe)
 
 
-def fit_field(
+def fit_network(
     grids: Sequence[Grid],
     normalisations: Sequence[Normalisation],
     options: EncodeOptions,
     device: torch.device,
-    progress: Callable[[Progress], None] | None = None,
+    progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
     most_bytes: int | None = None,
-) -> FittedField | None:
-    """Train one field for all varying components of `grids`; None where no component varies.
+) -> FittedNetwork | None:
+    """Train one network for all varying components of `grids`; None where no component varies.
 
-    The weights become as coarse as training left them, or else as costs no more than LARGEST_LOSS. With `most_bytes`, the
-    field is one that takes about so many in the file. Raises OptionError where none is so small.
+    The weights become as coarse as training left them, or else as costs no more than LARGEST_LOSS. Raises
+    OptionError where no network is as small as `most_bytes` asks.
+
+    most_bytes: that the network takes in the file, about; None: as follows from the values
     """
     outputs = sum(int(normalisation.varying.sum()) for normalisation in normalisations)
     box = joint_box(grids)
@@ -76,38 +83,38 @@ def fit_field(
     values = sum(int(n.varying.sum()) * g.topology.leaf_voxel_count for n, g in zip(normalisations, grids, strict=True))
     config, rounding = network_for(options, values, outputs, box, most_bytes)
     generator = torch.Generator().manual_seed(options.seed)
-    field = FourierField(config, multipliers_for(options, config), generator).to(device)
+    network = FourierNetwork(config, multipliers_for(options, config), generator).to(device)
     plan = plan_for(options, config, rounding, len(samples), device)
-    training = train(field, samples.to(device), plan, progress, checkpoint)
-    return stored_field(field, training, probe)
+    training = train(network, samples.to(device), plan, progress, checkpoint)
+    return as_stored(network, training, probe)
 
 
 @torch.no_grad()
-def stored_field(field: Field, training: TrainingResult, probe: Samples) -> FittedField:
-    """`field` as it can be stored, on the steps that training ended with where it did."""
-    field = field.to(probe.coordinates.device)
-    before = _psnrs(evaluate(field, probe.coordinates), probe)
+def as_stored(network: FourierNetwork, training: TrainingResult, probe: Samples) -> FittedNetwork:
+    """A network as it can be stored, on the quantiser steps that training ended with where it did."""
+    network = network.to(probe.coordinates.device)
+    before = _psnrs(evaluate(network, probe.coordinates), probe)
     losses: dict[str, float] = {}
-    for stored in _ways_to_store(field, training):
-        rounded = restore_field(field.kind, field.config(), stored.tensors).to(probe.coordinates.device)
+    for stored in _ways_to_store(network, training):
+        rounded = FourierNetwork.restore(network.shape, stored.tensors).to(probe.coordinates.device)
         outputs = evaluate(rounded, probe.coordinates)
         psnrs = _psnrs(outputs, probe)
         losses[stored.precision] = _loss(before, psnrs)
         if losses[stored.precision] < LARGEST_LOSS:
             break
     tolerance = _tolerance(outputs, evaluate(rounded, probe.coordinates, precision=torch.bfloat16), probe)
-    return FittedField(rounded.cpu(), stored, losses, training, psnrs, probe, tolerance)
+    return FittedNetwork(rounded.cpu(), stored, losses, training, psnrs, probe, tolerance)
 
 
-def _ways_to_store(field: Field, training: TrainingResult) -> Iterator[StoredTensors]:
-    """The field's tensors on the steps that training ended with, or else at every precision, from the coarsest on."""
+def _ways_to_store(network: FourierNetwork, training: TrainingResult) -> Iterator[StoredTensors]:
+    """The network's tensors on the steps that training ended with, or else at every precision, from the coarsest on."""
     if training.rounded:
-        exact = {name: weight.exact for name, weight in training.rounded.items()}
+        exact = {name: weight.exact.cpu().numpy() for name, weight in training.rounded.items()}
         steps = {name: weight.step for name, weight in training.rounded.items()}
-        yield on_steps(field.tensors() | exact, field.fixed(), steps)
+        yield on_steps(network.arrays() | exact, network.fixed(), steps)
         return
     for precision in PRECISIONS:
-        yield quantise(field.tensors(), field.fixed(), precision)
+        yield quantise(network.arrays(), network.fixed(), precision)
 
 
 def _probe(samples: Samples, seed: int) -> Samples:
@@ -122,7 +129,7 @@ def _tolerance(exact: Tensor, lower: Tensor, probe: Samples) -> float | None:
     """Room for products in bfloat16, with outputs `lower`, where they cost no output more than LOWER_LOSS dB on `probe`."""
     if _loss(_psnrs(exact, probe), _psnrs(lower, probe)) > LOWER_LOSS:
         return None
-    room = ROOM * deviation(lower, exact)
+    room = ROOM * deviation(lower.cpu().numpy(), exact.cpu().numpy())
     return max(ACCURACY, float(f"{room:.1e}")) if room <= 1 else None
 
 
@@ -133,7 +140,8 @@ def _loss(before: Sequence[float], after: Sequence[float]) -> float:
 
 def _psnrs(outputs: Tensor, probe: Samples) -> tuple[float, ...]:
     """PSNR of each of the `outputs` over the values of `probe` that count, peak 1."""
-    squared = in_double(outputs.clamp(0, 1) - probe.targets).square()
+    missed = outputs.clamp(0, 1) - probe.targets
+    squared = (missed.cpu() if missed.device.type == "mps" else missed).double().square()  # MPS has no float64
     counted = torch.ones_like(squared) if probe.counted is None else probe.counted.to(squared)
     means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
     return tuple(psnr_of(mean) for mean in means.tolist())

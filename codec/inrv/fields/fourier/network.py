@@ -9,47 +9,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inrv.errors import FormatError
 from inrv.fields.fourier.features import features_at, features_of_voxels, gradient_of_frequencies
-from inrv.fields.fourier.field import Field
-from inrv.fields.fourier.quantisation import dequantise, stored_shapes
+from inrv.fields.fourier.quantisation import Arrays, dequantise
+from inrv.fields.fourier.shape import FourierConfig, check_tensors
 
 ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
 
 
-@dataclass(frozen=True)
-class FourierConfig:
-    """Shape of the network and the part of index space it covers.
-
-    frequencies  k, rows of B           layers   m, hidden layers        neurons  n, neurons a hidden layer
-    outputs      grid components        origin   index-space position of p = 0
-    scale        p per voxel: 1 / longest edge of the box
-    """
-
-    frequencies: int
-    layers: int
-    neurons: int
-    outputs: int
-    origin: tuple[float, float, float]
-    scale: float
-    activation: str = "relu"
-
-
-class FourierField(Field):
+class FourierNetwork(nn.Module):
     """value(c) = MLP([cos(2 pi B p), sin(2 pi B p)]), p = (c - origin) * scale.
 
-    B            (k, 3)  rows drawn from a standard normal distribution, fixed, exact in float16
-    multipliers  (k,)    learnable scale of each row, in cycles a box edge
+    B: (k, 3) rows drawn from a standard normal distribution, fixed, exact in float16
+    multipliers: (k,) learnable scale of each row, in cycles a box edge
     """
-
-    kind = "fourier"
 
     def __init__(self, config: FourierConfig, multipliers: Tensor, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -59,7 +39,7 @@ class FourierField(Field):
         self.B: Tensor
         self.register_buffer("B", drawn)
         self.multipliers = nn.Parameter(multipliers.clone())
-        widths = _widths(config)
+        widths = config.widths
         self.layers = nn.ModuleList(_undrawn(a, b, multipliers.device) for a, b in itertools.pairwise(widths))
         self._initialise(generator)
         self.origin: Tensor
@@ -96,6 +76,16 @@ class FourierField(Field):
         outputs: Tensor = self.layers[-1](hidden)
         return outputs.float()
 
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """`forward`, with torch's hooks."""
+        outputs: Tensor = super().__call__(coordinates)
+        return outputs
+
+    @property
+    def weight_count(self) -> int:
+        """Weights and biases of the network: the divisor of the paper's theoretical compression."""
+        return sum(parameter.numel() for name, parameter in self.named_parameters() if name not in self.fixed())
+
     @property
     def floats_per_voxel(self) -> int:
         """Phases, sines and cosines and their concatenation; two hidden layers or the last one and the outputs."""
@@ -106,38 +96,32 @@ class FourierField(Field):
         names = [f"layers.{number}.weight" for number in range(self.shape.layers)]
         return {name: weight for name, weight in self.named_parameters() if name in names}
 
-    def config(self) -> dict[str, Any]:
-        """The fields of FourierConfig."""
-        return {**asdict(self.shape), "origin": list(self.shape.origin)}
-
     def tensors(self) -> dict[str, Tensor]:
-        """B, multipliers and `layers.i.weight`, `layers.i.bias`."""
+        """B, multipliers and `layers.i.weight`, `layers.i.bias`, float32 on the network's device."""
         return {name: tensor.detach() for name, tensor in self.state_dict().items()}
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The same as arrays."""
+        return {name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}
 
     def fixed(self) -> frozenset[str]:
         """B and the multipliers: an error in a frequency grows with the distance from the origin."""
         return frozenset({"B", "multipliers"})
 
     @staticmethod
-    def restore(config: dict[str, Any], stored: dict[str, Tensor], most_weights: int | None = None) -> FourierField:
-        """The field a file describes.
+    def restore(config: FourierConfig, stored: Arrays, most_weights: int | None = None) -> FourierNetwork:
+        """The network a file describes.
 
-        Raises FormatError where it has more than `most_weights` numbers, or tensors are missing, too many or of other shapes;
-        all that before a number is computed.
+        Raises FormatError where it has more than `most_weights` numbers, or tensors are missing, too many
+        or of other shapes; all that before a number is computed.
         """
-        shape = FourierConfig(**{**config, "origin": tuple(config["origin"])})
-        if shape.activation not in ACTIVATIONS:
-            raise FormatError("F2", f"activation {shape.activation!r} is not one of {', '.join(ACTIVATIONS)}")
-        shapes = tensor_shapes(shape)
-        _check_shapes(stored_shapes(stored), shapes)
-        weights = sum(math.prod(size) for size in shapes.values())
-        if most_weights is not None and weights > most_weights:
-            raise FormatError("L3", f"its field has {weights:,} weights, more than the limit of {most_weights:,}")
+        check_tensors(config, stored, most_weights)
         with torch.device("meta"):
-            field = FourierField(shape, torch.empty(shape.frequencies, dtype=torch.float32), None)
-        field.load_state_dict(dequantise(stored), assign=True)
-        field.origin = torch.tensor(shape.origin, dtype=torch.float32)
-        return field
+            network = FourierNetwork(config, torch.empty(config.frequencies, dtype=torch.float32), None)
+        tensors = {name: torch.from_numpy(array) for name, array in dequantise(stored).items()}
+        network.load_state_dict(tensors, assign=True)
+        network.origin = torch.tensor(config.origin, dtype=torch.float32)
+        return network
 
 
 class VoxelFeatures(torch.autograd.Function):
@@ -165,41 +149,3 @@ def _undrawn(inputs: int, outputs: int, device: torch.device) -> nn.Linear:
     """A layer whose weights are still to be drawn: torch would draw them from the caller's generator."""
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32, device=device)
     return layer
-
-
-def _check_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
-    if unknown := sorted(found.keys() - expected.keys()):
-        raise FormatError("F2", f"field tensor {unknown[0]!r} belongs to no layer of the network")
-    for name, shape in expected.items():
-        if found.get(name) != shape:
-            raise FormatError("F2", f"field tensor {name!r} is {found.get(name, 'missing')}; the manifest asks for {shape}")
-
-
-def _widths(shape: FourierConfig) -> list[int]:
-    return [2 * shape.frequencies, *[shape.neurons] * shape.layers, shape.outputs]
-
-
-def tensor_shapes(shape: FourierConfig) -> dict[str, tuple[int, ...]]:
-    """Shape of every tensor of the field `shape` describes, by name."""
-    shapes: dict[str, tuple[int, ...]] = {"B": (shape.frequencies, 3), "multipliers": (shape.frequencies,)}
-    widths = _widths(shape)
-    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        shapes[f"layers.{index}.weight"] = (fan_out, fan_in)
-        shapes[f"layers.{index}.bias"] = (fan_out,)
-    return shapes
-
-
-def network_weights(frequencies: int, layers: int, neurons: int, outputs: int) -> int:
-    """Weights and biases of the perceptron: 3,150,850 for the paper's Table 1 with two outputs."""
-    hidden = (layers - 1) * (neurons * neurons + neurons)
-    return 2 * frequencies * neurons + neurons + hidden + neurons * outputs + outputs
-
-
-def restore_field(kind: str, config: dict[str, Any], stored: dict[str, Tensor], most_weights: int | None = None) -> Field:
-    """The field of kind `kind` from its configuration and stored tensors.
-
-    Raises FormatError for an unknown kind, more than `most_weights` numbers, and tensors that are not those of the field.
-    """
-    if kind != FourierField.kind:
-        raise FormatError("F1", f"field type {kind!r} is not known to this reader (known: {FourierField.kind!r})")
-    return FourierField.restore(config, stored, most_weights)

@@ -1,105 +1,121 @@
-"""Weights on fewer bits: the smallest precision that costs next to nothing.
+"""Weights on fewer bits: the smallest precision that costs next to nothing. NumPy alone.
 
 A tensor is stored whole (float32 or float16) or as integer codes on one step a row: weight = code * step[row].
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.errors import FormatError
 
+Arrays = dict[str, NDArray[Any]]
 PRECISIONS = ("5 bit", "6 bit", "7 bit", "8 bit", "9 bit", "10 bit", "11 bit", "12 bit", "float16", "float32")
 
-# The two ways to store a tensor in parts: as int8 codes, or as 16-bit codes in two bytes; see format_spec.md.
-CODED = {"codes": torch.int8, "step": torch.float32}
-CODED_WIDE = {"codes_high": torch.int8, "codes_low": torch.uint8, "step": torch.float32}
+# The two ways to store a tensor in parts: as int8 codes, or as 16-bit codes in two bytes; see spec/fourier.md.
+CODED = {"codes": "int8", "step": "float32"}
+CODED_WIDE = {"codes_high": "int8", "codes_low": "uint8", "step": "float32"}
 WHOLE = "whole"
 LARGEST_CODE = (1 << 15) - 1
+LEAST_STEP = np.float32(1e-30)
 PARTS = CODED.keys() | CODED_WIDE.keys()
 
 
 @dataclass(frozen=True)
 class StoredTensors:
-    """Tensors as they go into a file, under their stored names, and the precision they were brought to."""
+    """Tensors as they go into a file.
 
-    tensors: dict[str, Tensor]
+    tensors: by the names that they have there
+    precision: that they were brought to
+    """
+
+    tensors: Arrays
     precision: str
 
 
-def quantise(tensors: dict[str, Tensor], fixed: frozenset[str], precision: str) -> StoredTensors:
-    """Bring matrices to `precision` (one of PRECISIONS) and vectors to float16; `fixed` ones only where that is exact."""
-    stored: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        value = tensor.detach().float().cpu()
+def quantise(tensors: Mapping[str, NDArray[np.float32]], fixed: frozenset[str], precision: str) -> StoredTensors:
+    """Bring matrices to a precision, and vectors to float16.
+
+    tensors: float32, by name
+    fixed: names of those that become float16 only where that is exact
+    precision: one of PRECISIONS
+    """
+    stored: Arrays = {}
+    for name, value in tensors.items():
         if name in fixed:
-            stored[name] = value.half() if torch.equal(value.half().float(), value) else value
+            half = value.astype(np.float16)
+            stored[name] = half if np.array_equal(half.astype(np.float32), value) else value
         elif precision == "float32":
             stored[name] = value
         elif precision == "float16" or value.ndim < 2:
-            stored[name] = value.half()
+            stored[name] = value.astype(np.float16)
         else:
-            stored.update(_codes(name, value, int(precision.split()[0])))
+            stored |= _codes(name, value, int(precision.split()[0]))
     return StoredTensors(stored, precision)
 
 
-def on_steps(tensors: dict[str, Tensor], fixed: frozenset[str], steps: dict[str, float]) -> StoredTensors:
+def on_steps(
+    tensors: Mapping[str, NDArray[np.float32]], fixed: frozenset[str], steps: Mapping[str, float]
+) -> StoredTensors:
     """Bring the matrices of `steps` to the nearest multiples of a step each, as far as 16 bits go; all others stay whole."""
-    stored = quantise({name: tensor for name, tensor in tensors.items() if name not in steps}, fixed, "float32").tensors
+    whole = {name: tensor for name, tensor in tensors.items() if name not in steps}
+    stored = quantise(whole, fixed, "float32").tensors
     counts = []
     for name, step in steps.items():
-        value = tensors[name].detach().float().cpu()
-        codes = (value / step).round().clamp(-LARGEST_CODE, LARGEST_CODE).to(torch.int32)
-        stored |= _parts(name, codes, value.new_full((len(value),), step))
-        counts.append((codes - codes.min()).flatten().bincount().double())
-    bits = sum(float((-count * (count / count.sum()).log2()).nan_to_num().sum()) for count in counts)
+        value = tensors[name]
+        codes = np.rint(value / np.float32(step)).clip(-LARGEST_CODE, LARGEST_CODE).astype(np.int32)
+        stored |= _parts(name, codes, np.full(len(value), step, dtype=np.float32))
+        counts.append(np.unique(codes, return_counts=True)[1].astype(np.float64))
+    bits = sum(float(-(count * np.log2(count / count.sum())).sum()) for count in counts)
     return StoredTensors(stored, f"{bits / sum(float(count.sum()) for count in counts):.1f} bit")
 
 
-def _codes(name: str, value: Tensor, bits: int) -> dict[str, Tensor]:
+def _codes(name: str, value: NDArray[np.float32], bits: int) -> Arrays:
     largest = (1 << (bits - 1)) - 1
-    step = value.abs().amax(dim=1).clamp_min(1e-30) / largest
-    codes = (value / step[:, None]).round().clamp(-largest, largest).to(torch.int32)
+    step = np.maximum(np.abs(value).max(axis=1), LEAST_STEP) / np.float32(largest)
+    codes = np.rint(value / step[:, None]).clip(-largest, largest).astype(np.int32)
     return _parts(name, codes, step)
 
 
-def _parts(name: str, codes: Tensor, step: Tensor) -> dict[str, Tensor]:
+def _parts(name: str, codes: NDArray[np.int32], step: NDArray[np.float32]) -> Arrays:
     """What is stored of a matrix that is codes int32 (rows, columns) times a step a row."""
-    if int(codes.abs().max()) <= 127:
-        return {f"{name}.codes": codes.to(torch.int8), f"{name}.step": step}
+    if int(np.abs(codes).max()) <= 127:
+        return {f"{name}.codes": codes.astype(np.int8), f"{name}.step": step}
     high = codes >> 8
     return {
-        f"{name}.codes_high": high.to(torch.int8),
-        f"{name}.codes_low": (codes - 256 * high).to(torch.uint8),
+        f"{name}.codes_high": high.astype(np.int8),
+        f"{name}.codes_low": (codes - 256 * high).astype(np.uint8),
         f"{name}.step": step,
     }
 
 
-def dequantise(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+def dequantise(stored: Arrays) -> dict[str, NDArray[np.float32]]:
     """The tensors a file stores, float32, by their own names.
 
-    Raises FormatError where a tensor is stored in another way than format_spec.md says, in two ways, or is not finite.
+    Raises FormatError where a tensor is stored in another way than spec/fourier.md says, in two ways, or is not finite.
     """
     tensors = {base: _restored(base, found) for base, found in _by_tensor(stored).items()}
     for name, tensor in tensors.items():
-        if not bool(tensor.isfinite().all()):
+        if not np.isfinite(tensor).all():
             raise FormatError("F2", f"field tensor {name!r} holds a value that is not finite")
     return tensors
 
 
-def stored_shapes(stored: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def stored_shapes(stored: Arrays) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor a file stores, by its own name, before anything is computed."""
     ranks = (WHOLE, "codes", "codes_high", "codes_low", "step")
     parts = {base: min(found.items(), key=lambda part: ranks.index(part[0])) for base, found in _by_tensor(stored).items()}
     return {base: tuple(tensor.shape) for base, (_, tensor) in parts.items()}
 
 
-def _by_tensor(stored: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def _by_tensor(stored: Arrays) -> dict[str, Arrays]:
     """What is stored of each tensor, by part."""
-    parts: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, Arrays] = {}
     for name, value in stored.items():
         base, _, part = name.rpartition(".")
         base, part = (base, part) if part in PARTS else (name, WHOLE)
@@ -107,20 +123,24 @@ def _by_tensor(stored: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def _restored(base: str, parts: dict[str, Tensor]) -> Tensor:
-    """One tensor from what is stored of it, by part."""
-    found = {part: tensor.dtype for part, tensor in parts.items()}
-    if found in ({WHOLE: torch.float32}, {WHOLE: torch.float16}):
-        return parts[WHOLE].to(torch.float32, copy=True)
+def _restored(base: str, parts: Arrays) -> NDArray[np.float32]:
+    """One tensor from what is stored of it, by part. Raises FormatError."""
+    found = {part: tensor.dtype.name for part, tensor in parts.items()}
+    if found in ({WHOLE: "float32"}, {WHOLE: "float16"}):
+        return parts[WHOLE].astype(np.float32)
     if found not in (CODED, CODED_WIDE):
-        told = ", ".join(f"{part} {str(dtype).removeprefix('torch.')}" for part, dtype in sorted(found.items()))
-        raise FormatError("F2", f"field tensor {base!r} is stored as {told}: neither whole nor as codes with a step for each row")
-    codes = parts["codes" if "codes" in parts else "codes_high"].to(torch.float32)
+        kinds = ", ".join(f"{part} {dtype}" for part, dtype in sorted(found.items()))
+        raise FormatError(
+            "F2", f"field tensor {base!r} is stored as {kinds}: neither whole nor as codes with a step for each row"
+        )
+    codes: NDArray[np.float32] = parts["codes" if "codes" in parts else "codes_high"].astype(np.float32)
     if "codes_low" in parts:
         if parts["codes_low"].shape != codes.shape:
             raise FormatError("F2", f"field tensor {base!r} has codes_high and codes_low of different shapes")
-        codes = codes * 256 + parts["codes_low"].to(torch.float32)
+        codes = codes * np.float32(256) + parts["codes_low"].astype(np.float32)
     step = parts["step"]
     if codes.ndim < 1 or step.shape != codes.shape[:1]:
-        raise FormatError("F2", f"field tensor {base!r} has codes of shape {tuple(codes.shape)} without a step for each row")
-    return codes * step.reshape(-1, *[1] * (codes.ndim - 1))
+        raise FormatError("F2", f"field tensor {base!r} has codes of shape {codes.shape} without a step for each row")
+    with np.errstate(over="ignore"):  # told as not finite
+        result: NDArray[np.float32] = codes * step.reshape(-1, *[1] * (codes.ndim - 1))
+    return result

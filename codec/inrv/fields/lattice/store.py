@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inrv.container import Chunk, Container, pack_tensors, stored_size, unpack_tensors
-from inrv.container.checked import Arrays, take
+from inrv.container.tensors import Arrays, take
 from inrv.errors import FormatError
 from inrv.fields.lattice import (
     Channel,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inrv.errors import OptionError, SelectionError, VdbError
@@ -24,6 +23,7 @@ from inrv.files.vdb.listing import VdbHeader, read_header
 from inrv.files.vdb.nodes import Encoding, Tree, popcounts, read_tree
 from inrv.files.vdb.values import Bits, ValueType
 from inrv.grids import (
+    LEAF_VOXELS,
     BeyondFloat32,
     Grid,
     LeafValues,
@@ -32,10 +32,10 @@ from inrv.grids import (
     Rounding,
     SparseVolume,
     Topology,
+    check_range,
+    ragged,
     round_numbers,
 )
-from inrv.grids.grid import ragged
-from inrv.grids.topology import LEAF_VOXELS, check_range
 from inrv.support.streams import Input, Readable, input_of
 from inrv.support.undisturbed import undisturbed
 
@@ -256,7 +256,7 @@ def _round(bits: Bits) -> Bits:
 def _convert(tree: Tree, value_type: str) -> Grid:
     """A grid with the values of a tree of floats, or NotCoded."""
     background = _floats(tree.background.copy())
-    if not bool(background.isfinite().all()):
+    if not np.isfinite(background).all():
         raise NotCoded(f"background {', '.join(str(value) for value in background.tolist())}")
     try:
         topology = _topology(tree)
@@ -270,34 +270,33 @@ def _convert(tree: Tree, value_type: str) -> Grid:
         topology=topology,
         values=_floats(values),
         tile_values=_floats(tree.tile_values),
-        inactive=LeafValues(torch.from_numpy(places), _floats(inactive)),
+        inactive=LeafValues(places, _floats(inactive)),
     )
 
 
-def _floats(bits: Bits) -> torch.Tensor:
-    return torch.from_numpy(bits.view(np.float32))
+def _floats(bits: Bits) -> NDArray[np.float32]:
+    return bits.view(np.float32)
 
 
 def _topology(tree: Tree) -> Topology:
     """All leaves and tiles."""
-    tile_origins = torch.from_numpy(tree.tile_origins)
-    check_range(tile_origins)
+    check_range(tree.tile_origins)
     return replace(
-        Topology.from_leaves(torch.from_numpy(tree.leaf_origins), torch.from_numpy(tree.leaf_masks)),
-        tile_origins=tile_origins.to(torch.int32),
-        tile_edges=torch.from_numpy(tree.tile_edges),
-        tile_active=torch.from_numpy(tree.tile_active),
+        Topology.from_leaves(tree.leaf_origins, tree.leaf_masks),
+        tile_origins=tree.tile_origins.astype(np.int32),
+        tile_edges=tree.tile_edges,
+        tile_active=tree.tile_active,
     )
 
 
 def _in_key_order(tree: Tree) -> tuple[Bits, NDArray[np.int64], Bits]:
     """Values, places and inactive values with the leaves in the order of a topology, which knows no nodes of 4096^3."""
-    order = Topology.order_of(torch.from_numpy(tree.leaf_origins)).numpy()
+    order = Topology.order_of(tree.leaf_origins)
     if (order[1:] > order[:-1]).all():
         return tree.values, tree.places, tree.inactive
     counts = popcounts(tree.leaf_masks)
     first = counts.cumsum() - counts
-    rows = ragged(torch.from_numpy(first[order]), torch.from_numpy(counts[order])).numpy()
+    rows = ragged(first[order], counts[order])
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     places = place[tree.places // LEAF_VOXELS] * LEAF_VOXELS + tree.places % LEAF_VOXELS

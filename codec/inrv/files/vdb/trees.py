@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inrv.errors import SelectionError, VdbError
@@ -28,9 +27,7 @@ from inrv.files.vdb.nodes import (
     WITH_SELECTION,
 )
 from inrv.files.vdb.values import ACTIVE_MASK, BLOSC, Bits, ValueType, narrow, pack_buffer, widen
-from inrv.grids import Grid
-from inrv.grids.grid import ragged
-from inrv.grids.topology import LEAF_VOXELS, check_range
+from inrv.grids import LEAF_VOXELS, Grid, check_range, ragged
 
 COMPRESSION = BLOSC | ACTIVE_MASK
 _MEMORY = {1: (1304, 2144, 33804, 270348), 3: (1320, 6240, 66572, 532492)}  # bytes of OpenVDB's root, leaf and other nodes
@@ -53,23 +50,23 @@ class TreeWriter:
         self.background = self._bits(grid.background)
         self._check(grid)
         topology = grid.topology
-        keys = _keys(topology.leaf_origins.numpy())
+        keys = _keys(topology.leaf_origins)
         order = keys.argsort()
-        self.leaf_keys, self.leaf_masks = keys[order], topology.leaf_masks.numpy()[order]
+        self.leaf_keys, self.leaf_masks = keys[order], topology.leaf_masks[order]
         rows = ragged(topology.starts[order], topology.counts[order]) if (order[1:] < order[:-1]).any() else slice(None)
         self.values = self._bits(grid.values[rows])
-        self.ends = np.concatenate([[0], topology.counts.numpy()[order].cumsum()])
+        self.ends = np.concatenate([[0], topology.counts[order].cumsum()])
         self._set_inactive(grid, order)
-        self.tile_edges = topology.tile_edges.numpy()
-        self.tile_keys = _keys(topology.tile_origins.numpy())
-        self.tile_active, self.tile_values = topology.tile_active.numpy(), self._bits(grid.tile_values)
+        self.tile_edges = topology.tile_edges
+        self.tile_keys = _keys(topology.tile_origins)
+        self.tile_active, self.tile_values = topology.tile_active, self._bits(grid.tile_values)
         self.lower = np.unique(np.concatenate([self.leaf_keys, self.tile_keys[self.tile_edges == 8]]) >> 12)
         self.upper = np.unique(np.concatenate([self.lower, self.tile_keys[self.tile_edges == 128] >> 12]) >> 15)
         self._check_overlap()
 
-    def _bits(self, values: torch.Tensor) -> Bits:
+    def _bits(self, values: NDArray[np.float32]) -> Bits:
         """Bits of float32 values, rounded to half floats where these are what the file holds."""
-        bits = values.contiguous().numpy().view(np.uint32)
+        bits = np.ascontiguousarray(values).view(np.uint32)
         return widen(narrow(bits)) if self.half else bits
 
     def _check(self, grid: Grid) -> None:
@@ -79,14 +76,14 @@ class TreeWriter:
             check_range(topology.tile_origins)
         except SelectionError as error:
             raise VdbError(str(error)) from error
-        if bool((topology.tile_origins % topology.tile_edges[:, None]).any()) or bool((topology.leaf_origins % 8).any()):
+        if (topology.tile_origins % topology.tile_edges[:, None]).any() or (topology.leaf_origins % 8).any():
             raise VdbError("a leaf or tile does not lie on a multiple of its edge")
         if len(grid.values) != topology.leaf_voxel_count or len(grid.tile_values) != topology.tile_count:
             raise VdbError(f"{len(grid.values):,} values for {topology.leaf_voxel_count:,} active leaf voxels")
 
     def _set_inactive(self, grid: Grid, order: Keys) -> None:
         """Inactive values off the background, by place in the file's order of leaves."""
-        values, places = self._bits(grid.inactive.values), grid.inactive.places.numpy()
+        values, places = self._bits(grid.inactive.values), grid.inactive.places
         off = (values != self.background).any(axis=1)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))

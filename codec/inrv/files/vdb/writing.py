@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import struct
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from inrv.errors import VdbError
+from inrv.files.file_types import write
 from inrv.files.vdb.header import (
     FLAGS_PER_GRID,
     HALF_SUFFIX,
@@ -24,8 +24,7 @@ from inrv.files.vdb.header import (
 )
 from inrv.files.vdb.trees import COMPRESSION, TreeWriter
 from inrv.grids import Grid, Metadata, MetaValue, PassthroughGrid, SparseVolume
-from inrv.support.atomic import atomic_file
-from inrv.support.streams import PATH, Writable, write_through
+from inrv.support.streams import Writable
 from inrv.support.undisturbed import undisturbed
 
 _UUID_AT = len(MAGIC) + 13  # behind versions and the flag for positions
@@ -36,22 +35,12 @@ _NOTHING = (2**31 - 1,) * 3, (-(2**31),) * 3  # the box OpenVDB writes where no 
 
 
 def write_volume(target: Writable, volume: SparseVolume) -> None:
-    """Write `volume` to a path, so that the file there is at any moment the old one or the whole new one, or to a file object.
+    """Write a volume as a .vdb file, whatever the name of `target`; see `inrv.files.write`.
 
-    The same volume gives the same bytes. Values are exact to the bit, in grids saved as half floats rounded to these.
-    Raises OutputError where no file can be written at the path, VdbError where a .vdb file cannot hold the volume. What a
-    file object raises is passed on.
+    The same volume gives the same bytes. Values are exact to the bit, in grids saved as half floats
+    rounded to these. Raises VdbError where a .vdb file cannot hold the volume.
     """
-    if not isinstance(target, PATH):
-        whole = io.BytesIO()
-        write_stream(whole, volume)
-        write_through(target, whole.getbuffer())
-        return
-    try:
-        with atomic_file(target) as file:
-            write_stream(file, volume)
-    except VdbError as error:
-        raise VdbError(f"{os.fspath(target)}: {error}") from error
+    write(target, volume, ".vdb")
 
 
 @undisturbed()

@@ -19,7 +19,7 @@ import torch
 
 from inrv.container.tensors import pack_tensors, unpack_tensors
 from inrv.errors import OptionError, OutputError
-from inrv.fields.fourier.network import FourierField
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.training import Checkpoint, Progress, Rounding, TrainingPlan, TrainingResult, checkpoint, train
 from testing.training import field, samples
 
@@ -54,13 +54,13 @@ def broken_off(path: Path, writes: int, plan: TrainingPlan = PLAN, seed: int = 0
     return frail.lines
 
 
-def finished(path: Path | None, plan: TrainingPlan = PLAN) -> tuple[FourierField, TrainingResult, list[str]]:
+def finished(path: Path | None, plan: TrainingPlan = PLAN) -> tuple[FourierNetwork, TrainingResult, list[str]]:
     fitted, lines = field(), list[str]()
     result = train(fitted, samples(), plan, checkpoint=None if path is None else Checkpoint(path, 99, lines.append))
     return fitted, result, lines
 
 
-def same(one: FourierField, other: FourierField) -> bool:
+def same(one: FourierNetwork, other: FourierNetwork) -> bool:
     tensors = other.tensors()
     return all(torch.equal(tensor, tensors[name]) for name, tensor in one.tensors().items())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inrv.fields.fourier.network import FourierField
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.training import TrainingPlan, train
 from testing.training import field, largest_difference, samples
 
@@ -55,7 +55,7 @@ def member() -> None:
     os._exit(0)  # threads of torch's own now and then abort a process whose interpreter ends beside others
 
 
-def together(count: int, optimiser: str, folder: Path, end: str = "") -> FourierField | None:
+def together(count: int, optimiser: str, folder: Path, end: str = "") -> FourierNetwork | None:
     """What `count` processes train; None where rank 0 ends before its time."""
     (store := folder / f"store{end}").unlink(missing_ok=True)
     command = [

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from inrv.errors import OptionError
-from inrv.fields.fourier.network import FourierConfig, FourierField
+from inrv.fields.fourier.network import FourierConfig, FourierNetwork
 from inrv.fields.fourier.selection import Samples
 from inrv.fields.fourier.training import Progress, TrainingPlan, objective, optimiser, train
 
@@ -16,9 +16,9 @@ def samples() -> Samples:
     return Samples(coordinates, targets, None)
 
 
-def field(seed: int = 0) -> FourierField:
+def field(seed: int = 0) -> FourierNetwork:
     config = FourierConfig(40, 3, 16, 2, (0.0, 0.0, 0.0), 1 / 12, "silu")
-    return FourierField(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(seed))
+    return FourierNetwork(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(seed))
 
 
 def test_training_fits_the_samples() -> None:

@@ -6,18 +6,28 @@ A selection is a sparse set of voxels, held as a `Topology` without tiles: memor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.errors import OptionError, SelectionError
-from inrv.grids import Box, Grid, Topology
-from inrv.grids.grid import block_coordinates, leaves_within
-from inrv.grids.topology import LEAF_EDGE, LEAF_VOXELS, leaf_keys, pack_masks, unpack_masks
+from inrv.grids import (
+    LEAF_EDGE,
+    LEAF_VOXELS,
+    Box,
+    Grid,
+    Topology,
+    block_coordinates,
+    leaf_keys,
+    leaves_within,
+    pack_masks,
+    unpack_masks,
+)
 
 LARGEST_SELECTION = 1 << 29
-_PART = 1 << 13
+PART = 1 << 13  # leaves at a time
 
 
 def joint_box(grids: Sequence[Grid]) -> Box | None:
@@ -58,23 +68,22 @@ def leaf_mask(grid: Grid) -> Topology:
 
 def union(masks: Sequence[Topology]) -> Topology:
     """Voxels in any of the masks."""
-    origins = torch.cat([mask.leaf_origins for mask in masks])
+    origins = np.concatenate([mask.leaf_origins for mask in masks])
     if not len(origins):
         return Topology.empty()
-    keys, inverse = torch.unique(leaf_keys(origins), return_inverse=True)
-    merged = torch.zeros((len(keys), 64), dtype=torch.uint8)
-    placed = torch.zeros((len(keys), 3), dtype=torch.int32)
-    placed[inverse] = origins
-    for mask, part in zip(masks, inverse.split([m.leaf_count for m in masks]), strict=True):
+    keys, first, inverse = np.unique(leaf_keys(origins), return_index=True, return_inverse=True)
+    merged = np.zeros((len(keys), LEAF_VOXELS // 8), dtype=np.uint8)
+    ends = np.cumsum([mask.leaf_count for mask in masks])
+    for mask, part in zip(masks, np.split(inverse, ends[:-1]), strict=True):
         merged[part] |= mask.leaf_masks
-    return Topology.from_leaves(placed, merged)
+    return Topology.from_leaves(origins[first], merged)
 
 
 def whole_box(box: Box) -> Topology:
     """Every voxel of `box`."""
     _check_size(box.volume, box)
     origins = box.leaf_origins()
-    return clip(Topology.from_leaves(origins, torch.full((len(origins), 64), 255, dtype=torch.uint8)), box)
+    return clip(Topology.from_leaves(origins, np.full((len(origins), LEAF_VOXELS // 8), 255, dtype=np.uint8)), box)
 
 
 def positive_voxels(grids: Sequence[Grid], box: Box) -> Topology:
@@ -88,25 +97,32 @@ def positive_voxels(grids: Sequence[Grid], box: Box) -> Topology:
     return clip(union(masks), box)
 
 
-def minimum_over(grid: Grid, box: Box) -> Tensor:
+def minimum_over(grid: Grid, box: Box) -> NDArray[np.float32]:
     """The smallest value of each component over `box`, the background included where a voxel holds it: float32 (C,)."""
     parts = [grid.values, grid.tile_values, grid.inactive.values]
     if grid.topology.active_voxel_count + len(grid.inactive.places) < box.volume:
         parts.append(grid.background[None])
-    return torch.cat(parts).amin(0)
+    minimum: NDArray[np.float32] = np.concatenate(parts).min(axis=0)
+    return minimum
 
 
-def _above(grid: Grid, minimum: Tensor, box: Box) -> Topology:
+def _above(grid: Grid, minimum: NDArray[np.float32], box: Box) -> Topology:
     origins = [grid.topology.leaf_origins]
     for origin, edge in zip(grid.topology.tile_origins, grid.topology.tile_edges.tolist(), strict=True):
         low_x, low_y, low_z = origin.tolist()
         inside = box.intersection(Box((low_x, low_y, low_z), (low_x + edge - 1, low_y + edge - 1, low_z + edge - 1)))
         if inside is not None:
             _check_size(inside.volume, box)
-            origins.append(inside.leaf_origins().to(torch.int32))
-    joined = torch.cat(origins)
-    masks = [pack_masks((grid.blocks(part) > minimum).any(dim=2)) for part in joined.split(_PART)]
-    return Topology.from_leaves(joined, torch.cat(masks)) if masks else Topology.empty()
+            origins.append(inside.leaf_origins().astype(np.int32))
+    joined = np.concatenate(origins)
+    masks = [pack_masks((grid.blocks(part) > minimum).any(axis=2)) for part in _parts(joined)]
+    return Topology.from_leaves(joined, np.concatenate(masks)) if masks else Topology.empty()
+
+
+def _parts(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """PART rows at a time."""
+    for first in range(0, len(rows), PART):
+        yield rows[first : first + PART]
 
 
 def clip(mask: Topology, box: Box) -> Topology:
@@ -114,11 +130,11 @@ def clip(mask: Topology, box: Box) -> Topology:
     if not mask.leaf_count:
         return mask
     masks = []
-    for origins, packed in zip(mask.leaf_origins.split(_PART), mask.leaf_masks.split(_PART), strict=True):
+    for origins, packed in zip(_parts(mask.leaf_origins), _parts(mask.leaf_masks), strict=True):
         inside = box.contains(block_coordinates(origins)).reshape(-1, LEAF_VOXELS)
         masks.append(pack_masks(unpack_masks(packed) & inside))
-    joined = torch.cat(masks)
-    keep = (joined != 0).any(dim=1)
+    joined = np.concatenate(masks)
+    keep = (joined != 0).any(axis=1)
     return Topology.from_leaves(mask.leaf_origins[keep], joined[keep])
 
 
@@ -138,23 +154,25 @@ def dilate(mask: Topology, radius: int, box: Box) -> Topology:
 
 def _dilate_along(mask: Topology, step: int, axis: int, box: Box) -> Topology:
     """Grow by `step` <= 8 voxels along one axis; only the next leaf on either side can be reached."""
-    move = torch.zeros(3, dtype=torch.int32)
+    move = np.zeros(3, dtype=np.int32)
     move[axis] = LEAF_EDGE
-    reached = torch.cat([mask.leaf_origins - move, mask.leaf_origins, mask.leaf_origins + move])
-    reached = leaves_within(reached, box).unique(dim=0)
+    reached = np.concatenate([mask.leaf_origins - move, mask.leaf_origins, mask.leaf_origins + move])
+    reached = np.unique(leaves_within(reached, box), axis=0)
     _check_size(len(reached) * LEAF_VOXELS, box)
-    parts = [_grown(mask, origins, move, step, axis) for origins in reached.split(_PART)]
-    return Topology.from_leaves(reached, torch.cat(parts))
+    parts = [_grown(mask, origins, move, step, axis) for origins in _parts(reached)]
+    return Topology.from_leaves(reached, np.concatenate(parts) if parts else mask.leaf_masks[:0])
 
 
-def _grown(mask: Topology, origins: Tensor, move: Tensor, step: int, axis: int) -> Tensor:
+def _grown(
+    mask: Topology, origins: NDArray[np.int32], move: NDArray[np.int32], step: int, axis: int
+) -> NDArray[np.uint8]:
     """Packed masks (n, 64) of the leaves at `origins` after growing `mask` along `axis`."""
     line = [mask.masks_of(mask.find_leaves(origins + shift * move)).reshape(-1, 8, 8, 8) for shift in (-1, 0, 1)]
-    wide = torch.cat(line, dim=axis + 1).movedim(axis + 1, 3)
-    total = torch.nn.functional.pad(wide.to(torch.int8).cumsum(3, dtype=torch.int8), (1, 0))
-    first = torch.arange(LEAF_EDGE, 2 * LEAF_EDGE)
+    wide = np.moveaxis(np.concatenate(line, axis=axis + 1), axis + 1, 3)
+    total = np.pad(wide.cumsum(axis=3, dtype=np.int8), ((0, 0), (0, 0), (0, 0), (1, 0)))
+    first = np.arange(LEAF_EDGE, 2 * LEAF_EDGE)
     grown = total[..., first + step + 1] > total[..., first - step]
-    return pack_masks(grown.movedim(3, axis + 1).reshape(-1, LEAF_VOXELS))
+    return pack_masks(np.moveaxis(grown, 3, axis + 1).reshape(-1, LEAF_VOXELS))
 
 
 def _check_size(voxels: int, box: Box) -> None:

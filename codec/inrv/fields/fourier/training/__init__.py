@@ -1,17 +1,17 @@
-"""Training: loss, optimiser, schedule, processes, checkpoints."""
+"""Training of a fourier network: loss, optimiser, schedule, processes, checkpoints."""
 
 from inrv.fields.fourier.training.checkpoint import Checkpoint
-from inrv.fields.fourier.training.plan import Progress, RoundedWeight, Rounding, TrainingPlan, TrainingResult
+from inrv.fields.fourier.training.plan import RoundedWeight, TrainingPlan, TrainingProgress, TrainingResult, WeightQuantisation
 from inrv.fields.fourier.training.processes import Processes, joined
 from inrv.fields.fourier.training.trainer import train
 
 __all__ = [
     "Checkpoint",
     "Processes",
-    "Progress",
     "RoundedWeight",
-    "Rounding",
+    "WeightQuantisation",
     "TrainingPlan",
+    "TrainingProgress",
     "TrainingResult",
     "joined",
     "train",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import Samples
 from inrv.fields.fourier.training.processes import Processes
 from inrv.support.device import products_in
@@ -20,7 +20,7 @@ MOST_PARTS = 16
 class Objective(nn.Module):
     """Sum of the squared errors of a field over the values that count, divided by how many of them the whole batch has."""
 
-    def __init__(self, field: Field, precision: torch.dtype) -> None:
+    def __init__(self, field: FourierNetwork, precision: torch.dtype) -> None:
         super().__init__()
         self.field = field
         self.precision = precision
@@ -42,7 +42,7 @@ class Gradient:
 
     def __init__(
         self,
-        field: Field,
+        field: FourierNetwork,
         samples: Samples,
         precision: torch.dtype,
         compiled: bool,

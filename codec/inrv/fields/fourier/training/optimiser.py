@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.training.plan import TrainingPlan
 from inrv.support.parallel import in_threads
 
@@ -26,7 +26,7 @@ MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names
 class Optimiser:
     """Moves the weights of a field by their gradients, in place."""
 
-    def __init__(self, field: Field, plan: TrainingPlan, precision: torch.dtype, compiled: bool, in_parts: bool) -> None:
+    def __init__(self, field: FourierNetwork, plan: TrainingPlan, precision: torch.dtype, compiled: bool, in_parts: bool) -> None:
         matrices = field.hidden() if plan.optimiser == "muon" else {}
         self.rest = {name: weight for name, weight in field.named_parameters() if name not in matrices}
         self.adam = Adam(list(self.rest.values()), plan.rate)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from inrv.errors import OptionError
+from inrv.fields.seam import Progress
 
 OPTIMISERS = ("adam", "muon")
 PRECISIONS = (None, "bfloat16", "float32")
@@ -16,7 +17,7 @@ FINAL_RATE = 0.001  # of the highest learning rate
 
 
 @dataclass(frozen=True)
-class Rounding:
+class WeightQuantisation:
     """How coarse the weights of a field's matrices become towards the end of training.
 
     loss   dB that rounding costs at most when it begins; training that goes on gets most of that back
@@ -52,7 +53,7 @@ class TrainingPlan:
     seed: int = 0
     optimiser: str = "adam"
     muon_rate: float = 0.05
-    rounding: Rounding | None = None
+    rounding: WeightQuantisation | None = None
     precision: str | None = None
     compiled: bool | None = None
 
@@ -68,8 +69,16 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where training stands: PSNR in dB over the recent samples, peak 1 on normalised values; times in seconds."""
+class TrainingProgress(Progress):
+    """Where training stands.
+
+    step: of the optimiser
+    steps: of them, in all
+    epoch: passes over the samples so far
+    epochs: of them, in all
+    loss: of the recent samples
+    psnr: dB over these, peak 1 on normalised values
+    """
 
     step: int
     steps: int
@@ -77,8 +86,11 @@ class Progress:
     epochs: float
     loss: float
     psnr: float
-    seconds: float
-    seconds_left: float
+
+    @property
+    def figures(self) -> str:
+        """Step, loss and PSNR."""
+        return f"step {self.step:,}/{self.steps:,}  loss {self.loss:.2e}  PSNR {self.psnr:.1f} dB"
 
 
 @dataclass(frozen=True, eq=False)

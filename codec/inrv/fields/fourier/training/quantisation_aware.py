@@ -1,4 +1,4 @@
-"""The end of training on rounded weights, so that little is lost when they are stored on few bits."""
+"""Quantisation-aware training: its end runs on rounded weights, so that little is lost when they are stored on few bits."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from inrv.container import stored_size
 from inrv.container.tensors import pack_tensors
-from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.quantisation import on_steps
-from inrv.fields.fourier.training.plan import Rounding
+from inrv.fields.fourier.training.plan import WeightQuantisation
 from inrv.metrics.psnr import psnr_of
 
 SHARE = 0.25  # of a run that rounds
 FINENESS = tuple(2 ** (eighth / 8) for eighth in range(8, 57))  # steps in a matrix's standard deviation: 2 to 128
 
 
-class Finishing:
+class QuantisationAware:
     """Keeps the matrices of a field at multiples of a step each, and what they would be without in `exact`.
 
     The gradient is taken at the rounded weights and moves the exact ones (a straight-through estimate).
@@ -32,19 +32,19 @@ class Finishing:
         self.round()
 
     @staticmethod
-    def begin(field: Field, rounding: Rounding, mean_square: Callable[[], float]) -> Finishing:
+    def begin(field: FourierNetwork, rounding: WeightQuantisation, mean_square: Callable[[], float]) -> QuantisationAware:
         """With steps in proportion to the standard deviations, as coarse as `rounding` says.
 
         `mean_square` gives the error of the field as its weights are.
         """
         before = psnr_of(mean_square())
         deviations = {name: weight.detach().std() for name, weight in field.hidden().items()}
-        finishing = Finishing(field.hidden(), deviations)
+        aware = QuantisationAware(field.hidden(), deviations)
 
-        def tried(fineness: float) -> Finishing:
-            finishing.steps = {name: deviation / fineness for name, deviation in deviations.items()}
-            finishing.round()
-            return finishing
+        def tried(fineness: float) -> QuantisationAware:
+            aware.steps = {name: deviation / fineness for name, deviation in deviations.items()}
+            aware.round()
+            return aware
 
         def too_large(fineness: float) -> bool:
             return stored_bytes(field, tried(fineness).steps) > (rounding.bytes or math.inf)
@@ -74,10 +74,10 @@ class Finishing:
             weight.copy_((self.exact[name] / self.steps[name]).round() * self.steps[name])
 
 
-def stored_bytes(field: Field, steps: dict[str, Tensor]) -> int:
-    """What the tensors of a field take in a file, its matrices on `steps`."""
-    stored = on_steps(field.tensors(), field.fixed(), {name: float(step) for name, step in steps.items()})
-    return stored_size(pack_tensors({name: tensor.numpy() for name, tensor in stored.tensors.items()}))
+def stored_bytes(network: FourierNetwork, steps: dict[str, Tensor]) -> int:
+    """What the tensors of a network take in a file, its matrices on `steps`."""
+    stored = on_steps(network.arrays(), network.fixed(), {name: float(step) for name, step in steps.items()})
+    return stored_size(pack_tensors(stored.tensors))
 
 
 def _first(holds: Callable[[float], bool]) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inrv.fields.fourier.training.checkpoint import Checkpoint, CheckpointError, Identity, Saved, digest_of, program
 from inrv.fields.fourier.training.interruption import Deferred
-from inrv.fields.fourier.training.quantisation_aware import Finishing
+from inrv.fields.fourier.training.quantisation_aware import QuantisationAware
 
 if TYPE_CHECKING:
     from inrv.fields.fourier.training.trainer import Run
@@ -50,7 +50,7 @@ class Saving:
         if self._identity is None:
             samples, run = self.run.samples, self.run
             parts = {"coordinates": samples.coordinates, "targets": samples.targets, "counted": samples.counted}
-            plan = json.dumps([run.device.type, run.field.kind, run.field.config(), asdict(run.plan)], sort_keys=True)
+            plan = json.dumps([run.device.type, asdict(run.field.shape), asdict(run.plan)], sort_keys=True)
             self._identity = {"program": program(), "voxels": digest_of(parts), "network": self.network, "plan": plan}
         return self._identity
 
@@ -67,11 +67,11 @@ class Saving:
     def state(self) -> Saved:
         """Where the run stands."""
         run = self.run
-        exact: dict[str, Tensor] = {} if run.finishing is None else run.finishing.exact
+        exact: dict[str, Tensor] = {} if run.quantisation is None else run.quantisation.exact
         weights = {f"weights.{name}": exact.get(name, weight.detach()) for name, weight in run.field.named_parameters()}
         tensors = {"window": torch.tensor(run.window, dtype=torch.float32)} | weights | run.optimiser.state()
         if run.plan.rounding is not None:
-            steps = run.finishing.steps if run.finishing is not None else {}
+            steps = run.quantisation.steps if run.quantisation is not None else {}
             tensors |= {f"rounding.{name}": steps.get(name, _no_step()) for name in run.field.hidden()}
         return Saved({name: tensor.float().cpu() for name, tensor in tensors.items()}, run.step, run.seconds)
 
@@ -102,7 +102,7 @@ class Saving:
         matrices = run.field.hidden()
         steps = {name: tensors.get(f"rounding.{name}", _no_step()) for name in matrices}
         if any(bool(step > 0) for step in steps.values()):
-            run.finishing = Finishing(matrices, steps)
+            run.quantisation = QuantisationAware(matrices, steps)
         run.step = run.looked = saved.step
         run.next_look = saved.step + 1
         run.seconds = saved.seconds

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
 
-from inrv.fields.fourier.field import Field
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import Samples
 from inrv.fields.fourier.training.checkpoint import Checkpoint
 from inrv.fields.fourier.training.objective import Gradient
 from inrv.fields.fourier.training.optimiser import Optimiser
 from inrv.fields.fourier.training.order import Order
-from inrv.fields.fourier.training.plan import Progress, RoundedWeight, TrainingPlan, TrainingResult, rate_at
+from inrv.fields.fourier.training.plan import RoundedWeight, TrainingPlan, TrainingProgress, TrainingResult, rate_at
 from inrv.fields.fourier.training.processes import Processes
-from inrv.fields.fourier.training.quantisation_aware import SHARE, Finishing
+from inrv.fields.fourier.training.quantisation_aware import SHARE, QuantisationAware
 from inrv.fields.fourier.training.saving import Saving
+from inrv.fields.seam import ProgressCallback
 from inrv.metrics.psnr import psnr_of
 from inrv.support.device import fast_precision
 from inrv.support.parallel import workers
@@ -33,10 +33,10 @@ LOOK_SECONDS = 0.2  # between two looks at clock, losses and signals: each lets 
 @undisturbed()
 @torch.enable_grad()
 def train(
-    field: Field,
+    field: FourierNetwork,
     samples: Samples,
     plan: TrainingPlan,
-    report: Callable[[Progress], None] | None = None,
+    report: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Fit `field`, in place, to `samples` on the device both are on.
@@ -67,10 +67,10 @@ class Run:
 
     def __init__(
         self,
-        field: Field,
+        field: FourierNetwork,
         samples: Samples,
         plan: TrainingPlan,
-        report: Callable[[Progress], None] | None,
+        report: ProgressCallback | None,
         processes: Processes,
         in_parts: bool,
     ) -> None:
@@ -85,7 +85,7 @@ class Run:
         precision = fast_precision(self.device) if plan.precision is None else getattr(torch, plan.precision)
         self.gradient = Gradient(field, samples, precision, compiled, processes, in_parts)
         self.optimiser = Optimiser(field, plan, precision, compiled, in_parts)
-        self.finishing: Finishing | None = None
+        self.quantisation: QuantisationAware | None = None
         self.step = 0
         self.stopped_by: str | None = None
         self.started = time.monotonic()
@@ -107,10 +107,10 @@ class Run:
     def one_step(self) -> None:
         """One optimiser step on the next batch, and a look around where it is time for one."""
         done = self.fraction_done()
-        if self.plan.rounding is not None and self.finishing is None and done >= 1 - SHARE:
-            self.finishing = Finishing.begin(self.field, self.plan.rounding, self.mean_square)
+        if self.plan.rounding is not None and self.quantisation is None and done >= 1 - SHARE:
+            self.quantisation = QuantisationAware.begin(self.field, self.plan.rounding, self.mean_square)
         self.losses += self.gradient(self.order.rows(self.step))
-        with nullcontext() if self.finishing is None else self.finishing.moving():
+        with nullcontext() if self.quantisation is None else self.quantisation.moving():
             self.optimiser.step(rate_at(done))
         self.step += 1
         if self.step >= self.next_look:
@@ -118,9 +118,9 @@ class Run:
 
     def rounded(self) -> dict[str, RoundedWeight]:
         """What the matrices were rounded from, and to, where they were."""
-        if self.finishing is None:
+        if self.quantisation is None:
             return {}
-        return {name: RoundedWeight(float(step), self.finishing.exact[name]) for name, step in self.finishing.steps.items()}
+        return {name: RoundedWeight(float(step), self.quantisation.exact[name]) for name, step in self.quantisation.steps.items()}
 
     def mean_square(self) -> float:
         """The loss on the samples of the first steps, PROBED of them or all."""
@@ -174,9 +174,10 @@ class Run:
             steps = min(steps, self.epoch_steps - self.step % self.epoch_steps)
         return min(self.step + steps, self.steps)
 
-    def _progress(self, loss: float) -> Progress:
+    def _progress(self, loss: float) -> TrainingProgress:
         done = max(self.fraction_done(), 1e-9)
-        return Progress(
+        return TrainingProgress(
+            share=min(1.0, done),
             step=self.step,
             steps=self.steps,
             epoch=self.step / self.epoch_steps,

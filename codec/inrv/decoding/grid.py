@@ -1,0 +1,300 @@
+"""One grid of an open volume: its values at voxels, in boxes and at points."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.container import Container, GridEntry
+from inrv.decoding.indexing import Block
+from inrv.decoding.points import nearest, trilinear
+from inrv.decoding.values import GridValues, check_limits
+from inrv.errors import FormatError, OptionError, SelectionError
+from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
+from inrv.metrics.psnr import psnr_of
+from inrv.support.arrays import as_array
+from inrv.support.undisturbed import undisturbed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from inrv.decoding.volume import Volume
+
+SPACES = ("index", "world")
+INTERPOLATIONS = ("trilinear", "nearest", "field")
+FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
+MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
+
+
+class VolumeGrid:
+    """One grid of a `Volume`. Values are float32: (...) of a scalar grid, (..., 3) of a vector grid.
+
+    `sample`, `dense`, `tensor` and slices compute what is asked for and keep nothing; `to_grid` decodes
+    the whole grid, and `numpy.asarray(grid)` its active box.
+
+    `grid[0:32, :, 5]` is a block in index space, its stops excluded. Its numbers are coordinates,
+    negative ones too: none counts from the end. A number drops its axis, `::2` takes every second
+    voxel, and what is left open, as `:`, ends where the active box does.
+
+    volume: the volume that holds it
+    position: its place among all grids of the file
+    entry: what the manifest says of it
+    """
+
+    __iter__ = None  # slices know no end at which iteration could stop
+
+    def __init__(self, volume: Volume, position: int, values: GridValues) -> None:
+        self.volume = volume
+        self.position = position
+        self.entry: GridEntry = values.entry
+        self.values_of_grid = values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self.volume).__getitem__, (self.volume, self.position)
+
+    def __repr__(self) -> str:
+        return f"<inrv.VolumeGrid {self.name!r} of {self.volume.container.name!r}: {self.description}>"
+
+    @property
+    def description(self) -> str:
+        """Type, class, active voxels and quality, for people; from the manifest alone."""
+        entry = self.entry
+        return f"{entry.value_type}, {entry.grid_class}, {entry.active_voxels:,} active voxels, {self._quality}"
+
+    @property
+    def _quality(self) -> str:
+        """What the encoder told of the quality of the grid's values."""
+        columns = self.values_of_grid.columns
+        if not columns:
+            return "values exact"
+        options, psnrs = (self.volume.manifest.encoding.get(key) for key in ("options", "psnr"))
+        bound = options.get("max_error") if isinstance(options, dict) else None
+        parts = [] if bound is None else [f"no error above {bound:.6g}" if isinstance(bound, float) else f"no error above {bound}"]
+        found = psnrs[columns[0] : columns[-1] + 1] if isinstance(psnrs, list) else []
+        if found and all(isinstance(psnr, float) and abs(psnr) < MOST_PSNR for psnr in found):
+            parts.append(f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB")
+        return ", ".join(parts) or "quality not told"
+
+    @property
+    def name(self) -> str:
+        """The grid's name, '' where it has none."""
+        return self.entry.name
+
+    @property
+    def staggered(self) -> bool:
+        """Whether it is a vector grid whose components live on the faces of voxels (MAC)."""
+        return self.entry.grid_class == "staggered" and self.entry.value_type == "vec3s"
+
+    @property
+    def template(self) -> Grid:
+        """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
+        with named_errors(self.volume.container):
+            return self.values_of_grid.template
+
+    @property
+    def topology(self) -> Topology:
+        """Leaves, masks and tiles."""
+        return self.template.topology
+
+    @property
+    def transform(self) -> Transform:
+        """Index space to world space."""
+        return self.template.transform
+
+    @property
+    def box(self) -> Box | None:
+        """The smallest box in index space that holds every active voxel, None where none is active."""
+        return self.topology.box
+
+    @property
+    def active_voxel_count(self) -> int:
+        """Active voxels, those of tiles included."""
+        stored = self.entry.threshold is None and self.entry.topology_of is None
+        return self.entry.active_voxels if stored else self.topology.active_voxel_count
+
+    @undisturbed()
+    def coordinates(self) -> NDArray[np.int32]:
+        """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
+        return self.topology.coordinates()
+
+    def values(self) -> NDArray[np.float32]:
+        """Values (N,) or (N, 3) of the active leaf voxels."""
+        return self._shaped(self.to_grid().values)
+
+    def to_grid(self) -> Grid:
+        """The grid, decoded. Raises FormatError, beyond the limits too."""
+        return self.volume.decode([self])[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the values are decoded: they cannot be had without a copy")
+        return self.dense().astype(dtype or np.float32, copy=False)
+
+    def __getitem__(self, index: Any) -> NDArray[np.float32]:
+        """The values of a block in index space; see the class. Raises OptionError, and what `dense` raises."""
+        block = Block.of(index, self._active_box)
+        if block.box is None:
+            return self._shaped(np.empty((*block.shape, len(self.entry.components)), dtype=np.float32))
+        return self.dense(block.box)[block.within]
+
+    def _active_box(self) -> Box:
+        if self.box is None:
+            raise OptionError(f"grid {self.name!r} has no active voxel: say which box to fill")
+        return self.box
+
+    @undisturbed()
+    def dense(self, box: Box | Any = None) -> NDArray[np.float32]:
+        """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`.
+
+        Decodes only the leaves that touch the box. The values of a staggered grid are those of the
+        faces, where they are stored: nothing is moved. Raises OptionError where nothing is active and
+        no box is given, SelectionError where the box has more values than the limits allow, FormatError.
+
+        box: a `Box`, or its lower and upper corner, both included: ((0, 0, 0), (31, 31, 31)), or an
+            array (2, 3); by default the grid's own active box
+        """
+        region = self._active_box() if box is None else Box.of(box)
+        values, most = region.volume * len(self.entry.components), self.volume.container.limits.values
+        if values > most:
+            raise SelectionError(
+                f"grid {self.name!r}: a box of {' x '.join(map(str, region.shape))} voxels has {values:,} values, more than "
+                f"the limit of {most:,}: fill a smaller box, or raise the limit"
+            )
+        with named_errors(self.volume.container):
+            return self._shaped(self.values_of_grid.within(region).dense(region))
+
+    def tensor(self, box: Box | Any = None) -> Tensor:
+        """What `dense` gives, as a torch tensor on the volume's device."""
+        import torch
+
+        return torch.from_numpy(self.dense(box)).to(self.volume.device)
+
+    @undisturbed()
+    def sample(self, points: Any, space: str = "index", interpolation: str = "trilinear") -> Any:
+        """Values (...) or (..., 3) at points (..., 3), float32: one for a single point (3,), N for points (N, 3).
+
+        Of a staggered grid component k lives on the lower face along axis k, half a voxel from the
+        centre, and is sampled there, as by OpenVDB's StaggeredBoxSampler. Raises OptionError for another
+        space, interpolation or shape, and for points that are not finite.
+
+        points: anything that turns into a NumPy array, lists and tuples among it: the values are a NumPy
+            array; or a torch tensor: the values are one on its device, differentiable in the points, and
+            in the weights of `Volume.field` where that is a network, unless gradients are disabled
+        space: 'index' or 'world'
+        interpolation: 'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field': the
+            continuous field itself, which knows nothing of topology and background
+        """
+        torch = sys.modules.get("torch")
+        given_tensor = torch is not None and isinstance(points, torch.Tensor)
+        places = _real_tensor(points) if given_tensor else _unmasked(points)
+        self._check_request(places.detach().cpu().numpy() if given_tensor else places, space, interpolation)
+        flat = places.reshape(-1, 3)
+        with named_errors(self.volume.container):
+            if given_tensor or interpolation == "field":
+                values = self._sampled_tensor(flat, space, interpolation)
+            else:
+                values = self._sampled(flat, space, {"trilinear": trilinear, "nearest": nearest}[interpolation])
+        values = self._shaped(values)
+        values = values.reshape((*places.shape[:-1], *values.shape[1:]))
+        return values if given_tensor else values[()]
+
+    def _sampled(self, points: NDArray[np.float64], space: str, interpolation: Any) -> NDArray[np.float32]:
+        """Values float32 (N, C) at points (N, 3)."""
+        index = self.transform.world_to_index(points) if space == "world" else points
+        index = index.clip(-FARTHEST, FARTHEST)
+
+        def at(shift: Any) -> NDArray[np.float32]:
+            found: NDArray[Any] = interpolation(index + shift, self.values_of_grid.voxels)
+            return found.astype(np.float32)
+
+        if not self.staggered:
+            return at(0.0)
+        return np.stack([at(0.5 * face)[:, axis] for axis, face in enumerate(np.eye(3))], axis=1)
+
+    def _sampled_tensor(self, points: Any, space: str, interpolation: str) -> Any:
+        """The same of a tensor (N, 3), on its device; of an array where the continuous field is asked."""
+        import torch
+
+        from inrv.decoding.tensors import continuous, interpolated
+
+        if isinstance(points, np.ndarray):
+            with torch.no_grad():
+                found = self._sampled_tensor(torch.from_numpy(points), space, interpolation)
+                return found.cpu().numpy()
+        exact = interpolation != "field" and points.device.type != "mps"  # which has no float64
+        asked = points.to(torch.float64 if exact else torch.float32)
+        if space == "world":
+            matrix = torch.from_numpy(np.linalg.inv(self.transform.array())).to(asked)
+            asked = asked @ matrix[:3, :3] + matrix[3, :3]
+        index = asked.clamp(-FARTHEST, FARTHEST)
+
+        def at(shifted: Tensor) -> Tensor:
+            if interpolation == "field":
+                return continuous(self.values_of_grid, shifted).to(points.device)
+            return interpolated(self.values_of_grid, shifted, {"trilinear": trilinear, "nearest": nearest}[interpolation])
+
+        if not self.staggered:
+            return at(index)
+        faces = torch.eye(3, dtype=index.dtype, device=index.device)
+        return torch.stack([at(index + 0.5 * face)[:, axis] for axis, face in enumerate(faces)], dim=1)
+
+    @undisturbed()
+    def voxels(self, coordinates: Any) -> NDArray[np.float32]:
+        """Values (n, C) of the voxels at integer index-space coordinates (n, 3): of the field, a tile or the background."""
+        with named_errors(self.volume.container):
+            return self.values_of_grid.voxels(np.asarray(coordinates))
+
+    def check_limits(self) -> None:
+        """Raise FormatError where the whole grid exceeds the limits."""
+        check_limits(self.volume.container, self.values_of_grid.outputs, [self.values_of_grid])
+
+    def _check_request(self, points: NDArray[Any], space: str, interpolation: str) -> None:
+        if not points.ndim or points.shape[-1] != 3:
+            raise OptionError(f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)")
+        listed = points.reshape(-1, 3)
+        bad = np.flatnonzero(~np.isfinite(listed).all(axis=1))
+        if len(bad):
+            raise OptionError(f"point {bad[0]} is {listed[bad[0]].tolist()}: every coordinate must be finite")
+        if space not in SPACES:
+            raise OptionError(f"`space={space!r}` is not one of {', '.join(SPACES)}")
+        if interpolation not in INTERPOLATIONS:
+            raise OptionError(f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}")
+        if interpolation == "field" and self.volume.field is None:
+            raise OptionError("a lattice has values at voxels only: `interpolation='field'` needs a fourier field")
+
+    def _shaped(self, values: Any) -> Any:
+        return values[..., 0] if self.entry.value_type == "float" else values
+
+
+def _unmasked(points: Any) -> NDArray[np.float64]:
+    """Points as float64. Raises OptionError, for masked ones too."""
+    found = as_array(points, "points")
+    if np.ma.is_masked(found):
+        raise OptionError("points has masked entries: leave those out, as with .compressed()")
+    return np.array(np.ma.getdata(found), dtype=np.float64)
+
+
+def _real_tensor(points: Any) -> Any:
+    if points.is_complex():
+        raise OptionError(f"points holds {points.dtype}, not real numbers")
+    return points
+
+
+@contextmanager
+def named_errors(container: Container) -> Iterator[None]:
+    """Errors of the format in here begin with the file's name; what memory is too small for becomes one."""
+    try:
+        yield
+    except FormatError as error:
+        raise (error if error.message.startswith(container.name) else error.within(container.name)) from error
+    except (MemoryError, RuntimeError) as error:
+        torch = sys.modules.get("torch")
+        of_torch = torch is not None and isinstance(error, torch.OutOfMemoryError)
+        if not isinstance(error, MemoryError) and not of_torch and "allocate memory" not in str(error):
+            raise
+        raise FormatError("L6", f"{container.name}: takes more than there is memory for: {error}") from error

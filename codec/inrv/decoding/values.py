@@ -1,0 +1,192 @@
+"""The values of one grid: from a field's outputs, exact values, tiles and background to what a voxel has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.container import Container, GridEntry
+from inrv.errors import FormatError
+from inrv.fields.seam import Floats, Outputs
+from inrv.grids import Box, Grid, LeafValues, Topology, denormalise, leaves_within, thresholded
+from inrv.storage import StoredGrids
+
+PART_VALUES = 1 << 22  # brought from the field's outputs to values at a time: float64 is wide
+
+
+class GridValues:
+    """Brings the field's outputs to the values of one grid's voxels.
+
+    entry: of the grid in the manifest
+    outputs_of: opens the field; called when a value is first asked for
+    others: all grids of the file, of which one may have the topology that this one takes over
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        stored: StoredGrids,
+        number: int,
+        outputs_of: Callable[[], Outputs],
+        others: Sequence[GridValues],
+    ) -> None:
+        self.container = container
+        self.entry: GridEntry = container.manifest.grids[number]
+        self.number = number
+        self._stored = stored
+        self._outputs_of = outputs_of
+        self._others = others
+
+    @property
+    def columns(self) -> list[int]:
+        """The outputs of the field that are this grid's varying components, in order."""
+        return [component.output for component in self.entry.components if component.output is not None]
+
+    @property
+    def outputs(self) -> Outputs:
+        """The field of the file, open."""
+        return self._outputs_of()
+
+    @cached_property
+    def _decoded_topology(self) -> tuple[Grid, LeafValues]:
+        """The grid without the values of its active leaf voxels, and the exact ones among those."""
+        restored = self._stored[self.number]
+        exact = restored.exact.joined(restored.outliers)
+        if self.entry.topology_of is not None:
+            return _in_topology(restored.grid, exact, self._others[self.entry.topology_of].template.topology)
+        if self.entry.threshold is None:
+            return restored.grid, exact
+        check_limits(self.container, self.outputs, [self])
+        values = self.values_of(self.leaf_outputs(restored.grid.topology), clamp=False)
+        grid, leaves = thresholded(restored.grid, values, self.entry.threshold_rule, self.entry.threshold, exact)
+        return grid, exact.subset(leaves)
+
+    @property
+    def template(self) -> Grid:
+        """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
+        return self._decoded_topology[0]
+
+    @cached_property
+    def exact_rows(self) -> NDArray[np.int64]:
+        """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
+        return self.template.topology.place_rows(self._decoded_topology[1].places)
+
+    def voxels(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
+        """Values float32 (n, C) of the voxels at integer coordinates (n, 3): of the field, a tile or the background."""
+        result = self.template.lookup_outside(coordinates)
+        rows = self.template.topology.voxel_rows(coordinates)
+        active = np.flatnonzero(rows >= 0)
+        if len(active):
+            outputs = self.field_outputs(coordinates[active].astype(np.int32))
+            result[active] = self.with_exact(self.denormalised(outputs, clamp=True), rows[active])
+        return result
+
+    def field_outputs(self, coordinates: NDArray[Any]) -> Floats:
+        """The outputs (n, varying components) at coordinates (n, 3) of active leaf voxels, or points where it has them."""
+        if not self.columns:
+            return np.empty((len(coordinates), 0), dtype=np.float32)
+        return self.outputs.at(coordinates, self.columns)
+
+    def leaf_outputs(self, topology: Topology) -> Floats:
+        """The outputs (N, varying components) on the active leaf voxels of a part of the grid."""
+        if not self.columns:
+            return np.empty((topology.leaf_voxel_count, 0), dtype=np.float32)
+        return self.outputs.active([topology], [self.columns])[0]
+
+    def with_exact(self, values: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """`values` (n, C) of the active leaf voxels at `rows` (n,), exact ones in place of the field's."""
+        if len(self.exact_rows):
+            at, hit = self.exact_among(rows)
+            values[hit] = self._decoded_topology[1].values[at]
+        return values
+
+    def exact_among(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The numbers of the exact values that belong to some of `rows` (n,), and where in `rows` these stand."""
+        at = np.searchsorted(self.exact_rows, rows).clip(max=len(self.exact_rows) - 1)
+        hit = np.flatnonzero(self.exact_rows[at] == rows)
+        return at[hit], hit
+
+    @property
+    def exact_values(self) -> NDArray[np.float32]:
+        """The values float32 (K, C) of `exact_rows`."""
+        return self._decoded_topology[1].values
+
+    def filled(self, outputs: Floats) -> Grid:
+        """The grid whose active leaf voxels have the normalised `outputs` (N, varying components)."""
+        values = self.values_of(outputs, clamp=True)
+        values[self.exact_rows] = self.exact_values
+        return self.template.with_values(values)
+
+    def within(self, box: Box) -> Grid:
+        """The part of the grid that touches `box`, decoded."""
+        template = self.template
+        leaves = template.topology.find_leaves(leaves_within(template.topology.leaf_origins, box))
+        topology = template.topology.subset(leaves)
+        if self.columns:
+            check_work(self.container, self.outputs, topology.leaf_voxel_count)
+        values = self.values_of(self.leaf_outputs(topology), clamp=True)
+        if len(self.exact_rows):
+            values = self.with_exact(values, template.topology.voxel_rows(topology.coordinates()))
+        return replace(template, topology=topology, values=values, inactive=template.inactive.subset(leaves))
+
+    def values_of(self, outputs: Floats, clamp: bool) -> NDArray[np.float32]:
+        """`denormalised`, a part at a time."""
+        values = np.empty((len(outputs), len(self.entry.components)), dtype=np.float32)
+        for first in range(0, len(outputs), PART_VALUES):
+            part = slice(first, first + PART_VALUES)
+            values[part] = self.denormalised(outputs[part], clamp)
+        return values
+
+    def denormalised(self, outputs: Floats, clamp: bool) -> NDArray[np.float32]:
+        """Values float32 (n, C) of the field's outputs (n, varying components).
+
+        clamp: True for voxels, whose values must be finite and lie within the range
+        """
+        if clamp and not np.isfinite(outputs).all():
+            raise FormatError("F3", f"{self.container.name}: grid {self.entry.name!r}: an output of the field is not finite")
+        values = np.empty((len(outputs), len(self.entry.components)), dtype=np.float32)
+        position = 0
+        for number, component in enumerate(self.entry.components):
+            if component.output is None:
+                values[:, number] = component.minimum
+                continue
+            own = outputs[:, position]
+            lossless = component.output in self.outputs.lossless
+            values[:, number] = own if lossless else denormalise(own, component.minimum, component.maximum, clamp)
+            position += 1
+        return values
+
+
+def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Grid, LeafValues]:
+    """A whole-leaf grid in the topology that another one of the same leaves is decoded to, and its exact values there."""
+    leaves = whole.topology.find_leaves(topology.leaf_origins)
+    unknown = np.broadcast_to(whole.values[:1], (topology.leaf_voxel_count, whole.components))
+    within = exact.subset(leaves)
+    active = topology.place_rows(within.places) >= 0
+    grid = replace(whole, topology=topology, values=unknown, inactive=whole.inactive.subset(leaves))
+    return grid, LeafValues(within.places[active], within.values[active])
+
+
+def check_limits(container: Container, outputs: Outputs, grids: Sequence[GridValues]) -> None:
+    """Raise FormatError where what is to be decoded of `grids` exceeds the limits; no chunk is read for it."""
+    limits = container.limits
+    values = sum(grid.entry.leaf_voxels * len(grid.entry.components) for grid in grids)
+    if values > limits.values:
+        raise FormatError("L4", f"{values:,} values are to be decoded, more than the limit of {limits.values:,}")
+    check_work(container, outputs, sum(grid.entry.leaf_voxels for grid in grids if grid.columns))
+
+
+def check_work(container: Container, outputs: Outputs, voxels: int) -> None:
+    """Raise FormatError where the field is too large for so many voxels."""
+    work, most = voxels * outputs.weights, container.limits.work
+    if work > most:
+        raise FormatError(
+            "L5",
+            f"{container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} products, "
+            f"more than the limit of {most:,}",
+        )

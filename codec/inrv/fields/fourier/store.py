@@ -1,0 +1,51 @@
+"""The network of a file as chunks and arrays, and its stored samples. No torch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.container import Chunk, Container, FieldEntry, pack_tensors, take, unpack_tensors
+from inrv.container.layout import NETWORK, SAMPLES
+from inrv.fields.fourier.quantisation import Arrays
+from inrv.fields.fourier.shape import FourierConfig
+
+Samples = tuple[NDArray[np.int32], NDArray[np.float32]]  # voxels (R, 3), and outputs (R, outputs) there
+
+
+def store_network(tensors: Arrays, samples: Samples, chunks: list[Chunk]) -> tuple[int, int]:
+    """Append the network's tensors, as they are stored, and samples of it; the numbers of both chunks."""
+    coordinates, outputs = samples
+    chunks.append(Chunk(NETWORK, pack_tensors(tensors)))
+    chunks.append(Chunk(SAMPLES, pack_tensors({"coordinates": coordinates, "outputs": outputs})))
+    return len(chunks) - 2, len(chunks) - 1
+
+
+def field_entry(container: Container) -> FieldEntry:
+    """What the manifest says of the field that a file has."""
+    entry = container.manifest.field
+    assert entry is not None
+    return entry
+
+
+def restore_network(container: Container) -> tuple[FourierConfig, Arrays]:
+    """The shape of the network, and its tensors as they are stored, not yet checked. Raises FormatError."""
+    entry = field_entry(container)
+    tensors = {name: np.array(array) for name, array in unpack_tensors(container.chunk(entry.config["tensors"])).items()}
+    return FourierConfig.of_json(entry.config, entry.outputs), tensors
+
+
+def restore_samples(container: Container) -> Samples | None:
+    """The stored samples; None where there are none. Raises FormatError."""
+    entry = field_entry(container)
+    if entry.config["samples"] is None:
+        return None
+    arrays = unpack_tensors(container.chunk(entry.config["samples"]))
+    coordinates = take(arrays, "coordinates", np.int32, (None, 3))
+    outputs = take(arrays, "outputs", np.float32, (len(coordinates), entry.outputs))
+    return (coordinates.copy(), outputs.copy()) if len(coordinates) else None
+
+
+def deviation(outputs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest of |y - r| / (1 + |r|), as the accuracy class of spec/fourier.md bounds it; NaN where one is not finite."""
+    return float((np.abs(outputs - expected) / (1 + np.abs(expected))).max())

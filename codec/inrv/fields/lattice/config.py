@@ -1,0 +1,77 @@
+"""The rules of a lattice's `config` in the manifest."""
+
+from __future__ import annotations
+
+from inrv.container import Container, Value
+from inrv.container.layout import CODES
+from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SMALLEST_STEP
+
+KEYS = ("networks", "channels")
+CHANNEL_KEYS = (
+    "steps",
+    "top",
+    "background",
+    "scale",
+    "reference",
+    "exterior",
+    "restoration",
+    "fitted",
+    "offsets",
+    "lossless",
+    "codes",
+)
+LEVELS = 7  # of a region, each with a quantiser step
+
+
+def check(config: Value, container: Container) -> None:
+    """Check the `config` of a file's lattice field.
+
+    config: `config` of the field in the manifest
+    container: the file
+    Raises FormatError naming the key, the value and the rule.
+    """
+    config.only(*KEYS, what="lattice field")
+    config["networks"].text()
+    field = container.manifest.field
+    outputs = 0 if field is None else field.outputs
+    channels = config["channels"].exactly(outputs)
+    for number, channel in enumerate(channels):
+        _check_channel(channel, number)
+        codes = channel["codes"]
+        container.check_reference(codes.path, codes.count(), CODES)
+    _check_ranges(container, [channel["lossless"].flag() for channel in channels])
+
+
+def _check_channel(channel: Value, number: int) -> None:
+    """Check the channel `number` but for what it refers to. Raises FormatError."""
+    channel.only(*CHANNEL_KEYS, what="channel of a lattice")
+    for step in channel["steps"].exactly(LEVELS):
+        step.count(LARGEST_STEP, str(LARGEST_STEP), SMALLEST_STEP)
+    channel["top"].count(HIGHEST, str(HIGHEST), 1)
+    if abs(channel["background"].integer(32)) > HIGHEST:
+        raise channel["background"].fail("M7", f"must lie within +-{HIGHEST}")
+    if not 0 < channel["scale"].number() <= 2 * HIGHEST:
+        raise channel["scale"].fail("M7", f"must be above 0 and at most {2 * HIGHEST}")
+    if channel["reference"].value is not None and channel["reference"].count() >= number:
+        raise channel["reference"].fail("M7", "must be the number of an earlier channel")
+    for key in ("exterior", "restoration", "fitted", "offsets", "lossless"):
+        channel[key].flag()
+    if channel["lossless"].flag() and channel["offsets"].flag():
+        raise channel["offsets"].fail("M7", "must be false where the channel is lossless")
+
+
+def _check_ranges(container: Container, lossless: list[bool]) -> None:
+    """Check that a component has a range where the units of its channel relate to it.
+
+    lossless: of each channel, whether its units do not relate to a range
+    Raises FormatError.
+    """
+    for position, grid in enumerate(container.manifest.grids):
+        for number, component in enumerate(grid.components):
+            output = component.output
+            if output is None or lossless[output] or component.maximum > component.minimum:
+                continue
+            place = f"manifest.grids[{position}].components[{number}]"
+            rule = "its maximum must be above its minimum, to which the units of its channel relate"
+            value = {"minimum": component.minimum, "maximum": component.maximum, "output": output}
+            raise Value(place, value).fail("M9", rule)

@@ -1,0 +1,158 @@
+"""The seam between volumes and other people's files, and the table of the file types."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import BinaryIO, Protocol
+
+from inrv.errors import InrvError, OptionError
+from inrv.grids import SparseVolume
+from inrv.support.atomic import write_whole
+from inrv.support.streams import PATH, Input, Readable, Writable, input_of
+from inrv.support.undisturbed import undisturbed
+
+# By the ending of a file's name, the module whose FILE_TYPE reads and writes such files. It is
+# imported when it is first used. The first one is taken where nothing tells the file type.
+MODULES = {".vdb": "inrv.files.vdb.file_type"}
+SUFFIXES = tuple(MODULES)
+START_BYTES = 512  # of a file, by which it is recognised
+
+
+class ListedGrid(Protocol):
+    """A grid as a file lists it."""
+
+    @property
+    def position(self) -> int:
+        """Its place among all grids of the file."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which others may have too."""
+
+    @property
+    def address(self) -> str:
+        """A name that no other grid of the file has."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a caller wants of a file.
+
+    grids: names, addresses or positions of the grids to read, in that order; None for all
+    doubles: 'passthrough': keep grids of float64 as the bytes they are, or 'float': round them
+    """
+
+    grids: Sequence[str | int] | None = None
+    doubles: str = "passthrough"
+
+
+class FileType(Protocol):
+    """One type of files. A file type may raise VdbError, or an InrvError of its own."""
+
+    def sniff(self, start: bytes) -> bool:
+        """Tell whether a file that begins with these bytes, up to 512, is of this type."""
+
+    def list_grids(self, source: Input) -> Sequence[ListedGrid]:
+        """List the grids of a file without reading their values."""
+
+    def read(self, source: Input, options: ReadOptions) -> SparseVolume:
+        """Read the grids of a file. Raises OptionError where a chosen grid is not there."""
+
+    def write(self, output: BinaryIO, volume: SparseVolume) -> None:
+        """Write a volume to an empty file that can be read and sought in too."""
+
+
+def file_type(of: str | bytes) -> FileType:
+    """Give the file type of a suffix or a file's name, or of a file's first bytes.
+
+    Raises OptionError where there is none.
+    """
+    found = _of_name(of) if isinstance(of, str) else _of_bytes(of)
+    if found is None:
+        what = repr(of if isinstance(of, str) else of[:8])
+        raise OptionError(f"{what} is of no known file type; known are {', '.join(SUFFIXES)}")
+    return found
+
+
+def list_grids(source: Readable) -> Sequence[ListedGrid]:
+    """List the grids of a file, of any type.
+
+    source: a path, bytes or a binary file object
+    """
+    file = input_of(source)
+    return _recognised(file).list_grids(file)
+
+
+@undisturbed()
+def read(
+    source: Readable,
+    grids: Sequence[str | int] | None = None,
+    *,
+    doubles: str = "passthrough",
+) -> SparseVolume:
+    """Read the grids of a file of any type.
+
+    source: a path, bytes or a binary file object
+    grids, doubles: see `ReadOptions`
+    Raises OptionError where a chosen grid is not there, and what the file type raises.
+    """
+    file = input_of(source)
+    return _recognised(file).read(file, ReadOptions(grids, doubles))
+
+
+@undisturbed()
+def write(target: Writable, volume: SparseVolume, suffix: str | None = None) -> None:
+    """Write a volume to a file, of the type that its name tells.
+
+    target: a path, where at any moment the old file stands or the whole new one, or a binary file
+        object
+    suffix: of the file type; by default that of the path, or the first of the table
+    Raises OutputError where no file can be written at the path, and what the file type raises. What
+    a file object raises is passed on.
+    """
+    name = os.fspath(target) if isinstance(target, PATH) else ""
+    kind = _of_name(name) or _first() if suffix is None else file_type(suffix)
+
+    def write_named(file: BinaryIO) -> None:
+        try:
+            kind.write(file, volume)
+        except InrvError as error:
+            raise type(error)(f"{name}: {error}" if name else str(error)) from error
+
+    write_whole(target, write_named)
+
+
+def _recognised(file: Input) -> FileType:
+    """The type of a file by its first bytes, that of its name first; else that of its name."""
+    try:
+        start = file.part(0, START_BYTES)
+    except OSError:  # the file type tells what is wrong when it opens the file
+        start = b""
+    named = _of_name(file.name)
+    if named is not None and named.sniff(start):
+        return named
+    return _of_bytes(start) or named or _first()
+
+
+def _of_name(name: str) -> FileType | None:
+    """The file type of the longest suffix that a name ends with."""
+    fitting = [suffix for suffix in MODULES if name.lower().endswith(suffix)]
+    return _load(MODULES[max(fitting, key=len)]) if fitting else None
+
+
+def _of_bytes(start: bytes) -> FileType | None:
+    """The first file type of the table that recognises the bytes."""
+    kinds = (_load(module) for module in dict.fromkeys(MODULES.values()))
+    return next((kind for kind in kinds if kind.sniff(start)), None)
+
+
+def _first() -> FileType:
+    return _load(next(iter(MODULES.values())))
+
+
+def _load(module: str) -> FileType:
+    found: FileType = import_module(module).FILE_TYPE
+    return found
