@@ -84,7 +84,7 @@ def compare(
     after, volume = read(second, device, limits)
     if third:
         volume = _coded(third[0], limits)
-    weights = None if volume is None or volume.field is None else volume.field.weight_count
+    weights = None if volume is None or volume.codec is None else volume.codec.describe(volume.container).get("weights")
     result = compare_volumes(before, after, weights)
     sizes = file_sizes(first, second, None if volume is None else volume.container.size)
     if as_json:
@@ -106,11 +106,11 @@ def compare(
 def read(file: Input, device: str | None, limits: Limits, grids: Sequence[str] = ()) -> tuple[SparseVolume, Volume | None]:
     """All or some grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
     import inrv
-    from inrv.files.vdb import list_grids, read_volume
+    from inrv import files
 
     if not _is_coded(file):
-        keys = grid_keys(grids, [grid.name for grid in list_grids(file)])
-        return read_volume(file, keys or None), None
+        keys = grid_keys(grids, [grid.name for grid in files.list_grids(file)])
+        return files.read(file, keys or None), None
     volume = inrv.load(file, device, limits)
     decoded = volume.to_sparse()
     return decoded.choose(grid_keys(grids, names_in(volume))) if grids else decoded, volume

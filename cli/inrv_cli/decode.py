@@ -15,8 +15,8 @@ from inrv_cli.files import (
     Job,
     check_input,
     check_output,
+    job_list,
     name_of_input,
-    plan,
     read_input,
     shard_option,
     share,
@@ -56,7 +56,7 @@ def decode(
     fails does not keep the others from being decoded. '-' is stdin, decoded to stdout unless -o says otherwise.
     """
     codes = []
-    planned, remarks = plan(inputs, output, (".inrv", ".vdb"))
+    planned, remarks = job_list(inputs, output, (".inrv",), ".vdb")
     jobs, skipped = share(planned, shard, force)
     tell(remarks, skipped, quiet)
     for job in jobs:
@@ -75,22 +75,22 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
     check_input(job.source)
     check_output(job.output, force)
     import inrv
-    from inrv.files.vdb import write_stream, write_volume
+    from inrv import files
 
     started = time.perf_counter()
     volume = inrv.load(read_input(job.source), device, limits)
     decoded = volume.to_sparse()
     if job.output == STDOUT:
         stream = io.BytesIO()
-        write_stream(stream, decoded)
+        files.write(stream, decoded)
         write_output(STDOUT, stream.getvalue())
         written = stream.tell()
     else:
         with writing(job.output):
-            write_volume(job.output, decoded)
+            files.write(job.output, decoded)
         written = os.path.getsize(job.output)
     count = len(decoded.grids) + len(decoded.passthrough)
     grids = f"{count} grid{'s' * (count != 1)}, {decoded.active_voxel_count:,} active voxels"
     if decoded.passthrough:
-        grids += f", {len(decoded.passthrough)} carried as they were"
-    return f"{job}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device.type}"
+        grids += f", {len(decoded.passthrough)} passed through"
+    return f"{job}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device}"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import USAGE, Failure, debug_option, message_of, report, writing
+from inrv_cli.failure import debug_option, message_of, report, writing
 from inrv_cli.files import (
     STDOUT,
     Job,
     check_input,
     check_output,
+    job_list,
     name_of_input,
-    plan,
     read_input,
     shard_option,
     share,
@@ -132,31 +132,47 @@ def encode(
     being encoded. '-' is stdin, encoded to stdout unless -o says otherwise. Started by torchrun, the processes train one
     fourier field together.
     """
-    planned, remarks = plan(inputs, output, (".vdb", ".inrv"))
+    from inrv import files
+
+    planned, remarks = job_list(inputs, output, files.SUFFIXES, ".inrv")
     jobs, skipped = share(planned, shard, force)
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
-    from inrv.fields.fourier.training import joined
+    from inrv.support.processes import is_first
 
-    with joined(options.device) as processes:
-        quiet |= not processes.first
+    with _joined(options.device):
+        quiet |= not is_first()
         tell(remarks, skipped, quiet)
         done, failed, codes = [], [], []
         for job in jobs:
             try:
                 result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
             except Exception as error:
-                codes.append(report(error, name_of_input(job.source), silent=not processes.first))
+                codes.append(report(error, name_of_input(job.source), silent=not is_first()))
                 failed.append({"input": str(job.source), "error": message_of(error)})
                 continue
             done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
             if not (quiet or as_json):
                 click.echo(summary(job, result), err=job.output == STDOUT)
-        if as_json and processes.first:
+        if as_json and is_first():
             print_json({"files": done, "failed": failed})
     if codes:
         click.get_current_context().exit(codes[0])
+
+
+@contextmanager
+def _joined(device: str | None) -> Iterator[None]:
+    """The processes that torchrun has started, brought together; torch is imported where there are several."""
+    from inrv.support.processes import started_together
+
+    if not started_together():
+        yield
+        return
+    from inrv.fields.fourier.training import joined
+
+    with joined(device):
+        yield
 
 
 def _options(chosen: dict[str, Any]) -> EncodeOptions:
@@ -167,34 +183,33 @@ def _options(chosen: dict[str, Any]) -> EncodeOptions:
 
 def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """What --grid stands for in this file."""
-    from inrv.files.vdb import list_grids
+    from inrv import files
 
-    return tuple(grid_keys(map(str, grids), [grid.name for grid in list_grids(source)]))
+    return tuple(grid_keys(map(str, grids), [grid.name for grid in files.list_grids(source)]))
 
 
 def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool) -> EncodeReport:
     check_input(job.source)
     check_output(job.output, force)
     import inrv
-    from inrv.container import write_bytes
-    from inrv.fields.fourier.training import Processes
+    from inrv.encoding.api import write_encoded
+    from inrv.support.processes import ready_to_write
 
-    if options.chosen_field == "lattice" and Processes.current().count > 1:
-        raise Failure(USAGE, "a lattice is coded by one process: --shard shares out the inputs, --field fourier trains together")
-    checkpoint = None if seconds is None or job.output == STDOUT else _checkpoint(job.output, seconds, quiet)
+    trains = options.chosen_field == "fourier"
+    checkpoint = _checkpoint(job.output, seconds, quiet) if trains and seconds is not None and job.output != STDOUT else None
     try:
         source = read_input(job.source)
         if options.grids is not None:
             options = dataclasses.replace(options, grids=_chosen_in(source, options.grids))
         with progress_bar(Path(source.name).name, quiet) as progress:
             data, result = inrv.encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
-        if not Processes.current().ready_to_write():
+        if not ready_to_write():
             return result
-        if checkpoint is None:
+        if job.output == STDOUT:
             write_output(job.output, data)
         else:
             with writing(job.output):
-                checkpoint.finish(lambda: write_bytes(job.output, data))
+                write_encoded(job.output, data, checkpoint)
     except KeyboardInterrupt as error:
         if checkpoint is not None and checkpoint.kept:
             error.args = (f"the same command resumes from {checkpoint.path}",)
@@ -210,7 +225,7 @@ def _checkpoint(output: str, seconds: float, quiet: bool) -> Checkpoint:
 
 @contextmanager
 def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on stderr with loss, PSNR and time left, where stderr is a terminal."""
+    """A bar on stderr with what the field tells and the time left, where stderr is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -224,19 +239,9 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
         task = bar.add_task(f"{name}  reading", total=None, figures="")
 
         def show(now: Progress) -> None:
-            left = f"{_clock(now.seconds_left)} left"
-            working = "training" if math.isfinite(now.psnr) else "encoding"
-            stage = working if now.seconds_left > ALMOST_DONE else "storing"
-            figures = f"step {now.step:,}/{now.steps:,}"
-            if math.isfinite(now.psnr):
-                figures += f"  loss {now.loss:.2e}  PSNR {now.psnr:.1f} dB"
-            bar.update(
-                task,
-                total=now.seconds + now.seconds_left,
-                completed=now.seconds,
-                description=f"{name}  {stage}",
-                figures=f"{figures}  {left}",
-            )
+            stage = "encoding" if now.seconds_left > ALMOST_DONE else "storing"
+            figures = f"{now.figures}  {_clock(now.seconds_left)} left".strip()
+            bar.update(task, total=1.0, completed=now.share, description=f"{name}  {stage}", figures=figures)
 
         yield show
 
@@ -259,33 +264,18 @@ def summary(job: Job, result: EncodeReport) -> str:
     if voxels:
         rows.append(("rate", f"{8 * result.bytes_out / voxels:.2f} bits per active voxel, {voxels:,} active voxels"))
     rows.append(("parts", ", ".join(f"{name} {count:,}" for count, name in parts)))
-    if result.field == "fourier":
-        ratio = f"{result.values / result.weights:.1f} active values for each"
-        rows.append(("network", f"{result.weights:,} weights stored at {result.precision}, {ratio}"))
-    elif result.field == "lattice":
-        rows.append(("field", f"lattice, {result.weights:,} weights fitted" if result.weights else "lattice, default networks"))
-    rows += [(name_of(name, position), told) for position, name, told in sorted(_told_of_grids(result))]
+    rows += result.description
+    rows += [(name_of(name, position), text) for position, name, text in sorted(_grid_lines(result))]
     rows += [("not finite", f"{found}; {found.fate}") for found in result.nonfinite]
-    if result.probed:
-        rows.append(
-            (
-                "measured",
-                f"as decoded, on {result.probed:,} active leaf voxels; peak = the range, without values far from all others",
-            )
-        )
-    rows.append(("encoding", _told_of_training(result)))
+    if result.measured_voxels:
+        where = f"as decoded, on {result.measured_voxels:,} active leaf voxels"
+        rows.append(("measured", f"{where}; peak = the range, without extreme values"))
+    if result.field is None:
+        rows.append(("encoding", "no grid is left to code"))
     return f"{job}\n{labelled(rows)}"
 
 
-def _told_of_training(result: EncodeReport) -> str:
-    if result.field == "none":
-        return "no grid is left to code"
-    if result.field == "lattice":
-        return f"{result.seconds:.1f} s on {result.device}"
-    return f"{result.epochs:.4g} epochs in {result.seconds:.1f} s on {result.device}, ended by {result.stopped_by}"
-
-
-def _told_of_grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
+def _grid_lines(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
     """Position, name and a line about every grid."""
     for grid in result.grids:
         quality = "exact" if grid.lossless else f"PSNR {decibels(grid.psnr)} dB, peak {grid.peak:.4g}"
@@ -293,20 +283,20 @@ def _told_of_grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
             quality += f", largest error {grid.max_error:.4g}"
         if grid.drift is not None and not grid.lossless:
             quality += f", sum {drift(grid.drift)}"
-        told = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
+        text = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
         if grid.exact and not grid.lossless:
-            told += f", {grid.exact:,} of them far from all others or not finite, and exact"
+            text += f", {grid.exact:,} of them extreme or not finite, and exact"
         if grid.frequent and not grid.lossless:
-            told += f", exactly {_told_of_values(grid)}"
+            text += f", exactly {_frequent_values(grid)}"
         if grid.misclassified is not None:
-            told += f", topology by threshold: {grid.misclassified:,} voxels misjudged"
-        yield grid.position, grid.name, told
+            text += f", topology by threshold: {grid.misclassified:,} voxels misclassified"
+        yield grid.position, grid.name, text
     for passthrough in result.passthrough:
         sizes = f"{passthrough.bytes_in:,} -> {passthrough.bytes_out:,} bytes"
-        yield passthrough.position, passthrough.name, f"carried as it was ({passthrough.reason}), {sizes}"
+        yield passthrough.position, passthrough.name, f"passed through ({passthrough.reason}), {sizes}"
 
 
-def _told_of_values(grid: GridReport) -> str:
+def _frequent_values(grid: GridReport) -> str:
     """'0 on 21,016, 1 on 3,400': the values that come back exactly, and on how many voxels."""
     values = ((", ".join(f"{number:.6g}" for number in value), count) for value, count in grid.frequent)
     return ", ".join(f"{value if len(grid.frequent[0][0]) == 1 else f'({value})'} on {count:,}" for value, count in values)

@@ -32,16 +32,19 @@ class Job:
         return f"{name_of_input(self.source)} -> {'stdout' if self.output == STDOUT else self.output}"
 
 
-def plan(patterns: Sequence[str], output: str | None, suffixes: tuple[str, str]) -> tuple[list[Job], list[str]]:
+def job_list(
+    patterns: Sequence[str], output: str | None, inputs_end: tuple[str, ...], outputs_end: str
+) -> tuple[list[Job], list[str]]:
     """What goes where, and remarks for the user.
 
-    patterns  as frames.expand() takes them
-    output    a file, a folder, a pattern or '-'; None: beside the input
-    suffixes  of inputs and outputs
+    patterns: as frames.expand() takes them
+    output: a file, a folder, a pattern or '-'; None: beside the input
+    inputs_end: suffixes of the files that a folder or a glob stands for
+    outputs_end: suffix of outputs
     """
     check_stdin(patterns)
-    found = expand(patterns, suffixes[0])
-    inputs, suffix = found.files, suffixes[1]
+    found = expand(patterns, inputs_end)
+    inputs, suffix = found.files, outputs_end
     if output == STDOUT and len(inputs) > 1:
         raise click.UsageError(f"-o - takes one input, not {len(inputs)}")
     if output is not None and len(inputs) > 1 and Path(output).is_file():

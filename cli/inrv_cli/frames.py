@@ -91,23 +91,24 @@ def _parts(number: str) -> tuple[str, str, str]:
     return match[1], match[2], match[3]
 
 
-def expand(inputs: Sequence[str], suffix: str) -> Found:
-    """Every file that the inputs stand for; folders and globs stand for files with that suffix alone."""
-    found = [_find(text, suffix) for text in inputs]
+def expand(inputs: Sequence[str], suffixes: tuple[str, ...]) -> Found:
+    """Every file that the inputs stand for; folders and globs stand for files with one of the suffixes alone."""
+    found = [_find(text, suffixes) for text in inputs]
     return Found([file for each in found for file in each.files], [line for each in found for line in each.remarks])
 
 
-def _find(text: str, suffix: str) -> Found:
+def _find(text: str, suffixes: tuple[str, ...]) -> Found:
     path = Path(text)
     if path.is_dir():
-        return _all_of(path.glob("*"), suffix, f"{path} holds no {suffix} file")
+        return _all_of(path.glob("*"), suffixes, f"{path} holds no {' or '.join(suffixes)} file")
     if path.exists():
         return Found([(path, None)], [])
     pattern = FramePattern.parse(path.name)
     if pattern is not None:
         return _frames(path.parent, pattern)
     if glob.has_magic(text):
-        return _all_of(map(Path, glob.glob(text, recursive=True)), suffix, f"no {suffix} file matches {text}")
+        found = map(Path, glob.glob(text, recursive=True))
+        return _all_of(found, suffixes, f"no {' or '.join(suffixes)} file matches {text}")
     return Found([(path, None)], [])
 
 
@@ -148,9 +149,9 @@ def _missing(whole: Sequence[int]) -> int:
     return whole[-1] - whole[0] + 1 - len(whole)
 
 
-def _all_of(paths: Iterable[Path], suffix: str, none: str) -> Found:
-    """The files with that suffix, hidden ones not; frames missing from a sequence among them are named."""
-    files = [path for path in paths if path.suffix.lower() == suffix and path.name[0] != "." and path.is_file()]
+def _all_of(paths: Iterable[Path], suffixes: tuple[str, ...], none: str) -> Found:
+    """The files with one of the suffixes, hidden ones not; frames missing from a sequence among them are named."""
+    files = [path for path in paths if path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()]
     if not files:
         raise Failure(INPUT, none)
     families: dict[tuple[str, str], list[str]] = defaultdict(list)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,12 @@ if TYPE_CHECKING:
     from inrv import Limits, Volume, VolumeGrid
     from inrv.container import MetaEntry
 
-COMPRESSIONS = {0: "none", 1: "zstd", 2: "zstd+dict"}
+COMPRESSIONS = {0: "none", 1: "zstd"}
 SCORES = {
     "above": "the decoded value",
     "away": "the distance of the decoded value from the background",
     "within": "the background less the size of the decoded value",
 }
-STEP_UNITS = 128  # of the finest step of a lattice
 
 
 @click.command(short_help="What an .inrv file holds: grids, transforms, network, bytes.")
@@ -48,9 +49,9 @@ def describe(volume: Volume) -> dict[str, Any]:
     manifest, container = volume.manifest, volume.container
     field = None
     if manifest.field is not None:
-        weights = None if volume.field is None else volume.field.weight_count
         entry = manifest.field
-        field = {"type": entry.type, "weights": weights, "config": entry.config, "tolerance": entry.tolerance}
+        field = {"kind": entry.kind, "outputs": entry.outputs, "config": entry.config}
+        field |= {} if volume.codec is None else volume.codec.describe(container)
     return {
         "file": container.name,
         "bytes": container.size,
@@ -79,8 +80,12 @@ def describe(volume: Volume) -> dict[str, Any]:
 
 
 def _grid(grid: VolumeGrid) -> dict[str, Any]:
-    entry, topology, box, frequent = grid.entry, grid.topology, grid.box, grid.restored.frequent
-    active_tiles = int(topology.tile_active.sum())
+    """What the manifest and the tensors of a grid say; no mask and no value is decoded for it."""
+    from inrv.storage import inspect_grid
+
+    entry = grid.entry
+    figures = inspect_grid(grid.volume.container, entry)
+    matrix = [list(entry.matrix[row : row + 4]) for row in range(0, 16, 4)]
     return {
         "position": grid.position,
         "name": entry.name,
@@ -89,51 +94,42 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         "vector_type": entry.vector_type,
         "saved_as_half": entry.saved_as_half,
         "background": list(entry.background),
-        "active_voxels": grid.active_voxel_count,
-        "leaf_voxels": topology.leaf_voxel_count,
-        "frequent_values": [
-            {"value": value, "voxels": count} for value, count in zip(frequent.values.tolist(), frequent.counts, strict=True)
-        ],
-        "exact_values": len(grid.exact_rows) - len(frequent.places),
+        "active_voxels": entry.active_voxels,
+        "leaf_voxels": entry.leaf_voxels,
+        "frequent_values": [list(value) for value in figures.frequent_values],
+        "exact_values": figures.exact_values,
         "threshold": entry.threshold,
         "threshold_rule": None if entry.threshold is None else entry.threshold_rule,
         "topology_of": None if entry.topology_of is None else grid.volume.grids[entry.topology_of].position,
-        "leaves": topology.leaf_count,
-        "active_tiles": active_tiles,
-        "inactive_tiles": topology.tile_count - active_tiles,
-        "box": None if box is None else {"lower": list(box.lower), "upper": list(box.upper), "shape": list(box.shape)},
+        "leaves": figures.leaves,
+        "active_tiles": figures.active_tiles,
+        "inactive_tiles": figures.inactive_tiles,
+        "box": None if entry.box is None else _box(*entry.box),
         "transform": {
             "map_type": entry.map_type,
-            "matrix": [list(entry.matrix[row : row + 4]) for row in range(0, 16, 4)],
-            "voxel_size": list(grid.transform.voxel_size),
+            "matrix": matrix,
+            "voxel_size": [math.sqrt(sum(number**2 for number in row[:3])) for row in matrix[:3]],
         },
         "metadata": _metadata(entry.metadata),
         "normalisation": [
-            {"minimum": c.minimum, "maximum": c.maximum, "output": c.output, "lossless": c.output in grid.volume.lossless}
-            for c in entry.components
+            {"minimum": c.minimum, "maximum": c.maximum, "output": c.output} for c in entry.components
         ],
         "chunks": {
             "topology": entry.topology,
             "inactive_values": entry.inactive_values,
             "frequent_values": entry.frequent_values,
             "exact_values": entry.exact_values,
+            "outliers": entry.outliers,
         },
     }
 
 
+def _box(lower: Sequence[int], upper: Sequence[int]) -> dict[str, list[int]]:
+    shape = [high - low + 1 for low, high in zip(lower, upper, strict=True)]
+    return {"lower": list(lower), "upper": list(upper), "shape": shape}
+
+
 TOLD_BEFORE = {"name", "class", "vector_type", "is_saved_as_half_float"}  # metadata that are properties of the grid too
-
-
-def _field_text(field: dict[str, Any]) -> str:
-    config = field["config"]
-    if field["type"] == "lattice":
-        channels = config["channels"]
-        steps = ", ".join("no loss" if c["lossless"] else f"{STEP_UNITS / c['scale']:.3g}" for c in channels)
-        fitted = sum(channel["fitted"] for channel in channels)
-        return f"lattice, {len(channels)} channels steps as shares of the range: {steps};  {fitted} with networks of their own"
-    return f"{field['type']}, {field['weights']:,} weights: " + ", ".join(
-        f"{key} {_plain(value)}" for key, value in config.items()
-    )
 
 
 def _metadata(entries: dict[str, MetaEntry]) -> dict[str, Any]:
@@ -147,14 +143,14 @@ def as_text(found: dict[str, Any]) -> str:
         ("format", f"inrv {found['version'][0]}.{found['version'][1]}, written by {found['generator']}"),
     ]
     if found["field"]:
-        rows.append(("field", _field_text(found["field"])))
+        rows.append(("field", found["field"].get("text", found["field"]["kind"])))
     encoding = {key: value for key, value in found["encoding"].items() if key != "options"}
     for label, values in (("options", found["encoding"].get("options")), ("training", encoding)):
         if values:
             rows.append((label, _plain(values)))
     rows += [(key, _value(entry)) for key, entry in found["metadata"].items()]
     texts = {grid["position"]: _grid_text(grid) for grid in found["grids"]}
-    texts |= {entry["position"]: _carried_text(entry, found["chunks"]) for entry in found["passthrough"]}
+    texts |= {entry["position"]: _passthrough_text(entry, found["chunks"]) for entry in found["passthrough"]}
     sections = [labelled(rows, indent=0), *(texts[position] for position in sorted(texts)), _chunk_table(found)]
     return "\n\n".join(sections)
 
@@ -172,15 +168,11 @@ def _grid_text(grid: dict[str, Any]) -> str:
         rows.append(("topology", f"by threshold: active where {SCORES[grid['threshold_rule']]} is above {grid['threshold']:.6g}"))
     if grid["topology_of"] is not None:
         rows.append(("topology", f"that to which grid {grid['topology_of']} is decoded"))
-    rows += [
-        ("frequent value", f"{_plain(found['value'])} on {found['voxels']:,} active voxels, exactly")
-        for found in grid["frequent_values"]
-    ]
+    if grid["frequent_values"]:
+        values = ", ".join(_plain(value[0] if len(value) == 1 else value) for value in grid["frequent_values"])
+        rows.append(("frequent", f"{values}: the voxels that have these values get them back exactly"))
     if grid["exact_values"]:
-        rows.append(("kept values", f"{grid['exact_values']:,} other active voxels stored exactly, beside the codes or network"))
-    lossless = sum(component["lossless"] for component in grid["normalisation"])
-    if lossless:
-        rows.append(("coded", f"without loss, {lossless} of {len(grid['normalisation'])} components"))
+        rows.append(("exact values", f"{grid['exact_values']:,} other active voxels stored exactly, beside the field"))
     if grid["box"]:
         shape = grid["box"]["shape"]
         filled = grid["active_voxels"] / (shape[0] * shape[1] * shape[2])
@@ -196,11 +188,11 @@ def _grid_text(grid: dict[str, Any]) -> str:
     return f"grid {grid['position']}: {name_of(grid['name'], grid['position'])}\n{labelled(rows)}"
 
 
-def _carried_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> str:
+def _passthrough_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> str:
     stored = sum(chunks[number]["stored"] for number in entry["chunks"])
     rows = [
         ("type", f"{entry['tree_type']}{', saved as half' * entry['half']}"),
-        ("passthrough", f"as it was: {entry['reason']}"),
+        ("coded", f"no, passed through: {entry['reason']}"),
         ("bytes", f"{entry['bytes']:,} in the .vdb, {stored:,} here"),
     ]
     if entry["parent"] is not None:

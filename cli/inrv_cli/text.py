@@ -17,17 +17,14 @@ WIDEST = 40  # columns of a terminal that a label takes beside others
 PARTS = {
     "header": "header",
     "manifest": "manifest",
-    "FELD": "weights",
     "TOPO": "topology",
-    "CODE": "codes",
+    "INAC": "inactive values",
     "EXAC": "exact values",
-    "INAC": "exact values",
-    "REFS": "reference samples",
-    "MASK": "topology",
-    "TREE": "topology",
-    "KEEP": "kept values",
     "FREQ": "frequent values",
-    "GRID": "carried grids",
+    "CODE": "codes",
+    "NETW": "network",
+    "SAMP": "samples",
+    "PASS": "passthrough grids",
 }
 
 

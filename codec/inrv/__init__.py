@@ -1,24 +1,84 @@
-"""inrv: a compressed volume format and codec. OpenVDB grids as small neural networks."""
+"""inrv: a compressed volume format and codec. VDB grids, coded by small neural networks.
 
-from inrv.container import Limits
-from inrv.decoding.volume import VerifyReport, Volume, VolumeGrid, load, verify
-from inrv.encoding.api import encode, encode_array, encode_bytes
-from inrv.encoding.report import EncodeReport, GridReport, PassthroughReport
-from inrv.errors import (
-    FormatError,
-    InrvError,
-    MissingGridError,
-    NonFiniteError,
-    OptionError,
-    OutputError,
-    OutputExistsError,
-    SelectionError,
-    UnsupportedGridError,
-    VdbError,
-)
-from inrv.fields.fourier.training import Checkpoint, Progress
-from inrv.grids import Box, Grid, MetaValue, PassthroughGrid, SparseVolume, Topology, Transform, sparse_grid
-from inrv.options import EncodeOptions
+    encoding/   grids -> file: what is asked, prepared, searched for, reported
+    decoding/   file -> values: an open volume and its grids
+    fields/     how values are coded: the seam, and a room each for lattice and fourier
+    storage/    grids <-> chunks
+    container/  the bytes of an .inrv file
+    entropy/    the range coder, and the masks of leaves
+    files/      other people's files
+    grids/      sparse grids in memory
+    metrics/    how alike two volumes are
+    support/    what every room may use
+
+Imports run one way, downwards; docs/map.md has a line on every file. The public names below are loaded
+when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inrv.container import Limits
+    from inrv.decoding.grid import VolumeGrid
+    from inrv.decoding.verify import VerifyReport, verify
+    from inrv.decoding.volume import Volume, load
+    from inrv.encoding.api import encode, encode_array, encode_bytes
+    from inrv.encoding.report import EncodeReport, GridReport, PassthroughReport
+    from inrv.errors import (
+        FormatError,
+        InrvError,
+        MissingGridError,
+        NonFiniteError,
+        OptionError,
+        OutputError,
+        OutputExistsError,
+        SelectionError,
+        UnsupportedGridError,
+        VdbError,
+    )
+    from inrv.fields.fourier.training import Checkpoint
+    from inrv.fields.seam import Progress
+    from inrv.grids import Box, Grid, MetaValue, PassthroughGrid, SparseVolume, Topology, Transform, sparse_grid
+    from inrv.options import EncodeOptions
+
+# The module that each public name comes from.
+_HOMES = {
+    "inrv.container": ("Limits",),
+    "inrv.decoding.grid": ("VolumeGrid",),
+    "inrv.decoding.verify": ("VerifyReport", "verify"),
+    "inrv.decoding.volume": ("Volume", "load"),
+    "inrv.encoding.api": ("encode", "encode_array", "encode_bytes"),
+    "inrv.encoding.report": ("EncodeReport", "GridReport", "PassthroughReport"),
+    "inrv.errors": (
+        "FormatError",
+        "InrvError",
+        "MissingGridError",
+        "NonFiniteError",
+        "OptionError",
+        "OutputError",
+        "OutputExistsError",
+        "SelectionError",
+        "UnsupportedGridError",
+        "VdbError",
+    ),
+    "inrv.fields.fourier.training": ("Checkpoint",),
+    "inrv.fields.seam": ("Progress",),
+    "inrv.grids": (
+        "Box",
+        "Grid",
+        "MetaValue",
+        "PassthroughGrid",
+        "SparseVolume",
+        "Topology",
+        "Transform",
+        "sparse_grid",
+    ),
+    "inrv.options": ("EncodeOptions",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Box",
@@ -55,3 +115,16 @@ __all__ = [
     "sparse_grid",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'inrv' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

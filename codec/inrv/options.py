@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from inrv.errors import OptionError
-from inrv.fields.lattice import EFFORTS
-from inrv.support.arrays import plain, plain_keys
 
+EFFORTS = ("instant", "default", "thorough")
 CHOICES = {
     "field": (None, "lattice", "fourier"),
     "preset": ("default", "paper"),
-    "effort": tuple(EFFORTS),
+    "effort": EFFORTS,
     "topology": (None, "exact", "threshold"),
     "nonfinite": ("refuse", "keep", "inactive"),
     "frequent_values": ("exact", "approximate"),
@@ -107,11 +107,13 @@ class EncodeOptions:
     def _make_plain(self) -> None:
         """Replace NumPy's scalars by Python's, whole floats by integers where an integer belongs, and lists by tuples."""
         for entry in fields(self):
-            object.__setattr__(self, entry.name, plain(getattr(self, entry.name)))
+            object.__setattr__(self, entry.name, _plain(getattr(self, entry.name)))
         for name in WHOLE:
             object.__setattr__(self, name, self._whole(name))
         if self.grids is not None:
-            object.__setattr__(self, "grids", plain_keys(self.grids))
+            alone = isinstance(_plain(self.grids), (str, int))
+            keys = [self.grids] if alone else list(self.grids)
+            object.__setattr__(self, "grids", tuple(map(_plain, keys)))
 
     def _whole(self, name: str) -> int | None:
         value = getattr(self, name)
@@ -187,3 +189,8 @@ class EncodeOptions:
         if not (number >= 0 and math.isfinite(number)):
             raise OptionError(f"{self._told('max_error')} must be 0 or a positive number, or as '1%' of the range of values")
         return (number / 100, True) if text.endswith("%") else (number, False)
+
+
+def _plain(value: Any) -> Any:
+    """Python's own number for one of NumPy or torch; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value

@@ -73,6 +73,18 @@ class Component:
     output: Annotated[int | None, nullable(Value.count)]
 
 
+Corner = tuple[int, int, int]  # of a box, int32
+
+
+def _box(value: Value) -> tuple[Corner, Corner]:
+    """Read the corners of a box."""
+    corners = [[item.integer(32) for item in corner.exactly(3)] for corner in value.exactly(2)]
+    (x, y, z), (right, top, back) = corners
+    if right < x or top < y or back < z:
+        raise value.fail("M7", "its highest corner must not lie below its lowest")
+    return (x, y, z), (right, top, back)
+
+
 @dataclass(frozen=True)
 class GridEntry:
     """A coded grid.
@@ -88,6 +100,8 @@ class GridEntry:
     metadata: metadata of the grid by name
     active_voxels: number of active voxels, those of active tiles included
     leaf_voxels: number of active voxels in leaves
+    box: lowest and highest corner, both included, of the smallest box in index space that holds all
+        active voxels of the stored topology; None where none is active
     topology: number of the TOPO chunk
     inactive_values: number of the INAC chunk: values of tiles and of inactive voxels
     components: one entry a component
@@ -110,6 +124,7 @@ class GridEntry:
     metadata: Annotated[dict[str, MetaEntry], _metadata]
     active_voxels: Annotated[int, Value.count]
     leaf_voxels: Annotated[int, Value.count]
+    box: Annotated[tuple[Corner, Corner] | None, nullable(_box)]
     topology: Annotated[int, Value.count]
     inactive_values: Annotated[int | None, nullable(Value.count)]
     components: Annotated[tuple[Component, ...], each(entry(Component))]

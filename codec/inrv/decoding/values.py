@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from inrv.container import Container, GridEntry
 from inrv.errors import FormatError
 from inrv.fields.seam import Floats, Outputs
-from inrv.grids import Box, Grid, LeafValues, Topology, denormalise, leaves_within, thresholded
+from inrv.grids import Box, Grid, LeafValues, Topology, denormalise, leaves_within
+from inrv.grids.thresholds import thresholded
 from inrv.storage import StoredGrids
 
 PART_VALUES = 1 << 22  # brought from the field's outputs to values at a time: float64 is wide

@@ -88,7 +88,7 @@ class EncodeJob:
         self, grids: Sequence[PreparedGrid], field: EncodedField | None, misclassified: Sequence[int | None]
     ) -> bytes:
         chunks: list[Chunk] = []
-        entries = store_grids(grids, chunks, field is not None)
+        entries = store_grids(grids, chunks)
         passthrough = store_passthrough(self.volume.passthrough, chunks)
         entry = None
         if field is not None:

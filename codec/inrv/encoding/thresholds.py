@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.grids import ABOVE, AWAY, WITHIN, Grid, LeafValues, Normalisation, Topology, denormalise, scores, unpack_masks
+from inrv.grids import Grid, LeafValues, Normalisation, Topology, denormalise, unpack_masks
+from inrv.grids.thresholds import ABOVE, AWAY, WITHIN, scores
 from inrv.storage import PreparedGrid
 
 OutputOf = Callable[[int, Topology], NDArray[Any]]  # the decoded output of that number on a topology

@@ -9,7 +9,7 @@ from inrv.encoding.job import EncodeJob
 from inrv.encoding.thresholds import of_one_topology, rule_of, with_whole_leaves
 from inrv.entropy.masks import encode_masks
 from inrv.fields.seam import Goal
-from inrv.grids import ABOVE
+from inrv.grids.thresholds import ABOVE
 from inrv.storage import PreparedGrid
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ from inrv.container import (
     unpack_tensors,
 )
 from inrv.container.layout import GRID_CHUNKS
+from inrv.container.manifest import Corner
 from inrv.errors import FormatError, OptionError
 from inrv.grids import (
     COMPONENTS,
@@ -56,6 +58,8 @@ class PreparedGrid:
     exact: others that it does not code: those that are not finite, and extremes
     spans: float64 (C,) of each component the range of its active values but for exact ones, to
         which qualities relate
+    bounds: the largest error that codes of each component may make; None where no bound is asked
+    active_voxels: active leaf voxels of the grid as it is to come back, which a whole-leaf form has more of
     lossless: whether the field gives every value exactly
     threshold: of a whole-leaf topology: voxels whose decoded value scores above it are active
     threshold_rule: how values score, see inrv.grids.thresholds
@@ -69,6 +73,8 @@ class PreparedGrid:
     frequent: FrequentValues
     exact: LeafValues
     spans: NDArray[np.float64]
+    bounds: tuple[float, ...] | None
+    active_voxels: int
     lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
@@ -86,6 +92,16 @@ class PreparedGrid:
         topology = self.grid.topology
         stored = pack_frequent(self.frequent, topology), pack_exact(self.exact, topology)
         return 8 * sum(stored_size(pack_tensors(arrays)) for arrays in stored if arrays)
+
+    def psnr_gain(self, component: int) -> float:
+        """Return by how much a PSNR over the coded voxels exceeds one over the active ones, in dB.
+
+        The peak is the range of the coded values there, and the span of the active ones here. With
+        whole leaves inactive voxels are coded too; values that are stored apart have no error.
+        """
+        voxels = self.coded.topology.leaf_voxel_count / self.active_voxels
+        narrower = float(self.normalisation.spans[component] / self.spans[component])
+        return 10 * math.log10(voxels) + 20 * math.log10(narrower)
 
     def without_frequent_values(self) -> PreparedGrid:
         """Return the grid, its frequent values among those that the field codes."""
@@ -172,6 +188,7 @@ def _entry(
         metadata=store_metadata(grid.metadata),
         active_voxels=held.active_voxel_count,
         leaf_voxels=held.leaf_voxel_count,
+        box=_corners(held),
         topology=topology,
         inactive_values=writer.store("inactive_values", pack_inactive(grid)),
         components=components,
@@ -182,6 +199,11 @@ def _entry(
         topology_of=item.topology_of,
         outliers=writer.store("outliers", pack_exact(outliers, held)),
     )
+
+
+def _corners(topology: Topology) -> tuple[Corner, Corner] | None:
+    """Return the corners of the box that a topology fills."""
+    return None if topology.box is None else (topology.box.lower, topology.box.upper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +250,9 @@ class StoredGrids:
         topology, components = self._topologies[entry.topology], COMPONENTS[entry.value_type]
         _check_count("active_voxels", entry.active_voxels, topology.active_voxel_count)
         _check_count("leaf_voxels", entry.leaf_voxels, topology.leaf_voxel_count)
+        if entry.box != _corners(topology):
+            message = f"box: the manifest says {entry.box}, the chunks hold {_corners(topology)}"
+            raise FormatError("S6", message)
         grid = self._grid(entry, topology)
         frequent = FrequentValues.none(components)
         if entry.frequent_values is not None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from inrv.errors import OptionError
 from inrv.fields.fourier.shape import FourierConfig, network_weights
-from inrv.fields.fourier.training import WeightQuantisation, TrainingPlan
+from inrv.fields.fourier.training import TrainingPlan, WeightQuantisation
 from inrv.grids import Box
 from inrv.options import EncodeOptions
 

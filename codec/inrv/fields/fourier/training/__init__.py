@@ -9,10 +9,10 @@ __all__ = [
     "Checkpoint",
     "Processes",
     "RoundedWeight",
-    "WeightQuantisation",
     "TrainingPlan",
     "TrainingProgress",
     "TrainingResult",
+    "WeightQuantisation",
     "joined",
     "train",
 ]
