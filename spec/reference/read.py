@@ -140,6 +140,15 @@ class Topology:
         """Of the active leaf voxels, in order: int32 (n, 3)."""
         return voxels(self.leaf_origins, self.active)
 
+    def active_voxels(self) -> int:
+        return int(self.active.sum()) + int((self.tile_edges.astype(np.int64) ** 3)[self.tile_active == 1].sum())
+
+    def box(self) -> list[list[int]] | None:
+        """Lowest and highest corner of all active voxels, both included."""
+        tiles, edges = self.tile_origins[self.tile_active == 1], self.tile_edges[self.tile_active == 1, None]
+        corners = np.concatenate([self.coordinates(), tiles, tiles + edges - 1])
+        return [corners.min(axis=0).tolist(), corners.max(axis=0).tolist()] if len(corners) else None
+
     def active_at(self, origins: Array) -> Array:
         """Which voxels of leaves at origins (n, 3) are active here, in leaves or tiles: bool (n, 512)."""
         own = {tuple(origin): row for origin, row in zip(self.leaf_origins.tolist(), self.active, strict=True)}
@@ -407,9 +416,9 @@ def field_values(file: File, entry: Entry, coordinates: Array, clamp: bool) -> A
 def decode_grid(file: File, entry: Entry) -> DecodedGrid:
     topology = topology_of(file, entry["topology"])
     coordinates = topology.coordinates()
-    tiled = int((topology.tile_edges.astype(np.int64) ** 3)[topology.tile_active == 1].sum())
     require(len(coordinates) == entry["leaf_voxels"], "S6: leaf_voxels differs")
-    require(len(coordinates) + tiled == entry["active_voxels"], "S6: active_voxels differs")
+    require(topology.active_voxels() == entry["active_voxels"], "S6: active_voxels differs")
+    require(topology.box() == entry["box"], "S6: box differs")
 
     values = field_values(file, entry, coordinates, clamp=True)
     mask, separate = separate_values(file, entry, topology, "exact_values", "outliers")

@@ -13,6 +13,7 @@ from spec.reference import masks
 from spec.reference.read import CHUNK_TYPES, DTYPES, HEADER, TABLE_ENTRY, Array, Tensors, fourier
 
 Chunks = list[tuple[str, bytes]]
+Box = list[list[int]]
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
 
 
@@ -51,10 +52,10 @@ def manifest_of(grids: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     return plain | {"passthrough": [], "vdb_version": None} | changes
 
 
-def grid_of(leaf_voxels: int, active_voxels: int, component: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def grid_of(leaf_voxels: int, active_voxels: int, box: Box, component: dict[str, Any], **changes: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {"name": "density", "value_type": "float", "background": [0.0], "grid_class": "fog volume"}
     plain |= {"vector_type": "invariant", "saved_as_half": False, "map_type": "UniformScaleMap", "matrix": IDENTITY}
-    plain |= {"metadata": {}, "active_voxels": active_voxels, "leaf_voxels": leaf_voxels, "topology": 0}
+    plain |= {"metadata": {}, "active_voxels": active_voxels, "leaf_voxels": leaf_voxels, "box": box, "topology": 0}
     plain |= {"inactive_values": None, "components": [component], "frequent_values": None, "exact_values": None}
     plain |= {"threshold": None, "threshold_rule": "above", "topology_of": None, "outliers": None}
     return plain | changes
@@ -133,7 +134,7 @@ def level_1() -> bytes:
         "exact_values": np.array([[2.0]], dtype="<f4"),
     }
     component = {"minimum": 0.5, "maximum": 0.5, "output": None}
-    grid = grid_of(515, 515 + 512, component, inactive_values=1, frequent_values=2, exact_values=3)
+    grid = grid_of(515, 515 + 512, [[0, 0, 0], [7, 15, 15]], component, inactive_values=1, frequent_values=2, exact_values=3)
     parts = [("TOPO", topology), ("INAC", values), ("FREQ", frequent), ("EXAC", exact)]
     return file_of(manifest_of([grid]), [(kind, payload_of(tensors)) for kind, tensors in parts])
 
@@ -154,7 +155,7 @@ def level_2() -> bytes:
     coordinates = triples((0, 0, 0), (0, 0, 1), (7, 7, 7))
     samples = {"coordinates": coordinates, "outputs": fourier(config, network, coordinates).astype("<f4")}
     topology = topology_tensors(mask_of([[(0, 0, 0)]]), None, ACTIVE[:1], LEAVES[:1])
-    grid = grid_of(3, 3, {"minimum": -1.0, "maximum": 1.0, "output": 0})
+    grid = grid_of(3, 3, [[0, 0, 0], [7, 7, 7]], {"minimum": -1.0, "maximum": 1.0, "output": 0})
     manifest = manifest_of([grid], field={"kind": "fourier", "outputs": 1, "config": config})
     return file_of(manifest, [(kind, payload_of(part)) for kind, part in [("TOPO", topology), ("NETW", network), ("SAMP", samples)]])
 
