@@ -51,12 +51,7 @@ def evaluate(
         with torch.no_grad(), products_in(precision, device):
             result[part] = network(coordinates[part])[:, chosen]
 
-    firsts = range(0, len(coordinates), size)
-    if device.type == "cpu":
-        in_threads(fill, firsts)
-    else:
-        for first in firsts:
-            fill(first)
+    in_threads(fill, range(0, len(coordinates), size), device)
     return result
 
 
