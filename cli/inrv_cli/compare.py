@@ -13,14 +13,37 @@ import click
 from inrv_cli.failure import FAILED, debug_option
 from inrv_cli.files import check_input, check_output, check_stdin, read_input, write_output
 from inrv_cli.limits import limits_option
-from inrv_cli.text import decibels, drift, grid_keys, labelled, name_of, names_in, number, print_json, short_size, size, table
+from inrv_cli.text import (
+    decibels,
+    drift,
+    grid_keys,
+    labelled,
+    name_of,
+    names_in,
+    number,
+    print_json,
+    short_size,
+    size,
+    table,
+)
 
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume, Volume
     from inrv.metrics import FrequentValue, GridMetrics, VolumeComparison
     from inrv.support.streams import Input
 
-HEADER = ("grid", "box", "PSNR dB", "NRMSE", "SSIM", "Score", "largest error", "sum", "topology", "other differences")
+HEADER = (
+    "grid",
+    "box",
+    "PSNR dB",
+    "NRMSE",
+    "SSIM",
+    "Score",
+    "largest error",
+    "sum",
+    "topology",
+    "other differences",
+)
 PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 
@@ -41,9 +64,20 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
     metavar="NAME|POSITION",
     help="Compare this grid of ORIGINAL only; may be repeated; names come before positions.",
 )
-@click.option("--figure", metavar="OUT.png", help="Draw mid-slices of original, decoded and error (.png, .svg or .pdf).")
-@click.option("--min-psnr", type=float, metavar="DB", help="Exit with 1 where a grid is missing or its PSNR is lower.")
-@click.option("--device", metavar="D", help="Decodes .inrv files there. Default: the best there is.")
+@click.option(
+    "--figure",
+    metavar="OUT.png",
+    help="Draw mid-slices of original, decoded and error (.png, .svg or .pdf).",
+)
+@click.option(
+    "--min-psnr",
+    type=float,
+    metavar="DB",
+    help="Exit with 1 where a grid is missing or its PSNR is lower.",
+)
+@click.option(
+    "--device", metavar="D", help="Decodes .inrv files there. Default: the best there is."
+)
 @click.option("--force", is_flag=True, help="Replace an existing figure.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @limits_option
@@ -84,7 +118,11 @@ def compare(
     after, volume = read(second, device, limits)
     if third:
         volume = _coded(third[0], limits)
-    weights = None if volume is None or volume.codec is None else volume.codec.describe(volume.container).get("weights")
+    weights = (
+        None
+        if volume is None or volume.codec is None
+        else volume.codec.describe(volume.container).get("weights")
+    )
     result = compare_volumes(before, after, weights)
     sizes = file_sizes(first, second, None if volume is None else volume.container.size)
     if as_json:
@@ -103,7 +141,9 @@ def compare(
         context.exit(FAILED)
 
 
-def read(file: Input, device: str | None, limits: Limits, grids: Sequence[str] = ()) -> tuple[SparseVolume, Volume | None]:
+def read(
+    file: Input, device: str | None, limits: Limits, grids: Sequence[str] = ()
+) -> tuple[SparseVolume, Volume | None]:
     """All or some grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
     import inrv
     from inrv import files
@@ -135,7 +175,9 @@ def _tell_lacking(result: VolumeComparison) -> None:
     from inrv.metrics import lacking_for_ssim
 
     lacking = lacking_for_ssim()
-    if lacking is not None and any(grid.metrics is not None and grid.metrics.ssim is None for grid in result.grids):
+    if lacking is not None and any(
+        grid.metrics is not None and grid.metrics.ssim is None for grid in result.grids
+    ):
         click.echo(f"inrv: {lacking}", err=True)
 
 
@@ -157,12 +199,18 @@ def shortfalls(result: VolumeComparison, min_psnr: float | None) -> list[str]:
     if min_psnr is None:
         return []
     failures = [f"grid {name!r} is missing from DECODED" for name in result.missing]
-    failures += [f"carried grid {grid.name!r} differs in DECODED" for grid in result.passthrough if not grid.equal]
+    failures += [
+        f"carried grid {grid.name!r} differs in DECODED"
+        for grid in result.passthrough
+        if not grid.equal
+    ]
     for grid in result.grids:
         if grid.metrics is None:
             failures.append(f"grid {grid.name!r} has another value type in DECODED")
         elif grid.metrics.psnr < min_psnr:
-            failures.append(f"grid {grid.name!r}: PSNR {decibels(grid.metrics.psnr)} dB is below {min_psnr:g} dB")
+            failures.append(
+                f"grid {grid.name!r}: PSNR {decibels(grid.metrics.psnr)} dB is below {min_psnr:g} dB"
+            )
     return failures
 
 
@@ -204,9 +252,19 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: str, deco
         ("decoded", f"{decoded}, {size(sizes['decoded_bytes'])}"),
     ]
     if sizes["coded_bytes"]:
-        facts.append(("coded", f"{size(sizes['coded_bytes'])}, {sizes['ratio']:.2f} x smaller than the original"))
+        facts.append(
+            (
+                "coded",
+                f"{size(sizes['coded_bytes'])}, {sizes['ratio']:.2f} x smaller than the original",
+            )
+        )
     if result.theoretical_compression is not None:
-        facts.append(("theoretical", f"{result.theoretical_compression:.2f} values of the boxes for each weight"))
+        facts.append(
+            (
+                "theoretical",
+                f"{result.theoretical_compression:.2f} values of the boxes for each weight",
+            )
+        )
     for position, grid in enumerate(result.grids):
         facts += [(name_of(grid.name, position), _kept(value)) for value in grid.frequent]
     for passthrough in result.passthrough:
@@ -225,7 +283,12 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: str, deco
 def _figures(metrics: GridMetrics | None) -> tuple[str, str, str, str]:
     if metrics is None:
         return ("-",) * 4
-    return decibels(metrics.psnr), number(metrics.nrmse, ".4f"), number(metrics.ssim, ".4f"), number(metrics.score, ".4f")
+    return (
+        decibels(metrics.psnr),
+        number(metrics.nrmse, ".4f"),
+        number(metrics.ssim, ".4f"),
+        number(metrics.score, ".4f"),
+    )
 
 
 def _kept(found: FrequentValue) -> str:
@@ -248,7 +311,11 @@ def _title(original: str, sizes: dict[str, Any]) -> str:
     )
 
 
-def _draw(path: str, before: SparseVolume, after: SparseVolume, result: VolumeComparison, title: str) -> None:
+def _draw(
+    path: str, before: SparseVolume, after: SparseVolume, result: VolumeComparison, title: str
+) -> None:
     from inrv.metrics import draw_comparison
 
-    write_output(path, draw_comparison(before, after, result, title, PICTURES[Path(path).suffix.lower()]))
+    write_output(
+        path, draw_comparison(before, after, result, title, PICTURES[Path(path).suffix.lower()])
+    )

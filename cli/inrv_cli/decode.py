@@ -32,8 +32,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
-@click.option("-o", "--output", metavar="OUT", help="File, folder, pattern or '-' for stdout. Default: INPUT.vdb beside it.")
-@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="File, folder, pattern or '-' for stdout. Default: INPUT.vdb beside it.",
+)
+@click.option(
+    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
+)
 @click.option("--force", is_flag=True, help="Replace existing outputs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @shard_option

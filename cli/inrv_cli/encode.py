@@ -39,37 +39,88 @@ ALMOST_DONE = 0.5  # seconds: training reports no end, and what follows it may t
 
 def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
     if text is not None and text != "inf" and not text.isdigit():
-        raise click.BadParameter(f"{text!r} is neither a whole number of voxels nor 'inf'", param=option)
+        raise click.BadParameter(
+            f"{text!r} is neither a whole number of voxels nor 'inf'", param=option
+        )
     return None if text is None else float(text)
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
-@click.option("-o", "--output", metavar="OUT", help="File, folder, pattern or '-' for stdout. Default: INPUT.inrv beside it.")
 @click.option(
-    "--psnr", type=float, metavar="DB", help="PSNR of every grid, over its active voxels, peak = its range. Default: 45."
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="File, folder, pattern or '-' for stdout. Default: INPUT.inrv beside it.",
 )
-@click.option("--max-error", metavar="E|P%", help="No voxel is off by more: an absolute number, or as 1% of the range.")
-@click.option("--size", type=int, metavar="BYTES", help="The best quality in a file of at most so many bytes.")
-@click.option("--ratio", type=float, metavar="R", help="The best quality in a file R times smaller than the .vdb.")
-@click.option("--lossless", is_flag=True, default=None, help="Every value comes back bit for bit; --max-error 0 says the same.")
+@click.option(
+    "--psnr",
+    type=float,
+    metavar="DB",
+    help="PSNR of every grid, over its active voxels, peak = its range. Default: 45.",
+)
+@click.option(
+    "--max-error",
+    metavar="E|P%",
+    help="No voxel is off by more: an absolute number, or as 1% of the range.",
+)
+@click.option(
+    "--size", type=int, metavar="BYTES", help="The best quality in a file of at most so many bytes."
+)
+@click.option(
+    "--ratio",
+    type=float,
+    metavar="R",
+    help="The best quality in a file R times smaller than the .vdb.",
+)
+@click.option(
+    "--lossless",
+    is_flag=True,
+    default=None,
+    help="Every value comes back bit for bit; --max-error 0 says the same.",
+)
 @click.option(
     "--effort",
     type=click.Choice(["instant", "default", "thorough"]),
     help="How long a lattice's networks are fitted to the data.",
 )
-@click.option("--field", type=click.Choice(["lattice", "fourier"]), help="Codes for every voxel, or one network for the volume.")
 @click.option(
-    "--preset", type=click.Choice(["default", "paper"]), help="Network that follows from the data, or the paper's Table 1."
+    "--field",
+    type=click.Choice(["lattice", "fourier"]),
+    help="Codes for every voxel, or one network for the volume.",
 )
 @click.option(
-    "--selection", type=click.Choice(["topology", "avm"]), help="Train on the active voxels, or on values > 0, eq. (2)."
+    "--preset",
+    type=click.Choice(["default", "paper"]),
+    help="Network that follows from the data, or the paper's Table 1.",
 )
-@click.option("--dilation", callback=_dilation, metavar="L|inf", help="Voxels added around the selection; inf: the whole box.")
-@click.option("--values-per-weight", type=float, metavar="N", help="Size of a fourier field's network. Default: 14.")
+@click.option(
+    "--selection",
+    type=click.Choice(["topology", "avm"]),
+    help="Train on the active voxels, or on values > 0, eq. (2).",
+)
+@click.option(
+    "--dilation",
+    callback=_dilation,
+    metavar="L|inf",
+    help="Voxels added around the selection; inf: the whole box.",
+)
+@click.option(
+    "--values-per-weight",
+    type=float,
+    metavar="N",
+    help="Size of a fourier field's network. Default: 14.",
+)
 @click.option("--epochs", type=float, metavar="N", help="Passes over the selected voxels.")
-@click.option("--max-time", type=float, metavar="S", help="Seconds of training after which it ends.")
-@click.option("--exact-below", type=int, metavar="N", help="Grids of at most N active values are stored exactly. Default: 4096.")
+@click.option(
+    "--max-time", type=float, metavar="S", help="Seconds of training after which it ends."
+)
+@click.option(
+    "--exact-below",
+    type=int,
+    metavar="N",
+    help="Grids of at most N active values are stored exactly. Default: 4096.",
+)
 @click.option(
     "--topology",
     type=click.Choice(["exact", "threshold"]),
@@ -86,10 +137,16 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     help="NaN and infinity: refuse them, keep them in their places, or make their voxels inactive (missing values).",
 )
 @click.option(
-    "--doubles", type=click.Choice(["passthrough", "float"]), help="Grids of double: carry them, or code them as float."
+    "--doubles",
+    type=click.Choice(["passthrough", "float"]),
+    help="Grids of double: carry them, or code them as float.",
 )
-@click.option("--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0.")
-@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@click.option(
+    "--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0."
+)
+@click.option(
+    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
+)
 @click.option(
     "--grid",
     "grids",
@@ -97,7 +154,11 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     metavar="NAME|POSITION",
     help="Encode this grid only; may be repeated; names come before positions. Default: all.",
 )
-@click.option("--checkpoint/--no-checkpoint", default=True, help="Save training beside the output, and resume from there.")
+@click.option(
+    "--checkpoint/--no-checkpoint",
+    default=True,
+    help="Save training beside the output, and resume from there.",
+)
 @click.option(
     "--checkpoint-seconds",
     type=click.FloatRange(min=0),
@@ -147,7 +208,9 @@ def encode(
         done, failed, codes = [], [], []
         for job in jobs:
             try:
-                result = _encode(job, options, checkpoint_seconds if checkpoint else None, force, quiet)
+                result = _encode(
+                    job, options, checkpoint_seconds if checkpoint else None, force, quiet
+                )
             except Exception as error:
                 codes.append(report(error, name_of_input(job.source), silent=not is_first()))
                 failed.append({"input": str(job.source), "error": message_of(error)})
@@ -178,7 +241,9 @@ def _joined(device: str | None) -> Iterator[None]:
 def _options(chosen: dict[str, Any]) -> EncodeOptions:
     from inrv import EncodeOptions
 
-    return EncodeOptions(**{name: value for name, value in chosen.items() if value is not None and value != ()})
+    return EncodeOptions(
+        **{name: value for name, value in chosen.items() if value is not None and value != ()}
+    )
 
 
 def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -188,7 +253,9 @@ def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, 
     return tuple(grid_keys(map(str, grids), [grid.name for grid in files.list_grids(source)]))
 
 
-def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool) -> EncodeReport:
+def _encode(
+    job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool
+) -> EncodeReport:
     check_input(job.source)
     check_output(job.output, force)
     import inrv
@@ -196,13 +263,19 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
     from inrv.support.processes import ready_to_write
 
     trains = options.chosen_field == "fourier"
-    checkpoint = _checkpoint(job.output, seconds, quiet) if trains and seconds is not None and job.output != STDOUT else None
+    checkpoint = (
+        _checkpoint(job.output, seconds, quiet)
+        if trains and seconds is not None and job.output != STDOUT
+        else None
+    )
     try:
         source = read_input(job.source)
         if options.grids is not None:
             options = dataclasses.replace(options, grids=_chosen_in(source, options.grids))
         with progress_bar(Path(source.name).name, quiet) as progress:
-            data, result = inrv.encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
+            data, result = inrv.encode_bytes(
+                source, options, progress=progress, checkpoint=checkpoint
+            )
         if not ready_to_write():
             return result
         if job.output == STDOUT:
@@ -220,7 +293,9 @@ def _encode(job: Job, options: EncodeOptions, seconds: float | None, force: bool
 def _checkpoint(output: str, seconds: float, quiet: bool) -> Checkpoint:
     from inrv import Checkpoint
 
-    return Checkpoint.beside(output, seconds, None if quiet else lambda line: click.echo(f"inrv: {line}", err=True))
+    return Checkpoint.beside(
+        output, seconds, None if quiet else lambda line: click.echo(f"inrv: {line}", err=True)
+    )
 
 
 @contextmanager
@@ -234,14 +309,25 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
     if quiet or not console.is_terminal:
         yield None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"{name}  reading", total=None, figures="")
 
         def show(now: Progress) -> None:
             stage = "encoding" if now.seconds_left > ALMOST_DONE else "storing"
             figures = f"{now.figures}  {_clock(now.seconds_left)} left".strip()
-            bar.update(task, total=1.0, completed=now.share, description=f"{name}  {stage}", figures=figures)
+            bar.update(
+                task,
+                total=1.0,
+                completed=now.share,
+                description=f"{name}  {stage}",
+                figures=figures,
+            )
 
         yield show
 
@@ -259,13 +345,22 @@ def summary(job: Job, result: EncodeReport) -> str:
     sizes = size(result.bytes_out)
     if result.bytes_in is not None:
         sizes = f"{size(result.bytes_in)} -> {sizes}, {result.bytes_in / result.bytes_out:.1f} x smaller"
-    parts = sorted(((count, PARTS.get(kind, kind)) for kind, count in result.chunk_bytes.items()), reverse=True)
+    parts = sorted(
+        ((count, PARTS.get(kind, kind)) for kind, count in result.chunk_bytes.items()), reverse=True
+    )
     rows = [("size", sizes)]
     if voxels:
-        rows.append(("rate", f"{8 * result.bytes_out / voxels:.2f} bits per active voxel, {voxels:,} active voxels"))
+        rows.append(
+            (
+                "rate",
+                f"{8 * result.bytes_out / voxels:.2f} bits per active voxel, {voxels:,} active voxels",
+            )
+        )
     rows.append(("parts", ", ".join(f"{name} {count:,}" for count, name in parts)))
     rows += result.description
-    rows += [(name_of(name, position), text) for position, name, text in sorted(_grid_lines(result))]
+    rows += [
+        (name_of(name, position), text) for position, name, text in sorted(_grid_lines(result))
+    ]
     rows += [("not finite", f"{found}; {found.fate}") for found in result.nonfinite]
     if result.measured_voxels:
         where = f"as decoded, on {result.measured_voxels:,} active leaf voxels"
@@ -278,7 +373,9 @@ def summary(job: Job, result: EncodeReport) -> str:
 def _grid_lines(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
     """Position, name and a line about every grid."""
     for grid in result.grids:
-        quality = "exact" if grid.lossless else f"PSNR {decibels(grid.psnr)} dB, peak {grid.peak:.4g}"
+        quality = (
+            "exact" if grid.lossless else f"PSNR {decibels(grid.psnr)} dB, peak {grid.peak:.4g}"
+        )
         if grid.max_error is not None and not grid.lossless:
             quality += f", largest error {grid.max_error:.4g}"
         if grid.drift is not None and not grid.lossless:
@@ -293,13 +390,22 @@ def _grid_lines(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
         yield grid.position, grid.name, text
     for passthrough in result.passthrough:
         sizes = f"{passthrough.bytes_in:,} -> {passthrough.bytes_out:,} bytes"
-        yield passthrough.position, passthrough.name, f"passed through ({passthrough.reason}), {sizes}"
+        yield (
+            passthrough.position,
+            passthrough.name,
+            f"passed through ({passthrough.reason}), {sizes}",
+        )
 
 
 def _frequent_values(grid: GridReport) -> str:
     """'0 on 21,016, 1 on 3,400': the values that come back exactly, and on how many voxels."""
-    values = ((", ".join(f"{number:.6g}" for number in value), count) for value, count in grid.frequent)
-    return ", ".join(f"{value if len(grid.frequent[0][0]) == 1 else f'({value})'} on {count:,}" for value, count in values)
+    values = (
+        (", ".join(f"{number:.6g}" for number in value), count) for value, count in grid.frequent
+    )
+    return ", ".join(
+        f"{value if len(grid.frequent[0][0]) == 1 else f'({value})'} on {count:,}"
+        for value, count in values
+    )
 
 
 def as_dict(result: EncodeReport) -> dict[str, Any]:

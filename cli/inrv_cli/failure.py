@@ -15,7 +15,17 @@ from typing import Any, TypeVar
 
 import click
 
-FAILED, USAGE, INPUT, OUTPUT, MISSING, BUG, INTERRUPTED, CLOSED, TERMINATED = 1, 2, 3, 4, 5, 70, 130, 141, 143
+FAILED, USAGE, INPUT, OUTPUT, MISSING, BUG, INTERRUPTED, CLOSED, TERMINATED = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    70,
+    130,
+    141,
+    143,
+)
 
 EXIT_CODES = """\b
 Exit codes:
@@ -66,7 +76,12 @@ class Program(click.Group):
             raise
         except KeyboardInterrupt as error:
             terminated = isinstance(error, Terminated)
-            click.echo(": ".join(["inrv", "terminated" if terminated else "interrupted", *map(str, error.args)]), err=True)
+            click.echo(
+                ": ".join(
+                    ["inrv", "terminated" if terminated else "interrupted", *map(str, error.args)]
+                ),
+                err=True,
+            )
             ctx.exit(TERMINATED if terminated else INTERRUPTED)
         except BrokenPipeError:  # the reader of our output has had enough
             ctx.exit(CLOSED)
@@ -77,7 +92,10 @@ class Program(click.Group):
 @contextmanager
 def _termination() -> Iterator[None]:
     """SIGTERM raises Terminated in here, unless it is being ignored."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    ):
         yield
         return
 
@@ -121,7 +139,11 @@ def _remember_debug(context: click.Context, _: click.Parameter, wanted: bool) ->
 def debug_option(command: F) -> F:
     """Give a command --debug, so that it is understood before and after the subcommand."""
     decorate = click.option(
-        "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember_debug,
+        help="Show the traceback of an error.",
     )
     return decorate(command)
 
@@ -133,14 +155,20 @@ def report(error: Exception, about: object = "", silent: bool = False) -> int:
     """
     if isinstance(error, BrokenPipeError):
         raise error
-    if isinstance(error, OSError) and (error.errno in NO_ROOM or _stdout_fails()):  # our files come with OutputError
+    if isinstance(error, OSError) and (
+        error.errno in NO_ROOM or _stdout_fails()
+    ):  # our files come with OutputError
         error = Failure(OUTPUT, f"stdout cannot be written: {error.strerror or error}")
     code = exit_code(error)
     if silent:
         return code
     if click.get_current_context().find_root().meta.get("debug"):
         traceback.print_exception(error)
-    message = f"{type(error).__name__}: {error} (unforeseen: --debug shows where)" if code == BUG else message_of(error)
+    message = (
+        f"{type(error).__name__}: {error} (unforeseen: --debug shows where)"
+        if code == BUG
+        else message_of(error)
+    )
     if str(about) not in message and not isinstance(error, Failure):
         message = f"{about}: {message}"
     click.echo(f"inrv: error: {' '.join(message.split())}", err=True)
@@ -155,7 +183,9 @@ def message_of(error: Exception) -> str:
         name, value = found.groups()
         if name not in options:
             return found[0]
-        return options[name] if value in (None, "True") else f"{options[name]} {value.strip(QUOTES)}"
+        return (
+            options[name] if value in (None, "True") else f"{options[name]} {value.strip(QUOTES)}"
+        )
 
     return ARGUMENT.sub(option, str(error))
 
@@ -164,7 +194,12 @@ def _options() -> dict[str, str]:
     """The options of all commands by the names of the arguments that they become in Python."""
     program = click.get_current_context().find_root().command
     commands = program.commands.values() if isinstance(program, click.Group) else (program,)
-    options = (option for command in commands for option in command.params if isinstance(option, click.Option))
+    options = (
+        option
+        for command in commands
+        for option in command.params
+        if isinstance(option, click.Option)
+    )
     return {"overwrite": "--force"} | {str(option.name): option.opts[-1] for option in options}
 
 
@@ -176,7 +211,12 @@ def exit_code(error: Exception) -> int:
         return error.code
     if isinstance(error.__cause__, ImportError):
         return MISSING
-    for kind, code in ((OptionError, USAGE), ((OutputError, OutputExistsError), OUTPUT), (InrvError, INPUT), (OSError, INPUT)):
+    for kind, code in (
+        (OptionError, USAGE),
+        ((OutputError, OutputExistsError), OUTPUT),
+        (InrvError, INPUT),
+        (OSError, INPUT),
+    ):
         if isinstance(error, kind):
             return code
     return BUG

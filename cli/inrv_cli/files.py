@@ -29,7 +29,9 @@ class Job:
     output: str
 
     def __str__(self) -> str:
-        return f"{name_of_input(self.source)} -> {'stdout' if self.output == STDOUT else self.output}"
+        return (
+            f"{name_of_input(self.source)} -> {'stdout' if self.output == STDOUT else self.output}"
+        )
 
 
 def job_list(
@@ -48,17 +50,23 @@ def job_list(
     if output == STDOUT and len(inputs) > 1:
         raise click.UsageError(f"-o - takes one input, not {len(inputs)}")
     if output is not None and len(inputs) > 1 and Path(output).is_file():
-        raise click.UsageError(f"-o {output} is a file and there are {len(inputs)} inputs: name a folder or a pattern with ####")
+        raise click.UsageError(
+            f"-o {output} is a file and there are {len(inputs)} inputs: name a folder or a pattern with ####"
+        )
     many = len(inputs) > 1 or any(map(os.path.isdir, patterns))
     jobs = [Job(path, _output(path, frame, output, suffix, many)) for path, frame in inputs]
     targets: dict[str, Path] = {}
     for job in jobs:
         key = os.path.realpath(job.output)
         if job.output != STDOUT and key == os.path.realpath(job.source):
-            why = f": {suffix} files are what {click.get_current_context().info_name} makes" * (job.source.suffix == suffix)
+            why = f": {suffix} files are what {click.get_current_context().info_name} makes" * (
+                job.source.suffix == suffix
+            )
             raise click.UsageError(f"{job.source} would be written over itself{why}")
         if key in targets:
-            raise click.UsageError(f"{targets[key]} and {job.source} would both be written to {job.output}")
+            raise click.UsageError(
+                f"{targets[key]} and {job.source} would both be written to {job.output}"
+            )
         targets[key] = job.source
     return jobs, found.remarks
 
@@ -73,7 +81,9 @@ def _output(path: Path, frame: str | None, output: str | None, suffix: str, many
         return str(Path(output).parent / pattern.fill(frame or last_number(path)))
     if many or output.endswith(("/", os.sep)) or Path(output).is_dir():
         if is_stdin(path):
-            raise click.UsageError(f"-o {output} is a folder and stdin has no name for a file in it: name the file")
+            raise click.UsageError(
+                f"-o {output} is a folder and stdin has no name for a file in it: name the file"
+            )
         return str(Path(output) / path.with_suffix(suffix).name)
     return output
 
@@ -93,7 +103,9 @@ def _shard(_: click.Context, option: click.Parameter, text: str | None) -> tuple
         return None
     match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
     if match is None or not int(match[1]) < int(match[2]):
-        raise click.BadParameter(f"{text!r} is not I/N with I from 0 to N - 1, as 0/4 to 3/4", param=option)
+        raise click.BadParameter(
+            f"{text!r} is not I/N with I from 0 to N - 1, as 0/4 to 3/4", param=option
+        )
     return int(match[1]), int(match[2])
 
 
@@ -108,7 +120,9 @@ def shard_option(command: F) -> F:
     return decorate(command)
 
 
-def share(jobs: Sequence[Job], shard: tuple[int, int] | None, force: bool) -> tuple[list[Job], list[Job]]:
+def share(
+    jobs: Sequence[Job], shard: tuple[int, int] | None, force: bool
+) -> tuple[list[Job], list[Job]]:
     """The jobs to do, and those of the shard that are done: outputs have their names only when they are complete."""
     if shard is None:
         return list(jobs), []
@@ -120,7 +134,9 @@ def share(jobs: Sequence[Job], shard: tuple[int, int] | None, force: bool) -> tu
 
 def tell(remarks: Sequence[str], skipped: Sequence[Job], quiet: bool) -> None:
     """A line on stderr for each remark, and for each job of a shard that was done before."""
-    for remark in () if quiet else [*remarks, *(f"{job.output} is there already" for job in skipped)]:
+    for remark in (
+        () if quiet else [*remarks, *(f"{job.output} is there already" for job in skipped)]
+    ):
         click.echo(f"inrv: {remark}", err=True)
 
 
@@ -158,7 +174,9 @@ def read_input(path: Path) -> Input:
     try:
         return Input(name_of_input(path), read_stdin()) if is_stdin(path) else input_of(path)
     except OSError as error:
-        raise Failure(INPUT, f"{name_of_input(path)} cannot be read: {error.strerror or error}") from error
+        raise Failure(
+            INPUT, f"{name_of_input(path)} cannot be read: {error.strerror or error}"
+        ) from error
 
 
 def read_stdin() -> bytes:
@@ -178,7 +196,9 @@ def check_output(path: str, force: bool) -> None:
         raise Failure(OUTPUT, f"{path} is no regular file: -o - writes to stdout")
     if Path(path).exists() and not force:
         raise Failure(OUTPUT, f"{path} exists already: --force replaces it, -o gives another name")
-    folder = Path(os.path.realpath(path)).parent  # a symbolic link stays, the file that it leads to is written
+    folder = Path(
+        os.path.realpath(path)
+    ).parent  # a symbolic link stays, the file that it leads to is written
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):

@@ -16,10 +16,16 @@ import click
 from inrv_cli.failure import INPUT, Failure
 
 _PLACE = re.compile(r"#+|%[0-9]*d|\$F[0-9]*")
-_PLACE_OF_AT = re.compile(r"@@+|(?<![0-9A-Za-z])@(?![0-9A-Za-z])")  # a single one within words is a letter: render@2x
+_PLACE_OF_AT = re.compile(
+    r"@@+|(?<![0-9A-Za-z])@(?![0-9A-Za-z])"
+)  # a single one within words is a letter: render@2x
 _NUMBER = r"(-?)([0-9]+)((?:\.[0-9]+)?)"
-_LAST_NUMBER = re.compile(r"(.*?)((?:(?<![0-9A-Za-z])-)?[0-9]+)([^0-9]*)")  # in fire-0001 the hyphen is no sign
-_WHOLE_PART = re.compile(r"(?<![0-9A-Za-z])[0-9]+\.$")  # of a subframe, before its fraction; the 2 of v2.0001 is none
+_LAST_NUMBER = re.compile(
+    r"(.*?)((?:(?<![0-9A-Za-z])-)?[0-9]+)([^0-9]*)"
+)  # in fire-0001 the hyphen is no sign
+_WHOLE_PART = re.compile(
+    r"(?<![0-9A-Za-z])[0-9]+\.$"
+)  # of a subframe, before its fraction; the 2 of v2.0001 is none
 _ANY_NUMBER = re.compile(r"((?:(?<![0-9A-Za-z])-)?[0-9]+)")
 _MOST_NAMED = 10_000  # missing frames, and
 _MOST_NAMES = 3  # files, that are named one by one
@@ -94,7 +100,10 @@ def _parts(number: str) -> tuple[str, str, str]:
 def expand(inputs: Sequence[str], suffixes: tuple[str, ...]) -> Found:
     """Every file that the inputs stand for; folders and globs stand for files with one of the suffixes alone."""
     found = [_find(text, suffixes) for text in inputs]
-    return Found([file for each in found for file in each.files], [line for each in found for line in each.remarks])
+    return Found(
+        [file for each in found for file in each.files],
+        [line for each in found for line in each.remarks],
+    )
 
 
 def _find(text: str, suffixes: tuple[str, ...]) -> Found:
@@ -115,7 +124,10 @@ def _find(text: str, suffixes: tuple[str, ...]) -> Found:
 def _frames(folder: Path, pattern: FramePattern) -> Found:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     numbers = {name: number for name in names if (number := pattern.number_in(name)) is not None}
-    taken = sorted((name for name in numbers if pattern.takes(numbers[name])), key=lambda name: (Decimal(numbers[name]), name))
+    taken = sorted(
+        (name for name in numbers if pattern.takes(numbers[name])),
+        key=lambda name: (Decimal(numbers[name]), name),
+    )
     left_out = _left_out(pattern, sorted(numbers.keys() - set(taken), key=_natural))
     if not taken:
         raise Failure(INPUT, ": ".join([f"no file matches {folder / str(pattern)}", *left_out]))
@@ -128,7 +140,9 @@ def _left_out(pattern: FramePattern, names: Sequence[str]) -> list[str]:
         return []
     more = len(names) - _MOST_NAMES
     told = ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-    return [f"{pattern} leaves out {told}: its numbers have {pattern.width} digits, or more without a zero in front"]
+    return [
+        f"{pattern} leaves out {told}: its numbers have {pattern.width} digits, or more without a zero in front"
+    ]
 
 
 def _gaps(pattern: FramePattern, numbers: Iterable[str]) -> list[str]:
@@ -138,7 +152,9 @@ def _gaps(pattern: FramePattern, numbers: Iterable[str]) -> list[str]:
     if not missing:
         return []
     if missing > _MOST_NAMED:
-        return [f"{pattern} has {len(whole):,} frames from {whole[0]} to {whole[-1]}: {missing:,} are missing"]
+        return [
+            f"{pattern} has {len(whole):,} frames from {whole[0]} to {whole[-1]}: {missing:,} are missing"
+        ]
     from fileseq import framesToFrameRange
 
     absent = sorted(set(range(whole[0], whole[-1])) - set(whole))
@@ -151,15 +167,25 @@ def _missing(whole: Sequence[int]) -> int:
 
 def _all_of(paths: Iterable[Path], suffixes: tuple[str, ...], none: str) -> Found:
     """The files with one of the suffixes, hidden ones not; frames missing from a sequence among them are named."""
-    files = [path for path in paths if path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()]
+    files = [
+        path
+        for path in paths
+        if path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()
+    ]
     if not files:
         raise Failure(INPUT, none)
     families: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in files:
         if (match := _LAST_NUMBER.fullmatch(path.stem)) is not None:
             families[os.path.join(path.parent, match[1]), match[3] + path.suffix].append(match[2])
-    remarks = [line for (before, after), numbers in sorted(families.items()) for line in _gaps_of(before, after, numbers)]
-    return Found([(path, None) for path in sorted(files, key=lambda path: _natural(str(path)))], remarks)
+    remarks = [
+        line
+        for (before, after), numbers in sorted(families.items())
+        for line in _gaps_of(before, after, numbers)
+    ]
+    return Found(
+        [(path, None) for path in sorted(files, key=lambda path: _natural(str(path)))], remarks
+    )
 
 
 def _gaps_of(before: str, after: str, numbers: list[str]) -> list[str]:
@@ -183,5 +209,7 @@ def last_number(path: Path) -> str:
     if match is None:
         raise click.UsageError(f"{path} has no frame number for the pattern given with -o")
     if _WHOLE_PART.search(match[1]):
-        raise click.UsageError(f"{path} may be frame {match[2]} or a subframe: write the inputs as a pattern with #### too")
+        raise click.UsageError(
+            f"{path} may be frame {match[2]} or a subframe: write the inputs as a pattern with #### too"
+        )
     return match[2]

@@ -100,7 +100,9 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         "exact_values": figures.exact_values,
         "threshold": entry.threshold,
         "threshold_rule": None if entry.threshold is None else entry.threshold_rule,
-        "topology_of": None if entry.topology_of is None else grid.volume.grids[entry.topology_of].position,
+        "topology_of": None
+        if entry.topology_of is None
+        else grid.volume.grids[entry.topology_of].position,
         "leaves": figures.leaves,
         "active_tiles": figures.active_tiles,
         "inactive_tiles": figures.inactive_tiles,
@@ -112,7 +114,8 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         },
         "metadata": _metadata(entry.metadata),
         "normalisation": [
-            {"minimum": c.minimum, "maximum": c.maximum, "output": c.output} for c in entry.components
+            {"minimum": c.minimum, "maximum": c.maximum, "output": c.output}
+            for c in entry.components
         ],
         "chunks": {
             "topology": entry.topology,
@@ -129,7 +132,12 @@ def _box(lower: Sequence[int], upper: Sequence[int]) -> dict[str, list[int]]:
     return {"lower": list(lower), "upper": list(upper), "shape": shape}
 
 
-TOLD_BEFORE = {"name", "class", "vector_type", "is_saved_as_half_float"}  # metadata that are properties of the grid too
+TOLD_BEFORE = {
+    "name",
+    "class",
+    "vector_type",
+    "is_saved_as_half_float",
+}  # metadata that are properties of the grid too
 
 
 def _metadata(entries: dict[str, MetaEntry]) -> dict[str, Any]:
@@ -140,7 +148,10 @@ def as_text(found: dict[str, Any]) -> str:
     """The description in the manner of vdb_print -l."""
     rows = [
         ("file", f"{found['file']}, {size(found['bytes'])}"),
-        ("format", f"inrv {found['version'][0]}.{found['version'][1]}, written by {found['generator']}"),
+        (
+            "format",
+            f"inrv {found['version'][0]}.{found['version'][1]}, written by {found['generator']}",
+        ),
     ]
     if found["field"]:
         rows.append(("field", found["field"].get("text", found["field"]["kind"])))
@@ -150,41 +161,79 @@ def as_text(found: dict[str, Any]) -> str:
             rows.append((label, _plain(values)))
     rows += [(key, _value(entry)) for key, entry in found["metadata"].items()]
     texts = {grid["position"]: _grid_text(grid) for grid in found["grids"]}
-    texts |= {entry["position"]: _passthrough_text(entry, found["chunks"]) for entry in found["passthrough"]}
-    sections = [labelled(rows, indent=0), *(texts[position] for position in sorted(texts)), _chunk_table(found)]
+    texts |= {
+        entry["position"]: _passthrough_text(entry, found["chunks"])
+        for entry in found["passthrough"]
+    }
+    sections = [
+        labelled(rows, indent=0),
+        *(texts[position] for position in sorted(texts)),
+        _chunk_table(found),
+    ]
     return "\n\n".join(sections)
 
 
 def _grid_text(grid: dict[str, Any]) -> str:
     kind = [grid["value_type"], grid["grid_class"]]
-    kind += [grid["vector_type"]] * (grid["value_type"] == "vec3s") + ["saved as half"] * grid["saved_as_half"]
+    kind += [grid["vector_type"]] * (grid["value_type"] == "vec3s") + ["saved as half"] * grid[
+        "saved_as_half"
+    ]
     rows = [
         ("type", ", ".join(kind)),
         ("background", _plain(grid["background"])),
-        ("active voxels", f"{grid['active_voxels']:,}, {grid['leaf_voxels']:,} of them in {grid['leaves']:,} leaves"),
+        (
+            "active voxels",
+            f"{grid['active_voxels']:,}, {grid['leaf_voxels']:,} of them in {grid['leaves']:,} leaves",
+        ),
         ("tiles", f"{grid['active_tiles']:,} active, {grid['inactive_tiles']:,} inactive"),
     ]
     if grid["threshold"] is not None:
-        rows.append(("topology", f"by threshold: active where {SCORES[grid['threshold_rule']]} is above {grid['threshold']:.6g}"))
+        rows.append(
+            (
+                "topology",
+                f"by threshold: active where {SCORES[grid['threshold_rule']]} is above {grid['threshold']:.6g}",
+            )
+        )
     if grid["topology_of"] is not None:
         rows.append(("topology", f"that to which grid {grid['topology_of']} is decoded"))
     if grid["frequent_values"]:
-        values = ", ".join(_plain(value[0] if len(value) == 1 else value) for value in grid["frequent_values"])
-        rows.append(("frequent", f"{values}: the voxels that have these values get them back exactly"))
+        values = ", ".join(
+            _plain(value[0] if len(value) == 1 else value) for value in grid["frequent_values"]
+        )
+        rows.append(
+            ("frequent", f"{values}: the voxels that have these values get them back exactly")
+        )
     if grid["exact_values"]:
-        rows.append(("exact values", f"{grid['exact_values']:,} other active voxels stored exactly, beside the field"))
+        rows.append(
+            (
+                "exact values",
+                f"{grid['exact_values']:,} other active voxels stored exactly, beside the field",
+            )
+        )
     if grid["box"]:
         shape = grid["box"]["shape"]
         filled = grid["active_voxels"] / (shape[0] * shape[1] * shape[2])
         box = f"{_plain(grid['box']['lower'])} -> {_plain(grid['box']['upper'])}"
-        rows.append(("active box", f"{box}, {shape[0]} x {shape[1]} x {shape[2]}, {filled:.1%} active"))
-    rows.append(("range coded", ", ".join(_range(component) for component in grid["normalisation"])))
+        rows.append(
+            ("active box", f"{box}, {shape[0]} x {shape[1]} x {shape[2]}, {filled:.1%} active")
+        )
+    rows.append(
+        ("range coded", ", ".join(_range(component) for component in grid["normalisation"]))
+    )
     sizes = [f"{edge:.6g}" for edge in grid["transform"]["voxel_size"]]
     rows.append(
-        ("transform", f"{grid['transform']['map_type']}, voxel size {sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)}")
+        (
+            "transform",
+            f"{grid['transform']['map_type']}, voxel size {sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)}",
+        )
     )
-    rows += [("  index to world" * (row == 0), _plain(values)) for row, values in enumerate(grid["transform"]["matrix"])]
-    rows += [(key, _value(entry)) for key, entry in grid["metadata"].items() if key not in TOLD_BEFORE]
+    rows += [
+        ("  index to world" * (row == 0), _plain(values))
+        for row, values in enumerate(grid["transform"]["matrix"])
+    ]
+    rows += [
+        (key, _value(entry)) for key, entry in grid["metadata"].items() if key not in TOLD_BEFORE
+    ]
     return f"grid {grid['position']}: {name_of(grid['name'], grid['position'])}\n{labelled(rows)}"
 
 
@@ -197,13 +246,17 @@ def _passthrough_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> st
     ]
     if entry["parent"] is not None:
         rows.append(("tree", f"shared with grid {entry['parent']}"))
-    return f"grid {entry['position']}: {name_of(entry['name'], entry['position'])}\n{labelled(rows)}"
+    return (
+        f"grid {entry['position']}: {name_of(entry['name'], entry['position'])}\n{labelled(rows)}"
+    )
 
 
 def _range(component: dict[str, Any]) -> str:
     if component["output"] is None:
         return f"always {component['minimum']:.6g}"
-    return f"{component['minimum']:.6g} -> {component['maximum']:.6g} (output {component['output']})"
+    return (
+        f"{component['minimum']:.6g} -> {component['maximum']:.6g} (output {component['output']})"
+    )
 
 
 def _chunk_table(found: dict[str, Any]) -> str:
@@ -233,4 +286,10 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_plain(item) for item in value)}]"
-    return f"{value:.6g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        f"{value:.6g}"
+        if isinstance(value, float)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )

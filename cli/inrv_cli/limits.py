@@ -17,7 +17,9 @@ HELP = "Raise or lower a limit of the reader, as --limit leaves=100000000; may b
 
 def limits_option(command: F) -> F:
     """Give a command --limit and the argument `limits`."""
-    return click.option("--limit", "limits", multiple=True, metavar="NAME=N", callback=_limits, help=HELP)(command)
+    return click.option(
+        "--limit", "limits", multiple=True, metavar="NAME=N", callback=_limits, help=HELP
+    )(command)
 
 
 def _limits(_: click.Context, option: click.Parameter, given: tuple[str, ...]) -> Limits:
@@ -28,6 +30,8 @@ def _limits(_: click.Context, option: click.Parameter, given: tuple[str, ...]) -
     for text in given:
         name, _equals, number = text.partition("=")
         if name not in names or not number.isdigit():
-            raise click.BadParameter(f"{text!r} is not NAME=N, NAME one of {', '.join(names)}", param=option)
+            raise click.BadParameter(
+                f"{text!r} is not NAME=N, NAME one of {', '.join(names)}", param=option
+            )
         chosen[name] = int(number)
     return Limits(**chosen)

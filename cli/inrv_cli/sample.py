@@ -48,7 +48,9 @@ NPY = b"\x93NUMPY"
 
 @click.command(short_help="Values of an .inrv file at points, CSV or NPY.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE|-")
-@click.option("--points", required=True, metavar="FILE|-", help="Points as CSV or NPY; '-' is stdin.")
+@click.option(
+    "--points", required=True, metavar="FILE|-", help="Points as CSV or NPY; '-' is stdin."
+)
 @click.option(
     "--grid",
     "grids",
@@ -57,7 +59,11 @@ NPY = b"\x93NUMPY"
     help="Sample this grid; may be repeated; names come before positions. Default: all.",
 )
 @click.option(
-    "--space", type=click.Choice(["index", "world"]), default="index", show_default=True, help="What the points are in."
+    "--space",
+    type=click.Choice(["index", "world"]),
+    default="index",
+    show_default=True,
+    help="What the points are in.",
 )
 @click.option(
     "--interpolation",
@@ -66,8 +72,16 @@ NPY = b"\x93NUMPY"
     show_default=True,
     help="Between voxels, or the continuous field itself.",
 )
-@click.option("-o", "--output", default=STDOUT, metavar="FILE|-", help="CSV or .npy file. Default: CSV on stdout.")
-@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@click.option(
+    "-o",
+    "--output",
+    default=STDOUT,
+    metavar="FILE|-",
+    help="CSV or .npy file. Default: CSV on stdout.",
+)
+@click.option(
+    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
+)
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @limits_option
 @debug_option
@@ -97,7 +111,9 @@ def sample(
     places = read_points(Path(points))
     import inrv
 
-    names, columns = sample_grids(inrv.load(read_input(file), device, limits), grids, places, space, interpolation)
+    names, columns = sample_grids(
+        inrv.load(read_input(file), device, limits), grids, places, space, interpolation
+    )
     if output.endswith(".npy"):
         write_output(output, _as_npy(places, columns))
     else:
@@ -114,7 +130,8 @@ def sample_grids(
     for label, grid in zip(_labels(volume, grids), grids, strict=True):
         if grid.staggered:
             click.echo(
-                f"inrv: {label} is staggered: its components are sampled on the faces of voxels, where they live", err=True
+                f"inrv: {label} is staggered: its components are sampled on the faces of voxels, where they live",
+                err=True,
             )
         values = grid.sample(places, space=space, interpolation=interpolation).astype(float)
         if values.ndim == 1:
@@ -131,7 +148,9 @@ def _labels(volume: Volume, grids: list[VolumeGrid]) -> list[str]:
     seen = Counter(AXES)
     labels = {}
     for grid in volume.grids:
-        labels[id(grid)] = shown(grid.name if grid.name and not seen[grid.name] else f"{grid.name}[{seen[grid.name]}]")
+        labels[id(grid)] = shown(
+            grid.name if grid.name and not seen[grid.name] else f"{grid.name}[{seen[grid.name]}]"
+        )
         seen[grid.name] += 1
     return [labels[id(grid)] for grid in grids]
 
@@ -142,7 +161,9 @@ def read_points(path: Path) -> Array:
     name, data = name_of_input(path), read_stdin() if is_stdin(path) else path.read_bytes()
     if path.suffix == ".npy" or data.startswith(NPY):
         return _parse_npy(data, name)
-    return _parse_csv(data.decode("utf-16" if data.startswith(UTF_16) else "utf-8-sig", errors="replace"), name)
+    return _parse_csv(
+        data.decode("utf-16" if data.startswith(UTF_16) else "utf-8-sig", errors="replace"), name
+    )
 
 
 def _parse_npy(data: bytes, path: str) -> Array:
@@ -153,7 +174,10 @@ def _parse_npy(data: bytes, path: str) -> Array:
     except (ValueError, EOFError) as error:
         raise Failure(INPUT, f"{path} is not a valid NPY file: {error}") from error
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
-        raise Failure(INPUT, f"{path} holds {points.dtype} of shape {points.shape}; points are real numbers of shape (N, 3)")
+        raise Failure(
+            INPUT,
+            f"{path} holds {points.dtype} of shape {points.shape}; points are real numbers of shape (N, 3)",
+        )
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(bad):
         raise Failure(INPUT, f"{path} row {bad[0]}: {points[bad[0]].tolist()} is not finite")
@@ -197,7 +221,10 @@ def _header_columns(row: list[str], source: str, line: int) -> list[int] | None:
     naming = max(NAMINGS, key=lambda columns: sum(column in names for column in columns))
     missing = [column for column in naming if column not in names]
     if len(missing) == len(naming):
-        raise Failure(INPUT, f"{source} line {line}: {','.join(row)!r} is neither a point nor a header that names x, y and z")
+        raise Failure(
+            INPUT,
+            f"{source} line {line}: {','.join(row)!r} is neither a point nor a header that names x, y and z",
+        )
     if missing:
         raise Failure(INPUT, f"{source} line {line}: the header has no column {missing[0]}")
     return [names.index(column) for column in naming]
@@ -205,12 +232,16 @@ def _header_columns(row: list[str], source: str, line: int) -> list[int] | None:
 
 def _parse_row(row: list[str], chosen: list[int], source: str, line: int) -> list[float]:
     if len(row) <= max(chosen):
-        raise Failure(INPUT, f"{source} line {line}: {len(row)} columns; expected at least {max(chosen) + 1}")
+        raise Failure(
+            INPUT, f"{source} line {line}: {len(row)} columns; expected at least {max(chosen) + 1}"
+        )
     point = []
     for column in chosen:
         value = _number(row[column])
         if value is None or not math.isfinite(value):
-            raise Failure(INPUT, f"{source} line {line}: {row[column].strip()!r} is not a finite number")
+            raise Failure(
+                INPUT, f"{source} line {line}: {row[column].strip()!r} is not a finite number"
+            )
         point.append(value)
     return point
 
@@ -226,7 +257,9 @@ def _as_csv(names: list[str], places: Array, columns: list[Array]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*AXES, *names])
-    for point, *values in zip(places.tolist(), *(column.tolist() for column in columns), strict=True):
+    for point, *values in zip(
+        places.tolist(), *(column.tolist() for column in columns), strict=True
+    ):
         writer.writerow([*map(repr, point), *(f"{value:.9g}" for value in values)])
     return text.getvalue().encode()
 

@@ -64,7 +64,9 @@ def name_of(name: str, position: int) -> str:
 
 def shown(text: str) -> str:
     """`text` of a stranger, escaped where it is not printable: no colours, no line of its own, no byte that is not UTF-8."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def grid_keys(given: Iterable[str], names: Collection[str]) -> list[str | int]:
@@ -92,8 +94,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], notes: bool = Fa
     widths = [max(_width(line[column]) for line in lines) for column in range(1, len(header))]
     if notes:
         widths[-1] = 0
-    cells = ((_padding(cell, width) + cell for cell, width in zip(line[1:], widths, strict=True)) for line in lines)
-    return "\n".join("  ".join([_beside(line[0], first), *rest]).rstrip() for line, rest in zip(lines, cells, strict=True))
+    cells = (
+        (_padding(cell, width) + cell for cell, width in zip(line[1:], widths, strict=True))
+        for line in lines
+    )
+    return "\n".join(
+        "  ".join([_beside(line[0], first), *rest]).rstrip()
+        for line, rest in zip(lines, cells, strict=True)
+    )
 
 
 def _width_of_labels(labels: Sequence[str]) -> int:

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Check that .inrv files are whole.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|-...")
-@click.option("--decode", is_flag=True, help="Decode every voxel too, which finds codes that make no sense.")
-@click.option("--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is.")
+@click.option(
+    "--decode", is_flag=True, help="Decode every voxel too, which finds codes that make no sense."
+)
+@click.option(
+    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
+)
 @limits_option
 @debug_option
 @click.pass_context
@@ -53,10 +57,14 @@ def _verify(path: Path, decode: bool, device: str | None, limits: Limits) -> str
     try:
         found = inrv.verify(file, device, limits, decode=decode)
     except inrv.FormatError as error:
-        raise Failure(FAILED, str(error) if file.name in str(error) else f"{file.name}: {error}") from error
+        raise Failure(
+            FAILED, str(error) if file.name in str(error) else f"{file.name}: {error}"
+        ) from error
     parts = [f"{found.chunks} chunks"]
     if found.samples.count:
         difference = f"{found.samples.largest_difference:.1e} of the range (allowed {found.samples.tolerance:.0e})"
         parts.append(f"{found.samples.count} samples within {difference}")
-    parts.append(f"{found.voxels:,} active voxels decoded" if decode else "no voxel decoded (--decode does)")
+    parts.append(
+        f"{found.voxels:,} active voxels decoded" if decode else "no voxel decoded (--decode does)"
+    )
     return f"{file.name}: valid, {', '.join(parts)}"

@@ -91,7 +91,9 @@ class EncodeOptions:
         self._make_plain()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise OptionError(f"{self._told(name)} is not one of {', '.join(filter(None, choices))}")
+                raise OptionError(
+                    f"{self._told(name)} is not one of {', '.join(filter(None, choices))}"
+                )
         if self.lossless not in (True, False) or isinstance(self.lossless, str):
             raise OptionError(f"{self._told('lossless')} must be True or False")
         if self.exact_below < 0:
@@ -126,7 +128,9 @@ class EncodeOptions:
     def _check_together(self) -> None:
         asked = [name for name in TARGETS if self._given(name)]
         if len(asked) > 1:
-            raise OptionError(f"{' and '.join(map(self._told, asked))} say each how good or small the file is to be: choose one")
+            raise OptionError(
+                f"{' and '.join(map(self._told, asked))} say each how good or small the file is to be: choose one"
+            )
         other = LATTICE_ONLY if self.chosen_field == "fourier" else FOURIER_ONLY
         wrong = [name for name in other if self._given(name)]
         if wrong:
@@ -139,7 +143,9 @@ class EncodeOptions:
             )
         promised = [name for name in ("max_error", "lossless") if self._given(name)]
         if promised and self.topology == "threshold":
-            raise OptionError(f"{self._told(promised[0])} is a promise for every voxel: it needs `topology='exact'`")
+            raise OptionError(
+                f"{self._told(promised[0])} is a promise for every voxel: it needs `topology='exact'`"
+            )
 
     def _told(self, name: str) -> str:
         """The option as messages name it."""
@@ -187,7 +193,9 @@ class EncodeOptions:
         except ValueError:
             number = math.nan
         if not (number >= 0 and math.isfinite(number)):
-            raise OptionError(f"{self._told('max_error')} must be 0 or a positive number, or as '1%' of the range of values")
+            raise OptionError(
+                f"{self._told('max_error')} must be 0 or a positive number, or as '1%' of the range of values"
+            )
         return (number / 100, True) if text.endswith("%") else (number, False)
 
 

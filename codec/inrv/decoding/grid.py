@@ -32,14 +32,15 @@ MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
 
 
 class VolumeGrid:
-    """One grid of a `Volume`. Values are float32: (...) of a scalar grid, (..., 3) of a vector grid.
+    """One grid of a `Volume`. Values are float32: (...) of a scalar grid, (..., 3) of a vector
+    grid.
 
-    `sample`, `dense`, `tensor` and slices compute what is asked for and keep nothing; `to_grid` decodes
-    the whole grid, and `numpy.asarray(grid)` its active box.
+    `sample`, `dense`, `tensor` and slices compute what is asked for and keep nothing; `to_grid`
+    decodes the whole grid, and `numpy.asarray(grid)` its active box.
 
     `grid[0:32, :, 5]` is a block in index space, its stops excluded. Its numbers are coordinates,
     negative ones too: none counts from the end. A number drops its axis, `::2` takes every second
-    voxel, and what is left open, as `:`, ends where the active box does.
+        voxel, and what is left open, as `:`, ends where the active box does.
 
     volume: the volume that holds it
     position: its place among all grids of the file
@@ -58,13 +59,16 @@ class VolumeGrid:
         return type(self.volume).__getitem__, (self.volume, self.position)
 
     def __repr__(self) -> str:
-        return f"<inrv.VolumeGrid {self.name!r} of {self.volume.container.name!r}: {self.description}>"
+        return (
+            f"<inrv.VolumeGrid {self.name!r} of {self.volume.container.name!r}: {self.description}>"
+        )
 
     @property
     def description(self) -> str:
         """Type, class, active voxels and quality, for people; from the manifest alone."""
         entry = self.entry
-        return f"{entry.value_type}, {entry.grid_class}, {entry.active_voxels:,} active voxels, {self._quality}"
+        voxels = f"{entry.active_voxels:,} active voxels"
+        return f"{entry.value_type}, {entry.grid_class}, {voxels}, {self._quality}"
 
     @property
     def _quality(self) -> str:
@@ -74,10 +78,20 @@ class VolumeGrid:
             return "values exact"
         options, psnrs = (self.volume.manifest.encoding.get(key) for key in ("options", "psnr"))
         bound = options.get("max_error") if isinstance(options, dict) else None
-        parts = [] if bound is None else [f"no error above {bound:.6g}" if isinstance(bound, float) else f"no error above {bound}"]
+        parts = (
+            []
+            if bound is None
+            else [
+                f"no error above {bound:.6g}"
+                if isinstance(bound, float)
+                else f"no error above {bound}"
+            ]
+        )
         found = psnrs[columns[0] : columns[-1] + 1] if isinstance(psnrs, list) else []
         if found and all(isinstance(psnr, float) and abs(psnr) < MOST_PSNR for psnr in found):
-            parts.append(f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB")
+            parts.append(
+                f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB"
+            )
         return ", ".join(parts) or "quality not told"
 
     @property
@@ -92,7 +106,9 @@ class VolumeGrid:
 
     @property
     def template(self) -> Grid:
-        """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
+        """The grid without the values of its active leaf voxels: topology, tiles, inactive values,
+        header.
+        """
         with named_errors(self.volume.container):
             return self.values_of_grid.template
 
@@ -108,7 +124,7 @@ class VolumeGrid:
 
     @property
     def box(self) -> Box | None:
-        """The smallest box in index space that holds every active voxel, None where none is active."""
+        """The smallest box in index space that holds every active voxel, if any is active."""
         return self.topology.box
 
     @property
@@ -119,7 +135,7 @@ class VolumeGrid:
 
     @undisturbed()
     def coordinates(self) -> NDArray[np.int32]:
-        """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
+        """Coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
         return self.topology.coordinates()
 
     def values(self) -> NDArray[np.float32]:
@@ -136,10 +152,14 @@ class VolumeGrid:
         return self.dense().astype(dtype or np.float32, copy=False)
 
     def __getitem__(self, index: Any) -> NDArray[np.float32]:
-        """The values of a block in index space; see the class. Raises OptionError, and what `dense` raises."""
+        """The values of a block in index space; see the class. Raises OptionError, and what `dense`
+        raises.
+        """
         block = Block.of(index, self._active_box)
         if block.box is None:
-            return self._shaped(np.empty((*block.shape, len(self.entry.components)), dtype=np.float32))
+            return self._shaped(
+                np.empty((*block.shape, len(self.entry.components)), dtype=np.float32)
+            )
         return self.dense(block.box)[block.within]
 
     def _active_box(self) -> Box:
@@ -152,18 +172,23 @@ class VolumeGrid:
         """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`.
 
         Decodes only the leaves that touch the box. The values of a staggered grid are those of the
-        faces, where they are stored: nothing is moved. Raises OptionError where nothing is active and
-        no box is given, SelectionError where the box has more values than the limits allow, FormatError.
+        faces, where they are stored: nothing is moved. Raises OptionError where nothing is active
+            and no box is given, SelectionError where the box has more values than the limits allow,
+            FormatError.
 
         box: a `Box`, or its lower and upper corner, both included: ((0, 0, 0), (31, 31, 31)), or an
             array (2, 3); by default the grid's own active box
         """
         region = self._active_box() if box is None else Box.of(box)
-        values, most = region.volume * len(self.entry.components), self.volume.container.limits.values
+        values, most = (
+            region.volume * len(self.entry.components),
+            self.volume.container.limits.values,
+        )
         if values > most:
             raise SelectionError(
-                f"grid {self.name!r}: a box of {' x '.join(map(str, region.shape))} voxels has {values:,} values, more than "
-                f"the limit of {most:,}: fill a smaller box, or raise the limit"
+                f"grid {self.name!r}: a box of {' x '.join(map(str, region.shape))} voxels has "
+                f"{values:,} values, more than the limit of {most:,}: fill a smaller box, or "
+                "raise the limit"
             )
         with named_errors(self.volume.container):
             return self._shaped(self.values_of_grid.within(region).dense(region))
@@ -176,34 +201,42 @@ class VolumeGrid:
 
     @undisturbed()
     def sample(self, points: Any, space: str = "index", interpolation: str = "trilinear") -> Any:
-        """Values (...) or (..., 3) at points (..., 3), float32: one for a single point (3,), N for points (N, 3).
+        """Values (...) or (..., 3) at points (..., 3), float32: one for a single point (3,), N for
+        points (N, 3).
 
         Of a staggered grid component k lives on the lower face along axis k, half a voxel from the
-        centre, and is sampled there, as by OpenVDB's StaggeredBoxSampler. Raises OptionError for another
-        space, interpolation or shape, and for points that are not finite.
+        centre, and is sampled there, as by OpenVDB's StaggeredBoxSampler. Raises OptionError for
+        another space, interpolation or shape, and for points that are not finite.
 
-        points: anything that turns into a NumPy array, lists and tuples among it: the values are a NumPy
-            array; or a torch tensor: the values are one on its device, differentiable in the points, and
-            in the weights of `Volume.field` where that is a network, unless gradients are disabled
+        points: anything that turns into a NumPy array, lists and tuples among it: the values are a
+            NumPy array; or a torch tensor: the values are one on its device, differentiable in the
+            points, and in the weights of `Volume.field` where that is a network, unless gradients
+            are disabled
         space: 'index' or 'world'
-        interpolation: 'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field': the
-            continuous field itself, which knows nothing of topology and background
+        interpolation: 'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field':
+            the continuous field itself, which knows nothing of topology and background
         """
         torch = sys.modules.get("torch")
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
         places = _real_tensor(points) if given_tensor else _unmasked(points)
-        self._check_request(places.detach().cpu().numpy() if given_tensor else places, space, interpolation)
+        self._check_request(
+            places.detach().cpu().numpy() if given_tensor else places, space, interpolation
+        )
         flat = places.reshape(-1, 3)
         with named_errors(self.volume.container):
             if given_tensor or interpolation == "field":
                 values = self._sampled_tensor(flat, space, interpolation)
             else:
-                values = self._sampled(flat, space, {"trilinear": trilinear, "nearest": nearest}[interpolation])
+                values = self._sampled(
+                    flat, space, {"trilinear": trilinear, "nearest": nearest}[interpolation]
+                )
         values = self._shaped(values)
         values = values.reshape((*places.shape[:-1], *values.shape[1:]))
         return values if given_tensor else values[()]
 
-    def _sampled(self, points: NDArray[np.float64], space: str, interpolation: Any) -> NDArray[np.float32]:
+    def _sampled(
+        self, points: NDArray[np.float64], space: str, interpolation: Any
+    ) -> NDArray[np.float32]:
         """Values float32 (N, C) at points (N, 3)."""
         index = self.transform.world_to_index(points) if space == "world" else points
         index = index.clip(-FARTHEST, FARTHEST)
@@ -217,7 +250,9 @@ class VolumeGrid:
         return np.stack([at(0.5 * face)[:, axis] for axis, face in enumerate(np.eye(3))], axis=1)
 
     def _sampled_tensor(self, points: Any, space: str, interpolation: str) -> Any:
-        """The same of a tensor (N, 3), on its device; of an array where the continuous field is asked."""
+        """The same of a tensor (N, 3), on its device; of an array where the continuous field is
+        asked.
+        """
         import torch
 
         from inrv.decoding.tensors import continuous, interpolated
@@ -236,16 +271,24 @@ class VolumeGrid:
         def at(shifted: Tensor) -> Tensor:
             if interpolation == "field":
                 return continuous(self.values_of_grid, shifted).to(points.device)
-            return interpolated(self.values_of_grid, shifted, {"trilinear": trilinear, "nearest": nearest}[interpolation])
+            return interpolated(
+                self.values_of_grid,
+                shifted,
+                {"trilinear": trilinear, "nearest": nearest}[interpolation],
+            )
 
         if not self.staggered:
             return at(index)
         faces = torch.eye(3, dtype=index.dtype, device=index.device)
-        return torch.stack([at(index + 0.5 * face)[:, axis] for axis, face in enumerate(faces)], dim=1)
+        return torch.stack(
+            [at(index + 0.5 * face)[:, axis] for axis, face in enumerate(faces)], dim=1
+        )
 
     @undisturbed()
     def voxels(self, coordinates: Any) -> NDArray[np.float32]:
-        """Values (n, C) of the voxels at integer index-space coordinates (n, 3): of the field, a tile or the background."""
+        """Values (n, C) of the voxels at integer index-space coordinates (n, 3): of the field, a
+        tile or the background.
+        """
         with named_errors(self.volume.container):
             return self.values_of_grid.voxels(np.asarray(coordinates))
 
@@ -255,17 +298,25 @@ class VolumeGrid:
 
     def _check_request(self, points: NDArray[Any], space: str, interpolation: str) -> None:
         if not points.ndim or points.shape[-1] != 3:
-            raise OptionError(f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)")
+            raise OptionError(
+                f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)"
+            )
         listed = points.reshape(-1, 3)
         bad = np.flatnonzero(~np.isfinite(listed).all(axis=1))
         if len(bad):
-            raise OptionError(f"point {bad[0]} is {listed[bad[0]].tolist()}: every coordinate must be finite")
+            raise OptionError(
+                f"point {bad[0]} is {listed[bad[0]].tolist()}: every coordinate must be finite"
+            )
         if space not in SPACES:
             raise OptionError(f"`space={space!r}` is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
-            raise OptionError(f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}")
+            raise OptionError(
+                f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}"
+            )
         if interpolation == "field" and self.volume.field is None:
-            raise OptionError("a lattice has values at voxels only: `interpolation='field'` needs a fourier field")
+            raise OptionError(
+                "a lattice has values at voxels only: `interpolation='field'` needs a fourier field"
+            )
 
     def _shaped(self, values: Any) -> Any:
         return values[..., 0] if self.entry.value_type == "float" else values
@@ -287,14 +338,24 @@ def _real_tensor(points: Any) -> Any:
 
 @contextmanager
 def named_errors(container: Container) -> Iterator[None]:
-    """Errors of the format in here begin with the file's name; what memory is too small for becomes one."""
+    """Errors of the format in here begin with the file's name; what memory is too small for becomes
+    one.
+    """
     try:
         yield
     except FormatError as error:
-        raise (error if error.message.startswith(container.name) else error.within(container.name)) from error
+        raise (
+            error if error.message.startswith(container.name) else error.within(container.name)
+        ) from error
     except (MemoryError, RuntimeError) as error:
         torch = sys.modules.get("torch")
         of_torch = torch is not None and isinstance(error, torch.OutOfMemoryError)
-        if not isinstance(error, MemoryError) and not of_torch and "allocate memory" not in str(error):
+        if (
+            not isinstance(error, MemoryError)
+            and not of_torch
+            and "allocate memory" not in str(error)
+        ):
             raise
-        raise FormatError("L6", f"{container.name}: takes more than there is memory for: {error}") from error
+        raise FormatError(
+            "L6", f"{container.name}: takes more than there is memory for: {error}"
+        ) from error

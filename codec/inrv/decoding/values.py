@@ -1,4 +1,6 @@
-"""The values of one grid: from a field's outputs, exact values, tiles and background to what a voxel has."""
+"""The values of one grid: from a field's outputs, exact values, tiles and background to what a
+voxel has.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class GridValues:
     @property
     def columns(self) -> list[int]:
         """The outputs of the field that are this grid's varying components, in order."""
-        return [component.output for component in self.entry.components if component.output is not None]
+        return [
+            component.output for component in self.entry.components if component.output is not None
+        ]
 
     @property
     def outputs(self) -> Outputs:
@@ -59,26 +63,36 @@ class GridValues:
         restored = self._stored[self.number]
         exact = restored.exact.joined(restored.outliers)
         if self.entry.topology_of is not None:
-            return _in_topology(restored.grid, exact, self._others[self.entry.topology_of].template.topology)
+            return _in_topology(
+                restored.grid, exact, self._others[self.entry.topology_of].template.topology
+            )
         if self.entry.threshold is None:
             return restored.grid, exact
         check_limits(self.container, self.outputs, [self])
         values = self.values_of(self.leaf_outputs(restored.grid.topology), clamp=False)
-        grid, leaves = thresholded(restored.grid, values, self.entry.threshold_rule, self.entry.threshold, exact)
+        grid, leaves = thresholded(
+            restored.grid, values, self.entry.threshold_rule, self.entry.threshold, exact
+        )
         return grid, exact.subset(leaves)
 
     @property
     def template(self) -> Grid:
-        """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
+        """The grid without the values of its active leaf voxels: topology, tiles, inactive values,
+        header.
+        """
         return self._decoded_topology[0]
 
     @cached_property
     def exact_rows(self) -> NDArray[np.int64]:
-        """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
+        """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly,
+        beside the field.
+        """
         return self.template.topology.place_rows(self._decoded_topology[1].places)
 
     def voxels(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
-        """Values float32 (n, C) of the voxels at integer coordinates (n, 3): of the field, a tile or the background."""
+        """Values float32 (n, C) of the voxels at integer coordinates (n, 3): of the field, a tile
+        or the background.
+        """
         result = self.template.lookup_outside(coordinates)
         rows = self.template.topology.voxel_rows(coordinates)
         active = np.flatnonzero(rows >= 0)
@@ -88,7 +102,9 @@ class GridValues:
         return result
 
     def field_outputs(self, coordinates: NDArray[Any]) -> Floats:
-        """The outputs (n, varying components) at coordinates (n, 3) of active leaf voxels, or points where it has them."""
+        """The outputs (n, varying components) at coordinates (n, 3) of active leaf voxels, or
+        points where it has them.
+        """
         if not self.columns:
             return np.empty((len(coordinates), 0), dtype=np.float32)
         return self.outputs.at(coordinates, self.columns)
@@ -99,15 +115,21 @@ class GridValues:
             return np.empty((topology.leaf_voxel_count, 0), dtype=np.float32)
         return self.outputs.active([topology], [self.columns])[0]
 
-    def with_exact(self, values: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """`values` (n, C) of the active leaf voxels at `rows` (n,), exact ones in place of the field's."""
+    def with_exact(
+        self, values: NDArray[np.float32], rows: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """`values` (n, C) of the active leaf voxels at `rows` (n,), exact ones in place of the
+        field's.
+        """
         if len(self.exact_rows):
             at, hit = self.exact_among(rows)
             values[hit] = self._decoded_topology[1].values[at]
         return values
 
     def exact_among(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The numbers of the exact values that belong to some of `rows` (n,), and where in `rows` these stand."""
+        """The numbers of the exact values that belong to some of `rows` (n,), and where in `rows`
+        these stand.
+        """
         at = np.searchsorted(self.exact_rows, rows).clip(max=len(self.exact_rows) - 1)
         hit = np.flatnonzero(self.exact_rows[at] == rows)
         return at[hit], hit
@@ -118,7 +140,7 @@ class GridValues:
         return self._decoded_topology[1].values
 
     def filled(self, outputs: Floats) -> Grid:
-        """The grid whose active leaf voxels have the normalised `outputs` (N, varying components)."""
+        """The grid with the normalised `outputs` (N, varying components) in its leaf voxels."""
         values = self.values_of(outputs, clamp=True)
         values[self.exact_rows] = self.exact_values
         return self.template.with_values(values)
@@ -133,7 +155,9 @@ class GridValues:
         values = self.values_of(self.leaf_outputs(topology), clamp=True)
         if len(self.exact_rows):
             values = self.with_exact(values, template.topology.voxel_rows(topology.coordinates()))
-        return replace(template, topology=topology, values=values, inactive=template.inactive.subset(leaves))
+        return replace(
+            template, topology=topology, values=values, inactive=template.inactive.subset(leaves)
+        )
 
     def values_of(self, outputs: Floats, clamp: bool) -> NDArray[np.float32]:
         """`denormalised`, a part at a time."""
@@ -149,7 +173,8 @@ class GridValues:
         clamp: True for voxels, whose values must be finite and lie within the range
         """
         if clamp and not np.isfinite(outputs).all():
-            raise FormatError("F3", f"{self.container.name}: grid {self.entry.name!r}: an output of the field is not finite")
+            name = f"{self.container.name}: grid {self.entry.name!r}"
+            raise FormatError("F3", f"{name}: an output of the field is not finite")
         values = np.empty((len(outputs), len(self.entry.components)), dtype=np.float32)
         position = 0
         for number, component in enumerate(self.entry.components):
@@ -158,13 +183,17 @@ class GridValues:
                 continue
             own = outputs[:, position]
             lossless = component.output in self.outputs.lossless
-            values[:, number] = own if lossless else denormalise(own, component.minimum, component.maximum, clamp)
+            values[:, number] = (
+                own if lossless else denormalise(own, component.minimum, component.maximum, clamp)
+            )
             position += 1
         return values
 
 
 def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Grid, LeafValues]:
-    """A whole-leaf grid in the topology that another one of the same leaves is decoded to, and its exact values there."""
+    """A whole-leaf grid in the topology that another one of the same leaves is decoded to, and its
+    exact values there.
+    """
     leaves = whole.topology.find_leaves(topology.leaf_origins)
     unknown = np.broadcast_to(whole.values[:1], (topology.leaf_voxel_count, whole.components))
     within = exact.subset(leaves)
@@ -174,11 +203,15 @@ def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Gr
 
 
 def check_limits(container: Container, outputs: Outputs, grids: Sequence[GridValues]) -> None:
-    """Raise FormatError where what is to be decoded of `grids` exceeds the limits; no chunk is read for it."""
+    """Raise FormatError where what is to be decoded of `grids` exceeds the limits; no chunk is read
+    for it.
+    """
     limits = container.limits
     values = sum(grid.entry.leaf_voxels * len(grid.entry.components) for grid in grids)
     if values > limits.values:
-        raise FormatError("L4", f"{values:,} values are to be decoded, more than the limit of {limits.values:,}")
+        raise FormatError(
+            "L4", f"{values:,} values are to be decoded, more than the limit of {limits.values:,}"
+        )
     check_work(container, outputs, sum(grid.entry.leaf_voxels for grid in grids if grid.columns))
 
 
@@ -188,6 +221,6 @@ def check_work(container: Container, outputs: Outputs, voxels: int) -> None:
     if work > most:
         raise FormatError(
             "L5",
-            f"{container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} products, "
-            f"more than the limit of {most:,}",
+            f"{container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be "
+            f"decoded, {work:,} products, more than the limit of {most:,}",
         )

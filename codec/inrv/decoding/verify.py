@@ -31,7 +31,9 @@ class VerifyReport:
 
 
 @undisturbed()
-def verify(source: Readable, device: Any = None, limits: Limits = Limits(), *, decode: bool = False) -> VerifyReport:
+def verify(
+    source: Readable, device: Any = None, limits: Limits = Limits(), *, decode: bool = False
+) -> VerifyReport:
     """Check header, manifest, every checksum, every chunk and stored samples of an .inrv file.
 
     Raises FormatError where anything disagrees or exceeds `limits`.
@@ -51,7 +53,8 @@ def verify(source: Readable, device: Any = None, limits: Limits = Limits(), *, d
         if not samples.largest_difference <= samples.tolerance:  # NaN too
             raise FormatError(
                 "R1",
-                f"stored samples differ by {samples.largest_difference:.3g}, more than {samples.tolerance:g} of the range",
+                f"stored samples differ by {samples.largest_difference:.3g}, more than "
+                f"{samples.tolerance:g} of the range",
             )
     voxels = volume.to_sparse().active_voxel_count if decode else 0
     return VerifyReport(len(container.entries), voxels, samples)

@@ -1,4 +1,6 @@
-"""Which grids are stored exactly, and how: where that takes no more bytes than codes, or nothing less will do."""
+"""Which grids are stored exactly, and how: where that takes no more bytes than codes, or nothing
+less will do.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ MOST_MASKED = 64  # different values, up to which each has a mask
 MOST_MASKS_CODED = 1 << 28  # voxels of all masks together
 MOST_PLAIN = 1 << 20  # values up to which they are tried as they are
 PROBED = 1 << 16  # values among which different ones are counted first
-REPEATED, LEAST_BITS = 0.9, 4  # where more of the probed values are different, each takes at least so many bits
+REPEATED, LEAST_BITS = (
+    0.9,
+    4,
+)  # where more of the probed values are different, each takes at least so many bits
 CODED_ENTROPY = 2.0  # bits a value, above which many different values are not worth exact storage
 SQRT_12 = math.sqrt(12)  # steps in the deviation of an error that is spread evenly over one
 
@@ -51,7 +56,9 @@ class Exactness:
         return not coded or self.job.encoder.estimate(coded[0], self.goal, {}) is not None
 
     def form(self, number: int) -> ExactForm:
-        """The grid of that number in the exact form that is smallest; made when it is first asked for."""
+        """The grid of that number in the exact form that is smallest; made when it is first asked
+        for.
+        """
         if number not in self.forms:
             self.forms[number] = self._smallest(self.job.grids[number])
         return self.forms[number]
@@ -62,22 +69,32 @@ class Exactness:
         return tuple(self.form(number).grid for number in range(len(self.job.grids)))
 
     def may_fit(self, most: int) -> bool:
-        """Whether a file of `most` bytes may hold every value: no exact form is made of grids that are clearly too large."""
+        """Whether a file of `most` bytes may hold every value: no exact form is made of grids that
+        are clearly too large.
+        """
         if not self.known:
             return False
         coded = [grid.coded.values for grid in self.job.grids]
         least = sum(values.size * LEAST_BITS for values in coded if not _repeats(values))
-        return least <= 8 * most and sum(self.form(number).bits for number in range(len(coded))) <= 8 * most
+        return (
+            least <= 8 * most
+            and sum(self.form(number).bits for number in range(len(coded))) <= 8 * most
+        )
 
     def where_smaller(self) -> tuple[PreparedGrid, ...]:
-        """The grids, in exact form those for which codes of the quality that is asked take more bytes."""
+        """The grids, in exact form those for which codes of the quality that is asked take more
+        bytes.
+        """
         if not self.known:
             return self.job.grids
         return tuple(self._cheaper(number) for number in range(len(self.job.grids)))
 
     def instead(self, grids: Sequence[PreparedGrid], numbers: set[int]) -> tuple[PreparedGrid, ...]:
         """`grids`, those with these numbers in exact form."""
-        return tuple(self.form(number).grid if number in numbers else grid for number, grid in enumerate(grids))
+        return tuple(
+            self.form(number).grid if number in numbers else grid
+            for number, grid in enumerate(grids)
+        )
 
     def _cheaper(self, number: int) -> PreparedGrid:
         grid = self.job.grids[number]
@@ -87,17 +104,28 @@ class Exactness:
             return grid
         codes = self.job.encoder.estimate(grid, self.goal, {})
         form = self.form(number)
-        return form.grid if codes is not None and form.bits <= codes.bits + grid.bits_apart else grid
+        return (
+            form.grid if codes is not None and form.bits <= codes.bits + grid.bits_apart else grid
+        )
 
     def _levels(self, grid: PreparedGrid) -> float:
         """How many quantiser steps of the quality that is asked fit in the range of the values."""
         if grid.bounds is None:
             return 10 ** ((self.goal.psnr or 0.0) / 20) / SQRT_12
-        spans = zip(grid.normalisation.spans.tolist(), grid.bounds, grid.normalisation.varying.tolist(), strict=True)
-        return max(span / (2 * bound) if bound > 0 else math.inf for span, bound, varying in spans if varying)
+        spans = zip(
+            grid.normalisation.spans.tolist(),
+            grid.bounds,
+            grid.normalisation.varying.tolist(),
+            strict=True,
+        )
+        return max(
+            span / (2 * bound) if bound > 0 else math.inf
+            for span, bound, varying in spans
+            if varying
+        )
 
     def _few_values(self, grid: PreparedGrid) -> bool:
-        """Whether the values are so few, or the levels so fine, that exact storage may be smaller."""
+        """Whether exact storage may be smaller: values are few, or the levels fine."""
         levels, finest = self._levels(grid), field_codec(self.job.kind).finest_step
         if levels * finest >= 1:
             return True
@@ -121,7 +149,7 @@ class Exactness:
 
 
 def _repeats(values: NDArray[np.float32]) -> bool:
-    """Whether values (N, C) come again and again, as those of half precision or whole numbers do."""
+    """Whether values (N, C) repeat, as those of half precision or whole numbers do."""
     probe = values[:: max(1, len(values) // PROBED), 0]
     return len(np.unique(probe)) <= REPEATED * len(probe)
 
@@ -143,7 +171,9 @@ def _masked(grid: PreparedGrid) -> ExactForm | None:
     for order in (np.argsort(-counts, kind="stable"), np.argsort(values[:, 0], kind="stable")):
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
-        frequent = FrequentValues(places[finite], rank[which.reshape(-1)].astype(np.int16), values[order])
+        frequent = FrequentValues(
+            places[finite], rank[which.reshape(-1)].astype(np.int16), values[order]
+        )
         form = replace(grid, normalisation=none, frequent=frequent, exact=exact, lossless=False)
         found.append(ExactForm(form, form.bits_apart))
     return min(found, key=lambda form: form.bits)
@@ -154,8 +184,15 @@ def _plain(grid: PreparedGrid) -> ExactForm | None:
     whole = grid.grid
     if whole.values.size > MOST_PLAIN or not len(whole.values):
         return None
-    exact, none = LeafValues(whole.topology.places(), whole.values), FrequentValues.none(whole.components)
+    exact, none = (
+        LeafValues(whole.topology.places(), whole.values),
+        FrequentValues.none(whole.components),
+    )
     form = replace(
-        grid, normalisation=Normalisation.fit(whole.values[:0]), frequent=none, exact=exact, lossless=False
+        grid,
+        normalisation=Normalisation.fit(whole.values[:0]),
+        frequent=none,
+        exact=exact,
+        lossless=False,
     )
     return ExactForm(form, form.bits_apart)

@@ -1,4 +1,4 @@
-"""One volume on its way into a file: what was asked, what encodes it, and the file that came of it."""
+"""One volume on its way into a file, and the file that came of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class EncodedFile:
 
     volume: what was encoded
     grids: as they are stored, in the order of `volume.grids`
-    misclassified: by grid, voxels that a threshold for topology takes wrongly; None where there is no threshold
+    misclassified: by grid, voxels that a threshold for topology takes wrongly; None where there is
+        no threshold
     field: the coded values; None where no component varies
     data: the bytes of the .inrv file
     """
@@ -39,11 +40,13 @@ class EncodedFile:
     @property
     def psnr(self) -> float:
         """Mean over the field's outputs, dB; infinite where nothing is coded."""
-        finite = [] if self.field is None else [psnr for psnr in self.field.psnrs if math.isfinite(psnr)]
+        finite = (
+            [] if self.field is None else [psnr for psnr in self.field.psnrs if math.isfinite(psnr)]
+        )
         return statistics.fmean(finite) if finite else math.inf
 
     def short_of(self, psnr: float) -> set[int]:
-        """The numbers of the grids that do not reach so many dB, though no quantiser step is finer."""
+        """The numbers of the grids that miss so many dB, though no quantiser step is finer."""
         return set() if self.field is None else self.field.short_of(psnr)
 
 
@@ -71,7 +74,9 @@ class EncodeJob:
         return self.file_of(grids, self.encoder.encode(grids, goal))
 
     def file_of(self, grids: Sequence[PreparedGrid], field: EncodedField | None) -> EncodedFile:
-        """The file of `grids` with these coded values; whole-leaf grids get the thresholds that serve these best."""
+        """The file of `grids` with these coded values; whole-leaf grids get the thresholds that
+        serve these best.
+        """
         if field is None:
             stored, misclassified = tuple(grids), tuple(None for _ in grids)
         else:
@@ -82,10 +87,17 @@ class EncodeJob:
     @cached_property
     def room_for_field(self) -> int | None:
         """The bytes that a limit of the file leaves to the field; None without one."""
-        return None if self.most_bytes is None else self.most_bytes - len(self._assembled(self.grids, None, ()))
+        return (
+            None
+            if self.most_bytes is None
+            else self.most_bytes - len(self._assembled(self.grids, None, ()))
+        )
 
     def _assembled(
-        self, grids: Sequence[PreparedGrid], field: EncodedField | None, misclassified: Sequence[int | None]
+        self,
+        grids: Sequence[PreparedGrid],
+        field: EncodedField | None,
+        misclassified: Sequence[int | None],
     ) -> bytes:
         chunks: list[Chunk] = []
         entries = store_grids(grids, chunks)
@@ -105,10 +117,18 @@ class EncodeJob:
         )
         return container_bytes(manifest, chunks)
 
-    def _provenance(self, field: EncodedField | None, misclassified: Sequence[int | None]) -> dict[str, Any]:
-        """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
+    def _provenance(
+        self, field: EncodedField | None, misclassified: Sequence[int | None]
+    ) -> dict[str, Any]:
+        """What `info` tells of the encoding; nothing that differs between two runs with the same
+        input, seed and options.
+        """
         usual = asdict(EncodeOptions())
-        chosen = {name: value for name, value in asdict(self.options).items() if value != usual[name] and name != "device"}
+        chosen = {
+            name: value
+            for name, value in asdict(self.options).items()
+            if value != usual[name] and name != "device"
+        }
         if math.isinf(self.options.dilation):
             chosen["dilation"] = "inf"
         if "grids" in chosen:
@@ -117,6 +137,8 @@ class EncodeJob:
         if any(count is not None for count in misclassified):
             result["misclassified_voxels"] = list(misclassified)
         if field is not None:
-            result["psnr"] = [round(value, 3) if math.isfinite(value) else None for value in field.psnrs]
+            result["psnr"] = [
+                round(value, 3) if math.isfinite(value) else None for value in field.psnrs
+            ]
             result |= field.summary()
         return result

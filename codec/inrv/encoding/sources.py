@@ -20,7 +20,9 @@ Source: TypeAlias = Readable | SparseVolume | Volume | AnyGrid | Grids | Mapping
 
 
 def volume_or_file(source: Source) -> SparseVolume | Input:
-    """The volume that `source` holds or stands for, or the file to read it from. Raises OptionError for anything else."""
+    """The volume that `source` holds or stands for, or the file to read it from. Raises OptionError
+    for anything else.
+    """
     if isinstance(source, SparseVolume):
         return source
     if isinstance(source, Volume):
@@ -29,16 +31,25 @@ def volume_or_file(source: Source) -> SparseVolume | Input:
         return SparseVolume(tuple(_named(name, value) for name, value in source.items()))
     if isinstance(source, (Grid, VolumeGrid)):
         return SparseVolume((_decoded(source),))
-    if isinstance(source, (list, tuple)) and all(isinstance(grid, (Grid, VolumeGrid)) for grid in source):
+    if isinstance(source, (list, tuple)) and all(
+        isinstance(grid, (Grid, VolumeGrid)) for grid in source
+    ):
         return SparseVolume(tuple(_decoded(grid) for grid in source))
     if isinstance(source, (list, tuple, np.ndarray)) or hasattr(source, "__array__"):
-        raise OptionError(f"a {type(source).__name__} is neither a file nor grids: give arrays by name, as {{'density': array}}")
+        raise OptionError(
+            f"a {type(source).__name__} is neither a file nor grids: give arrays by name, as "
+            "{'density': array}"
+        )
     return input_of(source)
 
 
 def _named(name: str, value: Any) -> Grid:
     """A grid, or an array, under a name."""
-    return replace(_decoded(value), name=name) if isinstance(value, (Grid, VolumeGrid)) else sparse_grid(value, name)
+    return (
+        replace(_decoded(value), name=name)
+        if isinstance(value, (Grid, VolumeGrid))
+        else sparse_grid(value, name)
+    )
 
 
 def _decoded(grid: AnyGrid) -> Grid:

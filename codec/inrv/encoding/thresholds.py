@@ -1,4 +1,6 @@
-"""Whole-leaf topology: grids that store their leaves alone, and find their active voxels by a threshold again."""
+"""Whole-leaf topology: grids that store their leaves alone, and find their active voxels by a
+threshold again.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,26 @@ from inrv.grids import Grid, LeafValues, Normalisation, Topology, denormalise, u
 from inrv.grids.thresholds import ABOVE, AWAY, WITHIN, scores
 from inrv.storage import PreparedGrid
 
-OutputOf = Callable[[int, Topology], NDArray[Any]]  # the decoded output of that number on a topology
+OutputOf = Callable[
+    [int, Topology], NDArray[Any]
+]  # the decoded output of that number on a topology
 
 
 def rule_of(grid: Grid) -> str | None:
     """The rule by which a threshold can tell active from inactive voxels of a grid, if one can.
 
-    Inactive voxels of its leaves have to hold the background, or for a narrow band plus and minus the background.
+    Inactive voxels of its leaves have to hold the background, or for a narrow band plus and minus
+    the background.
     """
     if not len(grid.values):
         return None
     background, beside = grid.background, grid.inactive.values
     if len(beside) or grid.grid_class == "level set":
-        band = grid.components == 1 and bool((beside == -background).all()) and float(background[0]) > 0
+        band = (
+            grid.components == 1
+            and bool((beside == -background).all())
+            and float(background[0]) > 0
+        )
         return WITHIN if band and bool((np.abs(grid.values) <= background).all()) else None
     return ABOVE if grid.components == 1 and bool(grid.values.min() > background[0]) else AWAY
 
@@ -34,7 +43,9 @@ def whole_leaves(grid: Grid) -> Grid:
     """The grid with every voxel of its leaves active, with the values that they have."""
     values = grid.blocks(grid.topology.leaf_origins).reshape(-1, grid.components)
     topology = replace(grid.topology, leaf_masks=np.full_like(grid.topology.leaf_masks, 255))
-    return replace(grid, topology=topology, values=values, inactive=LeafValues.none(grid.components))
+    return replace(
+        grid, topology=topology, values=values, inactive=LeafValues.none(grid.components)
+    )
 
 
 def with_whole_leaves(prepared: PreparedGrid, rule: str) -> PreparedGrid:
@@ -47,7 +58,11 @@ def of_one_topology(grids: Sequence[PreparedGrid], numbers: Iterable[int]) -> li
     """The `numbers` of some of `grids`, those with identical topologies together."""
     groups = list[list[int]]()
     for number in numbers:
-        same = [group for group in groups if grids[group[0]].grid.topology.identical(grids[number].grid.topology)]
+        same = [
+            group
+            for group in groups
+            if grids[group[0]].grid.topology.identical(grids[number].grid.topology)
+        ]
         if same:
             same[0].append(number)
         else:
@@ -58,10 +73,11 @@ def of_one_topology(grids: Sequence[PreparedGrid], numbers: Iterable[int]) -> li
 def with_thresholds(
     grids: Sequence[PreparedGrid], originals: Sequence[Grid], output_of: OutputOf
 ) -> tuple[tuple[PreparedGrid, ...], tuple[int | None, ...]]:
-    """The grids, whole-leaf ones with the threshold that is best for the decoded values, and the voxels each misclassifies.
+    """The grids, whole-leaf ones with the threshold that is best for the decoded values, and the
+    voxels each misclassifies.
 
-    Of grids whose topologies are the same one has a threshold, the one that misclassifies the fewest
-    voxels, and the others have the topology that it decodes to.
+    Of grids whose topologies are the same one has a threshold, the one that misclassifies the
+    fewest voxels, and the others have the topology that it decodes to.
     """
     result, misclassified, output = list[PreparedGrid](), list[int | None](), 0
     for grid, original in zip(grids, originals, strict=True):
@@ -73,7 +89,9 @@ def with_thresholds(
             topology = grid.coded.topology
             values = _decoded_values(grid, topology, output_of, output)
             active = unpack_masks(original.topology.leaf_masks).reshape(-1)[topology.places()]
-            threshold, errors = best_threshold(scores(grid.threshold_rule, values, grid.grid.background), active)
+            threshold, errors = best_threshold(
+                scores(grid.threshold_rule, values, grid.grid.background), active
+            )
             result.append(replace(grid, threshold=threshold))
             misclassified.append(errors)
         output += outputs
@@ -87,16 +105,25 @@ def with_thresholds(
 
 
 def _sharing(grids: Sequence[PreparedGrid]) -> list[list[int]]:
-    """The numbers of whole-leaf grids by topology; a narrow band, whose inside a threshold tells too, shares with none."""
+    """The numbers of whole-leaf grids by topology; a narrow band, whose inside a threshold tells
+    too, shares with none.
+    """
     return of_one_topology(
-        grids, [n for n, grid in enumerate(grids) if grid.threshold is not None and grid.threshold_rule != WITHIN]
+        grids,
+        [
+            n
+            for n, grid in enumerate(grids)
+            if grid.threshold is not None and grid.threshold_rule != WITHIN
+        ],
     )
 
 
 def _decoded_values(
     grid: PreparedGrid, topology: Topology, output_of: OutputOf, output: int
 ) -> NDArray[np.float32]:
-    """Decoded values float32 (N, C), not clamped, of the leaf voxels of a topology; the grid's outputs begin at `output`."""
+    """Decoded values float32 (N, C), not clamped, of the leaf voxels of a topology; the grid's
+    outputs begin at `output`.
+    """
     scale = grid.normalisation
     values = np.repeat(scale.minimum.astype(np.float32)[None], topology.leaf_voxel_count, axis=0)
     for component in np.flatnonzero(scale.varying):
@@ -107,10 +134,13 @@ def _decoded_values(
 
 
 def best_threshold(values: NDArray[np.float32], active: NDArray[np.bool_]) -> tuple[float, int]:
-    """The threshold float32 that tells `active`, bool (N,), from scores float32 (N,) best, and how many it misses."""
+    """The threshold float32 that tells `active`, bool (N,), from scores float32 (N,) best, and how
+    many it misses.
+    """
     order = np.argsort(-values, kind="stable")
     hits = active[order].astype(np.int64)
-    # After the first n values: actives among the rest are missed, inactives among the n are taken for active.
+    # After the first n values: actives among the rest are missed, inactives among the n are taken
+    # for active.
     errors = np.concatenate([[hits.sum()], hits.sum() + np.where(hits > 0, -1, 1).cumsum()])
     ranked = values[order]
     distinct = np.concatenate([[True], ranked[1:] < ranked[:-1], [True]])

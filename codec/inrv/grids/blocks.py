@@ -1,4 +1,4 @@
-"""The 8^3 blocks of voxels that leaves are: their sizes, the order of their keys and their bit masks.
+"""The 8^3 blocks of voxels that leaves are: sizes, the order of their keys, bit masks.
 
 A coordinate is looked up by a key of 63 bits: 17 bits an axis for the 128^3 node it lies in, then
 4 bits an axis for the leaf inside the node, so that sorted keys are OpenVDB's own order of leaves.

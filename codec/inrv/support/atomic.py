@@ -1,7 +1,8 @@
-"""Files that are at any moment the old one or the whole new one, and leave nothing behind where the writer is killed.
+"""Files that are at any moment the old one or the whole new one, even if the writer is killed.
 
-Where the system has files without a name (Linux, on most file systems) the new file has none until it is complete.
-Elsewhere it is written beside the target as `.NAME.<random>.partial`, and the next run removes what a killed one left.
+Where the system has files without a name (Linux, on most file systems) the new file has none until
+it is complete. Elsewhere it is written beside the target as `.NAME.<random>.partial`, and the next
+run removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def write_whole(target: Writable, write: Callable[[BinaryIO], None]) -> None:
 
     target: a path, see `atomic_file`, or a binary file object
     write: writes to an empty file, which can be read and sought in too
-    Raises OutputError where no file can be written at the path. What a file object raises is passed on.
+    Raises OutputError where no file can be written at the path. What a file object raises is passed
+    on.
     """
     if isinstance(target, PATH):
         with atomic_file(target) as file:
@@ -50,11 +52,12 @@ def write_whole(target: Writable, write: Callable[[BinaryIO], None]) -> None:
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new binary file, for writing and reading, that becomes `path` when the block ends without an error.
+    """Open a new binary file that becomes `path` when the block ends without an error.
 
-    It is on the disk, and so is its name, when the block has been left. A symbolic link stays one: what it leads to is
-    written. A file that is replaced hands down its mode. Raises OutputError where `path` cannot be written, and for every
-    OSError of the block; the old file is then untouched and nothing is left behind.
+    It can be written and read. It is on the disk, and so is its name, when the block has been left.
+    A symbolic link stays one: what it leads to is written. A file that is replaced hands down its
+    mode. Raises OutputError where `path` cannot be written, and for every OSError of the block; the
+    old file is then untouched and nothing is left behind.
     """
     target = Path(path)
     try:
@@ -79,18 +82,25 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def regular_mode(target: Path) -> int | None:
-    """The mode of the file that is there, None where none is. Raises OutputError for a folder, a device, a pipe."""
+    """Give the mode of the file that is there, None where none is.
+
+    Raises OutputError for a folder, a device and a pipe.
+    """
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(mode):
-        raise OutputError(f"{target} cannot be written: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise OutputError(f"{target} cannot be written: it is {kind}")
     return stat.S_IMODE(mode)
 
 
 def resolved(target: Path) -> Path:
-    """Where a file of this name comes to lie: symbolic links are followed, to where there is no file yet, too."""
+    """Give the path at which a file of this name comes to lie.
+
+    Symbolic links are followed, also to where there is no file yet.
+    """
     return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
@@ -121,9 +131,10 @@ def _remove_unless_locked(path: Path) -> None:
 
 
 def _new_file(target: Path) -> tuple[BinaryIO, str | None]:
-    """An empty file in the folder of `target`, locked, and its path, None where it has no name."""
+    """Make an empty, locked file in the folder of `target`; None for its path if it has no name."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir(DESCRIPTORS):
-        with contextlib.suppress(OSError):  # the file system has none, or what is wrong is told of the named file
+        # The file system has none, or what is wrong is told of the named file.
+        with contextlib.suppress(OSError):
             descriptor = os.open(target.parent, READ_WRITE | os.O_TMPFILE, 0o666)
             _lock(descriptor)
             return _opened(descriptor), None
@@ -144,7 +155,10 @@ def _opened(descriptor: int) -> BinaryIO:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file against `remove_partial`, where there are locks; False where that was faster and removes it."""
+    """Lock a file against `remove_partial`, where there are locks.
+
+    Gives False where that was faster and removes the file.
+    """
     if fcntl is None:
         return True
     try:
@@ -183,7 +197,7 @@ def _link(file: BinaryIO, path: str) -> None:
 
 
 def _discard(file: BinaryIO, name: str | None) -> None:
-    """Close and remove the file; what could not be written once more is of no interest."""
+    """Close and remove the file; that it cannot be written once more is of no interest."""
     with contextlib.suppress(OSError):
         file.close()
     if name is not None:

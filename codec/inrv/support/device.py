@@ -11,7 +11,9 @@ from inrv.errors import OptionError
 if TYPE_CHECKING:
     import torch
 
-WORTH_LOWER = 0.8  # of the seconds of float32, below which products in bfloat16 are worth their rounding
+WORTH_LOWER = (
+    0.8  # of the seconds of float32, below which products in bfloat16 are worth their rounding
+)
 
 
 def check_device(name: Any) -> None:
@@ -25,12 +27,20 @@ def choose_device(name: Any = None) -> torch.device:
     import torch
 
     if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         device = torch.device(name)
         torch.empty(1, dtype=torch.float32, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise OptionError(f"`device={str(name)!r}` cannot be used here: {str(error).splitlines()[0]}") from error
+        raise OptionError(
+            f"`device={str(name)!r}` cannot be used here: {str(error).splitlines()[0]}"
+        ) from error
     return device
 
 
@@ -44,10 +54,18 @@ def fast_precision(device: torch.device) -> torch.dtype:
     import torch
 
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float32
+        )
     if device.type != "cpu":
         return torch.float32
-    return torch.bfloat16 if _seconds(torch.bfloat16) < WORTH_LOWER * _seconds(torch.float32) else torch.float32
+    return (
+        torch.bfloat16
+        if _seconds(torch.bfloat16) < WORTH_LOWER * _seconds(torch.float32)
+        else torch.float32
+    )
 
 
 def decoding_precision(device: torch.device) -> torch.dtype:
@@ -63,7 +81,9 @@ def products_in(precision: torch.dtype, device: torch.device) -> torch.autocast:
 
     lower = precision != torch.float32
     # No cache: within a caller's autocast torch would go on with rounded weights from before a step of the optimiser.
-    return torch.autocast(device.type, dtype=precision if lower else None, enabled=lower, cache_enabled=False)
+    return torch.autocast(
+        device.type, dtype=precision if lower else None, enabled=lower, cache_enabled=False
+    )
 
 
 def _seconds(dtype: torch.dtype) -> float:

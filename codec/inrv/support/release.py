@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def release() -> str:
-    """Its version, 'unknown' where it is run from its sources without being installed."""
+    """Give the version; 'unknown' where the library is run without being installed."""
     try:
         return version("inrv")
     except PackageNotFoundError:

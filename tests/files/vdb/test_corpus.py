@@ -51,13 +51,22 @@ def test_a_copy_is_equal(corpus: Path, tmp_path: Path, name: str) -> None:
     for passthrough, ours in zip(original.passthrough, copy.passthrough, strict=True):
         listed = list_grids(source)[passthrough.position]
         assert vars(passthrough) == vars(ours)
-        assert passthrough.data == data[listed.start : listed.end] and passthrough.blocks == listed.blocks - listed.start
+        assert (
+            passthrough.data == data[listed.start : listed.end]
+            and passthrough.blocks == listed.blocks - listed.start
+        )
     for key in ("unique_name", "tree_type", "half", "parent"):
-        assert [getattr(g, key) for g in list_grids(target)] == [getattr(g, key) for g in list_grids(source)], key
+        assert [getattr(g, key) for g in list_grids(target)] == [
+            getattr(g, key) for g in list_grids(source)
+        ], key
 
 
-@pytest.mark.parametrize("name", [name for name in [*FILES, *CARRIED] if name != "hostile/unregistered_map.vdb"])
-def test_where_grids_lie_is_found_where_the_file_does_not_say_it(corpus: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [name for name in [*FILES, *CARRIED] if name != "hostile/unregistered_map.vdb"]
+)
+def test_where_grids_lie_is_found_where_the_file_does_not_say_it(
+    corpus: Path, tmp_path: Path, name: str
+) -> None:
     stream = tmp_path / "stream.vdb"
     stream.write_bytes(as_stream(corpus / name))
     assert list_grids(stream) == list_grids(corpus / name)
@@ -69,8 +78,16 @@ def seen_by_openvdb(path: Path, address: str) -> list[Any]:
         grid = module.read(str(path), address)
     except Exception as error:
         return [str(error)]
-    seen = [getattr(grid, key) for key in ("name", "creator", "gridClass", "vectorType", "saveFloatAsHalf", "background")]
-    seen += [grid.leafCount(), grid.activeVoxelCount(), grid.evalActiveVoxelBoundingBox(), grid.evalMinMax()]
+    seen = [
+        getattr(grid, key)
+        for key in ("name", "creator", "gridClass", "vectorType", "saveFloatAsHalf", "background")
+    ]
+    seen += [
+        grid.leafCount(),
+        grid.activeVoxelCount(),
+        grid.evalActiveVoxelBoundingBox(),
+        grid.evalMinMax(),
+    ]
     return [*seen, grid.transform.typeName, grid.transform.indexToWorld((3, -5, 7))]
 
 
@@ -78,4 +95,6 @@ def seen_by_openvdb(path: Path, address: str) -> list[Any]:
 def test_openvdb_sees_the_same(corpus: Path, tmp_path: Path, name: str) -> None:
     write_volume(tmp_path / "copy.vdb", read_volume(corpus / name))
     for listed in list_grids(corpus / name):
-        assert seen_by_openvdb(tmp_path / "copy.vdb", listed.address) == seen_by_openvdb(corpus / name, listed.address)
+        assert seen_by_openvdb(tmp_path / "copy.vdb", listed.address) == seen_by_openvdb(
+            corpus / name, listed.address
+        )

@@ -25,7 +25,9 @@ class FourierOutputs:
 
     lossless: frozenset[int] = frozenset()
 
-    def __init__(self, module: FourierNetwork, device: torch.device, precision: torch.dtype) -> None:
+    def __init__(
+        self, module: FourierNetwork, device: torch.device, precision: torch.dtype
+    ) -> None:
         self.module = module
         self.device = str(device)
         self.precision = precision
@@ -35,17 +37,25 @@ class FourierOutputs:
     def open(container: Container, device: str | None) -> FourierOutputs:
         """The network of a file. Raises FormatError, and OptionError for a device that is not there."""
         chosen = choose_device(device)
-        network = FourierNetwork.restore(*restore_network(container), container.limits.weights).to(chosen).eval()
+        network = (
+            FourierNetwork.restore(*restore_network(container), container.limits.weights)
+            .to(chosen)
+            .eval()
+        )
         return FourierOutputs(network, chosen, _precision(network, container, chosen))
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
         """The network's outputs, between voxels too."""
         with torch.no_grad():
             points = torch.from_numpy(np.ascontiguousarray(coordinates)).to(self.device)
-            found: NDArray[np.float32] = evaluate(self.module, points, columns, precision=self.precision).cpu().numpy()
+            found: NDArray[np.float32] = (
+                evaluate(self.module, points, columns, precision=self.precision).cpu().numpy()
+            )
         return found
 
-    def active(self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]) -> list[NDArray[Any]]:
+    def active(
+        self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
+    ) -> list[NDArray[Any]]:
         """The network's outputs; leaves that grids share are evaluated once."""
         return decode_active(self.module, topologies, columns, self.precision)
 
@@ -59,5 +69,7 @@ def _precision(network: FourierNetwork, container: Container, device: torch.devi
     samples = restore_samples(container)
     if samples is None:
         return torch.float32
-    found = evaluate(network, torch.from_numpy(samples[0]).to(device), precision=lower).cpu().numpy()
+    found = (
+        evaluate(network, torch.from_numpy(samples[0]).to(device), precision=lower).cpu().numpy()
+    )
     return lower if deviation(found, samples[1]) <= tolerance else torch.float32

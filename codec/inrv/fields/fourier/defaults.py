@@ -15,12 +15,17 @@ from inrv.options import EncodeOptions
 
 VALUES_PER_WEIGHT = 14.0
 NEURONS = (*range(16, 64, 8), *range(64, 4097, 16))
-SHAPES = tuple((neurons, max(4, neurons // 64), neurons) for neurons in NEURONS)  # k, m, n of the default networks
+SHAPES = tuple(
+    (neurons, max(4, neurons // 64), neurons) for neurons in NEURONS
+)  # k, m, n of the default networks
 BITS = 6.0  # a weight, where the size of a file is given
 CPU_BUDGET = 1e13  # floating-point operations of training: about a minute on two cores with AMX
 MOST_EPOCHS = 100
 FEWEST_STEPS = 2000
-LARGEST_BATCH = (8192, 32768)  # voxels, on CPUs and others: more steps teach more, until they cost more
+LARGEST_BATCH = (
+    8192,
+    32768,
+)  # voxels, on CPUs and others: more steps teach more, until they cost more
 
 
 def network_for(
@@ -35,7 +40,10 @@ def network_for(
     if options.preset == "paper":
         return FourierConfig(1280, 8, 512, outputs, (x, y, z), scale, "relu"), None
     if most_bytes is None:
-        shape, rounding = proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs), WeightQuantisation()
+        shape, rounding = (
+            proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs),
+            WeightQuantisation(),
+        )
     else:
         shape, rounding = within_bytes(most_bytes, outputs)
     return FourierConfig(*shape, outputs, (x, y, z), scale, "silu"), rounding
@@ -53,14 +61,18 @@ def within_bytes(most: int, outputs: int) -> tuple[tuple[int, int, int], WeightQ
         if _bytes_of(shape, outputs) <= most:
             return shape, WeightQuantisation(bytes=most)
     smallest = _bytes_of(SHAPES[0], outputs)
-    raise OptionError(f"{max(most, 0):,} bytes are left for a network, and the smallest takes about {smallest:,}: ask for more")
+    raise OptionError(
+        f"{max(most, 0):,} bytes are left for a network, and the smallest takes about {smallest:,}: ask for more"
+    )
 
 
 def _bytes_of(shape: tuple[int, int, int], outputs: int) -> int:
     """About what a network takes with BITS a weight, with B, multipliers, biases and the last layer as they are."""
     frequencies, layers, neurons = shape
     whole = 10 * frequencies + 4 * (layers * neurons + (neurons + 1) * outputs)
-    return whole + math.ceil(BITS / 8 * (2 * frequencies * neurons + (layers - 1) * neurons**2)) + 300
+    return (
+        whole + math.ceil(BITS / 8 * (2 * frequencies * neurons + (layers - 1) * neurons**2)) + 300
+    )
 
 
 def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
@@ -68,11 +80,17 @@ def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
     if options.preset == "paper":
         return torch.full((config.frequencies,), 2.5, dtype=torch.float32)
     highest = min(30.0, max(4.0, 0.25 / config.scale))
-    return torch.logspace(math.log10(2.0), math.log10(highest), config.frequencies, dtype=torch.float32)
+    return torch.logspace(
+        math.log10(2.0), math.log10(highest), config.frequencies, dtype=torch.float32
+    )
 
 
 def plan_for(
-    options: EncodeOptions, config: FourierConfig, rounding: WeightQuantisation | None, voxels: int, device: torch.device
+    options: EncodeOptions,
+    config: FourierConfig,
+    rounding: WeightQuantisation | None,
+    voxels: int,
+    device: torch.device,
 ) -> TrainingPlan:
     """How long and how fast to train. The paper's "batch size 24" is read as 24 x 1024 voxels."""
     if options.preset == "paper":
@@ -100,7 +118,11 @@ def default_epochs(config: FourierConfig, voxels: int, batch: int, device: torch
     Forward and backward together are 6 floating-point operations a weight and voxel.
     """
     weights = network_weights(config.frequencies, config.layers, config.neurons, config.outputs)
-    affordable = MOST_EPOCHS if device.type != "cpu" else max(1, math.floor(CPU_BUDGET / (6 * weights * voxels)))
+    affordable = (
+        MOST_EPOCHS
+        if device.type != "cpu"
+        else max(1, math.floor(CPU_BUDGET / (6 * weights * voxels)))
+    )
     if affordable < MOST_EPOCHS:
         return affordable
     return max(MOST_EPOCHS, math.ceil(FEWEST_STEPS * batch / voxels))

@@ -38,8 +38,15 @@ class EncodedFourier:
     @cached_property
     def psnrs(self) -> tuple[float, ...]:
         """DB by output, over the active leaf voxels of its grid, peak = the range."""
-        owners = [(grid, int(place)) for grid in self.grids for place in np.flatnonzero(grid.normalisation.varying)]
-        return tuple(psnr - grid.psnr_gain(place) for (grid, place), psnr in zip(owners, self.fitted.psnrs, strict=True))
+        owners = [
+            (grid, int(place))
+            for grid in self.grids
+            for place in np.flatnonzero(grid.normalisation.varying)
+        ]
+        return tuple(
+            psnr - grid.psnr_gain(place)
+            for (grid, place), psnr in zip(owners, self.fitted.psnrs, strict=True)
+        )
 
     @property
     def errors(self) -> tuple[None, ...]:
@@ -69,7 +76,9 @@ class EncodedFourier:
     def rescaled(self, octaves: float) -> EncodedFourier:
         """The same network, its weights in steps finer by so many octaves. Raises OptionError where they are not rounded."""
         if not self.fitted.training.rounded:
-            raise OptionError("training ended before the weights were rounded: the file cannot be brought to the size")
+            raise OptionError(
+                "training ended before the weights were rounded: the file cannot be brought to the size"
+            )
         return replace(self, fitted=self.fitted.rescaled(2.0**-octaves))
 
     def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
@@ -80,16 +89,24 @@ class EncodedFourier:
         coordinates = self.fitted.probe.coordinates[:STORED_SAMPLES].cpu()
         with torch.no_grad():
             outputs = evaluate(self.fitted.network, coordinates)
-        tensors, samples = store_network(self.fitted.stored.tensors, (coordinates.numpy(), outputs.numpy()), chunks)
+        tensors, samples = store_network(
+            self.fitted.stored.tensors, (coordinates.numpy(), outputs.numpy()), chunks
+        )
         tolerance = self.fitted.tolerance if exact_topology else None
-        return self.fitted.network.shape.as_json() | {"tensors": tensors, "samples": samples, "tolerance": tolerance}
+        return self.fitted.network.shape.as_json() | {
+            "tensors": tensors,
+            "samples": samples,
+            "tolerance": tolerance,
+        }
 
     def summary(self) -> dict[str, Any]:
         """Precision of the weights, what other precisions would lose, and how long training was."""
         return {
             "weights": self.fitted.network.weight_count,
             "precision": self.fitted.stored.precision,
-            "precision_loss_db": {precision: round(loss, 3) for precision, loss in self.fitted.losses.items()},
+            "precision_loss_db": {
+                precision: round(loss, 3) for precision, loss in self.fitted.losses.items()
+            },
             "epochs": self.fitted.training.epochs,
             "steps": self.fitted.training.steps,
         }
@@ -97,7 +114,9 @@ class EncodedFourier:
     def description(self) -> list[tuple[str, str]]:
         """Weights and training."""
         training, weights = self.fitted.training, self.fitted.network.weight_count
-        values = sum(grid.grid.topology.active_voxel_count * grid.grid.components for grid in self.grids)
+        values = sum(
+            grid.grid.topology.active_voxel_count * grid.grid.components for grid in self.grids
+        )
         ended = f"{training.epochs:.4g} epochs in {training.seconds:.1f} s on {self.device}, ended by {training.stopped_by}"
         stored = f"{weights:,} weights stored at {self.fitted.stored.precision}, {values / weights:.1f} active values for each"
         return [("network", stored), ("training", ended)]
@@ -107,7 +126,10 @@ class FourierEncoder:
     """Trains the network of a volume; see `inrv.fields.seam.FieldEncoder`."""
 
     def __init__(
-        self, options: EncodeOptions, progress: ProgressCallback | None, checkpoint: Checkpoint | None
+        self,
+        options: EncodeOptions,
+        progress: ProgressCallback | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.options, self.progress, self.checkpoint = options, progress, checkpoint
         self.device = choose_device(options.device)

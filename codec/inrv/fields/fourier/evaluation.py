@@ -69,7 +69,11 @@ def decode_active(
         np.empty((topology.leaf_voxel_count, len(chosen)), dtype=np.float32)
         for topology, chosen in zip(topologies, columns, strict=True)
     ]
-    asked = [(t, c, r) for t, c, r in zip(topologies, columns, results, strict=True) if len(c) and t.leaf_count]
+    asked = [
+        (t, c, r)
+        for t, c, r in zip(topologies, columns, results, strict=True)
+        if len(c) and t.leaf_count
+    ]
     if not asked:
         return results
     device = network.B.device
@@ -111,7 +115,10 @@ def _coordinates(origins: NDArray[np.int32], mask: NDArray[np.bool_]) -> NDArray
 
 
 def _scatter(
-    result: NDArray[np.float32], topology: Topology, leaf: NDArray[np.int64], outputs: NDArray[np.float32]
+    result: NDArray[np.float32],
+    topology: Topology,
+    leaf: NDArray[np.int64],
+    outputs: NDArray[np.float32],
 ) -> None:
     """A batch's leaves are consecutive in key order, so a grid's own are consecutive among its rows."""
     own = leaf[leaf >= 0]

@@ -51,7 +51,10 @@ class FittedNetwork:
 
     def rescaled(self, factor: float) -> FittedNetwork:
         """The same with quantiser steps of the weights `factor` times as wide, where training has rounded them."""
-        steps = {name: replace(weight, step=weight.step * factor) for name, weight in self.training.rounded.items()}
+        steps = {
+            name: replace(weight, step=weight.step * factor)
+            for name, weight in self.training.rounded.items()
+        }
         return as_stored(self.network, replace(self.training, rounded=steps), self.probe)
 
 
@@ -78,9 +81,16 @@ def fit_network(
     chosen = select_voxels(grids, options.selection, options.dilation)
     only_active = options.selection == "topology" and options.dilation == 0
     samples = gather_samples(grids, chosen, normalisations, only_active)
-    active = samples if only_active else gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, True)
+    active = (
+        samples
+        if only_active
+        else gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, True)
+    )
     probe = _probe(active, options.seed).to(device)
-    values = sum(int(n.varying.sum()) * g.topology.leaf_voxel_count for n, g in zip(normalisations, grids, strict=True))
+    values = sum(
+        int(n.varying.sum()) * g.topology.leaf_voxel_count
+        for n, g in zip(normalisations, grids, strict=True)
+    )
     config, rounding = network_for(options, values, outputs, box, most_bytes)
     generator = torch.Generator().manual_seed(options.seed)
     network = FourierNetwork(config, multipliers_for(options, config), generator).to(device)
@@ -102,7 +112,9 @@ def as_stored(network: FourierNetwork, training: TrainingResult, probe: Samples)
         losses[stored.precision] = _loss(before, psnrs)
         if losses[stored.precision] < LARGEST_LOSS:
             break
-    tolerance = _tolerance(outputs, evaluate(rounded, probe.coordinates, precision=torch.bfloat16), probe)
+    tolerance = _tolerance(
+        outputs, evaluate(rounded, probe.coordinates, precision=torch.bfloat16), probe
+    )
     return FittedNetwork(rounded.cpu(), stored, losses, training, psnrs, probe, tolerance)
 
 
@@ -121,8 +133,14 @@ def _probe(samples: Samples, seed: int) -> Samples:
     """At most PROBE_VOXELS of the active voxels, drawn evenly: what quality is measured on, whatever the selection was."""
     if len(samples) <= PROBE_VOXELS:
         return samples
-    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:PROBE_VOXELS]
-    return Samples(samples.coordinates[rows], samples.targets[rows], None if samples.counted is None else samples.counted[rows])
+    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[
+        :PROBE_VOXELS
+    ]
+    return Samples(
+        samples.coordinates[rows],
+        samples.targets[rows],
+        None if samples.counted is None else samples.counted[rows],
+    )
 
 
 def _tolerance(exact: Tensor, lower: Tensor, probe: Samples) -> float | None:
@@ -141,7 +159,9 @@ def _loss(before: Sequence[float], after: Sequence[float]) -> float:
 def _psnrs(outputs: Tensor, probe: Samples) -> tuple[float, ...]:
     """PSNR of each of the `outputs` over the values of `probe` that count, peak 1."""
     missed = outputs.clamp(0, 1) - probe.targets
-    squared = (missed.cpu() if missed.device.type == "mps" else missed).double().square()  # MPS has no float64
+    squared = (
+        (missed.cpu() if missed.device.type == "mps" else missed).double().square()
+    )  # MPS has no float64
     counted = torch.ones_like(squared) if probe.counted is None else probe.counted.to(squared)
     means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
     return tuple(psnr_of(mean) for mean in means.tolist())

@@ -31,7 +31,10 @@ def products(places, cosines, sines, features):
 def gradient(positions, features, given, result):
     """Add to `result` (k, 3) the gradient by phase, cos * d/dsin - sin * d/dcos, times `positions` (N, 3), summed over all."""
     frequencies = len(result)
-    row, given_row = np.empty(2 * frequencies, dtype=np.float32), np.empty(2 * frequencies, dtype=np.float32)
+    row, given_row = (
+        np.empty(2 * frequencies, dtype=np.float32),
+        np.empty(2 * frequencies, dtype=np.float32),
+    )
     sums = np.zeros((3, frequencies), dtype=np.float32)
     for voxel in range(len(positions)):
         widen(features[voxel], row)
@@ -54,7 +57,9 @@ def narrow(row, stored):
         return
     bits = row.view(np.uint32)
     for j in range(len(row)):
-        stored[j] = (bits[j] + np.uint32(0x7FFF) + ((bits[j] >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        stored[j] = (
+            bits[j] + np.uint32(0x7FFF) + ((bits[j] >> np.uint32(16)) & np.uint32(1))
+        ) >> np.uint32(16)
 
 
 @compiled

@@ -31,19 +31,29 @@ class FourierNetwork(nn.Module):
     multipliers: (k,) learnable scale of each row, in cycles a box edge
     """
 
-    def __init__(self, config: FourierConfig, multipliers: Tensor, generator: torch.Generator | None) -> None:
+    def __init__(
+        self, config: FourierConfig, multipliers: Tensor, generator: torch.Generator | None
+    ) -> None:
         super().__init__()
         self.shape = config
         self.outputs = config.outputs
-        drawn = torch.randn(config.frequencies, 3, generator=generator, dtype=torch.float32).half().float()
+        drawn = (
+            torch.randn(config.frequencies, 3, generator=generator, dtype=torch.float32)
+            .half()
+            .float()
+        )
         self.B: Tensor
         self.register_buffer("B", drawn)
         self.multipliers = nn.Parameter(multipliers.clone())
         widths = config.widths
-        self.layers = nn.ModuleList(_undrawn(a, b, multipliers.device) for a, b in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(
+            _undrawn(a, b, multipliers.device) for a, b in itertools.pairwise(widths)
+        )
         self._initialise(generator)
         self.origin: Tensor
-        self.register_buffer("origin", torch.tensor(config.origin, dtype=torch.float32), persistent=False)
+        self.register_buffer(
+            "origin", torch.tensor(config.origin, dtype=torch.float32), persistent=False
+        )
 
     def _initialise(self, generator: torch.Generator | None) -> None:
         for layer in self.layers:
@@ -53,19 +63,30 @@ class FourierNetwork(nn.Module):
         final = self.layers[-1]
         assert isinstance(final, nn.Linear)
         nn.init.uniform_(
-            final.weight, -1.0 / math.sqrt(final.in_features), 1.0 / math.sqrt(final.in_features), generator=generator
+            final.weight,
+            -1.0 / math.sqrt(final.in_features),
+            1.0 / math.sqrt(final.in_features),
+            generator=generator,
         )
 
     def features(self, coordinates: Tensor) -> Tensor:
         """Fourier features (N, 2 k) at index-space coordinates (N, 3), eq. (1), computed in float32."""
         device = coordinates.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        dtype = (
+            torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        )
         with torch.autocast(device, enabled=False):
             frequencies = self.multipliers[:, None] * self.B
-            if not coordinates.is_floating_point() and (self.training or not torch.is_grad_enabled()):
-                features: Tensor = VoxelFeatures.apply(coordinates, self.origin, self.shape.scale, frequencies, dtype)  # type: ignore[no-untyped-call]
+            if not coordinates.is_floating_point() and (
+                self.training or not torch.is_grad_enabled()
+            ):
+                features: Tensor = VoxelFeatures.apply(
+                    coordinates, self.origin, self.shape.scale, frequencies, dtype
+                )  # type: ignore[no-untyped-call]
                 return features
-            return features_at((coordinates.float() - self.origin) * self.shape.scale, frequencies, dtype)
+            return features_at(
+                (coordinates.float() - self.origin) * self.shape.scale, frequencies, dtype
+            )
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Normalised values (N, outputs) at index-space coordinates (N, 3)."""
@@ -84,7 +105,11 @@ class FourierNetwork(nn.Module):
     @property
     def weight_count(self) -> int:
         """Weights and biases of the network: the divisor of the paper's theoretical compression."""
-        return sum(parameter.numel() for name, parameter in self.named_parameters() if name not in self.fixed())
+        return sum(
+            parameter.numel()
+            for name, parameter in self.named_parameters()
+            if name not in self.fixed()
+        )
 
     @property
     def floats_per_voxel(self) -> int:
@@ -109,7 +134,9 @@ class FourierNetwork(nn.Module):
         return frozenset({"B", "multipliers"})
 
     @staticmethod
-    def restore(config: FourierConfig, stored: Arrays, most_weights: int | None = None) -> FourierNetwork:
+    def restore(
+        config: FourierConfig, stored: Arrays, most_weights: int | None = None
+    ) -> FourierNetwork:
         """The network a file describes.
 
         Raises FormatError where it has more than `most_weights` numbers, or tensors are missing, too many
@@ -117,7 +144,9 @@ class FourierNetwork(nn.Module):
         """
         check_tensors(config, stored, most_weights)
         with torch.device("meta"):
-            network = FourierNetwork(config, torch.empty(config.frequencies, dtype=torch.float32), None)
+            network = FourierNetwork(
+                config, torch.empty(config.frequencies, dtype=torch.float32), None
+            )
         tensors = {name: torch.from_numpy(array) for name, array in dequantise(stored).items()}
         network.load_state_dict(tensors, assign=True)
         network.origin = torch.tensor(config.origin, dtype=torch.float32)
@@ -131,7 +160,14 @@ class VoxelFeatures(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, voxels: Tensor, origin: Tensor, scale: float, frequencies: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any,
+        voxels: Tensor,
+        origin: Tensor,
+        scale: float,
+        frequencies: Tensor,
+        dtype: torch.dtype,
+    ) -> Tensor:
         """Features (N, 2 k) at voxels int32 (N, 3) with frequencies (k, 3), cycles a box edge."""
         features = features_of_voxels(voxels, origin, scale, frequencies, dtype)
         ctx.save_for_backward(voxels, origin, features)
@@ -142,10 +178,18 @@ class VoxelFeatures(torch.autograd.Function):
     def backward(ctx: Any, given: Tensor) -> tuple[None, None, None, Tensor, None]:
         """The gradient of the frequencies."""
         voxels, origin, features = ctx.saved_tensors
-        return None, None, None, gradient_of_frequencies((voxels.float() - origin) * ctx.scale, features, given), None
+        return (
+            None,
+            None,
+            None,
+            gradient_of_frequencies((voxels.float() - origin) * ctx.scale, features, given),
+            None,
+        )
 
 
 def _undrawn(inputs: int, outputs: int, device: torch.device) -> nn.Linear:
     """A layer whose weights are still to be drawn: torch would draw them from the caller's generator."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32, device=device)
+    layer: nn.Linear = nn.utils.skip_init(
+        nn.Linear, inputs, outputs, dtype=torch.float32, device=device
+    )
     return layer

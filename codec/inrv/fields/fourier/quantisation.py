@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from inrv.errors import FormatError
 
 Arrays = dict[str, NDArray[Any]]
-PRECISIONS = ("5 bit", "6 bit", "7 bit", "8 bit", "9 bit", "10 bit", "11 bit", "12 bit", "float16", "float32")
+PRECISIONS = (
+    "5 bit",
+    "6 bit",
+    "7 bit",
+    "8 bit",
+    "9 bit",
+    "10 bit",
+    "11 bit",
+    "12 bit",
+    "float16",
+    "float32",
+)
 
 # The two ways to store a tensor in parts: as int8 codes, or as 16-bit codes in two bytes; see spec/fourier.md.
 CODED = {"codes": "int8", "step": "float32"}
@@ -38,7 +49,9 @@ class StoredTensors:
     precision: str
 
 
-def quantise(tensors: Mapping[str, NDArray[np.float32]], fixed: frozenset[str], precision: str) -> StoredTensors:
+def quantise(
+    tensors: Mapping[str, NDArray[np.float32]], fixed: frozenset[str], precision: str
+) -> StoredTensors:
     """Bring matrices to a precision, and vectors to float16.
 
     tensors: float32, by name
@@ -109,7 +122,10 @@ def dequantise(stored: Arrays) -> dict[str, NDArray[np.float32]]:
 def stored_shapes(stored: Arrays) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor a file stores, by its own name, before anything is computed."""
     ranks = (WHOLE, "codes", "codes_high", "codes_low", "step")
-    parts = {base: min(found.items(), key=lambda part: ranks.index(part[0])) for base, found in _by_tensor(stored).items()}
+    parts = {
+        base: min(found.items(), key=lambda part: ranks.index(part[0]))
+        for base, found in _by_tensor(stored).items()
+    }
     return {base: tuple(tensor.shape) for base, (_, tensor) in parts.items()}
 
 
@@ -131,16 +147,24 @@ def _restored(base: str, parts: Arrays) -> NDArray[np.float32]:
     if found not in (CODED, CODED_WIDE):
         kinds = ", ".join(f"{part} {dtype}" for part, dtype in sorted(found.items()))
         raise FormatError(
-            "F2", f"field tensor {base!r} is stored as {kinds}: neither whole nor as codes with a step for each row"
+            "F2",
+            f"field tensor {base!r} is stored as {kinds}: neither whole nor as codes with a step for each row",
         )
-    codes: NDArray[np.float32] = parts["codes" if "codes" in parts else "codes_high"].astype(np.float32)
+    codes: NDArray[np.float32] = parts["codes" if "codes" in parts else "codes_high"].astype(
+        np.float32
+    )
     if "codes_low" in parts:
         if parts["codes_low"].shape != codes.shape:
-            raise FormatError("F2", f"field tensor {base!r} has codes_high and codes_low of different shapes")
+            raise FormatError(
+                "F2", f"field tensor {base!r} has codes_high and codes_low of different shapes"
+            )
         codes = codes * np.float32(256) + parts["codes_low"].astype(np.float32)
     step = parts["step"]
     if codes.ndim < 1 or step.shape != codes.shape[:1]:
-        raise FormatError("F2", f"field tensor {base!r} has codes of shape {codes.shape} without a step for each row")
+        raise FormatError(
+            "F2",
+            f"field tensor {base!r} has codes of shape {codes.shape} without a step for each row",
+        )
     with np.errstate(over="ignore"):  # told as not finite
         result: NDArray[np.float32] = codes * step.reshape(-1, *[1] * (codes.ndim - 1))
     return result

@@ -43,7 +43,9 @@ class FourierConfig:
         """The shape that a checked config says."""
         keys = ("frequencies", "layers", "neurons", "scale", "activation")
         x, y, z = config["origin"]
-        return FourierConfig(outputs=outputs, origin=(x, y, z), **{key: config[key] for key in keys})
+        return FourierConfig(
+            outputs=outputs, origin=(x, y, z), **{key: config[key] for key in keys}
+        )
 
     @property
     def widths(self) -> list[int]:
@@ -53,7 +55,10 @@ class FourierConfig:
 
 def tensor_shapes(config: FourierConfig) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of the network, by name."""
-    shapes: dict[str, tuple[int, ...]] = {"B": (config.frequencies, 3), "multipliers": (config.frequencies,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "B": (config.frequencies, 3),
+        "multipliers": (config.frequencies,),
+    }
     for index, (fan_in, fan_out) in enumerate(itertools.pairwise(config.widths)):
         shapes[f"layers.{index}.weight"] = (fan_out, fan_in)
         shapes[f"layers.{index}.bias"] = (fan_out,)
@@ -70,10 +75,15 @@ def check_tensors(config: FourierConfig, stored: Arrays, most_weights: int | Non
         raise FormatError("F2", f"field tensor {unknown[0]!r} belongs to no layer of the network")
     for name, shape in expected.items():
         if found.get(name) != shape:
-            raise FormatError("F2", f"field tensor {name!r} is {found.get(name, 'missing')}; the manifest asks for {shape}")
+            raise FormatError(
+                "F2",
+                f"field tensor {name!r} is {found.get(name, 'missing')}; the manifest asks for {shape}",
+            )
     weights = sum(math.prod(size) for size in expected.values())
     if most_weights is not None and weights > most_weights:
-        raise FormatError("L3", f"its field has {weights:,} weights, more than the limit of {most_weights:,}")
+        raise FormatError(
+            "L3", f"its field has {weights:,} weights, more than the limit of {most_weights:,}"
+        )
 
 
 def network_weights(frequencies: int, layers: int, neurons: int, outputs: int) -> int:

@@ -10,7 +10,9 @@ from inrv.container.layout import NETWORK, SAMPLES
 from inrv.fields.fourier.quantisation import Arrays
 from inrv.fields.fourier.shape import FourierConfig
 
-Samples = tuple[NDArray[np.int32], NDArray[np.float32]]  # voxels (R, 3), and outputs (R, outputs) there
+Samples = tuple[
+    NDArray[np.int32], NDArray[np.float32]
+]  # voxels (R, 3), and outputs (R, outputs) there
 
 
 def store_network(tensors: Arrays, samples: Samples, chunks: list[Chunk]) -> tuple[int, int]:
@@ -31,7 +33,10 @@ def field_entry(container: Container) -> FieldEntry:
 def restore_network(container: Container) -> tuple[FourierConfig, Arrays]:
     """The shape of the network, and its tensors as they are stored, not yet checked. Raises FormatError."""
     entry = field_entry(container)
-    tensors = {name: np.array(array) for name, array in unpack_tensors(container.chunk(entry.config["tensors"])).items()}
+    tensors = {
+        name: np.array(array)
+        for name, array in unpack_tensors(container.chunk(entry.config["tensors"])).items()
+    }
     return FourierConfig.of_json(entry.config, entry.outputs), tensors
 
 

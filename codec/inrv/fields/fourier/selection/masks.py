@@ -49,7 +49,9 @@ def select_voxels(grids: Sequence[Grid], selection: str, dilation: float) -> Top
     would be selected.
     """
     if dilation < 0 or (math.isfinite(dilation) and dilation != int(dilation)):
-        raise OptionError(f"`dilation={dilation}` must be a whole number of voxels >= 0, or inf for the whole box")
+        raise OptionError(
+            f"`dilation={dilation}` must be a whole number of voxels >= 0, or inf for the whole box"
+        )
     box = joint_box(grids)
     if box is None:
         return Topology.empty()
@@ -57,7 +59,11 @@ def select_voxels(grids: Sequence[Grid], selection: str, dilation: float) -> Top
         raise OptionError(f"`selection={selection!r}` is not 'topology' or 'avm'")
     if math.isinf(dilation):
         return whole_box(box)
-    mask = union([leaf_mask(grid) for grid in grids]) if selection == "topology" else positive_voxels(grids, box)
+    mask = (
+        union([leaf_mask(grid) for grid in grids])
+        if selection == "topology"
+        else positive_voxels(grids, box)
+    )
     return dilate(mask, int(dilation), box)
 
 
@@ -83,7 +89,12 @@ def whole_box(box: Box) -> Topology:
     """Every voxel of `box`."""
     _check_size(box.volume, box)
     origins = box.leaf_origins()
-    return clip(Topology.from_leaves(origins, np.full((len(origins), LEAF_VOXELS // 8), 255, dtype=np.uint8)), box)
+    return clip(
+        Topology.from_leaves(
+            origins, np.full((len(origins), LEAF_VOXELS // 8), 255, dtype=np.uint8)
+        ),
+        box,
+    )
 
 
 def positive_voxels(grids: Sequence[Grid], box: Box) -> Topology:
@@ -108,9 +119,13 @@ def minimum_over(grid: Grid, box: Box) -> NDArray[np.float32]:
 
 def _above(grid: Grid, minimum: NDArray[np.float32], box: Box) -> Topology:
     origins = [grid.topology.leaf_origins]
-    for origin, edge in zip(grid.topology.tile_origins, grid.topology.tile_edges.tolist(), strict=True):
+    for origin, edge in zip(
+        grid.topology.tile_origins, grid.topology.tile_edges.tolist(), strict=True
+    ):
         low_x, low_y, low_z = origin.tolist()
-        inside = box.intersection(Box((low_x, low_y, low_z), (low_x + edge - 1, low_y + edge - 1, low_z + edge - 1)))
+        inside = box.intersection(
+            Box((low_x, low_y, low_z), (low_x + edge - 1, low_y + edge - 1, low_z + edge - 1))
+        )
         if inside is not None:
             _check_size(inside.volume, box)
             origins.append(inside.leaf_origins().astype(np.int32))
@@ -156,7 +171,9 @@ def _dilate_along(mask: Topology, step: int, axis: int, box: Box) -> Topology:
     """Grow by `step` <= 8 voxels along one axis; only the next leaf on either side can be reached."""
     move = np.zeros(3, dtype=np.int32)
     move[axis] = LEAF_EDGE
-    reached = np.concatenate([mask.leaf_origins - move, mask.leaf_origins, mask.leaf_origins + move])
+    reached = np.concatenate(
+        [mask.leaf_origins - move, mask.leaf_origins, mask.leaf_origins + move]
+    )
     reached = np.unique(leaves_within(reached, box), axis=0)
     _check_size(len(reached) * LEAF_VOXELS, box)
     parts = [_grown(mask, origins, move, step, axis) for origins in _parts(reached)]
@@ -167,7 +184,10 @@ def _grown(
     mask: Topology, origins: NDArray[np.int32], move: NDArray[np.int32], step: int, axis: int
 ) -> NDArray[np.uint8]:
     """Packed masks (n, 64) of the leaves at `origins` after growing `mask` along `axis`."""
-    line = [mask.masks_of(mask.find_leaves(origins + shift * move)).reshape(-1, 8, 8, 8) for shift in (-1, 0, 1)]
+    line = [
+        mask.masks_of(mask.find_leaves(origins + shift * move)).reshape(-1, 8, 8, 8)
+        for shift in (-1, 0, 1)
+    ]
     wide = np.moveaxis(np.concatenate(line, axis=axis + 1), axis + 1, 3)
     total = np.pad(wide.cumsum(axis=3, dtype=np.int8), ((0, 0), (0, 0), (0, 0), (1, 0)))
     first = np.arange(LEAF_EDGE, 2 * LEAF_EDGE)

@@ -37,7 +37,10 @@ class Samples:
 
 
 def gather_samples(
-    grids: Sequence[Grid], chosen: Topology, normalisations: Sequence[Normalisation], active_only: bool
+    grids: Sequence[Grid],
+    chosen: Topology,
+    normalisations: Sequence[Normalisation],
+    active_only: bool,
 ) -> Samples:
     """The samples at the voxels of `chosen`, on the CPU.
 
@@ -58,4 +61,8 @@ def gather_samples(
         counted.append(np.concatenate(active, axis=1))
     joined = np.concatenate(counted)
     some = torch.from_numpy(joined) if active_only and not joined.all() else None
-    return Samples(torch.from_numpy(np.concatenate(coordinates)), torch.from_numpy(np.concatenate(targets)), some)
+    return Samples(
+        torch.from_numpy(np.concatenate(coordinates)),
+        torch.from_numpy(np.concatenate(targets)),
+        some,
+    )

@@ -1,7 +1,13 @@
 """Training of a fourier network: loss, optimiser, schedule, processes, checkpoints."""
 
 from inrv.fields.fourier.training.checkpoint import Checkpoint
-from inrv.fields.fourier.training.plan import RoundedWeight, TrainingPlan, TrainingProgress, TrainingResult, WeightQuantisation
+from inrv.fields.fourier.training.plan import (
+    RoundedWeight,
+    TrainingPlan,
+    TrainingProgress,
+    TrainingResult,
+    WeightQuantisation,
+)
 from inrv.fields.fourier.training.processes import Processes, joined
 from inrv.fields.fourier.training.trainer import train
 

@@ -35,7 +35,12 @@ HEADER_BYTES = 1 << 20  # more than JSON and safetensors header of the largest n
 NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 # What a checkpoint belongs to, and how to say that it belongs to something else.
-OTHER = {"program": "another version", "voxels": "another input", "network": "other options", "plan": "other options"}
+OTHER = {
+    "program": "another version",
+    "voxels": "another input",
+    "network": "other options",
+    "plan": "other options",
+}
 Identity = Mapping[str, str]
 
 
@@ -63,7 +68,10 @@ class Checkpoint:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], seconds: float = SECONDS, tell: Callable[[str], object] | None = None
+        self,
+        path: str | os.PathLike[str],
+        seconds: float = SECONDS,
+        tell: Callable[[str], object] | None = None,
     ) -> None:
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise OptionError(f"{seconds} seconds between checkpoints must be a number >= 0")
@@ -72,7 +80,9 @@ class Checkpoint:
 
     @staticmethod
     def beside(
-        output: str | os.PathLike[str], seconds: float = SECONDS, tell: Callable[[str], object] | None = None
+        output: str | os.PathLike[str],
+        seconds: float = SECONDS,
+        tell: Callable[[str], object] | None = None,
     ) -> Checkpoint:
         """The checkpoint `.NAME.checkpoint` in the folder of the file `output`."""
         target = Path(output)
@@ -83,7 +93,9 @@ class Checkpoint:
         if self._tell is not None:
             self._tell(line)
 
-    def read(self, identity: Callable[[], Identity], shapes: Mapping[str, tuple[int, ...]]) -> Saved | None:
+    def read(
+        self, identity: Callable[[], Identity], shapes: Mapping[str, tuple[int, ...]]
+    ) -> Saved | None:
         """What was saved of the training `identity`; None, and a line why, where there is nothing that can be used.
 
         `shapes` are those of the tensors that belong to it.
@@ -115,7 +127,11 @@ class Checkpoint:
         """Save `saved` atomically. Where that fails training goes on, and the first time a line says why."""
         numbers = {"step": saved.step, "seconds": saved.seconds}
         text = json.dumps({"identity": dict(identity), **numbers}).encode()
-        body = struct.pack("<I", len(text)) + text + pack_tensors({name: t.numpy() for name, t in saved.tensors.items()})
+        body = (
+            struct.pack("<I", len(text))
+            + text
+            + pack_tensors({name: t.numpy() for name, t in saved.tensors.items()})
+        )
         try:
             with atomic_file(self.path) as file:
                 file.write(MAGIC + _digest(body) + body)
@@ -131,7 +147,11 @@ class Checkpoint:
         try:
             write()
         except OutputError as error:
-            if not (self.kept and isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM):
+            if not (
+                self.kept
+                and isinstance(error.__cause__, OSError)
+                and error.__cause__.errno in NO_ROOM
+            ):
                 raise
             self.remove()
             write()
@@ -170,13 +190,17 @@ def _digest(body: bytes) -> bytes:
 def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
     """The bytes of the file, no more of them than the tensors can take. Raises OSError, CheckpointError."""
     largest = HEADER_BYTES + sum(4 * math.prod(shape) for shape in shapes.values())
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would keep us waiting
+    flags = (
+        os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    )  # a pipe would keep us waiting
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError("it is not a regular file")
         if status.st_size > largest:
-            raise CheckpointError(f"its {status.st_size:,} bytes are more than the {largest:,} this network can need")
+            raise CheckpointError(
+                f"its {status.st_size:,} bytes are more than the {largest:,} this network can need"
+            )
         return file.read(largest)
 
 
@@ -193,17 +217,23 @@ def _parse(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str
         raise CheckpointError("it does not say what it belongs to")
     step, seconds = told.get("step"), told.get("seconds")
     if type(step) is not int or type(seconds) is not float or seconds < 0:
-        raise CheckpointError(f"step {step!r} and seconds {seconds!r} are not where training can stand")
+        raise CheckpointError(
+            f"step {step!r} and seconds {seconds!r} are not where training can stand"
+        )
     found = {name: torch.from_numpy(array).clone() for name, array in tensors.items()}
     return told["identity"], Saved(_checked(found, shapes), step, seconds)
 
 
-def _checked(tensors: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def _checked(
+    tensors: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
     if tensors.keys() != shapes.keys():
         raise CheckpointError("its tensors are not those of this network")
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or tuple(tensor.shape) != shapes[name]:
-            raise CheckpointError(f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, the network asks for {shapes[name]}")
+            raise CheckpointError(
+                f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, the network asks for {shapes[name]}"
+            )
         if not bool(tensor.isfinite().all()):
             raise CheckpointError(f"tensor {name!r} holds NaN or infinity")
     return tensors

@@ -13,7 +13,10 @@ from inrv.fields.fourier.training.processes import Processes
 from inrv.support.device import products_in
 from inrv.support.parallel import in_threads
 
-WORTH_PARTS, PART_WORK = 1.5e8, 3e8  # weights times samples, of a batch and of a part: smaller products get less done
+WORTH_PARTS, PART_WORK = (
+    1.5e8,
+    3e8,
+)  # weights times samples, of a batch and of a part: smaller products get less done
 MOST_PARTS = 16
 
 
@@ -25,7 +28,9 @@ class Objective(nn.Module):
         self.field = field
         self.precision = precision
 
-    def forward(self, coordinates: Tensor, targets: Tensor, counted: Tensor | None, divisor: Tensor) -> Tensor:
+    def forward(
+        self, coordinates: Tensor, targets: Tensor, counted: Tensor | None, divisor: Tensor
+    ) -> Tensor:
         """A scalar float32."""
         with products_in(self.precision, coordinates.device):
             outputs = self.field(coordinates)
@@ -63,7 +68,9 @@ class Gradient:
             parts = min(MOST_PARTS, max(2, int(work / PART_WORK)))
             return self._by_workers(rows.tensor_split(parts), self._total(rows))
         count = self.processes.count
-        loss: Tensor = self.averaged(*self._values(self.processes.share(rows)), self._total(rows) / count)
+        loss: Tensor = self.averaged(
+            *self._values(self.processes.share(rows)), self._total(rows) / count
+        )
         loss.backward()
         return loss.detach() / count
 

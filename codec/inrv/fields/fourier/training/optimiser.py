@@ -26,9 +26,18 @@ MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names
 class Optimiser:
     """Moves the weights of a field by their gradients, in place."""
 
-    def __init__(self, field: FourierNetwork, plan: TrainingPlan, precision: torch.dtype, compiled: bool, in_parts: bool) -> None:
+    def __init__(
+        self,
+        field: FourierNetwork,
+        plan: TrainingPlan,
+        precision: torch.dtype,
+        compiled: bool,
+        in_parts: bool,
+    ) -> None:
         matrices = field.hidden() if plan.optimiser == "muon" else {}
-        self.rest = {name: weight for name, weight in field.named_parameters() if name not in matrices}
+        self.rest = {
+            name: weight for name, weight in field.named_parameters() if name not in matrices
+        }
         self.adam = Adam(list(self.rest.values()), plan.rate)
         self.muon = Muon(matrices, plan.muon_rate, precision, compiled, in_parts)
 
@@ -39,12 +48,18 @@ class Optimiser:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that is remembered between two steps, by kind and name of the weight."""
-        adam = {f"{kind}.{name}": m for kind, ms in self.adam.moments().items() for name, m in zip(self.rest, ms, strict=True)}
+        adam = {
+            f"{kind}.{name}": m
+            for kind, ms in self.adam.moments().items()
+            for name, m in zip(self.rest, ms, strict=True)
+        }
         return adam | {f"momentum.{name}": momentum for name, momentum in self.muon.momenta.items()}
 
     def load(self, state: dict[str, Tensor], steps: int) -> None:
         """Remember what `state` gave after `steps` steps."""
-        self.adam.load({kind: [state[f"{kind}.{name}"] for name in self.rest] for kind in MOMENTS}, steps)
+        self.adam.load(
+            {kind: [state[f"{kind}.{name}"] for name in self.rest] for kind in MOMENTS}, steps
+        )
         for name, momentum in self.muon.momenta.items():
             momentum.copy_(state[f"momentum.{name}"])
 
@@ -68,7 +83,10 @@ class Adam:
         """First and second moments of every weight, zero before the first step."""
         states = [self.adam.state[weight] for weight in self.weights]
         zeros = [torch.zeros_like(weight) for weight in self.weights]
-        return {kind: [state.get(key, zero) for state, zero in zip(states, zeros, strict=True)] for kind, key in MOMENTS.items()}
+        return {
+            kind: [state.get(key, zero) for state, zero in zip(states, zeros, strict=True)]
+            for kind, key in MOMENTS.items()
+        }
 
     def load(self, moments: dict[str, list[Tensor]], steps: int) -> None:
         """The moments after `steps` steps."""
@@ -79,7 +97,9 @@ class Adam:
             }
             for number in range(len(self.weights))
         }
-        self.adam.load_state_dict({"state": state, "param_groups": self.adam.state_dict()["param_groups"]})
+        self.adam.load_state_dict(
+            {"state": state, "param_groups": self.adam.state_dict()["param_groups"]}
+        )
 
 
 class Muon:
@@ -99,7 +119,9 @@ class Muon:
         self.rate, self.precision, self.in_parts = rate, precision, in_parts
         self.matrices = matrices
         self.momenta = {name: torch.zeros_like(matrix) for name, matrix in matrices.items()}
-        self.orthogonal: Callable[[Tensor], Tensor] = torch.compile(orthogonal) if compiled else orthogonal
+        self.orthogonal: Callable[[Tensor], Tensor] = (
+            torch.compile(orthogonal) if compiled else orthogonal
+        )
 
     @torch.no_grad()
     def step(self, share: float) -> None:
@@ -113,7 +135,10 @@ class Muon:
         directions = self._directions(list(torch._foreach_lerp(gradients, momenta, MOMENTUM)))
         torch._foreach_mul_(weights, 1 - self.rate * share * DECAY)
         for weight, direction in zip(weights, directions, strict=True):
-            weight.add_(direction, alpha=-self.rate * share * math.sqrt(max(1.0, len(weight) / weight.shape[1])))
+            weight.add_(
+                direction,
+                alpha=-self.rate * share * math.sqrt(max(1.0, len(weight) / weight.shape[1])),
+            )
 
     def _directions(self, moves: list[Tensor]) -> list[Tensor]:
         lower = [move.to(self.precision) for move in moves]
@@ -122,7 +147,11 @@ class Muon:
         found: dict[int, Tensor] = {}
         for shape in dict.fromkeys(move.shape for move in lower):
             alike = [place for place, move in enumerate(lower) if move.shape == shape]
-            found |= zip(alike, self.orthogonal(torch.stack([lower[place] for place in alike])).unbind(), strict=True)
+            found |= zip(
+                alike,
+                self.orthogonal(torch.stack([lower[place] for place in alike])).unbind(),
+                strict=True,
+            )
         return [found[place] for place in range(len(lower))]
 
     @staticmethod

@@ -29,12 +29,18 @@ class Order:
     def _pass(self, number: int) -> Tensor:
         """The order (samples,) of pass `number`; only the last one asked for and the one before are kept."""
         if number not in self._passes:
-            self._passes = {known: order for known, order in self._passes.items() if known == number - 1}
+            self._passes = {
+                known: order for known, order in self._passes.items() if known == number - 1
+            }
             generator = torch.Generator(device=self.device).manual_seed(_mixed(self.seed, number))
-            self._passes[number] = torch.randperm(self.samples, generator=generator, device=self.device)
+            self._passes[number] = torch.randperm(
+                self.samples, generator=generator, device=self.device
+            )
         return self._passes[number]
 
 
 def _mixed(seed: int, number: int) -> int:
     """A seed of 64 bits; hashed, because torch's generator on CPUs looks at 32 of them only."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {number}".encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        hashlib.blake2b(f"{seed} {number}".encode(), digest_size=8).digest(), "little"
+    )

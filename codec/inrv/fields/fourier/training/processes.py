@@ -71,7 +71,11 @@ class Processes:
         """`module`, whose gradients become the mean over all processes as they are computed; it begins as rank 0's."""
         if self.count == 1:
             return module
-        ids = [device.index if device.index is not None else torch.cuda.current_device()] if device.type == "cuda" else None
+        ids = (
+            [device.index if device.index is not None else torch.cuda.current_device()]
+            if device.type == "cuda"
+            else None
+        )
         return DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)
 
 
@@ -93,7 +97,9 @@ def joined(device: str | None = None) -> Iterator[Processes]:
     try:
         dist.init_process_group("nccl" if on_gpus else "gloo")
     except (RuntimeError, ValueError) as error:
-        raise OptionError(f"the {os.environ['WORLD_SIZE']} processes cannot find together: {error}") from error
+        raise OptionError(
+            f"the {os.environ['WORLD_SIZE']} processes cannot find together: {error}"
+        ) from error
     try:
         yield Processes.current()
     finally:

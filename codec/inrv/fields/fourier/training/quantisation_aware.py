@@ -17,7 +17,9 @@ from inrv.fields.fourier.training.plan import WeightQuantisation
 from inrv.metrics.psnr import psnr_of
 
 SHARE = 0.25  # of a run that rounds
-FINENESS = tuple(2 ** (eighth / 8) for eighth in range(8, 57))  # steps in a matrix's standard deviation: 2 to 128
+FINENESS = tuple(
+    2 ** (eighth / 8) for eighth in range(8, 57)
+)  # steps in a matrix's standard deviation: 2 to 128
 
 
 class QuantisationAware:
@@ -32,7 +34,9 @@ class QuantisationAware:
         self.round()
 
     @staticmethod
-    def begin(field: FourierNetwork, rounding: WeightQuantisation, mean_square: Callable[[], float]) -> QuantisationAware:
+    def begin(
+        field: FourierNetwork, rounding: WeightQuantisation, mean_square: Callable[[], float]
+    ) -> QuantisationAware:
         """With steps in proportion to the standard deviations, as coarse as `rounding` says.
 
         `mean_square` gives the error of the field as its weights are.
@@ -76,7 +80,9 @@ class QuantisationAware:
 
 def stored_bytes(network: FourierNetwork, steps: dict[str, Tensor]) -> int:
     """What the tensors of a network take in a file, its matrices on `steps`."""
-    stored = on_steps(network.arrays(), network.fixed(), {name: float(step) for name, step in steps.items()})
+    stored = on_steps(
+        network.arrays(), network.fixed(), {name: float(step) for name, step in steps.items()}
+    )
     return stored_size(pack_tensors(stored.tensors))
 
 

@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inrv.fields.fourier.training.checkpoint import Checkpoint, CheckpointError, Identity, Saved, digest_of, program
+from inrv.fields.fourier.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    Identity,
+    Saved,
+    digest_of,
+    program,
+)
 from inrv.fields.fourier.training.interruption import Deferred
 from inrv.fields.fourier.training.quantisation_aware import QuantisationAware
 
 if TYPE_CHECKING:
     from inrv.fields.fourier.training.trainer import Run
 
-WORTH_KEEPING = 1 / 6  # of the time between two checkpoints: what an interrupted run must have done since the last one
+WORTH_KEEPING = (
+    1 / 6
+)  # of the time between two checkpoints: what an interrupted run must have done since the last one
 
 
 class Saving:
@@ -49,15 +58,29 @@ class Saving:
         """What training depends on; computed once, and not for a run too short to be saved."""
         if self._identity is None:
             samples, run = self.run.samples, self.run
-            parts = {"coordinates": samples.coordinates, "targets": samples.targets, "counted": samples.counted}
-            plan = json.dumps([run.device.type, asdict(run.field.shape), asdict(run.plan)], sort_keys=True)
-            self._identity = {"program": program(), "voxels": digest_of(parts), "network": self.network, "plan": plan}
+            parts = {
+                "coordinates": samples.coordinates,
+                "targets": samples.targets,
+                "counted": samples.counted,
+            }
+            plan = json.dumps(
+                [run.device.type, asdict(run.field.shape), asdict(run.plan)], sort_keys=True
+            )
+            self._identity = {
+                "program": program(),
+                "voxels": digest_of(parts),
+                "network": self.network,
+                "plan": plan,
+            }
         return self._identity
 
     def between_steps(self, interrupted: bool) -> None:
         """Save where it is time to, or where a signal is waiting, which then takes effect."""
         waited, seconds = time.monotonic() - self.saved, self.checkpoint.seconds
-        if waited >= (seconds * WORTH_KEEPING if interrupted else seconds) and self.run.processes.first:
+        if (
+            waited >= (seconds * WORTH_KEEPING if interrupted else seconds)
+            and self.run.processes.first
+        ):
             self.checkpoint.write(self.identity(), self.state())
             self.saved = time.monotonic()
         if interrupted:
@@ -68,12 +91,23 @@ class Saving:
         """Where the run stands."""
         run = self.run
         exact: dict[str, Tensor] = {} if run.quantisation is None else run.quantisation.exact
-        weights = {f"weights.{name}": exact.get(name, weight.detach()) for name, weight in run.field.named_parameters()}
-        tensors = {"window": torch.tensor(run.window, dtype=torch.float32)} | weights | run.optimiser.state()
+        weights = {
+            f"weights.{name}": exact.get(name, weight.detach())
+            for name, weight in run.field.named_parameters()
+        }
+        tensors = (
+            {"window": torch.tensor(run.window, dtype=torch.float32)}
+            | weights
+            | run.optimiser.state()
+        )
         if run.plan.rounding is not None:
             steps = run.quantisation.steps if run.quantisation is not None else {}
-            tensors |= {f"rounding.{name}": steps.get(name, _no_step()) for name in run.field.hidden()}
-        return Saved({name: tensor.float().cpu() for name, tensor in tensors.items()}, run.step, run.seconds)
+            tensors |= {
+                f"rounding.{name}": steps.get(name, _no_step()) for name in run.field.hidden()
+            }
+        return Saved(
+            {name: tensor.float().cpu() for name, tensor in tensors.items()}, run.step, run.seconds
+        )
 
     def _read(self) -> Saved | None:
         """What is saved of this very run and can be where it was."""
@@ -93,7 +127,10 @@ class Saving:
 
     def resume(self, saved: Saved) -> None:
         """Bring the run to where it was saved."""
-        run, tensors = self.run, {name: tensor.to(self.run.device) for name, tensor in saved.tensors.items()}
+        run, tensors = (
+            self.run,
+            {name: tensor.to(self.run.device) for name, tensor in saved.tensors.items()},
+        )
         with torch.no_grad():
             for name, weight in run.field.named_parameters():
                 weight.copy_(tensors[f"weights.{name}"])

@@ -14,7 +14,13 @@ from inrv.fields.fourier.training.checkpoint import Checkpoint
 from inrv.fields.fourier.training.objective import Gradient
 from inrv.fields.fourier.training.optimiser import Optimiser
 from inrv.fields.fourier.training.order import Order
-from inrv.fields.fourier.training.plan import RoundedWeight, TrainingPlan, TrainingProgress, TrainingResult, rate_at
+from inrv.fields.fourier.training.plan import (
+    RoundedWeight,
+    TrainingPlan,
+    TrainingProgress,
+    TrainingResult,
+    rate_at,
+)
 from inrv.fields.fourier.training.processes import Processes
 from inrv.fields.fourier.training.quantisation_aware import SHARE, QuantisationAware
 from inrv.fields.fourier.training.saving import Saving
@@ -25,7 +31,9 @@ from inrv.support.parallel import workers
 from inrv.support.undisturbed import undisturbed
 
 PROBED = 1 << 15
-FLOPS_A_WEIGHT = 6  # and sample: two each for the output, the gradient of the weights and that of the inputs
+FLOPS_A_WEIGHT = (
+    6  # and sample: two each for the output, the gradient of the weights and that of the inputs
+)
 WORTH_COMPILING = 1e16  # floating-point operations of training: about half a minute on a large GPU, and compiling takes as long
 LOOK_SECONDS = 0.2  # between two looks at clock, losses and signals: each lets the device run dry
 
@@ -51,7 +59,9 @@ def train(
     trains. Rank 0 alone reports, decides when to end, and reads and writes the checkpoint.
     """
     processes = Processes.current()
-    in_parts = samples.coordinates.device.type == "cpu" and processes.count == 1 and not plan.compiled
+    in_parts = (
+        samples.coordinates.device.type == "cpu" and processes.count == 1 and not plan.compiled
+    )
     field.train()
     with workers() if in_parts else nullcontext():
         run = Run(field, samples, plan, report, processes, in_parts)
@@ -59,7 +69,9 @@ def train(
             while run.stopped_by is None:
                 run.one_step()
     field.eval()
-    return TrainingResult(run.step, run.step / run.epoch_steps, run.seconds, run.stopped_by, run.rounded())
+    return TrainingResult(
+        run.step, run.step / run.epoch_steps, run.seconds, run.stopped_by, run.rounded()
+    )
 
 
 class Run:
@@ -74,22 +86,38 @@ class Run:
         processes: Processes,
         in_parts: bool,
     ) -> None:
-        self.field, self.samples, self.plan, self.report, self.processes = field, samples, plan, report, processes
+        self.field, self.samples, self.plan, self.report, self.processes = (
+            field,
+            samples,
+            plan,
+            report,
+            processes,
+        )
         self.device = samples.coordinates.device
         batch = min(plan.batch, len(samples))
         self.epoch_steps = math.ceil(len(samples) / batch)
         self.steps = max(1, round(plan.epochs * self.epoch_steps))
         self.order = Order(len(samples), batch, plan.seed, self.device)
         work = FLOPS_A_WEIGHT * field.weight_count * batch * self.steps
-        compiled = self.device.type == "cuda" and work > WORTH_COMPILING if plan.compiled is None else plan.compiled
-        precision = fast_precision(self.device) if plan.precision is None else getattr(torch, plan.precision)
+        compiled = (
+            self.device.type == "cuda" and work > WORTH_COMPILING
+            if plan.compiled is None
+            else plan.compiled
+        )
+        precision = (
+            fast_precision(self.device)
+            if plan.precision is None
+            else getattr(torch, plan.precision)
+        )
         self.gradient = Gradient(field, samples, precision, compiled, processes, in_parts)
         self.optimiser = Optimiser(field, plan, precision, compiled, in_parts)
         self.quantisation: QuantisationAware | None = None
         self.step = 0
         self.stopped_by: str | None = None
         self.started = time.monotonic()
-        self.losses = torch.zeros((), dtype=torch.float32, device=self.device)  # of this process, since the last look
+        self.losses = torch.zeros(
+            (), dtype=torch.float32, device=self.device
+        )  # of this process, since the last look
         self.window = 0.0  # sum of the losses of this epoch's steps, up to the last look
         self.seconds = 0.0  # of training up to the last look, those before a break included
         self.a_step = 0.0  # seconds
@@ -102,13 +130,17 @@ class Run:
         by_steps = self.step / self.steps
         if self.plan.max_time is None:
             return by_steps
-        return max(by_steps, (self.seconds + (self.step - self.looked) * self.a_step) / self.plan.max_time)
+        return max(
+            by_steps, (self.seconds + (self.step - self.looked) * self.a_step) / self.plan.max_time
+        )
 
     def one_step(self) -> None:
         """One optimiser step on the next batch, and a look around where it is time for one."""
         done = self.fraction_done()
         if self.plan.rounding is not None and self.quantisation is None and done >= 1 - SHARE:
-            self.quantisation = QuantisationAware.begin(self.field, self.plan.rounding, self.mean_square)
+            self.quantisation = QuantisationAware.begin(
+                self.field, self.plan.rounding, self.mean_square
+            )
         self.losses += self.gradient(self.order.rows(self.step))
         with nullcontext() if self.quantisation is None else self.quantisation.moving():
             self.optimiser.step(rate_at(done))
@@ -120,12 +152,17 @@ class Run:
         """What the matrices were rounded from, and to, where they were."""
         if self.quantisation is None:
             return {}
-        return {name: RoundedWeight(float(step), self.quantisation.exact[name]) for name, step in self.quantisation.steps.items()}
+        return {
+            name: RoundedWeight(float(step), self.quantisation.exact[name])
+            for name, step in self.quantisation.steps.items()
+        }
 
     def mean_square(self) -> float:
         """The loss on the samples of the first steps, PROBED of them or all."""
         steps = range(min(self.epoch_steps, 1 + PROBED // self.order.batch))
-        return float(sum(self.gradient.loss_on(self.order.rows(step)) for step in steps)) / len(steps)
+        return float(sum(self.gradient.loss_on(self.order.rows(step)) for step in steps)) / len(
+            steps
+        )
 
     def look(self) -> None:
         """Find out, all processes together, where training stands, whether it is over, and until when nobody need ask."""
@@ -148,7 +185,9 @@ class Run:
         seconds = time.monotonic() - self.started if self.processes.first else 0.0
         waiting = self.saving is not None and self.saving.signals.pending is not None
         own = self.losses.new_tensor([seconds, float(waiting)])
-        loss, seconds, waiting_somewhere = self.processes.sum(torch.cat([self.losses[None], own])).tolist()
+        loss, seconds, waiting_somewhere = self.processes.sum(
+            torch.cat([self.losses[None], own])
+        ).tolist()
         self.losses.zero_()
         return loss, seconds, waiting_somewhere > 0
 
@@ -160,7 +199,9 @@ class Run:
             return "max-time"
         if plan.target_psnr is None or self.step % self.epoch_steps:
             return None
-        return "target-psnr" if psnr_of(self.window / self.epoch_steps) >= plan.target_psnr else None
+        return (
+            "target-psnr" if psnr_of(self.window / self.epoch_steps) >= plan.target_psnr else None
+        )
 
     def _next_look(self) -> int:
         """The step after which to look again."""
