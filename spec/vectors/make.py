@@ -1,12 +1,15 @@
-"""Writes the vectors: `python -m spec.vectors.make`, half a minute.
+"""Writes the vectors: `python -m spec.vectors.make`, some seconds.
 
 Beside the tiny files, which are made where they are missing, and for every golden file, a JSON file with what each
-stage of decoding gives, as the reference reader finds it. README.md says what stands in them.
+stage of decoding gives, as the reference reader finds it; README.md says what stands in them. The sizes and SHA-256 in
+README.md and the dump of a file in container.md are written too.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from unittest.mock import patch
 import numpy as np
 
 from spec.reference import masks, read
+from spec.vectors.hexdump import lines
 from spec.vectors.tiny import FILES
 
 FOLDER = Path(__file__).resolve().parent
@@ -32,6 +36,43 @@ def main() -> None:
             path.write_bytes(make())
     for path in files():
         (FOLDER / f"{path.stem}.json").write_text(text_of(describe(path.read_bytes())))
+    rewrite(FOLDER / "README.md", with_table)
+    rewrite(FOLDER.parent / "container.md", with_dump)
+
+
+def rewrite(path: Path, change: Callable[[str], str]) -> None:
+    path.write_text(change(path.read_text()))
+
+
+def with_table(text: str) -> str:
+    """README.md with the sizes and SHA-256 of all files; what is said of each stays."""
+    said = dict(re.findall(r"^\| `(\S+\.inrv)` \|.*\| ([^|]*) \|$", text, re.MULTILINE))
+    rows = []
+    for path in [*files(), *sorted((GOLDEN / "future").glob("*.inrv"))]:
+        data = path.read_bytes()
+        rows.append(f"| `{path.name}` | {len(data)} | `{sha256(data).hexdigest()}` | {said.get(path.name, '')} |\n")
+    return re.sub(r"(?:^\| `\S+\.inrv` \|.*\n)+", "".join(rows), text, flags=re.MULTILINE)
+
+
+def with_dump(text: str) -> str:
+    """container.md with the dump of a file, its manifest and the JSON of its last chunk."""
+    file = read.File((FOLDER / "encoded.inrv").read_bytes())
+    payload = file.payload(1, file.table[1]["type"])
+    tensors = payload[8 : 8 + int.from_bytes(payload[:8], "little")].decode()
+    manifest = json.dumps(file.manifest, sort_keys=True, separators=(",", ":"))
+    text = re.sub(r"```hexdump\n.*?```", lambda _: "```hexdump\n" + "\n".join(lines(file)) + "\n```", text, flags=re.DOTALL)
+    blocks = iter([manifest, tensors.rstrip()])
+    return re.sub(r"```json\n.*?```", lambda _: "```json\n" + wrapped(next(blocks)) + "\n```", text, flags=re.DOTALL)
+
+
+def wrapped(text: str) -> str:
+    """JSON with line breaks behind commas."""
+    found = [""]
+    for part in text.replace(",", ",\0").split("\0"):
+        if len(found[-1]) + len(part) > 100:
+            found.append("")
+        found[-1] += part
+    return "\n".join(found)
 
 
 def files() -> list[Path]:
