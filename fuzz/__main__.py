@@ -19,7 +19,14 @@ def main() -> int:
     if options.command == "replay":
         return max([replay(Path(name)) for name in options.files], default=0)
     start = time.monotonic()
-    report = run(options.target, options.cases, options.processes, options.seed, options.first, options.seconds)
+    report = run(
+        options.target,
+        options.cases,
+        options.processes,
+        options.seed,
+        options.first,
+        options.seconds,
+    )
     print(summary(options.target, report, time.monotonic() - start))
     return bool(report.findings)
 
@@ -60,8 +67,15 @@ def summary(name: str, report: Report, seconds: float) -> str:
     reached = {outcome for outcome in report.outcomes if outcome in KNOWN}
     lines = [
         f"target {name}: {report.cases:,} cases in {seconds:,.0f} s, {report.cases / seconds:,.0f} a second",
-        "outcomes: " + ", ".join(f"{outcome} {count:,}" for outcome, count in report.outcomes.most_common()),
-        *([f"error conditions reached: {len(reached)} of {len(KNOWN)}; not: {told(KNOWN - reached)}"] if reached else []),
+        "outcomes: "
+        + ", ".join(f"{outcome} {count:,}" for outcome, count in report.outcomes.most_common()),
+        *(
+            [
+                f"error conditions reached: {len(reached)} of {len(KNOWN)}; not: {told(KNOWN - reached)}"
+            ]
+            if reached
+            else []
+        ),
         f"slowest case: {report.slowest:.2f} s, number {report.slowest_case}",
         f"peak memory: {report.resident / 2**20:,.0f} MiB a process"
         + (f", {report.peak / 2**20:,.0f} MiB for case {report.peak_case}" if report.peak else ""),

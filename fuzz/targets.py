@@ -91,7 +91,9 @@ def check_head(data: bytes) -> str:
 
 def _check_manifest(manifest: Manifest) -> None:
     text = manifest.to_json()
-    assert Manifest.from_json(text, LIMITS.grids).to_json() == text, "the manifest changes when it is written and read again"
+    assert Manifest.from_json(text, LIMITS.grids).to_json() == text, (
+        "the manifest changes when it is written and read again"
+    )
 
 
 def check_decode(data: bytes) -> str:
@@ -114,8 +116,13 @@ def check_decode(data: bytes) -> str:
 
 def _check_grid(grid: inrv.VolumeGrid) -> None:
     entry, topology = grid.entry, grid.topology
-    same = topology.leaf_voxel_count == entry.leaf_voxels and topology.active_voxel_count == entry.active_voxels
-    assert same or entry.threshold is not None or entry.topology_of is not None, "voxels are not as many as the manifest says"
+    same = (
+        topology.leaf_voxel_count == entry.leaf_voxels
+        and topology.active_voxel_count == entry.active_voxels
+    )
+    assert same or entry.threshold is not None or entry.topology_of is not None, (
+        "voxels are not as many as the manifest says"
+    )
     if entry.leaf_voxels <= MOST_VOXELS:
         _check_decoded(grid)
     points = torch.tensor([[0.0, 0.0, 0.0], [0.5, 7.25, -3.0], [1e9, -1e9, 0.5]])
@@ -127,7 +134,10 @@ def _check_grid(grid: inrv.VolumeGrid) -> None:
             assert len(grid.sample(points, "index", interpolation)) == len(points)
         grid.sample(points, "world", "nearest")
     if grid.box is not None:
-        upper = [min(high, low + WIDEST) for low, high in zip(grid.box.lower, grid.box.upper, strict=True)]
+        upper = [
+            min(high, low + WIDEST)
+            for low, high in zip(grid.box.lower, grid.box.upper, strict=True)
+        ]
         box = inrv.Box(grid.box.lower, (upper[0], upper[1], upper[2]))
         assert tuple(grid.dense(box).shape[:3]) == box.shape
 
@@ -136,10 +146,14 @@ def _check_decoded(grid: inrv.VolumeGrid) -> None:
     decoded = grid.to_grid()
     assert decoded.values.shape == (grid.topology.leaf_voxel_count, decoded.components)
     entry = grid.entry
-    apart = any(chunk is not None for chunk in (entry.frequent_values, entry.exact_values, entry.outliers))
+    apart = any(
+        chunk is not None for chunk in (entry.frequent_values, entry.exact_values, entry.outliers)
+    )
     assert apart or bool(decoded.values.isfinite().all()), "a decoded value is not finite"
     for component, column in zip(entry.components, decoded.values.T, strict=True):
-        low, high = torch.tensor([component.minimum, component.maximum], dtype=torch.float64).float()
+        low, high = torch.tensor(
+            [component.minimum, component.maximum], dtype=torch.float64
+        ).float()
         free = apart or component.output in grid.volume.lossless
         assert free or bool(((column >= low) & (column <= high)).all()), "beyond its range"
     coordinates = grid.coordinates()[:50]
@@ -157,7 +171,9 @@ def _check_vdb(volume: inrv.Volume) -> None:
             again = read_volume(file.name)
         except inrv.VdbError:
             return
-    if not sparse.passthrough:  # a carried grid's bytes mean nothing here, yet those of one may stand for a coded one
+    if (
+        not sparse.passthrough
+    ):  # a carried grid's bytes mean nothing here, yet those of one may stand for a coded one
         assert len(again.grids) == len(sparse.grids), "a grid is lost"
         for mine, theirs in zip(sparse.grids, again.grids, strict=True):
             assert _said(mine).equal(theirs.topology), "the topology changes in a .vdb file"
@@ -169,7 +185,10 @@ def _said(grid: inrv.Grid) -> inrv.Topology:
     """The topology without the tiles that say nothing: inactive ones of the background, which no reader of a .vdb keeps."""
     other = (grid.tile_values.view(torch.int32) != grid.background.view(torch.int32)).any(dim=1)
     kept, topology = grid.topology.tile_active | other, grid.topology
-    tiles = {name: getattr(topology, name)[kept] for name in ("tile_origins", "tile_edges", "tile_active")}
+    tiles = {
+        name: getattr(topology, name)[kept]
+        for name in ("tile_origins", "tile_edges", "tile_active")
+    }
     return replace(topology, **tiles)
 
 
@@ -177,7 +196,9 @@ def check_info(data: bytes) -> str:
     """What `inrv info` makes of it, as text and as JSON; an error must be one that it foresees."""
     with tempfile.NamedTemporaryFile(suffix=".inrv", dir=_memory_folder()) as file:
         Path(file.name).write_bytes(data)
-        results = [CliRunner().invoke(cli, ["info", file.name, *options]) for options in ([], ["--json"])]
+        results = [
+            CliRunner().invoke(cli, ["info", file.name, *options]) for options in ([], ["--json"])
+        ]
     codes = {result.exit_code for result in results}
     assert codes <= {0, INPUT} and len(codes) == 1, results[0].output + results[1].output
     if codes == {INPUT}:
@@ -195,7 +216,10 @@ def _memory_folder() -> str | None:
 def _check_rewriting(container: Container) -> None:
     """A file of the same chunks says the same, where its writer knows all of them."""
     if all(entry.critical or entry.type == "REFS" for entry in container.entries):
-        chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+        chunks = [
+            Chunk(entry.type, container.chunk(number))
+            for number, entry in enumerate(container.entries)
+        ]
         again = read_container(container_bytes(container.manifest, chunks), LIMITS)
         assert again.manifest.to_json() == container.manifest.to_json()
 
@@ -209,9 +233,15 @@ def check_vdb(data: bytes) -> str:
 
 
 TARGETS: dict[str, Callable[[], Target]] = {
-    "head": lambda: Target(InrvCases(head_case), check_head, inrv.FormatError, 2.0, LIMITS.memory, ".inrv"),
-    "decode": lambda: Target(InrvCases(decode_case), check_decode, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"),
-    "info": lambda: Target(InrvCases(head_case), check_info, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"),
+    "head": lambda: Target(
+        InrvCases(head_case), check_head, inrv.FormatError, 2.0, LIMITS.memory, ".inrv"
+    ),
+    "decode": lambda: Target(
+        InrvCases(decode_case), check_decode, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"
+    ),
+    "info": lambda: Target(
+        InrvCases(head_case), check_info, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"
+    ),
     "vdb": lambda: Target(VdbCases(), check_vdb, inrv.VdbError, 20.0, 1 << 28, ".vdb"),
 }
 

@@ -75,10 +75,10 @@ def test_frames_are_as_short_as_they_can_be() -> None:
         zstandard.ZstdDecompressor().decompress(frame)
 
 
-def test_the_second_reader_reads_it() -> None:
+def test_the_reference_reader_reads_it() -> None:
     data = with_codes(CODE)
-    manifest, chunks = reference_reader.open_file(data)
-    assert manifest["grids"][0]["name"] == "density" and chunks[1] == ("CODE", CODE)
+    file = reference_reader.File(data)
+    assert file.manifest["grids"][0]["name"] == "density" and file.payload(1, "CODE") == CODE
 
 
 @pytest.mark.parametrize(
