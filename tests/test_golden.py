@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,9 @@ from numpy.typing import NDArray
 import inrv
 from fixtures.make_golden import FOLDER, VOLUMES, decoded_arrays, header
 from spec.reference import read as reference_reader
+from testing import specification
 
-ACCURACY = 1e-4  # section 11 of format_spec.md
-SPECIFICATION = Path(__file__).resolve().parent.parent / "format_spec.md"
+ACCURACY = 1e-4  # the accuracy class of spec/fourier.md
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -60,10 +58,7 @@ def of_grid(expected: Arrays, position: int) -> Arrays:
 
 
 def test_the_files_are_those_of_the_specification(name: str, data: bytes) -> None:
-    size, digest = re.findall(rf"^\| `{name}\.inrv` \| (\d+) \| `([0-9a-f]{{64}})` \|$", SPECIFICATION.read_text(), re.MULTILINE)[
-        0
-    ]
-    assert (len(data), sha256(data).hexdigest()) == (int(size), digest)
+    assert specification.vectors()[f"{name}.inrv"] == (len(data), sha256(data).hexdigest())
     assert len(data) < 10_000
 
 
@@ -72,7 +67,7 @@ def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expecte
     grids = decoded.grids
     assert {grid.position: grid.data for grid in decoded.passthrough} == carried_of(expected)
     assert len(grids) == sum(key.endswith(".header") for key in expected)
-    for position, (grid, entry) in enumerate(zip(grids, reference_reader.open_file(data)[0]["grids"], strict=True)):
+    for position, (grid, entry) in enumerate(zip(grids, reference_reader.File(data).manifest["grids"], strict=True)):
         wanted = of_grid(expected, position)
         assert json.loads(json.dumps(header(grid))) == json.loads(str(wanted.pop("header")))
         found = decoded_arrays(grid)
@@ -82,7 +77,7 @@ def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expecte
         assert same_values(found.pop("values"), values, entry["components"])
         for key, array in wanted.items():
             assert array.dtype == found[key].dtype and array.tobytes() == found[key].tobytes(), key
-    assert inrv.verify(data, device="cpu").largest_difference <= ACCURACY
+    assert inrv.verify(data, device="cpu").samples.largest_difference <= ACCURACY
 
 
 def test_the_second_reader_decodes_them_within_the_accuracy_class(data: bytes, expected: Arrays) -> None:
@@ -95,14 +90,14 @@ def test_the_second_reader_decodes_them_within_the_accuracy_class(data: bytes, e
         assert same_values(grid.values, values, grid.entry["components"])
         for key, array in wanted.items():
             assert array.astype(array.dtype.newbyteorder("<")).tobytes() == np.asarray(getattr(grid, key)).tobytes(), key
-    assert reference_reader.reference_difference(data) <= ACCURACY
+    assert reference_reader.samples_difference(reference_reader.File(data)) <= ACCURACY
 
 
 def test_they_hold_what_their_maker_says(name: str, data: bytes, expected: Arrays) -> None:
     """Against the grids they were made from: headers equal, and each coded component as near as the file itself states, peak =
     the range of all values but those kept far from the others."""
-    manifest, chunks = reference_reader.open_file(data)
-    found = {}
+    file = reference_reader.File(data)
+    manifest, found = file.manifest, {}
     for position, (grid, entry) in enumerate(zip(VOLUMES[name]().grids, manifest["grids"], strict=True)):
         wanted = of_grid(expected, position)
         assert json.loads(json.dumps(header(grid))) == json.loads(str(wanted["header"]))
@@ -115,21 +110,21 @@ def test_they_hold_what_their_maker_says(name: str, data: bytes, expected: Array
             if component["output"] is None:
                 assert not error[:, column].any()
             else:
-                span = np.ptp(values[~kept_in(manifest, chunks, position), column])
+                span = np.ptp(values[~exact_in(file, position), column])
                 with np.errstate(divide="ignore"):
                     found[component["output"]] = -20 * np.log10(np.sqrt(np.square(error[:, column]).mean()) / span)
     stated = [np.inf if psnr is None else psnr for psnr in manifest["encoding"].get("psnr", [])]
     assert [found[output] for output in sorted(found)] == pytest.approx(stated, abs=0.01)
 
 
-def kept_in(manifest: dict[str, Any], chunks: reference_reader.Chunks, position: int) -> NDArray[np.bool_]:
-    """Which active leaf voxels of a grid have a value in its KEEP chunk: bool (N,)."""
-    entry = manifest["grids"][position]
-    masks = reference_reader.bits(reference_reader.leaf_masks(chunks, entry["topology"]))
-    kept = np.zeros_like(masks)
-    if entry.get("exact_values") is not None:
-        kept = reference_reader.bits(reference_reader.tensors_of(chunks[entry["exact_values"]][1] or b"")["exact_masks"])
-    return kept[masks == 1] == 1
+def exact_in(file: reference_reader.File, position: int) -> NDArray[np.bool_]:
+    """Which active leaf voxels of a grid have an exact value: bool (N,)."""
+    entry = file.manifest["grids"][position]
+    active = reference_reader.topology_of(file, entry["topology"]).active
+    exact = np.zeros_like(active)
+    if entry["exact_values"] is not None:
+        exact = reference_reader.bits(file.tensors(entry["exact_values"], "EXAC")["exact_masks"])
+    return exact[active]
 
 
 def test_together_they_hold_what_the_format_can_say() -> None:
