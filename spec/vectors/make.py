@@ -1,8 +1,8 @@
 """Writes the vectors: `python -m spec.vectors.make`, some seconds.
 
-Beside the tiny files, which are made where they are missing, and for every golden file, a JSON file with what each
-stage of decoding gives, as the reference reader finds it; README.md says what stands in them. The sizes and SHA-256 in
-README.md and the dump of a file in container.md are written too.
+Beside the tiny files, which are made where they are missing, and for every golden file, a JSON file
+with what each stage of decoding gives, as the reference reader finds it; README.md says what stands
+in them. The sizes and SHA-256 in README.md and the dump of a file in container.md are written too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def with_table(text: str) -> str:
     rows = []
     for path in [*files(), *sorted((GOLDEN / "future").glob("*.inrv"))]:
         data = path.read_bytes()
-        rows.append(f"| `{path.name}` | {len(data)} | `{sha256(data).hexdigest()}` | {said.get(path.name, '')} |\n")
+        digest = sha256(data).hexdigest()
+        rows.append(f"| `{path.name}` | {len(data)} | `{digest}` | {said.get(path.name, '')} |\n")
     return re.sub(r"(?:^\| `\S+\.inrv` \|.*\n)+", "".join(rows), text, flags=re.MULTILINE)
 
 
@@ -60,9 +61,19 @@ def with_dump(text: str) -> str:
     payload = file.payload(1, file.table[1]["type"])
     tensors = payload[8 : 8 + int.from_bytes(payload[:8], "little")].decode()
     manifest = json.dumps(file.manifest, sort_keys=True, separators=(",", ":"))
-    text = re.sub(r"```hexdump\n.*?```", lambda _: "```hexdump\n" + "\n".join(lines(file)) + "\n```", text, flags=re.DOTALL)
+    text = re.sub(
+        r"```hexdump\n.*?```",
+        lambda _: "```hexdump\n" + "\n".join(lines(file)) + "\n```",
+        text,
+        flags=re.DOTALL,
+    )
     blocks = iter([manifest, tensors.rstrip()])
-    return re.sub(r"```json\n.*?```", lambda _: "```json\n" + wrapped(next(blocks)) + "\n```", text, flags=re.DOTALL)
+    return re.sub(
+        r"```json\n.*?```",
+        lambda _: "```json\n" + wrapped(next(blocks)) + "\n```",
+        text,
+        flags=re.DOTALL,
+    )
 
 
 def wrapped(text: str) -> str:
@@ -91,16 +102,27 @@ def text_of(value: Any, indent: str = "") -> str:
     else:
         lines = [inner + text_of(item, inner) for item in value]
     ends = "{}" if isinstance(value, dict) else "[]"
-    return ends[0] + "\n" + ",\n".join(lines) + f"\n{indent}{ends[1]}" + ("\n" if not indent else "")
+    return (
+        ends[0] + "\n" + ",\n".join(lines) + f"\n{indent}{ends[1]}" + ("\n" if not indent else "")
+    )
 
 
 def describe(data: bytes) -> dict[str, Any]:
     """What each stage gives for the file whose bytes are `data`."""
     file = read.File(data)
-    found = {"bytes": len(data), "sha256": sha256(data).hexdigest(), "header": file.header | {"magic": data[:8].hex()}}
-    found["table"] = [{key: value for key, value in entry.items() if "reserved" not in key} for entry in file.table]
+    found = {
+        "bytes": len(data),
+        "sha256": sha256(data).hexdigest(),
+        "header": file.header | {"magic": data[:8].hex()},
+    }
+    found["table"] = [
+        {key: value for key, value in entry.items() if "reserved" not in key}
+        for entry in file.table
+    ]
     found["manifest"] = file.manifest
-    found["chunks"] = [chunk(file, number) for number in range(len(file.table)) if known(file, number)]
+    found["chunks"] = [
+        chunk(file, number) for number in range(len(file.table)) if known(file, number)
+    ]
     numbers = [number for number, entry in enumerate(file.table) if entry["type"] == "TOPO"]
     found["topologies"] = {str(number): topology(file, number) for number in numbers}
     found["grids"] = [grid(file, entry) for entry in file.manifest["grids"]]
@@ -115,11 +137,15 @@ def chunk(file: read.File, number: int) -> dict[str, Any]:
     kind = file.table[number]["type"]
     payload = file.payload(number, kind)
     about = {"number": number, "type": kind, "sha256": sha256(payload).hexdigest()}
-    return about if kind == "PASS" else about | {"tensors": {n: array(t) for n, t in read.tensors_of(payload).items()}}
+    return (
+        about
+        if kind == "PASS"
+        else about | {"tensors": {n: array(t) for n, t in read.tensors_of(payload).items()}}
+    )
 
 
 def array(values: np.ndarray, exact: bool = True) -> dict[str, Any]:
-    """Shape and beginning of an array; where that is not all, and exact, the SHA-256 of its little-endian bytes."""
+    """Shape and beginning of an array; where that is not all, and exact, the SHA-256."""
     about: dict[str, Any] = {"dtype": values.dtype.name, "shape": list(values.shape)}
     if not values.size:
         return about
@@ -127,7 +153,10 @@ def array(values: np.ndarray, exact: bool = True) -> dict[str, Any]:
     rows = little.reshape(1, -1) if values.ndim == 1 else little.reshape(len(little), -1)
     columns = BYTES if values.dtype == np.uint8 else COLUMNS
     shown = [row[:columns] for row in rows[:FIRST]]
-    about["first"] = [row.tobytes().hex() if row.dtype == np.uint8 else [plain(value) for value in row] for row in shown]
+    about["first"] = [
+        row.tobytes().hex() if row.dtype == np.uint8 else [plain(value) for value in row]
+        for row in shown
+    ]
     whole = len(rows) <= FIRST and rows.shape[1] <= columns
     return about | ({} if whole or not exact else {"sha256": sha256(little.tobytes()).hexdigest()})
 
@@ -144,7 +173,11 @@ def topology(file: read.File, number: int) -> dict[str, Any]:
         read.topology_of(file, source)
     with Streams() as streams:
         found = read.topology_of(file, number)
-    names = ["leaf_words", "coded_masks"] if len(streams.found) == 2 else ["leaf_words", "tile_words", "coded_masks"]
+    names = (
+        ["leaf_words", "coded_masks"]
+        if len(streams.found) == 2
+        else ["leaf_words", "tile_words", "coded_masks"]
+    )
     return dict(zip(names, streams.found, strict=True)) | {
         "leaf_origins": array(found.leaf_origins),
         "leaf_masks": array(np.packbits(found.active, axis=1, bitorder="little")),
@@ -155,7 +188,7 @@ def topology(file: read.File, number: int) -> dict[str, Any]:
 
 
 class Streams:
-    """While it is entered, notes the first probabilities and bits of every mask stream that is decoded."""
+    """Notes the first probabilities and bits of every mask stream, while it is entered."""
 
     def __enter__(self) -> Streams:
         self.found: list[dict[str, Any]] = []
@@ -174,7 +207,12 @@ class Streams:
             return bits[-1][-1]
 
         mask = masks.code(origins, kinds, predicted, bit_of)
-        about = {"leaves": len(mask), "words": len(words), "bits": len(bits), "set": int(mask.sum())}
+        about = {
+            "leaves": len(mask),
+            "words": len(words),
+            "bits": len(bits),
+            "set": int(mask.sum()),
+        }
         self.found.append(about | {"leaf, voxel, prob, bit": bits[:BITS]})
         return mask
 
@@ -186,19 +224,33 @@ def grid(file: read.File, entry: dict[str, Any]) -> dict[str, Any]:
         with Streams() as streams:
             tile_values, mask, values = read.inactive_values(file, entry, topology)
         places = read.voxels(topology.leaf_origins, mask)
-        found["inactive_values"] = {"tile_values": array(tile_values), "coordinates": array(places), "values": array(values)}
+        found["inactive_values"] = {
+            "tile_values": array(tile_values),
+            "coordinates": array(places),
+            "values": array(values),
+        }
         found["inactive_values"] |= {"coded_masks": streams.found}
     if entry["frequent_values"] is not None:
         with Streams() as streams:
             frequent = read.frequent_values(file, entry["frequent_values"], topology)
-        voxels = [{"value": [plain(v) for v in value], "voxels": int(mask.sum())} for mask, value in frequent]
+        voxels = [
+            {"value": [plain(v) for v in value], "voxels": int(mask.sum())}
+            for mask, value in frequent
+        ]
         found["frequent_values"] = {"values": voxels, "coded_masks": streams.found}
     field = file.manifest["field"]
-    fourier = field is not None and field["kind"] == "fourier" and any(c["output"] is not None for c in entry["components"])
+    fourier = (
+        field is not None
+        and field["kind"] == "fourier"
+        and any(c["output"] is not None for c in entry["components"])
+    )
     if fourier:
         found["network"] = network(file, topology.coordinates()[:POINTS])
     decoded = read.decode_grid(file, entry)
-    found["decoded"] = {"coordinates": array(decoded.coordinates), "values": array(decoded.values, not fourier)}
+    found["decoded"] = {
+        "coordinates": array(decoded.coordinates),
+        "values": array(decoded.values, not fourier),
+    }
     found["decoded"]["inactive_coordinates"] = array(decoded.inactive_coordinates)
     return found
 
@@ -208,7 +260,11 @@ def network(file: read.File, points: np.ndarray) -> dict[str, Any]:
     tensors = file.tensors(config["tensors"], "NETW")
     features = read.features(config, tensors, points)
     outputs = read.fourier(config, tensors, points)
-    return {"points": points.tolist(), "features": array(features, False), "outputs": array(outputs, False)}
+    return {
+        "points": points.tolist(),
+        "features": array(features, False),
+        "outputs": array(outputs, False),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The tiny files of spec/vectors: one for each level of readers, written from the specification alone, not compressed."""
+"""The tiny files of spec/vectors: one for each level of readers, and nothing in them compressed.
+
+They are written from the specification alone.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,16 @@ def file_of(manifest: dict[str, Any], chunks: Chunks) -> bytes:
         offset += len(payload)
     about_manifest = 0, len(text), len(text), zlib.crc32(text)
     magic = b"\x89INRV\r\n\x1a"
-    header = HEADER.pack(magic, 2, 0, len(chunks), offset, *about_manifest, zlib.crc32(table), 0)[:44]
-    return header + struct.pack("<I", zlib.crc32(header)) + table + text + b"".join(payload for _, payload in chunks)
+    header = HEADER.pack(magic, 2, 0, len(chunks), offset, *about_manifest, zlib.crc32(table), 0)[
+        :44
+    ]
+    return (
+        header
+        + struct.pack("<I", zlib.crc32(header))
+        + table
+        + text
+        + b"".join(payload for _, payload in chunks)
+    )
 
 
 def payload_of(tensors: Tensors) -> bytes:
@@ -41,7 +52,11 @@ def payload_of(tensors: Tensors) -> bytes:
     for name in sorted(tensors):
         tensor = tensors[name]
         end = len(data) + tensor.nbytes
-        about[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [len(data), end]}
+        about[name] = {
+            "dtype": names[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [len(data), end],
+        }
         data += tensor.tobytes()
     text = json.dumps(about, separators=(",", ":")).encode()
     return struct.pack("<Q", len(text)) + text + data
@@ -52,11 +67,34 @@ def manifest_of(grids: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     return plain | {"passthrough": [], "vdb_version": None} | changes
 
 
-def grid_of(leaf_voxels: int, active_voxels: int, box: Box, component: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {"name": "density", "value_type": "float", "background": [0.0], "grid_class": "fog volume"}
-    plain |= {"vector_type": "invariant", "saved_as_half": False, "map_type": "UniformScaleMap", "matrix": IDENTITY}
-    plain |= {"metadata": {}, "active_voxels": active_voxels, "leaf_voxels": leaf_voxels, "box": box, "topology": 0}
-    plain |= {"inactive_values": None, "components": [component], "frequent_values": None, "exact_values": None}
+def grid_of(
+    leaf_voxels: int, active_voxels: int, box: Box, component: dict[str, Any], **changes: Any
+) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "name": "density",
+        "value_type": "float",
+        "background": [0.0],
+        "grid_class": "fog volume",
+    }
+    plain |= {
+        "vector_type": "invariant",
+        "saved_as_half": False,
+        "map_type": "UniformScaleMap",
+        "matrix": IDENTITY,
+    }
+    plain |= {
+        "metadata": {},
+        "active_voxels": active_voxels,
+        "leaf_voxels": leaf_voxels,
+        "box": box,
+        "topology": 0,
+    }
+    plain |= {
+        "inactive_values": None,
+        "components": [component],
+        "frequent_values": None,
+        "exact_values": None,
+    }
     plain |= {"threshold": None, "threshold_rule": "above", "topology_of": None, "outliers": None}
     return plain | changes
 
@@ -82,9 +120,18 @@ def mask_of(rows: list[list[tuple[int, int, int]]]) -> Array:
 
 def level_0() -> bytes:
     """No coded grid: metadata, and a grid that is passed through in two chunks."""
-    entry = {"position": 0, "name": "flags", "tree_type": "Tree_int32_5_4_3", "half": False, "parent": None}
+    entry = {
+        "position": 0,
+        "name": "flags",
+        "tree_type": "Tree_int32_5_4_3",
+        "half": False,
+        "parent": None,
+    }
     entry |= {"blocks": 2, "bytes": 5, "chunks": [0, 1], "reason": "int32 values"}
-    metadata = {"frame": {"type": "int32", "value": -7}, "exposure": {"type": "float", "value": {"float": "nan"}}}
+    metadata = {
+        "frame": {"type": "int32", "value": -7},
+        "exposure": {"type": "float", "value": {"float": "nan"}},
+    }
     manifest = manifest_of([], metadata=metadata, passthrough=[entry], vdb_version=[224, 10, 0])
     return file_of(manifest, [("PASS", b"abc"), ("PASS", b"de")])
 
@@ -93,15 +140,21 @@ LEAVES = triples((0, 0, 0), (0, 0, 8))
 ACTIVE = mask_of([[(0, 0, 0), (0, 0, 1), (7, 7, 7)], []]) | np.array([[False], [True]])
 
 
-def topology_tensors(leaf_cells: Array, tile_cells: Array | None, active: Array, leaves: Array, **listed: Array) -> Tensors:
+def topology_tensors(
+    leaf_cells: Array, tile_cells: Array | None, active: Array, leaves: Array, **listed: Array
+) -> Tensors:
     """TOPO tensors of leaves, and tiles, that lie in the block at the origin."""
     block, mixed = triples((0, 0, 0)), [masks.MIXED]
-    kinds = [masks.FULL if row.all() else masks.MIXED if row.any() else masks.EMPTY for row in active]
+    kinds = [
+        masks.FULL if row.all() else masks.MIXED if row.any() else masks.EMPTY for row in active
+    ]
     return {
         "block_origins": block,
         "block_masks": np.packbits(np.arange(4096) < 1, bitorder="little")[None],
         "leaf_words": word_bytes(masks.encode(block, mixed, leaf_cells)),
-        "tile_words": word_bytes([] if tile_cells is None else masks.encode(block, mixed, tile_cells, leaf_cells)),
+        "tile_words": word_bytes(
+            [] if tile_cells is None else masks.encode(block, mixed, tile_cells, leaf_cells)
+        ),
         "tile_origins": listed.get("origins", triples()),
         "tile_edges": listed.get("edges", np.zeros(0, dtype="<i4")),
         "tile_active": listed.get("flags", np.zeros(0, dtype=np.uint8)),
@@ -112,10 +165,12 @@ def topology_tensors(leaf_cells: Array, tile_cells: Array | None, active: Array,
 
 
 def level_1() -> bytes:
-    """A mixed and a full leaf, an active tile of edge 8, an inactive one of 4096, and values of every kind that is stored."""
+    """A mixed and a full leaf, an active and an inactive tile, and stored values of every kind."""
     cells, tile = mask_of([[(0, 0, 0), (0, 0, 1)]]), mask_of([[(0, 1, 0)]])
     edges, flags = np.array([4096], dtype="<i4"), np.array([0, 1], dtype=np.uint8)
-    topology = topology_tensors(cells, tile, ACTIVE, LEAVES, origins=triples((4096, 0, 0)), edges=edges, flags=flags)
+    topology = topology_tensors(
+        cells, tile, ACTIVE, LEAVES, origins=triples((4096, 0, 0)), edges=edges, flags=flags
+    )
     inactive = mask_of([[(1, 1, 1), (7, 7, 6)], []])
     kinds = [masks.MIXED, masks.EMPTY]
     values = {
@@ -134,30 +189,56 @@ def level_1() -> bytes:
         "exact_values": np.array([[2.0]], dtype="<f4"),
     }
     component = {"minimum": 0.5, "maximum": 0.5, "output": None}
-    grid = grid_of(515, 515 + 512, [[0, 0, 0], [7, 15, 15]], component, inactive_values=1, frequent_values=2, exact_values=3)
+    grid = grid_of(
+        515,
+        515 + 512,
+        [[0, 0, 0], [7, 15, 15]],
+        component,
+        inactive_values=1,
+        frequent_values=2,
+        exact_values=3,
+    )
     parts = [("TOPO", topology), ("INAC", values), ("FREQ", frequent), ("EXAC", exact)]
     return file_of(manifest_of([grid]), [(kind, payload_of(tensors)) for kind, tensors in parts])
 
 
 def level_2() -> bytes:
-    """One leaf of three active voxels, and a network of two frequencies, one hidden layer of three neurons, one output."""
+    """One leaf of three active voxels, and a network with one hidden layer of three neurons."""
     network = {
         "B": np.array([[1.0, 0.0, 0.5], [0.0, -2.0, 1.0]], dtype="<f2"),
         "multipliers": np.array([1.0, 0.25], dtype="<f4"),
-        "layers.0.weight.codes": np.array([[100, -50, 25, 0], [10, 20, -30, 40], [-1, 2, -3, 4]], dtype=np.int8),
+        "layers.0.weight.codes": np.array(
+            [[100, -50, 25, 0], [10, 20, -30, 40], [-1, 2, -3, 4]], dtype=np.int8
+        ),
         "layers.0.weight.step": np.array([0.01, 0.02, 0.1], dtype="<f4"),
         "layers.0.bias": np.array([0.5, -0.25, 0.125], dtype="<f2"),
         "layers.1.weight": np.array([[0.5, -0.5, 1.0]], dtype="<f4"),
         "layers.1.bias": np.array([0.25], dtype="<f4"),
     }
-    config = {"frequencies": 2, "layers": 1, "neurons": 3, "origin": [4.0, 4.0, 4.0], "scale": 0.125, "activation": "silu"}
+    config = {
+        "frequencies": 2,
+        "layers": 1,
+        "neurons": 3,
+        "origin": [4.0, 4.0, 4.0],
+        "scale": 0.125,
+        "activation": "silu",
+    }
     config |= {"tensors": 1, "samples": 2, "tolerance": None}
     coordinates = triples((0, 0, 0), (0, 0, 1), (7, 7, 7))
-    samples = {"coordinates": coordinates, "outputs": fourier(config, network, coordinates).astype("<f4")}
+    samples = {
+        "coordinates": coordinates,
+        "outputs": fourier(config, network, coordinates).astype("<f4"),
+    }
     topology = topology_tensors(mask_of([[(0, 0, 0)]]), None, ACTIVE[:1], LEAVES[:1])
     grid = grid_of(3, 3, [[0, 0, 0], [7, 7, 7]], {"minimum": -1.0, "maximum": 1.0, "output": 0})
     manifest = manifest_of([grid], field={"kind": "fourier", "outputs": 1, "config": config})
-    return file_of(manifest, [(kind, payload_of(part)) for kind, part in [("TOPO", topology), ("NETW", network), ("SAMP", samples)]])
+    return file_of(
+        manifest,
+        [
+            (kind, payload_of(part))
+            for kind, part in [("TOPO", topology), ("NETW", network), ("SAMP", samples)]
+        ],
+    )
 
 
 FILES = {"level-0": level_0, "level-1": level_1, "level-2": level_2}

@@ -61,15 +61,24 @@ def frayed(inner: NDArray[np.bool_], outer: NDArray[np.bool_]) -> NDArray[np.boo
 
 def moved(grid: Grid, by: tuple[int, int, int]) -> Grid:
     """The grid elsewhere; `by` are multiples of 8."""
-    origins, starts = grid.topology.leaf_origins + np.array(by, dtype=np.int32), grid.topology.starts.tolist()
+    origins, starts = (
+        grid.topology.leaf_origins + np.array(by, dtype=np.int32),
+        grid.topology.starts.tolist(),
+    )
     order = Topology.order_of(origins)
-    topology = replace(grid.topology, leaf_origins=origins[order], leaf_masks=grid.topology.leaf_masks[order])
-    values = np.concatenate([grid.values[starts[leaf] : starts[leaf + 1]] for leaf in order.tolist()])
+    topology = replace(
+        grid.topology, leaf_origins=origins[order], leaf_masks=grid.topology.leaf_masks[order]
+    )
+    values = np.concatenate(
+        [grid.values[starts[leaf] : starts[leaf + 1]] for leaf in order.tolist()]
+    )
     return replace(grid, topology=topology, values=values)
 
 
 def inactive_places(grid: Grid) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = np.flatnonzero(np.unpackbits(grid.topology.leaf_masks, bitorder="little") == 0)
+    found: NDArray[np.int64] = np.flatnonzero(
+        np.unpackbits(grid.topology.leaf_masks, bitorder="little") == 0
+    )
     return found
 
 
@@ -90,11 +99,14 @@ def alone() -> tuple[SparseVolume, EncodeOptions]:
 
 
 def referring() -> tuple[SparseVolume, EncodeOptions]:
-    """A channel predicted from that of another grid, which has other voxels and another range, and lies in one region more."""
+    """A channel with the reference channel of another grid, which has more voxels and regions."""
     generator = np.random.default_rng(4)
     first = blob((13, 14, 21)) * (1 + 0.1 * generator.random((13, 14, 21), dtype=np.float32))
     second = np.where(first > 0.3, 20 + 900 * first**2, np.float32(0))
-    grids = (moved(sparse_grid(first, "density"), (0, 0, -8)), moved(sparse_grid(second, "temperature"), (0, 0, -8)))
+    grids = (
+        moved(sparse_grid(first, "density"), (0, 0, -8)),
+        moved(sparse_grid(second, "temperature"), (0, 0, -8)),
+    )
     return SparseVolume(grids), OPTIONS
 
 
@@ -106,7 +118,9 @@ def bounded() -> tuple[SparseVolume, EncodeOptions]:
 def vectors() -> tuple[SparseVolume, EncodeOptions]:
     """Vectors, of which one component is constant and one has values that are not finite."""
     shape = (12, 10, 14)
-    values = np.stack([blob(shape), np.full(shape, 2.5, dtype=np.float32), -blob(shape, 0.2)], axis=3)
+    values = np.stack(
+        [blob(shape), np.full(shape, 2.5, dtype=np.float32), -blob(shape, 0.2)], axis=3
+    )
     grid = sparse_grid(values, "velocity")
     changed = grid.values.copy()
     changed[5:300:7, 2] = np.nan
@@ -130,37 +144,58 @@ def velocity() -> tuple[SparseVolume, EncodeOptions]:
 
 
 def level_set() -> tuple[SparseVolume, EncodeOptions]:
-    """A narrow band whose outermost voxels are active or not, with inactive voxels and tiles inside."""
+    """A narrow band whose outermost voxels are active or not; inactive voxels and tiles inside."""
     x, y, z = axes(40, 40, 40, end=19.5)
-    distance = np.clip(np.sqrt((x + 0.2) ** 2 + (y + 0.2) ** 2 + (z + 0.2) ** 2) - 15, -3, 3).astype(np.float32)
+    distance = np.clip(
+        np.sqrt((x + 0.2) ** 2 + (y + 0.2) ** 2 + (z + 0.2) ** 2) - 15, -3, 3
+    ).astype(np.float32)
     active = frayed(np.abs(distance) < 2.5, np.abs(distance) < 3)
     grid = sparse_grid(distance, "surface", background=(3.0,), active=active)
     places = inactive_places(grid)
     inside = places[distance[tuple(grid.topology.coordinates_of(places).T)] < 0]
     inactive = LeafValues(inside, np.full((len(inside), 1), -3.0, dtype=np.float32))
     topology = tiled(grid, ((128, 0, 0), 128, True), ((16, 16, 16), 8, False))
-    changed = replace(grid, topology=topology, tile_values=np.array([[1.0], [-3.0]], dtype=np.float32), inactive=inactive)
+    changed = replace(
+        grid,
+        topology=topology,
+        tile_values=np.array([[1.0], [-3.0]], dtype=np.float32),
+        inactive=inactive,
+    )
     return SparseVolume((changed,)), replace(OPTIONS, topology="threshold", psnr=30)
 
 
 def band() -> tuple[SparseVolume, EncodeOptions]:
-    """A narrow band, negative inside where voxels and tiles are inactive; some tiles and inactive voxels are not finite."""
+    """A narrow band; some tiles and inactive voxels inside are not finite."""
     x, y, z = axes(24, 24, 24, end=11.5)
     distance = (np.sqrt((x + 0.2) ** 2 + (y + 0.2) ** 2 + (z + 0.2) ** 2) - 9).astype(np.float32)
-    grid = sparse_grid(np.clip(distance, -3, 3), "surface", background=(3.0,), active=np.abs(distance) < 3)
+    grid = sparse_grid(
+        np.clip(distance, -3, 3), "surface", background=(3.0,), active=np.abs(distance) < 3
+    )
     places = inactive_places(grid)[::2]
     values = np.full((len(places), 1), -3.0, dtype=np.float32)
     values[::9], values[4::9], values[5::9] = np.nan, np.inf, -np.inf
-    topology = tiled(grid, ((24, 0, 0), 8, True), ((0, 24, 0), 8, False), ((-8, 0, 0), 8, True), ((0, 128, 0), 128, False))
+    topology = tiled(
+        grid,
+        ((24, 0, 0), 8, True),
+        ((0, 24, 0), 8, False),
+        ((-8, 0, 0), 8, True),
+        ((0, 128, 0), 128, False),
+    )
     tile_values = np.array([[-2.5], [np.nan], [1.0], [7.0]], dtype=np.float32)
     own = grid.values.copy()
     own[3::50] = np.nan
-    odd = replace(grid, topology=topology, tile_values=tile_values, inactive=LeafValues(places, values), values=own)
+    odd = replace(
+        grid,
+        topology=topology,
+        tile_values=tile_values,
+        inactive=LeafValues(places, values),
+        values=own,
+    )
     return SparseVolume((odd,)), replace(OPTIONS, nonfinite="keep")
 
 
 def holes() -> tuple[SparseVolume, EncodeOptions]:
-    """Fog with values that are not finite, and nothing else that a prediction could know but the background."""
+    """Fog with values that are not finite, and nothing else to know but the background."""
     grid = sparse_grid(blob((12, 14, 16)), "density", background=(0.07,))
     values = grid.values.copy()
     values[5:900:7] = np.nan
@@ -168,24 +203,30 @@ def holes() -> tuple[SparseVolume, EncodeOptions]:
 
 
 def haze() -> tuple[SparseVolume, EncodeOptions]:
-    """A dense box, mostly 0, around a cloud whose core is 1, and what resembles it, another value frequent, some hot."""
+    """A dense box, mostly 0, around a cloud whose core is 1, and what resembles it, some hot."""
     cloud = blob((20, 22, 24))
     cloud[cloud > 0.9] = 1.0
     heat = np.where(cloud > 0, 300 + 900 * cloud**2, np.float32(293))
     heat[::9, ::11, ::12] = 1e6
     everywhere = np.ones(cloud.shape, dtype=bool)
     density = moved(sparse_grid(cloud, "density", active=everywhere), (-8, 0, 0))
-    return SparseVolume((density, moved(sparse_grid(heat, "temperature", active=everywhere), (-8, 0, 0)))), OPTIONS
+    return SparseVolume(
+        (density, moved(sparse_grid(heat, "temperature", active=everywhere), (-8, 0, 0)))
+    ), OPTIONS
 
 
 def palette() -> tuple[SparseVolume, EncodeOptions]:
-    """A narrow band in halves, one quantity in whole numbers that is predicted from another, and values with low bits."""
+    """A narrow band in halves, whole numbers that are predicted from others, and low bits."""
     (surface,) = band()[0].grids
     values = np.nan_to_num(surface.values, nan=0.5).astype(np.float16).astype(np.float32)
     values[values == 0] = -0.0
     counts = np.floor(blob((13, 15, 17)) * 40)
     alike = np.where(counts > 0, 500 - counts**2, counts)
-    whole = sparse_grid(counts, "counts"), sparse_grid(alike, "alike"), sparse_grid(100 + smooth(12), "fine")
+    whole = (
+        sparse_grid(counts, "counts"),
+        sparse_grid(alike, "alike"),
+        sparse_grid(100 + smooth(12), "fine"),
+    )
     options = replace(OPTIONS, psnr=None, lossless=True, nonfinite="keep")
     return SparseVolume((surface.with_values(values), *whole)), options
 
@@ -214,7 +255,9 @@ class AnyCodes(Encoder):
     generator = np.random.default_rng(0)
 
     def _chosen(self, differences: NDArray[np.int32], pass_: Pass) -> NDArray[np.int32]:
-        sizes = self.generator.integers(0, 20, len(differences)) * self.generator.integers(0, 2, len(differences))
+        sizes = self.generator.integers(0, 20, len(differences)) * self.generator.integers(
+            0, 2, len(differences)
+        )
         magnitudes = self.generator.random(len(differences)) * 2.0**sizes
         signs = self.generator.choice([-1, 1], len(differences))
         return (magnitudes.astype(np.int32) * signs).astype(np.int32)
@@ -227,13 +270,20 @@ def any_model(default: Model, generator: np.random.Generator) -> Model:
         limits = {name: 127 if name.endswith("weight") else 1 << 18 for name in like.tensors}
         return IntegerNetwork(
             {
-                name: generator.integers(-limits[name], limits[name] + 1, tensor.shape).astype(np.float32)
+                name: generator.integers(-limits[name], limits[name] + 1, tensor.shape).astype(
+                    np.float32
+                )
                 for name, tensor in like.tensors.items()
             }
         )
 
     restoration = None if default.restoration is None else network(default.restoration)
-    return Model({odd: network(like) for odd, like in default.networks.items()}, restoration, default.prior)
+    return Model(
+        {odd: network(like) for odd, like in default.networks.items()}, restoration, default.prior
+    )
+
+
+ODD_SEEDS = (band, 1), (band, 3), (holes, 1)  # with exterior values
 
 
 @lru_cache(maxsize=16)
@@ -242,13 +292,15 @@ def encoded(make: Make) -> bytes:
 
 
 def strange(make: Make, seed: int, lossless: bool = False) -> bytes:
-    """A file whose channels are replaced by others that no encoder would choose, some values replaced by outliers."""
+    """A file whose channels are replaced by others that no encoder would choose; with outliers."""
     AnyCodes.generator = generator = np.random.default_rng(seed)
     fitted, with_offsets = seed % 4 > 1, seed % 5 in (0, 3) and not lossless
     opened = inrv.load(encoded(make), device="cpu")
     container, field, outputs = opened.container, opened.manifest.field, opened.outputs
     assert field is not None
-    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    chunks = [
+        Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)
+    ]
     channels: list[dict[str, Any]] = []
     before, entries = None, []
     for number, entry in enumerate(opened.manifest.grids):
@@ -256,12 +308,16 @@ def strange(make: Make, seed: int, lossless: bool = False) -> bytes:
         voxels = target.topology.leaf_voxel_count
         parameters, exact = any_parameters(generator), any_palette(generator, voxels)
         if lossless:
-            parameters = replace(parameters, top=128 * (len(exact.palette.entries) - 1), lossless=True)
+            parameters = replace(
+                parameters, top=128 * (len(exact.palette.entries) - 1), lossless=True
+            )
         default = default_model(before is not None, seed % 3 == 0)
         model = any_model(default, generator) if fitted else default
         values = (generator.random(voxels) * parameters.top).astype(np.int32)
         scale, knows_exterior = parameters.top / 3, bool(seed & 1)
-        units = exact.palette.units if lossless else linear_units(target.minimum, target.maximum, scale)
+        units = (
+            exact.palette.units if lossless else linear_units(target.minimum, target.maximum, scale)
+        )
         exterior = Exterior(target.grid, target.exact, 0, units)
         setting = Setting(target.topology, before, exterior if knows_exterior else None)
         corners = region_corners(target.topology.leaf_origins)
@@ -273,7 +329,11 @@ def strange(make: Make, seed: int, lossless: bool = False) -> bytes:
         offsets = Offsets(knots, parameters.top) if with_offsets else None
         settings = Settings(model, fitted, knows_exterior)
         channel = EncodedChannel(parameters, scale, settings, codes, decoded, offsets, 0.0, voxels)
-        channels.append(store_channel(channel, number - 1 if number else None, exact if lossless else None, chunks))
+        channels.append(
+            store_channel(
+                channel, number - 1 if number else None, exact if lossless else None, chunks
+            )
+        )
         masks = target.grid.topology.leaf_masks & np.uint8(1 << seed % 8)
         outliers = np.linspace(-5, 5, int(np.unpackbits(masks).sum()), dtype=np.float32)[:, None]
         chunks.append(Chunk("EXAC", pack_tensors({"exact_masks": masks, "exact_values": outliers})))
@@ -304,35 +364,52 @@ def check_same_bits(data: bytes, fewest: int = 20) -> None:
         assert np.array_equal(ours.coordinates(), other.coordinates)
         assert ours.values().reshape(other.values.shape).tobytes() == other.values.tobytes()
         inactive = ours.to_grid().inactive
-        assert np.array_equal(ours.topology.coordinates_of(inactive.places), other.inactive_coordinates)
+        assert np.array_equal(
+            ours.topology.coordinates_of(inactive.places), other.inactive_coordinates
+        )
         assert inactive.values.tobytes() == other.inactive_values.tobytes()
 
 
-@pytest.mark.parametrize("make", [alone, referring, bounded, vectors, threshold, velocity, level_set, band, haze, airy, shared])
+@pytest.mark.parametrize(
+    "make",
+    [alone, referring, bounded, vectors, threshold, velocity, level_set, band, haze, airy, shared],
+)
 def test_both_decoders_give_the_same_bits(make: Make) -> None:
     data = encoded(make)
     check_same_bits(data)
     file = read.File(data)
     entries, channels = file.manifest["grids"], file.manifest["field"]["config"]["channels"]
-    assert any(channel["reference"] is not None for channel in channels) == (make in (referring, vectors, velocity, haze, shared))
-    assert all(channel["restoration"] and channel["offsets"] for channel in channels) == (make is not bounded)
+    assert any(channel["reference"] is not None for channel in channels) == (
+        make in (referring, vectors, velocity, haze, shared)
+    )
+    assert all(channel["restoration"] and channel["offsets"] for channel in channels) == (
+        make is not bounded
+    )
     assert (entries[0]["exact_values"] is not None) == (make in (vectors, band))
     assert (entries[-1]["frequent_values"] is not None) == (make in (vectors, haze, airy))
     assert any(entry["topology_of"] is not None for entry in entries) == (make is shared)
-    rules = {threshold: "above", velocity: "away", level_set: "within", airy: "above", shared: "above"}
+    rules = {
+        threshold: "above",
+        velocity: "away",
+        level_set: "within",
+        airy: "above",
+        shared: "above",
+    }
     assert any(entry["threshold"] is not None for entry in entries) == (make in rules)
     assert any(entry["type"] == "INAC" for entry in file.table) == (make in (band, level_set))
     assert entries[0]["threshold_rule"] == rules.get(make, "above")
 
 
 def test_both_decoders_give_the_very_values_of_lossless_channels() -> None:
-    """Palettes with and without low bits, one channel predicted from another, among exact and inactive values."""
+    """Palettes with and without low bits, a reference channel, exact and inactive values."""
     data = encoded(palette)
     check_same_bits(data, fewest=12)
     file = read.File(data)
     channels = file.manifest["field"]["config"]["channels"]
     assert all(channel["lossless"] and not channel["restoration"] for channel in channels)
-    assert any(channel["reference"] is not None for channel in channels) and any(channel["exterior"] for channel in channels)
+    assert any(channel["reference"] is not None for channel in channels) and any(
+        channel["exterior"] for channel in channels
+    )
     rows = {len(file.tensors(channel["codes"], "CODE")["low_bits"]) for channel in channels}
     assert 0 in rows and len(rows) > 1
     for grid, other in zip(palette()[0].grids, read.decode(data), strict=True):
@@ -340,7 +417,7 @@ def test_both_decoders_give_the_very_values_of_lossless_channels() -> None:
 
 
 def test_the_hazy_file_holds_what_it_should() -> None:
-    """Frequent values in both grids, all but two at an end, exact values beside them, and offsets."""
+    """Frequent values in both grids, exact values beside them, and offsets."""
     file = read.File(encoded(haze))
     assert [entry["type"] for entry in file.table].count("FREQ") == 2
     for grid, other in zip(haze()[0].grids, read.decode(encoded(haze)), strict=True):
@@ -352,18 +429,23 @@ def test_the_hazy_file_holds_what_it_should() -> None:
 
 @pytest.mark.parametrize(
     ("make", "seed"),
-    [(referring, 0), (referring, 1), (referring, 2), (referring, 3), (band, 1), (band, 3), (holes, 1), (haze, 0), (haze, 1)]
-    + [(haze, 3)],
+    [*zip([referring] * 4 + [haze] * 3, (0, 1, 2, 3, 0, 1, 3), strict=True), *ODD_SEEDS],
 )
-def test_both_decoders_give_the_same_bits_for_any_numbers(make: Make, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_decoders_give_the_same_bits_for_any_numbers(
+    make: Make, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steps, ranges, codes and fitted networks at the ends of what the format allows."""
     encoded(make)  # by the encoder, once
     monkeypatch.setattr("inrv.fields.lattice.codec.Encoder", AnyCodes)
     check_same_bits(strange(make, seed))
 
 
-@pytest.mark.parametrize(("make", "seed"), [(referring, 0), (referring, 3), (band, 1), (haze, 2), (haze, 3)])
-def test_both_decoders_give_the_same_bits_for_any_palette(make: Make, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("make", "seed"), [(referring, 0), (referring, 3), (band, 1), (haze, 2), (haze, 3)]
+)
+def test_both_decoders_give_the_same_bits_for_any_palette(
+    make: Make, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the steps, codes, entries and low bits, restored or not."""
     encoded(make)  # by the encoder, once
     monkeypatch.setattr("inrv.fields.lattice.codec.Encoder", AnyCodes)
@@ -371,12 +453,17 @@ def test_both_decoders_give_the_same_bits_for_any_palette(make: Make, seed: int,
 
 
 def test_the_range_coder_is_the_specifications() -> None:
-    """Constriction splits its range among tokens where the specification says, whatever the counts."""
+    """Constriction splits its range where the specification says, whatever the counts."""
     generator = np.random.default_rng(7)
-    encoder, written = RegionWriter(counts := generator.integers(1, 1 << generator.integers(1, 15, (64, 46)))), []
+    encoder, written = (
+        RegionWriter(counts := generator.integers(1, 1 << generator.integers(1, 15, (64, 46)))),
+        [],
+    )
     for _ in range(20):
         tables = generator.integers(0, 64, 50, dtype=np.int32)
-        codes = (generator.integers(-LARGE + 1, LARGE, 50) >> generator.integers(0, 20, 50)).astype(np.int32)
+        codes = (generator.integers(-LARGE + 1, LARGE, 50) >> generator.integers(0, 20, 50)).astype(
+            np.int32
+        )
         encoder.encode(tables, codes)
         written.append((tables, codes))
     words = encoder.words()

@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 @pytest.fixture(autouse=True)
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library on a device for which float32 is the fastest: what a file's tolerance allows is tested elsewhere."""
+    """The library decodes in float32: what a file's tolerance allows is tested elsewhere."""
     monkeypatch.setattr("inrv.fields.fourier.decode.decoding_precision", lambda _: torch.float32)
 
 
@@ -40,7 +40,7 @@ def blob(shift: float) -> Floats:
 
 
 def volume() -> SparseVolume:
-    """Fog; vectors with a constant component; the fog moved to negative coordinates, with tiles and inactive values."""
+    """Fog; vectors with a constant component; the fog elsewhere, with tiles and inactive values."""
     fog = sparse_grid(blob(0.0), "density")
     constant = np.where(blob(0.1) > 0, np.float32(2.5), np.float32(0))
     vectors = sparse_grid(np.stack([blob(0.1), constant, -blob(-0.2)], axis=3), "velocity")
@@ -54,23 +54,38 @@ def volume() -> SparseVolume:
     inactive = np.flatnonzero(np.unpackbits(fog.topology.leaf_masks, bitorder="little") == 0)[::7]
     values = np.linspace(-2, -1, len(inactive), dtype=np.float32)[:, None]
     tile_values = np.array([[0.75], [-9.0]], dtype=np.float32)
-    odd = replace(fog, topology=moved, tile_values=tile_values, inactive=LeafValues(inactive, values))
-    return SparseVolume((fog, vectors, odd, sparse_grid(np.full((9, 8, 8), 3.25, dtype=np.float32), "constant")))
+    odd = replace(
+        fog, topology=moved, tile_values=tile_values, inactive=LeafValues(inactive, values)
+    )
+    return SparseVolume(
+        (fog, vectors, odd, sparse_grid(np.full((9, 8, 8), 3.25, dtype=np.float32), "constant"))
+    )
 
 
 def exact_volume() -> SparseVolume:
-    """Fog with holes of NaN across nodes, fog like it, a full block, a small grid, a passthrough grid."""
+    """Fog with NaN, fog like it, a full block, a small grid, a passthrough grid."""
     fog = sparse_grid(blob(0.0), "density")
     origins, starts = fog.topology.leaf_origins - np.int32(8), fog.topology.starts.tolist()
     order = Topology.order_of(origins)
-    moved = replace(fog.topology, leaf_origins=origins[order], leaf_masks=fog.topology.leaf_masks[order])
-    values = np.concatenate([fog.values[starts[leaf] : starts[leaf + 1]] for leaf in order.tolist()])
+    moved = replace(
+        fog.topology, leaf_origins=origins[order], leaf_masks=fog.topology.leaf_masks[order]
+    )
+    values = np.concatenate(
+        [fog.values[starts[leaf] : starts[leaf + 1]] for leaf in order.tolist()]
+    )
     values[[0, 77, 78], 0] = np.nan, np.inf, -np.inf
     block = np.zeros((24, 24, 24), dtype=np.float32)
     block[4:, 3:, 5:] = np.random.default_rng(5).random((20, 21, 19), dtype=np.float32) + 0.5
     small = sparse_grid(np.random.default_rng(6).random((3, 4, 5, 3), dtype=np.float32), "small")
-    flags = PassthroughGrid(1, "flags", "Tree_int32_5_4_3", False, None, 9, bytes(range(77)), "int32 values")
-    grids = (replace(fog, topology=moved, values=values), sparse_grid(blob(0.02), "near"), sparse_grid(block, "block"), small)
+    flags = PassthroughGrid(
+        1, "flags", "Tree_int32_5_4_3", False, None, 9, bytes(range(77)), "int32 values"
+    )
+    grids = (
+        replace(fog, topology=moved, values=values),
+        sparse_grid(blob(0.02), "near"),
+        sparse_grid(block, "block"),
+        small,
+    )
     return SparseVolume(grids, passthrough=(flags,))
 
 
@@ -83,7 +98,9 @@ def data(request: pytest.FixtureRequest) -> bytes:
         grid = sparse_grid(np.random.default_rng(0).random((8, 8, 8), dtype=np.float32))
         return inrv.encode_bytes(SparseVolume((grid,)), replace(OPTIONS, preset="paper"))[0]
     if request.param == "exact":
-        return inrv.encode_bytes(exact_volume(), replace(OPTIONS, exact_below=200, nonfinite="keep"))[0]
+        return inrv.encode_bytes(
+            exact_volume(), replace(OPTIONS, exact_below=200, nonfinite="keep")
+        )[0]
     if request.param == "lossless":
         options = EncodeOptions(lossless=True, effort="instant", nonfinite="keep", device="cpu")
         return inrv.encode_bytes(exact_volume(), options)[0]
@@ -108,17 +125,23 @@ def test_both_readers_see_the_same_volume(data: bytes) -> None:
             bound = (component.maximum - component.minimum) * 2 * ACCURACY
             odd = ~np.isfinite(expected)
             assert found[odd].tobytes() == expected[odd].tobytes()
-            assert np.abs(found[~odd] - expected[~odd]).max(initial=0) <= bound + 1e-7 * abs(component.maximum)
+            assert np.abs(found[~odd] - expected[~odd]).max(initial=0) <= bound + 1e-7 * abs(
+                component.maximum
+            )
     assert [(entry["position"], joined) for entry, joined in read.passthrough(data)] == [
         (grid.position, grid.data) for grid in opened.to_sparse().passthrough
     ]
 
 
 def test_the_exact_file_holds_what_it_should() -> None:
-    """Predicted masks, exact values in a coded and in a small grid, full and mixed leaves, several nodes."""
+    """Predicted masks, exact values in a coded and in a small grid, full and mixed leaves."""
     data, _ = inrv.encode_bytes(exact_volume(), replace(OPTIONS, exact_below=200, nonfinite="keep"))
     file = read.File(data)
-    topologies = [file.tensors(number, "TOPO") for number, entry in enumerate(file.table) if entry["type"] == "TOPO"]
+    topologies = [
+        file.tensors(number, "TOPO")
+        for number, entry in enumerate(file.table)
+        if entry["type"] == "TOPO"
+    ]
     assert any(len(tensors["predicted_from"]) for tensors in topologies)
     assert {int(kind) for tensors in topologies for kind in tensors["leaf_kinds"]} == {0, 1}
     grids = [read.decode_grid(file, file.manifest["grids"][number]) for number in (0, 3)]
@@ -131,7 +154,9 @@ def test_both_readers_see_the_same_threshold_topology() -> None:
     fog = SparseVolume((sparse_grid(blob(0.0), "density"),))
     data, _ = inrv.encode_bytes(fog, replace(OPTIONS, epochs=10, topology="threshold"))
     (theirs,) = read.decode(data)
-    ours = {tuple(voxel) for voxel in inrv.load(data, device="cpu")["density"].coordinates().tolist()}
+    ours = {
+        tuple(voxel) for voxel in inrv.load(data, device="cpu")["density"].coordinates().tolist()
+    }
     found = {tuple(voxel) for voxel in theirs.coordinates.tolist()}
     assert len(found) > 500 and len(ours ^ found) < 5
 
@@ -157,7 +182,14 @@ GOOD = container_bytes(*EXAMPLES["fourier"]())
 
 @pytest.mark.parametrize(
     "damaged",
-    [b"", GOOD[:-1], GOOD + b"\0", b"\x88" + GOOD[1:], GOOD[:8] + b"\1" + GOOD[9:], GOOD[:200] + b"\0" + GOOD[201:]],
+    [
+        b"",
+        GOOD[:-1],
+        GOOD + b"\0",
+        b"\x88" + GOOD[1:],
+        GOOD[:8] + b"\1" + GOOD[9:],
+        GOOD[:200] + b"\0" + GOOD[201:],
+    ],
     ids=["empty", "shorter", "longer", "magic", "version", "table"],
 )
 def test_both_readers_refuse_by_the_same_error(damaged: bytes) -> None:
@@ -183,11 +215,15 @@ def test_both_readers_refuse_the_same_manifests(key: str, value: object, expecte
     assert refused.value.id == expected == refusal(file.to_bytes())
 
 
-def test_the_reader_runs_in_its_own_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reader_runs_in_its_own_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "file.inrv"
     path.write_bytes(GOOD)
     read.main(str(path))
     printed, folder = capsys.readouterr().out, Path(read.__file__).parent
     command = [sys.executable, "read.py", str(path)]
-    found = subprocess.run(command, cwd=folder, env={"PYTHONPATH": ""}, check=True, capture_output=True, text=True)
+    found = subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": ""}, check=True, capture_output=True, text=True
+    )
     assert found.stdout == printed and printed.startswith("density: float, ")

@@ -1,4 +1,4 @@
-"""The vectors say what the reference reader finds, and the library finds the same in the tiny files."""
+"""The vectors say what the reference reader finds, and so does the library in the tiny files."""
 
 from __future__ import annotations
 
@@ -72,12 +72,14 @@ def test_the_library_reads_the_tiny_files(name: str) -> None:
 
 
 def test_the_command_still_writes_the_file_that_is_shown_byte_by_byte(tmp_path: Path) -> None:
-    """But for what depends on zstd's version and the release: a .vdb file of three voxels, and no option."""
+    """From a .vdb file of three voxels, but for what depends on zstd's version and the release."""
     values = np.zeros((8, 8, 8), dtype=np.float32)
     values[0, 0, 0], values[0, 0, 1], values[7, 7, 7] = 0.25, 0.5, 1.0
     source, target = tmp_path / "three_voxels.vdb", tmp_path / "encoded.inrv"
     write_volume(source, SparseVolume((sparse_grid(values, "density"),)))
-    subprocess.run([sys.executable, "-m", "inrv_cli", "encode", str(source), "-o", str(target)], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "inrv_cli", "encode", str(source), "-o", str(target)], check=True
+    )
     found, shown = (read.File(path.read_bytes()) for path in (target, FOLDER / "encoded.inrv"))
     assert found.manifest | {"generator": ""} == shown.manifest | {"generator": ""}
     assert [entry["type"] for entry in found.table] == [entry["type"] for entry in shown.table]
@@ -86,5 +88,10 @@ def test_the_command_still_writes_the_file_that_is_shown_byte_by_byte(tmp_path: 
 
 
 def test_the_texts_have_what_the_maker_writes() -> None:
-    for path, change in ((FOLDER / "README.md", with_table), (FOLDER.parent / "container.md", with_dump)):
-        assert change(path.read_text()) == path.read_text(), f"{path}: run python -m spec.vectors.make"
+    for path, change in (
+        (FOLDER / "README.md", with_table),
+        (FOLDER.parent / "container.md", with_dump),
+    ):
+        assert change(path.read_text()) == path.read_text(), (
+            f"{path}: run python -m spec.vectors.make"
+        )
