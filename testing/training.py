@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from inrv.fields.fourier.network import FourierConfig, FourierNetwork
+from inrv.fields.fourier.network import FourierNetwork
+from inrv.fields.fourier.shape import FourierConfig
 from inrv.fields.fourier.selection import Samples
 
 

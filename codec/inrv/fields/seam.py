@@ -184,10 +184,12 @@ class FieldCodec(Protocol):
 
     kind: its name in manifests and options
     finest_step: the finest quantiser step, as a share of the range; 0 where the field has no steps
+    resumes: whether an encoding that is broken off can go on from a checkpoint
     """
 
     kind: str
     finest_step: float
+    resumes: bool
 
     def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
         """Whether values between these can be coded so that none is off by more than `bound`."""
