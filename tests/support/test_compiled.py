@@ -131,14 +131,14 @@ def test_the_command_says_it_in_one_line_and_goes_on(tmp_path: Path, fixtures: P
     source = fixtures / "golden" / "lattice.inrv"
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
 
-    def info() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "inrv_cli", "info", str(source)]
+    def verify() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "inrv_cli", "verify", "--decode", str(source)]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
-    told = info().stdout
+    told = verify().stdout
     for path in tmp_path.rglob("*.nbc"):
         path.write_bytes(path.read_bytes()[:-1])
-    again = info()
+    again = verify()
     assert (again.returncode, again.stdout) == (0, told)
     assert len(again.stderr.splitlines()) == 1 and "is damaged" in again.stderr
-    assert info().stderr == ""
+    assert verify().stderr == ""
