@@ -18,7 +18,7 @@ from inrv.grids import Grid, LeafValues, Topology
 from inrv.storage import PreparedGrid
 
 # Correlation of details from which on a channel is worth being a reference.
-RELATED = 0.15  # measured: docs/lab-notes.md#the-lattice
+RELATED = 0.15  # measured: docs/lab-notes.md#reference-channels
 COMPARED = 1 << 16  # voxels
 FEWEST_COMPARED = 256
 BACKGROUND_LIMITS = -2.0, 3.0  # of a background, on the scale of normalised values
@@ -81,9 +81,7 @@ def _channel(grid: PreparedGrid, number: int, component: int, template: Grid) ->
         exterior = partial(_lossless_exterior, template, apart, component, palette)
     else:
         lossless = None
-        shares, beyond = (
-            (part.astype(np.float64) - low) / (high - low) for part in (own, outside)
-        )
+        shares, beyond = ((part.astype(np.float64) - low) / (high - low) for part in (own, outside))
         exterior = partial(_exterior, template, apart, component, low, high)
     least, most = BACKGROUND_LIMITS
     background = min(max(float(beyond[0]), least), most)
@@ -133,9 +131,7 @@ def references_of(channels: Sequence[Channel]) -> tuple[int | None, ...]:
     return tuple(found)
 
 
-def with_reference(
-    channel: Channel, reference: Channel, encoded: EncodedChannel
-) -> ChannelValues:
+def with_reference(channel: Channel, reference: Channel, encoded: EncodedChannel) -> ChannelValues:
     """The values of a channel that is predicted from another one, which is encoded already.
 
     The decoder knows that one's topology, and its units with those of its exact values.

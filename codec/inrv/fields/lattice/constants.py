@@ -21,7 +21,9 @@ SIXTEENTHS_HALF = 8  # the weight of each of two neighbours at distance 1
 SPREAD_BITS = 12  # of the mantissa
 FRACTION = 14  # bits of the reciprocal of a mantissa
 SPAN = 4  # spreads that fit in an input
-LEAST_SPREAD_SHIFT = 2  # the least spread is a step >> 2: an eighth of a step for each of two values
+LEAST_SPREAD_SHIFT = (
+    2  # the least spread is a step >> 2: an eighth of a step for each of two values
+)
 LOG_ONE = 64  # parts of an octave
 
 # Tables of the entropy coder.
@@ -52,7 +54,8 @@ LARGEST_OCTAVES = 1 << 20
 # The restoration filter.
 DEVIATION_SHIFT = 3  # a pair that deviates by a step on either side is ONE as an input
 RESTORED_SHIFT = 4  # from SUM_ONE to STEP units
-FARTHEST_RESTORED = STEP  # units by which a value is moved at most
+# Units by which a value is moved at most; measured: docs/lab-notes.md#restoration-filter
+FARTHEST_RESTORED = STEP
 
 # What a bit is worth at a high rate, where a uniform quantiser gains 6.02 dB a bit.
 SLOPE = 6 / math.log(2)  # bits that a squared step is worth

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PIECES = 16  # measured: docs/lab-notes.md#the-lattice
+PIECES = 16  # measured: docs/lab-notes.md#offsets
 KNOTS = PIECES + 1
-FITS = 4  # measured: docs/lab-notes.md#the-lattice
+FITS = 4  # measured: docs/lab-notes.md#offsets
 FARTHEST = 1 << 15  # units: a float16 holds twice as much
 RIDGE = 1e-3  # voxels that ask for no offset at each knot: where no value lies, there is none
 
@@ -71,9 +71,7 @@ class Offsets:
         return decoded.astype(np.float64) + offsets
 
 
-def _places(
-    decoded: NDArray[np.int32], top: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _places(decoded: NDArray[np.int32], top: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The piece int64 (n,) in which each value lies, and how far along it, float64 (n,)."""
     along = decoded.astype(np.float64) * PIECES / top
     piece = np.minimum(np.floor(along), PIECES - 1)

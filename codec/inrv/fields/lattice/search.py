@@ -31,16 +31,17 @@ from inrv.grids import Topology
 if TYPE_CHECKING:
     from inrv.fields.lattice.fitting import Fitter
 
-FINENESS = 0.6  # step of a stride over that of the next finer one
-# measured: docs/lab-notes.md#the-lattice
+# Step of a stride over that of the next finer one.
+FINENESS = 0.6  # measured: docs/lab-notes.md#steps-and-rate
 NEAR_ENOUGH = 0.05  # dB above the asked PSNR
 SEARCHES = 7
 SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
-PREFILTER_BITS = 1.5  # a voxel, above which few are left out
+PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
 TRIAL_VOXELS = 600_000
-DB_A_DOUBLING = 4.5  # a first guess of what a step of twice the size costs
+# A first guess of what a step of twice the size costs; see docs/lab-notes.md#size-search
+DB_A_DOUBLING = 4.5
 
 Ints = NDArray[np.int32]
 
@@ -64,7 +65,7 @@ class Effort:
     batch: int = 8192
 
 
-# measured: docs/lab-notes.md#the-lattice
+# measured: docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
     "instant": Effort(),
     "default": Effort(("few", "all"), 300, 8),
@@ -358,9 +359,7 @@ class ChannelEncoder:
         model = replace(bare.model, networks=fit)
         if restoration is None:
             return model
-        decoded = encode_channel(
-            values, self.quality, replace(bare, model=model), step, self.some
-        )
+        decoded = encode_channel(values, self.quality, replace(bare, model=model), step, self.some)
         setting = setting_of(values, bare, decoded.scale)
         targets = _in_units(values.values, decoded.scale)
         samples = restoration_samples(
