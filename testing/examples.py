@@ -1,7 +1,8 @@
 """Small files with every part of the format in them, made by hand in NumPy.
 
 They are test vectors of the specification. `python -m testing.examples` writes those of
-fixtures/golden/ that are missing. Those that are there are never changed: they must decode for ever.
+fixtures/golden/ that are missing. Those that are there are never changed: they must decode for
+ever.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from inrv.container import (
     pack_tensors,
 )
 from inrv.entropy.masks import EMPTY, MIXED, encode_masks, kinds_of
+from inrv.grids import Topology
 
 VECTORS = Path(__file__).resolve().parents[1] / "fixtures" / "golden"
 Arrays = dict[str, NDArray[Any]]
@@ -132,6 +134,40 @@ def topology(
     }
 
 
+def keys_of(
+    leaves: Sequence[Origin],
+    masks: NDArray[np.uint8],
+    tiles: Sequence[tuple[int, int, int, int, int]] = (),
+    cells: Sequence[tuple[int, int, int, int]] = (),
+) -> dict[str, Any]:
+    """Return the keys of a grid that tell of its topology; arguments as of `topology`."""
+    leaf, offset = np.unpackbits(masks, axis=1, bitorder="little").nonzero()
+    local = np.stack([offset >> 6, (offset >> 3) & 7, offset & 7], axis=1)
+    corners = np.array(leaves, dtype=np.int64).reshape(-1, 3)[leaf] + local
+    active = [tile[:4] for tile in tiles if tile[4]] + [(*cell[:3], 8) for cell in cells if cell[3]]
+    lowest = [tuple(corner) for corner in corners.tolist()] + [tile[:3] for tile in active]
+    highest = [tuple(corner) for corner in corners.tolist()]
+    highest += [(x + edge - 1, y + edge - 1, z + edge - 1) for x, y, z, edge in active]
+    box = None
+    if lowest:
+        ends = zip(*lowest, strict=True), zip(*highest, strict=True)
+        box = tuple(map(min, ends[0])), tuple(map(max, ends[1]))
+    return {
+        "active_voxels": len(leaf) + sum(tile[3] ** 3 for tile in active),
+        "leaf_voxels": len(leaf),
+        "box": box,
+    }
+
+
+def keys_of_topology(held: Topology) -> dict[str, Any]:
+    """Return the keys of a grid that tell of a topology of the library."""
+    return {
+        "active_voxels": held.active_voxel_count,
+        "leaf_voxels": held.leaf_voxel_count,
+        "box": None if held.box is None else (held.box.lower, held.box.upper),
+    }
+
+
 def inactive_words(
     leaves: Sequence[Origin], inactive: NDArray[np.uint8], active: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
@@ -154,6 +190,7 @@ def grid_entry(name: str, components: tuple[Component, ...], **changes: Any) -> 
         "metadata": {},
         "active_voxels": 0,
         "leaf_voxels": 0,
+        "box": None,
         "topology": 0,
         "inactive_values": None,
         "components": components,
@@ -176,8 +213,9 @@ def one_leaf() -> tuple[Manifest, list[Chunk]]:
     """Return one grid of one leaf, whose two active voxels both hold 0.5; there is no field."""
     masks = np.zeros((1, 64), dtype=np.uint8)
     masks[0, [0, 63]] = 1, 128
-    tensors = topology([(0, 0, 0)], masks)
-    grid = grid_entry("density", (Component(0.5, 0.5, None),), active_voxels=2, leaf_voxels=2)
+    leaves = [(0, 0, 0)]
+    tensors = topology(leaves, masks)
+    grid = grid_entry("density", (Component(0.5, 0.5, None),), **keys_of(leaves, masks))
     return Manifest("inrv", {}, (grid,), None, {}), [Chunk("TOPO", pack_tensors(tensors))]
 
 
@@ -276,8 +314,7 @@ def fourier() -> tuple[Manifest, list[Chunk]]:
         ("NETW", field_tensors()),
         ("SAMP", {"coordinates": coordinates, "outputs": outputs}),
     ]
-    count = bits_in(masks)
-    on_leaves = {"active_voxels": count + 512, "leaf_voxels": count, "topology": 0}
+    on_leaves = keys_of(FOURIER_LEAVES, masks, tiles)
     affine = (0.1, 0.02, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0, 0.1, 0.0, 5.0, -3.0, 1.0, 1.0)
     turned = {"map_type": "AffineMap", "matrix": affine, "saved_as_half": True}
     fog = (Component(0.0, 3.0, 0),)
@@ -330,11 +367,10 @@ def no_field() -> tuple[Manifest, list[Chunk]]:
         ("INAC", of_tiles),
         ("EXAC", of_voxels),
     ]
-    counts = [bits_in(each) for each in (masks, others)]
-    whole = {"topology": 1, "active_voxels": counts[1], "leaf_voxels": counts[1]}
+    whole = {"topology": 1} | keys_of(LEAVES, others)
     vector = tuple(Component(value, value, None) for value in (3.0, -4.0, 0.5))
     below, half = (Component(-0.5, -0.5, None),), (Component(0.5, 0.5, None),)
-    band = {"active_voxels": counts[0] + 512, "leaf_voxels": counts[0], "background": (1.0,)}
+    band = {"background": (1.0,)} | keys_of(LEAVES, masks, tiles, cells)
     within = {"threshold": 0.75, "threshold_rule": "within", "background": (1.0,)}
     away = {"threshold": 4.75, "threshold_rule": "away", "background": (0.0, 0.0, 0.5)}
     grids = (

@@ -1,4 +1,4 @@
-"""Files that are wrong in one place and right in all others: every checksum is made to hold again."""
+"""Files that are wrong in one place and right in all others: every checksum holds again."""
 
 from __future__ import annotations
 
@@ -6,21 +6,38 @@ import json
 import struct
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import zstandard
 
-from spec.reference.read import DICTIONARY as DICTIONARY_FILE
-
+MAJOR = 2
 HEADER = struct.Struct("<8sHHIQIIIIII")
 ENTRY = struct.Struct("<4sBBHQQQII")
 FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
-DICTIONARY = zstandard.ZstdCompressionDict(DICTIONARY_FILE.read_bytes())
+CONTAINER = Path(__file__).resolve().parents[1] / "codec" / "inrv" / "container"
+DICTIONARY = zstandard.ZstdCompressionDict((CONTAINER / "dictionary-1.bin").read_bytes())
+
+
+def compressed(data: bytes, level: int = 1, **parameters: Any) -> bytes:
+    """Return `data` as a file holds it with compression 1."""
+    compressor = zstandard.ZstdCompressor(level=level, dict_data=DICTIONARY, **parameters)
+    return compressor.compress(data).removeprefix(FRAME_MAGIC)
 
 
 @dataclass
 class Part:
-    """Bytes as they are stored, and what the file says of them."""
+    """Bytes as they are stored, and what the file says of them.
+
+    stored: bytes in the file
+    raw: stated size of the payload
+    compression: stated compression
+    type: four letters of a chunk
+    flags: of a chunk
+    offset: stated place, None for the right one
+    spare: the first reserved number of a table's entry
+    reserved: the second
+    """
 
     stored: bytes
     raw: int
@@ -34,16 +51,21 @@ class Part:
 
 @dataclass
 class File:
-    """A file in parts. `header` replaces fields of the header, by name, after everything else is computed."""
+    """A file in parts.
+
+    manifest: the manifest
+    chunks: the chunks
+    header: fields of the header by name, which replace the right ones
+    tail: bytes behind the last chunk
+    """
 
     manifest: Part
     chunks: list[Part]
     header: dict[str, Any] = field(default_factory=dict)
     tail: bytes = b""
-    minor: int = 0
 
     def set_manifest(self, raw: bytes) -> None:
-        """Another manifest, stored without compression."""
+        """Set another manifest, stored without compression."""
         self.manifest = Part(raw, len(raw))
 
     def edit_manifest(self, path: str, value: Any) -> None:
@@ -64,7 +86,7 @@ class File:
         self.chunks.append(Part(data, len(data), 0, kind, flags))
 
     def to_bytes(self) -> bytes:
-        """The file, all its checksums right."""
+        """Return the file, all its checksums right."""
         offset = HEADER.size + ENTRY.size * len(self.chunks) + len(self.manifest.stored)
         table = b""
         for part in self.chunks:
@@ -74,8 +96,8 @@ class File:
             offset += len(part.stored)
         values: dict[str, Any] = {
             "magic": b"\x89INRV\r\n\x1a",
-            "major": 1,
-            "minor": self.minor,
+            "major": MAJOR,
+            "minor": 0,
             "chunks": len(self.chunks),
             "size": offset + len(self.tail),
             "compression": self.manifest.compression,
@@ -86,28 +108,31 @@ class File:
         } | self.header
         head = HEADER.pack(*values.values(), 0)[:-4]
         stored = b"".join(part.stored for part in self.chunks)
-        return head + struct.pack("<I", zlib.crc32(head)) + table + self.manifest.stored + stored + self.tail
+        check = struct.pack("<I", zlib.crc32(head))
+        return head + check + table + self.manifest.stored + stored + self.tail
 
 
 def take_apart(data: bytes) -> File:
-    """A valid file in parts; `take_apart(data).to_bytes() == data`."""
-    _, _, minor, count, _, compression, stored, raw, _, _, _ = HEADER.unpack_from(data)
+    """Return a valid file in parts; `take_apart(data).to_bytes() == data`."""
+    _, _, _, count, _, compression, stored, raw, _, _, _ = HEADER.unpack_from(data)
     start = HEADER.size + ENTRY.size * count
     chunks = []
     for number in range(count):
-        kind, flags, how, _, offset, size, whole, _, _ = ENTRY.unpack_from(data, HEADER.size + ENTRY.size * number)
+        entry = ENTRY.unpack_from(data, HEADER.size + ENTRY.size * number)
+        kind, flags, how, _, offset, size, whole, _, _ = entry
         chunks.append(Part(data[offset : offset + size], whole, how, kind, flags))
-    return File(Part(data[start : start + stored], raw, compression), chunks, minor=minor)
+    return File(Part(data[start : start + stored], raw, compression), chunks)
 
 
 def payload(part: Part) -> bytes:
-    """The raw bytes of a part."""
-    if part.compression == 2:
-        return zstandard.ZstdDecompressor(dict_data=DICTIONARY).decompress(FRAME_MAGIC + part.stored)
-    return zstandard.ZstdDecompressor().decompress(part.stored) if part.compression else part.stored
+    """Return the raw bytes of a part."""
+    if not part.compression:
+        return part.stored
+    decompressor = zstandard.ZstdDecompressor(dict_data=DICTIONARY)
+    return decompressor.decompress(FRAME_MAGIC + part.stored)
 
 
 def tensor_file(header: Any, data: bytes = b"") -> bytes:
-    """A safetensors file with any header."""
+    """Return a safetensors file with any header."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data

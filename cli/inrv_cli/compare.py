@@ -129,7 +129,6 @@ def compare(
         print_json(as_dict(result, sizes))
     else:
         click.echo(as_text(result, sizes, first.name, second.name))
-    _tell_lacking(result)
     if figure is not None:
         _draw(figure, before, after, result, _title(Path(first.name).name, sizes))
         if not as_json:
@@ -168,17 +167,6 @@ def _coded(file: Input, limits: Limits) -> Volume:
     if not _is_coded(file):
         raise click.UsageError(f"--weights {file.name} is not an .inrv file")
     return inrv.load(file, "cpu", limits)
-
-
-def _tell_lacking(result: VolumeComparison) -> None:
-    """A line on stderr where a figure is missing for want of a package."""
-    from inrv.metrics import lacking_for_ssim
-
-    lacking = lacking_for_ssim()
-    if lacking is not None and any(
-        grid.metrics is not None and grid.metrics.ssim is None for grid in result.grids
-    ):
-        click.echo(f"inrv: {lacking}", err=True)
 
 
 def file_sizes(original: Input, decoded: Input, coded: int | None) -> dict[str, Any]:

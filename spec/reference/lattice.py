@@ -1,7 +1,7 @@
-"""A second decoder of the lattice, written from section 9 of format_spec.md: it shares no line with the library.
+"""Decodes the channels of a lattice as spec/lattice.md says. Shares no line with the library; made to be read, not to be fast.
 
-Needs NumPy; the range decoder is that of spec/reference/masks.py. Every array holds 64-bit integers. To be read, not
-to be fast. Raises ValueError for words that are damaged.
+Needs NumPy; the range decoder is that of masks.py. Every array holds 64-bit integers, unless it says otherwise. Raises
+ValueError for damaged words. Headings are those of spec/lattice.md.
 """
 
 from __future__ import annotations
@@ -12,83 +12,47 @@ from typing import Any
 
 import numpy as np
 
-from spec.reference.masks import RangeDecoder
+try:
+    from spec.reference.masks import RangeDecoder
+except ImportError:  # run from this folder
+    from masks import RangeDecoder  # type: ignore[no-redef]
 
 Array = np.ndarray
 Tensors = dict[str, Array]
 Corner = tuple[int, ...]
+Exterior = Callable[[Corner], Array]
 
-EDGE = 128
+EDGE = 128  # of a region, in voxels
 ABSENT = -(2**40)  # in an array of values: no voxel, or not yet known
 TOKENS, TABLES = 46, 64
-NAMES = ("first.bias", "first.weight", "last.bias", "last.weight", "second.bias", "second.weight", "skip.weight")
+WEIGHT_TABLE, BIAS_TABLE = 20, 40
 
 
-FACES = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
-EDGES = [(0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0)]
-CORNERS = [(1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)]
-# Pairs: n near ones, n far ones, the others.
-PAIRS = {
-    1: [(1, 0, 0), (3, 0, 0), (1, 2, 0), (1, -2, 0), (1, 0, 2), (1, 0, -2), (1, 2, 2), (1, 2, -2), (1, -2, 2), (1, -2, -2)],
-    2: [
-        (0, 1, 0),
-        (0, 0, 1),
-        (0, 3, 0),
-        (0, 0, 3),
-        (0, 1, 1),
-        (0, 1, -1),
-        *CORNERS,
-        (2, 1, 0),
-        (2, -1, 0),
-        (2, 0, 1),
-        (2, 0, -1),
-    ],
-    3: [*FACES, (3, 0, 0), (0, 3, 0), (0, 0, 3), *EDGES, *CORNERS],
-}
-# Odd axes of a parity, and its axes (a, b, c).
+def require(condition: bool, rule: str) -> None:
+    if not condition:
+        raise ValueError(rule)
+
+
+# Traversal: the odd axes of each parity, and its axes in the order first, second, third
+
 PARITIES = {
     1: [((1, 0, 0), (0, 1, 2)), ((0, 1, 0), (1, 0, 2)), ((0, 0, 1), (2, 0, 1))],
     2: [((0, 1, 1), (0, 1, 2)), ((1, 0, 1), (1, 0, 2)), ((1, 1, 0), (2, 0, 1))],
     3: [((1, 1, 1), (0, 1, 2))],
 }
-LOG = np.array([0] + [(n**64).bit_length() - 1 for n in range(1, 4096)])
 
+# Neighbours: near pairs, far pairs, the others
 
-@dataclass
-class Spread:
-    """Mantissa and shift of spreads (n,)."""
-
-    m: Array
-    h: Array
-
-    def __init__(self, s: Array) -> None:
-        bits = np.array([int(value).bit_length() for value in s], dtype=np.int64)
-        self.h = np.maximum(0, bits - 12)
-        self.m = s >> self.h
-
-    def log(self) -> Array:
-        return LOG[self.m] + 64 * self.h
-
-    def bring(self, d: Array) -> Array:
-        """IN of differences (n, k)."""
-        m, h = self.m[:, None], self.h[:, None]
-        return np.clip((np.clip(d >> h, -4 * m, 4 * m) * (2**19 // m) + 2**13) >> 14, -127, 127)
-
-
-def output(network: Tensors, inputs: Array) -> Array:
-    """Outputs (n, outputs) of a network."""
-    x = np.clip(inputs, -127, 127)
-    h = activate(x @ network["first.weight"] + network["first.bias"])
-    h = activate(h @ network["second.weight"] + network["second.bias"])
-    return h @ network["last.weight"] + network["last.bias"] + x @ network["skip.weight"]
-
-
-def activate(sums: Array) -> Array:
-    return np.clip((sums + 32) >> 6, 0, 127)
-
-
-def table_of(t: Array) -> Array:
-    return np.clip((t + 320) // 16, 0, TABLES - 1)
+FACES = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+EDGES = [(0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0)]
+CORNERS = [(1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)]
+PAIRS = {
+    1: [(1, 0, 0), (3, 0, 0)]
+    + [(1, 2, 0), (1, -2, 0), (1, 0, 2), (1, 0, -2), (1, 2, 2), (1, 2, -2), (1, -2, 2), (1, -2, -2)],
+    2: [(0, 1, 0), (0, 0, 1), (0, 3, 0), (0, 0, 3)]
+    + [(0, 1, 1), (0, 1, -1), *CORNERS, (2, 1, 0), (2, -1, 0), (2, 0, 1), (2, 0, -1)],
+    3: [*FACES, (3, 0, 0), (0, 3, 0), (0, 0, 3), *EDGES, *CORNERS],
+}
 
 
 def look_up(array: Array, voxels: Array, outside: int) -> Array:
@@ -98,8 +62,110 @@ def look_up(array: Array, voxels: Array, outside: int) -> Array:
     return np.where(inside, array[x, y, z], outside)
 
 
+def neighbours(
+    array: Array, voxels: Array, pairs: list[tuple[int, ...]], axes: tuple[int, ...], stride: int, outside: int
+) -> tuple[Array, Array]:
+    """Entries (n, k) of an array ahead of voxels (n, 3) and behind them."""
+    turned = np.zeros((len(pairs), 3), dtype=np.int64)
+    turned[:, list(axes)] = np.array(pairs)
+    ahead, behind = (look_up(array, voxels[:, None] + sign * stride * turned, outside) for sign in (1, -1))
+    return ahead, behind
+
+
+# Base and deviations
+
+
+def base_of(ahead: Array, behind: Array, odd: int, rest: Array) -> Array:
+    """Base (n,) from pairs (n, k), of which the first `odd` are near and the next `odd` far."""
+    known_ahead, known_behind = ahead != ABSENT, behind != ABSENT
+    total = np.where(known_ahead, ahead, 0) + np.where(known_behind, behind, 0)
+    count, whole = known_ahead.astype(np.int64) + known_behind, known_ahead & known_behind
+    near, far, lines = total[:, :odd], total[:, odd : 2 * odd], whole[:, :odd]
+    cubic = np.where(whole[:, odd : 2 * odd], 9 * near - far, 8 * near)
+    cases = [
+        (np.where(lines, cubic, 0).sum(axis=1), 16 * lines.sum(axis=1)),
+        (near.sum(axis=1), count[:, :odd].sum(axis=1)),
+        (total.sum(axis=1), count.sum(axis=1)),
+    ]
+    return np.select([number > 0 for _, number in cases], [sums // np.maximum(number, 1) for sums, number in cases], rest)
+
+
+def deviations(ahead: Array, behind: Array, base: Array) -> tuple[Array, Array]:
+    """Sums and differences (n, k) of the deviations of pairs (n, k) from base (n,)."""
+    first, second = (np.where(side != ABSENT, side - base[:, None], 0) for side in (ahead, behind))
+    return first + second, first - second
+
+
+# Quantised inputs
+
+LOG = np.array([0] + [(n**64).bit_length() - 1 for n in range(1, 4096)])
+
+
+@dataclass
+class Spread:
+    """Mantissas and shifts of spreads (n,)."""
+
+    mantissa: Array
+    shift: Array
+
+    def __init__(self, spread: Array) -> None:
+        bits = np.array([int(value).bit_length() for value in spread], dtype=np.int64)
+        self.shift = np.maximum(0, bits - 12)
+        self.mantissa = spread >> self.shift
+
+    def log(self) -> Array:
+        return LOG[self.mantissa] + 64 * self.shift
+
+    def quantise(self, difference: Array) -> Array:
+        """QUANT of differences (n, k)."""
+        mantissa, shift = self.mantissa[:, None], self.shift[:, None]
+        clipped = np.clip(difference >> shift, -4 * mantissa, 4 * mantissa)
+        return np.clip((clipped * (2**19 // mantissa) + 2**13) >> 14, -127, 127)
+
+
+# Networks
+
+NAMES = ("first.bias", "first.weight", "last.bias", "last.weight", "second.bias", "second.weight", "skip.weight")
+
+
+def outputs_of(network: Tensors, inputs: Array) -> Array:
+    """Outputs (n, outputs) of a network."""
+    x = np.clip(inputs, -127, 127)
+    hidden = activation(x @ network["first.weight"] + network["first.bias"])
+    hidden = activation(hidden @ network["second.weight"] + network["second.bias"])
+    return hidden @ network["last.weight"] + network["last.bias"] + x @ network["skip.weight"]
+
+
+def activation(sums: Array) -> Array:
+    return np.clip((sums + 32) >> 6, 0, 127)
+
+
+def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> dict[str, Tensors]:
+    """The networks '1', '2', '3' and 'restoration' of a channel."""
+    kind = "alone" if config["reference"] is None else "reference"
+    prefixes = {odd: f"{kind}.{odd}" for odd in "123"} | ({"restoration": "restoration"} if config["restoration"] else {})
+    codes = Codes(tensors["network_words"], defaults["prior"]) if config["fitted"] else None
+    networks = {}
+    for name, prefix in prefixes.items():
+        networks[name] = {part: defaults[f"{prefix}.{part}"].astype(np.int64) for part in NAMES}
+        for part, tensor in networks[name].items() if codes else ():
+            weight = part.endswith("weight")
+            tensor += codes.read(np.full(tensor.size, WEIGHT_TABLE if weight else BIAS_TABLE)).reshape(tensor.shape)
+            require(bool((np.abs(tensor) <= (127 if weight else 2**20)).all()), "F7: a weight or bias is out of bounds")
+    if codes:
+        codes.end()
+    return networks
+
+
+# Tables and codes
+
+
+def table_of(log: Array) -> Array:
+    return np.clip((log + 320) // 16, 0, TABLES - 1)
+
+
 class Codes:
-    """The codes that words hold, a step at a time."""
+    """The codes that words hold, a pass at a time."""
 
     def __init__(self, words: Array, prior: Array) -> None:
         self.words = words.view("<u4").tolist()
@@ -111,8 +177,8 @@ class Codes:
         others = [1 + count * (2**24 - TOKENS) // sum(counts) for count in counts[1:]]
         return [2**24 - sum(others), *others]
 
-    def step(self, tables: Array) -> Array:
-        """The codes (n,) of voxels with these tables (n,)."""
+    def read(self, tables: Array) -> Array:
+        """The codes (n,) of the voxels of a pass, whose tables are (n,)."""
         tokens = np.zeros(len(tables), dtype=np.int64)
         for table in sorted(set(tables.tolist())):
             parts = self.parts(table)
@@ -122,40 +188,26 @@ class Codes:
             self.counts[table][token] += 32
         even = [2**23, 2**23]
         signs = [-1 if token and self.decoder.symbol(even) else 1 for token in tokens.tolist()]
-        wide = np.where(tokens < 16, 0, 3 + (tokens - 16) // 2)
-        magnitudes = np.where(tokens < 16, tokens, (2 + tokens % 2) << wide)
-        for bit in range(int(wide.max(initial=0))):
-            for voxel in np.flatnonzero(wide > bit):
+        extra = np.where(tokens < 16, 0, 3 + (tokens - 16) // 2)
+        magnitudes = np.where(tokens < 16, tokens, (2 + tokens % 2) << extra)
+        for bit in range(int(extra.max(initial=0))):
+            for voxel in np.flatnonzero(extra > bit):
                 magnitudes[voxel] += self.decoder.symbol(even) << bit
         return magnitudes * np.array(signs, dtype=np.int64)
 
     def end(self) -> None:
         gap = (self.decoder.point - self.decoder.lower) % 2**64
-        untouched = self.decoder.range == 2**64 - 1
-        if self.decoder.read < len(self.words) or not (untouched or gap < 2**33 - 1):
-            raise ValueError("words are left over")
-
-
-def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> dict[str, Tensors]:
-    """The networks '1', '2', '3' and 'smoothing' of a channel."""
-    kind = "alone" if config["given"] is None else "given"
-    places = {n: f"{kind}.{n}" for n in ("1", "2", "3")} | ({"smoothing": "smoothing"} if config["smoothed"] else {})
-    codes = Codes(tensors["network_words"], defaults["prior"]) if config["fitted"] else None
-    networks = {}
-    for network, place in places.items():
-        networks[network] = {name: defaults[f"{place}.{name}"].astype(np.int64) for name in NAMES}
-        for name, tensor in networks[network].items() if codes else ():
-            weight = name.endswith("weight")
-            tensor += codes.step(np.full(tensor.size, 20 if weight else 40)).reshape(tensor.shape)
-            if (np.abs(tensor) > (127 if weight else 2**20)).any():
-                raise ValueError("a weight or bias is out of bounds")
-    if codes:
-        codes.end()
-    return networks
+        nothing_read = self.decoder.range == 2**64 - 1
+        require(self.decoder.read >= len(self.words) and (nothing_read or gap < 2**33 - 1), "F6: words are left over")
 
 
 class Region:
-    """One region of a channel while it is decoded."""
+    """One region of a channel while it is decoded.
+
+    active     (128, 128, 128)  1 where the channel has a voxel
+    reference  (128, 128, 128)  values of the reference channel, ABSENT where there are none; or None
+    exterior   (128, 128, 128)  values of all other voxels, where they are known from the start; or None
+    """
 
     def __init__(
         self,
@@ -164,143 +216,126 @@ class Region:
         codes: Codes,
         header: tuple[int, int],
         active: Array,
-        given: Array | None,
-        around: Array | None,
+        reference: Array | None,
+        exterior: Array | None,
     ) -> None:
-        self.config, self.networks, self.codes, self.active, self.given = config, networks, codes, active, given
-        self.top = config["top"]
+        self.config, self.networks, self.codes = config, networks, codes
+        self.active, self.reference, self.top = active, reference, config["top"]
         self.mean, self.spread = header[0] * self.top // 255, 2 ** header[1]
         self.values = np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
-        if around is not None:
-            self.values[active == 0] = around[active == 0]
+        if exterior is not None:
+            self.values[active == 0] = exterior[active == 0]
+
+    # Traversal
 
     def decode(self) -> Array:
         """Final values (128, 128, 128), ABSENT where there is no voxel."""
         if self.active[0, 0, 0]:
             log = Spread(np.array([self.spread])).log() - LOG[self.config["steps"][6]]
-            self.restore(np.zeros((1, 3), dtype=np.int64), self.allowed(np.array([self.mean])), table_of(log), 6)
+            self.take(np.zeros((1, 3), dtype=np.int64), self.allowed(np.array([self.mean])), table_of(log), 6)
         for level in range(6, -1, -1):
-            for n in (1, 2, 3):
-                self.step(level, n)
+            for odd in (1, 2, 3):
+                self.decode_pass(level, odd)
         self.codes.end()
-        final = self.smoothed() if self.config["smoothed"] else self.values
+        final = self.restored() if self.config["restoration"] else self.values
         return np.where(self.active == 1, final, ABSENT)
 
-    def allowed(self, predicted: Array) -> Array:
-        """The p of predictions (m,)."""
-        return np.clip((predicted + 64 >> 7) * 128 if self.config["lossless"] else predicted, 0, self.top)
-
-    def restore(self, voxels: Array, predicted: Array, tables: Array, level: int) -> None:
-        values = predicted + self.codes.step(tables) * self.config["steps"][level]
-        self.values[tuple(voxels.T)] = np.clip(values, 0, self.top)
-
-    def step(self, level: int, n: int) -> None:
-        found = [(voxels, *self.predict(voxels, axes, level, n)) for voxels, axes in self.parities(level, n)]
+    def decode_pass(self, level: int, odd: int) -> None:
+        found = [(voxels, *self.predict(voxels, axes, level, odd)) for voxels, axes in self.parities(level, odd)]
         voxels, predicted, tables = (np.concatenate(column) for column in zip(*found, strict=True))
-        self.restore(voxels, predicted, tables, level)
+        self.take(voxels, predicted, tables, level)
 
-    def parities(self, level: int, n: int) -> Iterator[tuple[Array, tuple[int, int, int]]]:
-        """Active voxels (m, 3) of each parity, and its axes."""
-        for odd, axes in PARITIES[n]:
-            first = [bit << level for bit in odd]
+    def parities(self, level: int, odd: int) -> Iterator[tuple[Array, tuple[int, int, int]]]:
+        """The active voxels (n, 3) of each parity, and its axes."""
+        for odd_axes, axes in PARITIES[odd]:
+            first = [bit << level for bit in odd_axes]
             part = self.active[tuple(slice(start, None, 2 << level) for start in first)]
             yield np.argwhere(part) * (2 << level) + first, axes
 
-    def around(
-        self, array: Array, voxels: Array, offsets: list[tuple[int, ...]], axes: tuple[int, ...], stride: int, outside: int
-    ) -> tuple[Array, Array]:
-        """Entries (n, k) ahead of voxels and behind them."""
-        turned = np.zeros((len(offsets), 3), dtype=np.int64)
-        turned[:, list(axes)] = np.array(offsets)
-        return tuple(look_up(array, voxels[:, None] + sign * stride * turned, outside) for sign in (1, -1))
+    def take(self, voxels: Array, predicted: Array, tables: Array, level: int) -> None:
+        values = predicted + self.codes.read(tables) * self.config["steps"][level]
+        self.values[tuple(voxels.T)] = np.clip(values, 0, self.top)
 
-    def predict(self, voxels: Array, axes: tuple[int, ...], level: int, n: int) -> tuple[Array, Array]:
-        """Predicted values and tables (m,)."""
+    # Prediction
+
+    def predict(self, voxels: Array, axes: tuple[int, ...], level: int, odd: int) -> tuple[Array, Array]:
+        """Predicted values and tables (n,)."""
         step, stride = self.config["steps"][level], 1 << level
-        v = self.around(self.values, voxels, PAIRS[n], axes, stride, ABSENT)
-        base = base_of(*v, n, np.full(len(voxels), self.mean))
-        total, slope = departures(*v, base)
-        a, b = (side != ABSENT for side in v)
-        pairs = (a | b).sum(axis=1)
-        s = np.where(pairs > 0, np.abs(total).sum(axis=1) // np.maximum(pairs, 1), 2 * self.spread)
-        spread = Spread(np.clip(s, step >> 2, 2**23 - 1))
-        steep = Spread(np.clip(np.abs(slope).sum(axis=1) // np.maximum(pairs, 1), step >> 2, 2**23 - 1))
+        ahead, behind = neighbours(self.values, voxels, PAIRS[odd], axes, stride, ABSENT)
+        base = base_of(ahead, behind, odd, np.full(len(voxels), self.mean))
+        sums, differences = deviations(ahead, behind, base)
+        known_ahead, known_behind = ahead != ABSENT, behind != ABSENT
+        known_pairs = (known_ahead | known_behind).sum(axis=1)
+        of_sums = np.abs(sums).sum(axis=1) // np.maximum(known_pairs, 1)
+        of_differences = np.abs(differences).sum(axis=1) // np.maximum(known_pairs, 1)
+        spread = Spread(np.clip(np.where(known_pairs > 0, of_sums, 2 * self.spread), step >> 2, 2**23 - 1))
+        slope = Spread(np.clip(of_differences, step >> 2, 2**23 - 1))
         log = spread.log() - LOG[step]
-        features = [
+        scalars = [
             log >> 3,
-            (steep.log() - LOG[step]) >> 3,
+            (slope.log() - LOG[step]) >> 3,
             64 * np.clip(base, 0, 2**23) // self.top,
             8 * np.clip(base - self.config["background"], -16 * step, 16 * step) // step,
             np.full_like(base, 6 * level),
-            32 * (a[:, :n].sum(axis=1) + b[:, :n].sum(axis=1)) // (2 * n),
-            32 * (a & b)[:, : 2 * n].reshape(-1, 2, n).all(axis=1).sum(axis=1) // n,
+            32 * (known_ahead[:, :odd].sum(axis=1) + known_behind[:, :odd].sum(axis=1)) // (2 * odd),
+            32 * (known_ahead & known_behind)[:, : 2 * odd].reshape(-1, 2, odd).all(axis=1).sum(axis=1) // odd,
         ]
-        ahead, behind = self.around(self.active, voxels, FACES, axes, stride, 0)
-        inputs = [spread.bring(total), steep.bring(slope), 32 * ahead, 32 * behind, np.stack(features, axis=1)]
-        if self.given is not None:
-            inputs += self.from_given(voxels, axes, level, n, log)
-        y = output(self.networks[str(n)], np.concatenate(inputs, axis=1))
-        move = ((spread.m * np.clip(y[:, 0], -8191, 8191) + 1024) >> 11) << spread.h
-        move = np.where((pairs > 0) & (total == 0).all(axis=1) & (slope == 0).all(axis=1), 0, move)
-        return self.allowed(base + move), table_of(log + (np.clip(y[:, 1], -(2**20), 2**20) >> 5))
+        there = [32 * side for side in neighbours(self.active, voxels, FACES, axes, stride, 0)]
+        inputs = [spread.quantise(sums), slope.quantise(differences), *there, np.stack(scalars, axis=1)]
+        if self.reference is not None:
+            inputs += self.reference_inputs(voxels, axes, level, odd, log)
+        outputs = outputs_of(self.networks[str(odd)], np.concatenate(inputs, axis=1))
+        move = ((spread.mantissa * np.clip(outputs[:, 0], -8191, 8191) + 1024) >> 11) << spread.shift
+        flat = (known_pairs > 0) & (sums == 0).all(axis=1) & (differences == 0).all(axis=1)
+        tables = table_of(log + (np.clip(outputs[:, 1], -(2**20), 2**20) >> 5))
+        return self.allowed(base + np.where(flat, 0, move)), tables
 
-    def from_given(self, voxels: Array, axes: tuple[int, ...], level: int, n: int, log: Array) -> list[Array]:
+    def reference_inputs(self, voxels: Array, axes: tuple[int, ...], level: int, odd: int, log: Array) -> list[Array]:
         step, stride = self.config["steps"][level], 1 << level
-        g = self.given[tuple(voxels.T)]
-        here = g != ABSENT
-        base = base_of(*self.around(self.given, voxels, PAIRS[n][: 2 * n], axes, stride, ABSENT), n, np.where(here, g, 0))
-        beside, _ = departures(*self.around(self.given, voxels, FACES, axes, stride, ABSENT), base)
-        departed = np.concatenate([np.where(here, 2 * (g - base), 0)[:, None], beside], axis=1)
-        spread = Spread(np.clip(np.abs(departed).sum(axis=1) // 4, step >> 2, 2**23 - 1))
-        own = spread.log() - LOG[step]
-        features = [32 * here, own >> 3, np.clip(own - log, -512, 511) >> 2]
-        return [spread.bring(departed), np.stack(features, axis=1)]
+        own = self.reference[tuple(voxels.T)]
+        there = own != ABSENT
+        pairs = neighbours(self.reference, voxels, PAIRS[odd][: 2 * odd], axes, stride, ABSENT)
+        base = base_of(*pairs, odd, np.where(there, own, 0))
+        sums, _ = deviations(*neighbours(self.reference, voxels, FACES, axes, stride, ABSENT), base)
+        all_sums = np.concatenate([np.where(there, 2 * (own - base), 0)[:, None], sums], axis=1)
+        spread = Spread(np.clip(np.abs(all_sums).sum(axis=1) // 4, step >> 2, 2**23 - 1))
+        of_reference = spread.log() - LOG[step]
+        scalars = [32 * there, of_reference >> 3, np.clip(of_reference - log, -512, 511) >> 2]
+        return [spread.quantise(all_sums), np.stack(scalars, axis=1)]
 
-    def smoothed(self) -> Array:
+    def allowed(self, predicted: Array) -> Array:
+        """Predictions (n,) as they are used: in a lossless channel rounded to entries of the palette."""
+        return np.clip((predicted + 64 >> 7) * 128 if self.config["lossless"] else predicted, 0, self.top)
+
+    # Restoration
+
+    def restored(self) -> Array:
         voxels = np.argwhere(self.active)
-        v = self.values[tuple(voxels.T)]
-        around = self.around(self.values, voxels, FACES + EDGES + CORNERS, (0, 1, 2), 1, ABSENT)
-        total, slope = (part >> 3 for part in departures(*around, v))
+        values = self.values[tuple(voxels.T)]
+        around = neighbours(self.values, voxels, FACES + EDGES + CORNERS, (0, 1, 2), 1, ABSENT)
+        sums, differences = (part >> 3 for part in deviations(*around, values))
         there = [32 * (side[:, :3] != ABSENT) for side in around]
         odd = (voxels % 2).sum(axis=1)
-        kinds = np.stack([odd == kind for kind in (1, 2, 3, 0)], axis=1)
-        level = 8 * np.clip(v - self.config["background"], -2048, 2048) // 128
-        inputs = np.concatenate([total, slope, *there, 32 * kinds, level[:, None]], axis=1)
-        move = np.clip((output(self.networks["smoothing"], inputs)[:, 0] + 8) >> 4, -128, 128)
+        one_of_four = 32 * np.stack([odd == number for number in (1, 2, 3, 0)], axis=1)
+        height = 8 * np.clip(values - self.config["background"], -2048, 2048) // 128
+        inputs = np.concatenate([sums, differences, *there, one_of_four, height[:, None]], axis=1)
+        move = np.clip((outputs_of(self.networks["restoration"], inputs)[:, 0] + 8) >> 4, -128, 128)
+        flat = (sums == 0).all(axis=1) & (differences == 0).all(axis=1)
         result = self.values.copy()
-        same = (total == 0).all(axis=1) & (slope == 0).all(axis=1)
-        result[tuple(voxels.T)] = np.where(same, v, np.clip(v + move, 0, self.top))
+        result[tuple(voxels.T)] = np.where(flat, values, np.clip(values + move, 0, self.top))
         return result
 
 
-def base_of(ahead: Array, behind: Array, n: int, rest: Array) -> Array:
-    """Base (m,) from pairs (m, k), of which the first n are near and the next n far."""
-    a, b = ahead != ABSENT, behind != ABSENT
-    totals, counts = np.where(a, ahead, 0) + np.where(b, behind, 0), a.astype(np.int64) + b
-    lines, curved = (a & b)[:, :n], (a & b)[:, : 2 * n].reshape(-1, 2, n).all(axis=1)
-    near, far = totals[:, :n], totals[:, n : 2 * n]
-    sixteenths = np.where(lines, np.where(curved, 9 * near - far, 8 * near), 0).sum(axis=1)
-    found = [
-        (lines.sum(axis=1) > 0, sixteenths, 16 * lines.sum(axis=1)),
-        (counts[:, :n].sum(axis=1) > 0, near.sum(axis=1), counts[:, :n].sum(axis=1)),
-        (counts.sum(axis=1) > 0, totals.sum(axis=1), counts.sum(axis=1)),
-    ]
-    return np.select([there for there, _, _ in found], [x // np.maximum(c, 1) for _, x, c in found], rest)
-
-
-def departures(ahead: Array, behind: Array, base: Array) -> tuple[Array, Array]:
-    """Sum and difference of what each pair (m, k) departs from base (m,) by."""
-    a, b = (np.where(side != ABSENT, side - base[:, None], 0) for side in (ahead, behind))
-    return a + b, a - b
-
-
-def order(values: Array) -> Array:
-    """Order int64 of values float32."""
-    return turned(np.ascontiguousarray(values).view("<i4").astype(np.int64))
+# Palette
 
 
 def turned(bits: Array) -> Array:
     return np.where(bits >= 0, bits, bits ^ 0x7FFFFFFF)
+
+
+def order(values: Array) -> Array:
+    """Whole numbers int64 in the order of values float32."""
+    return turned(np.ascontiguousarray(values).view("<i4").astype(np.int64))
 
 
 def entries_of(tensors: Tensors) -> Array:
@@ -309,28 +344,40 @@ def entries_of(tensors: Tensors) -> Array:
     return np.cumsum(np.concatenate([rises[:1], rises[1:] % 2**32]))
 
 
-def units_of(config: dict[str, Any], tensors: Tensors, low: float, high: float) -> Callable[[Array], Array]:
-    """What gives the units int64 of values float32 of one component that are known from the start."""
-    scale = config["scale"]
+def check_palette(config: dict[str, Any], tensors: Tensors, voxels: int) -> None:
+    rises, entries, rows = tensors["palette"], entries_of(tensors), len(tensors["low_bits"])
+    require(rows <= 31 and 128 * (len(rises) - 1) == config["top"], "F8: low_bits or palette have another size")
+    require(bool((rises[1:] != 0).all()), "F8: a palette does not ascend")
+    require(entries[0] >= -(2 ** (31 - rows)) and entries[-1] < 2 ** (31 - rows), "F8: a palette leaves its bounds")
+    require(tensors["low_bits"].shape == (rows, -(-voxels // 8)), "S3: low_bits has another shape")
+
+
+# Exterior
+
+
+def units_of(config: dict[str, Any], tensors: Tensors, minimum: float, maximum: float) -> Callable[[Array], Array]:
+    """The function that turns values float32 of one component into units."""
 
     def linear(values: Array) -> Array:
-        wide = np.where(np.isnan(values), low, values.astype(np.float64))
-        return np.clip(np.round((wide - low) / (high - low) * scale), -(2**23), 2**23).astype(np.int64)
+        wide = np.where(np.isnan(values), minimum, values.astype(np.float64))
+        units = np.round((wide - minimum) / (maximum - minimum) * config["scale"])
+        return np.clip(units, -(2**23), 2**23).astype(np.int64)
 
-    def exact(values: Array) -> Array:
+    def of_palette(values: Array) -> Array:
         numbers = order(np.where(np.isnan(values), np.float32(-np.inf), values)) >> len(tensors["low_bits"])
-        below = np.searchsorted(entries_of(tensors), numbers, side="left")
-        return np.minimum(128 * below, 2**23)
+        return np.minimum(128 * np.searchsorted(entries_of(tensors), numbers, side="left"), 2**23)
 
-    return exact if config["lossless"] else linear
+    return of_palette if config["lossless"] else linear
 
 
 class Channel:
     """A channel, whose regions are decoded when they are asked for.
 
-    leaves, voxels  origins (L, 3) of its leaves, and coordinates (N, 3) of its voxels
-    around          gives units (128, 128, 128) of a region's inactive voxels; None where these are not known
-    apart           coordinates (A, 3) and units (A,) of the voxels that have frequent and kept values
+    leaves     (L, 3)  origins of the leaves of its topology
+    voxels     (V, 3)  coordinates of its voxels
+    reference  its reference channel, or None
+    exterior   units (128, 128, 128) of a region's inactive voxels; None where prediction does not know them
+    separate   coordinates (n, 3) and units (n,) of the voxels with frequent and exact values
     """
 
     def __init__(
@@ -340,57 +387,29 @@ class Channel:
         defaults: Tensors,
         leaves: Array,
         voxels: Array,
-        given: Channel | None,
-        around: Callable[[Corner], Array] | None,
-        apart: tuple[Array, Array],
+        reference: Channel | None,
+        exterior: Exterior | None,
+        separate: tuple[Array, Array],
     ) -> None:
-        self.config, self.tensors, self.given, self.around, self.apart = config, tensors, given, around, apart
-        self.prior = defaults["prior"]
+        self.config, self.tensors, self.prior = config, tensors, defaults["prior"]
+        self.reference, self.exterior, self.separate = reference, exterior, separate
         self.networks = networks_of(config, tensors, defaults)
         self.corners = sorted({tuple(corner) for corner in (leaves // EDGE * EDGE).tolist()})
         self.voxels = voxels.astype(np.int64)
         self.numbers = {voxel: number for number, voxel in enumerate(map(tuple, self.voxels.tolist()))}
-        if any(len(tensors[name]) != len(self.corners) for name in ("means", "spreads", "word_counts")):
-            raise ValueError("a tensor of codes has not one row a region")
-        if tensors["spreads"].max(initial=0) > 22:
-            raise ValueError("a spread is above 22")
         self.ends = np.cumsum(tensors["word_counts"])
-        if self.ends[-1:].sum() != len(tensors["words"]):
-            raise ValueError("word_counts do not add up")
-        if config["corrected"] and not (np.isfinite(tensors["offsets"]).all() and tensors["offsets"].shape == (17,)):
-            raise ValueError("an offset is missing or not finite")
-        if config["lossless"]:
-            self.check_palette()
         self.decoded: dict[Corner, Array] = {}
+        for name in ("means", "spreads", "word_counts"):
+            require(len(tensors[name]) == len(self.corners), f"S3: {name} has not one number a region")
+        require(int(tensors["spreads"].max(initial=0)) <= 22, "F5: a spread is above 22")
+        require(int(self.ends[-1:].sum()) == len(tensors["words"]), "F5: word_counts do not add up")
+        if config["offsets"]:
+            require(tensors["offsets"].shape == (17,), "S3: offsets has another shape")
+            require(bool(np.isfinite(tensors["offsets"]).all()), "F8: an offset is not finite")
+        if config["lossless"]:
+            check_palette(config, tensors, len(voxels))
 
-    def check_palette(self) -> None:
-        rises, entries, s = self.tensors["palette"], entries_of(self.tensors), len(self.tensors["low_bits"])
-        if s > 31 or 128 * (len(rises) - 1) != self.config["top"] or (rises[1:] == 0).any():
-            raise ValueError("a palette does not rise, or has another number of entries than top says")
-        if entries[0] < -(2 ** (31 - s)) or entries[-1] >= 2 ** (31 - s):
-            raise ValueError("a palette leaves its bounds")
-        if self.tensors["low_bits"].shape != (s, -(-len(self.voxels) // 8)):
-            raise ValueError("the low bits are not those of the channel's voxels")
-
-    def of_region(self, corner: Corner) -> tuple[Array, Array]:
-        """Places (n, 3) in the region at a corner, and units (n,), of frequent and kept values."""
-        coordinates, units = self.apart
-        inside = (coordinates // EDGE * EDGE == corner).all(axis=1)
-        return coordinates[inside] - corner, units[inside]
-
-    def known(self, corner: Corner) -> Array | None:
-        """Units (128, 128, 128) that are known from the start, right but at the channel's voxels."""
-        if self.around is None:
-            return None
-        units, (places, apart) = self.around(corner), self.of_region(corner)
-        units[tuple(places.T)] = apart
-        return units
-
-    def to_give(self, corner: Corner) -> Array:
-        """Final values (128, 128, 128) of the region at a corner, and units of frequent and kept values, else ABSENT."""
-        values, (places, apart) = self.region(corner).copy(), self.of_region(corner)
-        values[tuple(places.T)] = apart
-        return values
+    # Regions
 
     def region(self, corner: Corner) -> Array:
         """Final values (128, 128, 128) of the region at a corner, ABSENT where the channel has no voxel."""
@@ -403,10 +422,32 @@ class Channel:
             active[tuple(inside.T)] = 1
             words = self.tensors["words"][self.ends[number] - self.tensors["word_counts"][number] : self.ends[number]]
             header = int(self.tensors["means"][number]), int(self.tensors["spreads"][number])
-            given = None if self.given is None else self.given.to_give(corner)
-            region = Region(self.config, self.networks, Codes(words, self.prior), header, active, given, self.known(corner))
-            self.decoded[corner] = region.decode()
+            reference = None if self.reference is None else self.reference.as_reference(corner)
+            codes, exterior = Codes(words, self.prior), self.known_exterior(corner)
+            self.decoded[corner] = Region(self.config, self.networks, codes, header, active, reference, exterior).decode()
         return self.decoded[corner]
+
+    def separate_in(self, corner: Corner) -> tuple[Array, Array]:
+        """Places (n, 3) in the region at a corner, and units (n,), of frequent and exact values."""
+        coordinates, units = self.separate
+        inside = (coordinates // EDGE * EDGE == corner).all(axis=1)
+        return coordinates[inside] - corner, units[inside]
+
+    def known_exterior(self, corner: Corner) -> Array | None:
+        """Units (128, 128, 128) that are known from the start, right but at the channel's voxels."""
+        if self.exterior is None:
+            return None
+        units, (places, separate) = self.exterior(corner), self.separate_in(corner)
+        units[tuple(places.T)] = separate
+        return units
+
+    def as_reference(self, corner: Corner) -> Array:
+        """What another channel is predicted from: final values, and units of frequent and exact values, else ABSENT."""
+        values, (places, separate) = self.region(corner).copy(), self.separate_in(corner)
+        values[tuple(places.T)] = separate
+        return values
+
+    # Outputs
 
     def outputs(self, coordinates: Array) -> Array:
         """Outputs float64 (n,) at voxels (n, 3); NaN where the channel has none."""
@@ -420,19 +461,19 @@ class Channel:
         return found
 
     def scaled(self, values: Array) -> Array:
-        """Outputs float64 (n,) of final values (n,)."""
-        v = values.astype(np.float64)
-        if self.config["corrected"]:
-            o, x = self.tensors["offsets"].astype(np.float64), v * 16 / self.config["top"]
-            j = np.minimum(np.floor(x), 15).astype(np.int64)
-            v = v + (o[j] + (x - j) * (o[j + 1] - o[j]))
-        return v / self.config["scale"]
+        """Outputs float64 (n,) of final values (n,), offsets added."""
+        wide = values.astype(np.float64)
+        if self.config["offsets"]:
+            offsets, place = self.tensors["offsets"].astype(np.float64), wide * 16 / self.config["top"]
+            j = np.minimum(np.floor(place), 15).astype(np.int64)
+            wide = wide + (offsets[j] + (place - j) * (offsets[j + 1] - offsets[j]))
+        return wide / self.config["scale"]
 
     def exact(self, values: Array, coordinates: Array) -> Array:
-        """The values themselves, of a lossless channel's final values (n,) at coordinates (n, 3)."""
+        """The values themselves, of final values (n,) at coordinates (n, 3)."""
         entries, rows = entries_of(self.tensors), self.tensors["low_bits"]
         numbers = np.array([self.numbers[voxel] for voxel in map(tuple, coordinates.tolist())], dtype=np.int64)
-        low = np.zeros(len(numbers), dtype=np.int64)
-        for b, row in enumerate(rows):
-            low |= (row[numbers // 8].astype(np.int64) >> numbers % 8 & 1) << b
-        return turned((entries[values // 128] << len(rows)) + low).astype("<i4").view("<f4").astype(np.float64)
+        rest = np.zeros(len(numbers), dtype=np.int64)
+        for bit, row in enumerate(rows):
+            rest |= (row[numbers // 8].astype(np.int64) >> numbers % 8 & 1) << bit
+        return turned((entries[values // 128] << len(rows)) + rest).astype("<i4").view("<f4").astype(np.float64)

@@ -1,6 +1,6 @@
-"""A second decoder of coded masks, written from section 8 of format_spec.md: it shares no line with the library.
+"""Codes and decodes masks as spec/masks.md says. Shares no line with the library; made to be read, not to be fast.
 
-Voxel by voxel, with whole numbers of Python: to be read, not to be fast. Raises ValueError for words that are damaged.
+Needs NumPy. A mask is bool (512): which voxels of a leaf are set. Raises ValueError for damaged words.
 """
 
 from __future__ import annotations
@@ -8,114 +8,201 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
+Array = np.ndarray
 Voxel = tuple[int, int, int]
-Inside = Callable[[Voxel], int]
+BitOf = Callable[[int, int, int], int]  # the bit of a voxel, from its probability, its leaf, its place in the leaf
 
-A = [(0, 0, -1), (0, -1, 0), (-1, 0, 0), (-1, 1, 1), (0, -1, 1), (-1, 1, 0), (-1, 0, 1), (0, -1, -1), (-1, 0, -1)]
-B = [*A, (-1, -1, 0), (-1, -1, 1), (-1, 1, -1), (-1, -1, -1)]
-C = [*A[:6], (0, 0, -2), (0, -2, 0), (-2, 0, 0), (-1, 0, 2), (0, -2, 1), (-2, 0, 1)]
-SIX = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, 0, 0), (0, -1, 0), (0, 0, -1)]
-MIXED, FULL = 0, 1
+MIXED, FULL, EMPTY = 0, 1, 2
 BATCH = 65536
+PLACES = [(i >> 6, i >> 3 & 7, i & 7) for i in range(512)]
 
 
-def at(v: Voxel, d: Voxel) -> Voxel:
-    return v[0] + d[0], v[1] + d[1], v[2] + d[2]
-
-
-def number(bits: list[int]) -> int:
-    return int("".join(map(str, bits)), 2)
-
-
-def clip(value: int) -> int:
-    return max(-2816, min(2816, value))
-
-
-def stretch(q: int) -> int:
-    return clip(round(256 * math.log(q / (65536 - q)))) if q else -2816
-
-
-def squash(x: int) -> int:
-    return round(2**20 / (1 + math.exp(-x / 256)))
+# Range coder
 
 
 class RangeDecoder:
-    def __init__(self, words: list[int]) -> None:
+    def __init__(self, words: Sequence[int]) -> None:
         self.words, self.read = words, 0
         self.lower, self.range = 0, 2**64 - 1
-        self.point = self.next() << 32 | self.next()
+        self.point = self.next_word() << 32 | self.next_word()
 
-    def next(self) -> int:
+    def next_word(self) -> int:
         self.read += 1
         return self.words[self.read - 1] if self.read <= len(self.words) else 0
 
-    def bit(self, p: int) -> int:
-        c = 16 * (2**20 - p) - (2**20 - p > 2**19)
-        return self.symbol([c, 2**24 - c])
-
     def symbol(self, parts: Sequence[int]) -> int:
-        """The next symbol, of which number i has parts[i] of 2^24."""
-        scale = self.range >> 24
-        q = (self.point - self.lower) % 2**64 // scale
-        if q >= 2**24:
-            raise ValueError("no encoder makes these words")
-        i, c = 0, 0
-        while c + parts[i] <= q:
-            i, c = i + 1, c + parts[i]
-        self.lower, self.range = (self.lower + scale * c) % 2**64, scale * parts[i]
+        """The next symbol, where symbol i has parts[i] of 2^24."""
+        share = self.range >> 24
+        target = (self.point - self.lower) % 2**64 // share
+        if target >= 2**24:
+            raise ValueError("S11: no encoder makes these words")
+        i, below = 0, 0
+        while below + parts[i] <= target:
+            i, below = i + 1, below + parts[i]
+        self.lower, self.range = (self.lower + share * below) % 2**64, share * parts[i]
         if self.range < 2**32:
             self.lower, self.range = self.lower * 2**32 % 2**64, self.range * 2**32
-            self.point = (self.point * 2**32 + self.next()) % 2**64
+            self.point = (self.point * 2**32 + self.next_word()) % 2**64
         return i
 
 
-def in_order(origins: list[Voxel], kinds: list[int]) -> Iterator[list[tuple[int, Voxel]]]:
-    """Batches of (leaf number, voxel)."""
-    steps: dict[int, list[tuple[int, int, int, Voxel]]] = {}
+class RangeEncoder:
+    """`lower` has all its bits here, so that no carry is left to be passed on."""
+
+    def __init__(self) -> None:
+        self.lower, self.range, self.count = 0, 2**64 - 1, 2
+
+    def symbol(self, parts: Sequence[int], i: int) -> None:
+        share = self.range >> 24
+        self.lower, self.range = self.lower + share * sum(parts[:i]), share * parts[i]
+        if self.range < 2**32:
+            self.lower, self.range, self.count = self.lower << 32, self.range << 32, self.count + 1
+
+    def words(self) -> list[int]:
+        """The words of the least point whose last word is 0; words of 0 at the end need not be stored."""
+        if self.range == 2**64 - 1:
+            return []
+        point = -(-self.lower // 2**32) << 32
+        words = [point >> 32 * place & 0xFFFFFFFF for place in range(self.count - 1, -1, -1)]
+        while words and not words[-1]:
+            words.pop()
+        return words
+
+
+def parts_of_bit(prob: int) -> tuple[int, int]:
+    """The parts of 2^24 of bits 0 and 1, where 1 has the probability `prob` in 2^-20."""
+    zero = 2**20 - prob
+    first = 16 * zero - (zero > 2**19)
+    return first, 2**24 - first
+
+
+# Order
+
+
+def batches(origins: list[Voxel], kinds: Sequence[int]) -> Iterator[list[tuple[int, int, Voxel]]]:
+    """Batches of (leaf, place in the leaf, voxel)."""
+    fronts: dict[int, list[tuple[int, int, int, Voxel]]] = {}
     for leaf, origin in enumerate(origins):
-        for offset in range(512) if kinds[leaf] == MIXED else ():
-            v = at(origin, (offset >> 6, offset >> 3 & 7, offset & 7))
-            first, step = (4 * (x % 128) + 2 * (y % 128) + z % 128 for x, y, z in (origin, v))
-            steps.setdefault(step, []).append((first, leaf, offset, v))
-    for step in sorted(steps):
-        voxels = [(leaf, v) for _, leaf, _, v in sorted(steps[step])]
-        for start in range(0, len(voxels), BATCH):
-            yield voxels[start : start + BATCH]
+        for place in range(512) if kinds[leaf] == MIXED else ():
+            voxel = moved(origin, PLACES[place])
+            fronts.setdefault(front(voxel), []).append((front(origin), leaf, place, voxel))
+    for number in sorted(fronts):
+        found = [voxel for _, *voxel in sorted(fronts[number])]
+        for start in range(0, len(found), BATCH):
+            yield found[start : start + BATCH]
 
 
-def decode(origins: list[Voxel], kinds: list[int], words: list[int], predicted_from: Inside | None = None) -> set[Voxel]:
-    """The active voxels of all leaves. `predicted_from` tells whether a voxel is active in the other topology."""
-    full = [origin for origin, kind in zip(origins, kinds, strict=True) if kind == FULL]
-    active = {at(origin, (i >> 6, i >> 3 & 7, i & 7)) for origin in full for i in range(512)}
-    leaves = set(origins)
+def front(voxel: Voxel) -> int:
+    return 4 * (voxel[0] % 128) + 2 * (voxel[1] % 128) + voxel[2] % 128
 
-    def r(v: Voxel) -> int:
-        held = (v[0] & ~7, v[1] & ~7, v[2] & ~7) in leaves
-        return int(held and predicted_from is not None and predicted_from(v))
 
-    inputs = 3 if predicted_from is None else 5
-    weights = [[65536 // inputs] * 10 for _ in range(inputs + 1)]
-    counts: dict[tuple[int, int], list[int]] = {}
+def moved(voxel: Voxel, by: Voxel) -> Voxel:
+    return voxel[0] + by[0], voxel[1] + by[1], voxel[2] + by[2]
+
+
+# Contexts
+
+NEAR = [(0, 0, -1), (0, -1, 0), (-1, 0, 0), (-1, 1, 1), (0, -1, 1), (-1, 1, 0), (-1, 0, 1), (0, -1, -1), (-1, 0, -1)]
+WIDE = [*NEAR, (-1, -1, 0), (-1, -1, 1), (-1, 1, -1), (-1, -1, -1)]
+FAR = [*NEAR[:6], (0, 0, -2), (0, -2, 0), (-2, 0, 0), (-1, 0, 2), (0, -2, 1), (-2, 0, 1)]
+SIX = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, 0, 0), (0, -1, 0), (0, 0, -1)]
+
+
+def voxels_of(origins: list[Voxel], masks: Array) -> set[Voxel]:
+    return {moved(origins[leaf], PLACES[place]) for leaf, place in np.argwhere(masks).tolist()}
+
+
+def contexts(voxel: Voxel, known: set[Voxel], predicted: set[Voxel] | None) -> list[tuple[int, ...]]:
+    """The values of the contexts, as bits."""
+    near, wide, far = (tuple(int(moved(voxel, by) in known) for by in group) for group in (NEAR, WIDE, FAR))
+    if predicted is None:
+        return [near, wide, far]
+    here, around = int(voxel in predicted), tuple(int(moved(voxel, by) in predicted) for by in SIX)
+    return [near, wide, far, (here, *near), (here, *around, *near[:6])]
+
+
+# Probability
+
+
+def clip(logit: int) -> int:
+    return max(-2816, min(2816, logit))
+
+
+def stretch(share: int) -> int:
+    return clip(round(256 * math.log(share / (65536 - share)))) if share else -2816
+
+
+def squash(logit: int) -> int:
+    return round(2**20 / (1 + math.exp(-logit / 256)))
+
+
+class Model:
+    def __init__(self, number: int) -> None:
+        """`number` is that of the contexts, 3 or 5."""
+        self.weights = [[65536 // number] * 10 for _ in range(number + 1)]
+        self.counts: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+
+    def logits(self, values: list[tuple[int, ...]]) -> list[int]:
+        found = []
+        for context in enumerate(values):
+            zeros, ones = self.counts.get(context, (0, 0))
+            found.append(stretch(((2 * ones + 1) << 15) // (zeros + ones + 1)))
+        return [*found, 77]
+
+    def probability(self, logits: list[int], near: int) -> int:
+        return squash(clip(sum(weight[near] * logit for weight, logit in zip(self.weights, logits, strict=True)) >> 16))
+
+    def learn(self, coded: list[tuple[list[tuple[int, ...]], list[int], int, int]]) -> None:
+        """From the contexts, logits, probabilities and bits of a batch."""
+        for near in range(10):
+            here = [(logits, 2**20 * bit - prob) for values, logits, prob, bit in coded if sum(values[0]) == near]
+            divisor = max(1, math.isqrt(len(here))) << 17
+            for i, weight in enumerate(self.weights):
+                weight[near] += sum(error * logits[i] for logits, error in here) // divisor
+        for values, _, _, bit in coded:
+            for context in enumerate(values):
+                self.counts.setdefault(context, [0, 0])[bit] += 1
+
+
+# A whole mask stream
+
+
+def code(origins: Array, kinds: Sequence[int], predicted: Array | None, bit_of: BitOf) -> Array:
+    """Masks bool (L, 512) of leaves at origins (L, 3), from the bits that `bit_of` gives; `predicted` is bool (L, 512)."""
+    corners: list[Voxel] = [(x, y, z) for x, y, z in np.asarray(origins).tolist()]
+    masks = np.repeat(np.array(kinds, dtype=np.uint8).reshape(-1, 1) == FULL, 512, axis=1)
+    known = voxels_of(corners, masks)
+    expected = None if predicted is None else voxels_of(corners, predicted)
+    model = Model(3 if predicted is None else 5)
+    for batch in batches(corners, kinds):
+        coded = []
+        for leaf, place, voxel in batch:
+            values = contexts(voxel, known, expected)
+            logits = model.logits(values)
+            prob = model.probability(logits, sum(values[0]))
+            masks[leaf, place] = bit = bit_of(prob, leaf, place)
+            coded.append((values, logits, prob, bit))
+        known |= {voxel for leaf, place, voxel in batch if masks[leaf, place]}
+        model.learn(coded)
+    return masks
+
+
+def decode(origins: Array, kinds: Sequence[int], words: Sequence[int], predicted: Array | None = None) -> Array:
     decoder = RangeDecoder(words)
-    for batch in in_order(origins, kinds):
-        seen = []
-        for _, v in batch:
-            a, b, c = ([int(at(v, d) in active) for d in context] for context in (A, B, C))
-            contexts = [a, b, c] if predicted_from is None else [a, b, c, [r(v), *a], [r(v), *(r(at(v, d)) for d in SIX), *a[:6]]]
-            of_voxel = [counts.setdefault((i, number(bits)), [0, 0]) for i, bits in enumerate(contexts)]
-            logits = [*(stretch(((2 * n1 + 1) << 15) // (n0 + n1 + 1)) for n0, n1 in of_voxel), 77]
-            s = sum(a)
-            p = squash(clip(sum(w[s] * logit for w, logit in zip(weights, logits, strict=True)) >> 16))
-            seen.append((v, decoder.bit(p), p, s, logits, of_voxel))
-        for s in range(10):
-            mine = [(bit, p, logits) for _, bit, p, s_of_voxel, logits, _ in seen if s_of_voxel == s]
-            divisor = max(1, math.isqrt(len(mine))) << 17
-            for i, w in enumerate(weights):
-                w[s] += sum((2**20 * bit - p) * logits[i] for bit, p, logits in mine) // divisor
-        for v, bit, _, _, _, of_voxel in seen:
-            active |= {v} if bit else set()
-            for pair in of_voxel:
-                pair[bit] += 1
-    if decoder.read < len(words):
-        raise ValueError("words are left over")
-    return active
+    masks = code(origins, kinds, predicted, lambda prob, leaf, place: decoder.symbol(parts_of_bit(prob)))
+    if (decoder.read if MIXED in kinds else 0) < len(words):
+        raise ValueError("S11: words are left over")
+    return masks
+
+
+def encode(origins: Array, kinds: Sequence[int], masks: Array, predicted: Array | None = None) -> list[int]:
+    encoder = RangeEncoder()
+
+    def bit_of(prob: int, leaf: int, place: int) -> int:
+        encoder.symbol(parts_of_bit(prob), bit := int(masks[leaf, place]))
+        return bit
+
+    code(origins, kinds, predicted, bit_of)
+    return encoder.words()

@@ -1,12 +1,10 @@
-"""Compression 2, zstd with the dictionary that comes with the codec: who may use it, what it saves, what is refused."""
+"""Compression: zstd with the dictionary that comes with the codec, and which frames are refused."""
 
 from __future__ import annotations
 
-import re
 import tracemalloc
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,96 +13,94 @@ import zstandard
 from inrv import FormatError
 from inrv.container import Chunk, container_bytes, pack_tensors, read_container
 from inrv.container.dictionary import DICTIONARY, FRAME_MAGIC, compress
-from inrv.container.layout import STORED, ZSTD, ZSTD_DICTIONARY
-from inrv.container.writing import LARGE
+from inrv.container.layout import STORED, ZSTD
 from spec.reference import read as reference_reader
-from testing.examples import EXAMPLES, one_leaf
+from testing import specification
+from testing.examples import one_leaf
 from testing.rebuild import Part, take_apart
 
-SPECIFICATION = Path(__file__).resolve().parents[2] / "format_spec.md"
-TENSORS = {"word_counts": np.array([3], np.int32), "words": np.arange(3, dtype=np.int32), "means": np.zeros(1, np.uint8)}
+LARGE = 1 << 20
+TENSORS = {
+    "word_counts": np.array([3], np.int32),
+    "words": np.arange(3, dtype=np.int32),
+    "means": np.zeros(1, np.uint8),
+}
 CODE = pack_tensors(TENSORS | {"spreads": np.zeros(1, np.uint8)})
 
 
-def modern(*payloads: bytes) -> bytes:
-    """The small file of the specification with such chunks of version 1.2 behind."""
+def with_codes(*payloads: bytes) -> bytes:
+    """The file of one leaf with such CODE chunks behind its own."""
     manifest, chunks = one_leaf()
     return container_bytes(manifest, [*chunks, *(Chunk("CODE", payload) for payload in payloads)])
 
 
 def hostile(stored: bytes, raw: int) -> bytes:
     """A file whose CODE chunk holds this."""
-    file = take_apart(modern(CODE))
-    file.chunks[1] = Part(stored, raw, ZSTD_DICTIONARY, b"CODE", 1)
+    file = take_apart(with_codes(CODE))
+    file.chunks[1] = Part(stored, raw, ZSTD, b"CODE", 1)
     return file.to_bytes()
 
 
 def test_the_dictionary_is_that_of_the_specification() -> None:
-    (size, digest), *others = re.findall(
-        r"`codec/inrv/container/dictionary-1\.bin`, ([\d,]+) bytes with the SHA-256\s+([0-9a-f]{64})", SPECIFICATION.read_text()
-    )
     data = DICTIONARY.read_bytes()
-    assert not others and (f"{len(data):,}", sha256(data).hexdigest()) == (size, digest)
+    assert data == (specification.ROOT / "spec" / "data" / "dictionary-1.bin").read_bytes()
+    text = specification.text()
+    assert f"{len(data):,} bytes" in text and sha256(data).hexdigest() in text
     assert data[:4] == b"\x37\xa4\x30\xec"
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_files_of_before_do_not_use_it(name: str) -> None:
-    data = container_bytes(*EXAMPLES[name]())
-    assert read_container(data).version < (1, 2)
-    assert {data[24], *(entry.compression for entry in read_container(data).entries)} <= {STORED, ZSTD}
-
-
-def test_it_is_used_where_it_makes_parts_smaller() -> None:
+def test_it_is_used_wherever_it_makes_a_part_smaller() -> None:
     noise = np.random.default_rng(0).integers(0, 256, 300, dtype=np.uint8).tobytes()
-    data = modern(CODE, noise, bytes(LARGE))
+    data = with_codes(CODE, noise, bytes(LARGE))
     container = read_container(data)
-    assert container.version == (1, 4) and data[24] == ZSTD_DICTIONARY
-    assert [entry.compression for entry in container.entries] == [ZSTD_DICTIONARY, ZSTD_DICTIONARY, STORED, ZSTD]
+    assert container.version == (2, 0) and data[24] == ZSTD
+    assert [entry.compression for entry in container.entries] == [ZSTD, ZSTD, STORED, ZSTD]
     assert [container.chunk(number) for number in (1, 2, 3)] == [CODE, noise, bytes(LARGE)]
     assert container.manifest == one_leaf()[0]
-    plain = container_bytes(*one_leaf())
-    assert 3 * container.manifest_stored < read_container(plain).manifest_stored
+    plain = zstandard.ZstdCompressor(level=19).compress(one_leaf()[0].to_json())
+    assert 3 * container.manifest_stored < len(plain)
     assert container.entries[1].stored < 60
 
 
 def test_frames_are_as_short_as_they_can_be() -> None:
-    """No magic number, no number of the dictionary, no checksum; the size of the content is there."""
+    """No magic number, dictionary number or checksum; the size of the content is there."""
     frame = FRAME_MAGIC + compress(CODE, 19)
     parameters = zstandard.get_frame_parameters(frame)
-    assert (parameters.content_size, parameters.dict_id, parameters.has_checksum) == (len(CODE), 0, False)
+    assert (parameters.content_size, parameters.dict_id, parameters.has_checksum) == (
+        len(CODE),
+        0,
+        False,
+    )
     with pytest.raises(zstandard.ZstdError):
         zstandard.ZstdDecompressor().decompress(frame)
 
 
-def test_the_second_reader_reads_it() -> None:
-    data = modern(CODE)
-    manifest, chunks = reference_reader.open_file(data)
-    assert manifest["grids"][0]["name"] == "density" and chunks[1] == ("CODE", CODE)
-
-
-@pytest.mark.parametrize("minor", [0, 1])
-def test_both_readers_refuse_it_in_files_of_before(minor: int) -> None:
-    file = take_apart(modern(CODE))
-    file.header["minor"] = minor
-    with pytest.raises(FormatError, match=rf"has compression 2; it came with version 1\.2, the file says 1\.{minor}"):
-        read_container(file.to_bytes())
-    with pytest.raises(ValueError, match="compression"):
-        reference_reader.open_file(file.to_bytes())
+def test_the_reference_reader_reads_it() -> None:
+    data = with_codes(CODE)
+    file = reference_reader.File(data)
+    assert file.manifest["grids"][0]["name"] == "density" and file.payload(1, "CODE") == CODE
 
 
 @pytest.mark.parametrize(
     ("stored", "raw", "message"),
     [
         (FRAME_MAGIC + compress(CODE, 19), len(CODE), "zstd frame"),  # with its magic number
-        (zstandard.ZstdCompressor().compress(CODE), len(CODE), "zstd frame"),  # of compression 1
+        (
+            zstandard.ZstdCompressor().compress(CODE),
+            len(CODE),
+            "zstd frame",
+        ),  # without the dictionary
         (compress(CODE, 19)[:-1], len(CODE), "not one valid zstd frame"),
         (compress(CODE, 19) + b"\0", len(CODE), "not one valid zstd frame"),
         (compress(CODE, 19), len(CODE) - 1, "zstd frame of"),
         (compress(CODE, 19), len(CODE) + 1, "zstd frame of"),
         (b"", 1, "not one valid zstd frame"),
         (b"\x01\x01", 99, "not one valid zstd frame"),
-        (b"\x21\x07\x63" + compress(CODE, 19)[2:], 99, "not one valid zstd frame"),  # with the number of another dictionary
+        (
+            b"\x21\x07\x63" + compress(CODE, 19)[2:],
+            99,
+            "not one valid zstd frame",
+        ),  # with the number of another dictionary
     ],
 )
 def test_damaged_frames_are_refused(stored: bytes, raw: int, message: str) -> None:
@@ -124,7 +120,7 @@ def test_every_changed_byte_is_refused_or_of_the_right_size() -> None:
 
 
 def test_a_bomb_takes_no_memory() -> None:
-    """Frames that unpack to 1 GiB, or say so, or ask for a window of as much, are refused before memory is taken."""
+    """Frames that unpack to 1 GiB, or say so, or ask for such a window, are refused at once."""
     unit = compress(bytes(1 << 20), 19)
     huge = b"\xe0" + (1 << 50).to_bytes(8, "little") + b"\x01\x00\x00"
     window = b"\x00\xa8\x01\x00\x00"
@@ -146,8 +142,10 @@ def test_a_bomb_takes_no_memory() -> None:
 
 
 def test_a_manifest_with_the_dictionary_is_written_again_as_it_was() -> None:
-    data = modern(CODE)
+    data = with_codes(CODE)
     container = read_container(data)
-    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    chunks = [
+        Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)
+    ]
     assert container_bytes(container.manifest, chunks) == data
     assert container_bytes(replace(container.manifest, generator="other"), chunks) != data

@@ -9,14 +9,13 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-import zstandard
 
 import inrv
 from inrv import FormatError
 from inrv.container import Limits, read_container
 from inrv.container.layout import HEADER_SIZE
 from testing.examples import VECTORS
-from testing.rebuild import Part, payload, take_apart
+from testing.rebuild import Part, compressed, payload, take_apart
 
 GOOD = (VECTORS / "fourier.inrv").read_bytes()
 
@@ -24,7 +23,9 @@ GOOD = (VECTORS / "fourier.inrv").read_bytes()
 def contents(data: bytes) -> tuple[object, ...]:
     """All that a file says, in a form that compares: NaN in metadata is equal to itself."""
     container = read_container(data)
-    payloads = [container.chunk(number) for number, entry in enumerate(container.entries) if entry.critical]
+    payloads = [
+        container.chunk(number) for number, entry in enumerate(container.entries) if entry.critical
+    ]
     return container.version, container.manifest.to_json(), payloads
 
 
@@ -33,22 +34,24 @@ def test_a_later_minor_version_is_read() -> None:
     file.header["minor"] = 7
     file.edit_manifest("grids.0.colour", "of a later version")
     container = read_container(file.to_bytes())
-    assert container.version == (1, 7)
+    assert container.version == (2, 7)
     assert container.manifest.to_json() == read_container(GOOD).manifest.to_json()
-    assert inrv.verify(file.to_bytes(), device="cpu").samples == 5
+    assert inrv.verify(file.to_bytes(), device="cpu").samples.count == 5
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_an_unknown_ancillary_chunk_is_skipped(compressed: bool) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_unknown_ancillary_chunk_is_skipped(packed: bool) -> None:
     file = take_apart(GOOD)
     note = b"no safetensors at all" * 20
-    if compressed:
-        file.chunks.append(Part(zstandard.compress(note), len(note), 1, b"NOTE", 0))
+    if packed:
+        file.chunks.append(Part(compressed(note), len(note), 1, b"NOTE", 0))
     else:
         file.add(b"NOTE", 0, note)
     data = file.to_bytes()
     container = read_container(data)
-    assert [entry.type for entry in container.entries][-1] == "NOTE" and not container.entries[-1].critical
+    assert [entry.type for entry in container.entries][-1] == "NOTE" and not container.entries[
+        -1
+    ].critical
     assert container.chunk(6) == note
     assert contents(data) == contents(GOOD)
     assert inrv.load(data, device="cpu")["density"].values().shape == (773,)
@@ -58,7 +61,14 @@ def test_the_table_says_where_everything_is() -> None:
     container = read_container(GOOD)
     parts = container.bytes_by_type()
     assert sum(parts.values()) == container.size == len(GOOD)
-    assert [entry.type for entry in container.entries] == ["TOPO", "EXAC", "EXAC", "TOPO", "FELD", "REFS"]
+    assert [entry.type for entry in container.entries] == [
+        "TOPO",
+        "INAC",
+        "INAC",
+        "TOPO",
+        "NETW",
+        "SAMP",
+    ]
     assert [entry.critical for entry in container.entries] == [True] * 5 + [False]
     for number, entry in enumerate(container.entries):
         assert len(container.chunk(number)) == entry.raw
@@ -74,8 +84,11 @@ def test_chunks_are_read_when_asked_for(tmp_path: Path) -> None:
     data[container.entries[4].offset] ^= 1
     path.write_bytes(data)
     opened = read_container(path)
-    assert opened.chunk(0) == container.chunk(0) and opened.manifest.to_json() == container.manifest.to_json()
-    with pytest.raises(FormatError, match=r"damaged\.inrv: chunk 4 'FELD' has the checksum"):
+    assert (
+        opened.chunk(0) == container.chunk(0)
+        and opened.manifest.to_json() == container.manifest.to_json()
+    )
+    with pytest.raises(FormatError, match=r"damaged\.inrv: chunk 4 'NETW' has the checksum"):
         opened.chunk(4)
     path.unlink()
     with pytest.raises(FormatError, match=r"damaged\.inrv: "):
@@ -85,7 +98,10 @@ def test_chunks_are_read_when_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        (Limits(chunk_bytes=1000), "chunk 0 'TOPO' unpacks to 1,690 bytes, more than the limit of 1,000"),
+        (
+            Limits(chunk_bytes=1000),
+            "chunk 0 'TOPO' unpacks to 1,845 bytes, more than the limit of 1,000",
+        ),
         (Limits(manifest_bytes=500), "the manifest unpacks to .* more than the limit of 500"),
         (Limits(chunks=5), "holds 6 chunks, more than the limit of 5"),
         (Limits(grids=2), "manifest.grids is .* at most 2 items"),
@@ -107,8 +123,8 @@ def test_limits_can_be_raised() -> None:
 
 def test_a_bomb_takes_no_memory() -> None:
     """Frames that unpack to 1 GiB, or say so, are refused before memory is taken."""
-    unit = zstandard.ZstdCompressor().compress(bytes(1 << 20))
-    huge = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 1 << 50) + b"\x01\x00\x00"
+    unit = compressed(bytes(1 << 20))
+    huge = b"\xe0" + struct.pack("<Q", 1 << 50) + b"\x01\x00\x00"
     tracemalloc.start()
     for stored, raw in ((unit, 1 << 30), (huge, 1 << 31), (huge, 1 << 50), (unit, len(unit) + 1)):
         file = take_apart(GOOD)
@@ -132,7 +148,7 @@ def test_a_million_keys_take_seconds_not_hours() -> None:
 
 def test_what_memory_cannot_hold_is_an_error() -> None:
     """A caller who raises the limit beyond his memory is told so."""
-    huge = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 1 << 50) + b"\x01\x00\x00"
+    huge = b"\xe0" + struct.pack("<Q", 1 << 50) + b"\x01\x00\x00"
     file = take_apart(GOOD)
     file.chunks[0].stored, file.chunks[0].raw = huge, 1 << 50
     container = read_container(file.to_bytes(), Limits(chunk_bytes=1 << 60))
@@ -177,7 +193,9 @@ def mutated(data: bytes, generator: random.Random) -> bytes:
             case 3:
                 changed[at:at] = changed[other : other + length]
             case _:
-                changed[at : at + 4] = generator.choice([b"\xff" * 4, bytes(4), b"\x80\0\0\0", b"9999"])
+                changed[at : at + 4] = generator.choice(
+                    [b"\xff" * 4, bytes(4), b"\x80\0\0\0", b"9999"]
+                )
     return bytes(changed)
 
 
@@ -195,7 +213,7 @@ def test_random_damage_gives_an_error_or_the_same_contents() -> None:
 
 
 def test_hostile_tables_and_manifests_with_right_checksums_give_errors_or_volumes() -> None:
-    """The checksums of damaged parts are made right again, so that the checks behind them are met."""
+    """The checksums of damaged parts are made right, so that the checks behind them are met."""
     generator = random.Random(2)
     accepted = refused = 0
     for _ in range(3000):
@@ -204,7 +222,9 @@ def test_hostile_tables_and_manifests_with_right_checksums_give_errors_or_volume
             file.set_manifest(mutated(payload(file.manifest), generator))
         else:
             part = generator.choice(file.chunks)
-            name = generator.choice(["raw", "compression", "flags", "offset", "spare", "reserved", "type"])
+            name = generator.choice(
+                ["raw", "compression", "flags", "offset", "spare", "reserved", "type"]
+            )
             value = generator.choice([0, 1, 2, 255, part.raw])
             setattr(part, name, bytes([65 + value % 60] * 4) if name == "type" else value)
         if generator.random() < 0.3:
@@ -221,7 +241,7 @@ def test_hostile_tables_and_manifests_with_right_checksums_give_errors_or_volume
 
 
 def test_hostile_payloads_with_right_checksums_give_errors_or_volumes() -> None:
-    """Tensors of every chunk are damaged; whatever the library makes of it, it is a volume or a FormatError."""
+    """Tensors of every chunk are damaged: the library makes a volume of it or a FormatError."""
     generator = random.Random(3)
     refused = 0
     for _ in range(600):

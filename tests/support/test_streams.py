@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
 import inrv
 from inrv.files.vdb import list_grids, read_volume, write_volume
@@ -25,8 +25,8 @@ OPTIONS = inrv.EncodeOptions(effort="instant", exact_below=0, device="cpu")
 
 @pytest.fixture(scope="module")
 def volume() -> SparseVolume:
-    x, y, z = torch.meshgrid(*[torch.linspace(-1, 1, 12)] * 3, indexing="ij")
-    fog = torch.exp(-3 * (x**2 + y**2 + z**2))
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, 12, dtype=np.float32)] * 3, indexing="ij")
+    fog = np.exp(-3 * (x**2 + y**2 + z**2))
     return SparseVolume((sparse_grid(fog * (fog > 0.2), "density"), sparse_grid(fog * (fog > 0.3), "heat")))
 
 
@@ -89,7 +89,7 @@ def test_every_way_to_give_a_file_encodes_to_the_same_bytes(way: str, vdb: Path,
 def test_every_way_to_give_a_file_loads_and_verifies(way: str, coded: bytes, tmp_path: Path) -> None:
     (tmp_path / "fog.inrv").write_bytes(coded)
     found = inrv.load(WAYS[way](tmp_path / "fog.inrv"), "cpu")
-    assert [grid.name for grid in found.grids] == ["density", "heat"] and found["heat"].values().numel() > 100
+    assert [grid.name for grid in found.grids] == ["density", "heat"] and found["heat"].values().size > 100
     assert inrv.verify(WAYS[way](tmp_path / "fog.inrv"), "cpu").chunks > 0
 
 
@@ -112,12 +112,12 @@ def test_a_named_pipe_is_read_once(vdb: Path, coded: bytes, tmp_path: Path) -> N
 def test_grids_are_listed_and_read_from_memory(vdb: Path, volume: SparseVolume) -> None:
     assert [grid.name for grid in list_grids(vdb.read_bytes())] == ["density", "heat"]
     (heat,) = read_volume(io.BytesIO(vdb.read_bytes()), ["heat"]).grids
-    assert torch.equal(heat.values, volume.grids[1].values)
+    assert np.array_equal(heat.values, volume.grids[1].values)
 
 
 def test_a_file_written_to_a_stream_is_read_from_memory(vdb: Path, volume: SparseVolume) -> None:
     for grid, expected in zip(read_volume(io.BytesIO(as_stream(vdb))).grids, volume.grids, strict=True):
-        assert grid.name == expected.name and torch.equal(grid.values, expected.values)
+        assert grid.name == expected.name and np.array_equal(grid.values, expected.values)
 
 
 def test_errors_name_the_file_object(vdb: Path, tmp_path: Path) -> None:

@@ -32,14 +32,15 @@ MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
 
 
 class VolumeGrid:
-    """One grid of a `Volume`. Values are float32: (...) of a scalar grid, (..., 3) of a vector grid.
+    """One grid of a `Volume`. Values are float32: (...) of a scalar grid, (..., 3) of a vector
+    grid.
 
-    `sample`, `dense`, `tensor` and slices compute what is asked for and keep nothing; `to_grid` decodes
-    the whole grid, and `numpy.asarray(grid)` its active box.
+    `sample`, `dense`, `tensor` and slices compute what is asked for and keep nothing; `to_grid`
+    decodes the whole grid, and `numpy.asarray(grid)` its active box.
 
     `grid[0:32, :, 5]` is a block in index space, its stops excluded. Its numbers are coordinates,
     negative ones too: none counts from the end. A number drops its axis, `::2` takes every second
-    voxel, and what is left open, as `:`, ends where the active box does.
+        voxel, and what is left open, as `:`, ends where the active box does.
 
     volume: the volume that holds it
     position: its place among all grids of the file
@@ -66,7 +67,8 @@ class VolumeGrid:
     def description(self) -> str:
         """Type, class, active voxels and quality, for people; from the manifest alone."""
         entry = self.entry
-        return f"{entry.value_type}, {entry.grid_class}, {entry.active_voxels:,} active voxels, {self._quality}"
+        voxels = f"{entry.active_voxels:,} active voxels"
+        return f"{entry.value_type}, {entry.grid_class}, {voxels}, {self._quality}"
 
     @property
     def _quality(self) -> str:
@@ -104,7 +106,9 @@ class VolumeGrid:
 
     @property
     def template(self) -> Grid:
-        """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
+        """The grid without the values of its active leaf voxels: topology, tiles, inactive values,
+        header.
+        """
         with named_errors(self.volume.container):
             return self.values_of_grid.template
 
@@ -120,7 +124,7 @@ class VolumeGrid:
 
     @property
     def box(self) -> Box | None:
-        """The smallest box in index space that holds every active voxel, None where none is active."""
+        """The smallest box in index space that holds every active voxel, if any is active."""
         return self.topology.box
 
     @property
@@ -131,7 +135,7 @@ class VolumeGrid:
 
     @undisturbed()
     def coordinates(self) -> NDArray[np.int32]:
-        """Index-space coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
+        """Coordinates int32 (N, 3) of the active leaf voxels, in the order of `values`."""
         return self.topology.coordinates()
 
     def values(self) -> NDArray[np.float32]:
@@ -148,7 +152,9 @@ class VolumeGrid:
         return self.dense().astype(dtype or np.float32, copy=False)
 
     def __getitem__(self, index: Any) -> NDArray[np.float32]:
-        """The values of a block in index space; see the class. Raises OptionError, and what `dense` raises."""
+        """The values of a block in index space; see the class. Raises OptionError, and what `dense`
+        raises.
+        """
         block = Block.of(index, self._active_box)
         if block.box is None:
             return self._shaped(
@@ -166,8 +172,9 @@ class VolumeGrid:
         """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`.
 
         Decodes only the leaves that touch the box. The values of a staggered grid are those of the
-        faces, where they are stored: nothing is moved. Raises OptionError where nothing is active and
-        no box is given, SelectionError where the box has more values than the limits allow, FormatError.
+        faces, where they are stored: nothing is moved. Raises OptionError where nothing is active
+            and no box is given, SelectionError where the box has more values than the limits allow,
+            FormatError.
 
         box: a `Box`, or its lower and upper corner, both included: ((0, 0, 0), (31, 31, 31)), or an
             array (2, 3); by default the grid's own active box
@@ -179,8 +186,9 @@ class VolumeGrid:
         )
         if values > most:
             raise SelectionError(
-                f"grid {self.name!r}: a box of {' x '.join(map(str, region.shape))} voxels has {values:,} values, more than "
-                f"the limit of {most:,}: fill a smaller box, or raise the limit"
+                f"grid {self.name!r}: a box of {' x '.join(map(str, region.shape))} voxels has "
+                f"{values:,} values, more than the limit of {most:,}: fill a smaller box, or "
+                "raise the limit"
             )
         with named_errors(self.volume.container):
             return self._shaped(self.values_of_grid.within(region).dense(region))
@@ -193,18 +201,20 @@ class VolumeGrid:
 
     @undisturbed()
     def sample(self, points: Any, space: str = "index", interpolation: str = "trilinear") -> Any:
-        """Values (...) or (..., 3) at points (..., 3), float32: one for a single point (3,), N for points (N, 3).
+        """Values (...) or (..., 3) at points (..., 3), float32: one for a single point (3,), N for
+        points (N, 3).
 
         Of a staggered grid component k lives on the lower face along axis k, half a voxel from the
-        centre, and is sampled there, as by OpenVDB's StaggeredBoxSampler. Raises OptionError for another
-        space, interpolation or shape, and for points that are not finite.
+        centre, and is sampled there, as by OpenVDB's StaggeredBoxSampler. Raises OptionError for
+        another space, interpolation or shape, and for points that are not finite.
 
-        points: anything that turns into a NumPy array, lists and tuples among it: the values are a NumPy
-            array; or a torch tensor: the values are one on its device, differentiable in the points, and
-            in the weights of `Volume.field` where that is a network, unless gradients are disabled
+        points: anything that turns into a NumPy array, lists and tuples among it: the values are a
+            NumPy array; or a torch tensor: the values are one on its device, differentiable in the
+            points, and in the weights of `Volume.field` where that is a network, unless gradients
+            are disabled
         space: 'index' or 'world'
-        interpolation: 'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field': the
-            continuous field itself, which knows nothing of topology and background
+        interpolation: 'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field':
+            the continuous field itself, which knows nothing of topology and background
         """
         torch = sys.modules.get("torch")
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
@@ -240,7 +250,9 @@ class VolumeGrid:
         return np.stack([at(0.5 * face)[:, axis] for axis, face in enumerate(np.eye(3))], axis=1)
 
     def _sampled_tensor(self, points: Any, space: str, interpolation: str) -> Any:
-        """The same of a tensor (N, 3), on its device; of an array where the continuous field is asked."""
+        """The same of a tensor (N, 3), on its device; of an array where the continuous field is
+        asked.
+        """
         import torch
 
         from inrv.decoding.tensors import continuous, interpolated
@@ -274,7 +286,9 @@ class VolumeGrid:
 
     @undisturbed()
     def voxels(self, coordinates: Any) -> NDArray[np.float32]:
-        """Values (n, C) of the voxels at integer index-space coordinates (n, 3): of the field, a tile or the background."""
+        """Values (n, C) of the voxels at integer index-space coordinates (n, 3): of the field, a
+        tile or the background.
+        """
         with named_errors(self.volume.container):
             return self.values_of_grid.voxels(np.asarray(coordinates))
 
@@ -324,7 +338,9 @@ def _real_tensor(points: Any) -> Any:
 
 @contextmanager
 def named_errors(container: Container) -> Iterator[None]:
-    """Errors of the format in here begin with the file's name; what memory is too small for becomes one."""
+    """Errors of the format in here begin with the file's name; what memory is too small for becomes
+    one.
+    """
     try:
         yield
     except FormatError as error:

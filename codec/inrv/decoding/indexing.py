@@ -15,14 +15,18 @@ ORDER = "xyz"
 
 @dataclass(frozen=True)
 class Block:
-    """The coordinates along x, y and z that a subscript asks for; `dropped` are the axes that it gives one number of."""
+    """The coordinates along x, y and z that a subscript asks for; `dropped` are the axes that it
+    gives one number of.
+    """
 
     ranges: tuple[range, ...]
     dropped: tuple[int, ...]
 
     @staticmethod
     def of(subscript: Any, whole: Callable[[], Box]) -> Block:
-        """What `grid[subscript]` asks for; open ends are those of the box that `whole` gives. Raises OptionError."""
+        """What `grid[subscript]` asks for; open ends are those of the box that `whole` gives.
+        Raises OptionError.
+        """
         parts = _expanded(subscript if isinstance(subscript, tuple) else (subscript,))
         ranges = tuple(_range(part, axis, whole) for axis, part in enumerate(parts))
         return Block(
@@ -59,7 +63,8 @@ def _expanded(parts: tuple[Any, ...]) -> tuple[Any, ...]:
     places = [place for place, part in enumerate(parts) if part is Ellipsis]
     if len(parts) - len(places) > len(ORDER) or len(places) > 1:
         raise OptionError(
-            f"a grid has three axes, not {len(parts)}; components come after them, as in grid[...][..., 0]"
+            f"a grid has three axes, not {len(parts)}; components come after them, as in "
+            "grid[...][..., 0]"
         )
     place = places[0] if places else len(parts)
     left, right = parts[:place], parts[place + 1 :]

@@ -1,4 +1,6 @@
-"""Values between voxels. One arithmetic for NumPy arrays and torch tensors, whose gradients it keeps."""
+"""Values between voxels. One arithmetic for NumPy arrays and torch tensors, whose gradients it
+keeps.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# By integer coordinates int64 (n, 3), always NumPy: values (n, C), in whatever library the points are.
+# By integer coordinates int64 (n, 3), always NumPy: values (n, C), in whatever library the points
+# are.
 VoxelValues = Callable[[NDArray[np.int64]], Any]
 CORNERS = np.array(list(itertools.product((0, 1), repeat=3)))
 
@@ -21,9 +24,11 @@ def nearest(points: Any, voxels: VoxelValues) -> Any:
 
 
 def trilinear(points: Any, voxels: VoxelValues) -> Any:
-    """Values (N, C) interpolated from the 8 voxels around each index-space point (N, 3), as OpenVDB's BoxSampler.
+    """Values (N, C) interpolated from the 8 voxels around each index-space point (N, 3), as
+    OpenVDB's BoxSampler.
 
-    Each voxel is asked for once. Differentiable in the points and, where `voxels` is, in its values.
+    Each voxel is asked for once. Differentiable in the points and, where `voxels` is, in its
+    values.
     """
     base = np.floor(_numbers(points))
     around = base.astype(np.int64)[:, None, :] + CORNERS
@@ -51,7 +56,9 @@ def _numbers(points: Any) -> NDArray[Any]:
 
 
 def different(coordinates: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different ones of `coordinates`, int64 (N, 3), in order, and for each of all its place among them (N,)."""
+    """The different ones of `coordinates`, int64 (N, 3), in order, and for each of all its place
+    among them (N,).
+    """
     if not len(coordinates):
         return coordinates, np.zeros(0, dtype=np.int64)
     lowest = coordinates.min(axis=0)

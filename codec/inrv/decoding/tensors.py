@@ -1,4 +1,6 @@
-"""What a caller who hands in torch tensors gets: tensors on their device, differentiable as far as the field is."""
+"""What a caller who hands in torch tensors gets: tensors on their device, differentiable as far as
+the field is.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from inrv.fields.fourier.evaluation import evaluate
 
 
 def voxels_on(values: GridValues, device: torch.device, coordinates: NDArray[np.int64]) -> Tensor:
-    """Values float32 (n, C) of the voxels at integer coordinates (n, 3), with gradients by the weights of a network."""
+    """Values float32 (n, C) of the voxels at integer coordinates (n, 3), with gradients by the
+    weights of a network.
+    """
     if values.outputs.module is None or not torch.is_grad_enabled():
         return torch.from_numpy(values.voxels(coordinates)).to(device)
     template = values.template
@@ -35,7 +39,9 @@ def voxels_on(values: GridValues, device: torch.device, coordinates: NDArray[np.
 
 
 def continuous(values: GridValues, points: Tensor, clamp: bool = False) -> Tensor:
-    """Values float32 (n, C) of a continuous field at index-space points (n, 3), on the field's device."""
+    """Values float32 (n, C) of a continuous field at index-space points (n, 3), on the field's
+    device.
+    """
     outputs = evaluate(values.outputs.module, points.to(values.outputs.device), values.columns)
     if clamp and not bool(outputs.isfinite().all()):
         name = f"{values.container.name}: grid {values.entry.name!r}"
@@ -61,7 +67,9 @@ def denormalised(outputs: Tensor, minimum: float, maximum: float, clamp: bool) -
 
 
 def interpolated(values: GridValues, points: Tensor, interpolation: Any) -> Tensor:
-    """Values float32 (n, C) at index-space points (n, 3) by `trilinear` or `nearest`, on the points' device."""
+    """Values float32 (n, C) at index-space points (n, 3) by `trilinear` or `nearest`, on the
+    points' device.
+    """
     found: Tensor = interpolation(
         points, lambda coordinates: voxels_on(values, points.device, coordinates)
     )

@@ -1,4 +1,6 @@
-"""The values of one grid: from a field's outputs, exact values, tiles and background to what a voxel has."""
+"""The values of one grid: from a field's outputs, exact values, tiles and background to what a
+voxel has.
+"""
 
 from __future__ import annotations
 
@@ -75,16 +77,22 @@ class GridValues:
 
     @property
     def template(self) -> Grid:
-        """The grid without the values of its active leaf voxels: topology, tiles, inactive values, header."""
+        """The grid without the values of its active leaf voxels: topology, tiles, inactive values,
+        header.
+        """
         return self._decoded_topology[0]
 
     @cached_property
     def exact_rows(self) -> NDArray[np.int64]:
-        """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly, beside the field."""
+        """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly,
+        beside the field.
+        """
         return self.template.topology.place_rows(self._decoded_topology[1].places)
 
     def voxels(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
-        """Values float32 (n, C) of the voxels at integer coordinates (n, 3): of the field, a tile or the background."""
+        """Values float32 (n, C) of the voxels at integer coordinates (n, 3): of the field, a tile
+        or the background.
+        """
         result = self.template.lookup_outside(coordinates)
         rows = self.template.topology.voxel_rows(coordinates)
         active = np.flatnonzero(rows >= 0)
@@ -94,7 +102,9 @@ class GridValues:
         return result
 
     def field_outputs(self, coordinates: NDArray[Any]) -> Floats:
-        """The outputs (n, varying components) at coordinates (n, 3) of active leaf voxels, or points where it has them."""
+        """The outputs (n, varying components) at coordinates (n, 3) of active leaf voxels, or
+        points where it has them.
+        """
         if not self.columns:
             return np.empty((len(coordinates), 0), dtype=np.float32)
         return self.outputs.at(coordinates, self.columns)
@@ -108,14 +118,18 @@ class GridValues:
     def with_exact(
         self, values: NDArray[np.float32], rows: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """`values` (n, C) of the active leaf voxels at `rows` (n,), exact ones in place of the field's."""
+        """`values` (n, C) of the active leaf voxels at `rows` (n,), exact ones in place of the
+        field's.
+        """
         if len(self.exact_rows):
             at, hit = self.exact_among(rows)
             values[hit] = self._decoded_topology[1].values[at]
         return values
 
     def exact_among(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The numbers of the exact values that belong to some of `rows` (n,), and where in `rows` these stand."""
+        """The numbers of the exact values that belong to some of `rows` (n,), and where in `rows`
+        these stand.
+        """
         at = np.searchsorted(self.exact_rows, rows).clip(max=len(self.exact_rows) - 1)
         hit = np.flatnonzero(self.exact_rows[at] == rows)
         return at[hit], hit
@@ -126,7 +140,7 @@ class GridValues:
         return self._decoded_topology[1].values
 
     def filled(self, outputs: Floats) -> Grid:
-        """The grid whose active leaf voxels have the normalised `outputs` (N, varying components)."""
+        """The grid with the normalised `outputs` (N, varying components) in its leaf voxels."""
         values = self.values_of(outputs, clamp=True)
         values[self.exact_rows] = self.exact_values
         return self.template.with_values(values)
@@ -159,10 +173,8 @@ class GridValues:
         clamp: True for voxels, whose values must be finite and lie within the range
         """
         if clamp and not np.isfinite(outputs).all():
-            raise FormatError(
-                "F3",
-                f"{self.container.name}: grid {self.entry.name!r}: an output of the field is not finite",
-            )
+            name = f"{self.container.name}: grid {self.entry.name!r}"
+            raise FormatError("F3", f"{name}: an output of the field is not finite")
         values = np.empty((len(outputs), len(self.entry.components)), dtype=np.float32)
         position = 0
         for number, component in enumerate(self.entry.components):
@@ -179,7 +191,9 @@ class GridValues:
 
 
 def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Grid, LeafValues]:
-    """A whole-leaf grid in the topology that another one of the same leaves is decoded to, and its exact values there."""
+    """A whole-leaf grid in the topology that another one of the same leaves is decoded to, and its
+    exact values there.
+    """
     leaves = whole.topology.find_leaves(topology.leaf_origins)
     unknown = np.broadcast_to(whole.values[:1], (topology.leaf_voxel_count, whole.components))
     within = exact.subset(leaves)
@@ -189,7 +203,9 @@ def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Gr
 
 
 def check_limits(container: Container, outputs: Outputs, grids: Sequence[GridValues]) -> None:
-    """Raise FormatError where what is to be decoded of `grids` exceeds the limits; no chunk is read for it."""
+    """Raise FormatError where what is to be decoded of `grids` exceeds the limits; no chunk is read
+    for it.
+    """
     limits = container.limits
     values = sum(grid.entry.leaf_voxels * len(grid.entry.components) for grid in grids)
     if values > limits.values:
@@ -205,6 +221,6 @@ def check_work(container: Container, outputs: Outputs, voxels: int) -> None:
     if work > most:
         raise FormatError(
             "L5",
-            f"{container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be decoded, {work:,} products, "
-            f"more than the limit of {most:,}",
+            f"{container.name}: {voxels:,} voxels with {work // voxels:,} weights each are to be "
+            f"decoded, {work:,} products, more than the limit of {most:,}",
         )

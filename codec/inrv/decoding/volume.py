@@ -25,9 +25,10 @@ def load(source: Readable, device: Any = None, limits: Limits = Limits()) -> Vol
 
     Chunks are read, and the field is opened, when they are first needed.
 
-    source: a path, the bytes of the file, or a binary file object, which is read to its end from where it stands
-    device: where a network is computed and where `tensor` puts values, as 'cuda'; None: the best there is.
-        Raises OptionError where it cannot be used
+    source: a path, the bytes of the file, or a binary file object, which is read to its end from
+        where it stands
+    device: where a network is computed and where `tensor` puts values, as 'cuda'; None: the best
+        there is. Raises OptionError where it cannot be used
     limits: what the file may take, now and when its grids are decoded
     """
     check_device(device)
@@ -35,13 +36,14 @@ def load(source: Readable, device: Any = None, limits: Limits = Limits()) -> Vol
 
 
 class Volume(Mapping[str, VolumeGrid]):
-    """The coded grids of an .inrv file: a mapping of their keys, in the order of the file, that finds them by position too.
+    """The coded grids of an .inrv file: a mapping of their keys, in the order of the file, that
+    finds them by position too.
 
     The key of a grid is its name; where that is missing or taken by one before, its number stands
-    behind it, as in `density[1]`. Passthrough grids have no values here: `passthrough` lists them, and
-    `to_vdb` writes them. A volume holds no file open between two reads, so `with load(...) as volume` is
-    allowed and needs not be. It pickles by its path, or its bytes where it has none, and is opened anew
-    where it is unpickled.
+    behind it, as in `density[1]`. Passthrough grids have no values here: `passthrough` lists them,
+    and `to_vdb` writes them. A volume holds no file open between two reads, so `with load(...) as
+    volume` is allowed and needs not be. It pickles by its path, or its bytes where it has none, and
+    is opened anew where it is unpickled.
 
     container: the file
     grids: the coded grids, in order
@@ -134,7 +136,8 @@ class Volume(Mapping[str, VolumeGrid]):
     def __getitem__(self, key: str | int) -> VolumeGrid:
         """The grid of that key, or at position `key` of the file.
 
-        Raises MissingGridError, a KeyError, where there is none, UnsupportedGridError where it is a passthrough grid.
+        Raises MissingGridError, a KeyError, where there is none, UnsupportedGridError where it is a
+        passthrough grid.
         """
         found = self._find(key)
         if found is not None:
@@ -142,12 +145,11 @@ class Volume(Mapping[str, VolumeGrid]):
         for entry in self.passthrough:
             if key in (entry.position, entry.name):
                 raise UnsupportedGridError(
-                    f"{self.container.name}: grid {entry.position} {entry.name!r} is passed through ({entry.reason}): "
-                    "decode the file and read it from the .vdb"
+                    f"{self.container.name}: grid {entry.position} {entry.name!r} is passed "
+                    f"through ({entry.reason}): decode the file and read it from the .vdb"
                 )
-        raise MissingGridError(
-            f"{self.container.name}: no grid {key!r}; the file holds {', '.join(map(repr, self)) or 'none'}"
-        )
+        names = ", ".join(map(repr, self)) or "none"
+        raise MissingGridError(f"{self.container.name}: no grid {key!r}; the file holds {names}")
 
     def _find(self, key: object) -> VolumeGrid | None:
         return next(
@@ -156,7 +158,7 @@ class Volume(Mapping[str, VolumeGrid]):
 
     @undisturbed()
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
-        """`grids`, their active voxels decoded together. Raises FormatError, beyond the limits too."""
+        """`grids`, decoded together. Raises FormatError, beyond the limits too."""
         values = [grid.values_of_grid for grid in grids]
         with named_errors(self.container):
             check_limits(self.container, self.outputs, values)
@@ -179,7 +181,8 @@ class Volume(Mapping[str, VolumeGrid]):
         return SparseVolume(decoded, metadata, others, version)
 
     def to_vdb(self, target: Writable) -> None:
-        """Decode every grid into a .vdb file: at a path, atomically, an existing file is replaced, or into a file object.
+        """Decode every grid into a .vdb file: at a path, atomically, an existing file is replaced,
+        or into a file object.
 
         Raises VdbError, and OutputError where no file can be written at the path.
         """
@@ -190,7 +193,9 @@ class Volume(Mapping[str, VolumeGrid]):
 
 
 def unique_keys(names: Sequence[str]) -> list[str]:
-    """A key for each grid: its name, or with a number behind, as in `density[1]`, where it is missing or taken by one before."""
+    """A key for each grid: its name, or with a number behind, as in `density[1]`, where it is
+    missing or taken by one before.
+    """
     keys, taken, seen = list[str](), set(names), Counter[str]()
     for name in names:
         number, key = seen[name], name

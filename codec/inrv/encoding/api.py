@@ -40,18 +40,19 @@ def encode(
     """Encode a .vdb file, or grids in memory, into an .inrv file.
 
     Raises OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or
-    FormatError; nothing is written then. Processes that `inrv.fields.fourier.training.joined` has brought
-    together train one fourier field, and rank 0 writes.
+    FormatError; nothing is written then. Processes that `inrv.fields.fourier.training.joined` has
+    brought together train one fourier field, and rank 0 writes.
 
-    source: a .vdb file: its path, its bytes, or a binary file object, which is read to its end from where
-        it stands; an array for each name, as {"density": array}; grids, as `sparse_grid` makes them of
-        arrays, each with a transform and a class; a `SparseVolume`; or an open `Volume` or grids of it
+    source: a .vdb file: its path, its bytes, or a binary file object, which is read to its end from
+        where it stands; an array for each name, as {"density": array}; grids, as `sparse_grid`
+        makes them of arrays, each with a transform and a class; a `SparseVolume`; or an open
+        `Volume` or grids of it
     output: a path, where the file appears when it is whole, or a binary file object
     overwrite: replace a file that is there
     progress: is called with a `Progress` now and then
-    checkpoint: as Checkpoint.beside(output): a run of the field fourier that is broken off resumes from it
-        when it is called again with the same source and options, and ends in the same bytes; the
-        checkpoint is deleted after success
+    checkpoint: as Checkpoint.beside(output): a run of the field fourier that is broken off resumes
+        from it when it is called again with the same source and options, and ends in the same
+        bytes; the checkpoint is deleted after success
     """
     check_writable(output)
     if isinstance(output, PATH) and Path(output).exists() and not overwrite:
@@ -84,21 +85,25 @@ def encode_array(
     progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
-    """Encode a dense volume, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
+    """Encode a dense volume, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0,
+    0).
 
-    Raises OptionError for other shapes and for numbers that float32 cannot hold as the options ask, and
-    what `encode` raises. The other arguments are those of `encode`.
+    Raises OptionError for other shapes and for numbers that float32 cannot hold as the options ask,
+    and what `encode` raises. The other arguments are those of `encode`.
 
-    array: real numbers in anything that turns into a NumPy array: of NumPy, torch, CuPy, JAX, h5py, zarr, lists, ...
+    array: real numbers in anything that turns into a NumPy array: of NumPy, torch, CuPy, JAX, h5py,
+        zarr, lists, ...
     name: of the grid
     transform: index space to world space
     background: of the voxels that are not active
-    active: bool (X, Y, Z) which voxels are active. By default those that are not masked, or, of an array
-        without a mask, those that differ from `background`. Masked voxels are inactive, whatever lies beneath
+    active: bool (X, Y, Z) which voxels are active. By default those that are not masked, or, of an
+        array without a mask, those that differ from `background`. Masked voxels are inactive,
+        whatever lies beneath
     """
     if isinstance(array, (Volume, VolumeGrid)):
         raise OptionError(
-            f"a {type(array).__name__} has places and transforms of its own, as no array has: give it to encode()"
+            f"a {type(array).__name__} has places and transforms of its own, as no array has: "
+            "give it to encode()"
         )
     grid = sparse_grid(array, name, transform, background, active)
     return encode(
@@ -134,7 +139,9 @@ def encode_bytes(
 
 
 def _read(found: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
-    """The grids that are asked for, and the size of the file they come from, None where they come from none."""
+    """The grids that are asked for, and the size of the file they come from, None where they come
+    from none.
+    """
     if isinstance(found, SparseVolume):
         return (found if options.grids is None else found.choose(options.grids)), None
     from inrv import files

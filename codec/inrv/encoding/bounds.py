@@ -1,4 +1,6 @@
-"""What a bound on the error leaves to codes where the source's numbers were rounded to float32 before."""
+"""What a bound on the error leaves to codes where the source's numbers were rounded to float32
+before.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ def allowed_errors(
 ) -> tuple[float, ...] | None:
     """The largest error that codes of each component may make, None where no bound is asked.
 
-    spans: float64 (C,) ranges of the values, from which those of the source's numbers differ by no more
-        than twice the rounding
+    spans: float64 (C,) ranges of the values, from which those of the source's numbers differ by no
+        more than twice the rounding
     """
     rounding = np.array(grid.rounding_errors)
     bounds = options.error_bounds((spans - 2 * rounding).tolist())
@@ -31,9 +33,11 @@ def allowed_errors(
 def check_rounding(
     grid: Grid, rounded: Rounding, usual: Normalisation, options: EncodeOptions, where: str
 ) -> None:
-    """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options` promise of a grid.
+    """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options`
+    promise of a grid.
 
-    That is that all is lossless, its error bound, or without one, of the usual values, FINEST_SHARE of the range.
+    That is that all is lossless, its error bound, or without one, of the usual values, FINEST_SHARE
+    of the range.
 
     rounded: how its values were rounded
     usual: the range of its values, the extremes left out
@@ -42,7 +46,8 @@ def check_rounding(
     for component, (error, whole, (low, high)) in enumerate(
         zip(rounded.errors, rounded.spans, ends, strict=True)
     ):
-        # A large error may be that of an extreme alone: others are off by half a unit of the last place at most.
+        # A large error may be that of an extreme alone: others are off by half a unit of the last
+        # place at most.
         if (
             options.error_bound is None
             and not options.all_lossless
@@ -54,14 +59,16 @@ def check_rounding(
         if error and most is not None and error >= most:
             axis = f" component {'xyz'[component]}" if grid.components > 1 else ""
             raise OptionError(
-                f"{where}grid {grid.name!r}{axis}: {rounded.dtype} numbers, which range over {span:.6g}, are off by "
-                f"{error:.4g} when they are rounded to float32, {_promised(options, most)}: "
-                f"{_cure(grid, options, component, span, where)}"
+                f"{where}grid {grid.name!r}{axis}: {rounded.dtype} numbers, which range over "
+                f"{span:.6g}, are off by {error:.4g} when they are rounded to float32, "
+                f"{_promised(options, most)}: {_cure(grid, options, component, span, where)}"
             )
 
 
 def _most_rounding(options: EncodeOptions, rounded: Rounding, span: float) -> float | None:
-    """What rounding must stay below in a component, None where it has no such limit: one constant has no range to lose."""
+    """What rounding must stay below in a component, None where it has no such limit: one constant
+    has no range to lose.
+    """
     if options.all_lossless:
         return 0.0
     number, relative = options.error_bound or (FINEST_SHARE, True)
@@ -85,7 +92,8 @@ def _cure(grid: Grid, options: EncodeOptions, component: int, span: float, where
     lowest = float(values[np.isfinite(values)].min())
     if abs(lowest) > span:
         sign = "-" if lowest > 0 else "+"
-        return f"subtract an offset before, as array {sign} {abs(lowest):.0f}, and undo that after decoding"
+        offset = f"array {sign} {abs(lowest):.0f}"
+        return f"subtract an offset before, as {offset}, and undo that after decoding"
     if options.all_lossless:
         return "round the array yourself, as array.astype('float32'), if that is meant"
     return "ask for more, or code the array in parts that range over less"

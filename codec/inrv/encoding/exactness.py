@@ -1,4 +1,6 @@
-"""Which grids are stored exactly, and how: where that takes no more bytes than codes, or nothing less will do."""
+"""Which grids are stored exactly, and how: where that takes no more bytes than codes, or nothing
+less will do.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class Exactness:
         return not coded or self.job.encoder.estimate(coded[0], self.goal, {}) is not None
 
     def form(self, number: int) -> ExactForm:
-        """The grid of that number in the exact form that is smallest; made when it is first asked for."""
+        """The grid of that number in the exact form that is smallest; made when it is first asked
+        for.
+        """
         if number not in self.forms:
             self.forms[number] = self._smallest(self.job.grids[number])
         return self.forms[number]
@@ -65,7 +69,9 @@ class Exactness:
         return tuple(self.form(number).grid for number in range(len(self.job.grids)))
 
     def may_fit(self, most: int) -> bool:
-        """Whether a file of `most` bytes may hold every value: no exact form is made of grids that are clearly too large."""
+        """Whether a file of `most` bytes may hold every value: no exact form is made of grids that
+        are clearly too large.
+        """
         if not self.known:
             return False
         coded = [grid.coded.values for grid in self.job.grids]
@@ -76,7 +82,9 @@ class Exactness:
         )
 
     def where_smaller(self) -> tuple[PreparedGrid, ...]:
-        """The grids, in exact form those for which codes of the quality that is asked take more bytes."""
+        """The grids, in exact form those for which codes of the quality that is asked take more
+        bytes.
+        """
         if not self.known:
             return self.job.grids
         return tuple(self._cheaper(number) for number in range(len(self.job.grids)))
@@ -117,7 +125,7 @@ class Exactness:
         )
 
     def _few_values(self, grid: PreparedGrid) -> bool:
-        """Whether the values are so few, or the levels so fine, that exact storage may be smaller."""
+        """Whether exact storage may be smaller: values are few, or the levels fine."""
         levels, finest = self._levels(grid), field_codec(self.job.kind).finest_step
         if levels * finest >= 1:
             return True
@@ -141,7 +149,7 @@ class Exactness:
 
 
 def _repeats(values: NDArray[np.float32]) -> bool:
-    """Whether values (N, C) come again and again, as those of half precision or whole numbers do."""
+    """Whether values (N, C) repeat, as those of half precision or whole numbers do."""
     probe = values[:: max(1, len(values) // PROBED), 0]
     return len(np.unique(probe)) <= REPEATED * len(probe)
 

@@ -1,4 +1,4 @@
-"""One volume on its way into a file: what was asked, what encodes it, and the file that came of it."""
+"""One volume on its way into a file, and the file that came of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class EncodedFile:
 
     volume: what was encoded
     grids: as they are stored, in the order of `volume.grids`
-    misclassified: by grid, voxels that a threshold for topology takes wrongly; None where there is no threshold
+    misclassified: by grid, voxels that a threshold for topology takes wrongly; None where there is
+        no threshold
     field: the coded values; None where no component varies
     data: the bytes of the .inrv file
     """
@@ -45,7 +46,7 @@ class EncodedFile:
         return statistics.fmean(finite) if finite else math.inf
 
     def short_of(self, psnr: float) -> set[int]:
-        """The numbers of the grids that do not reach so many dB, though no quantiser step is finer."""
+        """The numbers of the grids that miss so many dB, though no quantiser step is finer."""
         return set() if self.field is None else self.field.short_of(psnr)
 
 
@@ -73,7 +74,9 @@ class EncodeJob:
         return self.file_of(grids, self.encoder.encode(grids, goal))
 
     def file_of(self, grids: Sequence[PreparedGrid], field: EncodedField | None) -> EncodedFile:
-        """The file of `grids` with these coded values; whole-leaf grids get the thresholds that serve these best."""
+        """The file of `grids` with these coded values; whole-leaf grids get the thresholds that
+        serve these best.
+        """
         if field is None:
             stored, misclassified = tuple(grids), tuple(None for _ in grids)
         else:
@@ -84,11 +87,9 @@ class EncodeJob:
     @cached_property
     def room_for_field(self) -> int | None:
         """The bytes that a limit of the file leaves to the field; None without one."""
-        return (
-            None
-            if self.most_bytes is None
-            else self.most_bytes - len(self._assembled(self.grids, None, ()))
-        )
+        if self.most_bytes is None:
+            return None
+        return self.most_bytes - len(self._assembled(self.grids, None, ()))
 
     def _assembled(
         self,
@@ -99,15 +100,14 @@ class EncodeJob:
         chunks: list[Chunk] = []
         entries = store_grids(grids, chunks)
         passthrough = store_passthrough(self.volume.passthrough, chunks)
-        entry = None
+        outputs, config = sum(int(grid.normalisation.varying.sum()) for grid in grids), {}
         if field is not None:
-            exact_topology = all(grid.threshold is None for grid in grids)
-            entry = FieldEntry(self.kind, len(field.psnrs), field.store(chunks, exact_topology))
+            config = field.store(chunks, all(grid.threshold is None for grid in grids))
         manifest = Manifest(
             generator=f"inrv {release()}",
             metadata=store_metadata(self.volume.metadata),
             grids=entries,
-            field=entry,
+            field=FieldEntry(self.kind, outputs, config) if outputs else None,
             encoding=self._provenance(field, misclassified),
             passthrough=passthrough,
             vdb_version=self.volume.vdb_version,
@@ -117,7 +117,9 @@ class EncodeJob:
     def _provenance(
         self, field: EncodedField | None, misclassified: Sequence[int | None]
     ) -> dict[str, Any]:
-        """What `info` tells of the encoding; nothing that differs between two runs with the same input, seed and options."""
+        """What `info` tells of the encoding; nothing that differs between two runs with the same
+        input, seed and options.
+        """
         usual = asdict(EncodeOptions())
         chosen = {
             name: value

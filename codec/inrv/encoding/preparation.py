@@ -1,4 +1,7 @@
-"""What is done to grids before a field codes them: what the field cannot or need not give is set apart, exactly."""
+"""What is done to grids before a field codes them.
+
+What the field cannot or need not give is set apart, to be stored exactly.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ from inrv.storage import PreparedGrid
 CURE = (
     "`nonfinite='keep'` stores them as they are, `nonfinite='inactive'` makes their voxels inactive"
 )
-# How many of the active voxels may be extremes, and how many times the range of the others all must then span: a
-# handful that is somewhat apart, or a few more that would leave nothing of the others.
+# How many of the active voxels may be extremes, and how many times the range of the others all must
+# then span: a handful that is somewhat apart, or a few more that would leave nothing of the others.
 EXTREMES = ((1e-4, 4.0), (1e-2, 64.0))
 FEWEST_EXTREMES = 16  # of a small grid
 
@@ -56,8 +59,8 @@ class NonFinite:
         plural = "s" * (self.count != 1)
         value = self.first[0] if len(self.first) == 1 else list(self.first)
         return (
-            f"grid {self.position} {self.grid!r}: {self.count:,} {self.what}{plural} with NaN or infinity, "
-            f"the first is {value} at index {self.index}"
+            f"grid {self.position} {self.grid!r}: {self.count:,} {self.what}{plural} with NaN or "
+            f"infinity, the first is {value} at index {self.index}"
         )
 
 
@@ -66,10 +69,10 @@ def prepare(
 ) -> tuple[tuple[PreparedGrid, ...], tuple[NonFinite, ...]]:
     """Every grid as `codec` is to code it, and what is not finite in them.
 
-    Set apart are active values that are not finite, frequent values, extremes, and all of a grid with at
-    most `options.exact_below` values. A grid that must come back exactly is marked as lossless. Raises
-    NonFiniteError, its message beginning with `where`, unless `options.nonfinite` is 'keep', and
-    OptionError where rounding to float32 has broken what `options` promise.
+    Set apart are active values that are not finite, frequent values, extremes, and all of a grid
+    with at most `options.exact_below` values. A grid that must come back exactly is marked as
+    lossless. Raises NonFiniteError, its message beginning with `where`, unless `options.nonfinite`
+    is 'keep', and OptionError where rounding to float32 has broken what `options` promise.
     """
     for grid in volume.grids:
         if grid.rounded is not None:
@@ -120,7 +123,9 @@ def _prepare(grid: Grid, options: EncodeOptions, codec: FieldCodec) -> PreparedG
 
 
 def extremes(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of the rows `left`, bool (N,), of values (N, C) are few that span a far larger range than all others do."""
+    """Which of the rows `left`, bool (N,), of values (N, C) are few that span a far larger range
+    than all others do.
+    """
     result = np.zeros_like(left)
     for column in values.T:
         ordered = np.sort(column[left].astype(np.float64))
@@ -150,12 +155,16 @@ def _can_bound(
 
 
 def _is_constant(values: NDArray[np.float32]) -> bool:
-    """Whether the manifest can hold all values (N, C) as one, of which it does not keep the sign of a zero."""
+    """Whether the manifest can hold all values (N, C) as one, of which it does not keep the sign of
+    a zero.
+    """
     return bool((values == values[:1]).all()) and not np.signbit(values).any()
 
 
 def deactivated(volume: SparseVolume) -> tuple[SparseVolume, tuple[NonFinite, ...]]:
-    """The volume without NaN and infinity, whose voxels become inactive and take the background, and what they were."""
+    """The volume without NaN and infinity, whose voxels become inactive and take the background,
+    and what they were.
+    """
     found = find_nonfinite(volume)
     grids = tuple(without_nonfinite(grid) for grid in volume.grids)
     return replace(volume, grids=grids), tuple(replace(one, fate="made inactive") for one in found)
@@ -169,13 +178,15 @@ def _single_value(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArr
 
 
 def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:
-    """Where the coded grids of `volume` hold NaN or infinity. Raises NonFiniteError for a background that does."""
+    """Where the coded grids of `volume` hold NaN or infinity. Raises NonFiniteError for a
+    background that does.
+    """
     found = []
     for position, grid in zip(volume.positions, volume.grids, strict=True):
         if not np.isfinite(grid.background).all():
             raise NonFiniteError(
-                f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not finite: give it a number, and "
-                "`nonfinite='inactive'` for voxels that are not"
+                f"grid {position} {grid.name!r}: background {grid.background.tolist()} is not "
+                "finite: give it a number, and `nonfinite='inactive'` for voxels that are not"
             )
         parts = (
             ("active voxel", grid.values),

@@ -25,14 +25,16 @@ class GridReport:
     active_voxels: those of tiles included
     psnr: dB over its active leaf voxels, peak = their range; inf where they are stored exactly
     peak: the range, of the component that has the widest one, without the voxels that are `exact`
-    max_error: largest error of any active leaf voxel against the source's numbers, in values as a .vdb file
-        would hold them; None where the field does not measure it
-    drift: the sum of these values less that of the original ones, over the sum of the original magnitudes;
-        None likewise
+    max_error: largest error of any active leaf voxel against the source's numbers, in values as a
+        .vdb file would hold them; None where the field does not measure it
+    drift: the sum of these values less that of the original ones, over the sum of the original
+        magnitudes; None likewise
     frequent: values that many voxels have, and how many: all of them get their value back exactly
-    exact: other active voxels stored exactly, beside the field: not finite, extremes, or of a small grid
+    exact: other active voxels stored exactly, beside the field: not finite, extremes, or of a small
+        grid
     lossless: whether every value comes back bit for bit
-    misclassified: with a threshold for topology, voxels that decode active and were not, or the other way; else None
+    misclassified: with a threshold for topology, voxels that decode active and were not, or the
+        other way; else None
     """
 
     position: int
@@ -105,7 +107,9 @@ class EncodeReport:
 def report_of(
     job: EncodeJob, file: EncodedFile, container: Container, bytes_in: int | None
 ) -> EncodeReport:
-    """The report of a job that became `file`, opened as `container`; `bytes_in` is the size of its source file."""
+    """The report of a job that became `file`, opened as `container`; `bytes_in` is the size of its
+    source file.
+    """
     field = file.field
     return EncodeReport(
         bytes_in=bytes_in,
@@ -164,7 +168,9 @@ def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
 
 
 def _with_rounding(psnr: float, rounded: Rounding) -> float:
-    """A PSNR against float32 values as one against the source's numbers, each as far off as the worst of its component."""
+    """A PSNR against float32 values as one against the source's numbers, each as far off as the
+    worst of its component.
+    """
     shares = [
         error / span for error, span in zip(rounded.errors, rounded.spans, strict=True) if span
     ]

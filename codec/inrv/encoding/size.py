@@ -1,4 +1,6 @@
-"""The search for what the options ask: a quality, or the best file of a size; the same for every field."""
+"""The search for what the options ask: a quality, or the best file of a size; the same for every
+field.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ AT_LOW_RATES = -2.0  # octaves, at least, towards coarser steps: bytes barely fa
 
 
 def encoded_to_quality(job: EncodeJob) -> EncodedFile:
-    """The file of the quality that is asked: grids in exact form where that is smaller, or no code reaches the quality."""
+    """The file of the quality that is asked: grids in exact form where that is smaller, or no code
+    reaches the quality.
+    """
     psnr = job.options.psnr or DEFAULT_PSNR
     exactness = Exactness(job, Goal(psnr))
     made = _coded(job, exactness.where_smaller(), job.options.topology or "exact", psnr)
@@ -71,7 +75,8 @@ def _best(job: EncodeJob, found: Sequence[EncodedFile], most: int) -> EncodedFil
     if not fitting:
         least = min(len(file.data) for file in found)
         raise OptionError(
-            f"the file needs at least about {least:,} bytes, more than the {most:,} that are asked for: ask for more"
+            f"the file needs at least about {least:,} bytes, more than the {most:,} that are asked "
+            "for: ask for more"
             + (", or take `topology='threshold'`" if job.options.topology == "exact" else "")
         )
     return max(fitting, key=lambda file: file.psnr)
@@ -80,7 +85,9 @@ def _best(job: EncodeJob, found: Sequence[EncodedFile], most: int) -> EncodedFil
 def _coded(
     job: EncodeJob, grids: tuple[PreparedGrid, ...], topology: str, psnr: float
 ) -> EncodedFile:
-    """The file of a quality, with exact topology or, where 'threshold' makes it cheaper, whole leaves."""
+    """The file of a quality, with exact topology or, where 'threshold' makes it cheaper, whole
+    leaves.
+    """
     forms, steps = cheapest_forms(job, grids, psnr) if topology == "threshold" else (grids, None)
     return job.encoded(forms, Goal(psnr, job.room_for_field, steps))
 
@@ -88,7 +95,9 @@ def _coded(
 def _sized(
     job: EncodeJob, grids: tuple[PreparedGrid, ...], topology: str, psnr: float, most: int
 ) -> EncodedFile:
-    """The best file of at most `most` bytes that was found, or the smallest, its topologies chosen at `psnr` dB."""
+    """The best file of at most `most` bytes that was found, or the smallest, its topologies chosen
+    at `psnr` dB.
+    """
     first = _coded(job, grids, topology, psnr)
     if first.field is None:
         return first
@@ -104,7 +113,8 @@ def _sized(
 
 
 def search_size(first: int, most: int, bytes_at: Callable[[float], int]) -> tuple[float, int]:
-    """The finest steps found whose file has at most `most` bytes, and its bytes; the coarsest tried where none has.
+    """The finest steps found whose file has at most `most` bytes, and its bytes; the coarsest tried
+    where none has.
 
     first: bytes with steps as they are
     bytes_at: encodes with steps finer by so many octaves and tells the bytes
@@ -123,7 +133,9 @@ def search_size(first: int, most: int, bytes_at: Callable[[float], int]) -> tupl
 
 
 def _next_finer(tried: Sequence[tuple[float, int]], wanted: float) -> float:
-    """Where log bytes, on a line through the attempts on both sides or from the nearest one, meet `wanted`."""
+    """Where log bytes, on a line through the attempts on both sides or from the nearest one, meet
+    `wanted`.
+    """
     below = max((entry for entry in tried if entry[1] <= wanted), default=None)
     above = min((entry for entry in tried if entry[1] > wanted), default=None)
     if below and above and above[0] > below[0]:

@@ -20,7 +20,9 @@ Source: TypeAlias = Readable | SparseVolume | Volume | AnyGrid | Grids | Mapping
 
 
 def volume_or_file(source: Source) -> SparseVolume | Input:
-    """The volume that `source` holds or stands for, or the file to read it from. Raises OptionError for anything else."""
+    """The volume that `source` holds or stands for, or the file to read it from. Raises OptionError
+    for anything else.
+    """
     if isinstance(source, SparseVolume):
         return source
     if isinstance(source, Volume):
@@ -35,7 +37,8 @@ def volume_or_file(source: Source) -> SparseVolume | Input:
         return SparseVolume(tuple(_decoded(grid) for grid in source))
     if isinstance(source, (list, tuple, np.ndarray)) or hasattr(source, "__array__"):
         raise OptionError(
-            f"a {type(source).__name__} is neither a file nor grids: give arrays by name, as {{'density': array}}"
+            f"a {type(source).__name__} is neither a file nor grids: give arrays by name, as "
+            "{'density': array}"
         )
     return input_of(source)
 

@@ -1,4 +1,6 @@
-"""Whole-leaf topology: grids that store their leaves alone, and find their active voxels by a threshold again."""
+"""Whole-leaf topology: grids that store their leaves alone, and find their active voxels by a
+threshold again.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ OutputOf = Callable[
 def rule_of(grid: Grid) -> str | None:
     """The rule by which a threshold can tell active from inactive voxels of a grid, if one can.
 
-    Inactive voxels of its leaves have to hold the background, or for a narrow band plus and minus the background.
+    Inactive voxels of its leaves have to hold the background, or for a narrow band plus and minus
+    the background.
     """
     if not len(grid.values):
         return None
@@ -70,10 +73,11 @@ def of_one_topology(grids: Sequence[PreparedGrid], numbers: Iterable[int]) -> li
 def with_thresholds(
     grids: Sequence[PreparedGrid], originals: Sequence[Grid], output_of: OutputOf
 ) -> tuple[tuple[PreparedGrid, ...], tuple[int | None, ...]]:
-    """The grids, whole-leaf ones with the threshold that is best for the decoded values, and the voxels each misclassifies.
+    """The grids, whole-leaf ones with the threshold that is best for the decoded values, and the
+    voxels each misclassifies.
 
-    Of grids whose topologies are the same one has a threshold, the one that misclassifies the fewest
-    voxels, and the others have the topology that it decodes to.
+    Of grids whose topologies are the same one has a threshold, the one that misclassifies the
+    fewest voxels, and the others have the topology that it decodes to.
     """
     result, misclassified, output = list[PreparedGrid](), list[int | None](), 0
     for grid, original in zip(grids, originals, strict=True):
@@ -101,7 +105,9 @@ def with_thresholds(
 
 
 def _sharing(grids: Sequence[PreparedGrid]) -> list[list[int]]:
-    """The numbers of whole-leaf grids by topology; a narrow band, whose inside a threshold tells too, shares with none."""
+    """The numbers of whole-leaf grids by topology; a narrow band, whose inside a threshold tells
+    too, shares with none.
+    """
     return of_one_topology(
         grids,
         [
@@ -115,7 +121,9 @@ def _sharing(grids: Sequence[PreparedGrid]) -> list[list[int]]:
 def _decoded_values(
     grid: PreparedGrid, topology: Topology, output_of: OutputOf, output: int
 ) -> NDArray[np.float32]:
-    """Decoded values float32 (N, C), not clamped, of the leaf voxels of a topology; the grid's outputs begin at `output`."""
+    """Decoded values float32 (N, C), not clamped, of the leaf voxels of a topology; the grid's
+    outputs begin at `output`.
+    """
     scale = grid.normalisation
     values = np.repeat(scale.minimum.astype(np.float32)[None], topology.leaf_voxel_count, axis=0)
     for component in np.flatnonzero(scale.varying):
@@ -126,10 +134,13 @@ def _decoded_values(
 
 
 def best_threshold(values: NDArray[np.float32], active: NDArray[np.bool_]) -> tuple[float, int]:
-    """The threshold float32 that tells `active`, bool (N,), from scores float32 (N,) best, and how many it misses."""
+    """The threshold float32 that tells `active`, bool (N,), from scores float32 (N,) best, and how
+    many it misses.
+    """
     order = np.argsort(-values, kind="stable")
     hits = active[order].astype(np.int64)
-    # After the first n values: actives among the rest are missed, inactives among the n are taken for active.
+    # After the first n values: actives among the rest are missed, inactives among the n are taken
+    # for active.
     errors = np.concatenate([[hits.sum()], hits.sum() + np.where(hits > 0, -1, 1).cumsum()])
     ranked = values[order]
     distinct = np.concatenate([[True], ranked[1:] < ranked[:-1], [True]])

@@ -15,7 +15,9 @@ from inrv.storage import PreparedGrid
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A form of a grid, the bits that its values take in it, about, and the quantiser steps, by component."""
+    """A form of a grid, the bits that its values take in it, about, and the quantiser steps, by
+    component.
+    """
 
     grid: PreparedGrid
     bits: float
@@ -25,11 +27,13 @@ class Form:
 def cheapest_forms(
     job: EncodeJob, grids: Sequence[PreparedGrid], psnr: float
 ) -> tuple[tuple[PreparedGrid, ...], dict[tuple[int, int], float]]:
-    """Every grid in its cheapest form, and the quantiser steps found, by number of the grid and component.
+    """Every grid in its cheapest form, and the quantiser steps found, by number of the grid and
+    component.
 
-    A form has exact or whole-leaf topology, and frequent values set apart or not. Grids of one topology
-    go together: their masks are stored once. Where the field cannot tell what a form takes, grids have
-    whole leaves if their active values all lie above the background.
+    A form has exact or whole-leaf topology, and frequent values set apart or not. Grids of one
+    topology
+    go together: their masks are stored once. Where the field cannot tell what a form takes, grids
+        have whole leaves if their active values all lie above the background.
     """
     chosen, steps = list(grids), dict[tuple[int, int], float]()
     for group in of_one_topology(grids, range(len(grids))):
@@ -72,7 +76,9 @@ def cheapest_forms(
 def _cheapest(
     job: EncodeJob, forms: Sequence[PreparedGrid], psnr: float, steps: dict[int, float]
 ) -> Form | None:
-    """The form that takes the fewest bits at the quality that is asked, searched for from `steps`; None where none is known."""
+    """The form that takes the fewest bits at the quality that is asked, searched for from `steps`;
+    None where none is known.
+    """
     found = list[Form]()
     for form in forms:
         estimate = job.encoder.estimate(form, Goal(psnr), steps)

@@ -1,4 +1,5 @@
-"""All that encoding and decoding know of a field: what a field must offer, and the table of the fields there are.
+"""All that encoding and decoding know of a field: what a field must offer, and the table of the
+fields there are.
 
 A field codes the varying components of a volume's grids as numbered outputs. It is one folder that
 holds a `FieldCodec`, and one line in FIELDS. docs/map.md tells how to add one.
@@ -39,7 +40,9 @@ class Progress:
 
     @property
     def figures(self) -> str:
-        """What a field tells of itself meanwhile, for people, as its loss; '' where that is nothing."""
+        """What a field tells of itself meanwhile, for people, as its loss; '' where that is
+        nothing.
+        """
         return ""
 
 
@@ -78,7 +81,8 @@ class EncodedField(Protocol):
     grids: as they are stored, with the outliers that the field leaves
     psnrs: dB by output, over the active leaf voxels of its grid, peak = the range
     errors: by grid, the largest error of its active leaf voxels, None where it is not measured
-    drifts: by grid, what its sum changes by, over the sum of magnitudes, None where it is not measured
+    drifts: by grid, what its sum changes by, over the sum of magnitudes, None where it is not
+        measured
     measured_voxels: voxels on which these were measured
     seconds: that encoding took
     device: where it was encoded, for people
@@ -93,13 +97,16 @@ class EncodedField(Protocol):
     device: str
 
     def outputs(self, number: int, topology: Topology) -> Floats:
-        """The normalised output `number` (N,) on the leaf voxels of the topology that its grid is coded with."""
+        """The normalised output `number` (N,) on the leaf voxels of the topology that its grid is
+        coded with.
+        """
 
     def short_of(self, psnr: float) -> set[int]:
-        """The numbers of the grids that do not reach so many dB, though no quantiser step is finer."""
+        """The numbers of the grids that miss so many dB, though no quantiser step is finer."""
 
     def rescaled(self, octaves: float) -> EncodedField:
-        """The same volume in quantiser steps finer by so many octaves than those that were found first.
+        """The same volume in quantiser steps finer by so many octaves than those that were found
+        first.
 
         Raises OptionError where the field has none.
         """
@@ -111,7 +118,9 @@ class EncodedField(Protocol):
         """
 
     def summary(self) -> dict[str, Any]:
-        """What the report and the manifest's `encoding` tell of it: JSON values, the same for equal runs."""
+        """What the report and the manifest's `encoding` tell of it: JSON values, the same for equal
+        runs.
+        """
 
     def description(self) -> list[tuple[str, str]]:
         """The same for people: labels and texts."""
@@ -121,10 +130,14 @@ class FieldEncoder(Protocol):
     """Codes the grids of one volume."""
 
     def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
-        """What the values of a grid would take, searched for from `steps`; None: that is known afterwards only."""
+        """What the values of a grid would take, searched for from `steps`; None: that is known
+        afterwards only.
+        """
 
     def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedField | None:
-        """The grids, coded; None where no component varies. Raises OptionError where the goal cannot be reached."""
+        """The grids, coded; None where no component varies. Raises OptionError where the goal
+        cannot be reached.
+        """
 
 
 class Outputs(Protocol):
@@ -142,12 +155,14 @@ class Outputs(Protocol):
     module: Any
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
-        """Outputs (n, len(columns)) at active leaf voxels int32 (n, 3); if continuous, also at points float (n, 3)."""
+        """Outputs (n, len(columns)) at active leaf voxels int32 (n, 3); if continuous, also at
+        points float (n, 3).
+        """
 
     def active(
         self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
     ) -> list[Floats]:
-        """Outputs on the active leaf voxels of several grids: for each, (voxels, len(columns[i]))."""
+        """Outputs (voxels, len(columns[i])) on the active leaf voxels of each of several grids."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +198,12 @@ class FieldCodec(Protocol):
         """What codes a volume. Raises OptionError for a device that is not there."""
 
     def check(self, config: Value, container: Container) -> None:
-        """Raise FormatError where a manifest's config breaks a rule of this field. No torch is imported for it."""
+        """Raise FormatError where a manifest's config breaks a rule of this field. No torch is
+        imported for it.
+        """
 
     def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
-        """The field of a file. Raises FormatError, and OptionError for a device that is not there."""
+        """The field of a file. Raises FormatError, OptionError for a device that is not there."""
 
     def verify(self, container: Container) -> Samples:
         """Compare stored samples, without torch, on the CPU. Raises FormatError."""

@@ -4,10 +4,14 @@ from inrv.grids.blocks import (
     COORDINATE_LIMIT,
     LEAF_EDGE,
     LEAF_VOXELS,
+    MASK_BYTES,
+    NODE_EDGE,
     PART_LEAVES,
     TILE_EDGES,
     block_coordinates,
+    byte_counts,
     check_range,
+    every_component,
     leaf_keys,
     leaf_offsets,
     leaves_within,
@@ -26,17 +30,23 @@ from inrv.grids.nonfinite import without_nonfinite
 from inrv.grids.normalisation import Normalisation, denormalise, in_double
 from inrv.grids.passthrough import PassthroughGrid
 from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
+from inrv.grids.thresholds import ABOVE, AWAY, WITHIN, scores, thresholded
 from inrv.grids.topology import Topology
 from inrv.grids.transform import LINEAR_MAPS, Transform
 
 __all__ = [
+    "ABOVE",
+    "AWAY",
     "COMPONENTS",
     "COORDINATE_LIMIT",
     "LEAF_EDGE",
     "LEAF_VOXELS",
     "LINEAR_MAPS",
+    "MASK_BYTES",
+    "NODE_EDGE",
     "PART_LEAVES",
     "TILE_EDGES",
+    "WITHIN",
     "BeyondFloat32",
     "Box",
     "FrequentValues",
@@ -51,8 +61,10 @@ __all__ = [
     "Topology",
     "Transform",
     "block_coordinates",
+    "byte_counts",
     "check_range",
     "denormalise",
+    "every_component",
     "frequent_values",
     "in_double",
     "leaf_keys",
@@ -63,7 +75,9 @@ __all__ = [
     "pack_masks",
     "ragged",
     "round_numbers",
+    "scores",
     "sparse_grid",
+    "thresholded",
     "unpack_masks",
     "without_nonfinite",
 ]

@@ -40,16 +40,22 @@ def sparse_grid(
     vector_type: str = "invariant",
     metadata: Mapping[str, Any] | None = None,
 ) -> Grid:
-    """The grid of a dense array, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0, 0).
+    """Make the grid of a dense array whose voxel [0, 0, 0] is index-space (0, 0, 0).
 
-    array        real numbers in anything that turns into a NumPy array; see `inrv.arrays.as_array`
-    background   one number, or one a component, of all inactive voxels; inside a level set, where the array is below 0, its
-                 negative
-    active       bool (X, Y, Z): which voxels are active. By default those that are not masked, or, of an array without a
-                 mask, those that differ from `background`. Masked voxels are inactive, whatever lies beneath.
-    grid_class   'fog volume' (the default of scalars), 'level set', 'staggered' or 'unknown' (the default of vectors)
-    vector_type  how vectors transform, in OpenVDB's words
-    metadata     by name, values of Python or `MetaValue`
+    array: (X, Y, Z) or (X, Y, Z, 3) real numbers in anything that turns into a NumPy array; see
+        `inrv.support.arrays.as_array`
+    name: of the grid
+    transform: from index space to world space
+    background: the value of all inactive voxels, one number, or one a component; inside a level
+        set, where the array is below 0, they have its negative
+    active: bool (X, Y, Z) which voxels are active. By default those that are not masked or, of an
+        array without a mask, those that differ from `background`. Masked voxels are inactive,
+        whatever lies beneath.
+    grid_class: 'fog volume' (the default of scalars), 'level set', 'staggered' or 'unknown' (the
+        default of vectors)
+    vector_type: how vectors transform, in OpenVDB's words
+    metadata: by name, values of Python or `MetaValue`
+
     Raises OptionError for other shapes, arrays and names, and for numbers beyond float32.
     """
     source = as_array(array, f"grid {name!r}: the array")
@@ -95,7 +101,10 @@ def _one_of(choices: tuple[str, ...], chosen: str, what: str) -> str:
 
 
 def _background(numbers: NDArray[Any], background: Any, name: str) -> NDArray[Any]:
-    """The background (C,) as the caller has it. Raises OptionError where it is not one number, or one a component."""
+    """Give the background (C,) in the caller's numbers.
+
+    Raises OptionError where it is not one finite number, or one a component.
+    """
     found = as_array(background, f"grid {name!r}: the background")
     if found.shape not in ((), (1,), (numbers.shape[3],)):
         raise OptionError(
@@ -103,7 +112,8 @@ def _background(numbers: NDArray[Any], background: Any, name: str) -> NDArray[An
         )
     if not bool((np.abs(found.astype(np.longdouble)) <= np.finfo(np.float32).max).all()):
         raise OptionError(
-            f"grid {name!r}: background {found.tolist()} is not finite, or beyond float32, which grids hold"
+            f"grid {name!r}: background {found.tolist()} is not finite, "
+            "or beyond float32, which grids hold"
         )
     return np.broadcast_to(found, (numbers.shape[3],))
 
@@ -111,9 +121,11 @@ def _background(numbers: NDArray[Any], background: Any, name: str) -> NDArray[An
 def _active(
     numbers: NDArray[Any], active: Any, outside: NDArray[Any], name: str
 ) -> NDArray[np.bool_]:
-    """The voxels (X, Y, Z) that are active: as the caller says, or those that are not masked, or differ from the background.
+    """Give the voxels (X, Y, Z) that are active.
 
-    They are told by the caller's numbers: what rounding takes for the background is active all the same.
+    They are as the caller says, or those that are not masked, or those that differ from the
+    background. The caller's numbers decide: what rounding takes for the background is active all
+    the same.
     """
     seen = ~_masked(numbers, name) if isinstance(numbers, np.ma.MaskedArray) else None
     if active is None:
@@ -128,13 +140,13 @@ def _active(
 
 
 def _masked(numbers: np.ma.MaskedArray[Any, Any], name: str) -> NDArray[np.bool_]:
-    """The voxels (X, Y, Z) all of whose components are masked."""
+    """Give the voxels (X, Y, Z) all of whose components are masked."""
     mask = np.ma.getmaskarray(numbers)
     partly = np.argwhere(mask.any(axis=3) & ~mask.all(axis=3))
     if len(partly):
         raise OptionError(
-            f"grid {name!r}: voxel {tuple(partly[0].tolist())}, the first of {len(partly):,}, has some components masked and "
-            "others not: mask all three, or none"
+            f"grid {name!r}: voxel {tuple(partly[0].tolist())}, the first of {len(partly):,}, "
+            "has some components masked and others not: mask all three, or none"
         )
     return np.asarray(mask.all(axis=3))
 
@@ -142,13 +154,17 @@ def _masked(numbers: np.ma.MaskedArray[Any, Any], name: str) -> NDArray[np.bool_
 def _rounded(
     numbers: NDArray[Any], active: NDArray[np.bool_] | None, name: str
 ) -> tuple[NDArray[np.float32], Rounding | None]:
-    """Values (X, Y, Z, C), and how the active ones were rounded. Raises OptionError for numbers beyond float32."""
+    """Give the values (X, Y, Z, C), and how the active ones were rounded.
+
+    Raises OptionError for numbers beyond float32.
+    """
     try:
         return round_numbers(np.ma.getdata(numbers), active)
     except BeyondFloat32 as error:
         raise OptionError(
-            f"grid {name!r}: the {numbers.dtype} {error.number} at voxel {error.index} is beyond float32, which grids hold, "
-            "whose largest number is 3.4e38: scale the array, or mask the voxel"
+            f"grid {name!r}: the {numbers.dtype} {error.number} at voxel {error.index} is beyond "
+            "float32, which grids hold, whose largest number is 3.4e38: "
+            "scale the array, or mask the voxel"
         ) from error
 
 

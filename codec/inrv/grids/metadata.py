@@ -14,9 +14,10 @@ Value = Scalar | tuple[Any, ...] | bytes
 
 @dataclass(frozen=True)
 class MetaValue:
-    """One metadata entry: OpenVDB's type name ('string', 'float', 'vec3i', ...) and the value.
+    """One metadata entry.
 
-    Vectors and matrices are flat tuples; types inrv does not know keep their raw bytes.
+    type: OpenVDB's name of the type: 'string', 'float', 'vec3i' and so on
+    value: vectors and matrices are flat tuples; types that inrv does not know keep their raw bytes
     """
 
     type: str
@@ -24,9 +25,11 @@ class MetaValue:
 
     @staticmethod
     def of(value: Any) -> MetaValue:
-        """An entry of Python's or NumPy's bool, int, float or text, or of 2 to 4 numbers; itself where it is one.
+        """Make an entry of a bool, int, float or text, or of 2 to 4 numbers.
 
-        Whole numbers become int32 or, beyond it, int64, others double. Raises OptionError for anything else.
+        value: Python's or NumPy's, or an entry, which is given back
+        Whole numbers become int32 or, beyond it, int64, others double. Raises OptionError for
+        anything else.
         """
         found = plain(value)
         if isinstance(found, MetaValue):
@@ -36,7 +39,8 @@ class MetaValue:
         numbers = as_array(found, "metadata")
         if numbers.shape not in ((2,), (3,), (4,)):
             raise OptionError(
-                f"metadata {value!r} is no bool, number, text or vector of 2 to 4 numbers: give it as a MetaValue"
+                f"metadata {value!r} is no bool, number, text or vector of 2 to 4 numbers: "
+                "give it as a MetaValue"
             )
         return MetaValue(
             f"vec{len(numbers)}{'d' if numbers.dtype.kind == 'f' else 'i'}", tuple(numbers.tolist())

@@ -1,4 +1,4 @@
-"""Grids that are kept as they were."""
+"""Grids that are passed through as the bytes they are."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from inrv.errors import OptionError
 
 @dataclass(frozen=True, eq=False)
 class PassthroughGrid:
-    """A grid of a .vdb file that is not coded: the bytes the file holds of it.
+    """A grid of a .vdb file that is not coded: the bytes that the file holds of it.
 
-    position   its place among all grids of the file
-    name       without the suffix that tells equal names apart
-    tree_type  as OpenVDB names it, without `_HalfFloat`, which `half` stands for
-    parent     position of the carried grid whose tree it shares, None where it has its own
-    blocks     offset in `data` at which the values begin
-    data       compression flags, metadata, transform and tree
-    reason     why it is carried, for people
+    position: its place among all grids of the file
+    name: without the suffix that tells equal names apart
+    tree_type: as OpenVDB names it, without `_HalfFloat`, which `half` stands for
+    half: whether the file says that the grid is saved as half floats
+    parent: position of the passthrough grid whose tree it shares, None where it has its own
+    blocks: offset in `data` at which the values begin
+    data: compression flags, metadata, transform and tree
+    reason: why it is not coded, for people
     """
 
     position: int
@@ -31,13 +32,15 @@ class PassthroughGrid:
     reason: str
 
     def moved(self, places: Mapping[int, int]) -> PassthroughGrid:
-        """The grid at another position, as `places` maps the old ones to the new.
+        """Give the grid at another position.
 
-        Raises OptionError where its parent is not among them.
+        places: the new position of each old one
+        Raises OptionError where the parent is not among them.
         """
         if self.parent is not None and self.parent not in places:
             raise OptionError(
-                f"grid {self.position} {self.name!r} shares the tree of grid {self.parent}: choose that one too"
+                f"grid {self.position} {self.name!r} shares the tree of grid {self.parent}: "
+                "choose that one too"
             )
         parent = None if self.parent is None else places[self.parent]
         return replace(self, position=places[self.position], parent=parent)

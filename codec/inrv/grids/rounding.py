@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 PART_NUMBERS = 1 << 22  # rounded at a time
 HALF_BITS = 32  # of a 64-bit integer, whose halves float64 holds exactly
-NOISE = (
-    2.0**-43
-)  # of the largest number: a range no wider than this is what arithmetic in float64 leaves of a constant
+# Of the largest number: arithmetic in float64 leaves a range no wider than this of a constant.
+NOISE = 2.0**-43
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """How the active values of a grid were rounded to float32 from the source's numbers, by component.
+    """How the active values of a grid were rounded to float32 from the source's numbers.
 
-    dtype   of the source's numbers, as 'int64'
-    errors  the largest error of any value
-    spans   the range of the source's numbers; 0 where floats differ by no more than the noise of arithmetic
+    dtype: of the source's numbers, as 'int64'
+    errors: the largest error of any value, by component
+    spans: the range of the source's numbers, by component; 0 where floats differ by no more than
+        the noise of arithmetic
     """
 
     dtype: str
@@ -36,7 +36,11 @@ class Rounding:
 
 
 class BeyondFloat32(ValueError):
-    """A number is larger than any of float32; `number` is it, `index` its place in the array."""
+    """A number is larger than any of float32.
+
+    number: the number
+    index: its place in the array
+    """
 
     def __init__(self, number: Any, index: tuple[int, ...]) -> None:
         super().__init__(
@@ -48,9 +52,10 @@ class BeyondFloat32(ValueError):
 def round_numbers(
     numbers: NDArray[Any], counted: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.float32], Rounding | None]:
-    """`numbers` (..., C) of any real type as float32, and how they were rounded; None where float32 holds all of them.
+    """Round numbers to float32, and tell how; None where float32 holds all of them.
 
-    counted  bool (...): the numbers that matter; by default all. NaN and infinity stay what they are.
+    numbers: (..., C) of any real type; NaN and infinity stay what they are
+    counted: bool (...) the numbers that matter; by default all
     Raises BeyondFloat32.
     """
     singles = np.empty(numbers.shape, dtype=np.float32)
@@ -72,7 +77,7 @@ def round_numbers(
 
 
 def _parts(numbers: NDArray[Any]) -> Iterator[slice]:
-    """Slices of the first axis that hold about PART_NUMBERS numbers each."""
+    """Give slices of the first axis that hold about PART_NUMBERS numbers each."""
     rows = len(numbers)
     thickness = max(1, PART_NUMBERS * rows // max(1, numbers.size))
     for first in range(0, rows, thickness):
@@ -86,7 +91,10 @@ def _can_round(dtype: np.dtype[Any]) -> bool:
 def _check_range(
     numbers: NDArray[Any], singles: NDArray[np.float32], chosen: Any, first: int
 ) -> None:
-    """Raise BeyondFloat32 for the first of the numbers that became infinite, where the rows begin at `first`."""
+    """Raise BeyondFloat32 for the first of the numbers that became infinite.
+
+    first: the row of the array at which `numbers` begin
+    """
     beyond = np.isinf(singles)
     if not beyond.any():
         return
@@ -123,7 +131,10 @@ class _Column:
 
 
 def _errors(numbers: NDArray[Any], singles: NDArray[np.float32]) -> NDArray[Any]:
-    """|numbers - singles|, exactly: a number and the nearest float32 differ by what its own type, or float64, holds."""
+    """Give |numbers - singles|, exactly.
+
+    A number and the nearest float32 differ by what the number's own type, or float64, holds.
+    """
     if numbers.dtype.kind in "iu" and numbers.dtype.itemsize == 8:
         return _errors_of_long(numbers, singles)
     wide = np.result_type(numbers.dtype, np.float64)
@@ -131,7 +142,7 @@ def _errors(numbers: NDArray[Any], singles: NDArray[np.float32]) -> NDArray[Any]
 
 
 def _errors_of_long(numbers: NDArray[Any], singles: NDArray[np.float32]) -> NDArray[Any]:
-    """The same of 64-bit integers, which float64 does not hold, by their halves, which it does."""
+    """Do the same for 64-bit integers, which float64 does not hold, by halves, which it does."""
     upper, lower = numbers >> HALF_BITS, numbers & ((1 << HALF_BITS) - 1)
     wide = singles.astype(np.float64)
     wide_upper = np.floor(wide / 2.0**HALF_BITS)

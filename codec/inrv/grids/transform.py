@@ -34,10 +34,11 @@ IDENTITY: Matrix = (
 class Transform:
     """A linear map from index space to world space.
 
-    `matrix` is 4 x 4 in OpenVDB's row-vector convention, [i j k 1] @ matrix = [x y z 1], so the translation is the
-    last row; it may be given as an array. `map_type` is OpenVDB's name of the map, kept so that a decoded file holds the
-    same kind of map.
-    Raises OptionError for an unknown map type or a matrix that is not finite, invertible and affine.
+    map_type: OpenVDB's name of the map, kept so that a decoded file holds the same kind of map
+    matrix: 4 x 4 in OpenVDB's convention of row vectors, [i j k 1] @ matrix = [x y z 1], so that
+        the translation is the last row; it may be given as an array
+    Raises OptionError for an unknown map type, and for a matrix that is not finite, invertible and
+    affine.
     """
 
     map_type: str = "UniformScaleMap"
@@ -62,10 +63,11 @@ class Transform:
 
     @staticmethod
     def from_voxel_size(voxel_size: Any, origin: Any = (0, 0, 0)) -> Transform:
-        """A transform with axis-aligned voxels.
+        """Make a transform with axis-aligned voxels.
 
-        voxel_size  edge of a voxel in world units, or its edges along x, y and z
-        origin      where index (0, 0, 0) lies in world space
+        voxel_size: edge of a voxel in world units, or its edges along x, y and z
+        origin: where index (0, 0, 0) lies in world space
+        Raises OptionError for what is neither one number nor three.
         """
         sizes, place = _three(voxel_size, "voxel size"), _three(origin, "origin")
         kind = "UniformScale" if len(set(sizes)) == 1 else "Scale"
@@ -107,7 +109,7 @@ def _determinant(matrix: NDArray[np.float64]) -> float:
 
 
 def _three(values: Any, what: str) -> tuple[float, ...]:
-    """Three numbers, of one or of three."""
+    """Give three numbers of one, or of three."""
     found = as_array(values, what)
     if found.shape not in ((), (3,)):
         raise OptionError(f"{what} {values!r} is neither one number nor three")
@@ -119,8 +121,6 @@ def _apply(points: Any, matrix: NDArray[np.float64]) -> Any:
     if not is_tensor(points):
         wide = points.astype(np.float64)
         return (wide @ matrix[:3, :3] + matrix[3, :3]).astype(points.dtype)
-    import torch  # the caller has it already
-
     wide = (points.cpu() if points.device.type == "mps" else points).double()
-    turn = torch.from_numpy(matrix).to(wide.device)
+    turn = wide.new_tensor(matrix)
     return (wide @ turn[:3, :3] + turn[3, :3]).to(points.device, points.dtype)

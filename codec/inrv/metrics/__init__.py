@@ -2,7 +2,7 @@
 
 from inrv.metrics.comparison import FrequentValue, GridComparison, VolumeComparison, compare_volumes
 from inrv.metrics.figure import check_drawing, draw_comparison
-from inrv.metrics.quality import GridMetrics, lacking_for_ssim, score, ssim_within
+from inrv.metrics.quality import GridMetrics, score, ssim_within
 
 __all__ = [
     "FrequentValue",
@@ -12,7 +12,6 @@ __all__ = [
     "check_drawing",
     "compare_volumes",
     "draw_comparison",
-    "lacking_for_ssim",
     "score",
     "ssim_within",
 ]

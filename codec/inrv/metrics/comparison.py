@@ -6,27 +6,44 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.errors import NonFiniteError
-from inrv.grids import Box, Grid, Metadata, PassthroughGrid, SparseVolume, frequent_values
-from inrv.grids.topology import leaf_keys
+from inrv.grids import (
+    Box,
+    Grid,
+    Metadata,
+    PassthroughGrid,
+    SparseVolume,
+    every_component,
+    frequent_values,
+    leaf_keys,
+)
 from inrv.metrics.quality import GridMetrics, measure
 from inrv.support.undisturbed import undisturbed
 
-PART_VOXELS = 1 << 20  # looked up at a time
+PART_VOXELS = 1 << 20  # voxels looked up at a time
 G = TypeVar("G", Grid, PassthroughGrid)
 
-# metadata entries that OpenVDB keeps for what a grid has a field for: one difference is told once
-NAMED_BY_A_FIELD = {"class": "grid_class", "vector_type": "vector_type", "is_saved_as_half_float": "saved_as_half"}
+# The metadata that OpenVDB keeps of what a grid has a field for: a difference is told once.
+NAMED_BY_A_FIELD = {
+    "class": "grid_class",
+    "vector_type": "vector_type",
+    "is_saved_as_half_float": "saved_as_half",
+}
 
 
 @dataclass(frozen=True)
 class FrequentValue:
-    """A value that a large share of the original's active leaf voxels has: how many, and how many of them are decoded to it."""
+    """A value that a large share of the original's active leaf voxels has.
+
+    value: one number a component
+    voxels: how many voxels of the original have it
+    kept: how many of those are decoded to it
+    """
 
     value: tuple[float, ...]
     voxels: int
@@ -37,16 +54,20 @@ class FrequentValue:
 class GridComparison:
     """One grid of the original and the decoded grid of that name.
 
-    box             every voxel of it was compared: the original's active box; where nothing is active, the decoded
-                    grid's, or else one voxel of background
-    metrics         None where the value types differ
-    largest_error   largest absolute difference in the grid's own units, over all components
-    drift           the sum of the values decoded at the original's active leaf voxels less that of the original ones, over that
-                    of the original magnitudes; None where the value types differ or all are 0
-    frequent        the values that many of those voxels have, as 0 in empty air, and on how many they are kept
-    topology_equal  same leaves, active voxels and tiles
-    differences     what else is not equal, by name, as 'transform', 'tiles' or "metadata 'author'"; 'inactive values'
-                    are those off the background, compared where the leaves are equal
+    name: of both
+    value_type: of the original
+    active_voxels: of the original
+    box: every voxel of it was compared: the original's active box; where nothing is active, the
+        decoded grid's, or else one voxel of background
+    metrics: None where the value types differ
+    largest_error: largest absolute difference in the grid's own units, over all components
+    drift: the sum of the values decoded at the original's active leaf voxels, less that of the
+        original ones, over that of the original magnitudes; None where the value types differ or
+        all are 0
+    frequent: the values that many of those voxels have, as 0 in empty air
+    topology_equal: whether leaves, active voxels and tiles are the same
+    differences: what else is not equal, by name, as 'transform', 'tiles' or "metadata 'author'";
+        'inactive values' are those that are not the background, compared where the leaves are equal
     """
 
     name: str
@@ -63,7 +84,13 @@ class GridComparison:
 
 @dataclass(frozen=True)
 class PassthroughComparison:
-    """A grid of the original that is not decoded to values: `equal` where the other volume holds the same bytes of it."""
+    """A grid of the original that is not decoded to values.
+
+    name: of both
+    tree_type: as OpenVDB names it
+    bytes: length of the grid's data in the original
+    equal: whether the other volume holds the same bytes
+    """
 
     name: str
     tree_type: str
@@ -75,12 +102,16 @@ class PassthroughComparison:
 class VolumeComparison:
     """All grids of the original that the decoded volume has too.
 
-    mean                     over the grids that are not exactly equal, None-s left out; of equal volumes: no loss;
-                             NaN and None where no grid could be compared
-    missing, unexpected      names of grids that only the original, only the decoded volume holds
-    differences              entries of the file's own metadata that are not equal
-    values                   values of the original's active boxes, components counted one by one
-    theoretical_compression  `values` over the weights of the network: Zurkova et al. 2025, section 2.5
+    grids: coded grids that both hold
+    passthrough: passthrough grids that both hold
+    mean: over the grids that are not exactly equal, leaving out what is None; of equal volumes: no
+        loss; NaN and None where no grid could be compared
+    missing: names of grids that only the original holds
+    unexpected: names of grids that only the decoded volume holds
+    differences: entries of the file's own metadata that are not equal
+    values: values in the original's active boxes, components counted one by one
+    theoretical_compression: `values` over the weights of the network: Zurkova et al. 2025,
+        section 2.5
     """
 
     grids: tuple[GridComparison, ...]
@@ -94,20 +125,26 @@ class VolumeComparison:
 
     @property
     def topology_equal(self) -> bool:
-        """The same grids, each with the same topology."""
-        all_equal = all(grid.topology_equal for grid in self.grids) and all(grid.equal for grid in self.passthrough)
-        return all_equal and not self.missing and not self.unexpected
+        """Whether both hold the same grids, each with the same topology."""
+        if self.missing or self.unexpected:
+            return False
+        coded = all(grid.topology_equal for grid in self.grids)
+        return coded and all(grid.equal for grid in self.passthrough)
 
 
 @undisturbed()
-def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int | None = None) -> VolumeComparison:
+def compare_volumes(
+    original: SparseVolume, decoded: SparseVolume, weights: int | None = None
+) -> VolumeComparison:
     """Compare grids of equal name, the first with the first where a name repeats.
 
-    `weights` are those of the network the decoded volume comes from. NaN and infinity that both hold in the same places
-    are left out of the figures. Raises NonFiniteError where only one holds them.
+    weights: how many the network has that the decoded volume comes from
+
+    NaN and infinity that both hold in the same places are left out of the figures. Raises
+    NonFiniteError where only one volume holds them.
     """
     pairs, missing, unexpected = pair_grids(original, decoded)
-    passthrough, lacking, added = _compare_carried(original, decoded)
+    passthrough, lacking, added = _compare_passthrough(original, decoded)
     grids = tuple(_compare_grids(a, b) for a, b in pairs)
     values = sum(box.volume * a.components for a, _ in pairs if (box := a.topology.box))
     return VolumeComparison(
@@ -122,10 +159,21 @@ def compare_volumes(original: SparseVolume, decoded: SparseVolume, weights: int 
     )
 
 
-def pair_grids(original: SparseVolume, decoded: SparseVolume) -> tuple[list[tuple[Grid, Grid]], tuple[str, ...], tuple[str, ...]]:
-    """Grids of equal name and occurrence in the original's order; names only in the original; only in the decoded."""
-    theirs = _by_name(decoded.grids)
-    mine = _by_name(original.grids)
+def pair_grids(
+    original: SparseVolume, decoded: SparseVolume
+) -> tuple[list[tuple[Grid, Grid]], tuple[str, ...], tuple[str, ...]]:
+    """Pair grids of equal name and occurrence, in the original's order.
+
+    Gives the pairs, the names that only the original holds, and those only the decoded one holds.
+    """
+    return _paired(original.grids, decoded.grids)
+
+
+def _paired(
+    original: Sequence[G], decoded: Sequence[G]
+) -> tuple[list[tuple[G, G]], tuple[str, ...], tuple[str, ...]]:
+    """Do what `pair_grids` does, of grids of either kind."""
+    mine, theirs = _by_name(original), _by_name(decoded)
     pairs = [(grid, theirs[key]) for key, grid in mine.items() if key in theirs]
     missing = tuple(name for name, count in mine if (name, count) not in theirs)
     return pairs, missing, tuple(name for name, count in theirs if (name, count) not in mine)
@@ -141,20 +189,20 @@ def _by_name(grids: Sequence[G]) -> dict[tuple[str, int], G]:
     return found
 
 
-def _compare_carried(
+def _compare_passthrough(
     original: SparseVolume, decoded: SparseVolume
 ) -> tuple[tuple[PassthroughComparison, ...], tuple[str, ...], tuple[str, ...]]:
-    """Carried grids that both volumes hold; names only in the original; only in the decoded."""
-    mine, theirs = _by_name(original.passthrough), _by_name(decoded.passthrough)
-    compared = tuple(
-        PassthroughComparison(a.name, a.tree_type, len(a.data), (a.tree_type, a.half, a.data) == (b.tree_type, b.half, b.data))
-        for key, a in mine.items()
-        if (b := theirs.get(key)) is not None
-    )
-    return compared, tuple(n for n, i in mine if (n, i) not in theirs), tuple(n for n, i in theirs if (n, i) not in mine)
+    """Compare the passthrough grids; give names only in the original, and only in the decoded."""
+    pairs, missing, unexpected = _paired(original.passthrough, decoded.passthrough)
+    compared = []
+    for a, b in pairs:
+        equal = (a.tree_type, a.half, a.data) == (b.tree_type, b.half, b.data)
+        compared.append(PassthroughComparison(a.name, a.tree_type, len(a.data), equal))
+    return tuple(compared), missing, unexpected
 
 
 def _compare_grids(original: Grid, decoded: Grid) -> GridComparison:
+    """Compare two grids of one name."""
     box = original.topology.box or decoded.topology.box or Box((0, 0, 0), (0, 0, 0))
     comparable = original.value_type == decoded.value_type
     metrics, largest = measure(*_finite(original, decoded), box) if comparable else (None, None)
@@ -173,93 +221,119 @@ def _compare_grids(original: Grid, decoded: Grid) -> GridComparison:
     )
 
 
-def _sums_and_values(original: Grid, decoded: Grid) -> tuple[float | None, tuple[FrequentValue, ...]]:
-    """The drift of a grid, and what became of its frequent values."""
+def _sums_and_values(
+    original: Grid, decoded: Grid
+) -> tuple[float | None, tuple[FrequentValue, ...]]:
+    """Give the drift of a grid, and what became of its frequent values."""
     topology, whole, moved = original.topology, 0.0, 0.0
-    same = torch.empty(len(original.values), dtype=torch.bool)
-    for part in torch.arange(len(same)).split(PART_VOXELS):
-        mine, theirs = original.values[part], decoded.lookup(topology.coordinates_of(topology.places()[part]))
-        same[part] = (mine.view(torch.int32) == theirs.view(torch.int32)).all(dim=1)
-        finite = mine.isfinite() & theirs.isfinite()
-        whole += float(mine[finite].double().abs().sum())
-        moved += float((theirs[finite].double() - mine[finite].double()).sum())
-    found = frequent_values(original, original.values.isfinite().all(dim=1))
-    rows = topology.place_rows(found.places)
-    kept = torch.bincount(found.which[same[rows]], minlength=len(found.values)).tolist()
-    values = zip(map(tuple, found.values.tolist()), found.counts, kept, strict=True)
+    alike = _all_equal(*map(_leaves, (original, decoded)))  # then rows name the same voxels
+    same = np.empty(len(original.values), dtype=np.bool_)
+    for first, last in topology.chunks(PART_VOXELS):
+        rows = slice(topology.starts[first], topology.starts[last])
+        mine = original.values[rows]
+        theirs = (
+            decoded.values[rows] if alike else decoded.lookup(topology.coordinates(first, last))
+        )
+        same[rows] = every_component(_bits(mine) == _bits(theirs))
+        finite = np.isfinite(mine) & np.isfinite(theirs)
+        wide = mine[finite].astype(np.float64)
+        whole += float(np.abs(wide).sum())
+        moved += float((theirs[finite] - wide).sum())
+    found = frequent_values(original, every_component(np.isfinite(original.values)))
+    kept = found.which[same[topology.place_rows(found.places)]]
+    counts = np.bincount(kept, minlength=len(found.values)).tolist()
+    values = zip(map(tuple, found.values.tolist()), found.counts, counts, strict=True)
     return moved / whole if whole else None, tuple(FrequentValue(*value) for value in values)
 
 
 def _finite(original: Grid, decoded: Grid) -> tuple[Grid, Grid]:
-    """Both grids with finite values in place of the NaN and infinity that they have in common."""
+    """Put finite values in place of the NaN and infinity that both grids have in common."""
     grids = (original, decoded)
-    parts = [(grid.background[None], grid.values, grid.tile_values, grid.inactive.values) for grid in grids]
-    bad = [[(~part.isfinite()).any(dim=1) for part in of_grid] for of_grid in parts]
-    if not any(bool(rows.any()) for rows in bad[0] + bad[1]):
+    parts = [
+        (grid.background[None], grid.values, grid.tile_values, grid.inactive.values)
+        for grid in grids
+    ]
+    bad = [[~every_component(np.isfinite(part)) for part in of_grid] for of_grid in parts]
+    if not any(rows.any() for rows in bad[0] + bad[1]):
         return grids
     places = [grid.topology.coordinates()[rows[1]] for grid, rows in zip(grids, bad, strict=True)]
-    mine, theirs = ([part[rows] for part, rows in zip(*pair, strict=True)] for pair in zip(parts, bad, strict=True))
-    if not torch.equal(*places) or not all(_same_bits(a, b) for a, b in zip(mine, theirs, strict=True)):
+    mine, theirs = (
+        [part[rows] for part, rows in zip(*pair, strict=True)]
+        for pair in zip(parts, bad, strict=True)
+    )
+    if not np.array_equal(places[0], places[1]) or not _all_equal(mine, theirs):
         raise NonFiniteError(
-            f"grid {original.name!r}: original and decoded do not hold the same NaN and infinity in the same places"
+            f"grid {original.name!r}: original and decoded do not hold "
+            "the same NaN and infinity in the same places"
         )
     known = original.values[~bad[0][1]]
-    filler = known.amin(dim=0) if len(known) else known.new_zeros(original.components)
+    filler = known.min(axis=0) if len(known) else np.zeros_like(original.background)
     return _filled(original, filler), _filled(decoded, filler)
 
 
-def _filled(grid: Grid, filler: Tensor) -> Grid:
-    """The grid, `filler` (C,) in place of values that are not finite."""
+def _filled(grid: Grid, filler: NDArray[np.float32]) -> Grid:
+    """Put `filler` (C,) in place of the values of a grid that are not finite."""
 
-    def fill(values: Tensor) -> Tensor:
-        return torch.where(values.isfinite().all(dim=-1, keepdim=True), values, filler)
+    def fill(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.where(np.isfinite(values).all(axis=-1, keepdims=True), values, filler)
 
-    inactive = replace(grid.inactive, values=fill(grid.inactive.values))
     return replace(
-        grid, background=fill(grid.background), values=fill(grid.values), tile_values=fill(grid.tile_values), inactive=inactive
+        grid,
+        background=fill(grid.background),
+        values=fill(grid.values),
+        tile_values=fill(grid.tile_values),
+        inactive=replace(grid.inactive, values=fill(grid.inactive.values)),
     )
 
 
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Equal, NaN with its payload and the sign of zero included."""
-    if a.dtype == torch.float32 == b.dtype:
-        return torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
-    return torch.equal(a, b)
+def _bits(values: NDArray[Any]) -> NDArray[Any]:
+    """Give the bits of floats, which tell NaNs and zeros apart; other arrays as they are."""
+    values = np.ascontiguousarray(values)
+    return values.view(np.int32) if values.dtype == np.float32 else values
 
 
 def _header_differences(a: Grid, b: Grid) -> tuple[str, ...]:
+    """Name what differs between two grids but topology and active values."""
     fields = ("value_type", "transform", "grid_class", "vector_type", "saved_as_half")
     found = [name for name in fields if getattr(a, name) != getattr(b, name)]
-    if not _same_bits(a.background, b.background):
+    if not _all_equal([a.background], [b.background]):
         found.append("background")
     if not _all_equal(_tiles(a), _tiles(b)):
         found.append("tiles")
-    leaves = [(grid.topology.leaf_origins, grid.topology.leaf_masks) for grid in (a, b)]
     inactive = [(grid.inactive.places, grid.inactive.values) for grid in (a, b)]
-    if _all_equal(*leaves) and not _all_equal(*inactive):
+    if _all_equal(*map(_leaves, (a, b))) and not _all_equal(*inactive):
         found.append("inactive values")
-    told = {key for key, field in NAMED_BY_A_FIELD.items() if field in found}
-    mine, theirs = ({key: entry for key, entry in grid.metadata.items() if key not in told} for grid in (a, b))
+    named = {key for key, field in NAMED_BY_A_FIELD.items() if field in found}
+    mine, theirs = (
+        {key: entry for key, entry in grid.metadata.items() if key not in named} for grid in (a, b)
+    )
     return (*found, *_metadata_differences(mine, theirs))
 
 
-def _tiles(grid: Grid) -> tuple[Tensor, ...]:
-    """Origins, edges, states and values of the tiles, in an order that does not depend on how they are stored."""
+def _leaves(grid: Grid) -> tuple[NDArray[Any], ...]:
+    return grid.topology.leaf_origins, grid.topology.leaf_masks
+
+
+def _tiles(grid: Grid) -> tuple[NDArray[Any], ...]:
+    """Give origins, edges, states and values of the tiles, in the order of their keys."""
     topology = grid.topology
-    order = leaf_keys(topology.tile_origins).argsort()
+    order = leaf_keys(topology.tile_origins).argsort(kind="stable")
     parts = (topology.tile_origins, topology.tile_edges, topology.tile_active, grid.tile_values)
     return tuple(part[order] for part in parts)
 
 
-def _all_equal(mine: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> bool:
-    return all(_same_bits(a, b) for a, b in zip(mine, theirs, strict=True))
+def _all_equal(mine: Sequence[NDArray[Any]], theirs: Sequence[NDArray[Any]]) -> bool:
+    """Tell whether arrays are equal to the bit."""
+    return all(np.array_equal(_bits(a), _bits(b)) for a, b in zip(mine, theirs, strict=True))
 
 
 def _metadata_differences(a: Metadata, b: Metadata) -> tuple[str, ...]:
-    return tuple(f"metadata {key!r}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key))
+    keys = sorted(a.keys() | b.keys())
+    return tuple(f"metadata {key!r}" for key in keys if a.get(key) != b.get(key))
 
 
 def _mean(metrics: list[GridMetrics]) -> GridMetrics:
+    """Average the figures of the grids that differ."""
     if not metrics:
         return GridMetrics(math.nan, math.nan, None, None)
     differing = [grid for grid in metrics if not math.isinf(grid.psnr)]

@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from inrv.errors import InrvError
 from inrv.grids import Box, Grid, SparseVolume
-from inrv.metrics.comparison import GridComparison, VolumeComparison, pair_grids
+from inrv.metrics.comparison import PART_VOXELS, GridComparison, VolumeComparison, pair_grids
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = NDArray[np.float32]
 
 AXES = "xyz"
 DPI = 160
@@ -32,16 +31,23 @@ NARROWEST = 1.6  # of a column: what its title needs
 LEFT, GAP, BAR, TICKS, ABOVE, TITLE, MARGIN = 0.62, 0.12, 0.11, 0.62, 0.36, 0.34, 0.12
 LONGEST_NAME = 28  # letters beside a panel
 INK = "#222222"
-HIGHLIGHT_SHARE = 0.002  # brightest share of the active voxels that may run into the top of the colour scale
+# Of the active voxels: the brightest ones, which may run into the top of the colour scale.
+HIGHLIGHT_SHARE = 0.002
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One grid across one axis: values, or magnitudes of vectors, (rows, columns) with the longer side upright.
+    """One grid across one axis, with the longer side upright.
 
-    error          absolute difference, of vectors the length of the difference
-    across, index  the axis the slice is across, and where on it, in index space
-    size           width and height in world units
+    name: of the grid
+    across: the axis that the slice is across
+    index: where on that axis, in index space
+    original: float32 (rows, columns) values, or magnitudes of vectors
+    decoded: float32 (rows, columns) those of the decoded grid
+    error: float32 (rows, columns) absolute difference, or length of the difference of vectors
+    size: width and height in world units
+    signed: whether the sign of a value means inside or outside
+    comparison: of the two grids
     """
 
     name: str
@@ -56,22 +62,36 @@ class Slice:
 
     @property
     def plain(self) -> bool:
-        """One and the same value everywhere."""
+        """Whether both grids have one and the same value everywhere."""
         return not self.error.any() and bool(self.original.min() == self.original.max())
 
 
 def draw_comparison(
-    original: SparseVolume, decoded: SparseVolume, comparison: VolumeComparison, title: str = "", form: str = "png"
+    original: SparseVolume,
+    decoded: SparseVolume,
+    comparison: VolumeComparison,
+    title: str = "",
+    form: str = "png",
 ) -> bytes:
-    """An image of kind `form` ('png', 'svg', 'pdf'): a row a grid, with original, decoded and absolute error.
+    """Draw a row a grid, with original, decoded and absolute error.
 
-    The slice is the one with the most active voxels within the middle third of an axis, the same for all grids where
-    their transforms are equal; of vectors the magnitude is shown. Empty and constant grids are left out. Raises
-    InrvError where nothing is left, or matplotlib is missing.
+    original, decoded: the volumes
+    comparison: of the two
+    title: above the rows
+    form: of the image: 'png', 'svg' or 'pdf'
+    Gives the bytes of the image.
+
+    The slice is the one with the most active voxels within the middle third of an axis, the same
+    for all grids where their transforms are equal; of vectors the magnitude is shown. Empty and
+    constant grids are left out. Raises InrvError where nothing is left, or matplotlib is missing.
     """
     pairs, _, _ = pair_grids(original, decoded)
     together = zip(pairs, comparison.grids, strict=True)
-    drawn = [(a, b, result) for (a, b), result in together if result.metrics and a.topology.active_voxel_count]
+    drawn = [
+        (a, b, result)
+        for (a, b), result in together
+        if result.metrics and a.topology.active_voxel_count
+    ]
     if len({a.transform for a, _, _ in drawn}) == 1:
         planes = [busiest_plane([a for a, _, _ in drawn])] * len(drawn)
     else:
@@ -79,42 +99,60 @@ def draw_comparison(
     cuts = (cut(*parts, plane) for parts, plane in zip(drawn, planes, strict=True))
     slices = [part for part in cuts if not part.plain]
     if not slices:
-        raise InrvError("there is nothing to draw: no grid of the original has values that vary and a partner of its type")
+        raise InrvError(
+            "there is nothing to draw: "
+            "no grid of the original has values that vary and a partner of its type"
+        )
     figure = _canvas(slices, title)
     data = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # letters that the font has not are drawn as boxes
+        # Letters that the font has not are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure.savefig(data, format=form, dpi=DPI, facecolor="white")
     return data.getvalue()
 
 
 def cut(original: Grid, decoded: Grid, comparison: GridComparison, plane: Box) -> Slice:
-    """Both grids on `plane`, a box one voxel thick."""
+    """Cut both grids by `plane`, a box one voxel thick."""
     axis = plane.shape.index(1)
     right, up = (other for other in range(3) if other != axis)
-    extent = [edge * count for edge, count in zip(original.transform.voxel_size, plane.shape, strict=True)]
+    extent = [
+        edge * count for edge, count in zip(original.transform.voxel_size, plane.shape, strict=True)
+    ]
     turned = extent[right] > extent[up]
     size = (extent[up], extent[right]) if turned else (extent[right], extent[up])
-    a, b = (grid.dense(plane).select(axis, 0) for grid in (original, decoded))
+    a, b = (grid.dense(plane).squeeze(axis) for grid in (original, decoded))
     single = original.components == 1
-    images = (a[..., 0], b[..., 0], (a - b)[..., 0].abs()) if single else (a.norm(dim=2), b.norm(dim=2), (a - b).norm(dim=2))
-    shown, decoded_shown, error = ((image if turned else image.T).numpy() for image in images)
+    images = [_magnitude(values) for values in (a, b, a - b)]
+    if single:
+        images[:2] = a[..., 0], b[..., 0]
+    shown, decoded_shown, error = (image if turned else image.T for image in images)
     signed = single and original.grid_class == "level set"
-    return Slice(original.name, AXES[axis], plane.lower[axis], shown, decoded_shown, error, size, signed, comparison)
+    place = original.name, AXES[axis], plane.lower[axis]
+    return Slice(*place, shown, decoded_shown, error, size, signed, comparison)
+
+
+def _magnitude(values: Array) -> Array:
+    """Give the magnitudes (X, Y) of scalars or vectors (X, Y, C)."""
+    one = values.shape[2] == 1
+    lengths: Array = np.abs(values[..., 0]) if one else np.linalg.norm(values, axis=2)
+    return lengths
 
 
 def busiest_plane(grids: Sequence[Grid]) -> Box:
-    """The slice through the joint active box with the most active voxels of all grids, within the middle third of its axis."""
+    """Find the slice through the joint active box that has the most active voxels of all grids.
+
+    It lies within the middle third of its axis.
+    """
     boxes = [box for grid in grids if (box := grid.topology.box)]
     whole = functools.reduce(Box.union, boxes)
     best = (-1, 0, 0)
     for axis in range(3):
-        counts = sum(_active_voxels_across(grid, whole, axis) for grid in grids)
-        assert isinstance(counts, Tensor)
+        counts = np.sum([_active_voxels_across(grid, whole, axis) for grid in grids], axis=0)
         third = len(counts) // 3
         middle = counts[third : len(counts) - third]
         # of equal slices the one nearest the centre
-        order = (torch.arange(len(middle)) - (len(middle) - 1) / 2).abs().argsort(stable=True)
+        order = np.abs(np.arange(len(middle)) - (len(middle) - 1) / 2).argsort(kind="stable")
         at = int(order[middle[order].argmax()])
         best = max(best, (int(middle[at]), -axis, whole.lower[axis] + third + at))
     lower, upper = list(whole.lower), list(whole.upper)
@@ -122,18 +160,21 @@ def busiest_plane(grids: Sequence[Grid]) -> Box:
     return Box((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
 
 
-def _active_voxels_across(grid: Grid, box: Box, axis: int) -> Tensor:
-    """Active voxels of each slice of `box` across `axis`, int64 (slices,)."""
+def _active_voxels_across(grid: Grid, box: Box, axis: int) -> NDArray[np.int64]:
+    """Count the active voxels of each slice of `box` across `axis`: int64 (slices,)."""
     low, length = box.lower[axis], box.shape[axis]
-    counts = torch.zeros(length, dtype=torch.int64)
-    for first, last in grid.topology.chunks(1 << 21):
-        counts += torch.bincount(grid.topology.coordinates(first, last)[:, axis].long() - low, minlength=length)
+    counts = np.zeros(length, dtype=np.int64)
+    for first, last in grid.topology.chunks(PART_VOXELS):
+        across = grid.topology.coordinates(first, last)[:, axis]
+        counts += np.bincount(across - low, minlength=length)
     active = grid.topology.tile_active
-    steps = torch.zeros(length + 1, dtype=torch.int64)
-    edges, origins = grid.topology.tile_edges[active].long(), grid.topology.tile_origins[active, axis].long() - low
-    steps.index_add_(0, origins, edges**2)
-    steps.index_add_(0, origins + edges, -(edges**2))
-    return counts + steps.cumsum(0)[:-1]
+    steps = np.zeros(length + 1, dtype=np.int64)
+    edges = grid.topology.tile_edges[active].astype(np.int64)
+    origins = grid.topology.tile_origins[active, axis] - low
+    np.add.at(steps, origins, edges**2)
+    np.add.at(steps, origins + edges, -(edges**2))
+    counts += steps.cumsum()[:-1]
+    return counts
 
 
 def check_drawing() -> None:
@@ -146,7 +187,9 @@ def _drawing() -> tuple[type[FigureCanvasAgg], type[Figure]]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InrvError(f"figures need matplotlib ({error}): pip install 'inrv[figures]'") from error
+        raise InrvError(
+            f"figures need matplotlib ({error}): pip install 'inrv[figures]'"
+        ) from error
     return FigureCanvasAgg, Figure
 
 
@@ -160,7 +203,9 @@ def _canvas(slices: list[Slice], title: str) -> Figure:
     canvas(figure)
     top = height - TITLE * bool(title)
     if title:
-        figure.text(LEFT / width, (top + 0.08) / height, title, fontsize=11, color=INK, parse_math=False)
+        figure.text(
+            LEFT / width, (top + 0.08) / height, title, fontsize=11, color=INK, parse_math=False
+        )
     for part, (wide, tall) in zip(slices, panels, strict=True):
         top -= ABOVE + tall
         _draw_row(figure, part, (widest, wide, tall, top))
@@ -168,12 +213,15 @@ def _canvas(slices: list[Slice], title: str) -> Figure:
 
 
 def _panel(part: Slice) -> tuple[float, float]:
-    """Width and height in inches of each image of a row, in the proportions of the world."""
+    """Give width and height in inches of the images of a row, in the world's proportions."""
     return PANEL_HEIGHT * part.size[0] / part.size[1], PANEL_HEIGHT
 
 
 def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, float]) -> None:
-    """Three images and two colour bars; `place` is column width, image width, image height and bottom, in inches."""
+    """Draw three images and two colour bars.
+
+    place: column width, image width, image height and bottom, in inches
+    """
     column, wide, tall, bottom = place
     width, height = figure.get_size_inches()
 
@@ -190,10 +238,17 @@ def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, flo
     if len(part.original) > tall * DPI:  # more voxels than pixels: none may be skipped
         look["interpolation"] = "antialiased"
     low, high = value_range(part)
-    values: dict[str, Any] = {"cmap": "RdBu_r" if part.signed else "inferno", "vmin": low, "vmax": high, **look}
+    values: dict[str, Any] = {
+        "cmap": "RdBu_r" if part.signed else "inferno",
+        "vmin": low,
+        "vmax": high,
+        **look,
+    }
     original.imshow(part.original, **values)
     shown = decoded.imshow(part.decoded, **values)
-    wrong = error.imshow(part.error, cmap="viridis", vmin=0, vmax=float(part.error.max()) or 1.0, **look)
+    wrong = error.imshow(
+        part.error, cmap="viridis", vmin=0, vmax=float(part.error.max()) or 1.0, **look
+    )
     for image, left in ((shown, second), (wrong, third)):
         bar = figure.colorbar(image, cax=add(left + wide + 0.07, BAR))
         bar.outline.set_visible(False)
@@ -201,16 +256,26 @@ def _draw_row(figure: Figure, part: Slice, place: tuple[float, float, float, flo
     metrics = part.comparison.metrics
     assert metrics is not None
     quality = "exact" if np.isinf(metrics.psnr) else f"PSNR {metrics.psnr:.1f} dB"
-    for axes, label in ((original, "original"), (decoded, "decoded"), (error, f"|error|, {quality}")):
+    for axes, label in (
+        (original, "original"),
+        (decoded, "decoded"),
+        (error, f"|error|, {quality}"),
+    ):
         axes.set_title(label, fontsize=9.5, color=INK, pad=5)
     magnitude = ", magnitude" * (part.comparison.value_type == "vec3s")
-    name = part.name if len(part.name) <= LONGEST_NAME else f"{part.name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    name = (
+        part.name
+        if len(part.name) <= LONGEST_NAME
+        else f"{part.name[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    )
     label = f"{name or 'unnamed'}{magnitude}\nslice {part.across} = {part.index}"
-    original.set_ylabel(label, fontsize=9.5, color=INK, labelpad=6, linespacing=1.3, parse_math=False)
+    original.set_ylabel(
+        label, fontsize=9.5, color=INK, labelpad=6, linespacing=1.3, parse_math=False
+    )
 
 
 def value_range(part: Slice) -> tuple[float, float]:
-    """Lowest and highest value of the colour scale: the original's, without its few highest highlights."""
+    """Give the ends of the colour scale: the original's, without its few highest highlights."""
     low, high = float(part.original.min()), float(part.original.max())
     if part.signed:
         return -max(abs(low), abs(high)), max(abs(low), abs(high))

@@ -1,4 +1,4 @@
-"""PSNR, NRMSE, SSIM and Score of one grid against another, in memory that follows the active voxels."""
+"""PSNR, NRMSE, SSIM and Score of one grid against another, in memory that follows the voxels."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from inrv.errors import InrvError
-from inrv.grids import Box, Grid
-from inrv.grids.topology import LEAF_EDGE
+from inrv.grids import LEAF_EDGE, Box, Grid
+from inrv.metrics.psnr import psnr_of
 from inrv.metrics.regions import differing_regions, paired_values
+from inrv.metrics.ssim import WINDOW, structural_similarity
+
+Array = NDArray[np.float64]
 
 HIGHEST_PSNR = 48.0  # dB, of the Score: Zurkova et al. 2025, section 2.5
-WINDOW = 7
 BRICK_EDGE = 64  # at least the reach of one 8^3 block: 14
+REACH = WINDOW // 2  # of a window, from its centre
 
 
 @dataclass(frozen=True)
 class GridMetrics:
     """Figures of one grid, or their means.
 
-    psnr   dB, peak 1 on normalised values: peak = range of the original's values; inf where nothing differs
-    nrmse  root mean square error over the root mean square of the original, both normalised
-    ssim   mean structural similarity, 3D, uniform window of 7^3; None where the box is narrower than the window, or where
-           scikit-image is not installed and the grids differ
-    score  Zurkova et al. 2025, eq. (4), in [0, 1]; None where there is no SSIM
+    psnr: dB, for the peak 1 of normalised values: the range of the original's values; infinity
+        where nothing differs
+    nrmse: root mean square error over the root mean square of the original, both normalised
+    ssim: mean structural similarity, 3D, uniform window of 7^3; None where the box is narrower than
+        the window
+    score: Zurkova et al. 2025, eq. (4), in [0, 1]; None where there is no SSIM
     """
 
     psnr: float
@@ -41,103 +43,126 @@ class GridMetrics:
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    """Sums over a box, one number a component, float64 (C,): what PSNR and NRMSE are made of.
+    """Sums over a box, one number a component: what PSNR and NRMSE are made of.
 
-    minimum, span         normalised value = (value - minimum) / span; a constant component has no range: minimum is
-                          then 0 and span its magnitude, or 1 where it is 0
-    counted               bool (C,): components that vary in the original or differ; the others say nothing
-    squared_error         mean square of the normalised difference
-    squared_original      mean square of the normalised original
-    largest               largest absolute difference, in the grid's own units
+    A normalised value is (value - minimum) / span. A constant component has no range: its minimum
+    is 0 then, and its span its magnitude, or 1 where that is 0.
+
+    minimum: float64 (C,) lowest value of the original
+    span: float64 (C,) range of the original
+    counted: bool (C,) components that vary in the original or differ; the others say nothing
+    squared_error: float64 (C,) mean square of the normalised difference
+    squared_original: float64 (C,) mean square of the normalised original
+    largest: float64 (C,) largest absolute difference, in the grid's own units
     """
 
-    minimum: Tensor
-    span: Tensor
-    counted: Tensor
-    squared_error: Tensor
-    squared_original: Tensor
-    largest: Tensor
+    minimum: Array
+    span: Array
+    counted: NDArray[np.bool_]
+    squared_error: Array
+    squared_original: Array
+    largest: Array
 
 
 def measure(original: Grid, decoded: Grid, box: Box) -> tuple[GridMetrics, float]:
-    """Figures over every voxel of `box`, active or not, and the largest absolute difference in the grid's own units.
+    """Give the figures over every voxel of `box`, active or not, and the largest difference.
 
-    The original is normalised to [0, 1] by its minimum and maximum over `box`, each component of a vector grid by its
-    own; mean squares and SSIM are averaged over the components, those that are constant and equal left out. Grids must
-    have the same number of components.
+    The original is normalised to [0, 1] by its minimum and maximum over `box`, each component of a
+    vector grid by its own; mean squares and SSIM are averaged over the components, those that are
+    constant and equal left out. The largest absolute difference is in the grid's own units. Grids
+    must have the same number of components.
     """
     sums = differences(original, decoded, box)
     largest = float(sums.largest.max())
     wide_enough = min(box.shape) >= WINDOW
-    if not bool((sums.largest > 0).any()):
+    if not (sums.largest > 0).any():
         return GridMetrics(math.inf, 0.0, 1.0 if wide_enough else None, 1.0), largest
     error = float(sums.squared_error[sums.counted].mean())
     reference = float(sums.squared_original[sums.counted].mean())
-    psnr = -10 * math.log10(error)
+    psnr = psnr_of(error)
     nrmse = math.sqrt(error / reference) if reference else math.inf
-    ssim = ssim_within(original, decoded, box, sums) if wide_enough and lacking_for_ssim() is None else None
+    ssim = ssim_within(original, decoded, box, sums) if wide_enough else None
     return GridMetrics(psnr, nrmse, ssim, score(psnr, nrmse, ssim)), largest
 
 
 def score(psnr: float, nrmse: float, ssim: float | None) -> float | None:
-    """Score, Zurkova et al. 2025, eq. (4): mean of PSNR / 48 dB, 1 - NRMSE and SSIM, each kept within [0, 1]."""
+    """Give the Score, Zurkova et al. 2025, eq. (4).
+
+    It is the mean of PSNR / 48 dB, 1 - NRMSE and SSIM, each kept within [0, 1].
+    """
     if ssim is None:
         return None
-    return sum(min(1.0, max(0.0, part)) for part in (psnr / HIGHEST_PSNR, 1 - nrmse, ssim)) / 3
+    parts = (psnr / HIGHEST_PSNR, 1 - nrmse, ssim)
+    return sum(min(1.0, max(0.0, part)) for part in parts) / 3
 
 
 def differences(original: Grid, decoded: Grid, box: Box) -> Differences:
-    """The sums over every voxel of `box`, each region of equal values taken once."""
-    lowest = torch.full((original.components,), math.inf, dtype=torch.float64)
-    highest, largest = -lowest, torch.zeros_like(lowest)
+    """Sum over every voxel of `box`, each region of equal values taken once."""
+    lowest = np.full(original.components, math.inf)
+    highest, largest = -lowest, np.zeros_like(lowest)
     for a, b, _ in paired_values(original, decoded, box):
         if len(a):
-            lowest, highest = torch.minimum(lowest, a.amin(0)), torch.maximum(highest, a.amax(0))
-            largest = torch.maximum(largest, (a - b).abs().amax(0))
+            lowest = np.minimum(lowest, _each(np.min, a))
+            highest = np.maximum(highest, _each(np.max, a))
+            largest = np.maximum(largest, _each(np.max, np.abs(a - b)))
     varying = highest > lowest
-    minimum = torch.where(varying, lowest, 0.0)
-    span = torch.where(varying, highest - lowest, torch.where(lowest == 0, 1.0, lowest.abs()))
-    squared_error, squared_original = torch.zeros_like(lowest), torch.zeros_like(lowest)
+    minimum = np.where(varying, lowest, 0.0)
+    constant = np.where(lowest == 0, 1.0, np.abs(lowest))
+    span = np.where(varying, highest - lowest, constant)
+    squared_error, squared_original = np.zeros_like(lowest), np.zeros_like(lowest)
     for a, b, counts in paired_values(original, decoded, box):
-        weights = counts[:, None].double() / box.volume
-        squared_error += (((a - b) / span).square() * weights).sum(0)
-        squared_original += (((a - minimum) / span).square() * weights).sum(0)
-    return Differences(minimum, span, varying | (largest > 0), squared_error, squared_original, largest)
+        weights = counts[:, None] / box.volume
+        squared_error += _each(np.sum, np.square((a - b) / span) * weights)
+        squared_original += _each(np.sum, np.square((a - minimum) / span) * weights)
+    counted = varying | (largest > 0)
+    return Differences(minimum, span, counted, squared_error, squared_original, largest)
+
+
+def _each(reduce: Callable[[Array], Any], values: Array) -> Array:
+    """Reduce each component of values (n, C) to a number: float64 (C,).
+
+    NumPy would take ten times as long over so short an axis, and add with larger errors.
+    """
+    return np.array([reduce(column) for column in values.T], dtype=np.float64)
 
 
 def ssim_within(original: Grid, decoded: Grid, box: Box, sums: Differences | None = None) -> float:
-    """Mean SSIM over every 7^3 window of `box` and over the components that count, on normalised values.
+    """Give the mean SSIM over every 7^3 window of `box` and over the components that count.
 
-    What scikit-image's `structural_similarity` gives for the dense box with win_size 7 and data_range 1; windows in
-    which both grids are equal count as 1 without being looked at. `box` must be at least 7 voxels wide. Raises InrvError
-    where scikit-image is not installed.
+    The values are normalised. Windows in which both grids are equal count as 1 without a look at
+    them.
+
+    box: at least 7 voxels wide
+    sums: of the same box, where they are known
     """
     sums = sums or differences(original, decoded, box)
-    similarity = _structural_similarity()
-    reach = WINDOW // 2
-    low, high = (tuple(edge + step for edge in bound) for bound, step in ((box.lower, reach), (box.upper, -reach)))
-    centres = Box(low, high)  # type: ignore[arg-type]
-    components = sums.counted.nonzero()[:, 0].tolist()
+    centres = _grown(box, -REACH)
+    components = np.flatnonzero(sums.counted)
     lost = 0.0
     for brick in _bricks_to_compare(original, decoded, box, centres):
-        around = Box(*(tuple(e + s for e in bound) for bound, s in ((brick.lower, -reach), (brick.upper, reach))))  # type: ignore[arg-type]
+        around = _grown(brick, REACH)
         a, b = (_normalised(grid, around, sums) for grid in (original, decoded))
-        found = [similarity(a[..., c], b[..., c], win_size=WINDOW, data_range=1.0) for c in components]
+        found = [structural_similarity(a[..., c], b[..., c]) for c in components]
         lost += brick.volume * (1 - sum(found) / len(found))
     return 1 - lost / centres.volume
 
 
+def _grown(box: Box, step: int) -> Box:
+    """Move all six faces of a box outwards."""
+    (x, y, z), (u, v, w) = box.lower, box.upper
+    return Box((x - step, y - step, z - step), (u + step, v + step, w + step))
+
+
 def _bricks_to_compare(original: Grid, decoded: Grid, box: Box, centres: Box) -> list[Box]:
-    """Boxes of window centres that together hold every window in which the grids differ."""
+    """Give boxes of window centres that hold every window in which the grids differ."""
     blocks, regions = differing_regions(original, decoded, box)
-    reach = WINDOW // 2
     places: set[tuple[int, ...]] = set()
-    for corner in itertools.product((-reach, LEAF_EDGE - 1 + reach), repeat=3):
-        touched = torch.div(blocks + torch.tensor(corner, dtype=torch.int32), BRICK_EDGE, rounding_mode="floor")
-        places.update(map(tuple, touched.unique(dim=0).tolist()))
+    for corner in itertools.product((-REACH, LEAF_EDGE - 1 + REACH), repeat=3):
+        touched = (blocks + np.array(corner, dtype=np.int32)) // BRICK_EDGE
+        places.update(map(tuple, np.unique(touched, axis=0).tolist()))
     for region in regions:
         ranges = [
-            range((low - reach) // BRICK_EDGE, (high + reach) // BRICK_EDGE + 1)
+            range((low - REACH) // BRICK_EDGE, (high + REACH) // BRICK_EDGE + 1)
             for low, high in zip(region.lower, region.upper, strict=True)
         ]
         places.update(itertools.product(*ranges))
@@ -145,30 +170,13 @@ def _bricks_to_compare(original: Grid, decoded: Grid, box: Box, centres: Box) ->
     return [brick for brick in bricks if brick is not None]
 
 
-def _brick(x: int, y: int, z: int) -> Box:
+def _brick(*place: int) -> Box:
+    """Give the brick at a place, which counts in bricks."""
+    x, y, z = (BRICK_EDGE * step for step in place)
     last = BRICK_EDGE - 1
-    x, y, z = x * BRICK_EDGE, y * BRICK_EDGE, z * BRICK_EDGE
     return Box((x, y, z), (x + last, y + last, z + last))
 
 
-def _normalised(grid: Grid, box: Box, sums: Differences) -> np.ndarray[Any, np.dtype[np.float64]]:
-    values: np.ndarray[Any, np.dtype[np.float64]] = ((grid.dense(box).double() - sums.minimum) / sums.span).numpy()
-    return values
-
-
-def lacking_for_ssim() -> str | None:
-    """What SSIM, and with it the Score, needs and does not find here, and how to get it; None where nothing is lacking."""
-    try:
-        _structural_similarity()
-    except InrvError as error:
-        return str(error)
-    return None
-
-
-def _structural_similarity() -> Callable[..., float]:
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise InrvError(f"SSIM and Score need scikit-image ({error}): pip install 'inrv[metrics]'") from error
-    found: Callable[..., float] = structural_similarity
-    return found
+def _normalised(grid: Grid, box: Box, sums: Differences) -> Array:
+    """Give the normalised values float64 (X, Y, Z, C) of a box."""
+    return (grid.dense(box).astype(np.float64) - sums.minimum) / sums.span

@@ -41,7 +41,9 @@ def inspect_grid(container: Container, entry: GridEntry) -> GridFigures:
         frequent = tuple(map(tuple, values.tolist()))
     exact = 0
     if entry.exact_values is not None:
-        exact = len(take(tensors(entry.exact_values), "exact_values", np.float32, (None, components)))
+        exact = len(
+            take(tensors(entry.exact_values), "exact_values", np.float32, (None, components))
+        )
     return GridFigures(
         leaves=len(take(topology, "leaf_kinds", np.uint8, (None,))),
         active_tiles=int(np.count_nonzero(tile_active)),

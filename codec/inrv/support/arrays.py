@@ -1,4 +1,7 @@
-"""What people have, as NumPy arrays and Python numbers: arrays of any library, data sets of files, lists, scalars."""
+"""What people have, as NumPy arrays and Python's own numbers.
+
+They have arrays of any library, data sets of files, lists and scalars.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,21 @@ CURES = {
     "V": "pass one of its fields, or stack them along a last axis",
 }
 PLAIN = (bool, int, float, str)
-_CONVERSION = (
-    TypeError,
-    ValueError,
-    RuntimeError,
-    BufferError,
-    AttributeError,
-    OSError,
-)  # what conversions of others raise
+# What the conversions of other libraries raise.
+_CONVERSION = (TypeError, ValueError, RuntimeError, BufferError, AttributeError, OSError)
 
 
 def as_array(values: Any, what: str) -> NDArray[Any]:
-    """`values` as an array of real numbers, a `numpy.ma.MaskedArray` where they are masked; a view where that will do.
+    """Turn values into an array of real numbers, without a copy where that will do.
 
-    values  anything NumPy takes, torch tensors of any device and layout, what has `__array__`, `__array_interface__`,
-            `__cuda_array_interface__` or DLPack, data sets of files (h5py, zarr), and sequences of these
-    what    what to call them in an error
-    Raises OptionError for complex numbers, objects, text, ragged sequences and whatever else is no array of numbers.
+    values: anything NumPy takes, torch tensors of any device and layout, what has `__array__`,
+        `__array_interface__`, `__cuda_array_interface__` or DLPack, data sets of files (h5py,
+        zarr), and sequences of these
+    what: what to call them in an error
+    Gives a `numpy.ma.MaskedArray` where values are masked.
+
+    Raises OptionError for complex numbers, objects, text, ragged sequences and whatever else is no
+    array of numbers.
     """
     try:
         found = _converted(values)
@@ -46,10 +47,8 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
             f"{what}, a {type(values).__name__}, cannot be read as an array: {error}"
         ) from error
     kind = found.dtype.kind
-    if (
-        kind == "V" and found.dtype.names is None and np.can_cast(found.dtype, np.float32)
-    ):  # bfloat16 and its like of ml_dtypes
-        return found.astype(np.float32)
+    if kind == "V" and found.dtype.names is None and np.can_cast(found.dtype, np.float32):
+        return found.astype(np.float32)  # bfloat16 and its like of ml_dtypes
     if kind not in REAL:
         cure = CURES.get(kind, "pass real numbers")
         raise OptionError(
@@ -122,7 +121,10 @@ def _of_gpu(values: Any) -> NDArray[Any]:
 
 
 def _of_array_protocol(values: Any) -> NDArray[Any]:
-    """What NumPy makes of `values`, with the mask if they have one; by DLPack where they refuse, as arrays on GPUs do."""
+    """Give what NumPy makes of values, with the mask if they have one.
+
+    By DLPack where they refuse, as arrays on GPUs do.
+    """
     try:
         found = np.asanyarray(values)
     except TypeError:
@@ -132,22 +134,11 @@ def _of_array_protocol(values: Any) -> NDArray[Any]:
     return found if isinstance(found, np.ma.MaskedArray) else np.asarray(found)
 
 
-def as_tensor(values: Any, what: str) -> Tensor:
-    """`values` as a float64 tensor on the CPU; torch tensors as they are. Raises OptionError, for masked values too."""
-    import torch
-
-    if isinstance(values, torch.Tensor):
-        if values.is_complex():
-            raise OptionError(f"{what} holds {values.dtype}, not real numbers")
-        return values
-    found = as_array(values, what)
-    if np.ma.is_masked(found):
-        raise OptionError(f"{what} has masked entries: leave those out, as with .compressed()")
-    return torch.from_numpy(np.array(np.ma.getdata(found), dtype=np.float64))
-
-
 def as_triple(values: Any, what: str) -> tuple[int, int, int]:
-    """Three whole numbers, as of the corner of a box. Raises OptionError for others, and another number of them."""
+    """Turn values into three whole numbers, as of the corner of a box.
+
+    Raises OptionError for other numbers, and for more or fewer of them.
+    """
     found = np.ma.getdata(as_array(values, what))
     if found.shape != (3,) or not np.isfinite(found).all() or (found != np.trunc(found)).any():
         raise OptionError(f"{what} {found.tolist()} is not three whole numbers")
@@ -156,14 +147,17 @@ def as_triple(values: Any, what: str) -> tuple[int, int, int]:
 
 
 def plain(value: Any) -> Any:
-    """A NumPy scalar or an array or tensor of one number as Python's own; anything else as it is."""
+    """Turn a scalar of NumPy, or an array or tensor of one number, into Python's own.
+
+    Anything else stays as it is.
+    """
     if (isinstance(value, (np.generic, np.ndarray)) or is_tensor(value)) and np.ndim(value) == 0:
         return value.item()
     return value
 
 
 def plain_keys(wanted: Any) -> tuple[str | int, ...]:
-    """Names and positions as a tuple, of one alone, of a list or of an array."""
+    """Turn one name or position, or a list or array of them, into a tuple."""
     alone = isinstance(wanted, (str, int, np.generic))
     keys: Sequence[Any] = [wanted] if alone else list(wanted)
     return tuple(plain(key) for key in keys)

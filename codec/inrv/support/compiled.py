@@ -19,9 +19,13 @@ DIGEST_BYTES = 32
 log = logging.getLogger("inrv")
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """`function` on arrays and numbers, compiled: without Python objects, and beside other threads."""
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+def compiled(function: Callable[..., Any], contract: bool = False) -> Any:
+    """Compiles a function of arrays and numbers: without Python objects, and beside other threads.
+
+    contract: whether a product and a sum may be rounded together
+    """
+    flags = {"contract"} if contract else False
+    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=flags)(function)
     try:
         dispatcher._cache = Kept(function)
     except RuntimeError:  # neither beside the source nor in the user's cache can anything be written

@@ -1,62 +1,96 @@
 """Work side by side, in parts of milliseconds.
 
-torch would share single operations out over its threads, which wait for each other at the end of each. Beside other busy
-processes such a wait lasts until the last of them gets a core again, and a small network takes dozens of them a step. While
-there are workers every operation is done by one thread. What comes out follows from the parts, not from how many threads
-there are.
+Each part is computed by one thread from its beginning to its end. torch, where a part uses it,
+would share single operations out over threads of its own, which wait for each other at the end of
+each: beside other busy processes such a wait lasts until the last of them gets a core again, and a
+small network takes dozens of them a step. So while there are workers torch is held to one thread.
+What comes out follows from the parts, not from how many threads there are.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
-
-import torch
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-_of_thread = threading.local()  # `pool`: the workers that this thread has
+# `pool`: the workers that this thread has; `works`: whether it is one itself.
+_of_thread = threading.local()
+
+
+def thread_count() -> int:
+    """How many threads this one may compute with.
+
+    torch's number where it is loaded; else OMP_NUM_THREADS, else the CPUs of this process.
+    """
+    torch = _torch()
+    if torch is not None:
+        return int(torch.get_num_threads())
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager
 def workers() -> Iterator[Executor | None]:
-    """As many threads as torch has here, for `in_threads` and `in_turns` meanwhile; None where that is one.
+    """Gives `thread_count` threads to `in_threads` and `in_turns` meanwhile; None for one thread.
 
-    Each of them, and this one, computes alone: torch's own threads would spin on the cores that the workers need.
+    Each of them, and this one, computes alone: torch's own threads would spin on the cores that
+    the workers need.
     """
-    pool, threads = getattr(_of_thread, "pool", None), torch.get_num_threads()
-    if pool is not None or threads == 1:
+    pool = getattr(_of_thread, "pool", None)
+    if pool is not None or getattr(_of_thread, "works", False):
+        _hold_torch()
         yield pool
         return
-    torch.set_num_threads(1)
+    count = thread_count()
+    if count == 1:
+        yield None
+        return
+    _hold_torch()
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as _of_thread.pool:
+        with ThreadPoolExecutor(count, initializer=_begin_work) as _of_thread.pool:
             yield _of_thread.pool
     finally:
         _of_thread.pool = None
-        torch.set_num_threads(threads)
+        if (torch := _torch()) is not None:
+            torch.set_num_threads(count)
 
 
-def in_threads(work: Callable[[Part], Result], parts: Sequence[Part], device: torch.device, small: bool = False) -> list[Result]:
-    """The results of `work` on every part, in order; on a CPU by the workers.
+def in_threads(
+    work: Callable[[Part], Result], parts: Sequence[Part], device: Any = None
+) -> list[Result]:
+    """The results of `work` on every part, in order; by the workers where there are more than one.
 
-    `small`: the operations of one part are so too, so that torch does not share them out even where there is no other part.
+    device: that tensors which the work is on are on, None for arrays; parts on a device other than
+        a CPU are done one after the other
     """
-    if device.type != "cpu" or (len(parts) < 2 and not small):
+    if len(parts) < 2 or (device is not None and device.type != "cpu"):
         return [work(part) for part in parts]
+
+    def alone(part: Part) -> Result:
+        _hold_torch()
+        return work(part)
+
     with workers() as pool:
-        return list(map(work, parts) if pool is None or len(parts) < 2 else pool.map(work, parts))
+        return list(map(work, parts) if pool is None else pool.map(alone, parts))
 
 
-def in_turns(jobs: Sequence[Iterator[Any]], device: torch.device) -> None:
-    """Bring every job to its end; on a CPU by the workers, each of which takes a step of the job that has waited longest.
+def in_turns(jobs: Sequence[Iterator[Any]]) -> None:
+    """Bring every job to its end.
 
-    An error of one, or an interruption, ends all after the step that they are at.
+    Each worker takes a step of the job that has waited longest. An error of one, or an
+    interruption, ends all after the step that they are at.
     """
     waiting, stopped = deque(jobs), threading.Event()
 
@@ -71,15 +105,33 @@ def in_turns(jobs: Sequence[Iterator[Any]], device: torch.device) -> None:
                     waiting.append(job)
                     break
 
-    with workers() if device.type == "cpu" else nullcontext(), _setting(stopped):
-        in_threads(take_turns, range(len(jobs)), device)
+    with workers(), _setting(stopped):
+        in_threads(take_turns, range(len(jobs)))
 
 
 @contextmanager
 def _setting(stopped: threading.Event) -> Iterator[None]:
-    """An error in here sets the event."""
+    """Sets the event on an error in here."""
     try:
         yield
     except BaseException:
         stopped.set()
         raise
+
+
+def _begin_work() -> None:
+    _of_thread.works = True
+    _hold_torch()
+
+
+def _hold_torch() -> None:
+    """Holds torch to one thread in this one, where it is loaded."""
+    torch = _torch()
+    if torch is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+def _torch() -> Any:
+    """torch, where it is loaded already and wholly; else None."""
+    torch = sys.modules.get("torch")
+    return torch if hasattr(torch, "set_num_threads") else None

@@ -5,7 +5,11 @@ from __future__ import annotations
 RECOGNISED_BY = 48  # bytes at the start of a file
 
 _KINDS = (  # how files begin, what they are, and the cure
-    (b"version https://git-lfs", "a pointer of Git LFS", "`git lfs pull` fetches the file that it stands for"),
+    (
+        b"version https://git-lfs",
+        "a pointer of Git LFS",
+        "`git lfs pull` fetches the file that it stands for",
+    ),
     (b"\x89INRV\r\n\x1a", "an .inrv file", "decode it first"),
     (b" BDV\0\0\0\0", "a .vdb file", "encode it first"),
     (b"NanoVDB", "a NanoVDB file", "convert it first, as with nanovdb_convert"),
@@ -19,12 +23,19 @@ _PAGES = (b"<!doctype", b"<html", b"<head", b"<!--", b"<?xml")
 
 
 def refusal(start: bytes, expected: str) -> str:
-    """Why a file that begins with `start` is not `expected`, as 'a .vdb file': what it is, and the cure, where that is known."""
+    """Tell why a file is not what is expected: what it is, and the cure, where that is known.
+
+    start: its first bytes, up to RECOGNISED_BY
+    expected: as 'a .vdb file'
+    """
     if not start:
         return f"is empty: not {expected}"
     for beginning, kind, cure in _KINDS:
         if start.startswith(beginning):
             return f"is {kind}, not {expected}: {cure}"
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGES):
-        return f"is a page of HTML or XML, as servers send in place of a file, not {expected}: download it anew"
+        return (
+            "is a page of HTML or XML, as servers send in place of a file, "
+            f"not {expected}: download it anew"
+        )
     return f"starts with {start[:8]!r}: not {expected}"

@@ -17,8 +17,9 @@ from inrv.errors import OptionError
 class Input:
     """An input that is read piece by piece, and more than once.
 
-    name  its path, or what errors call it     data  its bytes where no file holds them, else None
-    path  where the file is, whatever becomes the working directory; `name` where it is empty
+    name: its path, or what errors call it
+    data: its bytes where no file holds them, else None
+    path: where the file is, whatever becomes the working directory; `name` where it is empty
     """
 
     name: str
@@ -26,17 +27,17 @@ class Input:
     path: str = ""
 
     def open(self) -> BinaryIO:
-        """A seekable binary file, at its first byte. Raises OSError."""
+        """Open it as a binary file that can be sought in. Raises OSError."""
         return open(self.path or self.name, "rb") if self.data is None else io.BytesIO(self.data)
 
     def part(self, offset: int, length: int) -> bytes:
-        """The `length` bytes at `offset`, or as many as there are. Raises OSError."""
+        """Give the `length` bytes at `offset`, or as many as there are. Raises OSError."""
         with self.open() as file:
             file.seek(offset)
             return file.read(length)
 
     def view(self) -> memoryview:
-        """All its bytes; those of a file are mapped, not read. Raises OSError."""
+        """Give all its bytes; those of a file are mapped, not read. Raises OSError."""
         if self.data is not None:
             return memoryview(self.data)
         with self.open() as file:
@@ -54,16 +55,21 @@ Writable: TypeAlias = str | os.PathLike[str] | IO[bytes]
 
 
 def input_of(source: Readable) -> Input:
-    """The input that `source` stands for.
+    """Give the input that a path, bytes or a file object stands for.
 
-    A file object, from where it stands, and a named pipe are read to their ends: their bytes may be had only once.
-    Raises OptionError where `source` is something else, OSError where it cannot be read.
+    A file object, from where it stands, and a named pipe are read to their ends: their bytes may be
+    had only once. Raises OptionError where `source` is something else, OSError where it cannot be
+    read.
     """
     if isinstance(source, Input):
         return source
     if isinstance(source, PATH):
         name = os.fspath(source)
-        return Input(name, Path(name).read_bytes()) if _is_pipe(name) else Input(name, path=os.path.abspath(name))
+        return (
+            Input(name, Path(name).read_bytes())
+            if _is_pipe(name)
+            else Input(name, path=os.path.abspath(name))
+        )
     if isinstance(source, (bytes, bytearray, memoryview)):
         return Input("<bytes>", bytes(source))
     return _read_through(source)
@@ -72,25 +78,34 @@ def input_of(source: Readable) -> Input:
 def _is_pipe(path: str) -> bool:
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
-    except (OSError, ValueError):  # told where it is opened
+    except (OSError, ValueError):  # whoever opens it tells what is wrong
         return False
 
 
 def _read_through(source: IO[bytes]) -> Input:
     if not hasattr(source, "read"):
-        raise OptionError(f"source is of type {type(source).__name__}: give a path, bytes or a binary file object")
+        raise OptionError(
+            f"source is of type {type(source).__name__}: give a path, bytes or a binary file object"
+        )
     if isinstance(source, io.TextIOBase):
         raise OptionError("source is a text file: open it as a binary one, with mode 'rb'")
     name = getattr(source, "name", None)
-    return Input(name if isinstance(name, str) else f"<{type(source).__name__}>", bytes(source.read()))
+    return Input(
+        name if isinstance(name, str) else f"<{type(source).__name__}>", bytes(source.read())
+    )
 
 
 def check_writable(target: Writable) -> None:
-    """Raise OptionError, before work is done for it, where `target` is neither a path nor a binary file object to write to."""
+    """Raise OptionError, before work is done for it, where nothing can be written to `target`.
+
+    It is to be a path, or a binary file object that is open for writing.
+    """
     if isinstance(target, PATH):
         return
     if not hasattr(target, "write"):
-        raise OptionError(f"output is of type {type(target).__name__}: give a path or a binary file object")
+        raise OptionError(
+            f"output is of type {type(target).__name__}: give a path or a binary file object"
+        )
     if isinstance(target, io.TextIOBase):
         raise OptionError("output is a text file: open it as a binary one, with mode 'wb'")
     if getattr(target, "closed", False) or not getattr(target, "writable", lambda: True)():

@@ -38,7 +38,9 @@ def assert_openvdb_agrees(tree: Any, grid: Grid, places: Sequence[tuple[int, int
     probe = tree.getConstAccessor().probeValue
     values, active = zip(*[probe(place) for place in places], strict=True)
     coordinates = np.array(places)
-    assert np.array_equal(grid.lookup(coordinates), np.array(values, dtype=np.float32).reshape(len(places), -1))
+    assert np.array_equal(
+        grid.lookup(coordinates), np.array(values, dtype=np.float32).reshape(len(places), -1)
+    )
     assert grid.topology.active(coordinates).tolist() == list(active)
 
 
@@ -54,7 +56,10 @@ def random_tree(
         edge = int(random.choice([1, 8, 128, 4096]))
         x, y, z = (random.integers(-2, 2, 3) * 4096 + random.integers(0, 4096, 3)) // edge * edge
         value, active = values[random.integers(len(values))], bool(random.integers(2))
-        low, high = (int(x), int(y), int(z)), (int(x) + edge - 1, int(y) + edge - 1, int(z) + edge - 1)
+        low, high = (
+            (int(x), int(y), int(z)),
+            (int(x) + edge - 1, int(y) + edge - 1, int(z) + edge - 1),
+        )
         tree.fill(low, high, value, active)
         places += [low, high, (low[0] - 1, low[1], low[2]), (high[0], high[1], high[2] + 1)]
     return tree, places
@@ -65,9 +70,22 @@ def tree_bytes(path: Path) -> bytes:
     return path.read_bytes()[read_grid_header(str(path), listed).topology : listed.end]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 1 << 30), st.booleans(), st.integers(1, 40), st.booleans(), st.sampled_from([2, 3, 6]))
-def test_random_trees(tmp_path: Path, seed: int, vectors: bool, steps: int, half: bool, kinds: int) -> None:
+@settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.integers(0, 1 << 30),
+    st.booleans(),
+    st.integers(1, 40),
+    st.booleans(),
+    st.sampled_from([2, 3, 6]),
+)
+def test_random_trees(
+    tmp_path: Path, seed: int, vectors: bool, steps: int, half: bool, kinds: int
+) -> None:
     """Few kinds of values give nodes with selection masks, many give nodes with all values."""
     background = 0.5
     scalars = [background, -background, 0.25, 0.0, 3.0, -7.0][:kinds]
@@ -85,7 +103,9 @@ def test_random_trees(tmp_path: Path, seed: int, vectors: bool, steps: int, half
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kinds", [2, 3, 6])
 @pytest.mark.parametrize("vectors", [False, True])
-def test_the_bytes_are_those_openvdb_writes(tmp_path: Path, seed: int, kinds: int, vectors: bool) -> None:
+def test_the_bytes_are_those_openvdb_writes(
+    tmp_path: Path, seed: int, kinds: int, vectors: bool
+) -> None:
     """Of trees without nodes that say nothing. (Of an odd number of half floats BLOSC makes other bytes here.)"""
     scalars = [0.5, -0.5, 0.25, 0.0, 3.0, -7.0][:kinds]
     values: Values = [(v, 2 * v, -v) for v in scalars] if vectors else scalars
@@ -94,8 +114,13 @@ def test_the_bytes_are_those_openvdb_writes(tmp_path: Path, seed: int, kinds: in
     save(tmp_path / "theirs.vdb", tree)
     write_volume(tmp_path / "ours.vdb", read_volume(tmp_path / "theirs.vdb"))
     assert tree_bytes(tmp_path / "ours.vdb") == tree_bytes(tmp_path / "theirs.vdb")
-    theirs, ours = (read_grid_header(str(path), *list_grids(path)) for path in (tmp_path / "theirs.vdb", tmp_path / "ours.vdb"))
-    assert ours.metadata == {key: value for key, value in theirs.metadata.items() if key != "file_delayed_load"}
+    theirs, ours = (
+        read_grid_header(str(path), *list_grids(path))
+        for path in (tmp_path / "theirs.vdb", tmp_path / "ours.vdb")
+    )
+    assert ours.metadata == {
+        key: value for key, value in theirs.metadata.items() if key != "file_delayed_load"
+    }
 
 
 def test_nodes_outside_the_active_box(tmp_path: Path) -> None:
@@ -108,7 +133,9 @@ def test_nodes_outside_the_active_box(tmp_path: Path) -> None:
     save(tmp_path / "far.vdb", tree)
     grid = read_volume(tmp_path / "far.vdb").grids[0]
     assert (grid.topology.leaf_count, grid.topology.tile_count) == (3, 1)
-    assert_openvdb_agrees(tree, grid, [(9, -9000, 0), (-9000, 0, 0), (8192, 0, 0), (0, 0, 0), (12288, 0, 0)])
+    assert_openvdb_agrees(
+        tree, grid, [(9, -9000, 0), (-9000, 0, 0), (8192, 0, 0), (0, 0, 0), (12288, 0, 0)]
+    )
 
 
 def test_strays_at_the_ends_of_the_world_are_read_at_once(tmp_path: Path) -> None:
@@ -137,10 +164,19 @@ def test_a_file_without_compression(tmp_path: Path, half: bool) -> None:
     path, tree = tmp_path / "plain.vdb", HandTree(half=half, inactive={511: -1.0}, kind=6)
     path.write_bytes(vdb_file(tree.grid()))
     grid = read_volume(path).grids[0]
-    assert grid.values.tolist() == [[9.0]] and grid.inactive.places.tolist() == [511] and grid.saved_as_half is half
-    assert grid.topology.tile_edges.tolist() == [4096, 128] and grid.tile_values.tolist() == [[3.0], [2.0]]
+    assert (
+        grid.values.tolist() == [[9.0]]
+        and grid.inactive.places.tolist() == [511]
+        and grid.saved_as_half is half
+    )
+    assert grid.topology.tile_edges.tolist() == [4096, 128] and grid.tile_values.tolist() == [
+        [3.0],
+        [2.0],
+    ]
     seen = load_openvdb().read(str(path), "density")
-    assert_openvdb_agrees(seen, grid, [(0, 0, 0), (0, 0, 1), (7, 7, 7), (0, 0, 128), (4100, 0, 0), (-1, 0, 0)])
+    assert_openvdb_agrees(
+        seen, grid, [(0, 0, 0), (0, 0, 1), (7, 7, 7), (0, 0, 128), (4100, 0, 0), (-1, 0, 0)]
+    )
 
 
 @pytest.mark.parametrize("number", ["f", "d"])
@@ -148,44 +184,86 @@ def test_a_file_without_compression(tmp_path: Path, half: bool) -> None:
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("compression", [0, 1, 2, 3])
 @pytest.mark.parametrize("kind", range(7))
-def test_every_way_to_store_values(tmp_path: Path, number: str, components: int, half: bool, compression: int, kind: int) -> None:
-    inactive = {0: {}, 1: dict.fromkeys(range(1, 512), -0.5), 2: dict.fromkeys(range(1, 512), 7.0)}.get(kind)
+def test_every_way_to_store_values(
+    tmp_path: Path, number: str, components: int, half: bool, compression: int, kind: int
+) -> None:
+    inactive = {
+        0: {},
+        1: dict.fromkeys(range(1, 512), -0.5),
+        2: dict.fromkeys(range(1, 512), 7.0),
+    }.get(kind)
     if inactive is None:
         two = dict.fromkeys(range(1, 300), 7.0) | dict.fromkeys(range(300, 512), 8.0)
-        inactive = {3: {7: -0.5, 9: -0.5}, 4: {7: 2.0, 8: 2.0}, 5: two, 6: {7: 1.0, 9: 2.0, 300: 3.0}}[kind]
-    tree = HandTree(number, components, half, compression, leaf={0: 9.0}, inactive=inactive, kind=kind)
+        inactive = {
+            3: {7: -0.5, 9: -0.5},
+            4: {7: 2.0, 8: 2.0},
+            5: two,
+            6: {7: 1.0, 9: 2.0, 300: 3.0},
+        }[kind]
+    tree = HandTree(
+        number, components, half, compression, leaf={0: 9.0}, inactive=inactive, kind=kind
+    )
     path = tmp_path / "kind.vdb"
     path.write_bytes(vdb_file(tree.grid(), version=222 + kind % 4))
     (grid,) = read_volume(path, doubles="float").grids
-    assert grid.values.tolist() == [[9.0] * components] and grid.background.tolist() == [0.5] * components
-    assert dict(zip(grid.inactive.places.tolist(), grid.inactive.values[:, -1].tolist(), strict=True)) == inactive
-    assert grid.value_type == ("float" if components == 1 else "vec3s") and grid.tile_values[:, -1].tolist() == [3.0, 2.0]
-    if number == "f" and (compression & 2 or kind == 6):  # other kinds mean something only where active values are stored alone
+    assert (
+        grid.values.tolist() == [[9.0] * components]
+        and grid.background.tolist() == [0.5] * components
+    )
+    assert (
+        dict(zip(grid.inactive.places.tolist(), grid.inactive.values[:, -1].tolist(), strict=True))
+        == inactive
+    )
+    assert grid.value_type == ("float" if components == 1 else "vec3s") and grid.tile_values[
+        :, -1
+    ].tolist() == [3.0, 2.0]
+    if number == "f" and (
+        compression & 2 or kind == 6
+    ):  # other kinds mean something only where active values are stored alone
         seen = load_openvdb().read(str(path), "density")
-        assert_openvdb_agrees(seen, grid, [(0, 0, k) for k in range(8)] + [(7, 7, 7), (0, 0, 128), (4100, 0, 0)])
+        assert_openvdb_agrees(
+            seen, grid, [(0, 0, k) for k in range(8)] + [(7, 7, 7), (0, 0, 128), (4100, 0, 0)]
+        )
 
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize(("version", "compression"), [(219, 1), (220, 0), (221, 1)])
-def test_old_files(tmp_path: Path, version: int, compression: int, components: int, half: bool) -> None:
+def test_old_files(
+    tmp_path: Path, version: int, compression: int, components: int, half: bool
+) -> None:
     path = tmp_path / "old.vdb"
-    tree = HandTree("f", components, half, compression, leaf={1: 9.0, 300: 4.0}, inactive={7: -1.0}, old=True)
+    tree = HandTree(
+        "f", components, half, compression, leaf={1: 9.0, 300: 4.0}, inactive={7: -1.0}, old=True
+    )
     path.write_bytes(vdb_file(tree.grid(), tree.grid("second"), version=version))
     volume = read_volume(path)
     for grid in volume.grids:
-        assert grid.values.tolist() == [[9.0] * components, [4.0] * components] and grid.inactive.places.tolist() == [7]
+        assert grid.values.tolist() == [
+            [9.0] * components,
+            [4.0] * components,
+        ] and grid.inactive.places.tolist() == [7]
         seen = load_openvdb().read(str(path), grid.name)
-        assert_openvdb_agrees(seen, grid, [(0, 0, k) for k in range(8)] + [(4, 5, 4), (7, 7, 7), (0, 0, 128), (4100, 0, 0)])
+        assert_openvdb_agrees(
+            seen,
+            grid,
+            [(0, 0, k) for k in range(8)] + [(4, 5, 4), (7, 7, 7), (0, 0, 128), (4100, 0, 0)],
+        )
     write_volume(tmp_path / "new.vdb", volume)
     assert read_volume(tmp_path / "new.vdb").vdb_version == (222, 10, 0)
-    assert_openvdb_agrees(load_openvdb().read(str(tmp_path / "new.vdb"), "density"), grid, [(0, 0, 0), (0, 0, 1), (0, 0, 128)])
+    assert_openvdb_agrees(
+        load_openvdb().read(str(tmp_path / "new.vdb"), "density"),
+        grid,
+        [(0, 0, 0), (0, 0, 1), (0, 0, 128)],
+    )
 
 
-def test_old_files_whose_grids_would_be_carried_are_refused(tmp_path: Path) -> None:
+def test_old_files_whose_grids_would_be_passed_through_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.vdb"
     path.write_bytes(vdb_file(HandTree("i", background=0, old=True).grid("flags"), version=221))
-    with pytest.raises(VdbError, match=r"old\.vdb: grid 0 'flags' cannot be coded \(int32 values\).*save it anew"):
+    with pytest.raises(
+        VdbError, match=r"old\.vdb: grid 0 'flags' cannot be coded \(int32 values\).*save it anew"
+    ):
         read_volume(path)
 
 
@@ -208,7 +286,12 @@ def test_damaged_trees(tmp_path: Path) -> None:
 def test_sizes_that_are_not_there_are_not_believed(tmp_path: Path, size: int) -> None:
     tree, path = HandTree(compression=1), tmp_path / "size.vdb"
     data = vdb_file(tree.grid())
-    path.write_bytes(data[: -len(tree.buffers())] + tree.buffers()[:65] + struct.pack("<q", size) + tree.buffers()[73:])
+    path.write_bytes(
+        data[: -len(tree.buffers())]
+        + tree.buffers()[:65]
+        + struct.pack("<q", size)
+        + tree.buffers()[73:]
+    )
     with pytest.raises(VdbError, match=r"size\.vdb: grid 0 'density'.*damaged"):
         read_volume(path)
 
@@ -225,7 +308,9 @@ def test_a_leaf_that_contradicts_its_node_is_refused(tmp_path: Path) -> None:
 def test_nodes_of_a_root_that_overlap_are_refused(tmp_path: Path) -> None:
     path, data = tmp_path / "root.vdb", vdb_file(HandTree().grid())
     for corner in ((0, 0, 0), (4097, 0, 0)):
-        path.write_bytes(data.replace(struct.pack("<iii", 4096, 0, 0), struct.pack("<iii", *corner)))
+        path.write_bytes(
+            data.replace(struct.pack("<iii", 4096, 0, 0), struct.pack("<iii", *corner))
+        )
         with pytest.raises(VdbError, match="side by side"):
             read_volume(path)
 
@@ -253,14 +338,20 @@ TILES = {
 
 @pytest.mark.parametrize("kind", TILES)
 def test_what_a_tree_cannot_hold_is_refused(tmp_path: Path, kind: str) -> None:
-    grid, table = sparse_grid(np.random.default_rng(0).random((8, 8, 8))), np.array(TILES[kind], dtype=np.int32)
+    grid, table = (
+        sparse_grid(np.random.default_rng(0).random((8, 8, 8))),
+        np.array(TILES[kind], dtype=np.int32),
+    )
     tiles = table[:, :3], table[:, 3], np.ones(len(table), dtype=bool)
     topology = Topology(grid.topology.leaf_origins, grid.topology.leaf_masks, *tiles)
     tiled = replace(grid, topology=topology, tile_values=np.ones((len(table), 1), dtype=np.float32))
     with pytest.raises(VdbError, match=r"out\.vdb: grid 0 'density'"):
         write_volume(tmp_path / "out.vdb", SparseVolume((tiled,)))
     with pytest.raises(VdbError, match=r"out\.vdb: grid 0 'density': 3 values for 512"):
-        write_volume(tmp_path / "out.vdb", SparseVolume((grid.with_values(np.ones((3, 1), dtype=np.float32)),)))
+        write_volume(
+            tmp_path / "out.vdb",
+            SparseVolume((grid.with_values(np.ones((3, 1), dtype=np.float32)),)),
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -296,10 +387,16 @@ def test_a_grid_without_a_name_is_listed_as_openvdb_lists_it(tmp_path: Path) -> 
 def test_names_that_openvdb_cannot_tell_apart(tmp_path: Path) -> None:
     """Asked for 'a[1]', OpenVDB gives the grid of that name, not the second 'a'."""
     names = ["a[1]", "a", "a"]
-    grids = [replace(sparse_grid(np.full((4, 4, 4), 1.0 + n)), name=name) for n, name in enumerate(names)]
+    grids = [
+        replace(sparse_grid(np.full((4, 4, 4), 1.0 + n)), name=name) for n, name in enumerate(names)
+    ]
     write_volume(tmp_path / "names.vdb", SparseVolume(tuple(grids)))
     found = read_volume(tmp_path / "names.vdb").grids
-    assert [(grid.name, grid.values[0].item()) for grid in found] == [("a[1]", 1.0), ("a", 2.0), ("a", 3.0)]
+    assert [(grid.name, grid.values[0].item()) for grid in found] == [
+        ("a[1]", 1.0),
+        ("a", 2.0),
+        ("a", 3.0),
+    ]
     assert read_volume(tmp_path / "names.vdb", [2]).grids[0].values[0].item() == 3.0
 
 
@@ -317,7 +414,10 @@ def test_a_leaf_of_inactive_values_only(tmp_path: Path) -> None:
 def test_a_rotation_alone_stays_a_unitary_map(tmp_path: Path) -> None:
     rows = ((0.0, 1.0, 0.0, 0.0), (-1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
     transform = Transform("UnitaryMap", rows)
-    write_volume(tmp_path / "turned.vdb", SparseVolume((replace(sparse_grid(np.ones((4, 4, 4))), transform=transform),)))
+    write_volume(
+        tmp_path / "turned.vdb",
+        SparseVolume((replace(sparse_grid(np.ones((4, 4, 4))), transform=transform),)),
+    )
     assert read_volume(tmp_path / "turned.vdb").grids[0].transform == transform
     seen = load_openvdb().read(str(tmp_path / "turned.vdb"), "density").transform
     assert seen.typeName == "UnitaryMap" and seen.indexToWorld((3, 5, 7)) == (-5, 3, 7)

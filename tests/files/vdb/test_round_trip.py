@@ -25,7 +25,9 @@ def round_trip(path: Path, *grids: Grid) -> tuple[Grid, ...]:
     return read_volume(path).grids
 
 
-def make_grid(seed: int, leaves: int, components: int = 1, density: float = 0.4, **changes: object) -> Grid:
+def make_grid(
+    seed: int, leaves: int, components: int = 1, density: float = 0.4, **changes: object
+) -> Grid:
     """Random leaves near the origin, a tile of each size far from them, a few inactive values off the background."""
     random = np.random.default_rng(seed)
     origins = np.unique(random.integers(-20, 20, (leaves, 3)) * 8, axis=0).astype(np.int32)
@@ -52,9 +54,16 @@ def make_grid(seed: int, leaves: int, components: int = 1, density: float = 0.4,
     )
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.integers(0, 10_000), st.integers(1, 30), st.sampled_from([1, 3]), st.floats(0, 1))
-def test_random_grids(tmp_path: Path, seed: int, leaves: int, components: int, density: float) -> None:
+def test_random_grids(
+    tmp_path: Path, seed: int, leaves: int, components: int, density: float
+) -> None:
     grid = make_grid(seed, leaves, components, density)
     assert_same(round_trip(tmp_path / "random.vdb", grid)[0], grid)
 
@@ -62,19 +71,44 @@ def test_random_grids(tmp_path: Path, seed: int, leaves: int, components: int, d
 def test_a_constant_leaf_stays_a_leaf_and_an_inactive_leaf_is_kept(tmp_path: Path) -> None:
     origins = np.array([[0, 0, 0], [8, 0, 0], [16, 0, 0]], dtype=np.int32)
     masks = np.repeat([[True], [False], [True]], 512, axis=1)
-    grid = replace(make_grid(0, 1), topology=Topology.from_leaves(origins, masks), tile_values=np.empty((0, 1), dtype=np.float32))
-    grid = replace(grid, inactive=LeafValues.none(1), values=np.repeat([[0.25], [7]], 512, axis=0).astype(np.float32))
+    grid = replace(
+        make_grid(0, 1),
+        topology=Topology.from_leaves(origins, masks),
+        tile_values=np.empty((0, 1), dtype=np.float32),
+    )
+    grid = replace(
+        grid,
+        inactive=LeafValues.none(1),
+        values=np.repeat([[0.25], [7]], 512, axis=0).astype(np.float32),
+    )
     assert_same(round_trip(tmp_path / "leaves.vdb", grid)[0], grid)
 
 
 maps = st.sampled_from(
-    ["UniformScaleMap", "ScaleMap", "UniformScaleTranslateMap", "ScaleTranslateMap", "TranslationMap", "AffineMap"]
+    [
+        "UniformScaleMap",
+        "ScaleMap",
+        "UniformScaleTranslateMap",
+        "ScaleTranslateMap",
+        "TranslationMap",
+        "AffineMap",
+    ]
 )
 scales = st.floats(1e-4, 1e4).filter(lambda v: v != 0)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(maps, st.tuples(scales, scales, scales), st.tuples(*[st.floats(-1e6, 1e6)] * 3), st.floats(-1, 1))
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    maps,
+    st.tuples(scales, scales, scales),
+    st.tuples(*[st.floats(-1e6, 1e6)] * 3),
+    st.floats(-1, 1),
+)
 def test_every_map_is_exact_to_the_last_bit(
     tmp_path: Path, kind: str, scale: tuple[float, ...], shift: tuple[float, ...], shear: float
 ) -> None:
@@ -115,7 +149,10 @@ METADATA = {
 
 def test_metadata_keeps_its_types(tmp_path: Path) -> None:
     path = tmp_path / "metadata.vdb"
-    write_volume(path, SparseVolume((make_grid(2, 3, metadata=METADATA),), {"file": MetaValue("vec2i", (4, 5))}))
+    write_volume(
+        path,
+        SparseVolume((make_grid(2, 3, metadata=METADATA),), {"file": MetaValue("vec2i", (4, 5))}),
+    )
     volume = read_volume(path)
     assert volume.metadata == {"file": MetaValue("vec2i", (4, 5))}
     found = {key: value for key, value in volume.grids[0].metadata.items() if key != "name"}
@@ -129,15 +166,25 @@ def halved(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_properties_reach_openvdb(tmp_path: Path) -> None:
     path = tmp_path / "properties.vdb"
     plain = make_grid(3, 2)
-    vectors = replace(make_grid(4, 2, 3), name="velocity", grid_class="staggered", vector_type="contravariant relative")
-    half = replace(plain, name="half", grid_class="fog volume", saved_as_half=True, values=halved(plain.values))
+    vectors = replace(
+        make_grid(4, 2, 3),
+        name="velocity",
+        grid_class="staggered",
+        vector_type="contravariant relative",
+    )
+    half = replace(
+        plain, name="half", grid_class="fog volume", saved_as_half=True, values=halved(plain.values)
+    )
     half = replace(half, tile_values=halved(half.tile_values))
     half = replace(half, inactive=LeafValues(half.inactive.places, halved(half.inactive.values)))
     found = round_trip(path, vectors, half)
     assert_same(found[0], vectors)
     assert_same(found[1], half)
     seen = {grid.name: grid for grid in load_openvdb().readAll(str(path))[0]}
-    assert seen["velocity"].gridClass == "staggered" and seen["velocity"].vectorType == "contravariant relative"
+    assert (
+        seen["velocity"].gridClass == "staggered"
+        and seen["velocity"].vectorType == "contravariant relative"
+    )
     assert seen["half"].saveFloatAsHalf and seen["half"].gridClass == "fog volume"
     assert seen["half"].leafCount() == half.topology.leaf_count
     assert seen["half"].activeVoxelCount() == half.topology.active_voxel_count
@@ -149,14 +196,23 @@ def test_repeated_and_missing_names_and_the_order_of_grids(tmp_path: Path) -> No
     grids = [replace(make_grid(seed, 2), name=name) for seed, name in enumerate(names)]
     for found, expected in zip(round_trip(path, *grids), grids, strict=True):
         assert_same(found, expected)
-    assert [grid.address for grid in list_grids(path)] == ["z", "density[0]", "[0]", "density[1]", "a", "[1]"]
+    assert [grid.address for grid in list_grids(path)] == [
+        "z",
+        "density[0]",
+        "[0]",
+        "density[1]",
+        "a",
+        "[1]",
+    ]
     assert [grid.name for grid in read_volume(path, ["density[1]", 0]).grids] == ["density", "z"]
     assert_same(read_volume(path, ["density[1]"]).grids[0], grids[3])
 
 
 def test_a_level_set_keeps_its_signs_inside_and_out(tmp_path: Path) -> None:
     module, path = load_openvdb(), tmp_path / "sphere.vdb"
-    sphere = module.createLevelSetSphere(radius=20.0, center=(3.0, 0.0, -5.0), voxelSize=0.5, halfWidth=3.0)
+    sphere = module.createLevelSetSphere(
+        radius=20.0, center=(3.0, 0.0, -5.0), voxelSize=0.5, halfWidth=3.0
+    )
     sphere.name = "sphere"
     module.write(str(path), grids=[sphere])
     grid = read_volume(path).grids[0]
@@ -168,7 +224,10 @@ def test_a_level_set_keeps_its_signs_inside_and_out(tmp_path: Path) -> None:
     assert accessor.getValue((6, 0, -10)) == -1.5 and accessor.getValue((200, 0, 0)) == 1.5
     flooded = seen.deepCopy()
     flooded.signedFloodFill()
-    assert flooded.activeVoxelCount() == sphere.activeVoxelCount() and flooded.leafCount() == sphere.leafCount()
+    assert (
+        flooded.activeVoxelCount() == sphere.activeVoxelCount()
+        and flooded.leafCount() == sphere.leafCount()
+    )
 
 
 def test_empty_volumes(tmp_path: Path) -> None:
@@ -193,7 +252,12 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_distant_grids_cost_no_memory_between_them(tmp_path: Path) -> None:
     origins = np.array([[-2_000_000, 0, 0], [3_000_000, 80, -1_000_000]], dtype=np.int32)
     topology = Topology.from_leaves(origins, pack_masks(np.ones((2, 512), dtype=bool)))
-    grid = replace(make_grid(0, 1), topology=topology, values=np.random.default_rng(0).standard_normal((1024, 1), dtype=np.float32), tile_values=np.empty((0, 1), dtype=np.float32))
+    grid = replace(
+        make_grid(0, 1),
+        topology=topology,
+        values=np.random.default_rng(0).standard_normal((1024, 1), dtype=np.float32),
+        tile_values=np.empty((0, 1), dtype=np.float32),
+    )
     grid = replace(grid, inactive=LeafValues.none(1))
     write_volume(tmp_path / "far.vdb", SparseVolume((grid,)))
     assert (tmp_path / "far.vdb").stat().st_size < 1 << 20

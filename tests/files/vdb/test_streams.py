@@ -12,7 +12,15 @@ from inrv import SparseVolume, VdbError
 from inrv.files.vdb import list_grids, read_volume, write_volume
 from inrv.files.vdb.header import pack_string
 from inrv.grids import sparse_grid
-from testing.vdb.referee import HAS_POSITIONS, HandGrid, HandTree, as_stream, assert_same_bits, load_openvdb, vdb_file
+from testing.vdb.referee import (
+    HAS_POSITIONS,
+    HandGrid,
+    HandTree,
+    as_stream,
+    assert_same_bits,
+    load_openvdb,
+    vdb_file,
+)
 from testing.vdb.streamed import FOG, FRUSTUM, INTEGERS, KINDS, OLD_FRUSTUM, attribute, points
 
 UNKNOWN = pack_string("Affine Map") + bytes(128)
@@ -33,7 +41,9 @@ def test_a_grid_of_every_kind_is_passed_over(tmp_path: Path, kind: str, position
     stream.write_bytes(as_stream(path, positions))
     assert list_grids(stream) == list_grids(path)
     found, expected = read_volume(stream), read_volume(path)
-    assert [vars(grid) for grid in found.passthrough] == [vars(grid) for grid in expected.passthrough]
+    assert [vars(grid) for grid in found.passthrough] == [
+        vars(grid) for grid in expected.passthrough
+    ]
     for one, other in zip(found.grids, expected.grids, strict=True):
         assert_same_bits(one, other)
 
@@ -45,7 +55,15 @@ def test_a_grid_of_every_kind_is_passed_over(tmp_path: Path, kind: str, position
 def test_values_stored_in_every_way_are_passed_over(
     tmp_path: Path, number: str, components: int, half: bool, compression: int
 ) -> None:
-    tree = HandTree(number, components, half and number != "i", compression, background=2, inactive={3: -2}, kind=3)
+    tree = HandTree(
+        number,
+        components,
+        half and number != "i",
+        compression,
+        background=2,
+        inactive={3: -2},
+        kind=3,
+    )
     path = save(tmp_path / "file.vdb", tree.grid("a"), tree.grid("b"))
     expected = list_grids(path)
     path.write_bytes(as_stream(path))
@@ -65,25 +83,36 @@ def test_what_openvdb_packs_is_passed_over(tmp_path: Path) -> None:
         grid.name += " again"
     module.write(str(path), grids=[*grids, *shared])
     stream.write_bytes(as_stream(path))
-    assert list_grids(stream) == list_grids(path) and {grid.parent for grid in list_grids(path)} > {"grid 0", "grid 1"}
+    assert list_grids(stream) == list_grids(path) and {grid.parent for grid in list_grids(path)} > {
+        "grid 0",
+        "grid 1",
+    }
     seen, expected = module.readAll(str(stream))[0], module.readAll(str(path))[0]
-    assert [grid.activeVoxelCount() for grid in seen] == [grid.activeVoxelCount() for grid in expected]
+    assert [grid.activeVoxelCount() for grid in seen] == [
+        grid.activeVoxelCount() for grid in expected
+    ]
     found = read_volume(stream)
     write_volume(tmp_path / "again.vdb", found)
     again = module.readAll(str(tmp_path / "again.vdb"))[0]
-    assert sorted(grid.activeVoxelCount() for grid in again) == sorted(grid.activeVoxelCount() for grid in expected)
+    assert sorted(grid.activeVoxelCount() for grid in again) == sorted(
+        grid.activeVoxelCount() for grid in expected
+    )
 
 
 def test_instances_in_a_stream_find_their_trees(tmp_path: Path) -> None:
     owner = FOG.grid("owner")
     child = replace(owner, unique_name="child", topology=b"", buffers=b"", parent="owner")
     volume = read_volume(save(tmp_path / "shared.vdb", owner, child, FOG.grid("c"), offsets=False))
-    assert [(grid.name, grid.values.tolist()) for grid in volume.grids] == [(n, [[9.0]]) for n in ("owner", "child", "c")]
+    assert [(grid.name, grid.values.tolist()) for grid in volume.grids] == [
+        (n, [[9.0]]) for n in ("owner", "child", "c")
+    ]
 
 
 @pytest.mark.parametrize(("version", "compression"), [(219, 1), (220, 0), (221, 1)])
 def test_streams_of_old_versions(tmp_path: Path, version: int, compression: int) -> None:
-    tree = HandTree("f", compression=compression, leaf={1: 9.0, 300: 4.0}, inactive={7: -1.0}, old=True)
+    tree = HandTree(
+        "f", compression=compression, leaf={1: 9.0, 300: 4.0}, inactive={7: -1.0}, old=True
+    )
     turned = tree.grid("turned", transform=FRUSTUM if version >= 221 else OLD_FRUSTUM)
     path = save(tmp_path / "old.vdb", turned, tree.grid(), version=version, offsets=False)
     (grid,) = read_volume(path, ["density"]).grids
@@ -98,11 +127,21 @@ def test_streams_of_old_versions(tmp_path: Path, version: int, compression: int)
         (FOG.grid("text", transform=UNKNOWN), 224, "Affine Map transform"),
     ],
 )
-def test_a_grid_whose_end_cannot_be_found_must_be_the_last(tmp_path: Path, grid: HandGrid, version: int, reason: str) -> None:
-    last = read_volume(save(tmp_path / "last.vdb", FOG.grid(), grid, version=version, offsets=False))
-    assert last.passthrough[0].data == grid.frame + grid.topology + grid.buffers and len(last.grids) == 1
+def test_a_grid_whose_end_cannot_be_found_must_be_the_last(
+    tmp_path: Path, grid: HandGrid, version: int, reason: str
+) -> None:
+    last = read_volume(
+        save(tmp_path / "last.vdb", FOG.grid(), grid, version=version, offsets=False)
+    )
+    assert (
+        last.passthrough[0].data == grid.frame + grid.topology + grid.buffers
+        and len(last.grids) == 1
+    )
     first = save(tmp_path / "first.vdb", grid, FOG.grid(), version=version, offsets=False)
-    with pytest.raises(VdbError, match=rf"first\.vdb: .*where grid 0 'text' ends cannot be found.*{reason}.*save it anew"):
+    with pytest.raises(
+        VdbError,
+        match=rf"first\.vdb: .*where grid 0 'text' ends cannot be found.*{reason}.*save it anew",
+    ):
         read_volume(first)
 
 
@@ -120,11 +159,15 @@ def test_bytes_behind_the_last_grid_are_left_alone(tmp_path: Path) -> None:
     path = save(tmp_path / "more.vdb", FOG.grid(), INTEGERS.grid(), offsets=False)
     size = path.stat().st_size
     path.write_bytes(path.read_bytes() + b"more")
-    assert list_grids(path)[-1].end == size and read_volume(path).passthrough[0].data.endswith(INTEGERS.buffers())
+    assert list_grids(path)[-1].end == size and read_volume(path).passthrough[0].data.endswith(
+        INTEGERS.buffers()
+    )
 
 
 @pytest.mark.parametrize("positions", [bytes(24), struct.pack("<qqq", 1, 2, 3), b"\xff" * 24])
-def test_positions_that_a_file_says_are_there_are_believed(tmp_path: Path, positions: bytes) -> None:
+def test_positions_that_a_file_says_are_there_are_believed(
+    tmp_path: Path, positions: bytes
+) -> None:
     path = save(tmp_path / "wrong.vdb", FOG.grid(), FOG.grid("b"))
     data = bytearray(as_stream(path, positions))
     data[HAS_POSITIONS] = 1
@@ -143,13 +186,20 @@ def test_positions_that_a_file_says_are_there_are_believed(tmp_path: Path, posit
     ],
 )
 def test_damaged_points_are_an_error(tmp_path: Path, buffers: bytes, words: str) -> None:
-    path = save(tmp_path / "points.vdb", replace(KINDS["points"], buffers=buffers), FOG.grid(), offsets=False)
+    path = save(
+        tmp_path / "points.vdb",
+        replace(KINDS["points"], buffers=buffers),
+        FOG.grid(),
+        offsets=False,
+    )
     with pytest.raises(VdbError, match=rf"points\.vdb: grid 0 'points': .*{words}.*damaged"):
         read_volume(path)
 
 
 def test_a_stream_of_our_own_grids_reads_back(tmp_path: Path) -> None:
-    grids = [sparse_grid(np.random.default_rng(n).random((20, 30, 10)), f"grid {n}") for n in range(3)]
+    grids = [
+        sparse_grid(np.random.default_rng(n).random((20, 30, 10)), f"grid {n}") for n in range(3)
+    ]
     path = tmp_path / "ours.vdb"
     write_volume(path, SparseVolume(tuple(grids)))
     path.write_bytes(as_stream(path))

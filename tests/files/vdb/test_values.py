@@ -20,7 +20,19 @@ from inrv.grids import LeafValues
 from testing.vdb.referee import HandTree, assert_same_bits, bits, load_openvdb, vdb_file
 
 NAN, MINUS_NAN = 0x7FC00000, 0xFFC00000
-ODD = [0x00000000, 0x80000000, NAN, MINUS_NAN, 0x7F800001, 0xFFABCDEF, 0x7F800000, 0xFF800000, 0x00000001, 0x7F7FFFFF, 0x3F800000]
+ODD = [
+    0x00000000,
+    0x80000000,
+    NAN,
+    MINUS_NAN,
+    0x7F800001,
+    0xFFABCDEF,
+    0x7F800000,
+    0xFF800000,
+    0x00000001,
+    0x7F7FFFFF,
+    0x3F800000,
+]
 
 
 def floats(patterns: Sequence[int]) -> NDArray[np.float32]:
@@ -32,10 +44,15 @@ def odd_grid(seed: int, components: int, background: int, kinds: int) -> Grid:
     random = np.random.default_rng(seed)
     origins = np.unique(random.integers(-600, 600, (int(random.integers(1, 20)), 3)) * 8, axis=0)
     topology = Topology.from_leaves(origins, random.random((len(origins), 512)) < random.random())
-    tiles = np.array([[5000 * 8, 0, 0], [9 << 12, 128, -128], [-9 << 12, -(5 << 12), 0]], dtype=np.int32)
+    tiles = np.array(
+        [[5000 * 8, 0, 0], [9 << 12, 128, -128], [-9 << 12, -(5 << 12), 0]], dtype=np.int32
+    )
     state = random.random(3) < 0.5
     topology = replace(
-        topology, tile_origins=tiles, tile_edges=np.array([8, 128, 4096], dtype=np.int32), tile_active=state
+        topology,
+        tile_origins=tiles,
+        tile_edges=np.array([8, 128, 4096], dtype=np.int32),
+        tile_active=state,
     )
 
     def choose(count: int, patterns: Sequence[int]) -> NDArray[np.float32]:
@@ -50,17 +67,26 @@ def odd_grid(seed: int, components: int, background: int, kinds: int) -> Grid:
     kind = "float" if components == 1 else "vec3s"
     tile_values = choose(3, [pattern for pattern in ODD if pattern != background])
     stored = choose(topology.leaf_voxel_count, ODD)
-    return Grid("odd", kind, ground, topology, stored, tile_values, LeafValues(inactive[off], values[off]))
+    return Grid(
+        "odd", kind, ground, topology, stored, tile_values, LeafValues(inactive[off], values[off])
+    )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     st.integers(0, 1 << 30),
     st.sampled_from([1, 3]),
     st.sampled_from([0x00000000, 0x80000000, 0x3E800000, 0x00000001]),
     st.integers(1, 5),
 )
-def test_odd_values_survive(tmp_path: Path, seed: int, components: int, background: int, kinds: int) -> None:
+def test_odd_values_survive(
+    tmp_path: Path, seed: int, components: int, background: int, kinds: int
+) -> None:
     grid = odd_grid(seed, components, background, kinds)
     write_volume(tmp_path / "odd.vdb", SparseVolume((grid,)))
     (found,) = read_volume(tmp_path / "odd.vdb").grids
@@ -72,11 +98,16 @@ def test_openvdb_reads_odd_values(tmp_path: Path, components: int) -> None:
     grid = odd_grid(1, components, 0, 5)
     write_volume(tmp_path / "odd.vdb", SparseVolume((grid,)))
     tree = load_openvdb().read(str(tmp_path / "odd.vdb"), "odd")
-    assert (tree.leafCount(), tree.activeVoxelCount()) == (grid.topology.leaf_count, grid.topology.active_voxel_count)
+    assert (tree.leafCount(), tree.activeVoxelCount()) == (
+        grid.topology.leaf_count,
+        grid.topology.active_voxel_count,
+    )
     accessor = tree.getConstAccessor()
     places = np.concatenate([grid.topology.places()[::37], grid.inactive.places[::41]])
     coordinates = np.concatenate([grid.topology.coordinates_of(places), grid.topology.tile_origins])
-    seen = np.array([accessor.getValue(tuple(place)) for place in coordinates.tolist()], dtype=np.float32)
+    seen = np.array(
+        [accessor.getValue(tuple(place)) for place in coordinates.tolist()], dtype=np.float32
+    )
     seen = seen.reshape(-1, components)
     assert np.array_equal(seen, grid.lookup(coordinates), equal_nan=True)
     assert np.array_equal(np.signbit(seen), np.signbit(grid.lookup(coordinates)))
@@ -84,10 +115,15 @@ def test_openvdb_reads_odd_values(tmp_path: Path, components: int) -> None:
 
 def test_equal_is_not_the_same(tmp_path: Path) -> None:
     """-0.0 == 0.0, and NaN != NaN: only the bits tell what is the background."""
-    path, tree = tmp_path / "zero.vdb", HandTree(background=0.0, inactive={3: -0.0, 4: 0.0}, tile=-0.0)
+    path, tree = (
+        tmp_path / "zero.vdb",
+        HandTree(background=0.0, inactive={3: -0.0, 4: 0.0}, tile=-0.0),
+    )
     path.write_bytes(vdb_file(tree.grid()))
     (grid,) = read_volume(path).grids
-    assert grid.inactive.places.tolist() == [3] and bits(grid.inactive.values).tolist() == [[-(1 << 31)]]
+    assert grid.inactive.places.tolist() == [3] and bits(grid.inactive.values).tolist() == [
+        [-(1 << 31)]
+    ]
     assert np.signbit(grid.tile_values[1]).all()
 
 
@@ -99,13 +135,26 @@ def test_half_floats_are_exact() -> None:
     assert np.array_equal(single[finite], number[finite].astype(np.float32).view(np.uint32))
     assert np.isnan(single.view(np.float32)[~finite]).all()
     assert np.array_equal(narrow(single), halves)
-    assert np.array_equal(widen(halves, double=True).view(np.float64)[finite], number[finite].astype(np.float64))
+    assert np.array_equal(
+        widen(halves, double=True).view(np.float64)[finite], number[finite].astype(np.float64)
+    )
 
 
 def test_halves_round_to_even_and_overflow_to_infinity() -> None:
-    given = np.array([1.0 + 2**-11, 1.0 + 3 * 2**-11, 70000.0, -70000.0, 2**-26, np.nan], dtype=np.float32).view(np.uint32)
-    assert [hex(half) for half in narrow(given)] == ["0x3c00", "0x3c02", "0x7c00", "0xfc00", "0x0", "0x7e00"]
-    assert narrow(np.array([0x7F800001], dtype=np.uint32)).tolist() == [0x7C01]  # a NaN does not become infinite
+    given = np.array(
+        [1.0 + 2**-11, 1.0 + 3 * 2**-11, 70000.0, -70000.0, 2**-26, np.nan], dtype=np.float32
+    ).view(np.uint32)
+    assert [hex(half) for half in narrow(given)] == [
+        "0x3c00",
+        "0x3c02",
+        "0x7c00",
+        "0xfc00",
+        "0x0",
+        "0x7e00",
+    ]
+    assert narrow(np.array([0x7F800001], dtype=np.uint32)).tolist() == [
+        0x7C01
+    ]  # a NaN does not become infinite
 
 
 def test_half_grids_are_written_as_halves(tmp_path: Path) -> None:
@@ -127,7 +176,9 @@ def test_packed_buffers_come_back() -> None:
     assert np.array_equal(out, values)
 
 
-@pytest.mark.parametrize("data", [b"", bytes(16), b"\2\1\x33\4" + struct.pack("<III", 2048, 2048, 1 << 30), bytes(2064)])
+@pytest.mark.parametrize(
+    "data", [b"", bytes(16), b"\2\1\x33\4" + struct.pack("<III", 2048, 2048, 1 << 30), bytes(2064)]
+)
 def test_blosc_buffers_that_lie(data: bytes) -> None:
     with pytest.raises(ValueError, match="BLOSC buffer"):
         unpack_buffer(memoryview(data), np.zeros(512, dtype=np.uint32))
@@ -138,6 +189,12 @@ def test_blosc_buffers_that_lie(data: bytes) -> None:
 
 
 def test_zip_buffers_that_lie() -> None:
-    for data in (b"", b"no zip", zlib.compress(bytes(2047)), zlib.compress(bytes(2049)), zlib.compress(bytes(1 << 24))):
+    for data in (
+        b"",
+        b"no zip",
+        zlib.compress(bytes(2047)),
+        zlib.compress(bytes(2049)),
+        zlib.compress(bytes(1 << 24)),
+    ):
         with pytest.raises(ValueError, match="ZIP buffer"):
             unzip_buffer(memoryview(data), np.zeros(512, dtype=np.uint32))

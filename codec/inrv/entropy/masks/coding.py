@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,51 +11,63 @@ from inrv.entropy.masks.constants import PROBABILITY_BITS, VOXELS
 from inrv.entropy.masks.kinds import FULL, MIXED, kinds_of
 from inrv.entropy.masks.model import Model
 from inrv.entropy.masks.wavefront import BlockFinder, Leaves
-from inrv.errors import FormatError
+from inrv.entropy.range_coder import BIT, RangeReader, RangeWriter
 
 Masks = NDArray[np.uint8]
 Words = NDArray[np.uint32]
 NOTHING = np.zeros(0, dtype=np.uint8)
-_BERNOULLI = constriction.stream.model.Bernoulli(perfect=False)
 
 
 def encode_masks(
-    origins: NDArray[np.int32], masks: Masks, reference: Masks | None = None, kinds: NDArray[np.uint8] | None = None
+    origins: NDArray[np.int32],
+    masks: Masks,
+    reference: Masks | None = None,
+    kinds: NDArray[np.uint8] | None = None,
 ) -> Words:
-    """The words uint32 (W,) that hold the mixed ones among the leaf masks uint8 (L, 64) of the leaves at `origins` (L, 3).
+    """The words uint32 (W,) that hold the mixed ones among some leaf masks.
 
-    reference  uint8 (L, 64)  other masks of the same leaves, from which these are predicted
-    kinds      uint8 (L,)     by default the masks' own; MIXED may stand for any
+    origins: int32 (L, 3) of the leaves
+    masks: uint8 (L, 64) of the leaves
+    reference: uint8 (L, 64) other masks of the same leaves, from which these are predicted
+    kinds: uint8 (L,) by default the masks' own; MIXED may stand for any
     """
     kinds = kinds_of(masks) if kinds is None else kinds
     leaves, model, prediction = _begin(origins, kinds, reference)
-    voxels = np.unpackbits(masks[leaves.mixed], axis=1, bitorder="little").view(bool).reshape(-1)
-    encoder = constriction.stream.queue.RangeEncoder()
+    packed = masks[leaves.mixed]
+    voxels = np.unpackbits(packed, axis=1, bitorder="little").view(np.bool_).reshape(-1)
+    writer = RangeWriter()
     for batch in leaves.batches():
-        expected = model.look(leaves, batch, prediction)
+        expected = model.expect(leaves, batch, prediction)
         active = voxels[batch]
-        encoder.encode(active.astype(np.int32), _BERNOULLI, expected / (1 << PROBABILITY_BITS))
+        writer.encode(active.astype(np.int32), BIT, expected / (1 << PROBABILITY_BITS))
         model.learn(active)
         leaves.mark(batch, active)
-    words: Words = encoder.get_compressed()
-    return words
+    return writer.words()
 
 
-def decode_masks(origins: NDArray[np.int32], kinds: NDArray[np.uint8], words: Words, reference: Masks | None = None) -> Masks:
-    """The masks uint8 (L, 64) of leaves of these `kinds` (L,). Raises FormatError where `words` do not fit them."""
+def decode_masks(
+    origins: NDArray[np.int32],
+    kinds: NDArray[np.uint8],
+    words: Words,
+    reference: Masks | None = None,
+) -> Masks:
+    """The masks uint8 (L, 64) of some leaves.
+
+    origins: int32 (L, 3) of the leaves
+    kinds: uint8 (L,) of the leaves
+    words: uint32 (W,) of `encode_masks`
+    reference: uint8 (L, 64) the masks from which these are predicted, if any
+
+    Raises FormatError (S11) where the words do not fit the leaves.
+    """
     leaves, model, prediction = _begin(origins, kinds, reference)
-    decoder = constriction.stream.queue.RangeDecoder(words)
+    reader = RangeReader(words, "S11", "the words of the masks")
     for batch in leaves.batches():
-        expected = model.look(leaves, batch, prediction)
-        try:
-            found = decoder.decode(_BERNOULLI, expected / (1 << PROBABILITY_BITS))
-        except (ValueError, AssertionError) as error:
-            raise FormatError("S11", f"the words of the masks are damaged: {error}") from error
-        active = found.astype(bool)
+        expected = model.expect(leaves, batch, prediction)
+        active = reader.decode(BIT, expected / (1 << PROBABILITY_BITS)).astype(np.bool_)
         model.learn(active)
         leaves.mark(batch, active)
-    if not decoder.maybe_exhausted():
-        raise FormatError("S11", f"the masks end before their {len(words):,} words do")
+    reader.check_end(f"the masks end before their {len(words):,} words do")
     masks = np.zeros((len(kinds), VOXELS // 8), dtype=np.uint8)
     masks[kinds == FULL] = 255
     masks[leaves.mixed] = leaves.masks()

@@ -65,13 +65,13 @@ class Model:
         self.counts = np.zeros(2 * int(entries.sum()), dtype=np.int64)
         inputs = len(contexts) + 1
         self.weights = np.full((inputs, SELECTORS), INITIAL_WEIGHT // (inputs - 1), dtype=np.int64)
-        self.slopes, self.seen = np.zeros_like(self.weights), np.zeros(SELECTORS, dtype=np.int64)
+        self.slopes, self.chosen = np.zeros_like(self.weights), np.zeros(SELECTORS, dtype=np.int64)
         self.parts = _row_tables([context for _, context in contexts])
         self.places = np.empty((LARGEST_BATCH, len(contexts)), dtype=np.int64)
         self.inputs = np.full((LARGEST_BATCH, inputs), BIAS, dtype=np.int64)
         self.selectors, self.expected = np.empty((2, LARGEST_BATCH), dtype=np.int64)
 
-    def look(self, leaves: Leaves, voxels: Index, prediction: NDArray[np.uint8]) -> Index:
+    def expect(self, leaves: Leaves, voxels: Index, prediction: NDArray[np.uint8]) -> Index:
         """How likely each of `voxels` int64 (n,) is active, in 2^-20: int64 (n,), from 1 to 2^20 - 1.
 
         prediction  uint8 (M * 512,)  7 bits of the mask that this one is predicted from; empty where there is none
@@ -85,9 +85,9 @@ class Model:
         return expected
 
     def learn(self, active: NDArray[np.bool_]) -> None:
-        """Take in which of the voxels that were looked at are active, bool (n,)."""
-        learn(active, self.expected, self.places, self.inputs, self.selectors, self.counts, self.slopes, self.seen)
-        divisors = np.array([max(1, math.isqrt(count)) for count in self.seen.tolist()]) << RATE_SHIFT
+        """Take in which of the voxels that were asked about are active, bool (n,)."""
+        learn(active, self.expected, self.places, self.inputs, self.selectors, self.counts, self.slopes, self.chosen)
+        divisors = np.array([max(1, math.isqrt(count)) for count in self.chosen.tolist()]) << RATE_SHIFT
         self.weights += self.slopes // divisors
 
 

@@ -1,27 +1,35 @@
-"""The values of inactive and kept voxels, in a channel's units: what a narrow band, a soft edge or a plume is surrounded by."""
+"""The values around a channel, in its units: those of inactive voxels and of exact values.
+
+Narrow bands, soft edges and plumes are predicted better where these are known.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.fields.lattice.constants import HIGHEST
 from inrv.fields.lattice.order import REGION_EDGE
 from inrv.fields.lattice.regions import region_values
-from inrv.grids import Grid, LeafValues, Topology, in_double
+from inrv.grids import Grid, LeafValues, Topology
 
-ToUnits = Callable[[Tensor], Tensor]
+Ints = NDArray[np.int32]
+ToUnits = Callable[[NDArray[np.float32]], Ints]
 
 
 @dataclass(frozen=True, eq=False)
-class Surroundings:
-    """Of component `component` of `grid`, of whose active leaf values a decoder has only `kept` before the channel is decoded.
+class Exterior:
+    """The exterior of one component of a grid.
 
-    units  brings values float32 (n, 1) to units int32 of the channel
+    grid: of whose active leaf values a decoder has only the exact ones before the channel
+    exact: the exact values
+    component: number of the component
+    units: turns values float32 (n, 1) into units int32 of the channel
     """
 
     grid: Grid
@@ -29,39 +37,54 @@ class Surroundings:
     component: int
     units: ToUnits
 
-    def __call__(self, corners: Tensor) -> Tensor:
-        """Units int32 (B, 128, 128, 128) of the regions at `corners` (B, 3), within +-2^23."""
+    def __call__(self, corner: Ints) -> Ints:
+        """Units int32 (128, 128, 128) of the region at `corner` (3,), within +-2^23."""
         grid = self._in_units
-        if not len(grid.inactive.places) and not grid.topology.tile_count and not len(self.exact.places):
-            return grid.background.to(corners.device).expand(len(corners), *[REGION_EDGE] * 3)
-        return region_values(grid, 0, corners).to(corners.device)
+        if not (len(grid.inactive.places) or grid.topology.tile_count or len(self.exact.places)):
+            return np.broadcast_to(grid.background, (REGION_EDGE,) * 3)
+        return region_values(grid, 0, corner)
 
     @cached_property
     def _in_units(self) -> Grid:
-        """The grid with units int32 for values; voxels still to be decoded have the background, which nobody looks at."""
-        grid, column = self.grid, slice(self.component, self.component + 1)
-        inactive = LeafValues(grid.inactive.places, self.units(grid.inactive.values[:, column]))
-        background, tiles = self.units(grid.background[column]), self.units(grid.tile_values[:, column])
-        values = background[None].expand(len(grid.values), -1)
-        if len(self.exact.places):
-            values = values.clone()
-            values[grid.topology.place_rows(self.exact.places)] = self.units(self.exact.values[:, column])
-        return replace(grid, values=values, background=background, tile_values=tiles, inactive=inactive)
+        """The grid with units int32 for values.
 
-    def whole(self, coded: Topology, values: Tensor) -> tuple[Topology, Tensor]:
-        """The grid's topology, and units int32 (N,) by its rows: those of kept voxels, and `values` of the voxels of `coded`."""
+        Voxels that are still to be decoded have the background, which nobody reads.
+        """
+        grid, column = self.grid, slice(self.component, self.component + 1)
+        inactive_units = self.units(grid.inactive.values[:, column])
+        background = self.units(grid.background[column])
+        tiles = self.units(grid.tile_values[:, column])
+        values: Any = np.broadcast_to(background, (len(grid.values), 1))
+        if len(self.exact.places):
+            values = values.copy()
+            rows = grid.topology.place_rows(self.exact.places)
+            values[rows] = self.units(self.exact.values[:, column])
+        units: dict[str, Any] = {"background": background, "tile_values": tiles, "values": values}
+        inactive = LeafValues(grid.inactive.places, inactive_units)  # type: ignore[arg-type]
+        return replace(grid, inactive=inactive, **units)
+
+    def whole(self, coded: Topology, values: Ints) -> tuple[Topology, Ints]:
+        """The grid's topology, and units int32 (N,) by its rows, exact values among them.
+
+        coded: topology of the voxels that are coded
+        values: int32 (n,) units of these
+        """
         if not len(self.exact.places):
             return coded, values
-        known = self._in_units.values[:, 0].clone()
+        known: Ints = self._in_units.values[:, 0].copy()  # type: ignore[assignment]
         known[self.grid.topology.place_rows(coded.places())] = values
         return self.grid.topology, known
 
 
 def linear_units(minimum: float, maximum: float, scale: float) -> ToUnits:
-    """Values minimum to maximum, two different ones, to 0 to `scale` units, NaN to 0."""
+    """Makes what turns values minimum to maximum, two different ones, into 0 to `scale` units.
+
+    NaN becomes 0.
+    """
     return partial(_linear, minimum, maximum, scale)
 
 
-def _linear(minimum: float, maximum: float, scale: float, values: Tensor) -> Tensor:
-    units = ((in_double(values) - minimum) / (maximum - minimum) * scale).round()
-    return units.clamp(-HIGHEST, HIGHEST).nan_to_num(0.0).to(torch.int32)
+def _linear(minimum: float, maximum: float, scale: float, values: NDArray[np.float32]) -> Ints:
+    shares = (values.astype(np.float64) - minimum) / (maximum - minimum)
+    units = np.clip(np.rint(shares * scale), -HIGHEST, HIGHEST)
+    return np.nan_to_num(units, nan=0.0).astype(np.int32)

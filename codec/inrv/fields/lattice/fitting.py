@@ -1,7 +1,10 @@
 """Networks fitted to the codes of a channel, with weights as they are stored.
 
-Loss of a voxel: bits of its code under a logistic distribution + slope * squared error, both in steps. A code is taken
-for noise within half a step (Balle, Laparra and Simoncelli 2017), so that the loss is smooth in the networks' outputs.
+The loss of a voxel is the bits of its code under a logistic distribution, and SLOPE times its
+squared error, both in steps. A code is taken for noise within half a step (Balle, Laparra and
+Simoncelli 2017), so that the loss is smooth in the networks' outputs.
+
+Of the lattice only this module and the workshop import torch.
 """
 
 from __future__ import annotations
@@ -10,26 +13,33 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inrv.fields.lattice.constants import LARGEST, ONE, SUM_ONE, WEIGHT_ONE
+from inrv.fields.lattice.constants import LARGEST, ONE, SLOPE, SUM_ONE, WEIGHT_ONE
 from inrv.fields.lattice.network import LAYERS, IntegerNetwork, shapes
-from inrv.fields.lattice.traversal import Step
+from inrv.fields.lattice.traversal import Pass
+from inrv.support.parallel import in_turns
 
 MANY = ("first.weight", "second.weight")  # nine tenths of the parameters
-SLOPE = 6 / math.log(2)  # bits a squared step: of a uniform quantiser at a high rate
 FAR = 0.02  # slope of the absolute error beyond half a step, whose squared error the code takes away
+FARTHEST = 8.0  # steps up to which errors are told apart by it
 LEAST_LOG, MOST_LOG = -5.0, 14.0
+RATE = 2e-3  # of the optimiser; measured: docs/lab-notes.md#the-lattice
+BOUND = 1.4  # of the first weights, times the square root of the inputs
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Voxels of one number of odd axes, to fit a network to.
 
-    inputs  int8 (n, k)            difference  float32 (n,)  target - base, in steps
-    spread  float32 (n,)  in steps reach       float32 (n,)  the same, 0 where the prediction cannot leave the base
-    weight  float32 (n,)  how many voxels of the channel it stands for
+    inputs: int8 (n, k) of the network
+    difference: float32 (n,) target - base, in steps
+    spread: float32 (n,) of the neighbours, in steps
+    reach: float32 (n,) the same, 0 where the prediction cannot leave the base
+    weight: float32 (n,) how many voxels of the channel it stands for
     """
 
     inputs: Tensor
@@ -41,7 +51,9 @@ class Samples:
     @staticmethod
     def join(parts: Iterable[Samples]) -> Samples:
         """All of them."""
-        columns = zip(*((part.inputs, part.difference, part.spread, part.reach, part.weight) for part in parts), strict=True)
+        columns = zip(
+            *((p.inputs, p.difference, p.spread, p.reach, p.weight) for p in parts), strict=True
+        )
         return Samples(*(torch.cat(column) for column in columns))
 
     def __len__(self) -> int:
@@ -57,46 +69,123 @@ class Collector:
         self.generator = generator
         self.parts: dict[int, list[Samples]] = {}
 
-    def __call__(self, step: Step, targets: Tensor) -> None:
-        """See one step."""
-        if not step.contexts:
+    def __call__(self, pass_: Pass, values: NDArray[np.int32]) -> None:
+        """Keep some voxels of a pass, whose values are int32 (n,)."""
+        if not pass_.odd:
             return
-        share = min(1.0, self.share * (1 + step.level))
-        chosen = torch.rand(len(targets), generator=self.generator, dtype=torch.float32) < share
-        base = torch.cat([context.base for context in step.contexts])[chosen]
-        spread = torch.cat([context.scale.mantissa << context.scale.shift for context in step.contexts])[chosen]
-        spread = spread.float() / step.step
-        reach = torch.where(torch.cat([context.flat for context in step.contexts])[chosen], 0.0, spread)
-        inputs = torch.cat([context.inputs for context in step.contexts])[chosen]
-        difference = (targets[chosen] - base).float() / step.step
-        weight = torch.full_like(difference, 1 / share)
-        self.parts.setdefault(step.odd, []).append(Samples(inputs, difference, spread, reach, weight))
+        share = min(1.0, self.share * (1 + pass_.level))
+        chosen = draw(share, len(values), self.generator)
+        contexts, step = pass_.contexts(chosen), np.float32(pass_.step)
+        spread = contexts.spread.astype(np.float32) / step
+        difference = (values[chosen] - contexts.base).astype(np.float32) / step
+        reach = np.where(contexts.flat, np.float32(0), spread)
+        weight = np.full(len(difference), 1 / share, dtype=np.float32)
+        columns = (contexts.inputs, difference, spread, reach, weight)
+        found = Samples(*(torch.from_numpy(column) for column in columns))
+        self.parts.setdefault(pass_.odd, []).append(found)
 
     def samples(self, odd: int) -> Samples:
         """What was kept of the voxels with so many odd axes."""
         return Samples.join(self.parts[odd])
 
 
+def draw(share: float, count: int, generator: torch.Generator) -> NDArray[np.bool_]:
+    """Chooses a share of so many, at random: bool (count,)."""
+    numbers = torch.rand(count, generator=generator, dtype=torch.float32)
+    chosen: NDArray[np.bool_] = (numbers < share).numpy()
+    return chosen
+
+
+class Fitter:
+    """Fits the networks of channels, one after the other, with random numbers of its own."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def collector(self, share: float) -> Collector:
+        """What keeps a share of the voxels for `networks`."""
+        return Collector(share, self.generator)
+
+    def draw(self, share: float) -> Callable[[int], NDArray[np.bool_]]:
+        """What chooses a share of so many voxels."""
+        return lambda count: draw(share, count, self.generator)
+
+    def networks(
+        self,
+        networks: dict[int, IntegerNetwork],
+        collector: Collector,
+        movable: str,
+        steps: int,
+        batch: int,
+    ) -> dict[int, IntegerNetwork]:
+        """Networks that predict better, by number of odd axes.
+
+        networks: where they begin
+        collector: has seen the voxels that they are to predict
+        movable: which parameters move, 'few' or 'all'
+        steps: of the optimiser
+        batch: voxels a step
+        """
+        reals = {odd: RealNetwork.of(network, movable) for odd, network in networks.items()}
+        count = (1 + max(reals),)
+        seeds = torch.randint(1 << 31, count, generator=self.generator)
+        fits = []
+        for odd, real in reals.items():
+            if collector.parts.get(odd):
+                own = torch.Generator().manual_seed(int(seeds[odd]))
+                samples = collector.samples(odd)
+                fits.append(fit_prediction(real, samples, steps, RATE, batch, own))
+        in_turns(fits)
+        return {odd: real.whole() for odd, real in reals.items()}
+
+    def restoration(
+        self,
+        network: IntegerNetwork,
+        inputs: NDArray[np.int8],
+        errors: NDArray[np.float32],
+        movable: str,
+        steps: int,
+        batch: int,
+    ) -> IntegerNetwork:
+        """A restoration filter that gives the errors of some voxels better.
+
+        network: where it begins
+        inputs: int8 (n, k) of the voxels
+        errors: float32 (n,) of the voxels, in steps
+        movable, steps, batch: as of `networks`
+        """
+        real = RealNetwork.of(network, movable)
+        samples = torch.from_numpy(inputs), torch.from_numpy(errors)
+        in_turns([fit_restoration(real, *samples, steps, RATE, batch, self.generator)])
+        return real.whole()
+
+
 class RealNetwork(nn.Module):
     """An IntegerNetwork that learns: real parameters, rounded as they will be stored on the way forward."""
 
-    def __init__(self, inputs: int, hidden: tuple[int, int], outputs: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, inputs: int, hidden: tuple[int, int], outputs: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
         for name, shape in shapes(inputs, hidden, outputs).items():
-            bound = 0.0 if name.endswith("bias") or name in ("skip.weight", "last.weight") else 1.4 / math.sqrt(shape[0])
+            begins_at_zero = name.endswith("bias") or name in ("skip.weight", "last.weight")
+            bound = 0.0 if begins_at_zero else BOUND / math.sqrt(shape[0])
             values = (torch.rand(shape, generator=generator, dtype=torch.float32) * 2 - 1) * bound
             self.register_parameter(name.replace(".", "_"), nn.Parameter(values))
 
     @staticmethod
     def of(network: IntegerNetwork, movable: str = "all") -> RealNetwork:
-        """One that begins where `network` stands; of 'few' parameters only biases, last layer and skip can move."""
+        """One that begins where `network` stands.
+
+        movable: 'all', or 'few': only biases, the last layer and the skip can move
+        """
         inputs, first = network.tensors["first.weight"].shape
         second, outputs = network.tensors["last.weight"].shape
         real = RealNetwork(inputs, (first, second), outputs, torch.Generator())
         with torch.no_grad():
             for name, tensor in network.tensors.items():
                 parameter = real.get_parameter(name.replace(".", "_"))
-                parameter.copy_(tensor / _unit(name))
+                parameter.copy_(torch.from_numpy(tensor) / _unit(name))
                 parameter.requires_grad_(movable == "all" or name not in MANY)
         return real
 
@@ -105,8 +194,8 @@ class RealNetwork(nn.Module):
         rounded = {name: self._rounded(f"{name}_weight") for name in (*LAYERS, "skip")}
         hidden = _rectified(inputs @ rounded["first"] + self._rounded("first_bias"))
         hidden = _rectified(hidden @ rounded["second"] + self._rounded("second_bias"))
-        outputs: Tensor = hidden @ rounded["last"] + inputs @ rounded["skip"] + self._rounded("last_bias")
-        return outputs
+        outputs: Tensor = hidden @ rounded["last"] + inputs @ rounded["skip"]
+        return outputs + self._rounded("last_bias")
 
     def _rounded(self, name: str) -> Tensor:
         unit = _unit(name)
@@ -119,7 +208,11 @@ class RealNetwork(nn.Module):
         """The network in whole numbers."""
         names = [name.replace("_", ".") for name, _ in self.named_parameters()]
         with torch.no_grad():
-            return IntegerNetwork({name: (self._rounded(name.replace(".", "_")) * _unit(name)).round() for name in names})
+            tensors = {}
+            for name in names:
+                whole = (self._rounded(name.replace(".", "_")) * _unit(name)).round()
+                tensors[name] = whole.detach().numpy().copy()
+            return IntegerNetwork(tensors)
 
 
 def _unit(name: str) -> int:
@@ -137,7 +230,11 @@ def _rectified(sums: Tensor) -> Tensor:
 
 
 def bits_of(errors: Tensor, logs: Tensor) -> Tensor:
-    """Bits of codes whose values miss their predictions by `errors` steps, under logistics of scale 2^`logs` steps."""
+    """Bits of codes under logistic distributions.
+
+    errors: float32 (n,) by how many steps the values miss their predictions
+    logs: float32 (n,) log2 of the distributions' scales, in steps
+    """
     scale = torch.exp2(logs.clamp(LEAST_LOG, MOST_LOG))
     distance = errors.abs()
     share = torch.sigmoid((0.5 - distance) / scale) - torch.sigmoid((-0.5 - distance) / scale)
@@ -149,15 +246,22 @@ def prediction_loss(outputs: Tensor, samples: Samples, rows: Tensor) -> Tensor:
     errors = samples.difference[rows] - samples.reach[rows] * outputs[:, 0]
     bits = bits_of(errors, samples.spread[rows].log2() + outputs[:, 1])
     distance = errors.abs()
-    lost = torch.where(distance < 0.5, distance.square(), torch.full_like(distance, 1 / 12)) + FAR * distance.clamp_max(8.0)
+    rounded = torch.full_like(distance, 1 / 12)
+    lost = torch.where(distance < 0.5, distance.square(), rounded)
+    lost = lost + FAR * distance.clamp_max(FARTHEST)
     weight = samples.weight[rows]
     return ((bits + SLOPE * lost) * weight).sum() / weight.sum()
 
 
 def fit_prediction(
-    real: RealNetwork, samples: Samples, steps: int, rate: float, batch: int, generator: torch.Generator
+    real: RealNetwork,
+    samples: Samples,
+    steps: int,
+    rate: float,
+    batch: int,
+    generator: torch.Generator,
 ) -> Iterator[Tensor]:
-    """Fit a network in place, step by step; gives the loss of each."""
+    """Fit a network in place, step by step; gives the loss of each step."""
 
     def loss_of(rows: Tensor) -> Tensor:
         return prediction_loss(real(samples.inputs[rows].float() / ONE), samples, rows)
@@ -165,10 +269,20 @@ def fit_prediction(
     return _fit(real, loss_of, len(samples), steps, rate, batch, generator)
 
 
-def fit_smoothing(
-    real: RealNetwork, inputs: Tensor, errors: Tensor, steps: int, rate: float, batch: int, generator: torch.Generator
+def fit_restoration(
+    real: RealNetwork,
+    inputs: Tensor,
+    errors: Tensor,
+    steps: int,
+    rate: float,
+    batch: int,
+    generator: torch.Generator,
 ) -> Iterator[Tensor]:
-    """Fit a network in place, step by step, to give `errors` (n,), in steps, from inputs int8 (n, k); gives the loss of each."""
+    """Fit a network in place, step by step; gives the loss of each step.
+
+    inputs: int8 (n, k) of voxels
+    errors: float32 (n,) of the voxels, in steps, that the network is to give
+    """
 
     def loss_of(rows: Tensor) -> Tensor:
         outputs: Tensor = real(inputs[rows].float() / ONE)
@@ -179,9 +293,14 @@ def fit_smoothing(
 
 @torch.enable_grad()
 def _fit(
-    real: RealNetwork, loss_of: Callable[[Tensor], Tensor], samples: int, steps: int, rate: float, batch: int,
+    real: RealNetwork,
+    loss_of: Callable[[Tensor], Tensor],
+    samples: int,
+    steps: int,
+    rate: float,
+    batch: int,
     generator: torch.Generator,
-) -> Iterator[Tensor]:  # fmt: skip
+) -> Iterator[Tensor]:
     """`steps` steps down the gradient of `loss_of` rows of the samples."""
     optimiser = torch.optim.Adam(real.parameters(), rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))

@@ -1,4 +1,4 @@
-"""The networks of a channel: the default ones that come with the codec, and how a file's own differ from them."""
+"""The networks of a channel: the default ones of the codec, and how a file's own differ from them."""
 
 from __future__ import annotations
 
@@ -8,109 +8,112 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from torch import Tensor
+from safetensors.numpy import load_file
 
 from inrv.errors import FormatError
-from inrv.fields.lattice.constants import LARGEST
+from inrv.fields.lattice.constants import LARGEST, LARGEST_BIAS
 from inrv.fields.lattice.context import input_count
 from inrv.fields.lattice.entropy import RegionReader, RegionWriter
-from inrv.fields.lattice.network import IntegerNetwork
+from inrv.fields.lattice.network import Floats, IntegerNetwork
 from inrv.fields.lattice.order import PATTERNS
 
 DEFAULTS = Path(__file__).with_name("default.safetensors")
-DEFAULT_NAME = "default-1"  # a later set of defaults takes another name, and this one stays
-SMOOTHING = "smoothing"
-WEIGHT_TABLE, BIAS_TABLE = 20, 40  # of the coder's tables, where the differences of a tensor begin
-LARGEST_BIAS = float(1 << 20)
-HIDDEN, SMOOTHING_HIDDEN = (32, 32), (24, 16)
-OUTPUTS, SMOOTHING_OUTPUTS = 2, 1  # a network's: prediction and deviation; correction
+ALONE, REFERENCE, RESTORATION = "alone", "reference", "restoration"  # prefixes of tensors
+WEIGHT_TABLE, BIAS_TABLE = 20, 40  # of the coder, where the differences of a tensor begin
+HIDDEN, RESTORATION_HIDDEN = (32, 32), (24, 16)
+# Of a network: prediction and deviation; correction.
+OUTPUTS, RESTORATION_OUTPUTS = 2, 1
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """What predicts the codes of a channel.
 
-    networks   by number of odd axes          smoothing  None where values are left as decoded
-    prior      int64 (64, tokens)  counts with which each region's tables begin
+    networks: by number of odd axes
+    restoration: the filter, None where values are left as decoded
+    prior: int64 (64, tokens) counts with which each region's tables begin
     """
 
     networks: dict[int, IntegerNetwork]
-    smoothing: IntegerNetwork | None
+    restoration: IntegerNetwork | None
     prior: NDArray[np.int64]
 
-    def to(self, device: torch.device | str) -> Model:
-        """The same model on another device."""
-        networks = {odd: network.to(device) for odd, network in self.networks.items()}
-        return Model(networks, None if self.smoothing is None else self.smoothing.to(device), self.prior)
-
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self) -> Iterator[tuple[str, Floats]]:
         """Every tensor of every network, in the order in which they are stored."""
         networks = {str(odd): network for odd, network in self.networks.items()}
-        if self.smoothing is not None:
-            networks[SMOOTHING] = self.smoothing
+        if self.restoration is not None:
+            networks[RESTORATION] = self.restoration
         for prefix, network in networks.items():
             for name in sorted(network.tensors):
                 yield f"{prefix}.{name}", network.tensors[name]
 
     @property
-    def given(self) -> bool:
-        """Whether the networks read a given channel too."""
+    def reference(self) -> bool:
+        """Whether the networks read a reference channel too."""
         return self.networks[1].tensors["first.weight"].shape[0] == input_count(1, True)
 
     @property
     def weight_count(self) -> int:
         """Weights and biases of all networks."""
-        return sum(tensor.numel() for _, tensor in self.tensors())
+        return sum(tensor.size for _, tensor in self.tensors())
 
 
 @lru_cache(maxsize=4)
-def default_model(given: bool, smoothing: bool) -> Model:
-    """The networks that come with the codec, for channels with or without a given one."""
+def default_model(reference: bool, restoration: bool) -> Model:
+    """The networks that come with the codec.
+
+    reference: whether the channel has a reference channel
+    restoration: whether decoded values are filtered
+    """
     stored = load_file(DEFAULTS)
-    prefix = "given" if given else "alone"
-
-    def network(name: str) -> IntegerNetwork:
-        start = f"{name}."
-        return IntegerNetwork({key[len(start) :]: tensor.float() for key, tensor in stored.items() if key.startswith(start)})
-
-    networks = {odd: network(f"{prefix}.{odd}") for odd in PATTERNS}
-    return Model(networks, network(SMOOTHING) if smoothing else None, stored["prior"].numpy().astype(np.int64))
+    prefix = REFERENCE if reference else ALONE
+    networks = {odd: _part(stored, f"{prefix}.{odd}") for odd in PATTERNS}
+    prior = stored["prior"].astype(np.int64)
+    return Model(networks, _part(stored, RESTORATION) if restoration else None, prior)
 
 
 def pack_differences(model: Model, default: Model) -> NDArray[np.uint32]:
-    """What a model differs by from the default one: words, as of a region whose codes are the differences."""
+    """What a model differs by from the default one: words, as of a region with such codes."""
     writer = RegionWriter(default.prior)
-    for (name, tensor), (_, reference) in zip(model.tensors(), default.tensors(), strict=True):
-        codes = (tensor - reference).reshape(-1).to(torch.int32).cpu().numpy()
-        writer.step(_tables(name, len(codes)), codes)
+    for (name, tensor), (_, begun) in zip(model.tensors(), default.tensors(), strict=True):
+        codes = (tensor - begun).reshape(-1).astype(np.int32)
+        writer.encode(_tables(name, len(codes)), codes)
     return writer.words()
 
 
 def unpack_differences(default: Model, words: NDArray[np.uint32]) -> Model:
     """The model that differs so from the default one. Raises FormatError."""
     reader = RegionReader(default.prior, words)
-    found: dict[str, Tensor] = {}
-    for name, reference in default.tensors():
-        codes = reader.step(_tables(name, reference.numel()))
-        found[name] = reference + torch.from_numpy(codes).reshape(reference.shape)
+    found: dict[str, Floats] = {}
+    for name, begun in default.tensors():
+        codes = reader.decode(_tables(name, begun.size))
+        found[name] = begun + codes.reshape(begun.shape).astype(np.float32)
         largest = LARGEST if name.endswith("weight") else LARGEST_BIAS
-        if bool((found[name].abs() > largest).any()):
-            raise FormatError("F7", f"tensor {name} of a lattice holds a number beyond +-{largest:g}")
+        if (np.abs(found[name]) > largest).any():
+            raise FormatError(
+                "F7", f"tensor {name} of a lattice holds a number beyond +-{largest:g}"
+            )
     reader.check_end()
     return Model(
         {odd: _part(found, str(odd)) for odd in default.networks},
-        None if default.smoothing is None else _part(found, SMOOTHING),
+        None if default.restoration is None else _part(found, RESTORATION),
         default.prior,
     )
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> IntegerNetwork:
+def _part(tensors: dict[str, NDArray[np.generic]], prefix: str) -> IntegerNetwork:
+    """The network of the tensors whose names begin with `prefix`."""
     start = f"{prefix}."
-    return IntegerNetwork({name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)})
+    return IntegerNetwork(
+        {
+            name.removeprefix(start): tensor.astype(np.float32)
+            for name, tensor in tensors.items()
+            if name.startswith(start)
+        }
+    )
 
 
 def _tables(name: str, count: int) -> NDArray[np.int32]:
-    return np.full(count, WEIGHT_TABLE if name.endswith("weight") else BIAS_TABLE, dtype=np.int32)
+    table = WEIGHT_TABLE if name.endswith("weight") else BIAS_TABLE
+    return np.full(count, table, dtype=np.int32)

@@ -1,8 +1,8 @@
 """What is added to decoded values so that they have the sum of the original ones.
 
-Codes are chosen where they are cheap, and that draws the values of a channel to one side. Its offsets are those of least
-squares among all that are linear between KNOTS values, evenly from 0 to its top. The hat functions at the knots add up to 1, so
-the errors that are left add up to 0.
+Codes are chosen where they are cheap, and that draws the values of a channel to one side. Its
+offsets are those of least squares among all that are linear between KNOTS values, evenly from 0 to
+its top. The hat functions at the knots add up to 1, so the errors that are left add up to 0.
 """
 
 from __future__ import annotations
@@ -10,33 +10,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from inrv.grids import in_double
-
-PIECES = 16
+PIECES = 16  # measured: docs/lab-notes.md#the-lattice
 KNOTS = PIECES + 1
-FITS = 4
+FITS = 4  # measured: docs/lab-notes.md#the-lattice
 FARTHEST = 1 << 15  # units: a float16 holds twice as much
-RIDGE = 1e-3  # voxels that speak for no offset at each knot: where no value lies, there is none
+RIDGE = 1e-3  # voxels that ask for no offset at each knot: where no value lies, there is none
 
 
 @dataclass(frozen=True, eq=False)
 class Offsets:
-    """Offsets float16 (KNOTS,), in units, at decoded values 0 to `top`, evenly."""
+    """Offsets of the values of a channel.
 
-    knots: Tensor
+    knots: float16 (KNOTS,) offsets, in units, of decoded values 0 to `top`, evenly
+    top: largest decoded value, in units
+    """
+
+    knots: NDArray[np.float16]
     top: int
 
     @staticmethod
-    def of(decoded: Tensor, targets: Tensor, top: int, highest: float) -> Offsets:
-        """The offsets for decoded values int32 (n,), units, that stand for `targets` float64 (n,).
+    def of(
+        decoded: NDArray[np.int32], targets: NDArray[np.float64], top: int, highest: float
+    ) -> Offsets:
+        """Fits the offsets.
 
-        Decoders keep values within 0 and `highest`, which leaves a rest of the errors: it is fitted again, some times.
+        Decoders keep values within 0 and `highest`, which leaves a rest of the errors: it is fitted
+        again, some times.
+
+        decoded: int32 (n,) decoded values, in units
+        targets: float64 (n,) what they stand for
+        top: largest decoded value
+        highest: largest value that decoders give
         """
-        piece, share = (part.cpu().numpy() for part in _places(decoded, top))
+        piece, share = _places(decoded, top)
         low, high = 1 - share, share
 
         def total(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -46,22 +54,27 @@ class Offsets:
         for weight, shift in ((low, 0), (high, 1)):
             products[first + shift, first + shift] += total(weight * weight)
         products[first, first + 1] = products[first + 1, first] = total(low * high)
-        found, exact, units = np.zeros(KNOTS), targets.cpu().numpy(), in_double(decoded).cpu().numpy()
+        found, units = np.zeros(KNOTS), decoded.astype(np.float64)
         for _ in range(FITS):
-            missed = exact - (units + low * found[piece] + high * found[piece + 1]).clip(0, highest)
-            wanted = np.concatenate([total(low * missed), [0.0]]) + np.concatenate([[0.0], total(high * missed)])
+            moved = units + low * found[piece] + high * found[piece + 1]
+            missed = targets - moved.clip(0, highest)
+            wanted = np.append(total(low * missed), 0.0) + np.append(0.0, total(high * missed))
             found += np.linalg.solve(products, wanted)
-        return Offsets(torch.from_numpy(found.clip(-FARTHEST, FARTHEST)).to(torch.float16), top)
+        knots = found.clip(-FARTHEST, FARTHEST).astype(np.float32)
+        return Offsets(knots.astype(np.float16), top)
 
-    def add(self, decoded: Tensor) -> Tensor:
-        """Decoded values int32 (n,) with their offsets, float64 (n,), units."""
+    def add(self, decoded: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Decoded values int32 (n,) with their offsets, float64 (n,), in units."""
         piece, share = _places(decoded, self.top)
-        knots = in_double(self.knots.to(decoded.device))
-        return in_double(decoded) + (knots[piece] + share * (knots[piece + 1] - knots[piece]))
+        knots = self.knots.astype(np.float64)
+        offsets = knots[piece] + share * (knots[piece + 1] - knots[piece])
+        return decoded.astype(np.float64) + offsets
 
 
-def _places(decoded: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """The piece int64 (n,) in which each decoded value lies, and how far along it, float64 (n,)."""
-    along = in_double(decoded) * PIECES / top
-    piece = along.floor().clamp_max(PIECES - 1)
-    return piece.long(), along - piece
+def _places(
+    decoded: NDArray[np.int32], top: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The piece int64 (n,) in which each value lies, and how far along it, float64 (n,)."""
+    along = decoded.astype(np.float64) * PIECES / top
+    piece = np.minimum(np.floor(along), PIECES - 1)
+    return piece.astype(np.int64), along - piece

@@ -1,8 +1,9 @@
-"""The order in which the voxels of a region are coded, and from which neighbours each is predicted.
+"""The order in which the voxels of a region are coded, and the neighbours that predict each.
 
-A region is a cube of 128^3 voxels whose corner is a multiple of 128. Its corner voxel comes first, then strides 64, 32, 16, 8,
-4, 2, 1: at each stride the voxels with one odd multiple of it, with two, with three. All voxels of such a step are
-predicted from earlier steps alone, so they are coded at once, in every region.
+A region is a cube of 128^3 voxels whose corner is a multiple of 128. Its corner voxel comes first,
+then strides 64, 32, 16, 8, 4, 2, 1: at each stride the voxels with one odd multiple of it, then
+those with two, then those with three. The voxels of such a pass are predicted from earlier passes
+alone, so they are coded at once.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from dataclasses import dataclass
 
 REGION_EDGE = 128
 LEVELS = 7  # strides 2^6 to 2^0
-PAD = 4  # of a region's border, in strides: no offset reaches farther than 3, and an even number keeps parities
+# Strides of a region's border: no offset reaches farther than 3, and an even number keeps parities.
+PAD = 4
 
 Offset = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Known neighbours, in strides, of the voxels whose coordinates are odd along `odd` axes: each offset stands for itself
-    and its opposite.
+    """Known neighbours of the voxels whose coordinates are odd along some axes, in strides.
 
-    along   the neighbours along each odd axis, at distance 1 and at distance 3, from which the base is interpolated
-    beside  the others
+    Each offset stands for itself and its opposite.
+
+    along: for each odd axis, the neighbours at distance 1 and 3, which the base is interpolated from
+    beside: the other neighbours
     """
 
     along: tuple[tuple[Offset, Offset], ...]
@@ -30,7 +33,7 @@ class Pattern:
 
     @property
     def pairs(self) -> tuple[Offset, ...]:
-        """One offset of each pair: distance 1 along the odd axes, then distance 3, then the others."""
+        """One offset of each pair: distance 1 along the odd axes, then distance 3, then others."""
         return (*(near for near, _ in self.along), *(far for _, far in self.along), *self.beside)
 
 
@@ -40,30 +43,42 @@ def _along(*axes: int) -> tuple[tuple[Offset, Offset], ...]:
 
 
 FACES: tuple[Offset, ...] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
-EDGES: tuple[Offset, ...] = ((0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0))
+EDGES: tuple[Offset, ...] = (
+    (0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0),
+)  # fmt: skip
 CORNERS: tuple[Offset, ...] = ((1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1))
 AROUND = FACES + EDGES + CORNERS
 
-# For an odd number of axes, with the odd axis (one) or the even axis (two) first.
+# By number of odd axes; the odd axis (of one) or the even axis (of two) stands first.
 PATTERNS = {
     1: Pattern(
         _along(0),
-        ((1, 2, 0), (1, -2, 0), (1, 0, 2), (1, 0, -2), (1, 2, 2), (1, 2, -2), (1, -2, 2), (1, -2, -2)),
+        (
+            (1, 2, 0), (1, -2, 0), (1, 0, 2), (1, 0, -2),
+            (1, 2, 2), (1, 2, -2), (1, -2, 2), (1, -2, -2),
+        ),
     ),
-    2: Pattern(_along(1, 2), ((0, 1, 1), (0, 1, -1), *CORNERS, (2, 1, 0), (2, -1, 0), (2, 0, 1), (2, 0, -1))),
+    2: Pattern(
+        _along(1, 2),
+        ((0, 1, 1), (0, 1, -1), *CORNERS, (2, 1, 0), (2, -1, 0), (2, 0, 1), (2, 0, -1)),
+    ),
     3: Pattern(_along(0, 1, 2), EDGES + CORNERS),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Voxels whose coordinates, in strides, have these parities; `first` is the axis that stands first in the pattern."""
+    """Voxels whose coordinates, in strides, have these parities.
+
+    odd: for each axis 1 where the coordinate is odd, else 0
+    first: the axis that stands first in the pattern
+    """
 
     odd: tuple[int, int, int]
     first: int
 
     def turned(self, offsets: tuple[Offset, ...]) -> list[Offset]:
-        """Offsets of a pattern along the axes of index space."""
+        """Turns offsets of a pattern to the axes of index space."""
         others = [axis for axis in range(3) if axis != self.first]
         result = []
         for offset in offsets:
@@ -78,6 +93,3 @@ PARITIES = {
     2: (Parity((0, 1, 1), 0), Parity((1, 0, 1), 1), Parity((1, 1, 0), 2)),
     3: (Parity((1, 1, 1), 0),),
 }
-
-
-STEPS = tuple((level, odd) for level in reversed(range(LEVELS)) for odd in PATTERNS)

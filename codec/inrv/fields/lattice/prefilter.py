@@ -1,53 +1,79 @@
-"""What the encoder aims at where it will leave out the finer voxels: on coarse strides, a smooth version of the values.
+"""Targets for coarse strides where the encoder will leave out the finer voxels: smooth values.
 
-The low-pass filter is that of the wavelet 5/3 of Le Gall and Tabatabai (1988), (-1, 2, 6, 2, -1) / 8 along each axis and at
-each doubling of the stride. Decoders know nothing of it.
+The low-pass filter is that of the wavelet 5/3 of Le Gall and Tabatabai (1988), (-1, 2, 6, 2, -1) / 8
+along each axis and at each doubling of the stride. Decoders know nothing of it.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.fields.lattice.constants import STEP
 from inrv.fields.lattice.order import LEVELS, REGION_EDGE
-from inrv.fields.lattice.traversal import Batch
+from inrv.fields.lattice.traversal import Region
 
-LIMITS = (0.0, 1.0 * STEP) + (1.5 * STEP,) * (LEVELS - 2)  # units by which a voxel of each level may at most depart
+# Units by which the target of a voxel of each level departs from its value at most.
+# measured: docs/lab-notes.md#the-lattice
+LIMITS = (0.0, 1.0 * STEP) + (1.5 * STEP,) * (LEVELS - 2)
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 
-def soften(aims: Tensor, batch: Batch, targets: Tensor) -> None:
-    """Write into `aims` int32 (N,) what the voxels of a batch are to be coded as.
+def prefilter(targets: NDArray[np.int32], region: Region, values: NDArray[np.int32]) -> None:
+    """Write into `targets` int32 (N,) what the voxels of a region are to be coded as.
 
-    targets  int32 (N,), units, by row
+    values: int32 (N,) in units, by row
     """
-    rows = batch.rows.new_full((len(batch.rows), *[REGION_EDGE] * 3), -1)
-    x, y, z = (slice(low, high) for low, high in zip(batch.window.lower, batch.window.upper, strict=True))
-    rows[:, x, y, z] = batch.rows
+    rows = np.full((REGION_EDGE,) * 3, -1, dtype=np.int32)
+    x, y, z = (
+        slice(low, high)
+        for low, high in zip(region.window.lower, region.window.upper, strict=True)
+    )
+    rows[x, y, z] = region.rows
     there = rows >= 0
-    exact = torch.where(there, targets[rows.clamp_min(0)], 0).to(torch.float32)
+    exact = np.where(there, values[np.maximum(rows, 0)], 0).astype(np.float32)
     smooth = exact
     for level in range(1, LEVELS):
-        for axis in (1, 2, 3):
+        for axis in range(3):
             smooth, there = _halved(smooth, there, axis)
-        exact, rows = exact[:, ::2, ::2, ::2], rows[:, ::2, ::2, ::2]
+        exact, rows = exact[::2, ::2, ::2], rows[::2, ::2, ::2]
         departure = smooth - exact
-        kept = (1 - (departure / LIMITS[level]).square()).clamp_min(0)
-        aims[rows[there].long()] = (exact + departure * kept).round().to(torch.int32)[there]
+        share = departure / np.float32(LIMITS[level])
+        kept = np.maximum(1 - share * share, np.float32(0))
+        targets[rows[there]] = np.rint(exact + departure * kept)[there].astype(np.int32)
 
 
-def _halved(values: Tensor, there: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Every second value along an axis, filtered, and which of them are there; a pair of neighbours counts where both are."""
-    values, there = values.movedim(axis, -1), there.movedim(axis, -1)
+def _halved(values: Floats, there: Flags, axis: int) -> tuple[Floats, Flags]:
+    """Every second value along an axis, filtered, and which of them are there.
+
+    A pair of neighbours counts where both are there.
+    """
+    values, there = np.moveaxis(values, axis, -1), np.moveaxis(there, axis, -1)
     own = values[..., ::2]
     near = _bend(values[..., 1::2], there[..., 1::2], own, (1, 0))
     far = _bend(own, there[..., ::2], own, (1, -1))
-    return (own + near / 4 - far / 8).movedim(-1, axis), there[..., ::2].movedim(-1, axis)
+    filtered = own + near / np.float32(4) - far / np.float32(8)
+    return np.moveaxis(filtered, -1, axis), np.moveaxis(there[..., ::2], -1, axis)
 
 
-def _bend(values: Tensor, there: Tensor, own: Tensor, shifts: tuple[int, int]) -> Tensor:
+def _bend(values: Floats, there: Flags, own: Floats, shifts: tuple[int, int]) -> Floats:
     """Sum of the values before and behind `own` less twice `own`, 0 where one is missing."""
-    before, behind = (functional.pad(values, (shift, -shift)) for shift in shifts)
-    both = functional.pad(there, (shifts[0], -shifts[0])) & functional.pad(there, (shifts[1], -shifts[1]))
-    return torch.where(both, before + behind - 2 * own, 0.0)
+    before, behind = (_shifted(values, shift) for shift in shifts)
+    both = _shifted(there, shifts[0]) & _shifted(there, shifts[1])
+    return np.where(both, before + behind - np.float32(2) * own, np.float32(0))
+
+
+def _shifted(values: NDArray[Any], shift: int) -> NDArray[Any]:
+    """Values moved by `shift` places, -1, 0 or 1, along the last axis; zeros come in."""
+    result = np.zeros_like(values)
+    if shift > 0:
+        result[..., shift:] = values[..., :-shift]
+    elif shift < 0:
+        result[..., :shift] = values[..., -shift:]
+    else:
+        result[...] = values
+    return result

@@ -1,40 +1,42 @@
-"""Active voxels by region: where each stands in the arrays in which regions are coded."""
+"""Active voxels by region: where each stands in the arrays in which a region is coded."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from inrv.fields.lattice.kernels import active_places
 from inrv.fields.lattice.order import PAD, REGION_EDGE, Offset, Parity
-from inrv.grids import Grid, Topology
-from inrv.grids.topology import leaf_keys
+from inrv.grids import LEAF_EDGE, Grid, Topology, leaf_keys
 
 Place = tuple[int, int, int]
+Ints = NDArray[np.int32]
 
 
-def corners_of(coordinates: Tensor) -> Tensor:
+def corners_of(coordinates: NDArray[Any]) -> Ints:
     """The lowest corner int32 (N, 3) of the region of each integer coordinate (N, 3)."""
-    return coordinates.div(REGION_EDGE, rounding_mode="floor").to(torch.int32) * REGION_EDGE
+    return (coordinates // REGION_EDGE * REGION_EDGE).astype(np.int32)
 
 
-def region_corners(origins: Tensor) -> Tensor:
-    """The lowest corners int32 (R, 3) of the regions that hold leaf origins (L, 3), in the order of `leaf_keys`."""
+def region_corners(origins: NDArray[Any]) -> Ints:
+    """The lowest corners int32 (R, 3) of the regions that hold leaf origins (L, 3), by key."""
     corners = corners_of(origins)
-    keys, region = torch.unique(leaf_keys(corners), return_inverse=True)
-    result = corners.new_empty((len(keys), 3))
-    result[region] = corners
-    return result
+    _, first = np.unique(leaf_keys(corners), return_index=True)
+    return corners[first]
 
 
 @dataclass(frozen=True)
 class Window:
-    """The part of regions in which they have leaves: from `lower` to below `upper`, voxels from a region's corner, multiples
-    of 8."""
+    """The part of a region in which it has leaves.
+
+    lower: its first voxel from the region's corner, multiples of 8
+    upper: the voxel behind its last one from the region's corner, multiples of 8
+    """
 
     lower: Place
     upper: Place
@@ -45,12 +47,12 @@ class Window:
         x, y, z = (high - low for low, high in zip(self.lower, self.upper, strict=True))
         return x, y, z
 
-    def frame(self, level: int) -> Frame:
-        """Where the voxels of a level and all that they are predicted from lie."""
+    def level(self, level: int) -> LevelArray:
+        """Where the voxels of a level, and all that they are predicted from, lie."""
         edge, stride = REGION_EDGE >> level, 1 << level
         lower = [max(0, low // stride - PAD) // 2 * 2 for low in self.lower]
         upper = [min(edge, -(-high // stride) + PAD + 1) // 2 * 2 for high in self.upper]
-        return Frame(level, (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
+        return LevelArray(level, (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
 
 
 WHOLE = Window((0, 0, 0), (REGION_EDGE, REGION_EDGE, REGION_EDGE))
@@ -58,8 +60,13 @@ NOWHERE = Window((0, 0, 0), (0, 0, 0))
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The array of a level: from `lower` to below `upper`, even multiples of its stride from a region's corner, and a border."""
+class LevelArray:
+    """The array of a level of a region, which has a border of PAD places on all sides.
+
+    level: 6 for the coarsest stride, 2^6, 0 for the finest
+    lower: its first place from the region's corner, in strides, even
+    upper: the place behind its last one from the region's corner, in strides, even
+    """
 
     level: int
     lower: Place
@@ -67,41 +74,41 @@ class Frame:
 
     @property
     def shape(self) -> Place:
-        """Of the array of a region, its border included."""
+        """Places along each axis, the border included."""
         x, y, z = (high - low + 2 * PAD for low, high in zip(self.lower, self.upper, strict=True))
         return x, y, z
 
-    @property
-    def volume(self) -> int:
-        """Places of a region in the flattened array."""
-        return math.prod(self.shape)
-
-    def distances(self, offsets: Sequence[Offset]) -> list[int]:
-        """Offsets, in strides, as distances in the flattened array."""
+    def distances(self, offsets: Sequence[Offset]) -> NDArray[np.int64]:
+        """Offsets, in strides, as distances int64 in the flattened array."""
         _, y_edge, z_edge = self.shape
-        return [(x * y_edge + y) * z_edge + z for x, y, z in offsets]
+        distances = [(x * y_edge + y) * z_edge + z for x, y, z in offsets]
+        return np.array(distances, dtype=np.int64)
 
-    def take(self, array: Tensor, window: Window, missing: int) -> Tensor:
-        """This level's voxels of an `array` int32 (B, X, Y, Z) of a window; what is not in it, and the border, is `missing`."""
+    def take(self, array: Ints, window: Window, missing: int) -> Ints:
+        """This level's voxels of an array int32 (X, Y, Z) of a window.
+
+        What the window does not hold, and the border, is `missing`.
+        """
         stride = 1 << self.level
-        result = array.new_full((len(array), *self.shape), missing)
+        result = np.full(self.shape, missing, dtype=np.int32)
         sources, targets = [], []
-        for low, high, first, last in zip(window.lower, window.upper, self.lower, self.upper, strict=True):
+        axes = zip(window.lower, window.upper, self.lower, self.upper, strict=True)
+        for low, high, first, last in axes:
             begin, end = max(-(-low // stride), first), min(-(-high // stride), last)
             if begin >= end:
                 return result
             sources.append(slice(begin * stride - low, (end - 1) * stride + 1 - low, stride))
             targets.append(slice(PAD + begin - first, PAD + end - first))
-        result[:, targets[0], targets[1], targets[2]] = array[:, sources[0], sources[1], sources[2]]
+        result[tuple(targets)] = array[tuple(sources)]
         return result
 
-    def take_coarser(self, values: Tensor, coarse: Tensor, coarser: Frame) -> None:
-        """Write the values of the next coarser level into this one's array."""
+    def take_coarser(self, values: Ints, coarse: Ints, coarser: LevelArray) -> None:
+        """Write the values of the next coarser level into this level's array."""
         sources, targets = [], []
         for low, first, last in zip(coarser.lower, self.lower, self.upper, strict=True):
             sources.append(slice(PAD + first // 2 - low, PAD + last // 2 - low))
             targets.append(slice(PAD, PAD + last - first, 2))
-        values[:, targets[0], targets[1], targets[2]] = coarse[:, sources[0], sources[1], sources[2]]
+        values[tuple(targets)] = coarse[tuple(sources)]
 
 
 class Spans:
@@ -109,69 +116,70 @@ class Spans:
 
     def __init__(self, topology: Topology) -> None:
         corners = corners_of(topology.leaf_origins)
-        self.keys, region = torch.unique(leaf_keys(corners), return_inverse=True)
-        local, where = topology.leaf_origins - corners, region[:, None].expand(-1, 3)
-        shape = (len(self.keys), 3)
-        self.lower = local.new_full(shape, REGION_EDGE).scatter_reduce_(0, where, local, "amin").cpu()
-        self.upper = local.new_zeros(shape).scatter_reduce_(0, where, local + 8, "amax").cpu()
+        self.keys, region = np.unique(leaf_keys(corners), return_inverse=True)
+        local = topology.leaf_origins - corners
+        self.lower = np.full((len(self.keys), 3), REGION_EDGE, dtype=np.int32)
+        self.upper = np.zeros((len(self.keys), 3), dtype=np.int32)
+        np.minimum.at(self.lower, region, local)
+        np.maximum.at(self.upper, region, local + LEAF_EDGE)
 
-    def window(self, corners: Tensor) -> Window:
-        """That of the regions at `corners` int32 (B, 3) together; an empty one where they have no leaf."""
-        if not len(self.keys):
+    def window(self, corner: Ints) -> Window:
+        """The window of the region at `corner` int32 (3,); an empty one where it has no leaf."""
+        key = leaf_keys(corner[None])[0]
+        place = int(np.searchsorted(self.keys, key))
+        if place == len(self.keys) or self.keys[place] != key:
             return NOWHERE
-        keys = leaf_keys(corners)
-        places = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
-        places = places[self.keys[places] == keys].cpu()
-        if not len(places):
-            return NOWHERE
-        lower, upper = self.lower[places].amin(0).tolist(), self.upper[places].amax(0).tolist()
+        lower, upper = self.lower[place].tolist(), self.upper[place].tolist()
         return Window((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
 
 
-def region_rows(topology: Topology, corners: Tensor, window: Window = WHOLE) -> Tensor:
-    """Row int32 (B, X, Y, Z) of each voxel among the active leaf voxels, -1 where it is none, in a window of those regions."""
-    origins = (corners[:, None, :] + _leaf_places(window, corners.device)).reshape(-1, 3)
-    leaf = topology.find_leaves(origins)
+def region_rows(topology: Topology, corner: Ints, window: Window = WHOLE) -> Ints:
+    """Row int32 (X, Y, Z) of each voxel of a window among the active leaf voxels, or -1."""
+    leaf = topology.find_leaves(corner + _leaf_places(window))
     active = topology.masks_of(leaf)
-    rank = active.cumsum(1, dtype=torch.int32) - 1 + topology.starts[leaf.clamp_min(0)].to(torch.int32)[:, None]
-    return _voxels(torch.where(active, rank, -1), len(corners), window)
+    rank = np.cumsum(active, axis=1, dtype=np.int32)
+    rank += (topology.starts[np.maximum(leaf, 0)] - 1).astype(np.int32)[:, None]
+    return _voxels(np.where(active, rank, np.int32(-1)), window)
 
 
-def region_values(grid: Grid, component: int, corners: Tensor) -> Tensor:
-    """Values float32 (B, 128, 128, 128) of one component of every voxel of the regions at `corners`, inactive ones included.
+def region_values(grid: Grid, component: int, corner: Ints) -> NDArray[np.float32]:
+    """Values float32 (128, 128, 128) of one component of all voxels of the region at `corner`.
 
-    What active leaf voxels have is not meant: a decoder does not know it.
+    Active leaf voxels, which a decoder does not know, have whatever the grid holds for them.
     """
-    origins = (corners[:, None, :] + _leaf_places(WHOLE, corners.device)).reshape(-1, 3)
-    return _voxels(grid.blocks(origins)[:, :, component], len(corners), WHOLE)
+    return _voxels(grid.blocks(corner + _leaf_places(WHOLE))[:, :, component], WHOLE)
 
 
-def _voxels(leaves: Tensor, regions: int, window: Window) -> Tensor:
-    """Values (regions * leaves, 512) of the leaves of a window, by voxel: (regions, X, Y, Z)."""
-    cells = leaves.reshape(regions, *[edge // 8 for edge in window.shape], 8, 8, 8)
-    return cells.permute(0, 1, 4, 2, 5, 3, 6).reshape(regions, *window.shape)
+def _voxels(leaves: NDArray[Any], window: Window) -> NDArray[Any]:
+    """Values (leaves, 512) of the leaves of a window, by voxel: (X, Y, Z)."""
+    counts = [edge // LEAF_EDGE for edge in window.shape]
+    cells = leaves.reshape(*counts, LEAF_EDGE, LEAF_EDGE, LEAF_EDGE)
+    return cells.transpose(0, 3, 1, 4, 2, 5).reshape(window.shape)
 
 
 @lru_cache(maxsize=64)
-def _leaf_places(window: Window, device: torch.device) -> Tensor:
+def _leaf_places(window: Window) -> Ints:
     """Origins int32 (L, 3) of the leaves of a window, from the region's corner."""
     axes = [
-        torch.arange(low, high, 8, dtype=torch.int32, device=device) for low, high in zip(window.lower, window.upper, strict=True)
+        np.arange(low, high, LEAF_EDGE, dtype=np.int32)
+        for low, high in zip(window.lower, window.upper, strict=True)
     ]
-    return torch.cartesian_prod(*axes)
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def places_of(rows: Tensor, parity: Parity) -> Tensor:
-    """The flat places int64 (n,) of the active voxels of a parity in a level's `rows`, with border: by region, x, y, z."""
-    _, x_edge, y_edge, z_edge = rows.shape
-    x, y, z = (slice(PAD + odd, edge - PAD, 2) for odd, edge in zip(parity.odd, rows.shape[1:], strict=True))
-    found = (rows[:, x, y, z] >= 0).nonzero()
-    axes = [found[:, axis + 1] * 2 + (PAD + odd) for axis, odd in enumerate(parity.odd)]
-    return ((found[:, 0] * x_edge + axes[0]) * y_edge + axes[1]) * z_edge + axes[2]
+def places_of(rows: Ints, parity: Parity) -> NDArray[np.int64]:
+    """The flat places int64 (n,) of the active voxels of a parity in a level's rows, ascending.
+
+    rows: int32 (X, Y, Z) of the level, with its border, -1 where there is no voxel
+    """
+    most = 1
+    for odd, edge in zip(parity.odd, rows.shape, strict=True):
+        most *= len(range(PAD + odd, edge - PAD, 2))
+    places = np.empty(most, dtype=np.int64)
+    return places[: active_places(rows, parity.odd, PAD, places)]
 
 
-def corner_places(rows: Tensor) -> Tensor:
-    """The flat places int64 (n,) of the regions' corner voxels in the coarsest level's `rows`, where they are active."""
-    count, x_edge, y_edge, z_edge = rows.shape
-    places = torch.arange(count, device=rows.device) * (x_edge * y_edge * z_edge) + (PAD * y_edge + PAD) * z_edge + PAD
-    return places[rows.reshape(-1)[places] >= 0]
+def corner_place(rows: Ints) -> int | None:
+    """The flat place of the region's corner voxel in the coarsest rows; None where not active."""
+    _, y_edge, z_edge = rows.shape
+    return (PAD * y_edge + PAD) * z_edge + PAD if rows[PAD, PAD, PAD] >= 0 else None

@@ -1,99 +1,97 @@
-"""The second network: it reads the decoded neighbourhood on all sides and moves each value by at most a step.
+"""The restoration filter: a second network, which moves each decoded value by at most a step.
 
-A voxel whose inputs from its neighbours are all 0, values as its own or none there, stays as it is.
+It reads the decoded neighbourhood on all sides. A voxel whose inputs from its neighbours' values
+are all 0, since these are as its own or not there, stays as it is.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from collections.abc import Callable
 
-from inrv.fields.lattice.constants import ONE, STEP
-from inrv.fields.lattice.context import Channel, Pairs, packed
-from inrv.fields.lattice.kernels import neighbourhoods
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.fields.lattice.constants import STEP
+from inrv.fields.lattice.context import ChannelParameters
+from inrv.fields.lattice.kernels import gather_neighbourhoods, restore
 from inrv.fields.lattice.network import IntegerNetwork
 from inrv.fields.lattice.order import AROUND, FACES
-from inrv.fields.lattice.traversal import Batch, Setting
+from inrv.fields.lattice.regions import LevelArray
+from inrv.fields.lattice.traversal import Region, Setting
 
-KINDS = 4  # voxels of the finest level with one, two, three odd axes; all others
+KINDS = 4  # voxels of the finest level with one, two and three odd axes; all others
 INPUTS = 2 * len(AROUND) + 2 * len(FACES) + KINDS + 1
-FARTHEST = STEP  # that a value is moved by
-PART = 1 << 16  # voxels at a time
-REGIONS = 2  # at a time
+
+Ints = NDArray[np.int32]
+Places = NDArray[np.int64]
 
 
-def smoothing_inputs(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
-    """Inputs int8 (n, INPUTS) for the voxels at flat `places` (n,) of `values` (B, x, y, z), MISSING outside; and bool
-    (n,) where those from the neighbours are all 0."""
-    make = _inputs_compiled if values.device.type == "cpu" else inputs_in_tensors
-    return make(values, places, channel)
+def restoration_inputs(
+    values: Ints, places: Places, array: LevelArray, channel: ChannelParameters
+) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Inputs int8 (n, INPUTS) of voxels, and bool (n,) where neighbours' values give only zeros.
 
-
-def _inputs_compiled(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
-    inputs = torch.empty(len(places), INPUTS, dtype=torch.int8)
-    even = torch.empty(len(places), dtype=torch.bool)
-    distances = np.array(_distances(values))  # the faces come first
-    arrays = (values.reshape(-1).numpy(), places.numpy(), values.shape[2], values.shape[3], distances, len(FACES))
-    neighbourhoods(*arrays, channel.background, inputs.numpy(), even.numpy())
+    values: int32 (x, y, z) of the finest level, MISSING where there is none
+    places: int64 (n,) flat places of the voxels
+    array: where the level lies
+    """
+    inputs = np.empty((len(places), INPUTS), dtype=np.int8)
+    even = np.empty(len(places), dtype=np.bool_)
+    gather_neighbourhoods(*_arguments(values, places, array, channel), inputs, even)
     return inputs, even
 
 
-def _distances(values: Tensor) -> list[int]:
-    _, _, y_edge, z_edge = values.shape
-    return [(x * y_edge + y) * z_edge + z for x, y, z in AROUND]
+def restored(
+    values: Ints,
+    places: Places,
+    array: LevelArray,
+    channel: ChannelParameters,
+    network: IntegerNetwork,
+) -> Ints:
+    """The values int32 (n,) after the filter; the other arguments are `restoration_inputs`'s."""
+    result = np.empty(len(places), dtype=np.int32)
+    arguments = _arguments(values, places, array, channel)
+    restore(*arguments, channel.top, network.layers, result)
+    return result
 
 
-def inputs_in_tensors(values: Tensor, places: Tensor, channel: Channel) -> tuple[Tensor, Tensor]:
-    """`smoothing_inputs` for devices other than CPUs."""
-    flattened = values.reshape(-1)
-    own = flattened[places]
-    pairs = Pairs.at(flattened, places, _distances(values))
-    sums, slopes = pairs.bends(own)
-    faces = torch.cat([side[: len(FACES)] for side in pairs.there])
-    _, _, y, z = values.shape
-    odd = (places & 1) + ((places // z) & 1) + ((places // (y * z)) & 1)  # edges are even
-    kinds = torch.stack([odd == kind for kind in (1, 2, 3, 0)])
-    level = ((own - channel.background).clamp(-16 * STEP, 16 * STEP) * 8) // STEP
-    # A pair that departs by a step of 128 units on either side is 32 as an input.
-    inputs = [sums >> 3, slopes >> 3, faces * ONE, kinds * ONE, level[None]]
-    found = packed(inputs)
-    return found, ~found[:, : 2 * len(AROUND)].any(dim=1)
+def _arguments(
+    values: Ints, places: Places, array: LevelArray, channel: ChannelParameters
+) -> tuple[object, ...]:
+    """What both kernels read of a neighbourhood; the face neighbours come first."""
+    _, y_edge, z_edge = array.shape
+    distances = array.distances(AROUND)
+    return (
+        values.reshape(-1), places, y_edge, z_edge, distances, len(FACES), channel.background,
+    )  # fmt: skip
 
 
-def smoothing_samples(
+def restoration_samples(
     setting: Setting,
-    corners: Tensor,
-    decoded: Tensor,
-    targets: Tensor,
-    channel: Channel,
-    share: float,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Inputs int8 (n, INPUTS) and errors float32 (n,), in steps, of a share of the voxels of the regions at `corners`.
+    corners: Ints,
+    decoded: Ints,
+    targets: Ints,
+    channel: ChannelParameters,
+    draw: Callable[[int], NDArray[np.bool_]],
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Inputs int8 (n, INPUTS) and errors float32 (n,), in steps, of some voxels of some regions.
 
-    decoded, targets  int32 (N,)  by row
+    corners: int32 (R, 3) of the regions
+    decoded: int32 (N,) values before the filter, by row
+    targets: int32 (N,) what they should be, by row
+    draw: chooses among so many voxels, bool (n,)
     """
     inputs, errors = [], []
-    for part in corners.split(REGIONS):
-        batch = Batch.of(setting, part, targets[:0], targets[:0])
-        frame = batch.window.frame(0)
-        rows = frame.take(batch.rows, batch.window, -1)
-        values = torch.where(rows >= 0, decoded[rows.clamp_min(0).long()], batch.begin(rows, frame))
-        places = (rows.reshape(-1) >= 0).nonzero()[:, 0]
-        places = places[torch.rand(len(places), generator=generator, dtype=torch.float32) < share]
-        own = rows.reshape(-1)[places].long()
-        inputs.append(smoothing_inputs(values, places, channel)[0])
-        errors.append((targets[own] - decoded[own]).float() / STEP)
-    return torch.cat(inputs), torch.cat(errors)
-
-
-def smoothed(values: Tensor, places: Tensor, channel: Channel, network: IntegerNetwork) -> Tensor:
-    """The moved values int32 (n,) of the voxels at flat `places` (n,)."""
-    results = []
-    for part in places.split(PART):
-        inputs, even = smoothing_inputs(values, part, channel)
-        moved = (network(inputs)[:, 0] + 8) >> 4  # * STEP / SUM_ONE, rounded half up
-        correction = moved.clamp(-FARTHEST, FARTHEST).masked_fill(even, 0)
-        results.append((values.reshape(-1)[part] + correction).clamp(0, channel.top))
-    return torch.cat(results) if results else values.new_empty(0)
+    for corner in corners:
+        region = Region.of(setting, corner)
+        array = region.window.level(0)
+        rows = array.take(region.rows, region.window, -1)
+        values = region.begin(rows, array)
+        flat = rows.reshape(-1)
+        places = np.flatnonzero(flat >= 0)
+        values.reshape(-1)[places] = decoded[flat[places]]
+        places = places[draw(len(places))]
+        own = flat[places]
+        inputs.append(restoration_inputs(values, places, array, channel)[0])
+        errors.append((targets[own] - decoded[own]).astype(np.float32) / np.float32(STEP))
+    return np.concatenate(inputs), np.concatenate(errors)

@@ -1,48 +1,60 @@
-"""One channel of values to codes: step, networks and codes chosen for a quality."""
+"""One channel of values to codes: step, networks and codes are searched for a quality.
+
+A *trial* codes some regions with a step and with settings: which networks, whether the exterior is
+known, whether coarse voxels are prefiltered. The search compares trials; the best one's settings
+and step code the whole channel.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from inrv.fields.lattice.codec import Observer, RegionCodes, encode_regions
-from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SMALLEST_STEP, STEP
-from inrv.fields.lattice.context import Channel
-from inrv.fields.lattice.exterior import Surroundings
-from inrv.fields.lattice.fitting import SLOPE, Collector, RealNetwork, fit_prediction, fit_smoothing
+from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SLOPE, SMALLEST_STEP, STEP
+from inrv.fields.lattice.context import ChannelParameters
+from inrv.fields.lattice.exterior import Exterior
 from inrv.fields.lattice.model import Model, default_model, pack_differences
 from inrv.fields.lattice.offsets import Offsets
 from inrv.fields.lattice.order import LEVELS
 from inrv.fields.lattice.regions import region_corners
-from inrv.fields.lattice.restoration import smoothing_samples
+from inrv.fields.lattice.restoration import restoration_samples
+from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
 from inrv.fields.lattice.traversal import Setting
-from inrv.grids import Topology, in_double
-from inrv.support.parallel import in_turns
+from inrv.grids import Topology
+
+if TYPE_CHECKING:
+    from inrv.fields.lattice.fitting import Fitter
 
 FINENESS = 0.6  # step of a stride over that of the next finer one
-LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
-MOST_STEP = 2.0
+# measured: docs/lab-notes.md#the-lattice
 NEAR_ENOUGH = 0.05  # dB above the asked PSNR
 SEARCHES = 7
 SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
-SOFT_BITS = 1.5  # a voxel, above which few are left out
+PREFILTER_BITS = 1.5  # a voxel, above which few are left out
 TRIAL_VOXELS = 600_000
 DB_A_DOUBLING = 4.5  # a first guess of what a step of twice the size costs
+
+Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Effort:
     """How much a channel's networks learn of it.
 
-    rounds   of fitting, each on values decoded with the networks of the one before: which parameters it moves
-    steps    of the optimiser in each, at most     passes   over the voxels, at most
-    samples  voxels fitted to                      batch    voxels a step
+    rounds: of fitting, each on values decoded with the networks of the one before: which
+        parameters each moves, 'few' or 'all'
+    steps: of the optimiser in each round, at most
+    passes: over the voxels in each round, at most
+    samples: voxels fitted to
+    batch: voxels a step of the optimiser
     """
 
     rounds: tuple[str, ...] = ()
@@ -52,6 +64,7 @@ class Effort:
     batch: int = 8192
 
 
+# measured: docs/lab-notes.md#the-lattice
 EFFORTS = {
     "instant": Effort(),
     "default": Effort(("few", "all"), 300, 8),
@@ -63,11 +76,12 @@ EFFORTS = {
 class Quality:
     """What is asked of a channel; the first two are alternatives.
 
-    psnr       dB over its voxels, peak = its range
-    step       of the finest level, as a share of the range
-    guess      a step to begin the search for the PSNR with
-    bounded    no value may miss by more than half a step: no smoothing, no thrift
-    lossless   every value is a whole number of steps, and comes back so
+    psnr: dB over its voxels, peak = its range
+    step: of the finest level, as a share of the range
+    guess: a step to begin the search for the PSNR with
+    bounded: whether no value may miss by more than half a step: then nothing is filtered, and the
+        rate has no weight
+    lossless: whether every value is a whole number of steps, and comes back so
     """
 
     psnr: float | None = None
@@ -78,48 +92,80 @@ class Quality:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ChannelValues:
     """Values of one channel.
 
-    values      float64 (N,)  normalised to [0, 1], by row of the active leaf voxels of `topology`
-    background  on the same scale
-    given       topology and decoded values, in units, of a channel that the decoder has before
-    surroundings  units of the values of inactive and kept voxels, at so many units in the range
+    topology: of the voxels that are coded
+    values: float64 (N,) normalised to [0, 1], by row of the active leaf voxels of `topology`
+    background: on the same scale
+    reference: topology, and decoded values int32 in units, of a channel that the decoder has before
+    exterior: makes the exterior, given how many units the range has
     """
 
     topology: Topology
-    values: Tensor
+    values: NDArray[np.float64]
     background: float
-    given: tuple[Topology, Tensor] | None = None
-    surroundings: Callable[[float], Surroundings] | None = None
+    reference: tuple[Topology, Ints] | None = None
+    exterior: Callable[[float], Exterior] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Coding:
-    """A coded channel.
+class Settings:
+    """What a channel is coded with, beside its step.
 
-    scale   units in the range: a value is decoded / scale          decoded  int32 (N,), units, by row
-    offsets  that are added to decoded values, None where a bound on the error leaves no room for them
-    surrounded  whether inactive voxels are known to the prediction     soft  whether coarse voxels were aimed at smooth values
-    fitted  whether the model is not the default one                squared  mean squared error, of the normalised values
-    coded   voxels that `codes` and `squared` are of: all, or those of some regions
+    model: the networks
+    fitted: whether the model is not the default one
+    knows_exterior: whether inactive voxels are known to the prediction
+    prefiltered: whether coarse voxels are coded as a smooth version of them
     """
 
-    channel: Channel
-    scale: float
-    surrounded: bool
-    soft: bool
-    codes: list[RegionCodes]
-    decoded: Tensor
-    offsets: Offsets | None
     model: Model
-    fitted: bool
+    fitted: bool = False
+    knows_exterior: bool = False
+    prefiltered: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedChannel:
+    """A channel, or some regions of it, encoded.
+
+    channel: what the decoder knows before its voxels
+    scale: units in the range: a value is decoded / scale
+    settings: what it is coded with
+    codes: of the regions, in their order
+    decoded: int32 (N,) in units, by row; of regions that were not coded, the exact values
+    offsets: added to decoded values; None where a bound on the error leaves no room for them
+    squared: mean squared error, of the normalised values that were coded
+    coded: how many voxels `codes` and `squared` are of
+    """
+
+    channel: ChannelParameters
+    scale: float
+    settings: Settings
+    codes: list[RegionCodes]
+    decoded: Ints
+    offsets: Offsets | None
     squared: float
     coded: int
 
     @property
+    def model(self) -> Model:
+        """The networks."""
+        return self.settings.model
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the model is not the default one."""
+        return self.settings.fitted
+
+    @property
+    def knows_exterior(self) -> bool:
+        """Whether inactive voxels are known to the prediction."""
+        return self.settings.knows_exterior
+
+    @property
     def psnr(self) -> float:
-        """DB over the channel's voxels, peak = range."""
+        """DB over the coded voxels, peak = range."""
         return -10 * math.log10(self.squared) if self.squared > 0 else math.inf
 
     @property
@@ -128,15 +174,19 @@ class Coding:
         return STEP / self.scale <= LEAST_STEP
 
     @property
-    def outputs(self) -> Tensor:
-        """The normalised values float64 (N,) that a decoder gives before they are clamped to their range, by row."""
-        return (in_double(self.decoded) if self.offsets is None else self.offsets.add(self.decoded)) / self.scale
+    def outputs(self) -> NDArray[np.float64]:
+        """Normalised values float64 (N,) that a decoder gives before clamping them, by row."""
+        if self.offsets is None:
+            return self.decoded.astype(np.float64) / self.scale
+        return self.offsets.add(self.decoded) / self.scale
 
     @property
     def network_bytes(self) -> int:
         """Stored bytes of the networks."""
-        default = default_model(self.model.given, self.model.smoothing is not None)
-        return 4 * len(pack_differences(self.model, default)) if self.fitted else 0
+        if not self.fitted:
+            return 0
+        default = default_model(self.model.reference, self.model.restoration is not None)
+        return 4 * len(pack_differences(self.model, default))
 
     @property
     def bits_a_voxel(self) -> float:
@@ -144,67 +194,101 @@ class Coding:
         return 32 * sum(1 + len(code.words) for code in self.codes) / max(1, self.coded)
 
     def cost(self, voxels: int) -> float:
-        """Bits and distortion of so many voxels coded in the same way, in bits, as the networks' loss weighs them."""
-        return voxels * (self.bits_a_voxel + SLOPE * self.squared * (self.scale / STEP) ** 2) + 8 * self.network_bytes
+        """Bits and distortion, in bits, of so many voxels coded alike, as the fitting weighs them."""
+        distortion = SLOPE * self.squared * (self.scale / STEP) ** 2
+        return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A step and what coding with it gave."""
+
+    step: float
+    encoded: EncodedChannel
+
+    @property
+    def settings(self) -> Settings:
+        """What the channel was coded with, beside the step."""
+        return self.encoded.settings
+
+    @property
+    def psnr(self) -> float:
+        """DB, over the voxels that were coded."""
+        return self.encoded.psnr
 
 
 class ChannelEncoder:
-    """Finds the coding of one channel."""
+    """Finds how one channel is coded.
+
+    values: the channel
+    quality: what is asked
+    effort: how much the networks learn
+    generator: draws the regions of trials
+    fitter: fits networks, where the effort has rounds
+    model: the networks to begin with, the default ones where None
+    """
 
     def __init__(
-        self, source: Source, quality: Quality, effort: Effort, generator: torch.Generator, model: Model | None = None
+        self,
+        values: ChannelValues,
+        quality: Quality,
+        effort: Effort,
+        generator: np.random.Generator,
+        fitter: Fitter | None = None,
+        model: Model | None = None,
     ) -> None:
-        self.source = source
+        self.values = values
         self.quality = quality
         self.effort = effort
-        self.generator = generator
-        self.corners = region_corners(source.topology.leaf_origins)
-        self.trial = self._trial_corners()
-        self.model = model or default_model(source.given is not None, not quality.bounded)
-        self.fitted = False
-        self.surrounded = False
-        self.soft = False
-        self.made: dict[tuple[float, bool, bool, bool], Attempt] = {}
+        self.fitter = fitter
+        self.corners = region_corners(values.topology.leaf_origins)
+        self.some = self._some_corners(generator)
+        default = default_model(values.reference is not None, not quality.bounded)
+        self.settings = Settings(model or default)  # that `again` codes with; found by `run`
+        self.trials: dict[tuple[Settings, float, int], Trial] = {}
 
-    def run(self) -> Coding:
-        """The coding that reaches the quality with the fewest bytes that the effort allows."""
+    def run(self) -> EncodedChannel:
+        """The channel at the quality that is asked, with the fewest bytes that the effort allows."""
         found = self.begin()
         if self.effort.rounds:
-            self._learn(found)
-        return self._search(found.step, self.corners).coding
+            found = self._learned(found)
+        self.settings = found.settings
+        encoded = self._search(self.settings, found.step, self.corners).encoded
+        self.trials = {}  # each holds the values of the whole channel
+        return encoded
 
-    def begin(self) -> Attempt:
-        """An attempt on some regions, of the step that reaches the quality: as is cheaper, surroundings known, aims soft."""
-        found = self._search(self._first_step(), self.trial)
-        if self.source.surroundings is not None:
-            self.surrounded = not self.surrounded
-            found = self._cheaper(found)
-        if not self.quality.bounded and found.coding.bits_a_voxel < SOFT_BITS:
-            self.soft = not self.soft
-            found = self._cheaper(found)
+    def begin(self) -> Trial:
+        """A trial on some regions that reaches the quality, with the cheapest of the settings."""
+        found = self._search(self.settings, self._first_step(), self.some)
+        if self.values.exterior is not None:
+            found = self._cheaper(found, replace(found.settings, knows_exterior=True))
+        if not self.quality.bounded and found.encoded.bits_a_voxel < PREFILTER_BITS:
+            found = self._cheaper(found, replace(found.settings, prefiltered=True))
         return found
 
-    def _cheaper(self, found: Attempt) -> Attempt:
-        """The attempt, or another with the present settings at its step; the settings are those of the cheaper one then."""
-        other = self._attempt(found.step, self.trial)
-        found = min(found, other, key=lambda attempt: attempt.coding.cost(len(self.source.values)))
-        self.surrounded, self.soft = found.coding.surrounded, found.coding.soft
-        return found
+    def again(self, step: float, values: ChannelValues) -> EncodedChannel:
+        """The channel at another step, with the settings that `run` found.
 
-    def again(self, step: float) -> Coding:
-        """The coding at another step, with the networks found before."""
-        return self._attempt(min(MOST_STEP, max(LEAST_STEP, step)), self.corners).coding
+        values: the channel, whose reference may have been decoded anew
+        """
+        step = min(MOST_STEP, max(LEAST_STEP, step))
+        return encode_channel(values, self.quality, self.settings, step, self.corners)
 
-    def _learn(self, begun: Attempt) -> None:
-        """Fit the networks, round by round, and keep those that make the channel cheapest at the step of `begun`."""
+    def _cheaper(self, found: Trial, settings: Settings) -> Trial:
+        """A trial, or another with these settings at its step: the one that costs less."""
+        return min(found, self._trial(settings, found.step, self.some), key=self._cost)
+
+    def _cost(self, trial: Trial) -> float:
+        return trial.encoded.cost(len(self.values.values))
+
+    def _learned(self, begun: Trial) -> Trial:
+        """The cheapest of a trial and those with networks fitted to it, round by round."""
         tried = [begun]
         for movable in self.effort.rounds:
-            self._fit(begun.step, movable)
-            self.made.clear()
-            tried.append(self._attempt(begun.step, self.trial))
-        best = min(tried, key=lambda attempt: attempt.coding.cost(len(self.source.values))).coding
-        self.model, self.fitted = best.model, best.fitted
-        self.made.clear()
+            model = self._fitted(tried[-1].settings, begun.step, movable)
+            settings = replace(begun.settings, model=model, fitted=True)
+            tried.append(self._trial(settings, begun.step, self.some))
+        return min(tried, key=self._cost)
 
     def _first_step(self) -> float:
         """The step that is asked, or guessed, or whose uniform error would give the PSNR."""
@@ -215,143 +299,159 @@ class ChannelEncoder:
         step = quality.guess or math.sqrt(12) * 10 ** (-quality.psnr / 20)
         return min(MOST_STEP, max(LEAST_STEP, step))
 
-    def _trial_corners(self) -> Tensor:
-        """Some of the regions, about TRIAL_VOXELS in all."""
-        count = len(self.source.values)
+    def _some_corners(self, generator: np.random.Generator) -> Ints:
+        """Corners of some of the regions, about TRIAL_VOXELS in all."""
+        count = len(self.values.values)
         if count <= TRIAL_VOXELS:
             return self.corners
         share = max(1, round(len(self.corners) * TRIAL_VOXELS / count))
-        chosen = torch.randperm(len(self.corners), generator=self.generator)[:share].sort().values
-        return self.corners[chosen.to(self.corners.device)]
+        return self.corners[np.sort(generator.permutation(len(self.corners))[:share])]
 
-    def _search(self, step: float, corners: Tensor) -> Attempt:
-        """The attempt whose PSNR lies nearest above what is asked; at once where the step is asked."""
-        attempt = self._attempt(step, corners)
-        if self.quality.psnr is None:
-            return attempt
-        tried = [attempt]
+    def _search(self, settings: Settings, step: float, corners: Ints) -> Trial:
+        """The trial whose PSNR lies nearest above what is asked; at once where the step is asked."""
+        tried = [self._trial(settings, step, corners)]
+        asked = self.quality.psnr
+        if asked is None:
+            return tried[0]
         for _ in range(SEARCHES):
-            if 0 <= tried[-1].psnr - self.quality.psnr <= NEAR_ENOUGH:
+            if 0 <= tried[-1].psnr - asked <= NEAR_ENOUGH:
                 break
-            step = _next_step(tried, self.quality.psnr + NEAR_ENOUGH / 2)
-            if any(math.isclose(step, attempt.step, rel_tol=1e-4) for attempt in tried):
+            step = _next_step(tried, asked + NEAR_ENOUGH / 2)
+            if any(math.isclose(step, trial.step, rel_tol=1e-4) for trial in tried):
                 break
-            tried.append(self._attempt(step, corners))
-        for step in self._scattered_steps(tried):
-            if any(0 <= attempt.psnr - self.quality.psnr <= 2 * NEAR_ENOUGH for attempt in tried):
+            tried.append(self._trial(settings, step, corners))
+        for step in _scattered_steps(tried, asked):
+            if any(0 <= trial.psnr - asked <= 2 * NEAR_ENOUGH for trial in tried):
                 break
-            tried.append(self._attempt(step, corners))
-        finest = min(tried, key=lambda attempt: attempt.step)
-        while not any(attempt.psnr >= self.quality.psnr for attempt in tried) and finest.step > LEAST_STEP:
-            finest = self._attempt(max(LEAST_STEP, finest.step * SURELY_FINER), corners)
+            tried.append(self._trial(settings, step, corners))
+        finest = min(tried, key=lambda trial: trial.step)
+        while all(trial.psnr < asked for trial in tried) and finest.step > LEAST_STEP:
+            finest = self._trial(settings, max(LEAST_STEP, finest.step * SURELY_FINER), corners)
             tried.append(finest)
-        reached = [attempt for attempt in tried if attempt.psnr >= self.quality.psnr]
-        return min(reached, key=lambda attempt: attempt.psnr) if reached else max(tried, key=lambda attempt: attempt.psnr)
+        reached = [trial for trial in tried if trial.psnr >= asked]
+        if not reached:
+            return max(tried, key=lambda trial: trial.psnr)
+        return min(reached, key=lambda trial: trial.psnr)
 
-    def _scattered_steps(self, tried: list[Attempt]) -> list[float]:
-        """Steps between those tried that come within a decibel of the quality, by the golden ratio."""
-        assert self.quality.psnr is not None
-        near = [attempt.step for attempt in tried if abs(attempt.psnr - self.quality.psnr) < 1]
-        if len(near) < 2:
-            return []
-        return [min(near) * (max(near) / min(near)) ** (number * GOLDEN % 1) for number in range(1, SCATTERED + 1)]
+    def _trial(self, settings: Settings, step: float, corners: Ints) -> Trial:
+        """What coding some regions gives; each trial is made once."""
+        key = settings, step, len(corners)
+        if key not in self.trials:
+            encoded = encode_channel(self.values, self.quality, settings, step, corners)
+            self.trials[key] = Trial(step, encoded)
+        return self.trials[key]
 
-    def _attempt(self, step: float, corners: Tensor) -> Attempt:
-        """`_code`, or what it gave before with the same networks."""
-        key = (step, self.surrounded, self.soft, len(corners) == len(self.corners))
-        if key not in self.made:
-            self.made[key] = self._code(step, corners)
-        return self.made[key]
+    def _fitted(self, settings: Settings, step: float, movable: str) -> Model:
+        """Networks fitted to the values as those of the settings decode them.
 
-    def _code(self, step: float, corners: Tensor, observer: Observer | None = None) -> Attempt:
-        """Code the regions at `corners` with a step; the voxels of other regions keep their values."""
-        source, scale = self.source, STEP / step
-        targets = (source.values * scale).round().to(torch.int32)
-        channel = self.channel(scale, int(targets.max()))
-        thrift = 0.0 if self.quality.bounded else 1.0
-        codes, rows, decoded = encode_regions(
-            self.setting(scale), corners, targets, channel, self.model, thrift, self.soft, observer
+        movable: which parameters move, 'few' or 'all'
+        """
+        assert self.fitter is not None
+        effort, values, restoration = self.effort, self.values, settings.model.restoration
+        count = len(values.values)
+        steps = min(effort.steps, -(-effort.passes * count // effort.batch))
+        share = min(1.0, effort.samples / max(1, count) * len(self.corners) / len(self.some))
+        bare = replace(settings, model=replace(settings.model, restoration=None))
+        collector = self.fitter.collector(share)
+        encode_channel(values, self.quality, bare, step, self.some, collector)
+        fit = self.fitter.networks(bare.model.networks, collector, movable, steps, effort.batch)
+        model = replace(bare.model, networks=fit)
+        if restoration is None:
+            return model
+        decoded = encode_channel(
+            values, self.quality, replace(bare, model=model), step, self.some
         )
-        values = targets.clone()
-        values[rows] = decoded
-        offsets, exact = None, (targets if channel.lossless else source.values * scale)[rows].double()
-        if not self.quality.bounded:
-            offsets = Offsets.of(decoded, exact, channel.top, scale)
-        given = decoded.double() if offsets is None else offsets.add(decoded)
-        highest = channel.top if channel.lossless else scale
-        squared = float(((exact - given.clamp(0, highest)) / scale).square().mean())
-        settings = (self.surrounded, self.soft)
-        coding = Coding(channel, scale, *settings, codes, values, offsets, self.model, self.fitted, squared, len(rows))
-        return Attempt(step, coding)
-
-    def setting(self, scale: float) -> Setting:
-        """What the decoder knows, at so many units in the range."""
-        source = self.source
-        known = source.surroundings if self.surrounded else None
-        return Setting(source.topology, source.given, None if known is None else known(scale))
-
-    def channel(self, scale: float, top: int) -> Channel:
-        """The channel of so many units in the range, whose largest value is `top`."""
-        lossless = self.quality.lossless
-        fineness = 1.0 if lossless else FINENESS
-        steps = tuple(min(LARGEST_STEP, max(SMALLEST_STEP, round(STEP * fineness**level))) for level in range(LEVELS))
-        background = max(-HIGHEST, min(HIGHEST, round(self.source.background * scale)))
-        return Channel(steps, max(1, top), background, lossless)
-
-    def _fit(self, step: float, movable: str) -> None:
-        """Fit `movable` parameters of the networks, 'few' or 'all', to the values as the present networks decode them."""
-        effort, smoothing = self.effort, self.model.smoothing
-        steps = min(effort.steps, -(-effort.passes * len(self.source.values) // effort.batch))
-        self.model = replace(self.model, smoothing=None)
-        share = min(1.0, effort.samples / max(1, len(self.source.values)) * len(self.corners) / len(self.trial))
-        collector = Collector(share, self.generator)
-        self._code(step, self.trial, collector)
-        reals = {odd: RealNetwork.of(network, movable) for odd, network in self.model.networks.items()}
-        seeds = torch.randint(1 << 31, (1 + max(reals),), generator=self.generator).tolist()
-        fits = [
-            fit_prediction(real, collector.samples(odd), steps, 2e-3, effort.batch, torch.Generator().manual_seed(seeds[odd]))
-            for odd, real in reals.items()
-            if collector.parts.get(odd)
-        ]
-        in_turns(fits, self.source.values.device)
-        self.model = replace(self.model, networks={odd: real.whole() for odd, real in reals.items()})
-        if smoothing is not None:
-            coding = self._code(step, self.trial).coding
-            targets = (self.source.values * coding.scale).round().to(torch.int32)
-            inputs, errors = smoothing_samples(
-                self.setting(coding.scale), self.trial, coding.decoded, targets, coding.channel, share, self.generator
-            )
-            real = RealNetwork.of(smoothing, movable)
-            in_turns([fit_smoothing(real, inputs, errors, steps, 2e-3, effort.batch, self.generator)], inputs.device)
-            self.model = replace(self.model, smoothing=real.whole())
-        self.fitted = True
+        setting = setting_of(values, bare, decoded.scale)
+        targets = _in_units(values.values, decoded.scale)
+        samples = restoration_samples(
+            setting, self.some, decoded.decoded, targets, decoded.channel, self.fitter.draw(share)
+        )
+        fit = self.fitter.restoration(restoration, *samples, movable, steps, effort.batch)
+        return replace(model, restoration=fit)
 
 
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """A step and what coding with it gave."""
+def encode_channel(
+    values: ChannelValues,
+    quality: Quality,
+    settings: Settings,
+    step: float,
+    corners: Ints,
+    observer: Observer | None = None,
+) -> EncodedChannel:
+    """Code the regions at `corners` (R, 3) with a step; the others' voxels keep their values."""
+    scale = STEP / step
+    targets = _in_units(values.values, scale)
+    channel = channel_of(values, quality, scale, int(targets.max()))
+    codes, rows, decoded = encode_regions(
+        setting_of(values, settings, scale),
+        corners,
+        targets,
+        channel,
+        settings.model,
+        0.0 if quality.bounded else 1.0,
+        settings.prefiltered,
+        observer,
+    )
+    whole = targets.copy()
+    whole[rows] = decoded
+    exact = targets[rows].astype(np.float64) if channel.lossless else (values.values * scale)[rows]
+    offsets = None if quality.bounded else Offsets.of(decoded, exact, channel.top, scale)
+    output = decoded.astype(np.float64) if offsets is None else offsets.add(decoded)
+    highest = channel.top if channel.lossless else scale
+    squared = _mean_square((exact - np.clip(output, 0, highest)) / scale)
+    return EncodedChannel(channel, scale, settings, codes, whole, offsets, squared, len(rows))
 
-    step: float
-    coding: Coding
 
-    @property
-    def psnr(self) -> float:
-        """DB, over the voxels that were coded."""
-        return self.coding.psnr
+def _in_units(values: NDArray[np.float64], scale: float) -> Ints:
+    """Normalised values float64 (N,) in units, int32 (N,)."""
+    return np.rint(values * scale).astype(np.int32)
 
 
-def _next_step(tried: list[Attempt], psnr: float) -> float:
-    """The step where the line through the two nearest attempts, dB over log step, meets `psnr`."""
-    near = sorted(tried, key=lambda attempt: abs(attempt.psnr - psnr))
+def _mean_square(errors: NDArray[np.float64]) -> float:
+    return float((errors * errors).mean())
+
+
+def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setting:
+    """What the decoder knows, at so many units in the range."""
+    known = values.exterior if settings.knows_exterior else None
+    return Setting(values.topology, values.reference, None if known is None else known(scale))
+
+
+def channel_of(
+    values: ChannelValues, quality: Quality, scale: float, top: int
+) -> ChannelParameters:
+    """The channel of so many units in the range, whose largest value is `top`."""
+    fineness = 1.0 if quality.lossless else FINENESS
+    steps = tuple(
+        min(LARGEST_STEP, max(SMALLEST_STEP, round(STEP * fineness**level)))
+        for level in range(LEVELS)
+    )
+    background = max(-HIGHEST, min(HIGHEST, round(values.background * scale)))
+    return ChannelParameters(steps, max(1, top), background, quality.lossless)
+
+
+def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:
+    """Steps between those tried that come within a decibel of `psnr`, by the golden ratio."""
+    near = [trial.step for trial in tried if abs(trial.psnr - psnr) < 1]
+    if len(near) < 2:
+        return []
+    least, ratio = min(near), max(near) / min(near)
+    return [least * ratio ** (number * GOLDEN % 1) for number in range(1, SCATTERED + 1)]
+
+
+def _next_step(tried: list[Trial], psnr: float) -> float:
+    """The step where the line through the two nearest trials, dB over log step, meets `psnr`."""
+    near = sorted(tried, key=lambda trial: abs(trial.psnr - psnr))
     slope = -DB_A_DOUBLING
     if len(near) > 1 and near[0].psnr != near[1].psnr:
         found = (near[0].psnr - near[1].psnr) / math.log2(near[0].step / near[1].step)
         slope = min(-1.0, max(-8.0, found))
     octaves = max(-3.0, min(3.0, (psnr - near[0].psnr) / slope))
     step = near[0].step * 2**octaves
-    # Between the largest step that reaches the quality and the smallest above it that does not, where there are both.
-    good = max((attempt.step for attempt in tried if attempt.psnr >= psnr), default=None)
-    bad = min((attempt.step for attempt in tried if attempt.psnr < psnr and attempt.step > (good or 0)), default=None)
+    # Between the largest step that reaches the quality and the smallest above it that does not.
+    good = max((trial.step for trial in tried if trial.psnr >= psnr), default=None)
+    worse = [trial.step for trial in tried if trial.psnr < psnr and trial.step > (good or 0)]
+    bad = min(worse, default=None)
     if good and bad and not good < step < bad:
         step = math.sqrt(good * bad)
     return min(MOST_STEP, max(LEAST_STEP, step))

@@ -1,4 +1,4 @@
-"""The one walk through the voxels of a batch of regions, by encoder, decoder and training alike."""
+"""The one traversal of the voxels of a region, by encoder, decoder and training alike."""
 
 from __future__ import annotations
 
@@ -7,165 +7,233 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from inrv.fields.lattice.constants import MISSING, STEP
-from inrv.fields.lattice.context import Channel, Context, Known, Scale, Stage, log_of, look, table_of
+from inrv.fields.lattice.constants import LOG_ONE, MISSING
+from inrv.fields.lattice.context import (
+    ChannelParameters,
+    Contexts,
+    gather_context,
+    neighbours_of,
+)
+from inrv.fields.lattice.kernels import Known, Neighbours, Scales, allowed, predict, table_of
 from inrv.fields.lattice.network import IntegerNetwork
 from inrv.fields.lattice.order import LEVELS, PARITIES, PATTERNS
-from inrv.fields.lattice.regions import WHOLE, Frame, Spans, Window, corner_places, places_of, region_rows
+from inrv.fields.lattice.regions import (
+    WHOLE,
+    LevelArray,
+    Spans,
+    Window,
+    corner_place,
+    places_of,
+    region_rows,
+)
 from inrv.grids import Topology
 
-PIECE = 1 << 15  # voxels whose contexts are made at a time: they stay in the cache
+Ints = NDArray[np.int32]
+NO_REFERENCE = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
     """What encoder and decoder both know of a channel before its codes.
 
-    topology      its voxels
-    given         topology and values int32 (N,), units, of the channel that it is predicted from; None where none is
-    surroundings  gives values int32 (B, 128, 128, 128), units, of the regions at corners int32 (B, 3), those of inactive voxels
-                  right; None where inactive voxels tell the prediction nothing
+    topology: its voxels
+    reference: topology, and values int32 (N,) in units, of the channel that it is predicted from;
+        None where there is none
+    exterior: gives for the corner int32 (3,) of a region values int32 (128, 128, 128), in units,
+        of which those of inactive voxels are right; None where inactive voxels tell nothing
     """
 
     topology: Topology
-    given: tuple[Topology, Tensor] | None = None
-    surroundings: Callable[[Tensor], Tensor] | None = None
+    reference: tuple[Topology, Ints] | None = None
+    exterior: Callable[[Ints], Ints] | None = None
 
     @cached_property
     def spans(self) -> tuple[Spans, Spans | None]:
-        """Where the channel and the given one have leaves."""
-        return Spans(self.topology), None if self.given is None else Spans(self.given[0])
+        """Where the channel and the reference channel have leaves."""
+        return Spans(self.topology), None if self.reference is None else Spans(self.reference[0])
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Regions coded together.
+class Region:
+    """What is known of a region before its codes.
 
-    window, rows   where they have leaves, and int32 (B, X, Y, Z) the rows of its voxels, -1 where not active
-    given          the same of the given channel: its window and values, MISSING where it has none; None where none is given
-    around         int32 (B, 128, 128, 128) values of inactive voxels, where they are known to the prediction; else None
-    mean, spread   int32 (B,), of each region's values, where no neighbour is known
+    window: where it has leaves
+    rows: int32 (X, Y, Z) of the window's voxels, -1 where not active
+    reference: window of the reference channel, and its values int32 (X, Y, Z), MISSING where it
+        has none; None where there is no reference
+    exterior: int32 (128, 128, 128) values of inactive voxels; None where they tell nothing
     """
 
     window: Window
-    rows: Tensor
-    given: tuple[Window, Tensor] | None
-    around: Tensor | None
-    mean: Tensor
-    spread: Tensor
+    rows: Ints
+    reference: tuple[Window, Ints] | None
+    exterior: Ints | None
 
     @staticmethod
-    def of(setting: Setting, corners: Tensor, mean: Tensor, spread: Tensor) -> Batch:
-        """The batch of regions at `corners` int32 (B, 3)."""
+    def of(setting: Setting, corner: Ints) -> Region:
+        """The region at `corner` int32 (3,)."""
         own, other = setting.spans
-        window = own.window(corners)
-        given = None
-        if setting.given is not None and other is not None:
-            topology, values = setting.given
-            there = other.window(corners)
-            rows = region_rows(topology, corners, there)
-            given = there, torch.where(rows >= 0, values[rows.clamp_min(0)] if len(values) else MISSING, MISSING)
-        around = None if setting.surroundings is None else setting.surroundings(corners)
-        return Batch(window, region_rows(setting.topology, corners, window), given, around, mean, spread)
+        window = own.window(corner)
+        reference = None
+        if setting.reference is not None and other is not None:
+            topology, values = setting.reference
+            there = other.window(corner)
+            rows = region_rows(topology, corner, there)
+            known = values if len(values) else np.zeros(1, dtype=np.int32)
+            reference = there, np.where(rows >= 0, known[np.maximum(rows, 0)], np.int32(MISSING))
+        exterior = None if setting.exterior is None else setting.exterior(corner)
+        return Region(window, region_rows(setting.topology, corner, window), reference, exterior)
 
-    def begin(self, rows: Tensor, frame: Frame) -> Tensor:
-        """What is known of a level before any of its voxels: int32, of the shape of its `rows`."""
-        if self.around is None:
-            return torch.full_like(rows, MISSING)
-        return torch.where(rows < 0, frame.take(self.around, WHOLE, MISSING), MISSING)
+    def begin(self, rows: Ints, array: LevelArray) -> Ints:
+        """What is known of a level before its voxels: int32, of the shape of its `rows`."""
+        if self.exterior is None:
+            return np.full(rows.shape, MISSING, dtype=np.int32)
+        around = array.take(self.exterior, WHOLE, MISSING)
+        around[rows >= 0] = MISSING
+        return around
+
+    def reference_at(self, array: LevelArray) -> Ints:
+        """Values int32 of the reference channel at a level, flattened; empty where none is."""
+        if self.reference is None:
+            return NO_REFERENCE
+        window, values = self.reference
+        return array.take(values, window, MISSING).reshape(-1)
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """One step of the walk: n voxels of all regions of the batch.
+class Pass:
+    """One pass of the traversal over a region: n voxels that are coded at once.
 
-    rows       int64 (n,)  of the voxels           regions  int64 (n,)  of the batch, in which each lies
-    predicted  int32 (n,)  in units                tables   int32 (n,)  of their codes
-    step       units a code                        odd, level           which step it is; odd 0: the regions' corners
-    contexts   of the voxels, a parity at a time
+    rows: int32 (n,) of the voxels
+    predicted: int32 (n,) predictions in units
+    tables: int32 (n,) of their codes
+    step: units a code
+    odd: number of odd axes; 0 for the region's corner
+    level: 6 for the coarsest stride, 0 for the finest
+    parts: of each parity, where the neighbours of its voxels lie, and their flat places
+    known: what the voxels are predicted from, None for the corner
+    scales: what their contexts are measured by, None for the corner
     """
 
-    rows: Tensor
-    regions: Tensor
-    predicted: Tensor
-    tables: Tensor
+    rows: Ints
+    predicted: Ints
+    tables: Ints
     step: int
     odd: int
     level: int
-    contexts: Sequence[Context]
+    parts: Sequence[tuple[Neighbours, NDArray[np.int64]]] = ()
+    known: Known | None = None
+    scales: Scales | None = None
+
+    def contexts(self, chosen: NDArray[np.bool_]) -> Contexts:
+        """The contexts of chosen voxels, bool (n,); only while the pass is coded."""
+        assert self.known is not None and self.scales is not None
+        found, first = [], 0
+        for neighbours, places in self.parts:
+            part = places[chosen[first : first + len(places)]]
+            found.append(gather_context(self.known, part, neighbours, self.scales))
+            first += len(places)
+        return Contexts(
+            np.concatenate([part.inputs for part in found]),
+            np.concatenate([part.base for part in found]),
+            np.concatenate([part.spread for part in found]),
+            np.concatenate([part.flat for part in found]),
+        )
 
 
 class Coder(Protocol):
-    """What tells the codes of a step."""
+    """What gives the codes of a pass."""
 
-    def codes(self, step: Step) -> Tensor:
+    def codes(self, pass_: Pass) -> Ints:
         """Codes int32 (n,) of the voxels."""
 
 
-def walk(batch: Batch, channel: Channel, networks: dict[int, IntegerNetwork], coder: Coder) -> tuple[Tensor, Tensor]:
-    """Values int32 of all voxels, step by step, each step's codes told by `coder`.
+def traverse(
+    region: Region,
+    mean: int,
+    spread: int,
+    channel: ChannelParameters,
+    networks: dict[int, IntegerNetwork],
+    coder: Coder,
+) -> tuple[Ints, Ints]:
+    """Values int32 of all voxels of a region, pass by pass, with the codes that `coder` gives.
 
-    Returns the array of values (B, x, y, z) at the finest level, with border, MISSING where not active, and the
-    rows of the same shape.
+    mean: of the region's values, in units
+    spread: mean deviation of the region's values, in units, a power of 2
+
+    Returns the array of values (x, y, z) at the finest level, with its border, MISSING where there
+    is no voxel, and the rows of the same shape.
     """
-    coarse: tuple[Tensor, Frame] | None = None
+    coarse: tuple[Ints, LevelArray] | None = None
     for level in reversed(range(LEVELS)):
-        frame = batch.window.frame(level)
-        rows = frame.take(batch.rows, batch.window, -1)
-        values = batch.begin(rows, frame)
+        array = region.window.level(level)
+        rows = array.take(region.rows, region.window, -1)
+        values = region.begin(rows, array)
+        scales = channel.scales(level, mean, spread)
+        known = Known(values.reshape(-1), (rows >= 0).reshape(-1), region.reference_at(array))
         if coarse is None:
-            _corners(batch, channel, coder, rows, values, frame)
+            _corner(channel, coder, rows, known, scales)
         else:
-            frame.take_coarser(values, *coarse)
-        given = None if batch.given is None else frame.take(batch.given[1], batch.given[0], MISSING).reshape(-1)
-        known = Known(values.reshape(-1), (rows >= 0).reshape(-1), given)
+            array.take_coarser(values, *coarse)
         for odd in PATTERNS:
-            _step(batch, channel, networks[odd], coder, rows, known, frame, odd)
-        coarse = values, frame
+            _pass(channel, networks[odd], coder, rows, known, scales, array, odd)
+        coarse = values, array
     return values, rows
 
 
-def _corners(batch: Batch, channel: Channel, coder: Coder, rows: Tensor, values: Tensor, frame: Frame) -> None:
-    """The corner voxels: predicted by their region's mean."""
-    level = frame.level
-    places = corner_places(rows)
-    regions = places // frame.volume
-    step = channel.steps[level]
-    tables = table_of(Scale.of(batch.spread[regions]).log - log_of(step))
-    predicted = _allowed(batch.mean[regions], channel)
-    told = Step(rows.reshape(-1)[places].long(), regions, predicted, tables, step, 0, level, ())
-    values.reshape(-1)[places] = _restore(told, coder.codes(told), channel)
-
-
-def _step(
-    batch: Batch, channel: Channel, network: IntegerNetwork, coder: Coder, rows: Tensor, known: Known, frame: Frame, odd: int
+def _corner(
+    channel: ChannelParameters, coder: Coder, rows: Ints, known: Known, scales: Scales
 ) -> None:
-    parts = [(parity, places_of(rows, parity)) for parity in PARITIES[odd]]
-    places = torch.cat([part for _, part in parts])
+    """The region's corner voxel: predicted by the region's mean, its table by the spread."""
+    place = corner_place(rows)
+    if place is None:
+        return
+    log = LOG_ONE * (scales.spread.bit_length() - 1)
+    predicted = allowed(scales.mean, channel.top, channel.lossless)
+    pass_ = Pass(
+        rows.reshape(-1)[place : place + 1],
+        np.array([predicted], dtype=np.int32),
+        np.array([table_of(log - scales.log_step)], dtype=np.int32),
+        scales.step,
+        odd=0,
+        level=scales.level,
+    )
+    known.values[place] = _restored(pass_, coder.codes(pass_), channel)[0]
+
+
+def _pass(
+    channel: ChannelParameters,
+    network: IntegerNetwork,
+    coder: Coder,
+    rows: Ints,
+    known: Known,
+    scales: Scales,
+    array: LevelArray,
+    odd: int,
+) -> None:
+    """Predict the voxels of one pass, a parity at a time, and write their values into `known`."""
+    parts = [
+        (neighbours_of(array, odd, parity), places_of(rows, parity)) for parity in PARITIES[odd]
+    ]
+    places = np.concatenate([part for _, part in parts])
     if not len(places):
         return
-    level = frame.level
-    step = channel.steps[level]
-    contexts, predictions = [], []
-    for parity, part in ((parity, piece) for parity, whole in parts for piece in whole.split(PIECE)):
-        context = look(known, part, Stage(frame, odd, parity), channel, (batch.mean, batch.spread))
-        contexts.append(context)
-        predictions.append(context.predict(network(context.inputs), step))
-    predicted, tables = (torch.cat(column) for column in zip(*predictions, strict=True))
-    predicted = _allowed(predicted, channel)
-    told = Step(rows.reshape(-1)[places].long(), places // frame.volume, predicted, tables, step, odd, level, contexts)
-    known.values[places] = _restore(told, coder.codes(told), channel)
+    predicted, tables = np.empty((2, len(places)), dtype=np.int32)
+    first = 0
+    for neighbours, part in parts:
+        own = slice(first, first + len(part))
+        predict(known, part, neighbours, scales, network.layers, predicted[own], tables[own])
+        first += len(part)
+    numbers = rows.reshape(-1)[places]
+    pass_ = Pass(
+        numbers, predicted, tables, scales.step, odd, scales.level, parts, known, scales
+    )
+    known.values[places] = _restored(pass_, coder.codes(pass_), channel)
 
 
-def _allowed(predicted: Tensor, channel: Channel) -> Tensor:
-    """The values nearest to predictions int32 (n,) that the channel can have."""
-    rounded = (predicted + STEP // 2).div(STEP, rounding_mode="floor") * STEP if channel.lossless else predicted
-    return rounded.clamp(0, channel.top)
-
-
-def _restore(step: Step, codes: Tensor, channel: Channel) -> Tensor:
-    """Values int32 from codes."""
-    return (step.predicted + codes * step.step).clamp(0, channel.top)
+def _restored(pass_: Pass, codes: Ints, channel: ChannelParameters) -> Ints:
+    """Values int32 (n,) from codes."""
+    return np.clip(pass_.predicted + codes * np.int32(pass_.step), 0, channel.top)

@@ -1,0 +1,285 @@
+"""The grids of a volume, coded as a lattice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.container import Chunk
+from inrv.errors import OptionError
+from inrv.fields.lattice.channels import (
+    Channel,
+    channels_of,
+    quality_of,
+    references_of,
+    with_reference,
+)
+from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
+from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, EncodedChannel
+from inrv.fields.lattice.store import store_channel
+from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
+from inrv.grids import LeafValues, Topology, denormalise
+from inrv.options import DEFAULT_PSNR, EncodeOptions
+from inrv.storage import PreparedGrid
+from inrv.support.processes import process_count
+
+if TYPE_CHECKING:
+    from inrv.fields.lattice.fitting import Fitter
+
+# Of a channel beside its codes: its place in table and manifest, names of tensors, offsets.
+CHANNEL_BITS = 8 * 150
+LEAST_SHARE = 0.01  # of the work, from which on the time left is told
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedLattice:
+    """All grids of a volume, coded; see `inrv.fields.seam.EncodedField`.
+
+    encoder: what coded them
+    channels: the components that vary
+    references: for each channel the number of the one that it is predicted from
+    encoded: for each channel what came of it
+    """
+
+    encoder: VolumeEncoder
+    channels: tuple[Channel, ...]
+    references: tuple[int | None, ...]
+    encoded: tuple[EncodedChannel, ...]
+    grids: tuple[PreparedGrid, ...]
+    psnrs: tuple[float, ...]
+    errors: tuple[float, ...]
+    drifts: tuple[float, ...]
+    seconds: float
+
+    device = "cpu"
+
+    @property
+    def measured_voxels(self) -> int:
+        """Every voxel that is coded."""
+        return sum(grid.coded.topology.leaf_voxel_count for grid in self.grids)
+
+    def outputs(self, number: int, topology: Topology) -> NDArray[np.float64]:
+        """The normalised output `number` on the voxels that its grid is coded with."""
+        return self.encoded[number].outputs
+
+    def short_of(self, psnr: float) -> set[int]:
+        """The numbers of the grids that do not reach so many dB, though no step is finer."""
+        rows = zip(self.channels, self.encoded, self.psnrs, strict=True)
+        return {
+            channel.grid
+            for channel, encoded, reached in rows
+            if encoded.finest and reached < psnr
+        }
+
+    def rescaled(self, octaves: float) -> EncodedLattice:
+        """Every channel in steps finer by so many octaves, with the networks that it has."""
+        return self.encoder.again(octaves)
+
+    def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
+        """Append a chunk for each channel."""
+        rows = zip(self.channels, self.references, self.encoded, strict=True)
+        entries = [
+            store_channel(encoded, reference, channel.lossless, chunks)
+            for channel, reference, encoded in rows
+        ]
+        return {"networks": DEFAULT_NAME, "channels": entries}
+
+    @property
+    def fitted_weights(self) -> int:
+        """Weights of the networks that are stored."""
+        return sum(channel.model.weight_count for channel in self.encoded if channel.fitted)
+
+    def summary(self) -> dict[str, Any]:
+        """How many weights were fitted."""
+        return {"weights": self.fitted_weights}
+
+    def description(self) -> list[tuple[str, str]]:
+        """Networks and time."""
+        weights = self.fitted_weights
+        networks = f"{weights:,} weights fitted" if weights else "default networks"
+        return [("field", f"lattice, {networks}, {self.seconds:.1f} s on {self.device}")]
+
+
+class LatticeEncoder:
+    """Codes the grids of a volume; see `inrv.fields.seam.FieldEncoder`."""
+
+    def __init__(self, options: EncodeOptions, progress: ProgressCallback | None) -> None:
+        if process_count() > 1:
+            raise OptionError(
+                "a lattice is coded by one process: share out the files over the processes, or "
+                "take `field='fourier'`"
+            )
+        self.options, self.progress = options, progress
+        self.started = time.perf_counter()
+
+    def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate:
+        """What codes of a grid take, from a trial with the default networks."""
+        bits, found = 0.0, dict[int, float]()
+        for channel in channels_of([grid]):
+            quality = quality_of(channel, grid, _psnr(goal), steps.get(channel.component))
+            draws = np.random.default_rng(0)
+            effort = EFFORTS["instant"]
+            trial = ChannelEncoder(channel.values, quality, effort, draws).begin()
+            bits += CHANNEL_BITS + trial.encoded.bits_a_voxel * len(channel.values.values)
+            bits += 0 if channel.lossless is None else channel.lossless.bits
+            found[channel.component] = trial.step * channel.span
+        return Estimate(bits, found)
+
+    def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedLattice | None:
+        """The grids at the quality of the goal; None where no component varies."""
+        if not any(grid.normalisation.varying.any() for grid in grids):
+            return None
+        return VolumeEncoder(grids, self.options, goal, self._tell).run()
+
+    def _tell(self, share: float) -> None:
+        """Tell the caller which share of the work is done."""
+        if self.progress is not None:
+            seconds = time.perf_counter() - self.started
+            left = seconds * (1 - share) / max(share, LEAST_SHARE)
+            self.progress(Progress(share, seconds, left))
+
+
+class VolumeEncoder:
+    """Finds how every channel of some grids is coded, in order, and codes them again.
+
+    grids: prepared
+    options: effort and seed
+    goal: the quality
+    tell: hears which share of the channels is done
+    """
+
+    def __init__(
+        self,
+        grids: Sequence[PreparedGrid],
+        options: EncodeOptions,
+        goal: Goal,
+        tell: Any,
+    ) -> None:
+        self.grids = tuple(grids)
+        self.goal = goal
+        self.tell = tell
+        self.effort = EFFORTS[options.effort]
+        self.seed = options.seed
+        self.started = time.perf_counter()
+        self.channels = tuple(channels_of(grids))
+        self.references = references_of(self.channels)
+        self.encoders: list[ChannelEncoder] = []  # of each channel, after `run`
+        self.steps: list[float] = []  # of each channel, as `run` found them
+
+    def run(self) -> EncodedLattice:
+        """Every channel at the quality of the goal."""
+        draws, fitter = np.random.default_rng(self.seed), self._fitter()
+        guesses, encoded = self.goal.steps or {}, list[EncodedChannel]()
+        for number, channel in enumerate(self.channels):
+            guess = guesses.get((channel.grid, channel.component))
+            quality = quality_of(channel, self.grids[channel.grid], _psnr(self.goal), guess)
+            values = self._values(number, encoded)
+            self.encoders.append(ChannelEncoder(values, quality, self.effort, draws, fitter))
+            encoded.append(self.encoders[-1].run())
+            self.tell(len(encoded) / len(self.channels))
+        self.steps = [STEP / channel.scale for channel in encoded]
+        return self._measured(encoded)
+
+    def again(self, octaves: float) -> EncodedLattice:
+        """Every channel in steps finer by so many octaves than `run` found, settings as there."""
+        encoded = list[EncodedChannel]()
+        for number, (encoder, step) in enumerate(zip(self.encoders, self.steps, strict=True)):
+            finer = step if encoder.quality.lossless else step * 2**-octaves
+            encoded.append(encoder.again(finer, self._values(number, encoded)))
+        return self._measured(encoded)
+
+    def _fitter(self) -> Fitter | None:
+        """What fits networks, where the effort has rounds: only then torch is imported."""
+        if not self.effort.rounds:
+            return None
+        from inrv.fields.lattice.fitting import Fitter
+
+        return Fitter(self.seed)
+
+    def _values(self, number: int, encoded: Sequence[EncodedChannel]) -> Any:
+        """The values of a channel, with those of its reference channel, encoded before."""
+        channel, reference = self.channels[number], self.references[number]
+        if reference is None:
+            return channel.values
+        return with_reference(channel, self.channels[reference], encoded[reference])
+
+    def _measured(self, encoded: Sequence[EncodedChannel]) -> EncodedLattice:
+        """The channels with outliers, errors and drifts of their grids."""
+        values = [grid.coded.values.copy() for grid in self.grids]
+        for channel, found in zip(self.channels, encoded, strict=True):
+            if channel.lossless is None:
+                decoded = denormalise(found.outputs, channel.minimum, channel.maximum)
+                values[channel.grid][:, channel.component] = decoded
+        grids, errors, drifts = list[PreparedGrid](), list[float](), list[float]()
+        for grid, decoded in zip(self.grids, values, strict=True):
+            written = _as_written(grid, decoded)
+            outliers, error = _outliers(grid, decoded, written)
+            grids.append(replace(grid, outliers=outliers))
+            errors.append(error)
+            drifts.append(_drift(grid, written))
+        psnrs = [
+            found.psnr - self.grids[channel.grid].psnr_gain(channel.component)
+            for channel, found in zip(self.channels, encoded, strict=True)
+        ]
+        return EncodedLattice(
+            self,
+            self.channels,
+            self.references,
+            tuple(encoded),
+            tuple(grids),
+            tuple(psnrs),
+            tuple(errors),
+            tuple(drifts),
+            time.perf_counter() - self.started,
+        )
+
+
+def _psnr(goal: Goal) -> float:
+    return DEFAULT_PSNR if goal.psnr is None else goal.psnr
+
+
+def _as_written(grid: PreparedGrid, decoded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Decoded values (N, C) as a .vdb file holds them."""
+    if not grid.grid.saved_as_half:
+        return decoded
+    with np.errstate(over="ignore"):
+        return decoded.astype(np.float16).astype(np.float32)
+
+
+def _outliers(
+    grid: PreparedGrid, decoded: NDArray[np.float32], written: NDArray[np.float32]
+) -> tuple[LeafValues | None, float]:
+    """The values that miss the bound of a grid, and the largest error that is left.
+
+    decoded: float32 (N, C) decoded values
+    written: float32 (N, C) the same as a .vdb file holds them
+    """
+    coded = grid.coded
+    if not len(decoded):
+        return None, 0.0
+    exact = coded.values.astype(np.float64)
+    missed = np.maximum(np.abs(written - exact), np.abs(decoded - exact))
+    if grid.bounds is None:
+        return None, float(missed.max())
+    beyond = (missed > np.array(grid.bounds)).any(axis=1)
+    if not beyond.any():
+        return None, float(missed.max())
+    left = missed[~beyond]
+    outliers = LeafValues(coded.topology.places()[beyond], coded.values[beyond])
+    return outliers, float(left.max()) if len(left) else 0.0
+
+
+def _drift(grid: PreparedGrid, written: NDArray[np.float32]) -> float:
+    """By how much the sum of a grid's values changes, over the sum of their magnitudes.
+
+    written: float32 (N, C) decoded values as a .vdb file holds them
+    """
+    values = grid.grid.values
+    whole = float(np.abs(values[np.isfinite(values)].astype(np.float64)).sum())
+    changed = float((written.astype(np.float64) - grid.coded.values).sum())
+    return changed / whole if whole else 0.0

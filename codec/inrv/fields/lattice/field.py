@@ -1,0 +1,80 @@
+"""The field `lattice` as encoding and decoding see it. Its networks and codes are imported late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inrv.container import Container, Value
+from inrv.errors import FormatError
+from inrv.fields.lattice import config as rules
+from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
+from inrv.fields.lattice.steps import LEAST_STEP, can_bound
+from inrv.fields.seam import Outputs, ProgressCallback, Samples
+from inrv.options import EncodeOptions
+from inrv.storage import StoredGrids
+
+if TYPE_CHECKING:
+    from inrv.fields.lattice.encode import LatticeEncoder
+
+
+class LatticeCodec:
+    """A code for every voxel; see `inrv.fields.seam.FieldCodec`."""
+
+    kind = "lattice"
+    finest_step = LEAST_STEP
+
+    def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
+        """Whether a step is fine enough for the bound."""
+        return can_bound(bound, minimum, maximum)
+
+    def encoder(
+        self, options: EncodeOptions, progress: ProgressCallback | None, checkpoint: Any
+    ) -> LatticeEncoder:
+        """What codes a volume; it keeps no checkpoints."""
+        from inrv.fields.lattice.encode import LatticeEncoder
+
+        return LatticeEncoder(options, progress)
+
+    def check(self, config: Value, container: Container) -> None:
+        """Check the channels, the name of the networks, and whose outputs the channels are."""
+        rules.check(config, container)
+        networks = config["networks"].text()
+        if networks != DEFAULT_NAME:
+            raise FormatError(
+                "F1",
+                f"its lattice begins with the networks {networks!r}: this inrv has {DEFAULT_NAME!r}",
+            )
+        components = [part for grid in container.manifest.grids for part in grid.components]
+        outputs = sorted(part.output for part in components if part.output is not None)
+        field = container.manifest.field
+        if field is None or outputs != list(range(field.outputs)):
+            raise FormatError(
+                "F4", "each output of a lattice must belong to one component of one grid"
+            )
+
+    def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
+        """The channels, of which nothing is decoded yet; they are decoded on the CPU."""
+        from inrv.fields.lattice.decode import open_lattice
+
+        return open_lattice(container, grids)
+
+    def verify(self, container: Container) -> Samples:
+        """A lattice has no samples: its decoded values are the same everywhere."""
+        return Samples()
+
+    def describe(self, container: Container) -> dict[str, Any]:
+        """The channels' steps, and how many have networks of their own."""
+        assert container.manifest.field is not None
+        channels = container.manifest.field.config["channels"]
+        steps = ", ".join(
+            "no loss" if channel["lossless"] else f"{STEP / channel['scale']:.3g}"
+            for channel in channels
+        )
+        fitted = sum(channel["fitted"] for channel in channels)
+        return {
+            "text": f"lattice, {len(channels)} channels, steps as shares of the range: {steps}; "
+            f"{fitted} with networks of their own"
+        }
+
+
+CODEC = LatticeCodec()
