@@ -127,7 +127,6 @@ def compare(
         print_json(as_dict(result, sizes))
     else:
         click.echo(as_text(result, sizes, first.name, second.name))
-    _name_missing_package(result)
     if figure is not None:
         _draw(figure, before, after, result, _title(Path(first.name).name, sizes))
         if not as_json:
@@ -173,17 +172,6 @@ def _coded(file: Input, limits: Limits) -> Volume:
     if not _is_coded(file):
         raise click.UsageError(f"--weights {file.name} is not an .inrv file")
     return inrv.load(file, "cpu", limits)
-
-
-def _name_missing_package(result: VolumeComparison) -> None:
-    """Print a line on stderr where a figure is missing because a package is not installed."""
-    from inrv.metrics import lacking_for_ssim
-
-    lacking = lacking_for_ssim()
-    if lacking is not None and any(
-        grid.metrics is not None and grid.metrics.ssim is None for grid in result.grids
-    ):
-        click.echo(f"inrv: {lacking}", err=True)
 
 
 def file_sizes(original: Input, decoded: Input, coded: int | None) -> dict[str, Any]:
