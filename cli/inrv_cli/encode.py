@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import debug_option, message_of, report, writing
+from inrv_cli.failure import USAGE, debug_option, message_of, report, writing
 from inrv_cli.files import (
     STDOUT,
     Job,
@@ -205,7 +205,7 @@ def encode(
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
-    from inrv.support.processes import is_first
+    from inrv.support.processes import is_first, process_count
 
     with _joined(options.device):
         quiet |= not is_first()
@@ -226,6 +226,8 @@ def encode(
                 click.echo(summary(job, result), err=job.output == STDOUT)
         if as_json and is_first():
             print_json({"files": done, "failed": failed})
+        if USAGE in codes and process_count() > 1:
+            tell(["--shard shares out the inputs, one process for each file"], [], quiet)
     if codes:
         click.get_current_context().exit(codes[0])
 

@@ -219,9 +219,8 @@ class VolumeGrid:
         torch = sys.modules.get("torch")
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
         places = _real_tensor(points) if given_tensor else _unmasked(points)
-        self._check_request(
-            places.detach().cpu().numpy() if given_tensor else places, space, interpolation
-        )
+        listed = places.detach().cpu().double().numpy() if given_tensor else places
+        self._check_request(listed, space, interpolation)
         flat = places.reshape(-1, 3)
         with named_errors(self.volume.container):
             if given_tensor or interpolation == "field":

@@ -33,8 +33,8 @@ def trilinear(points: Any, voxels: VoxelValues) -> Any:
     base = np.floor(_numbers(points))
     around = base.astype(np.int64)[:, None, :] + CORNERS
     unique, inverse = different(around.reshape(-1, 3))
-    found = voxels(unique)[inverse]
-    values = found.reshape(len(base), len(CORNERS), found.shape[-1])  # of no points too
+    found = voxels(unique)
+    values = found[inverse].reshape(len(base), len(CORNERS), found.shape[1])
     beyond = points - (base if isinstance(points, np.ndarray) else points.new_tensor(base))
     result = 0
     for number, corner in enumerate(CORNERS):

@@ -19,6 +19,7 @@ from inrv.errors import OptionError, OutputExistsError
 from inrv.fields.seam import ProgressCallback, field_codec
 from inrv.grids import SparseVolume, Transform, sparse_grid
 from inrv.options import EncodeOptions
+from inrv.support.device import check_device
 from inrv.support.parallel import workers
 from inrv.support.processes import process_count, ready_to_write
 from inrv.support.streams import PATH, Input, Writable, check_writable
@@ -123,6 +124,7 @@ def encode_bytes(
 
     The caller writes them with `checkpoint.finish`, which deletes the checkpoint after that.
     """
+    check_device(options.device)
     found = volume_or_file(source)
     volume, bytes_in = _read(found, options)
     volume, gone = deactivated(volume) if options.nonfinite == "inactive" else (volume, ())

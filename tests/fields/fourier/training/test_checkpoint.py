@@ -20,7 +20,15 @@ import torch
 from inrv.container.tensors import pack_tensors, unpack_tensors
 from inrv.errors import OptionError, OutputError
 from inrv.fields.fourier.network import FourierNetwork
-from inrv.fields.fourier.training import Checkpoint, TrainingPlan, TrainingProgress, TrainingResult, WeightQuantisation, checkpoint, train
+from inrv.fields.fourier.training import (
+    Checkpoint,
+    TrainingPlan,
+    TrainingProgress,
+    TrainingResult,
+    WeightQuantisation,
+    checkpoint,
+    train,
+)
 from testing.training import field, samples
 
 PLAN = TrainingPlan(epochs=4, batch=256, rate=1e-2)

@@ -5,8 +5,8 @@ import torch
 
 from inrv.errors import OptionError
 from inrv.fields.fourier.network import FourierNetwork
-from inrv.fields.fourier.shape import FourierConfig
 from inrv.fields.fourier.selection import Samples
+from inrv.fields.fourier.shape import FourierConfig
 from inrv.fields.fourier.training import TrainingPlan, TrainingProgress, objective, optimiser, train
 
 

@@ -1,4 +1,4 @@
-"""Training of a fourier network: loss, optimiser, schedule, processes, checkpoints."""
+"""Training of the network: loss, optimiser, schedule, processes, checkpoints."""
 
 from inrv.fields.fourier.training.checkpoint import Checkpoint
 from inrv.fields.fourier.training.plan import (
