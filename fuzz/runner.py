@@ -1,4 +1,4 @@
-"""Many cases on several processes; what went wrong is kept, with the memory and the time each case took."""
+"""Many cases on several processes; what went wrong is kept, with the memory and time it took."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def watch_time() -> None:
 
 
 def finding_of(error: BaseException) -> str:
-    """What tells findings apart: the class of the error and the last line of ours it went through."""
+    """What tells findings apart: the class of an error and the last line of ours it met."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [
         frame

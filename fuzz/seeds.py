@@ -28,6 +28,7 @@ from testing.examples import (
     grid_entry,
     inactive_words,
     keys_of,
+    keys_of_topology,
     topology,
 )
 from testing.vdb.referee import vdb_file
@@ -167,13 +168,8 @@ def _predicted() -> bytes:
     chunks.append(Chunk("INAC", pack_tensors(values)))
     grids = []
     for number, held in zip(numbers, topologies, strict=True):
-        keys = {
-            "active_voxels": held.active_voxel_count,
-            "leaf_voxels": held.leaf_voxel_count,
-            "box": None if held.box is None else (held.box.lower, held.box.upper),
-            "topology": number,
-            "inactive_values": len(chunks) - 1 if held.tile_count else None,
-        }
+        tiled = len(chunks) - 1 if held.tile_count else None
+        keys = {"topology": number, "inactive_values": tiled} | keys_of_topology(held)
         grids.append(grid_entry("g", (Component(0.5, 0.5, None),), **keys))
     return container_bytes(Manifest("inrv", {}, tuple(grids), None, {}), chunks)
 

@@ -28,8 +28,9 @@ VALUES: tuple[Any, ...] = (
     {"base64": "AAECAw=="}, {"base64": "A"}, {"type": "int32", "value": 1}, {"a": {"b": [1, 2]}},
 )  # fmt: skip
 KEYS = (
-    "colour", "", "\udc99", "\x1b", "a" * 500, "__class__", "threshold", "exact_values", "box", "config", "outputs",
-    "passthrough", "vdb_version", "frequent_values", "outliers", "topology_of",
+    "colour", "", "\udc99", "\x1b", "a" * 500, "__class__", "threshold", "exact_values",
+    "passthrough", "vdb_version", "frequent_values", "outliers", "topology_of", "box", "config",
+    "outputs",
 )  # fmt: skip
 SIDES = (-1, 1, 2, -2, 8, 64, 512, 1 << 20, 1 << 31, 1 << 32, 1 << 62)
 

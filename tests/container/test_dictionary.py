@@ -120,7 +120,7 @@ def test_every_changed_byte_is_refused_or_of_the_right_size() -> None:
 
 
 def test_a_bomb_takes_no_memory() -> None:
-    """Frames that unpack to 1 GiB, or say so, or ask for a window of as much, are refused before memory is taken."""
+    """Frames that unpack to 1 GiB, or say so, or ask for such a window, are refused at once."""
     unit = compress(bytes(1 << 20), 19)
     huge = b"\xe0" + (1 << 50).to_bytes(8, "little") + b"\x01\x00\x00"
     window = b"\x00\xa8\x01\x00\x00"

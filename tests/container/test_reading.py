@@ -213,7 +213,7 @@ def test_random_damage_gives_an_error_or_the_same_contents() -> None:
 
 
 def test_hostile_tables_and_manifests_with_right_checksums_give_errors_or_volumes() -> None:
-    """The checksums of damaged parts are made right again, so that the checks behind them are met."""
+    """The checksums of damaged parts are made right, so that the checks behind them are met."""
     generator = random.Random(2)
     accepted = refused = 0
     for _ in range(3000):
@@ -241,7 +241,7 @@ def test_hostile_tables_and_manifests_with_right_checksums_give_errors_or_volume
 
 
 def test_hostile_payloads_with_right_checksums_give_errors_or_volumes() -> None:
-    """Tensors of every chunk are damaged; whatever the library makes of it, it is a volume or a FormatError."""
+    """Tensors of every chunk are damaged: the library makes a volume of it or a FormatError."""
     generator = random.Random(3)
     refused = 0
     for _ in range(600):
