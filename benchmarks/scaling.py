@@ -23,11 +23,12 @@ from inrv.encoding.preparation import prepare
 from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import gather_samples, joint_box, select_voxels
-from inrv.fields.fourier.training import joined, train
+from inrv.fields.fourier.training import train
 from inrv.fields.seam import field_codec
 from inrv.files.vdb import read_volume
 from inrv.options import EncodeOptions
 from inrv.support.device import choose_device
+from inrv.support.processes import joined
 
 HEADER = ["processes", "threads each", "steps", "seconds", "M samples/s", "over one"]
 

@@ -19,7 +19,14 @@ def main() -> int:
     if options.command == "replay":
         return max([replay(Path(name)) for name in options.files], default=0)
     start = time.monotonic()
-    report = run(options.target, options.cases, options.processes, options.seed, options.first, options.seconds)
+    report = run(
+        options.target,
+        options.cases,
+        options.processes,
+        options.seed,
+        options.first,
+        options.seconds,
+    )
     print(summary(options.target, report, time.monotonic() - start))
     return bool(report.findings)
 
@@ -58,10 +65,13 @@ def replay(path: Path) -> int:
 def summary(name: str, report: Report, seconds: float) -> str:
     """The report in lines."""
     reached = {outcome for outcome in report.outcomes if outcome in KNOWN}
+    missed = f"{len(reached)} of {len(KNOWN)}; not: {listed(KNOWN - reached)}"
+    counts = ", ".join(f"{outcome} {count:,}" for outcome, count in report.outcomes.most_common())
+    rate = report.cases / seconds
     lines = [
-        f"target {name}: {report.cases:,} cases in {seconds:,.0f} s, {report.cases / seconds:,.0f} a second",
-        "outcomes: " + ", ".join(f"{outcome} {count:,}" for outcome, count in report.outcomes.most_common()),
-        *([f"error conditions reached: {len(reached)} of {len(KNOWN)}; not: {told(KNOWN - reached)}"] if reached else []),
+        f"target {name}: {report.cases:,} cases in {seconds:,.0f} s, {rate:,.0f} a second",
+        f"outcomes: {counts}",
+        *([f"error conditions reached: {missed}"] if reached else []),
         f"slowest case: {report.slowest:.2f} s, number {report.slowest_case}",
         f"peak memory: {report.resident / 2**20:,.0f} MiB a process"
         + (f", {report.peak / 2**20:,.0f} MiB for case {report.peak_case}" if report.peak else ""),
@@ -71,7 +81,7 @@ def summary(name: str, report: Report, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def told(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """Names in a line."""
     return ", ".join(sorted(names)) or "none"
 

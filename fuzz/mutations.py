@@ -11,37 +11,65 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
-import numpy as np
-
-from fuzz.payloads import build_tensors, change_arrays, change_bytes, change_frame, parse_tensors, store
+from fuzz.payloads import (
+    build_tensors,
+    change_arrays,
+    change_bytes,
+    change_frame,
+    parse_tensors,
+    store,
+)
 from fuzz.trees import HostileTree
 from inrv.container import Container, Limits
 from inrv.errors import InrvError
+from inrv.grids import Topology
 from inrv.storage.topology import StoredTopologies
 from testing.rebuild import File, Part, payload, take_apart
 
 TYPES = (
     b"TOPO",
-    b"EXAC",
     b"INAC",
-    b"TREE",
-    b"FELD",
-    b"REFS",
-    b"MASK",
-    b"KEEP",
+    b"EXAC",
     b"FREQ",
     b"CODE",
-    b"GRID",
+    b"NETW",
+    b"SAMP",
+    b"PASS",
     b"NOTE",
     b"topo",
     b"REF5",
     b"\xe9\xe9\xe9\xe9",
     b"\0\0\0\0",
 )
-SIZES = (0, 1, 2, 7, 48, 255, 500, 4096, 1 << 16, (1 << 16) + 1, 1 << 24, (1 << 24) + 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
+SIZES = (
+    0,
+    1,
+    2,
+    7,
+    48,
+    255,
+    500,
+    4096,
+    1 << 16,
+    (1 << 16) + 1,
+    1 << 24,
+    (1 << 24) + 1,
+    (1 << 31) - 1,
+    1 << 31,
+    (1 << 32) - 1,
+)
 WIDE = (*SIZES, 1 << 32, (1 << 32) + 1, 1 << 40, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
-FIELDS = ("major", "minor", "chunks", "size", "compression", "stored", "raw", "manifest_crc", "table_crc")
-EDGES = np.array([8, 128, 4096])
+FIELDS = (
+    "major",
+    "minor",
+    "chunks",
+    "size",
+    "compression",
+    "stored",
+    "raw",
+    "manifest_crc",
+    "table_crc",
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +86,9 @@ class Seed:
 def seed_of(name: str, data: bytes) -> Seed:
     """The file `data`, ready to be mutated."""
     file = take_apart(data)
-    file.header["minor"] = int.from_bytes(data[10:12], "little")
-    return Seed(name, data, file, payload(file.manifest), tuple(payload(part) for part in file.chunks))
+    return Seed(
+        name, data, file, payload(file.manifest), tuple(payload(part) for part in file.chunks)
+    )
 
 
 def head_case(seed: Seed, random: Random) -> bytes:
@@ -85,7 +114,11 @@ class Draft:
 
     def __init__(self, seed: Seed, random: Random) -> None:
         self.seed, self.random = seed, random
-        self.file = File(copy(seed.file.manifest), [copy(part) for part in seed.file.chunks], dict(seed.file.header))
+        self.file = File(
+            copy(seed.file.manifest),
+            [copy(part) for part in seed.file.chunks],
+            dict(seed.file.header),
+        )
         self.raw: list[bytes | None] = list(seed.payloads)  # None: no longer known
         self._tree: HostileTree | None = None
         self._text: bytes | None = None
@@ -123,9 +156,18 @@ class Draft:
         """Another chunk number."""
         if grids := self._grids():
             key = self.random.choice(
-                ("topology", "inactive_values", "frequent_values", "exact_values", "outliers", "topology_of")
+                (
+                    "topology",
+                    "inactive_values",
+                    "frequent_values",
+                    "exact_values",
+                    "outliers",
+                    "topology_of",
+                )
             )
-            self.random.choice(grids)[key] = self.random.choice((None, *range(len(self.file.chunks) + 1)))
+            self.random.choice(grids)[key] = self.random.choice(
+                (None, *range(len(self.file.chunks) + 1))
+            )
 
     def change_text(self) -> None:
         """Bytes of the manifest's JSON."""
@@ -135,7 +177,17 @@ class Draft:
     def change_header(self) -> None:
         """A field of the header."""
         name = self.random.choice(
-            ("major", "minor", "chunks", "size", "compression", "stored", "raw", "manifest_crc", "table_crc")
+            (
+                "major",
+                "minor",
+                "chunks",
+                "size",
+                "compression",
+                "stored",
+                "raw",
+                "manifest_crc",
+                "table_crc",
+            )
         )
         self.file.header[name] = self.random.choice(WIDE if name == "size" else SIZES)
 
@@ -146,7 +198,7 @@ class Draft:
             case 0:
                 part.raw = self.random.choice((part.raw + 1, part.raw - 1, *WIDE))
             case 1:
-                part.compression = self.random.choice((0, 1, 1, 2, 2, 3, 255))
+                part.compression = self.random.choice((0, 1, 1, 1, 2, 3, 255))
             case 2:
                 part.flags = self.random.choice((0, 1, 2, 3, 128, 255))
             case 3:
@@ -214,21 +266,27 @@ class Draft:
             self._store(at, change_bytes(self.raw[at] or b"", self.random))
 
     def recount(self) -> None:
-        """`leaf_voxels` and `active_voxels` of each grid as its topology has them, where that can be told."""
+        """Set what each grid says of its topology, where that can be told."""
         for grid in self._grids():
             number = grid.get("topology")
-            if isinstance(number, int) and 0 <= number < len(self.raw) and self.raw[number] is not None:
-                counts = _counts(parse_tensors(self.raw[number] or b"")) or self._coded_counts(number)
-                if counts:
-                    grid["leaf_voxels"], grid["active_voxels"] = counts
+            if (
+                isinstance(number, int)
+                and 0 <= number < len(self.raw)
+                and self.raw[number] is not None
+            ):
+                found = self._topology(number)
+                if found is not None:
+                    grid["leaf_voxels"] = found.leaf_voxel_count
+                    grid["active_voxels"] = found.active_voxel_count
+                    box = found.box
+                    grid["box"] = None if box is None else [list(box.lower), list(box.upper)]
 
-    def _coded_counts(self, number: int) -> tuple[int, int] | None:
-        """The counts of a MASK chunk: what the library decodes, where it does."""
+    def _topology(self, number: int) -> Topology | None:
+        """Return what the library decodes of a TOPO chunk, where it does."""
         try:
-            found = StoredTopologies(cast(Container, _Drafted(self)))[number]
+            return StoredTopologies(cast(Container, _Drafted(self)))[number]
         except InrvError:
             return None
-        return found.leaf_voxel_count, found.active_voxel_count
 
     def _grids(self) -> list[dict[str, Any]]:
         root = self.tree.root["root"]
@@ -254,23 +312,15 @@ class _Drafted:
     """A draft as the container it is going to be, as far as topologies are read from it."""
 
     def __init__(self, draft: Draft) -> None:
-        self.entries = [SimpleNamespace(type=part.type.decode("latin-1")) for part in draft.file.chunks]
+        self.entries = [
+            SimpleNamespace(type=part.type.decode("latin-1")) for part in draft.file.chunks
+        ]
         self.payloads = draft.raw
         self.limits = Limits(leaves=1 << 10)
 
     def chunk(self, number: int) -> bytes:
         """The payload of a chunk."""
         return self.payloads[number] or b""
-
-
-def _counts(arrays: Any) -> tuple[int, int] | None:
-    if not arrays or not {"leaf_masks", "tile_edges", "tile_active"} <= arrays.keys():
-        return None
-    masks, edges, active = arrays["leaf_masks"], arrays["tile_edges"], arrays["tile_active"]
-    leaf = int(np.unpackbits(masks.view(np.uint8)).sum()) if masks.size else 0
-    if edges.shape != active.shape or edges.dtype != np.int32:
-        return leaf, leaf
-    return leaf, leaf + sum(int(edge) ** 3 for edge in edges[active != 0].reshape(-1) if edge in EDGES)
 
 
 def _wrap(file: File) -> None:
@@ -280,7 +330,14 @@ def _wrap(file: File) -> None:
         if part.offset is not None:
             part.offset %= 1 << 64
     file.manifest.raw %= 1 << 32
-    for name, bits in (("major", 16), ("minor", 16), ("raw", 32), ("stored", 32), ("chunks", 32), ("compression", 32)):
+    for name, bits in (
+        ("major", 16),
+        ("minor", 16),
+        ("raw", 32),
+        ("stored", 32),
+        ("chunks", 32),
+        ("compression", 32),
+    ):
         if name in file.header:
             file.header[name] %= 1 << bits
 

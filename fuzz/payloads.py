@@ -12,14 +12,39 @@ import zstandard
 from numpy.typing import NDArray
 
 from fuzz.trees import HostileTree
-from testing.rebuild import DICTIONARY, FRAME_MAGIC, Part
+from testing.rebuild import FRAME_MAGIC, Part, compressed
 
 Arrays = dict[str, NDArray[Any]]
-DTYPES = {"I8": "i1", "U8": "u1", "I32": "<i4", "F16": "<f2", "F32": "<f4", "I64": "<i8", "F64": "<f8"}
+DTYPES = {
+    "I8": "i1",
+    "U8": "u1",
+    "I32": "<i4",
+    "F16": "<f2",
+    "F32": "<f4",
+    "I64": "<i8",
+    "F64": "<f8",
+}
 NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
-INTEGERS = (0, 1, -1, 2, 3, 7, 8, 16, 64, 127, 128, -128, 255, 256, 4095, 4096, -4096, 1 << 22, (1 << 23) - 4096,
-            4096 - (1 << 23), 1 << 23, (1 << 31) - 1, -(1 << 31), -(1 << 31) + 128, 8388480, -8388608)  # fmt: skip
-FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e30, -1e30, 3.4e38, -3.4e38, float("nan"), float("inf"), float("-inf"), 65504.0)
+INTEGERS = (
+    0, 1, -1, 2, 3, 7, 8, 16, 64, 127, 128, -128, 255, 256, 4095, 4096, -4096, 1 << 22,
+    (1 << 23) - 4096, 4096 - (1 << 23), 1 << 23, (1 << 31) - 1, -(1 << 31), -(1 << 31) + 128,
+    8388480, -8388608,
+)  # fmt: skip
+FLOATS = (
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    1e-45,
+    1e30,
+    -1e30,
+    3.4e38,
+    -3.4e38,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    65504.0,
+)
 
 
 def parse_tensors(data: bytes) -> Arrays | None:
@@ -27,14 +52,20 @@ def parse_tensors(data: bytes) -> Arrays | None:
     try:
         (size,) = struct.unpack_from("<Q", data)
         header, start = json.loads(data[8 : 8 + size]), 8 + size
-        return {name: _array(about, data[start:]) for name, about in header.items() if name != "__metadata__"}
+        return {
+            name: _array(about, data[start:])
+            for name, about in header.items()
+            if name != "__metadata__"
+        }
     except (ValueError, KeyError, TypeError, struct.error, AttributeError, RecursionError):
         return None
 
 
 def _array(about: dict[str, Any], data: bytes) -> NDArray[Any]:
     begin, end = about["data_offsets"]
-    return np.frombuffer(data[begin:end], dtype=DTYPES[about["dtype"]]).reshape(about["shape"]).copy()
+    return (
+        np.frombuffer(data[begin:end], dtype=DTYPES[about["dtype"]]).reshape(about["shape"]).copy()
+    )
 
 
 def build_tensors(arrays: Arrays, random: Random | None = None) -> bytes:
@@ -42,7 +73,11 @@ def build_tensors(arrays: Arrays, random: Random | None = None) -> bytes:
     header, data = {}, b""
     for name, array in arrays.items():
         raw = np.ascontiguousarray(array).tobytes()
-        about = {"dtype": NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+        about = {
+            "dtype": NAMES[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [len(data), len(data) + len(raw)],
+        }
         header[name] = about
         data += raw
     if random is None:
@@ -52,7 +87,9 @@ def build_tensors(arrays: Arrays, random: Random | None = None) -> bytes:
     for _ in range(random.choice((1, 1, 2))):
         tree.change(random)
     text = tree.to_bytes(random)
-    length = random.choice((len(text),) * 12 + (0, len(text) - 1, len(text) + 1, 1 << 31, (1 << 64) - 1))
+    length = random.choice(
+        (len(text),) * 12 + (0, len(text) - 1, len(text) + 1, 1 << 31, (1 << 64) - 1)
+    )
     return struct.pack("<Q", max(length, 0)) + text + data
 
 
@@ -68,11 +105,17 @@ def change_arrays(arrays: Arrays, random: Random) -> None:
             _change_values(array, random)
         case 5 if array.ndim and len(array):
             at = random.randrange(len(array))
-            arrays[name] = np.delete(array, at, 0) if random.random() < 0.5 else np.insert(array, at, array[at], 0)
+            arrays[name] = (
+                np.delete(array, at, 0)
+                if random.random() < 0.5
+                else np.insert(array, at, array[at], 0)
+            )
         case 6 if array.ndim and len(array) > 1:
             arrays[name] = array[::-1].copy() if random.random() < 0.5 else np.roll(array, 1, 0)
         case 7:
-            arrays[name] = array.reshape(random.choice(((-1,), (1, *array.shape), (*array.shape, 1))))
+            arrays[name] = array.reshape(
+                random.choice(((-1,), (1, *array.shape), (*array.shape, 1)))
+            )
         case 8:
             with np.errstate(all="ignore"):
                 arrays[name] = array.astype(DTYPES[random.choice(list(DTYPES))])
@@ -82,7 +125,18 @@ def change_arrays(arrays: Arrays, random: Random) -> None:
             other = random.choice(list(arrays))
             arrays[name], arrays[other] = arrays[other], array
         case _:
-            arrays[random.choice((name + ".codes", name + ".step", name.rpartition(".")[0], "B", "", "__metadata__2"))] = array
+            arrays[
+                random.choice(
+                    (
+                        name + ".codes",
+                        name + ".step",
+                        name.rpartition(".")[0],
+                        "B",
+                        "",
+                        "__metadata__2",
+                    )
+                )
+            ] = array
 
 
 def _change_values(array: NDArray[Any], random: Random) -> None:
@@ -115,7 +169,9 @@ def change_bytes(data: bytes, random: Random) -> bytes:
             case 2:
                 changed[at] = random.randrange(256)
             case 3:
-                changed[at : at + 4] = random.choice((b"\xff" * 4, bytes(4), b"\0\0\0\x80", b"\xff\xff\xff\x7f", b"\1\0\0\0"))
+                changed[at : at + 4] = random.choice(
+                    (b"\xff" * 4, bytes(4), b"\0\0\0\x80", b"\xff\xff\xff\x7f", b"\1\0\0\0")
+                )
             case 4:
                 del changed[at : at + length]
             case 5:
@@ -129,46 +185,39 @@ def change_bytes(data: bytes, random: Random) -> bytes:
 
 
 def store(part: Part, data: bytes, random: Random) -> None:
-    """`data` as the part's payload, mostly as a writer would store it."""
-    compression = 2 if part.compression == 2 else 1  # files of before 1.2 have no 2
+    """Make `data` the part's payload, mostly as a writer would store it."""
     part.stored, part.raw, part.compression = data, len(data), 0
     if random.random() < 0.3:
-        stored = compressed(data, compression)
+        stored = compressed(data)
         if len(stored) < len(data):
-            part.stored, part.compression = stored, compression
+            part.stored, part.compression = stored, 1
 
 
-def compressed(data: bytes, compression: int, **parameters: Any) -> bytes:
-    """`data` as it is stored with a compression, 1 or 2."""
-    if compression == 1:
-        return zstandard.ZstdCompressor(level=1, **parameters).compress(data)
-    return zstandard.ZstdCompressor(level=1, dict_data=DICTIONARY, **parameters).compress(data).removeprefix(FRAME_MAGIC)
-
-
-BOMB = {compression: compressed(bytes(1 << 20), compression) for compression in (1, 2)}
+BOMB = compressed(bytes(1 << 20))
+SIZES = (1 << 20, 1 << 19, 1 << 21, 1 << 30, 1 << 40)  # that a bomb is said to have
 
 
 def change_frame(part: Part, random: Random) -> None:
-    """A zstd frame that is not what it seems."""
-    compression = 2 if part.compression == 2 or random.random() < 0.1 else 1
-    magic = FRAME_MAGIC if compression == 1 else b""
-    if part.compression:
-        part.stored = magic + (part.stored if part.compression == 2 else part.stored.removeprefix(FRAME_MAGIC))
-    part.compression = compression
-    match random.randrange(8):
+    """Store a zstd frame that is not what it seems."""
+    part.compression = 1
+    match random.randrange(9):
         case 0:
-            part.stored += random.choice((b"\0", BOMB[1][:20], part.stored))
+            part.stored += random.choice((b"\0", BOMB[:20], part.stored))
         case 1:
             part.stored = part.stored[: random.randrange(len(part.stored) + 1)]
         case 2:
-            part.stored, part.raw = BOMB[compression], random.choice((1 << 20, 1 << 19, 1 << 21, 1 << 30, 1 << 40))
+            part.stored, part.raw = BOMB, random.choice(SIZES)
         case 3:
-            part.stored = magic + b"\xe0" + struct.pack("<Q", part.raw) + random.choice((b"", b"\1\0\0", part.stored))
+            rest = random.choice((b"", b"\1\0\0", part.stored))
+            part.stored = b"\xe0" + struct.pack("<Q", part.raw) + rest
         case 4:
             part.stored = b"\x50\x2a\x4d\x18" + struct.pack("<I", 4) + b"skip" + part.stored
         case 5:
-            part.stored = compressed(bytes(part.raw % 100_000), compression, write_content_size=False)
+            part.stored = compressed(bytes(part.raw % 100_000), write_content_size=False)
         case 6:
-            part.stored = compressed(bytes(part.raw % 100_000), compression, write_checksum=True)
+            part.stored = compressed(bytes(part.raw % 100_000), write_checksum=True)
+        case 7:  # with its magic number, or without the dictionary
+            plain = zstandard.ZstdCompressor(level=1).compress(bytes(part.raw % 100_000))
+            part.stored = random.choice((FRAME_MAGIC + part.stored, plain, plain[4:]))
         case _:
             part.stored = change_bytes(part.stored, random)

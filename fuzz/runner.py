@@ -1,4 +1,4 @@
-"""Many cases on several processes; what went wrong is kept, with the memory and the time each case took."""
+"""Many cases on several processes; what went wrong is kept, with the memory and time it took."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def run_cases(
     return report
 
 
-def _too_much(report: Report, folder: Path, target: Target, seed: int, number: int, data: bytes, taken: int) -> str:
+def _too_much(
+    report: Report, folder: Path, target: Target, seed: int, number: int, data: bytes, taken: int
+) -> str:
     kind = f"takes more than {target.memory >> 20} MiB"
     report.findings[kind] += 1
     keep(folder, target, seed, number, data, f"{kind}: {taken:,} bytes", None)
@@ -127,33 +129,61 @@ def watch_time() -> None:
 
 
 def finding_of(error: BaseException) -> str:
-    """What tells findings apart: the class of the error and the last line of ours it went through."""
+    """What tells findings apart: the class of an error and the last line of ours it met."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if f"{os.sep}inrv{os.sep}" in frame.filename or f"{os.sep}fuzz{os.sep}" in frame.filename]
+    ours = [
+        frame
+        for frame in frames
+        if f"{os.sep}inrv{os.sep}" in frame.filename or f"{os.sep}fuzz{os.sep}" in frame.filename
+    ]
     place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "?"
     return f"{type(error).__name__} at {place}"
 
 
-def keep(folder: Path, target: Target, seed: int, number: int, data: bytes, kind: str, error: BaseException | None) -> None:
+def keep(
+    folder: Path,
+    target: Target,
+    seed: int,
+    number: int,
+    data: bytes,
+    kind: str,
+    error: BaseException | None,
+) -> None:
     """The case's bytes and, beside them, how it came about."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(data).hexdigest()[:12]}{target.suffix}"
     path.write_bytes(data)
     told = "".join(traceback.format_exception(error)) if error is not None else ""
-    path.with_suffix(".txt").write_text(f"{kind}\nseed {seed}, case {number}\n\n{told}", errors="backslashreplace")
+    path.with_suffix(".txt").write_text(
+        f"{kind}\nseed {seed}, case {number}\n\n{told}", errors="backslashreplace"
+    )
 
 
-def run(name: str, cases: int, processes: int, seed: int, first: int = 0, seconds: float = 0, folder: Path = NEW) -> Report:
+def run(
+    name: str,
+    cases: int,
+    processes: int,
+    seed: int,
+    first: int = 0,
+    seconds: float = 0,
+    folder: Path = NEW,
+) -> Report:
     """Try `cases` cases from number `first` on; with `seconds`, no longer than that."""
     context = multiprocessing.get_context("fork")
     end = first + cases
-    shares = [range(first + share * cases // processes, first + (share + 1) * cases // processes) for share in range(processes)]
+    shares = [
+        range(first + share * cases // processes, first + (share + 1) * cases // processes)
+        for share in range(processes)
+    ]
     queue = context.Queue()
     until = time.monotonic() + seconds if seconds else 0
     workers = {}
     for share in shares:
         current = context.Value("q", share.start)
-        workers[_started(context, name, seed, share, until, folder, queue, current)] = (current, share)
+        workers[_started(context, name, seed, share, until, folder, queue, current)] = (
+            current,
+            share,
+        )
     total = Report()
     while workers:
         _collect(queue, total)
@@ -165,13 +195,25 @@ def run(name: str, cases: int, processes: int, seed: int, first: int = 0, second
             died = current.value
             _bury(name, seed, died, process.exitcode, folder, total)
             rest = range(died + 1, share.stop)
-            workers[_started(context, name, seed, rest, until, folder, queue, current)] = (current, rest)
+            workers[_started(context, name, seed, rest, until, folder, queue, current)] = (
+                current,
+                rest,
+            )
     _collect(queue, total)
     assert total.cases <= end - first
     return total
 
 
-def _started(context: Any, name: str, seed: int, share: range, until: float, folder: Path, queue: Any, current: Any) -> Any:
+def _started(
+    context: Any,
+    name: str,
+    seed: int,
+    share: range,
+    until: float,
+    folder: Path,
+    queue: Any,
+    current: Any,
+) -> Any:
     process = context.Process(target=_work, args=(name, seed, share, until, folder, queue, current))
     process.start()
     return process
@@ -191,21 +233,37 @@ def _bury(name: str, seed: int, number: int, code: int | None, folder: Path, tot
     total.add(Report(Counter(FINDING=1), Counter({kind: 1}), 1))
 
 
-def _work(name: str, seed: int, share: range, until: float, folder: Path, queue: Any, current: Synchronized[int]) -> None:
+def _work(
+    name: str,
+    seed: int,
+    share: range,
+    until: float,
+    folder: Path,
+    queue: Any,
+    current: Synchronized[int],
+) -> None:
     import torch
 
     torch.set_num_threads(1)
     target = TARGETS[name]()
     watch_time()
     limit_memory()
-    run_cases(target, -1 - seed, range(WARMING), folder)  # so that what is loaded at first use is not taken for a case's own
+    run_cases(
+        target, -1 - seed, range(WARMING), folder
+    )  # so that what is loaded at first use is not taken for a case's own
     kept = Counter[str]()
     for start in range(share.start, share.stop, BLOCK):
         if until and time.monotonic() > until:
             break
         numbers = range(start, min(start + BLOCK, share.stop))
-        faulthandler.dump_traceback_later(BLOCK * target.seconds if BLOCK < STUCK else STUCK * target.seconds + 60, exit=True)
-        queue.put(run_cases(target, seed, numbers, folder, memory=name != "head", current=current, exact=kept))
+        faulthandler.dump_traceback_later(
+            BLOCK * target.seconds if BLOCK < STUCK else STUCK * target.seconds + 60, exit=True
+        )
+        queue.put(
+            run_cases(
+                target, seed, numbers, folder, memory=name != "head", current=current, kept=kept
+            )
+        )
         faulthandler.cancel_dump_traceback_later()
 
 
@@ -223,5 +281,9 @@ def reset_peak() -> int:
 
 def peak_bytes() -> int:
     """Resident bytes at most since `reset_peak`."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) * 1024

@@ -1,12 +1,14 @@
 """What is tried with a case, and what must hold of the answer.
 
-A target either raises an error of the library's own or returns the word that counts the outcome; all else is a finding.
+A target either raises an error of the library's own or returns the word that counts the outcome.
+All else is a finding.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -14,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-import torch
+import numpy as np
 from click.testing import CliRunner
 
 import inrv
 from fuzz.mutations import decode_case, head_case, raw_case
-from fuzz.outcomes import condition
+from fuzz.outcomes import ACCEPTED, outcome_of
 from fuzz.payloads import change_bytes
 from fuzz.seeds import inrv_seeds, vdb_seeds
 from inrv.container import Chunk, Container, Limits, Manifest, container_bytes, read_container
@@ -29,16 +31,32 @@ from inrv_cli.main import cli
 
 # What the fuzzer's own cases may take: small, so that a reader that forgets a limit is seen.
 LIMITS = Limits(
-    manifest_bytes=1 << 20, chunks=1 << 12, chunk_bytes=1 << 24, grids=256, exact_bytes=1 << 25, leaves=1 << 14, weights=1 << 20,
-    values=1 << 22, work=1 << 36,
-)  # fmt: skip
+    manifest_bytes=1 << 20,
+    chunks=1 << 12,
+    chunk_bytes=1 << 24,
+    grids=256,
+    exact_bytes=1 << 25,
+    leaves=1 << 14,
+    weights=1 << 20,
+    values=1 << 22,
+    work=1 << 36,
+)
 WIDEST = 24  # voxels along an edge of the box that is made dense
 MOST_VOXELS = 1 << 18  # of a grid that is decoded whole
+SHOWN_ID = re.compile(r"\[([A-Z]\d+)\]\s*$")  # of the condition, at the end of a message
 
 
 @dataclass(frozen=True)
 class Target:
-    """`make` gives case `number` of `seed`; `check` tries one; `seconds` and `memory` (bytes) are what it may take."""
+    """What is tried.
+
+    make: returns case `number` of `seed`
+    check: tries one case
+    error: the class of the errors that may come out
+    seconds: that a case may take
+    memory: bytes that it may take
+    suffix: of files of the kind
+    """
 
     make: Callable[[int, int], bytes]
     check: Callable[[bytes], str]
@@ -83,15 +101,20 @@ class VdbCases:
 
 
 def check_head(data: bytes) -> str:
-    """Header, table and manifest. What is accepted must come out the same when it is written and read again."""
+    """Header, table and manifest.
+
+    What is accepted must come out the same when it is written and read again.
+    """
     container = read_container(data, LIMITS)
     _check_manifest(container.manifest)
-    return "accepted"
+    return ACCEPTED
 
 
 def _check_manifest(manifest: Manifest) -> None:
     text = manifest.to_json()
-    assert Manifest.from_json(text, LIMITS.grids).to_json() == text, "the manifest changes when it is written and read again"
+    assert Manifest.from_json(text, LIMITS.grids).to_json() == text, (
+        "the manifest changes when it is written and read again"
+    )
 
 
 def check_decode(data: bytes) -> str:
@@ -109,83 +132,98 @@ def check_decode(data: bytes) -> str:
         raise complaint
     _check_vdb(volume)
     _check_rewriting(volume.container)
-    return "accepted"
+    return ACCEPTED
 
 
 def _check_grid(grid: inrv.VolumeGrid) -> None:
+    """What a grid says of itself is so, and it can be sampled and made dense."""
     entry, topology = grid.entry, grid.topology
-    same = topology.leaf_voxel_count == entry.leaf_voxels and topology.active_voxel_count == entry.active_voxels
-    assert same or entry.threshold is not None or entry.topology_of is not None, "voxels are not as many as the manifest says"
+    counts = topology.leaf_voxel_count, topology.active_voxel_count
+    decoded = entry.threshold is not None or entry.topology_of is not None
+    same = counts == (entry.leaf_voxels, entry.active_voxels)
+    assert same or decoded, "voxels are not as many as the manifest says"
     if entry.leaf_voxels <= MOST_VOXELS:
         _check_decoded(grid)
-    points = torch.tensor([[0.0, 0.0, 0.0], [0.5, 7.25, -3.0], [1e9, -1e9, 0.5]])
-    if topology.leaf_count:
-        points = torch.cat([points, topology.leaf_origins[-2:].float() + 0.5])
-    with torch.no_grad():
-        between = ("field",) if grid.volume.field is not None else ()
-        for interpolation in ("trilinear", "nearest", *between):
-            assert len(grid.sample(points, "index", interpolation)) == len(points)
-        grid.sample(points, "world", "nearest")
+    points = np.array([[0.0, 0.0, 0.0], [0.5, 7.25, -3.0], [1e9, -1e9, 0.5]])
+    points = np.concatenate([points, topology.leaf_origins[-2:] + 0.5])
+    between = ("field",) if grid.volume.field is not None else ()
+    for interpolation in ("trilinear", "nearest", *between):
+        assert len(grid.sample(points, "index", interpolation)) == len(points)
+    grid.sample(points, "world", "nearest")
     if grid.box is not None:
-        upper = [min(high, low + WIDEST) for low, high in zip(grid.box.lower, grid.box.upper, strict=True)]
+        ends = zip(grid.box.lower, grid.box.upper, strict=True)
+        upper = [min(high, low + WIDEST) for low, high in ends]
         box = inrv.Box(grid.box.lower, (upper[0], upper[1], upper[2]))
         assert tuple(grid.dense(box).shape[:3]) == box.shape
 
 
 def _check_decoded(grid: inrv.VolumeGrid) -> None:
-    decoded = grid.to_grid()
+    """Decoded values are finite and within their range where they are the field's."""
+    decoded, entry = grid.to_grid(), grid.entry
     assert decoded.values.shape == (grid.topology.leaf_voxel_count, decoded.components)
-    entry = grid.entry
-    apart = any(chunk is not None for chunk in (entry.frequent_values, entry.exact_values, entry.outliers))
-    assert apart or bool(decoded.values.isfinite().all()), "a decoded value is not finite"
+    stored = (entry.frequent_values, entry.exact_values, entry.outliers)
+    apart = any(chunk is not None for chunk in stored)
+    assert apart or np.isfinite(decoded.values).all(), "a decoded value is not finite"
     for component, column in zip(entry.components, decoded.values.T, strict=True):
-        low, high = torch.tensor([component.minimum, component.maximum], dtype=torch.float64).float()
-        free = apart or component.output in grid.volume.lossless
-        assert free or bool(((column >= low) & (column <= high)).all()), "beyond its range"
-    coordinates = grid.coordinates()[:50]
-    same = torch.equal(grid.topology.voxel_rows(coordinates), torch.arange(len(coordinates)))
+        low, high = np.float32(component.minimum), np.float32(component.maximum)
+        free = apart or component.output in grid.volume.outputs.lossless
+        assert free or ((column >= low) & (column <= high)).all(), "beyond its range"
+    rows = grid.topology.voxel_rows(grid.coordinates()[:50])
+    same = np.array_equal(rows, np.arange(len(rows)))
     assert same, "the rows of the first voxels are not 0, 1, 2, ..."
 
 
 def _check_vdb(volume: inrv.Volume) -> None:
     """As a .vdb file, where it can be one, the volume is the same."""
     sparse = volume.to_sparse()
-    assert len(sparse.passthrough) == len(volume.passthrough), "a carried grid is lost"
+    assert len(sparse.passthrough) == len(volume.passthrough), "a passthrough grid is lost"
     with tempfile.NamedTemporaryFile(suffix=".vdb", dir=_memory_folder()) as file:
         try:
             write_volume(file.name, sparse)
             again = read_volume(file.name)
         except inrv.VdbError:
             return
-    if not sparse.passthrough:  # a carried grid's bytes mean nothing here, yet those of one may stand for a coded one
+    # The bytes of a passthrough grid mean nothing here; those of one may stand for a coded one.
+    if not sparse.passthrough:
         assert len(again.grids) == len(sparse.grids), "a grid is lost"
         for mine, theirs in zip(sparse.grids, again.grids, strict=True):
             assert _said(mine).equal(theirs.topology), "the topology changes in a .vdb file"
-            same = mine.values.numpy().tobytes() == theirs.values.numpy().tobytes()
+            same = mine.values.tobytes() == theirs.values.tobytes()
             assert same or mine.saved_as_half, "values change in a .vdb file"
 
 
 def _said(grid: inrv.Grid) -> inrv.Topology:
-    """The topology without the tiles that say nothing: inactive ones of the background, which no reader of a .vdb keeps."""
-    other = (grid.tile_values.view(torch.int32) != grid.background.view(torch.int32)).any(dim=1)
-    kept, topology = grid.topology.tile_active | other, grid.topology
-    tiles = {name: getattr(topology, name)[kept] for name in ("tile_origins", "tile_edges", "tile_active")}
-    return replace(topology, **tiles)
+    """The topology without the tiles that say nothing.
+
+    Such are inactive ones of the background, which no reader of a .vdb keeps.
+    """
+    bits, background = (values.view(np.int32) for values in (grid.tile_values, grid.background))
+    topology = grid.topology
+    said = topology.tile_active | (bits != background).any(axis=1)
+    names = ("tile_origins", "tile_edges", "tile_active")
+    return replace(topology, **{name: getattr(topology, name)[said] for name in names})
 
 
 def check_info(data: bytes) -> str:
-    """What `inrv info` makes of it, as text and as JSON; an error must be one that it foresees."""
+    """What `inrv info` makes of it, as text and as JSON.
+
+    An error must be one that it foresees.
+    """
     with tempfile.NamedTemporaryFile(suffix=".inrv", dir=_memory_folder()) as file:
         Path(file.name).write_bytes(data)
-        results = [CliRunner().invoke(cli, ["info", file.name, *options]) for options in ([], ["--json"])]
+        results = [
+            CliRunner().invoke(cli, ["info", file.name, *options]) for options in ([], ["--json"])
+        ]
     codes = {result.exit_code for result in results}
     assert codes <= {0, INPUT} and len(codes) == 1, results[0].output + results[1].output
     if codes == {INPUT}:
-        raise inrv.FormatError(results[0].output)
+        shown = SHOWN_ID.search(results[0].output)
+        assert shown, results[0].output
+        raise inrv.FormatError(shown[1], results[0].output)
     strange = {character for character in results[0].output if not character.isprintable()} - {"\n"}
     assert not strange, f"printed as they are: {sorted(map(ascii, strange))}"
     json.loads(results[1].output)
-    return "accepted"
+    return ACCEPTED
 
 
 def _memory_folder() -> str | None:
@@ -194,8 +232,11 @@ def _memory_folder() -> str | None:
 
 def _check_rewriting(container: Container) -> None:
     """A file of the same chunks says the same, where its writer knows all of them."""
-    if all(entry.critical or entry.type == "REFS" for entry in container.entries):
-        chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    if all(entry.critical or entry.type == "SAMP" for entry in container.entries):
+        chunks = [
+            Chunk(entry.type, container.chunk(number))
+            for number, entry in enumerate(container.entries)
+        ]
         again = read_container(container_bytes(container.manifest, chunks), LIMITS)
         assert again.manifest.to_json() == container.manifest.to_json()
 
@@ -205,24 +246,31 @@ def check_vdb(data: bytes) -> str:
     with tempfile.NamedTemporaryFile(suffix=".vdb", dir=_memory_folder()) as file:
         Path(file.name).write_bytes(data)
         read_volume(file.name)
-    return "accepted"
+    return ACCEPTED
 
 
 TARGETS: dict[str, Callable[[], Target]] = {
-    "head": lambda: Target(InrvCases(head_case), check_head, inrv.FormatError, 2.0, LIMITS.memory, ".inrv"),
-    "decode": lambda: Target(InrvCases(decode_case), check_decode, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"),
-    "info": lambda: Target(InrvCases(head_case), check_info, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"),
+    "head": lambda: Target(
+        InrvCases(head_case), check_head, inrv.FormatError, 2.0, LIMITS.memory, ".inrv"
+    ),
+    "decode": lambda: Target(
+        InrvCases(decode_case), check_decode, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"
+    ),
+    "info": lambda: Target(
+        InrvCases(head_case), check_info, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"
+    ),
     "vdb": lambda: Target(VdbCases(), check_vdb, inrv.VdbError, 20.0, 1 << 28, ".vdb"),
 }
 
 
 def attempt(target: Target, data: bytes) -> str:
-    """'accepted', the id of the error condition, or the name of the error's class; raises whatever must not come out."""
+    """Return 'accepted', the id of the error's condition, or the name of the error's class.
+
+    Raises whatever must not come out.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
             return target.check(data)
         except target.error as error:
-            if target.error is inrv.FormatError:
-                return condition(str(error))
-            return type(error).__name__
+            return outcome_of(error)

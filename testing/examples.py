@@ -27,6 +27,7 @@ from inrv.container import (
     pack_tensors,
 )
 from inrv.entropy.masks import EMPTY, MIXED, encode_masks, kinds_of
+from inrv.grids import Topology
 
 VECTORS = Path(__file__).resolve().parents[1] / "fixtures" / "golden"
 Arrays = dict[str, NDArray[Any]]
@@ -155,6 +156,15 @@ def keys_of(
         "active_voxels": len(leaf) + sum(tile[3] ** 3 for tile in active),
         "leaf_voxels": len(leaf),
         "box": box,
+    }
+
+
+def keys_of_topology(held: Topology) -> dict[str, Any]:
+    """Return the keys of a grid that tell of a topology of the library."""
+    return {
+        "active_voxels": held.active_voxel_count,
+        "leaf_voxels": held.leaf_voxel_count,
+        "box": None if held.box is None else (held.box.lower, held.box.upper),
     }
 
 

@@ -75,10 +75,10 @@ def test_frames_are_as_short_as_they_can_be() -> None:
         zstandard.ZstdDecompressor().decompress(frame)
 
 
-def test_the_second_reader_reads_it() -> None:
+def test_the_reference_reader_reads_it() -> None:
     data = with_codes(CODE)
-    manifest, chunks = reference_reader.open_file(data)
-    assert manifest["grids"][0]["name"] == "density" and chunks[1] == ("CODE", CODE)
+    file = reference_reader.File(data)
+    assert file.manifest["grids"][0]["name"] == "density" and file.payload(1, "CODE") == CODE
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_every_changed_byte_is_refused_or_of_the_right_size() -> None:
 
 
 def test_a_bomb_takes_no_memory() -> None:
-    """Frames that unpack to 1 GiB, or say so, or ask for a window of as much, are refused before memory is taken."""
+    """Frames that unpack to 1 GiB, or say so, or ask for such a window, are refused at once."""
     unit = compress(bytes(1 << 20), 19)
     huge = b"\xe0" + (1 << 50).to_bytes(8, "little") + b"\x01\x00\x00"
     window = b"\x00\xa8\x01\x00\x00"

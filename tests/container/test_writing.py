@@ -76,11 +76,11 @@ def test_the_empty_file_byte_for_byte() -> None:
 
 def test_compression_only_where_it_pays() -> None:
     noise = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8).tobytes()
-    for payload, compression in ((noise, 0), (bytes(5000), 1)):
-        data = container_bytes(empty()[0], [Chunk("TOPO", payload)])
+    for raw, compression in ((noise, 0), (bytes(5000), 1)):
+        data = container_bytes(empty()[0], [Chunk("TOPO", raw)])
         entry = read_container(data).entries[0]
         assert entry.compression == compression and (entry.stored < entry.raw) == bool(compression)
-        assert read_container(data).chunk(0) == payload
+        assert read_container(data).chunk(0) == raw
 
 
 doubles = st.floats(allow_nan=False, allow_infinity=False)

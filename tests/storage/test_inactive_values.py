@@ -29,7 +29,7 @@ from inrv.grids import LEAF_VOXELS, Grid, LeafValues, Topology
 from inrv.storage import StoredGrids
 from inrv.storage.topology import store_topologies
 from inrv.storage.values import pack_inactive
-from testing.examples import grid_entry
+from testing.examples import grid_entry, keys_of_topology
 
 
 def grid_of(active: NDArray[np.bool_], inactive: NDArray[np.bool_], tiles: int = 0) -> Grid:
@@ -52,14 +52,11 @@ def grid_of(active: NDArray[np.bool_], inactive: NDArray[np.bool_], tiles: int =
 def file_of(grid: Grid, arrays: Arrays) -> bytes:
     chunks: list[Chunk] = []
     store_topologies([grid.topology], chunks)
-    counts = {
-        "active_voxels": grid.topology.active_voxel_count,
-        "leaf_voxels": grid.topology.leaf_voxel_count,
-        "inactive_values": 1 if arrays else None,
-    }
+    keys = keys_of_topology(grid.topology)
     if arrays:
         chunks.append(Chunk("INAC", pack_tensors(arrays)))
-    entry = grid_entry("g", (Component(0.0, 0.0, None),), **counts)
+    stored = 1 if arrays else None
+    entry = grid_entry("g", (Component(0.0, 0.0, None),), inactive_values=stored, **keys)
     return container_bytes(Manifest("inrv", {}, (entry,), None, {}), chunks)
 
 

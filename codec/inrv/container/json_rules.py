@@ -131,8 +131,8 @@ class Value:
         """Check that it is an object with at least these keys."""
         missing = [name for name in names if name not in self.mapping()]
         if missing:
-            id = "M6" if self.id == "M7" else self.id
-            raise FormatError(id, f"{self.path} lacks the key {missing[0]!r}")
+            message = f"{self.path} lacks the key {missing[0]!r}"
+            raise FormatError("M6" if self.id == "M7" else self.id, message)
 
     def only(self, *names: str, what: str) -> None:
         """Check that it is an object with exactly these keys; messages call it a `what`."""

@@ -49,13 +49,12 @@ class MetaEntry:
 
 def _metadata(value: Value) -> dict[str, MetaEntry]:
     """Read an object of metadata entries by name."""
-    value = value.under("M12")
     entries = {}
     for name in value.mapping():
         item = value[name]
         item.keys("type", "value")
         kind = item["type"].text()
-        entries[name] = MetaEntry(kind, _metadata_value(kind, item["value"]))
+        entries[name] = MetaEntry(kind, _metadata_value(kind, item["value"].under("M12")))
     return entries
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from inrv.container.json_rules import parse_json
 from inrv.errors import FormatError
 
 HEADER_BYTES = 1 << 20  # of JSON: a thousand layers, each in parts, take half of it
-DTYPES = ("int8", "uint8", "int32", "float16", "float32")
+DTYPES = {"I8": "int8", "U8": "uint8", "I32": "int32", "F16": "float16", "F32": "float32"}
 WORD = 4  # bytes of a word of a range coder
 MOST_NAMED = 12  # tensors that a message names
+METADATA = "__metadata__"  # a key of a safetensors header that is no tensor
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -26,7 +28,9 @@ def pack_tensors(tensors: Arrays) -> bytes:
     tensors: arrays by name, of the dtypes in DTYPES
     Raises FormatError for another dtype.
     """
-    _check_dtypes(tensors)
+    for name, tensor in tensors.items():
+        if tensor.dtype.name not in DTYPES.values():
+            raise _foreign(name, tensor.dtype.name)
     return save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
 
 
@@ -39,7 +43,14 @@ def unpack_tensors(data: bytes) -> Arrays:
         found = f"its header of {header:,} bytes is longer than {HEADER_BYTES:,}"
         raise FormatError("S1", f"chunk is not valid safetensors: {found}")
     try:
-        tensors = load(data)
+        # The library lets the last of two equal names win; another reader might take the first.
+        about = parse_json(data[8 : 8 + header], "its header")
+    except FormatError as error:
+        message = f"chunk is not valid safetensors: {error.message}"
+        raise FormatError("S1", message) from error
+    _check_dtypes(about)
+    try:
+        return load(data)
     except (
         SafetensorError,
         ValueError,
@@ -50,21 +61,21 @@ def unpack_tensors(data: bytes) -> Arrays:
         MemoryError,
     ) as error:
         raise FormatError("S1", f"chunk is not valid safetensors: {error}") from error
-    # The library lets the last of two equal names win; another reader might take the first.
-    try:
-        parse_json(data[8 : 8 + header], "safetensors header")
-    except FormatError as error:
-        raise FormatError("S1", error.message) from error
-    _check_dtypes(tensors)
-    return tensors
 
 
-def _check_dtypes(tensors: Arrays) -> None:
-    for name, tensor in tensors.items():
-        if tensor.dtype.name not in DTYPES:
-            known = ", ".join(DTYPES)
-            message = f"tensor {name!r} is of dtype {tensor.dtype.name}; the format has {known}"
-            raise FormatError("S2", message)
+def _check_dtypes(about: Any) -> None:
+    """Check the dtypes that the header of a safetensors file names; all else is the library's."""
+    for name, tensor in about.items() if isinstance(about, dict) else ():
+        dtype = tensor.get("dtype") if isinstance(tensor, dict) else None
+        if isinstance(dtype, str) and name != METADATA and dtype not in DTYPES:
+            raise _foreign(name, dtype)
+
+
+def _foreign(name: str, dtype: str) -> FormatError:
+    """Return the error of a tensor whose dtype the format does not have."""
+    known, shown = ", ".join(DTYPES.values()), reprlib.repr(name)
+    dtype = dtype if dtype.isalnum() and len(dtype) < 12 else ascii(dtype[:12])
+    return FormatError("S2", f"tensor {shown} is of dtype {dtype}; the format has {known}")
 
 
 def take(

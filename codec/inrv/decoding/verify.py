@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from inrv.container import Limits, unpack_tensors
+from inrv.container.layout import CHUNK_FLAGS, PASSTHROUGH
 from inrv.decoding.grid import named_errors
 from inrv.decoding.volume import load
 from inrv.errors import FormatError
 from inrv.fields.seam import Samples
 from inrv.support.streams import Readable
 from inrv.support.undisturbed import undisturbed
-
-BYTES = "PASS"  # the one type of chunk whose payload is not a set of tensors
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def verify(
     with named_errors(container):
         for number, entry in enumerate(container.entries):
             payload = container.chunk(number)
-            if entry.type != BYTES:
+            if entry.type in CHUNK_FLAGS and entry.type != PASSTHROUGH:
                 unpack_tensors(payload)
         samples = Samples() if volume.codec is None else volume.codec.verify(container)
         if not samples.largest_difference <= samples.tolerance:  # NaN too

@@ -74,9 +74,13 @@ def decode_masks(
     return masks
 
 
-def _begin(origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None) -> tuple[Leaves, Model, Masks]:
+def _begin(
+    origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None
+) -> tuple[Leaves, Model, Masks]:
     leaves = Leaves(origins, kinds == FULL, np.flatnonzero(kinds == MIXED))
-    prediction = NOTHING if reference is None else _prediction(origins, reference)[leaves.mixed].reshape(-1)
+    prediction = (
+        NOTHING if reference is None else _prediction(origins, reference)[leaves.mixed].reshape(-1)
+    )
     return leaves, Model(predicted=reference is not None), prediction
 
 
@@ -85,7 +89,9 @@ def _prediction(origins: NDArray[np.int32], reference: Masks) -> Masks:
     blocks = origins.astype(np.int64) >> 3
     find = BlockFinder(blocks)
     cells = np.unpackbits(reference, axis=1, bitorder="little").reshape(-1, 8, 8, 8)
-    cells = np.concatenate([cells, np.zeros((1, 8, 8, 8), dtype=np.uint8)])  # what lies outside every leaf
+    cells = np.concatenate(
+        [cells, np.zeros((1, 8, 8, 8), dtype=np.uint8)]
+    )  # what lies outside every leaf
     result: Masks = cells[:-1].copy()
     for direction, axis in itertools.product((1, -1), range(3)):
         step = direction * np.eye(3, dtype=np.int64)[axis]

@@ -20,13 +20,23 @@ from inrv.entropy.masks.kernels import gather_step, mark
 Index = NDArray[np.int64]
 
 STEP_X, STEP_Y, STEP_Z = 4, 2, 1
-ROWS = ((0, 0), (0, -1), (0, -2), (-1, -1), (-1, 0), (-1, 1), (-2, 0))  # (dx, dy) of the bytes read for a voxel
+ROWS = (
+    (0, 0),
+    (0, -1),
+    (0, -2),
+    (-1, -1),
+    (-1, 0),
+    (-1, 1),
+    (-2, 0),
+)  # (dx, dy) of the bytes read for a voxel
 LARGEST_BATCH = 1 << 16  # voxels coded between two updates of the statistics
 
 _x, _y, _z = (axis.reshape(-1) for axis in np.meshgrid(*[np.arange(8)] * 3, indexing="ij"))
 OFFSET_STEP = STEP_X * _x + STEP_Y * _y + STEP_Z * _z
 LAST_OFFSET_STEP = int(OFFSET_STEP[-1])
-_SIDES = tuple((dx, dy) for dx in (-1, 0) for dy in (-1, 0, 1))  # leaves that ROWS reach, and their place in a table
+_SIDES = tuple(
+    (dx, dy) for dx in (-1, 0) for dy in (-1, 0, 1)
+)  # leaves that ROWS reach, and their place in a table
 
 
 def _row_tables() -> tuple[Index, Index]:
@@ -51,7 +61,8 @@ REACH_SIDE, REACH_OFFSET = _reach_tables()
 _bits = np.arange(2 * REACH + 1)
 _there = _z[:, None] + _bits - REACH
 _WITHIN, _BELOW, _ABOVE = (
-    (where << _bits).sum(axis=1).astype(np.uint8) for where in ((_there >= 0) & (_there < 8), _there < 0, _there > 7)
+    (where << _bits).sum(axis=1).astype(np.uint8)
+    for where in ((_there >= 0) & (_there < 8), _there < 0, _there > 7)
 )
 
 
@@ -65,7 +76,10 @@ class Leaves:
         self.mixed = mixed
         blocks = np.concatenate([origins.astype(np.int64) >> 3, _ghosts(origins, mixed)])
         find = BlockFinder(blocks)
-        nowhere, nothing = len(blocks), len(blocks) + 1  # a leaf that is read as inactive, one that only takes what is lost
+        nowhere, nothing = (
+            len(blocks),
+            len(blocks) + 1,
+        )  # a leaf that is read as inactive, one that only takes what is lost
         own = blocks[mixed]
         sides = [find(own + np.array([dx, dy, 0]), nowhere) for dx, dy in _SIDES]
         self.rows = (np.stack(sides, axis=1) * VOXELS).reshape(-1)
