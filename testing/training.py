@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from inrv.fields.fourier.network import FourierConfig, FourierNetwork
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import Samples
+from inrv.fields.fourier.shape import FourierConfig
 
 
 def samples(value: float = 0.5) -> Samples:

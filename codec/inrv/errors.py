@@ -1,12 +1,13 @@
-"""Everything that can go wrong, one class per way; each message names the file, the grid, the value and the cure.
+"""The errors of the library: one class for each way to fail.
 
-A message names an argument as a caller in Python writes it, between backticks: `nonfinite='keep'`. The command line shows
-it as the option that it is there: --nonfinite keep.
+Each message names the file, the grid, the value and the cure. It names an argument as a caller in
+Python writes it, between backticks: `nonfinite='keep'`. The command line shows that as its own
+option: --nonfinite keep.
 """
 
 
 class InrvError(Exception):
-    """Base of every error this library raises on purpose."""
+    """Every error that this library raises on purpose is one of these."""
 
 
 class VdbError(InrvError):
@@ -22,10 +23,10 @@ class NonFiniteError(InrvError):
 
 
 class FormatError(InrvError):
-    """Bytes that are not a valid .inrv file, or one of a version this reader does not know.
+    """Bytes are not a valid .inrv file, or one of a version that this reader does not know.
 
-    id       the condition in spec/errors.md that holds, as "C5"
-    message  what is wrong, without the id
+    id: str name of the condition in spec/errors.md that holds, such as "C5"
+    message: str what is wrong, without the id
     """
 
     def __init__(self, id: str, message: str) -> None:
@@ -36,12 +37,18 @@ class FormatError(InrvError):
         return f"{self.message} [{self.id}]"
 
     def within(self, place: str) -> "FormatError":
-        """The same error, its message beginning with `place`, as the file's name."""
+        """Return the same error, with a message that says where.
+
+        place: what the message begins with, such as the name of the file
+        """
         return FormatError(self.id, f"{place}: {self.message}")
 
 
 class SelectionError(InrvError):
-    """The voxels asked for cannot be selected: no such grid or component, or too many voxels for memory."""
+    """Voxels cannot be selected.
+
+    There is no such grid or component, or the voxels are too many for memory.
+    """
 
 
 class OptionError(InrvError, ValueError):
@@ -49,7 +56,10 @@ class OptionError(InrvError, ValueError):
 
 
 class OutputError(InrvError):
-    """A file cannot be written: its folder is missing or read-only, the disk is full, something else has its name."""
+    """A file cannot be written.
+
+    Its folder is missing or read-only, the disk is full, or something else has its name.
+    """
 
 
 class OutputExistsError(InrvError):

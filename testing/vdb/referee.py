@@ -28,7 +28,9 @@ def load_openvdb() -> Any:
         return pytest.importorskip("openvdb")
     if int(np.__version__.split(".")[0]) >= 2:
         pytest.skip("pyopenvdb is built for NumPy 1 and would crash with 2")
-    return pytest.importorskip("pyopenvdb", reason="OpenVDB's Python bindings, the referee, are not installed")
+    return pytest.importorskip(
+        "pyopenvdb", reason="OpenVDB's Python bindings, the referee, are not installed"
+    )
 
 
 def bits(values: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -37,7 +39,15 @@ def bits(values: NDArray[np.float32]) -> NDArray[np.int32]:
 
 def assert_same_bits(found: Grid, expected: Grid, but: Sequence[str] = ()) -> None:
     """Equal in every property but those named, and in the bits of every voxel."""
-    for name in ("name", "value_type", "transform", "grid_class", "vector_type", "saved_as_half", "metadata"):
+    for name in (
+        "name",
+        "value_type",
+        "transform",
+        "grid_class",
+        "vector_type",
+        "saved_as_half",
+        "metadata",
+    ):
         assert name in but or getattr(found, name) == getattr(expected, name), name
     assert found.topology.equal(expected.topology)
     tiles = found.topology.find_tiles(expected.topology.tile_origins)
@@ -73,13 +83,21 @@ class HandTree:
         return np.full(self.components, value).astype(f"<{self.number}").tobytes()
 
     def buffer(self, values: np.ndarray) -> bytes:
-        data = np.repeat(values.astype("<e" if self.half else f"<{self.number}"), self.components).tobytes()
+        data = np.repeat(
+            values.astype("<e" if self.half else f"<{self.number}"), self.components
+        ).tobytes()
         if not self.compression & 1 or (self.half and not data):
             return data
         packed = zlib.compress(data)
-        return struct.pack("<q", len(packed)) + packed if len(packed) < len(data) else struct.pack("<q", -len(data)) + data
+        return (
+            struct.pack("<q", len(packed)) + packed
+            if len(packed) < len(data)
+            else struct.pack("<q", -len(data)) + data
+        )
 
-    def section(self, slots: int, active: dict[int, float], inactive: dict[int, float], kind: int) -> bytes:
+    def section(
+        self, slots: int, active: dict[int, float], inactive: dict[int, float], kind: int
+    ) -> bytes:
         values, on = np.full(slots, self.background), np.zeros(slots, dtype=bool)
         for slot, value in (inactive | active).items():
             values[slot] = value
@@ -93,7 +111,9 @@ class HandTree:
 
     def topology(self) -> bytes:
         root = struct.pack("<i", 1) + self.value(self.background) + struct.pack("<II", 1, 1)
-        root += struct.pack("<iii", 4096, 0, 0) + self.value(3.0) + b"\1" + struct.pack("<iii", 0, 0, 0)
+        root += (
+            struct.pack("<iii", 4096, 0, 0) + self.value(3.0) + b"\1" + struct.pack("<iii", 0, 0, 0)
+        )
         upper = mask([0], 1 << 15) + mask([], 1 << 15) + self.node_values(1 << 15, {1: self.tile})
         lower = mask([0], 1 << 12) + mask([], 1 << 12) + self.node_values(1 << 12, {})
         return root + upper + lower + mask(self.leaf, 512)
@@ -102,20 +122,42 @@ class HandTree:
         """Of a node whose first slot is a child."""
         if not self.old:
             return self.section(slots, {}, inactive, 6)
-        return self.section(slots - 1, {}, {slot - 1: value for slot, value in inactive.items()}, 6)[1:]
+        return self.section(
+            slots - 1, {}, {slot - 1: value for slot, value in inactive.items()}, 6
+        )[1:]
 
     def buffers(self) -> bytes:
         if self.old:
             values = self.section(512, self.leaf, self.inactive, 6)[1:]
-            return mask(self.leaf, 512) + struct.pack("<iiib", 0, 0, 0, 2) + values + self.buffer(np.zeros(512))
+            return (
+                mask(self.leaf, 512)
+                + struct.pack("<iiib", 0, 0, 0, 2)
+                + values
+                + self.buffer(np.zeros(512))
+            )
         return mask(self.leaf, 512) + self.section(512, self.leaf, self.inactive, self.kind)
 
     def grid(self, name: str = "density", **changes: Any) -> HandGrid:
         kind = {"f": "float", "d": "double", "i": "int32", "q": "int64"}[self.number]
-        kind = {"float": "vec3s", "double": "vec3d", "int32": "vec3i"}[kind] if self.components == 3 else kind
+        kind = (
+            {"float": "vec3s", "double": "vec3d", "int32": "vec3i"}[kind]
+            if self.components == 3
+            else kind
+        )
         tree_type = f"Tree_{kind}_5_4_3" + "_HalfFloat" * self.half
-        note = {"note": MetaValue("string", "by hand"), "is_saved_as_half_float": MetaValue("bool", self.half)}
-        return HandGrid(name, tree_type, self.topology(), self.buffers(), compression=self.compression, metadata=note, **changes)
+        note = {
+            "note": MetaValue("string", "by hand"),
+            "is_saved_as_half_float": MetaValue("bool", self.half),
+        }
+        return HandGrid(
+            name,
+            tree_type,
+            self.topology(),
+            self.buffers(),
+            compression=self.compression,
+            metadata=note,
+            **changes,
+        )
 
 
 @dataclass
@@ -144,14 +186,26 @@ class HandGrid:
 def vdb_file(*grids: HandGrid, version: int = 224, offsets: bool = True) -> bytes:
     """A .vdb file by hand."""
     compression = bytes([grids[0].compression]) if version in (220, 221) else b""
-    data = MAGIC + struct.pack("<IIIB", version, 10, 0, offsets) + compression + b"00000000-0000-0000-0000-000000000000"
+    data = (
+        MAGIC
+        + struct.pack("<IIIB", version, 10, 0, offsets)
+        + compression
+        + b"00000000-0000-0000-0000-000000000000"
+    )
     data += encode_metadata({}) + struct.pack("<i", len(grids))
     for grid in grids:
-        data += pack_string(grid.unique_name) + pack_string(grid.tree_type) + pack_string(grid.parent)
+        data += (
+            pack_string(grid.unique_name) + pack_string(grid.tree_type) + pack_string(grid.parent)
+        )
         start, frame = len(data) + 24, grid.frame if version >= 222 else grid.old_frame
         blocks = start + len(frame) + len(grid.topology)
         positions = (start, 0 if grid.parent else blocks, blocks + len(grid.buffers))
-        data += struct.pack("<qqq", *positions if offsets else (0, 0, 0)) + frame + grid.topology + grid.buffers
+        data += (
+            struct.pack("<qqq", *positions if offsets else (0, 0, 0))
+            + frame
+            + grid.topology
+            + grid.buffers
+        )
     return data
 
 

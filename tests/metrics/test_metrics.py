@@ -431,7 +431,7 @@ def test_nan_that_both_hold_is_left_out() -> None:
     assert found.metrics.psnr == pytest.approx(whole.metrics.psnr, abs=0.2)
 
 
-def test_carried_grids_are_compared_byte_by_byte() -> None:
+def test_passthrough_grids_are_compared_byte_by_byte() -> None:
     flags = PassthroughGrid(
         0, "flags", "Tree_int32_5_4_3", False, None, 4, b"bytes", "int32 values"
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inrv import OptionError, sparse_grid
 from inrv.grids import Box
-from inrv.support.arrays import as_array, as_tensor, as_triple, plain, plain_keys
+from inrv.support.arrays import as_array, as_triple, plain, plain_keys
 
 BASE = np.random.default_rng(1).integers(0, 100, (9, 10, 11)).astype(np.float64)
 
@@ -152,16 +152,6 @@ def test_masks_survive_in_sequences_and_behind_protocols() -> None:
 def test_what_is_no_array_of_real_numbers_is_an_error_that_says_what_it_is(given: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         sparse_grid(given)
-
-
-def test_points_are_tensors_of_doubles_and_never_masked() -> None:
-    assert as_tensor([[1, 2, 3]], "points").dtype == torch.float64
-    given = torch.zeros(2, 3)
-    assert as_tensor(given, "points") is given
-    with pytest.raises(OptionError, match="masked"):
-        as_tensor(np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]), "points")
-    with pytest.raises(OptionError, match="complex64"):
-        as_tensor(torch.zeros(3, dtype=torch.complex64), "points")
 
 
 @pytest.mark.parametrize("corner", [[1, -2, 3], np.array([1.0, -2.0, 3.0]), torch.tensor([1, -2, 3]), (np.int16(1), -2.0, 3)])

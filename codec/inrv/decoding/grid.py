@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from inrv.decoding.volume import Volume
 
+T = TypeVar("T")
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
 FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
@@ -218,10 +219,9 @@ class VolumeGrid:
         """
         torch = sys.modules.get("torch")
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
-        places = _real_tensor(points) if given_tensor else _unmasked(points)
-        self._check_request(
-            places.detach().cpu().numpy() if given_tensor else places, space, interpolation
-        )
+        places: Any = _real_tensor(points) if given_tensor else _unmasked(points)
+        listed = places.detach().cpu().double().numpy() if given_tensor else places
+        self._check_request(listed, space, interpolation)
         flat = places.reshape(-1, 3)
         with named_errors(self.volume.container):
             if given_tensor or interpolation == "field":
@@ -318,8 +318,11 @@ class VolumeGrid:
                 "a lattice has values at voxels only: `interpolation='field'` needs a fourier field"
             )
 
-    def _shaped(self, values: Any) -> Any:
-        return values[..., 0] if self.entry.value_type == "float" else values
+    def _shaped(self, values: T) -> T:
+        """Values (..., C) as a caller gets them: (...) of a scalar grid."""
+        if self.entry.value_type == "float":
+            values = values[..., 0]  # type: ignore[index]
+        return values
 
 
 def _unmasked(points: Any) -> NDArray[np.float64]:

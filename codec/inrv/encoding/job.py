@@ -78,7 +78,8 @@ class EncodeJob:
         serve these best.
         """
         if field is None:
-            stored, misclassified = tuple(grids), tuple(None for _ in grids)
+            stored: tuple[PreparedGrid, ...] = tuple(grids)
+            misclassified: tuple[int | None, ...] = (None,) * len(grids)
         else:
             stored, misclassified = with_thresholds(field.grids, self.volume.grids, field.outputs)
         data = self._assembled(stored, field, misclassified)
@@ -87,11 +88,9 @@ class EncodeJob:
     @cached_property
     def room_for_field(self) -> int | None:
         """The bytes that a limit of the file leaves to the field; None without one."""
-        return (
-            None
-            if self.most_bytes is None
-            else self.most_bytes - len(self._assembled(self.grids, None, ()))
-        )
+        if self.most_bytes is None:
+            return None
+        return self.most_bytes - len(self._assembled(self.grids, None, ()))
 
     def _assembled(
         self,
@@ -102,10 +101,11 @@ class EncodeJob:
         chunks: list[Chunk] = []
         entries = store_grids(grids, chunks)
         passthrough = store_passthrough(self.volume.passthrough, chunks)
-        entry = None
+        outputs = sum(int(grid.normalisation.varying.sum()) for grid in grids)
+        config: dict[str, Any] = {}  # without a field, the rest of the file is measured
         if field is not None:
-            exact_topology = all(grid.threshold is None for grid in grids)
-            entry = FieldEntry(self.kind, len(field.psnrs), field.store(chunks, exact_topology))
+            config = field.store(chunks, all(grid.threshold is None for grid in grids))
+        entry = FieldEntry(self.kind, outputs, config) if outputs else None
         manifest = Manifest(
             generator=f"inrv {release()}",
             metadata=store_metadata(self.volume.metadata),

@@ -101,7 +101,8 @@ def byte_counts(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     words = np.ascontiguousarray(packed).view(np.uint64)
     pairs = words - ((words >> _ONE) & _PAIRS)
     fours = (pairs & _FOURS) + ((pairs >> _TWO) & _FOURS)
-    return ((fours + (fours >> _FOUR)) & _BYTES).view(np.uint8)
+    counts: NDArray[np.uint64] = (fours + (fours >> _FOUR)) & _BYTES
+    return counts.view(np.uint8)
 
 
 _ONE, _TWO, _FOUR = (np.uint64(bits) for bits in (1, 2, 4))
@@ -118,12 +119,15 @@ def ragged(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.in
     """Join the ranges first[i], first[i] + 1, ... of counts[i] indices: int64 (counts.sum(),)."""
     ends = np.cumsum(counts, dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(first - (ends - counts), counts)
+    steps: NDArray[np.int64] = np.repeat(first - (ends - counts), counts)
+    return np.arange(total, dtype=np.int64) + steps
 
 
 def block_coordinates(origins: NDArray[Any]) -> NDArray[np.int64]:
     """Give the coordinates int64 (n * 512, 3) of every voxel of the blocks at `origins` (n, 3)."""
-    return (origins.astype(np.int64)[:, None, :] + offset_coordinates()).reshape(-1, 3)
+    corners = origins.astype(np.int64)[:, None, :]
+    coordinates: NDArray[np.int64] = (corners + offset_coordinates()).reshape(-1, 3)
+    return coordinates
 
 
 def leaves_within(origins: NDArray[Any], box: Box) -> NDArray[Any]:

@@ -85,7 +85,8 @@ class Box:
             np.arange(low // LEAF_EDGE * LEAF_EDGE, high + 1, LEAF_EDGE, dtype=np.int64)
             for low, high in zip(self.lower, self.upper, strict=True)
         ]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        corners: NDArray[np.int64] = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        return corners.reshape(-1, 3)
 
     def contains(self, points: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which points (N, 3) lie in the box: bool (N,)."""

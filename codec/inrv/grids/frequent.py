@@ -62,7 +62,8 @@ def frequent_values(grid: Grid, open_rows: NDArray[np.bool_]) -> FrequentValues:
     open_places = np.flatnonzero(open_rows)
     keys = _keys(bits).take(open_places)
     found, counts = np.unique(keys, return_counts=True)
-    rows, which, values = [], [], []
+    rows, which = list[NDArray[np.int64]](), list[NDArray[np.int16]]()
+    values = list[NDArray[np.float32]]()
     left = len(open_places)
     for one in np.argsort(-counts, kind="stable")[:MOST_FREQUENT]:
         if counts[one] < LARGE_SHARE * left:

@@ -30,12 +30,15 @@ def scores(
     """
     if rule == ABOVE:
         return values[:, 0]
+    total: NDArray[np.float32]
     if rule == WITHIN:
-        return np.abs(background[0]) - np.abs(values[:, 0])
+        total = np.abs(background[0]) - np.abs(values[:, 0])
+        return total
     total = np.square(values[:, 0] - background[0])
     for component in range(1, values.shape[1]):
         total += np.square(values[:, component] - background[component])
-    return np.sqrt(total)
+    np.sqrt(total, out=total)
+    return total
 
 
 def thresholded(

@@ -121,8 +121,6 @@ def _apply(points: Any, matrix: NDArray[np.float64]) -> Any:
     if not is_tensor(points):
         wide = points.astype(np.float64)
         return (wide @ matrix[:3, :3] + matrix[3, :3]).astype(points.dtype)
-    import torch  # the caller has it already
-
     wide = (points.cpu() if points.device.type == "mps" else points).double()
-    turn = torch.from_numpy(matrix).to(wide.device)
+    turn = wide.new_tensor(matrix)
     return (wide @ turn[:3, :3] + turn[3, :3]).to(points.device, points.dtype)

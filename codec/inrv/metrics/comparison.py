@@ -261,7 +261,7 @@ def _finite(original: Grid, decoded: Grid) -> tuple[Grid, Grid]:
         [part[rows] for part, rows in zip(*pair, strict=True)]
         for pair in zip(parts, bad, strict=True)
     )
-    if not np.array_equal(*places) or not _all_equal(mine, theirs):
+    if not np.array_equal(places[0], places[1]) or not _all_equal(mine, theirs):
         raise NonFiniteError(
             f"grid {original.name!r}: original and decoded do not hold "
             "the same NaN and infinity in the same places"

@@ -134,7 +134,9 @@ def cut(original: Grid, decoded: Grid, comparison: GridComparison, plane: Box) -
 
 def _magnitude(values: Array) -> Array:
     """Give the magnitudes (X, Y) of scalars or vectors (X, Y, C)."""
-    return np.abs(values[..., 0]) if values.shape[2] == 1 else np.linalg.norm(values, axis=2)
+    one = values.shape[2] == 1
+    lengths: Array = np.abs(values[..., 0]) if one else np.linalg.norm(values, axis=2)
+    return lengths
 
 
 def busiest_plane(grids: Sequence[Grid]) -> Box:
@@ -171,7 +173,8 @@ def _active_voxels_across(grid: Grid, box: Box, axis: int) -> NDArray[np.int64]:
     origins = grid.topology.tile_origins[active, axis] - low
     np.add.at(steps, origins, edges**2)
     np.add.at(steps, origins + edges, -(edges**2))
-    return counts + steps.cumsum()[:-1]
+    counts += steps.cumsum()[:-1]
+    return counts
 
 
 def check_drawing() -> None:

@@ -73,7 +73,7 @@ def differing_regions(a: Grid, b: Grid, box: Box) -> tuple[Origins, list[Box]]:
                 blocks.append(part[differs.reshape(len(part), -1).any(axis=1)])
                 continue
             differing = part[(a.lookup(part) != b.lookup(part)).any(axis=1)]
-            regions += [_cell(*corner, edge) for corner in differing.tolist()]
+            regions += [_cell(edge, *corner) for corner in differing.tolist()]
     return np.concatenate(blocks), regions
 
 
@@ -82,7 +82,8 @@ def clipped_volumes(origins: Origins, edge: int, box: Box) -> NDArray[np.int64]:
     low = np.maximum(origins.astype(np.int64), box.lower)
     high = np.minimum(origins.astype(np.int64) + edge - 1, box.upper)
     sides = np.maximum(high - low + 1, 0)
-    return sides[:, 0] * sides[:, 1] * sides[:, 2]
+    volumes: NDArray[np.int64] = sides[:, 0] * sides[:, 1] * sides[:, 2]
+    return volumes
 
 
 def _parts(origins: Origins) -> Iterator[Origins]:
@@ -98,7 +99,8 @@ def _voxels_within(origins: Origins, box: Box) -> NDArray[np.bool_]:
         (origins[:, axis, None] + steps >= lower) & (origins[:, axis, None] + steps <= upper)
         for axis, (lower, upper) in enumerate(zip(box.lower, box.upper, strict=True))
     )
-    return x[:, :, None, None] & y[:, None, :, None] & z[:, None, None, :]
+    inside: NDArray[np.bool_] = x[:, :, None, None] & y[:, None, :, None] & z[:, None, None, :]
+    return inside
 
 
 def _values(blocks: NDArray[np.float32], voxels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -106,12 +108,13 @@ def _values(blocks: NDArray[np.float32], voxels: NDArray[np.int64]) -> NDArray[n
     return blocks.reshape(-1, blocks.shape[2]).take(voxels, axis=0).astype(np.float64)
 
 
-def _cell(x: int, y: int, z: int, edge: int) -> Box:
+def _cell(edge: int, x: int, y: int, z: int) -> Box:
     return Box((x, y, z), (x + edge - 1, y + edge - 1, z + edge - 1))
 
 
 def _tiles(topology: Topology, edge: int) -> Origins:
-    return topology.tile_origins[topology.tile_edges == edge]
+    origins: Origins = topology.tile_origins[topology.tile_edges == edge]
+    return origins
 
 
 def _finer(topology: Topology, edge: int) -> Origins:
@@ -124,4 +127,5 @@ def _distinct(parts: list[NDArray[Any]]) -> Origins:
     """Join origins, in key order, each once."""
     origins = np.concatenate(parts)
     _, first = np.unique(leaf_keys(origins), return_index=True)
-    return origins[first]
+    distinct: Origins = origins[first]
+    return distinct

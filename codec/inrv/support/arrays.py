@@ -134,23 +134,6 @@ def _of_array_protocol(values: Any) -> NDArray[Any]:
     return found if isinstance(found, np.ma.MaskedArray) else np.asarray(found)
 
 
-def as_tensor(values: Any, what: str) -> Tensor:
-    """Turn values into a float64 tensor on the CPU; torch tensors stay as they are.
-
-    Raises OptionError, for masked values too.
-    """
-    import torch
-
-    if isinstance(values, torch.Tensor):
-        if values.is_complex():
-            raise OptionError(f"{what} holds {values.dtype}, not real numbers")
-        return values
-    found = as_array(values, what)
-    if np.ma.is_masked(found):
-        raise OptionError(f"{what} has masked entries: leave those out, as with .compressed()")
-    return torch.from_numpy(np.array(np.ma.getdata(found), dtype=np.float64))
-
-
 def as_triple(values: Any, what: str) -> tuple[int, int, int]:
     """Turn values into three whole numbers, as of the corner of a box.
 

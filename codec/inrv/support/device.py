@@ -1,4 +1,4 @@
-"""Where to compute, and how precisely. torch is imported when it is needed."""
+"""The device to compute on, and the precision there. torch is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from inrv.errors import OptionError
 if TYPE_CHECKING:
     import torch
 
-WORTH_LOWER = (
-    0.8  # of the seconds of float32, below which products in bfloat16 are worth their rounding
-)
+# Products in bfloat16 are worth their rounding where they take less than this share of the time
+# that products in float32 take. Chosen, not measured.
+WORTH_LOWER = 0.8
 
 
 def check_device(name: Any) -> None:
-    """Raise OptionError where the device of that name cannot be used here; None and 'cpu' always can."""
+    """Check that the device of that name can be used here; None and 'cpu' always can.
+
+    Raises OptionError where it cannot.
+    """
     if name is not None and str(name) != "cpu":
         choose_device(name)
 
 
 def choose_device(name: Any = None) -> torch.device:
-    """The device of that name, or the best there is: CUDA or ROCm, then MPS, then CPU. Raises OptionError if absent."""
+    """Return the device of that name, or the best there is: CUDA or ROCm, then MPS, then CPU.
+
+    Raises OptionError where it is not there.
+    """
     import torch
 
     if name is None:
@@ -46,10 +52,10 @@ def choose_device(name: Any = None) -> torch.device:
 
 @lru_cache
 def fast_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies matrices of it faster than of float32, else float32.
+    """Return bfloat16 where the device multiplies matrices faster in it, else float32.
 
-    GPUs say so themselves. A CPU is asked to multiply: what it has (AMX, AVX-512 BF16, or neither, which
-    is slower than float32) cannot be found out through torch.
+    GPUs say so themselves. A CPU is timed: torch does not say whether it has AMX or AVX-512 BF16,
+    without which bfloat16 is slower than float32.
     """
     import torch
 
@@ -69,25 +75,29 @@ def fast_precision(device: torch.device) -> torch.dtype:
 
 
 def decoding_precision(device: torch.device) -> torch.dtype:
-    """The dtype to multiply matrices in where a file allows less than float32; of the two halves GPUs take the finer one."""
+    """Return the dtype to multiply matrices in where a file allows less than float32.
+
+    GPUs take float16, which rounds less than bfloat16.
+    """
     import torch
 
     return torch.float16 if device.type == "cuda" else fast_precision(device)
 
 
 def products_in(precision: torch.dtype, device: torch.device) -> torch.autocast:
-    """A context in which matrices are multiplied in `precision`."""
+    """Return a context in which matrices are multiplied in `precision`."""
     import torch
 
     lower = precision != torch.float32
-    # No cache: within a caller's autocast torch would go on with rounded weights from before a step of the optimiser.
+    # No cache: within a caller's autocast torch would go on with the rounded weights from before a
+    # step of the optimiser.
     return torch.autocast(
         device.type, dtype=precision if lower else None, enabled=lower, cache_enabled=False
     )
 
 
 def _seconds(dtype: torch.dtype) -> float:
-    """The shortest of some products of matrices of the size a field has."""
+    """Return the shortest time in seconds that a product of matrices as in a network takes."""
     import torch
 
     left, right = torch.ones(2048, 128, dtype=dtype), torch.ones(128, 128, dtype=dtype)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from inrv.fields.fourier.features import features_at, features_of_voxels, gradient_of_frequencies
-from inrv.fields.fourier.network import FourierConfig, FourierNetwork
+from inrv.fields.fourier.network import FourierNetwork
+from inrv.fields.fourier.shape import FourierConfig
 
 ORIGIN = torch.tensor([-3.0, 2.0, 0.5])
 SCALE = 1 / 90

@@ -1,18 +1,27 @@
+"""The network of the field `fourier`: equation 1, its proportions, and its tensors as a file stores them."""
+
+from __future__ import annotations
+
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from inrv.errors import FormatError, OptionError
 from inrv.fields.fourier.defaults import BITS, multipliers_for, network_for, proportions, within_bytes
-from inrv.fields.fourier.network import FourierConfig, FourierNetwork, network_weights, restore_field
+from inrv.fields.fourier.network import FourierNetwork
+from inrv.fields.fourier.plain import plain_outputs
 from inrv.fields.fourier.quantisation import PRECISIONS, dequantise, on_steps, quantise
+from inrv.fields.fourier.shape import FourierConfig, check_tensors, network_weights
+from inrv.fields.fourier.store import deviation
 from inrv.grids import Box
 from inrv.options import EncodeOptions
 
 
-def small_field(outputs: int = 2) -> FourierNetwork:
-    config = FourierConfig(12, 3, 16, outputs, (1.0, -2.0, 3.0), 1 / 40, "silu")
+def small_field(outputs: int = 2, activation: str = "silu") -> FourierNetwork:
+    config = FourierConfig(12, 3, 16, outputs, (1.0, -2.0, 3.0), 1 / 40, activation)
     return FourierNetwork(config, torch.linspace(1, 6, 12), torch.Generator().manual_seed(4))
 
 
@@ -70,15 +79,20 @@ def test_every_weight_and_multiplier_learns_and_b_does_not() -> None:
 def test_b_is_exact_in_half_precision() -> None:
     field = small_field()
     assert torch.equal(field.B.half().float(), field.B)
-    stored = quantise(field.tensors(), field.fixed(), "6 bit").tensors
-    assert stored["B"].dtype == torch.float16 and stored["multipliers"].dtype == torch.float32
+    stored = quantise(field.arrays(), field.fixed(), "6 bit").tensors
+    assert stored["B"].dtype == np.float16 and stored["multipliers"].dtype == np.float32
+
+
+def shape_as_stored(field: FourierNetwork) -> FourierConfig:
+    """Its shape, through the manifest's config and back."""
+    return FourierConfig.of_json(json.loads(json.dumps(field.shape.as_json())), field.outputs)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_field_survives_storage_at_every_precision(precision: str) -> None:
     field = small_field()
-    stored = quantise(field.tensors(), field.fixed(), precision)
-    again = restore_field("fourier", field.config(), stored.tensors)
+    stored = quantise(field.arrays(), field.fixed(), precision)
+    again = FourierNetwork.restore(shape_as_stored(field), stored.tensors)
     bits = {"float16": 11, "float32": 24}.get(precision) or int(precision.split()[0])
     for name, tensor in field.tensors().items():
         found = again.tensors()[name]
@@ -89,37 +103,54 @@ def test_a_field_survives_storage_at_every_precision(precision: str) -> None:
 
 
 def test_twelve_bit_codes_are_two_planes() -> None:
-    weight = torch.linspace(-1, 1, 64).reshape(4, 16)
+    weight = np.linspace(-1, 1, 64, dtype=np.float32).reshape(4, 16)
     stored = quantise({"w": weight}, frozenset(), "12 bit").tensors
     assert set(stored) == {"w.codes_high", "w.codes_low", "w.step"}
-    torch.testing.assert_close(dequantise(stored)["w"], weight, atol=1 / 2047, rtol=0)
+    np.testing.assert_allclose(dequantise(stored)["w"], weight, atol=1 / 2047, rtol=0)
 
 
 @pytest.mark.parametrize("step", [0.01, 1e-4])
 def test_weights_on_steps_come_back_as_multiples(step: float) -> None:
     field = small_field()
     steps = dict.fromkeys(field.hidden(), step)
-    stored = on_steps(field.tensors(), field.fixed(), steps)
+    stored = on_steps(field.arrays(), field.fixed(), steps)
     again = dequantise(stored.tensors)
-    for name, tensor in field.tensors().items():
-        expected = (tensor / step).round() * torch.tensor(step) if name in steps else tensor
-        assert torch.equal(again[name], expected), name
+    for name, array in field.arrays().items():
+        expected = np.rint(array / np.float32(step)) * np.float32(step) if name in steps else array
+        assert again[name].dtype == np.float32 and np.array_equal(again[name], expected), name
     assert stored.precision.endswith(" bit") and float(stored.precision.split()[0]) > 5
 
 
-@pytest.mark.parametrize("change", ["missing", "shape", "step", "kind", "activation"])
+@pytest.mark.parametrize("change", ["missing", "shape", "step", "unknown", "not finite"])
 def test_tensors_that_disagree_with_the_manifest_are_refused(change: str) -> None:
     field = small_field()
-    stored, config, kind = dict(quantise(field.tensors(), field.fixed(), "8 bit").tensors), field.config(), "fourier"
+    stored = dict(quantise(field.arrays(), field.fixed(), "8 bit").tensors)
     if change == "missing":
         del stored["layers.1.bias"]
     if change == "shape":
-        stored["layers.1.bias"] = torch.zeros(17)
+        stored["layers.1.bias"] = np.zeros(17, np.float32)
     if change == "step":
-        stored["layers.1.weight.step"] = torch.zeros(3)
-    if change == "kind":
-        kind = "wavelet"
-    if change == "activation":
-        config["activation"] = "tanh"
+        stored["layers.1.weight.step"] = np.zeros(3, np.float32)
+    if change == "unknown":
+        stored["layers.4.bias"] = np.zeros(16, np.float32)
+    if change == "not finite":
+        stored["layers.1.bias"] = np.full(16, np.nan, np.float32)
+    with pytest.raises(FormatError) as raised:
+        FourierNetwork.restore(field.shape, stored)
+    assert raised.value.id == "F2"
     with pytest.raises(FormatError):
-        restore_field(kind, config, stored)
+        check_tensors(field.shape, stored)
+        plain_outputs(field.shape, stored, np.zeros((1, 3), np.int32))
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize("precision", ["6 bit", "12 bit", "float16", "float32"])
+def test_the_network_in_numpy_is_the_one_in_torch(precision: str, activation: str) -> None:
+    field = small_field(3, activation)
+    stored = quantise(field.arrays(), field.fixed(), precision).tensors
+    coordinates = np.random.default_rng(5).integers(-60, 60, (500, 3), dtype=np.int32)
+    with torch.no_grad():
+        expected = FourierNetwork.restore(field.shape, stored)(torch.from_numpy(coordinates)).numpy()
+    found = plain_outputs(field.shape, stored, coordinates)
+    assert found.dtype == np.float32 and found.shape == expected.shape == (500, 3)
+    assert deviation(found, expected) < 1e-5

@@ -28,7 +28,7 @@ FILES = [
     "hostile/tiles_and_two_transforms.vdb",
     "hostile/unnamed_grids.vdb",
 ]
-CARRIED = {  # position: why
+PASSED = {  # position: why
     "hostile/double_grid.vdb": {0: "double values"},
     "hostile/int32_and_empty.vdb": {3: "int32 values"},
     "hostile/points_only.vdb": {0: "points"},
@@ -37,7 +37,7 @@ CARRIED = {  # position: why
 }
 
 
-@pytest.mark.parametrize("name", [*FILES, *CARRIED])
+@pytest.mark.parametrize("name", [*FILES, *PASSED])
 def test_a_copy_is_equal(corpus: Path, tmp_path: Path, name: str) -> None:
     source, target = corpus / name, tmp_path / "copy.vdb"
     original = read_volume(source)
@@ -46,7 +46,7 @@ def test_a_copy_is_equal(corpus: Path, tmp_path: Path, name: str) -> None:
     assert copy.metadata == original.metadata and copy.vdb_version == original.vdb_version
     for ours, theirs in zip(copy.grids, original.grids, strict=True):
         assert_same_bits(ours, theirs)
-    assert {grid.position: grid.reason for grid in original.passthrough} == CARRIED.get(name, {})
+    assert {grid.position: grid.reason for grid in original.passthrough} == PASSED.get(name, {})
     data = source.read_bytes()
     for passthrough, ours in zip(original.passthrough, copy.passthrough, strict=True):
         listed = list_grids(source)[passthrough.position]
@@ -62,7 +62,7 @@ def test_a_copy_is_equal(corpus: Path, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in [*FILES, *CARRIED] if name != "hostile/unregistered_map.vdb"]
+    "name", [name for name in [*FILES, *PASSED] if name != "hostile/unregistered_map.vdb"]
 )
 def test_where_grids_lie_is_found_where_the_file_does_not_say_it(
     corpus: Path, tmp_path: Path, name: str
@@ -91,7 +91,7 @@ def seen_by_openvdb(path: Path, address: str) -> list[Any]:
     return [*seen, grid.transform.typeName, grid.transform.indexToWorld((3, -5, 7))]
 
 
-@pytest.mark.parametrize("name", [name for name in [*FILES, *CARRIED] if name != "burner.vdb"])
+@pytest.mark.parametrize("name", [name for name in [*FILES, *PASSED] if name != "burner.vdb"])
 def test_openvdb_sees_the_same(corpus: Path, tmp_path: Path, name: str) -> None:
     write_volume(tmp_path / "copy.vdb", read_volume(corpus / name))
     for listed in list_grids(corpus / name):

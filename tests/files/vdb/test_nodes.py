@@ -258,7 +258,7 @@ def test_old_files(
     )
 
 
-def test_old_files_whose_grids_would_be_carried_are_refused(tmp_path: Path) -> None:
+def test_old_files_whose_grids_would_be_passed_through_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.vdb"
     path.write_bytes(vdb_file(HandTree("i", background=0, old=True).grid("flags"), version=221))
     with pytest.raises(

@@ -1,1 +1,4 @@
-"""The field `fourier`: one network for the volume, as in Zurkova et al. 2025."""
+"""The field `fourier`: one network for the volume.
+
+Source: Zurkova et al. 2025, "Accelerated Volumetric Compression without Hierarchies".
+"""

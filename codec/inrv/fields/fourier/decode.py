@@ -1,4 +1,4 @@
-"""The outputs of a network, evaluated where they are asked for."""
+"""The opened fourier field of a file: its network, evaluated where values are asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from inrv.container import Container
 from inrv.fields.fourier.evaluation import decode_active, evaluate
@@ -18,9 +19,13 @@ from inrv.support.device import choose_device, decoding_precision
 
 
 class FourierOutputs:
-    """The outputs of a network; matrices are multiplied in `precision`.
+    """Evaluates the network of a file; see `inrv.fields.seam.Outputs`.
 
-    module: the network, on its device
+    module: FourierNetwork on its device
+    device: str name of the device
+    precision: torch.dtype that matrices are multiplied in
+    weights: int weights and biases of the network
+    lossless: frozenset of outputs that are values as they were: none
     """
 
     lossless: frozenset[int] = frozenset()
@@ -35,17 +40,17 @@ class FourierOutputs:
 
     @staticmethod
     def open(container: Container, device: str | None) -> FourierOutputs:
-        """The network of a file. Raises FormatError, and OptionError for a device that is not there."""
+        """Restore the network of a file.
+
+        Raises FormatError, and OptionError for a device that is not there.
+        """
         chosen = choose_device(device)
-        network = (
-            FourierNetwork.restore(*restore_network(container), container.limits.weights)
-            .to(chosen)
-            .eval()
-        )
+        shape, stored = restore_network(container)
+        network = FourierNetwork.restore(shape, stored, container.limits.weights).to(chosen).eval()
         return FourierOutputs(network, chosen, _precision(network, container, chosen))
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
-        """The network's outputs, between voxels too."""
+        """Evaluate the network at coordinates, which may lie between voxels."""
         with torch.no_grad():
             points = torch.from_numpy(np.ascontiguousarray(coordinates)).to(self.device)
             found: NDArray[np.float32] = (
@@ -53,23 +58,30 @@ class FourierOutputs:
             )
         return found
 
+    def differentiable(self, points: Tensor, columns: Sequence[int]) -> Tensor:
+        """The network's outputs at points (n, 3), with gradients by points and weights."""
+        return evaluate(self.module, points, columns, precision=self.precision)
+
     def active(
         self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
     ) -> list[NDArray[Any]]:
-        """The network's outputs; leaves that grids share are evaluated once."""
+        """Evaluate the network on active leaf voxels; those that grids share are evaluated once."""
         return decode_active(self.module, topologies, columns, self.precision)
 
 
 @torch.no_grad()
 def _precision(network: FourierNetwork, container: Container, device: torch.device) -> torch.dtype:
-    """The dtype to multiply matrices in: less than float32 where the file allows it and its samples agree."""
+    """Choose the dtype to multiply matrices in.
+
+    It is less than float32 where the file allows it and the outputs agree with its samples.
+    """
     tolerance, lower = field_entry(container).config["tolerance"], decoding_precision(device)
     if tolerance is None or lower == torch.float32:
         return torch.float32
     samples = restore_samples(container)
     if samples is None:
         return torch.float32
-    found = (
-        evaluate(network, torch.from_numpy(samples[0]).to(device), precision=lower).cpu().numpy()
-    )
-    return lower if deviation(found, samples[1]) <= tolerance else torch.float32
+    coordinates, expected = samples
+    points = torch.from_numpy(coordinates).to(device)
+    found = evaluate(network, points, precision=lower).cpu().numpy()
+    return lower if deviation(found, expected) <= tolerance else torch.float32

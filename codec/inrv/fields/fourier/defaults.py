@@ -1,4 +1,4 @@
-"""The network and the training of a fourier field, as they follow from what was chosen and from the data."""
+"""The default network and training of a fourier field, which follow from options and data."""
 
 from __future__ import annotations
 
@@ -10,78 +10,110 @@ from torch import Tensor
 from inrv.errors import OptionError
 from inrv.fields.fourier.shape import FourierConfig, network_weights
 from inrv.fields.fourier.training import TrainingPlan, WeightQuantisation
+from inrv.fields.fourier.training.plan import FLOPS_PER_WEIGHT
 from inrv.grids import Box
-from inrv.options import EncodeOptions
+from inrv.options import DEFAULT_VALUES_PER_WEIGHT, EncodeOptions
 
-VALUES_PER_WEIGHT = 14.0
+Shape = tuple[int, int, int]  # frequencies k, hidden layers m, neurons n
+
+# The default networks, from the smallest on.
+# measured: docs/lab-notes.md#network-and-schedule
 NEURONS = (*range(16, 64, 8), *range(64, 4097, 16))
-SHAPES = tuple(
-    (neurons, max(4, neurons // 64), neurons) for neurons in NEURONS
-)  # k, m, n of the default networks
-BITS = 6.0  # a weight, where the size of a file is given
+SHAPES: tuple[Shape, ...] = tuple((n, max(4, n // 64), n) for n in NEURONS)
+
+# The range of the first multipliers, in cycles a box edge.
+# measured: docs/lab-notes.md#bands-of-frequencies
+LOWEST_BAND, HIGHEST_BAND = 2.0, 30.0
+
+# Bits for each weight where the size of a file is given.
+# measured: docs/lab-notes.md#quantisation-aware-training
+BITS = 6.0
+
+# Voxels for each step on CPUs and on other devices, and the highest learning rates at the first.
+# measured: docs/lab-notes.md#training
+CPU_BATCH, GPU_BATCH = 8192, 32768
+ADAM_RATE, MUON_RATE = 5e-3, 0.05
+
+TENSOR_HEADERS = 300  # bytes of the names and shapes of a network's tensors, about
 CPU_BUDGET = 1e13  # floating-point operations of training: about a minute on two cores with AMX
-MOST_EPOCHS = 100
 FEWEST_STEPS = 2000
-LARGEST_BATCH = (
-    8192,
-    32768,
-)  # voxels, on CPUs and others: more steps teach more, until they cost more
+MOST_EPOCHS = 100  # those of the paper
+
+# The paper's Table 1. Its "batch size 24" is read as 24 x 1024 voxels.
+PAPER_SHAPE: Shape = (1280, 8, 512)
+PAPER_MULTIPLIER = 2.5
+PAPER_BATCH = 24 * 1024
+PAPER_RATE = 3e-4
 
 
 def network_for(
     options: EncodeOptions, values: int, outputs: int, box: Box, most_bytes: int | None
 ) -> tuple[FourierConfig, WeightQuantisation | None]:
-    """The network for `values` active values in `outputs` components within `box`, and how its weights are rounded.
+    """Choose the network, and how its weights are rounded.
 
-    With `most_bytes` it is one of so many bytes. Raises OptionError where there is none so small.
+    options: what the user chose
+    values: int active values in all components
+    outputs: int components
+    box: box of the active voxels
+    most_bytes: int bytes that the network may take in the file; None: as follows from `values`
+
+    Raises OptionError where no network is as small as `most_bytes` asks.
     """
     x, y, z = map(float, box.lower)
     scale = 1.0 / max(box.shape)
     if options.preset == "paper":
-        return FourierConfig(1280, 8, 512, outputs, (x, y, z), scale, "relu"), None
+        return FourierConfig(*PAPER_SHAPE, outputs, (x, y, z), scale, "relu"), None
     if most_bytes is None:
-        shape, rounding = (
-            proportions(values / (options.values_per_weight or VALUES_PER_WEIGHT), outputs),
-            WeightQuantisation(),
-        )
+        weights = values / (options.values_per_weight or DEFAULT_VALUES_PER_WEIGHT)
+        shape, rounding = proportions(weights, outputs), WeightQuantisation()
     else:
         shape, rounding = within_bytes(most_bytes, outputs)
     return FourierConfig(*shape, outputs, (x, y, z), scale, "silu"), rounding
 
 
-def proportions(weights: float, outputs: int) -> tuple[int, int, int]:
-    """k, m, n of the network with the most neurons within `weights`: k = n, and at least 4 layers and 16 neurons."""
+def proportions(weights: float, outputs: int) -> Shape:
+    """Return the largest default network with at most so many weights, or the smallest there is."""
     found = [shape for shape in SHAPES if network_weights(*shape, outputs) <= weights]
     return found[-1] if found else SHAPES[0]
 
 
-def within_bytes(most: int, outputs: int) -> tuple[tuple[int, int, int], WeightQuantisation]:
-    """The largest network whose weights have BITS each when all of it takes `most` bytes, and the rounding that does it."""
+def within_bytes(most: int, outputs: int) -> tuple[Shape, WeightQuantisation]:
+    """Return the largest default network that fits into `most` bytes, and the rounding for it.
+
+    Its weights then have BITS each. Raises OptionError where no network is so small.
+    """
     for shape in reversed(SHAPES):
         if _bytes_of(shape, outputs) <= most:
             return shape, WeightQuantisation(bytes=most)
     smallest = _bytes_of(SHAPES[0], outputs)
     raise OptionError(
-        f"{max(most, 0):,} bytes are left for a network, and the smallest takes about {smallest:,}: ask for more"
+        f"{max(most, 0):,} bytes are left for a network, and the smallest takes about "
+        f"{smallest:,}: ask for more"
     )
 
 
-def _bytes_of(shape: tuple[int, int, int], outputs: int) -> int:
-    """About what a network takes with BITS a weight, with B, multipliers, biases and the last layer as they are."""
+def _bytes_of(shape: Shape, outputs: int) -> int:
+    """Return about how many bytes a network takes with BITS for each weight of its matrices.
+
+    B takes 6 bytes a frequency, multipliers 4, and biases and the last layer 4 a number.
+    """
     frequencies, layers, neurons = shape
     whole = 10 * frequencies + 4 * (layers * neurons + (neurons + 1) * outputs)
-    return (
-        whole + math.ceil(BITS / 8 * (2 * frequencies * neurons + (layers - 1) * neurons**2)) + 300
-    )
+    matrices = 2 * frequencies * neurons + (layers - 1) * neurons**2
+    return whole + math.ceil(BITS / 8 * matrices) + TENSOR_HEADERS
 
 
 def multipliers_for(options: EncodeOptions, config: FourierConfig) -> Tensor:
-    """Initial Gauss multipliers (k,): Table 1's 2.5, or bands from 2 cycles a box edge up to a quarter of the voxels'."""
+    """Return the multipliers float32 (k,) that training begins with, in cycles a box edge.
+
+    They are 2.5 as in Table 1, or spaced evenly in their logarithm, from LOWEST_BAND to
+    HIGHEST_BAND, where a cycle takes at least four voxels.
+    """
     if options.preset == "paper":
-        return torch.full((config.frequencies,), 2.5, dtype=torch.float32)
-    highest = min(30.0, max(4.0, 0.25 / config.scale))
+        return torch.full((config.frequencies,), PAPER_MULTIPLIER, dtype=torch.float32)
+    highest = min(HIGHEST_BAND, max(2 * LOWEST_BAND, 0.25 / config.scale))
     return torch.logspace(
-        math.log10(2.0), math.log10(highest), config.frequencies, dtype=torch.float32
+        math.log10(LOWEST_BAND), math.log10(highest), config.frequencies, dtype=torch.float32
     )
 
 
@@ -92,36 +124,50 @@ def plan_for(
     voxels: int,
     device: torch.device,
 ) -> TrainingPlan:
-    """How long and how fast to train. The paper's "batch size 24" is read as 24 x 1024 voxels."""
+    """Choose how long and how fast to train.
+
+    options: what the user chose
+    config: shape of the network
+    rounding: how its weights are rounded; None: they are not
+    voxels: int voxels to train on
+    device: device to train on
+    """
     if options.preset == "paper":
-        epochs = options.epochs or float(MOST_EPOCHS)
-        return TrainingPlan(epochs, 24 * 1024, 3e-4, options.max_time, options.psnr, options.seed)
-    batch = min(LARGEST_BATCH[device.type != "cpu"], max(256, voxels // 64))
-    epochs = options.epochs or default_epochs(config, voxels, batch, device)
-    larger = (batch / 8192) ** 0.25  # batches bear higher rates
+        return TrainingPlan(
+            options.epochs or float(MOST_EPOCHS),
+            PAPER_BATCH,
+            PAPER_RATE,
+            options.max_time,
+            options.psnr,
+            options.seed,
+        )
+    largest = CPU_BATCH if device.type == "cpu" else GPU_BATCH
+    batch = min(largest, max(256, voxels // 64))
+    larger = (batch / CPU_BATCH) ** 0.25  # larger batches bear higher rates
     return TrainingPlan(
-        epochs,
+        options.epochs or default_epochs(config, voxels, batch, device),
         batch,
-        5e-3 * larger,
+        ADAM_RATE * larger,
         options.max_time,
         options.psnr,
         options.seed,
         optimiser="muon",
-        muon_rate=0.05 * larger,
+        muon_rate=MUON_RATE * larger,
         rounding=rounding,
     )
 
 
 def default_epochs(config: FourierConfig, voxels: int, batch: int, device: torch.device) -> float:
-    """The paper's 100; fewer where a CPU would need more than CPU_BUDGET, more where that is under FEWEST_STEPS.
+    """Return how many epochs to train.
 
-    Forward and backward together are 6 floating-point operations a weight and voxel.
+    They are the paper's 100, fewer where a CPU would need more than CPU_BUDGET, and more where 100
+    epochs are fewer than FEWEST_STEPS steps.
     """
     weights = network_weights(config.frequencies, config.layers, config.neurons, config.outputs)
     affordable = (
         MOST_EPOCHS
         if device.type != "cpu"
-        else max(1, math.floor(CPU_BUDGET / (6 * weights * voxels)))
+        else max(1, math.floor(CPU_BUDGET / (FLOPS_PER_WEIGHT * weights * voxels)))
     )
     if affordable < MOST_EPOCHS:
         return affordable

@@ -1,4 +1,4 @@
-"""The grids of a volume, coded by one network."""
+"""Encoding: the grids of a volume, coded by one network."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid
 from inrv.support.device import choose_device
 
-STORED_SAMPLES = 64
-BESIDE_WEIGHTS = 1100  # bytes of the config, the samples' coordinates and what `encoding` tells of training, about
+STORED_SAMPLES = 64  # voxels
+# About how many bytes the manifest's entries on the field and the samples' coordinates take.
+BESIDE_WEIGHTS = 1100
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedFourier:
-    """A network that codes all grids of a volume; see `inrv.fields.seam.EncodedField`."""
+    """Holds the network that codes all grids of a volume; see `inrv.fields.seam.EncodedField`.
+
+    grids: grids as they are stored
+    fitted: the network, and how it was trained
+    device: str name of the device that trained it, for people
+    """
 
     grids: tuple[PreparedGrid, ...]
     fitted: FittedNetwork
@@ -37,7 +43,7 @@ class EncodedFourier:
 
     @cached_property
     def psnrs(self) -> tuple[float, ...]:
-        """DB by output, over the active leaf voxels of its grid, peak = the range."""
+        """PSNR of each output in dB, over its grid's active leaf voxels, peak = the range."""
         owners = [
             (grid, int(place))
             for grid in self.grids
@@ -50,41 +56,47 @@ class EncodedFourier:
 
     @property
     def errors(self) -> tuple[None, ...]:
-        """Not measured."""
+        """None for each grid: the largest error is not measured."""
         return (None,) * len(self.grids)
 
     drifts = errors
 
     @property
     def measured_voxels(self) -> int:
-        """Voxels on which the PSNRs were measured."""
+        """The number of voxels on which the PSNRs were measured."""
         return len(self.fitted.probe)
 
     @property
     def seconds(self) -> float:
-        """Of training."""
+        """Seconds of training."""
         return self.fitted.training.seconds
 
     def outputs(self, number: int, topology: Topology) -> NDArray[np.float32]:
-        """The output `number` on the leaf voxels of a topology."""
+        """Evaluate output `number`, float32 (N,), on the active leaf voxels of a topology."""
         return decode_active(self.fitted.network, [topology], [[number]])[0][:, 0]
 
     def short_of(self, psnr: float) -> set[int]:
-        """No grid: a network has no finer step that it would be short of."""
+        """Return the empty set: no grid lacks a finer quantiser step, for a network has none."""
         return set()
 
     def rescaled(self, octaves: float) -> EncodedFourier:
-        """The same network, its weights in steps finer by so many octaves. Raises OptionError where they are not rounded."""
+        """Return the same network, with quantiser steps of its weights finer by so many octaves.
+
+        Raises OptionError where training ended before the weights were rounded.
+        """
         if not self.fitted.training.rounded:
             raise OptionError(
-                "training ended before the weights were rounded: the file cannot be brought to the size"
+                "training ended before the weights were rounded: "
+                "the file cannot be brought to the size"
             )
         return replace(self, fitted=self.fitted.rescaled(2.0**-octaves))
 
     def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
-        """Append the network and its samples.
+        """Append the chunks of the network and its samples, and return the config.
 
-        Near a threshold a small difference makes a voxel active or not: then no more of it than float32 has.
+        chunks: chunks of the file so far
+        exact_topology: False where decoded values tell which voxels are active: near the threshold
+            a small difference then decides, so a decoder may not be less precise than float32
         """
         coordinates = self.fitted.probe.coordinates[:STORED_SAMPLES].cpu()
         with torch.no_grad():
@@ -100,7 +112,7 @@ class EncodedFourier:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Precision of the weights, what other precisions would lose, and how long training was."""
+        """Return the number and precision of the weights, and how long training was, for JSON."""
         return {
             "weights": self.fitted.network.weight_count,
             "precision": self.fitted.stored.precision,
@@ -112,18 +124,30 @@ class EncodedFourier:
         }
 
     def description(self) -> list[tuple[str, str]]:
-        """Weights and training."""
+        """Return labels and texts on the weights and on training, for people."""
         training, weights = self.fitted.training, self.fitted.network.weight_count
         values = sum(
             grid.grid.topology.active_voxel_count * grid.grid.components for grid in self.grids
         )
-        ended = f"{training.epochs:.4g} epochs in {training.seconds:.1f} s on {self.device}, ended by {training.stopped_by}"
-        stored = f"{weights:,} weights stored at {self.fitted.stored.precision}, {values / weights:.1f} active values for each"
+        ended = (
+            f"{training.epochs:.4g} epochs in {training.seconds:.1f} s on {self.device}, "
+            f"ended by {training.stopped_by}"
+        )
+        stored = (
+            f"{weights:,} weights stored at {self.fitted.stored.precision}, "
+            f"{values / weights:.1f} active values for each"
+        )
         return [("network", stored), ("training", ended)]
 
 
 class FourierEncoder:
-    """Trains the network of a volume; see `inrv.fields.seam.FieldEncoder`."""
+    """Trains the network of a volume; see `inrv.fields.seam.FieldEncoder`.
+
+    options: what the user chose
+    progress: callback for where training stands, or None
+    checkpoint: where training is saved, or None
+    device: torch.device that trains
+    """
 
     def __init__(
         self,
@@ -135,11 +159,14 @@ class FourierEncoder:
         self.device = choose_device(options.device)
 
     def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
-        """Nothing is known before the network is trained."""
+        """Return None: nothing is known before the network is trained."""
         return None
 
     def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedFourier | None:
-        """One network for all grids; training ends at `options.psnr`, or as the plan says."""
+        """Train one network for all grids, until `options.psnr` is reached or the plan ends.
+
+        Return None where no component varies. Raises OptionError where no network is small enough.
+        """
         outputs = sum(int(grid.normalisation.varying.sum()) for grid in grids)
         most = goal.most_bytes
         if most is not None:

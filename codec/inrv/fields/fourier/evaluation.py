@@ -1,4 +1,4 @@
-"""Batched inference: from a network to its outputs at voxels and points."""
+"""Evaluation of a network at voxels and points, in batches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from inrv.grids import LEAF_VOXELS, Topology, leaf_keys, offset_coordinates
 from inrv.support.device import products_in
 from inrv.support.parallel import in_threads
 
+# Bytes of the activations of a batch: on CPUs near the size of a cache, on all devices little
+# beside the volume.
+# measured: docs/lab-notes.md#training-speed
 BATCH_BYTES = {"cpu": 1 << 24, "cuda": 1 << 32}
-BATCHES_A_PART = 16  # of leaves that are listed at a time
-LEAF_MASK_BYTES = 1 << 26  # of a batch of leaves, the masks of all topologies together
+OTHER_BATCH_BYTES = 1 << 29
+BATCHES_PER_PART = 16  # batches whose leaves are listed at a time
+LEAF_MASK_BYTES = 1 << 26  # bytes of the masks of listed leaves, of all topologies together
 
 
 def batch_voxels(network: FourierNetwork, device: torch.device) -> int:
-    """Voxels a batch, so that its activations take BATCH_BYTES: little beside the volume, and near a CPU's cache."""
-    return max(1, BATCH_BYTES.get(device.type, 1 << 29) // (4 * network.floats_per_voxel))
+    """Return how many voxels a batch has, so that its activations take BATCH_BYTES."""
+    return max(1, BATCH_BYTES.get(device.type, OTHER_BATCH_BYTES) // (4 * network.floats_per_voxel))
 
 
 def evaluate(
@@ -31,18 +35,21 @@ def evaluate(
     batch: int | None = None,
     precision: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Normalised outputs float32 (N, outputs) at index-space coordinates (N, 3), in batches; differentiable.
+    """Evaluate a network in batches: normalised outputs float32 (N, len(columns)). Differentiable.
 
-    columns: only these outputs, in this order: (N, len(columns))
-    batch: voxels at a time; None: as many as fit BATCH_BYTES
-    precision: that matrices are multiplied in, without gradients
+    network: the network, on the device of the coordinates
+    coordinates: int32 or float32 (N, 3) positions in index space
+    columns: numbers of the outputs to return, in this order; None: all
+    batch: int positions at a time; None: as many as fit BATCH_BYTES
+    precision: dtype that matrices are multiplied in where no gradients are asked
     """
     size = batch or batch_voxels(network, coordinates.device)
     chosen = slice(None) if columns is None else list(columns)
     if torch.is_grad_enabled():
         return torch.cat([network(part)[:, chosen] for part in coordinates.split(size)])
     device = coordinates.device
-    # Into one tensor: small ones between the activations of two batches would keep the heap from being used again.
+    # Results go into one tensor: small ones between the activations of two batches would keep the
+    # heap from being used again.
     width = network.outputs if columns is None else len(columns)
     result = coordinates.new_empty((len(coordinates), width), dtype=torch.float32)
 
@@ -61,9 +68,15 @@ def decode_active(
     columns: Sequence[Sequence[int]],
     precision: torch.dtype = torch.float32,
 ) -> list[NDArray[np.float32]]:
-    """Outputs on the active leaf voxels of several grids: for each, float32 (voxels, len(columns[i])).
+    """Evaluate a network on the active leaf voxels of several grids.
 
-    A leaf that several grids share is evaluated once, for all of them, at the voxels active in any.
+    network: the network
+    topologies: topology of each grid
+    columns: numbers of the outputs to return for each grid
+    precision: dtype that matrices are multiplied in
+
+    Return for each grid i an array float32 (voxels, len(columns[i])). A leaf that several grids
+    share is evaluated once, for all of them, at the voxels that are active in any.
     """
     results = [
         np.empty((topology.leaf_voxel_count, len(chosen)), dtype=np.float32)
@@ -81,7 +94,7 @@ def decode_active(
     used = sorted({column for _, chosen, _ in asked for column in chosen})
     places = {column: place for place, column in enumerate(used)}
     with torch.no_grad():
-        for origins in _leaf_batches(different, BATCHES_A_PART * batch_voxels(network, device)):
+        for origins in _leaf_batches(different, BATCHES_PER_PART * batch_voxels(network, device)):
             leaves = {id(t): t.find_leaves(origins) for t in different}
             masks = {id(t): t.masks_of(leaves[id(t)]) for t in different}
             union = np.logical_or.reduce(list(masks.values()))
@@ -94,7 +107,10 @@ def decode_active(
 
 
 def _leaf_batches(topologies: Sequence[Topology], voxels: int) -> Iterator[NDArray[np.int32]]:
-    """Origins of the leaves of any topology, in key order, in batches of at most about `voxels` active voxels."""
+    """Yield the origins int32 (n, 3) of the leaves of any topology, in key order.
+
+    A batch has about `voxels` active voxels at most.
+    """
     origins = np.concatenate([t.leaf_origins for t in topologies])
     keys, first, inverse = np.unique(leaf_keys(origins), return_index=True, return_inverse=True)
     unique = origins[first]
@@ -108,7 +124,7 @@ def _leaf_batches(topologies: Sequence[Topology], voxels: int) -> Iterator[NDArr
 
 
 def _coordinates(origins: NDArray[np.int32], mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Coordinates int32 (n, 3) of the voxels that a mask bool (leaves, 512) marks."""
+    """Return the coordinates int32 (n, 3) of the voxels that a mask bool (leaves, 512) marks."""
     leaf, offset = mask.nonzero()
     found: NDArray[np.int32] = origins[leaf] + offset_coordinates().astype(np.int32)[offset]
     return found
@@ -120,7 +136,10 @@ def _scatter(
     leaf: NDArray[np.int64],
     outputs: NDArray[np.float32],
 ) -> None:
-    """A batch's leaves are consecutive in key order, so a grid's own are consecutive among its rows."""
+    """Put a batch's outputs into the result of a grid.
+
+    The leaves of a batch are consecutive in key order, so those of a grid are consecutive rows.
+    """
     own = leaf[leaf >= 0]
     if len(own):
         result[topology.starts[own[0]] : topology.starts[own[-1] + 1]] = outputs

@@ -1,7 +1,8 @@
-"""Fourier features of positions, eq. (1) of Zurkova et al. 2025, and their gradient.
+"""Fourier features of positions and their gradient, eq. (1) of Zurkova et al. 2025.
 
-On a CPU the features of many voxels cost more than the products of a layer. There a sine and a cosine are computed for
-each coordinate that occurs along each axis, not for each voxel: cos and sin of x + y + z follow by products.
+On a CPU the features of many voxels cost more than the products of a layer. There, a sine and a
+cosine are computed for each coordinate that occurs along each axis, not for each voxel. The cosine
+and sine of the sum x + y + z follow from these by products.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from inrv.fields.fourier import kernels
 def features_at(
     positions: Tensor, frequencies: Tensor, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """[cos, sin] (N, 2 k) of 2 pi frequencies . position; positions float32 (N, 3), frequencies float32 (k, 3)."""
+    """Return the features (N, 2 k): the cosines, then the sines, of 2 pi frequency . position.
+
+    positions: float32 (N, 3)
+    frequencies: float32 (k, 3)
+    dtype: dtype of the features
+    """
     phase = positions @ (2 * math.pi * frequencies).T
     return torch.cat([phase.cos().to(dtype), phase.sin().to(dtype)], dim=1)
 
@@ -28,7 +34,16 @@ def features_at(
 def features_of_voxels(
     voxels: Tensor, origin: Tensor, scale: float, frequencies: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """`features_at` of (voxel - origin) * scale, voxels int32 (N, 3); on a CPU by products, where voxels share coordinates."""
+    """Return the features (N, 2 k) at positions (voxel - origin) * scale.
+
+    voxels: int32 (N, 3) index space
+    origin: float32 (3,) index-space position of 0
+    scale: float position per voxel
+    frequencies: float32 (k, 3)
+    dtype: dtype of the features
+
+    On a CPU they are computed by products where voxels share coordinates.
+    """
     if voxels.device.type == "cpu" and not torch.compiler.is_compiling() and len(voxels):
         lowest = voxels.amin(dim=0).long()
         lengths = voxels.amax(dim=0).long() - lowest + 1
@@ -46,7 +61,11 @@ def _by_products(
     frequencies: Tensor,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The features from tables of the `lengths` (3,) coordinates along each axis from `lowest` (3,) on."""
+    """Compute features from a table of the coordinates along each axis.
+
+    lowest: int64 (3,) the first coordinate along each axis
+    lengths: int64 (3,) the number of coordinates along each axis
+    """
     angles = []
     for axis, length in enumerate(lengths.tolist()):
         positions = (torch.arange(length) + lowest[axis] - origin[axis]) * scale
@@ -59,22 +78,27 @@ def _by_products(
     return features
 
 
-def gradient_of_frequencies(positions: Tensor, features: Tensor, given: Tensor) -> Tensor:
-    """The gradient float32 (k, 3) of `features_at` by its frequencies, where `given` (N, 2 k) is that by the features."""
-    if given.device.type == "cpu" and not torch.compiler.is_compiling():
+def gradient_of_frequencies(positions: Tensor, features: Tensor, by_features: Tensor) -> Tensor:
+    """Return the gradient float32 (k, 3) of a loss by the frequencies.
+
+    positions: float32 (N, 3)
+    features: (N, 2 k) `features_at` the positions
+    by_features: (N, 2 k) gradient of the loss by the features
+    """
+    if by_features.device.type == "cpu" and not torch.compiler.is_compiling():
         result = np.zeros((features.shape[1] // 2, 3), dtype=np.float32)
         kernels.gradient(
-            positions.numpy(), as_numbers(features), as_numbers(given.contiguous()), result
+            positions.numpy(), as_numbers(features), as_numbers(by_features.contiguous()), result
         )
         return 2 * math.pi * torch.from_numpy(result)
     cosines, sines = features.chunk(2, dim=1)
-    by_cosines, by_sines = given.chunk(2, dim=1)
+    by_cosines, by_sines = by_features.chunk(2, dim=1)
     by_phase = cosines * by_sines - sines * by_cosines
     return 2 * math.pi * (by_phase.T @ positions.to(by_phase.dtype)).float()
 
 
 def as_numbers(tensor: Tensor) -> NDArray[Any]:
-    """The memory of a float32 or bfloat16 tensor, as NumPy knows it: float32, or uint16."""
+    """Return a view of a tensor: float32, or uint16 with the bits of bfloat16."""
     return (
         tensor.view(torch.int16).numpy().view(np.uint16)
         if tensor.dtype == torch.bfloat16

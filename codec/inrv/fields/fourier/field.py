@@ -1,4 +1,7 @@
-"""The field `fourier` as encoding and decoding see it. torch is imported only to encode and to decode."""
+"""The codec of the field `fourier`: all that encoding and decoding see of it.
+
+torch is imported only to encode and to decode.
+"""
 
 from __future__ import annotations
 
@@ -18,35 +21,36 @@ if TYPE_CHECKING:
 
 
 class FourierCodec:
-    """One network for all grids of a file; see `inrv.fields.seam.FieldCodec`."""
+    """Codes all grids of a file by one network; see `inrv.fields.seam.FieldCodec`."""
 
     kind = "fourier"
     finest_step = 0.0
+    resumes = True
 
     def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
-        """A network bounds no error."""
+        """Return False: a network bounds no error."""
         return False
 
     def encoder(
         self, options: EncodeOptions, progress: ProgressCallback | None, checkpoint: Any
     ) -> FourierEncoder:
-        """What trains the network of a volume."""
+        """Return what trains the network of a volume. Raises OptionError for an absent device."""
         from inrv.fields.fourier.encode import FourierEncoder
 
         return FourierEncoder(options, progress, checkpoint)
 
     def check(self, config: Value, container: Container) -> None:
-        """Check sizes, origin, activation, chunks and tolerance."""
+        """Check sizes, origin, activation, chunks and tolerance. Raises FormatError."""
         rules.check(config, container)
 
     def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
-        """The network, on the device."""
+        """Restore the network, on the device. Raises FormatError, OptionError."""
         from inrv.fields.fourier.decode import FourierOutputs
 
         return FourierOutputs.open(container, device)
 
     def verify(self, container: Container) -> Samples:
-        """Check the network's tensors, and compute its outputs where samples are stored."""
+        """Check the network's tensors, and its outputs at stored samples. Raises FormatError."""
         shape, tensors = restore_network(container)
         check_tensors(shape, tensors, container.limits.weights)
         samples = restore_samples(container)
@@ -57,10 +61,11 @@ class FourierCodec:
         return Samples(len(coordinates), difference, ACCURACY)
 
     def describe(self, container: Container) -> dict[str, Any]:
-        """Weights and shape of the network."""
-        config = field_entry(container).config
+        """Return the number of weights and a text on the network, for `info`."""
+        entry = field_entry(container)
+        config = entry.config
         sizes = {name: config[name] for name in ("frequencies", "layers", "neurons")}
-        weights = network_weights(*sizes.values(), field_entry(container).outputs)
+        weights = network_weights(**sizes, outputs=entry.outputs)
         shape = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
         text = f"fourier, {weights:,} weights: {shape}, activation {config['activation']}"
         if config["tolerance"] is not None:

@@ -1,4 +1,4 @@
-"""From grids to a network: selection, training, and the precision of the stored weights."""
+"""Fitting: from grids to a trained network, and the precision of its stored weights."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ from inrv.grids import Grid, Normalisation
 from inrv.metrics.psnr import psnr_of
 from inrv.options import EncodeOptions
 
-LARGEST_LOSS = 0.1  # dB that storing the weights on fewer bits may cost
+# DB that storing the weights on fewer bits may cost.
+# measured: docs/lab-notes.md#precision-of-the-weights
+LARGEST_LOSS = 0.1
 LOWER_LOSS = 0.02  # dB that decoding with products in bfloat16 may cost
-ROOM = 4  # times the largest difference found, for voxels that were not probed
-PROBE_VOXELS = 1 << 18
+ROOM = 4  # times the largest difference found: the tolerance, for voxels that were not probed
+PROBE_VOXELS = 1 << 18  # voxels that quality is measured on, at most
 
 
 @dataclass(frozen=True, eq=False)
 class FittedNetwork:
-    """A trained network on the CPU, its weights at storage precision.
+    """Holds a trained network on the CPU, with its weights at storage precision.
 
-    network: with the weights that are stored
+    network: network with the weights that are stored
     stored: its tensors as they go into the file
     losses: dB that each precision tried would cost the output it harms most
-    training: what was done
-    psnrs: dB by output, over its grid's active leaf voxels among `probe`, peak 1
-    probe: voxels that it was measured on
-    tolerance: how far a decoder may be from the network in float32, where it loses next to nothing;
-        None: the accuracy class
+    training: what training did
+    psnrs: dB of each output, over its grid's active leaf voxels among `probe`, peak 1
+    probe: voxels that quality was measured on
+    tolerance: float how far a decoder's outputs may be from those in float32, where products in
+        bfloat16 lose next to nothing; None: as far as the accuracy class says
     """
 
     network: FourierNetwork
@@ -50,7 +52,10 @@ class FittedNetwork:
     tolerance: float | None
 
     def rescaled(self, factor: float) -> FittedNetwork:
-        """The same with quantiser steps of the weights `factor` times as wide, where training has rounded them."""
+        """Return the same network with quantiser steps of its weights `factor` times as wide.
+
+        Training must have rounded them.
+        """
         steps = {
             name: replace(weight, step=weight.step * factor)
             for name, weight in self.training.rounded.items()
@@ -67,12 +72,20 @@ def fit_network(
     checkpoint: Checkpoint | None = None,
     most_bytes: int | None = None,
 ) -> FittedNetwork | None:
-    """Train one network for all varying components of `grids`; None where no component varies.
+    """Train one network for all varying components of the grids.
 
-    The weights become as coarse as training left them, or else as costs no more than LARGEST_LOSS. Raises
-    OptionError where no network is as small as `most_bytes` asks.
+    grids: grids to be coded together
+    normalisations: normalisation of each grid
+    options: what the user chose
+    device: device to train on
+    progress: callback for where training stands, or None
+    checkpoint: where training is saved, or None
+    most_bytes: int bytes that the network may take in the file, about; None: as follows from the
+        values
 
-    most_bytes: that the network takes in the file, about; None: as follows from the values
+    Return None where no component varies. The weights become as coarse as training left them, or
+    else as costs no more than LARGEST_LOSS. Raises OptionError where no network is as small as
+    `most_bytes` asks.
     """
     outputs = sum(int(normalisation.varying.sum()) for normalisation in normalisations)
     box = joint_box(grids)
@@ -101,7 +114,10 @@ def fit_network(
 
 @torch.no_grad()
 def as_stored(network: FourierNetwork, training: TrainingResult, probe: Samples) -> FittedNetwork:
-    """A network as it can be stored, on the quantiser steps that training ended with where it did."""
+    """Bring a trained network to the precision that it is stored at.
+
+    Its weights lie on the quantiser steps that training ended with, where there are such.
+    """
     network = network.to(probe.coordinates.device)
     before = _psnrs(evaluate(network, probe.coordinates), probe)
     losses: dict[str, float] = {}
@@ -119,7 +135,10 @@ def as_stored(network: FourierNetwork, training: TrainingResult, probe: Samples)
 
 
 def _ways_to_store(network: FourierNetwork, training: TrainingResult) -> Iterator[StoredTensors]:
-    """The network's tensors on the steps that training ended with, or else at every precision, from the coarsest on."""
+    """Yield the tensors of a network at the precisions to be tried, from the coarsest on.
+
+    Where training ended on rounded weights, these are the only ones.
+    """
     if training.rounded:
         exact = {name: weight.exact.cpu().numpy() for name, weight in training.rounded.items()}
         steps = {name: weight.step for name, weight in training.rounded.items()}
@@ -130,12 +149,14 @@ def _ways_to_store(network: FourierNetwork, training: TrainingResult) -> Iterato
 
 
 def _probe(samples: Samples, seed: int) -> Samples:
-    """At most PROBE_VOXELS of the active voxels, drawn evenly: what quality is measured on, whatever the selection was."""
+    """Draw at most PROBE_VOXELS of the active voxels.
+
+    Quality is measured on them, whatever voxels the network is trained on.
+    """
     if len(samples) <= PROBE_VOXELS:
         return samples
-    rows = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[
-        :PROBE_VOXELS
-    ]
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(samples), generator=generator)[:PROBE_VOXELS]
     return Samples(
         samples.coordinates[rows],
         samples.targets[rows],
@@ -144,7 +165,14 @@ def _probe(samples: Samples, seed: int) -> Samples:
 
 
 def _tolerance(exact: Tensor, lower: Tensor, probe: Samples) -> float | None:
-    """Room for products in bfloat16, with outputs `lower`, where they cost no output more than LOWER_LOSS dB on `probe`."""
+    """Return the tolerance that lets a decoder multiply in bfloat16.
+
+    exact: float32 (N, outputs) outputs of the network
+    lower: float32 (N, outputs) outputs with products in bfloat16
+    probe: the samples of these outputs
+
+    Return None where an output would lose more than LOWER_LOSS dB.
+    """
     if _loss(_psnrs(exact, probe), _psnrs(lower, probe)) > LOWER_LOSS:
         return None
     room = ROOM * deviation(lower.cpu().numpy(), exact.cpu().numpy())
@@ -152,16 +180,16 @@ def _tolerance(exact: Tensor, lower: Tensor, probe: Samples) -> float | None:
 
 
 def _loss(before: Sequence[float], after: Sequence[float]) -> float:
-    """DB that the output loses that loses most."""
+    """Return the dB that the output loses that loses most."""
     return max(b - a for b, a in zip(before, after, strict=True))
 
 
 def _psnrs(outputs: Tensor, probe: Samples) -> tuple[float, ...]:
-    """PSNR of each of the `outputs` over the values of `probe` that count, peak 1."""
+    """Return the PSNR of each output in dB, over the values of `probe` that count, peak 1."""
     missed = outputs.clamp(0, 1) - probe.targets
-    squared = (
-        (missed.cpu() if missed.device.type == "mps" else missed).double().square()
-    )  # MPS has no float64
+    if missed.device.type == "mps":  # which has no float64
+        missed = missed.cpu()
+    squared = missed.double().square()
     counted = torch.ones_like(squared) if probe.counted is None else probe.counted.to(squared)
     means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
     return tuple(psnr_of(mean) for mean in means.tolist())

@@ -1,6 +1,7 @@
-"""Fourier features on CPUs and their gradient, compiled. What they compute is in `features.py`, with tensors.
+"""Compiled kernels for Fourier features and their gradient on CPUs.
 
-Features and their gradients (N, 2 k) hold all cosines, then all sines, as float32 or as uint16, the bits of bfloat16.
+`features.py` computes the same with tensors. Features and their gradients (N, 2 k) hold all
+cosines, then all sines, as float32, or as uint16 with the bits of bfloat16.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from inrv.support.compiled import compiled
 
 @compiled
 def products(places, cosines, sines, features):
-    """Fill `features` for sums of three angles, whose rows in the tables `cosines` and `sines` (rows, k) are uint32 (N, 3)."""
+    """Fill `features` with the cosines and sines of sums of three angles.
+
+    places: uint32 (N, 3) rows of the tables, one along each axis
+    cosines: float32 (rows, k)
+    sines: float32 (rows, k)
+    features: (N, 2 k) to be filled
+    """
     frequencies = cosines.shape[1]
     row = np.empty(2 * frequencies, dtype=np.float32)
     for voxel in range(len(places)):
@@ -28,20 +35,26 @@ def products(places, cosines, sines, features):
 
 
 @compiled
-def gradient(positions, features, given, result):
-    """Add to `result` (k, 3) the gradient by phase, cos * d/dsin - sin * d/dcos, times `positions` (N, 3), summed over all."""
+def gradient(positions, features, by_features, result):
+    """Add the gradient by frequency, up to a factor of 2 pi, to `result`.
+
+    It is the sum over all positions of position * (cos * d/dsin - sin * d/dcos).
+
+    positions: float32 (N, 3)
+    features: (N, 2 k)
+    by_features: (N, 2 k) gradient by the features
+    result: float32 (k, 3) to be added to
+    """
     frequencies = len(result)
-    row, given_row = (
-        np.empty(2 * frequencies, dtype=np.float32),
-        np.empty(2 * frequencies, dtype=np.float32),
-    )
+    row = np.empty(2 * frequencies, dtype=np.float32)
+    slopes = np.empty(2 * frequencies, dtype=np.float32)
     sums = np.zeros((3, frequencies), dtype=np.float32)
     for voxel in range(len(positions)):
         widen(features[voxel], row)
-        widen(given[voxel], given_row)
+        widen(by_features[voxel], slopes)
         x, y, z = positions[voxel]
         for j in range(frequencies):
-            by_phase = row[j] * given_row[frequencies + j] - row[frequencies + j] * given_row[j]
+            by_phase = row[j] * slopes[frequencies + j] - row[frequencies + j] * slopes[j]
             sums[0, j] += by_phase * x
             sums[1, j] += by_phase * y
             sums[2, j] += by_phase * z
@@ -50,7 +63,7 @@ def gradient(positions, features, given, result):
 
 @compiled
 def narrow(row, stored):
-    """Store a row of float32; as bfloat16 to the nearest, to the even one of two."""
+    """Store a row float32; bfloat16 is rounded to the nearest, ties to even."""
     if stored.itemsize == 4:
         for j in range(len(row)):
             stored[j] = row[j]
@@ -64,7 +77,7 @@ def narrow(row, stored):
 
 @compiled
 def widen(stored, row):
-    """Read a stored row as float32."""
+    """Read a stored row into `row` float32."""
     if stored.itemsize == 4:
         for j in range(len(row)):
             row[j] = stored[j]

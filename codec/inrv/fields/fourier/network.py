@@ -1,8 +1,9 @@
-"""The field `fourier`: a multilayer perceptron over Fourier features of the position.
+"""The network of the field `fourier`: a perceptron over Fourier features of the position.
 
-Source: Zurkova et al. 2025, "Accelerated Volumetric Compression without Hierarchies", eq. (1) and Table 1.
-What the paper leaves open, and what is assumed here: positions are scaled by the longest edge of the box, so that p
-lies in [0, 1]^3 and a frequency means the same along every axis; hidden activations are ReLU; the output is linear.
+Source: Zurkova et al. 2025, "Accelerated Volumetric Compression without Hierarchies", eq. (1) and
+Table 1. The paper leaves open what is assumed here: positions are scaled by the longest edge of the
+box, so that p lies in [0, 1]^3 and a frequency means the same along every axis; hidden activations
+are ReLU; the output is linear.
 """
 
 from __future__ import annotations
@@ -25,10 +26,16 @@ ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
 
 
 class FourierNetwork(nn.Module):
-    """value(c) = MLP([cos(2 pi B p), sin(2 pi B p)]), p = (c - origin) * scale.
+    """Computes value(c) = MLP([cos(2 pi f p), sin(2 pi f p)]), p = (c - origin) * scale.
 
-    B: (k, 3) rows drawn from a standard normal distribution, fixed, exact in float16
-    multipliers: (k,) learnable scale of each row, in cycles a box edge
+    The frequencies f are multipliers * B.
+
+    B: float32 (k, 3) rows drawn from a standard normal distribution, fixed, exact in float16
+    multipliers: float32 (k,) learnable scale of each row, in cycles a box edge
+    layers: linear layers, the last one without an activation
+    origin: float32 (3,) index-space position of p = 0
+    shape: FourierConfig
+    outputs: int components that the network has
     """
 
     def __init__(
@@ -37,13 +44,9 @@ class FourierNetwork(nn.Module):
         super().__init__()
         self.shape = config
         self.outputs = config.outputs
-        drawn = (
-            torch.randn(config.frequencies, 3, generator=generator, dtype=torch.float32)
-            .half()
-            .float()
-        )
+        drawn = torch.randn(config.frequencies, 3, generator=generator, dtype=torch.float32)
         self.B: Tensor
-        self.register_buffer("B", drawn)
+        self.register_buffer("B", drawn.half().float())
         self.multipliers = nn.Parameter(multipliers.clone())
         widths = config.widths
         self.layers = nn.ModuleList(
@@ -56,21 +59,21 @@ class FourierNetwork(nn.Module):
         )
 
     def _initialise(self, generator: torch.Generator | None) -> None:
+        """Draw the weights of all layers, and set the biases to zero."""
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
             nn.init.zeros_(layer.bias)
         final = self.layers[-1]
         assert isinstance(final, nn.Linear)
-        nn.init.uniform_(
-            final.weight,
-            -1.0 / math.sqrt(final.in_features),
-            1.0 / math.sqrt(final.in_features),
-            generator=generator,
-        )
+        bound = 1.0 / math.sqrt(final.in_features)
+        nn.init.uniform_(final.weight, -bound, bound, generator=generator)
 
     def features(self, coordinates: Tensor) -> Tensor:
-        """Fourier features (N, 2 k) at index-space coordinates (N, 3), eq. (1), computed in float32."""
+        """Compute the Fourier features (N, 2 k), eq. (1), in float32.
+
+        coordinates: int32 or float32 (N, 3) index space
+        """
         device = coordinates.device.type
         dtype = (
             torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
@@ -89,7 +92,7 @@ class FourierNetwork(nn.Module):
             )
 
     def forward(self, coordinates: Tensor) -> Tensor:
-        """Normalised values (N, outputs) at index-space coordinates (N, 3)."""
+        """Compute normalised values float32 (N, outputs) at index-space coordinates (N, 3)."""
         activation = ACTIVATIONS[self.shape.activation]
         hidden = self.features(coordinates)
         for layer in list(self.layers)[:-1]:
@@ -98,13 +101,13 @@ class FourierNetwork(nn.Module):
         return outputs.float()
 
     def __call__(self, coordinates: Tensor) -> Tensor:
-        """`forward`, with torch's hooks."""
+        """Call `forward`, with torch's hooks."""
         outputs: Tensor = super().__call__(coordinates)
         return outputs
 
     @property
     def weight_count(self) -> int:
-        """Weights and biases of the network: the divisor of the paper's theoretical compression."""
+        """The number of weights and biases: the divisor of the paper's theoretical compression."""
         return sum(
             parameter.numel()
             for name, parameter in self.named_parameters()
@@ -113,34 +116,48 @@ class FourierNetwork(nn.Module):
 
     @property
     def floats_per_voxel(self) -> int:
-        """Phases, sines and cosines and their concatenation; two hidden layers or the last one and the outputs."""
+        """The number of floats that a voxel takes while the network is evaluated.
+
+        They are phases, cosines and sines and their concatenation, and two hidden layers, or the
+        last one and the outputs.
+        """
         return 5 * self.shape.frequencies + 2 * self.shape.neurons + self.outputs
 
     def hidden(self) -> dict[str, nn.Parameter]:
-        """`layers.i.weight` for i < m."""
+        """Return the matrices `layers.i.weight` of the hidden layers, i < m, by name."""
         names = [f"layers.{number}.weight" for number in range(self.shape.layers)]
         return {name: weight for name, weight in self.named_parameters() if name in names}
 
     def tensors(self) -> dict[str, Tensor]:
-        """B, multipliers and `layers.i.weight`, `layers.i.bias`, float32 on the network's device."""
+        """Return all tensors float32 by name, on the network's device.
+
+        They are B, multipliers, `layers.i.weight` and `layers.i.bias`.
+        """
         return {name: tensor.detach() for name, tensor in self.state_dict().items()}
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """The same as arrays."""
+        """Return the same tensors as arrays."""
         return {name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}
 
     def fixed(self) -> frozenset[str]:
-        """B and the multipliers: an error in a frequency grows with the distance from the origin."""
+        """Return the names of the tensors that must not be rounded: B and the multipliers.
+
+        An error in a frequency grows with the distance from the origin.
+        """
         return frozenset({"B", "multipliers"})
 
     @staticmethod
     def restore(
         config: FourierConfig, stored: Arrays, most_weights: int | None = None
     ) -> FourierNetwork:
-        """The network a file describes.
+        """Restore the network that a file describes.
 
-        Raises FormatError where it has more than `most_weights` numbers, or tensors are missing, too many
-        or of other shapes; all that before a number is computed.
+        config: shape of the network
+        stored: its tensors, as the file stores them
+        most_weights: int numbers that the tensors may have together; None: any
+
+        Raises FormatError, before a number is computed, where the numbers are more, or tensors are
+        missing, too many or of other shapes.
         """
         check_tensors(config, stored, most_weights)
         with torch.device("meta"):
@@ -154,9 +171,10 @@ class FourierNetwork(nn.Module):
 
 
 class VoxelFeatures(torch.autograd.Function):
-    """Fourier features of voxels, learnable in the frequencies, in the dtype that products are computed in.
+    """Computes Fourier features of voxels, and their gradient by the frequencies.
 
-    The gradient needs cosines and sines, which are there: nothing is computed twice, as it would be otherwise.
+    The gradient is computed from the cosines and sines that are there; torch's own would compute
+    them again.
     """
 
     @staticmethod
@@ -168,27 +186,32 @@ class VoxelFeatures(torch.autograd.Function):
         frequencies: Tensor,
         dtype: torch.dtype,
     ) -> Tensor:
-        """Features (N, 2 k) at voxels int32 (N, 3) with frequencies (k, 3), cycles a box edge."""
+        """Compute the features (N, 2 k).
+
+        voxels: int32 (N, 3) index space
+        origin: float32 (3,) index-space position of p = 0
+        scale: float p per voxel
+        frequencies: float32 (k, 3) cycles a box edge
+        dtype: dtype of the features
+        """
         features = features_of_voxels(voxels, origin, scale, frequencies, dtype)
         ctx.save_for_backward(voxels, origin, features)
         ctx.scale = scale
         return features
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[None, None, None, Tensor, None]:
-        """The gradient of the frequencies."""
+    def backward(ctx: Any, by_features: Tensor) -> tuple[None, None, None, Tensor, None]:
+        """Compute the gradient by the frequencies from `by_features`, that by the features."""
         voxels, origin, features = ctx.saved_tensors
-        return (
-            None,
-            None,
-            None,
-            gradient_of_frequencies((voxels.float() - origin) * ctx.scale, features, given),
-            None,
-        )
+        positions = (voxels.float() - origin) * ctx.scale
+        return None, None, None, gradient_of_frequencies(positions, features, by_features), None
 
 
 def _undrawn(inputs: int, outputs: int, device: torch.device) -> nn.Linear:
-    """A layer whose weights are still to be drawn: torch would draw them from the caller's generator."""
+    """Make a layer whose weights are still to be drawn.
+
+    torch would draw them from the caller's generator.
+    """
     layer: nn.Linear = nn.utils.skip_init(
         nn.Linear, inputs, outputs, dtype=torch.float32, device=device
     )

@@ -1,4 +1,7 @@
-"""The network in NumPy: for a few voxels, where importing torch would take longer than computing them."""
+"""The network in NumPy.
+
+It is for a few voxels, where importing torch would take longer than computing them.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,22 @@ from inrv.fields.fourier.shape import FourierConfig
 def plain_outputs(
     config: FourierConfig, stored: Arrays, coordinates: NDArray[np.int32]
 ) -> NDArray[np.float32]:
-    """Normalised outputs float32 (N, outputs) of a network's stored tensors at index-space coordinates (N, 3)."""
+    """Compute the normalised outputs float32 (N, outputs) of a network.
+
+    config: shape of the network
+    stored: its tensors, as a file stores them
+    coordinates: int32 (N, 3) index space
+    """
     tensors = dequantise(stored)
-    positions = (coordinates.astype(np.float32) - np.float32(config.origin)) * np.float32(
-        config.scale
-    )
+    origin, scale = np.array(config.origin, dtype=np.float32), np.float32(config.scale)
+    positions = (coordinates.astype(np.float32) - origin) * scale
     frequencies = tensors["multipliers"][:, None] * tensors["B"]
     phase = positions @ (np.float32(2 * math.pi) * frequencies).T
     values = np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
     for layer in range(config.layers + 1):
         values = values @ tensors[f"layers.{layer}.weight"].T + tensors[f"layers.{layer}.bias"]
         if layer < config.layers:
-            values = (
-                np.maximum(values, 0)
-                if config.activation == "relu"
-                else values / (1 + np.exp(-values))
-            )
+            relu = config.activation == "relu"
+            values = np.maximum(values, 0) if relu else values / (1 + np.exp(-values))
     result: NDArray[np.float32] = values.astype(np.float32)
     return result

@@ -1,6 +1,7 @@
-"""Weights on fewer bits: the smallest precision that costs next to nothing. NumPy alone.
+"""Quantisation of weights, in NumPy alone.
 
-A tensor is stored whole (float32 or float16) or as integer codes on one step a row: weight = code * step[row].
+A tensor is stored whole, in float32 or float16, or as integer codes with one quantiser step for
+each row: weight = code * step[row].
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from inrv.errors import FormatError
 
 Arrays = dict[str, NDArray[Any]]
+# From the coarsest on.
+# measured: docs/lab-notes.md#precision-of-the-weights
 PRECISIONS = (
     "5 bit",
     "6 bit",
@@ -28,7 +31,8 @@ PRECISIONS = (
     "float32",
 )
 
-# The two ways to store a tensor in parts: as int8 codes, or as 16-bit codes in two bytes; see spec/fourier.md.
+# The two ways to store a tensor in parts: as int8 codes, or as 16-bit codes in two bytes.
+# See spec/fourier.md.
 CODED = {"codes": "int8", "step": "float32"}
 CODED_WIDE = {"codes_high": "int8", "codes_low": "uint8", "step": "float32"}
 WHOLE = "whole"
@@ -39,10 +43,10 @@ PARTS = CODED.keys() | CODED_WIDE.keys()
 
 @dataclass(frozen=True)
 class StoredTensors:
-    """Tensors as they go into a file.
+    """Holds tensors as they go into a file.
 
-    tensors: by the names that they have there
-    precision: that they were brought to
+    tensors: arrays by the names that they have there
+    precision: str precision that they were brought to, for people
     """
 
     tensors: Arrays
@@ -54,8 +58,8 @@ def quantise(
 ) -> StoredTensors:
     """Bring matrices to a precision, and vectors to float16.
 
-    tensors: float32, by name
-    fixed: names of those that become float16 only where that is exact
+    tensors: float32 arrays by name
+    fixed: names of tensors that become float16 only where that is exact
     precision: one of PRECISIONS
     """
     stored: Arrays = {}
@@ -75,7 +79,12 @@ def quantise(
 def on_steps(
     tensors: Mapping[str, NDArray[np.float32]], fixed: frozenset[str], steps: Mapping[str, float]
 ) -> StoredTensors:
-    """Bring the matrices of `steps` to the nearest multiples of a step each, as far as 16 bits go; all others stay whole."""
+    """Bring matrices to the nearest multiples of a quantiser step each, as far as 16 bits go.
+
+    tensors: float32 arrays by name
+    fixed: names of tensors that become float16 only where that is exact
+    steps: quantiser step by name of the matrix; all other tensors stay whole
+    """
     whole = {name: tensor for name, tensor in tensors.items() if name not in steps}
     stored = quantise(whole, fixed, "float32").tensors
     counts = []
@@ -89,6 +98,7 @@ def on_steps(
 
 
 def _codes(name: str, value: NDArray[np.float32], bits: int) -> Arrays:
+    """Return what is stored of a matrix in codes of so many bits."""
     largest = (1 << (bits - 1)) - 1
     step = np.maximum(np.abs(value).max(axis=1), LEAST_STEP) / np.float32(largest)
     codes = np.rint(value / step[:, None]).clip(-largest, largest).astype(np.int32)
@@ -96,7 +106,7 @@ def _codes(name: str, value: NDArray[np.float32], bits: int) -> Arrays:
 
 
 def _parts(name: str, codes: NDArray[np.int32], step: NDArray[np.float32]) -> Arrays:
-    """What is stored of a matrix that is codes int32 (rows, columns) times a step a row."""
+    """Return what is stored of a matrix of codes int32 (rows, columns) times a step (rows,)."""
     if int(np.abs(codes).max()) <= 127:
         return {f"{name}.codes": codes.astype(np.int8), f"{name}.step": step}
     high = codes >> 8
@@ -108,9 +118,10 @@ def _parts(name: str, codes: NDArray[np.int32], step: NDArray[np.float32]) -> Ar
 
 
 def dequantise(stored: Arrays) -> dict[str, NDArray[np.float32]]:
-    """The tensors a file stores, float32, by their own names.
+    """Return the tensors that a file stores, float32, by their own names.
 
-    Raises FormatError where a tensor is stored in another way than spec/fourier.md says, in two ways, or is not finite.
+    Raises FormatError where a tensor is stored in another way than spec/fourier.md says, in two
+    ways at once, or is not finite.
     """
     tensors = {base: _restored(base, found) for base, found in _by_tensor(stored).items()}
     for name, tensor in tensors.items():
@@ -120,7 +131,7 @@ def dequantise(stored: Arrays) -> dict[str, NDArray[np.float32]]:
 
 
 def stored_shapes(stored: Arrays) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor a file stores, by its own name, before anything is computed."""
+    """Return the shape of each tensor that a file stores, before anything is computed."""
     ranks = (WHOLE, "codes", "codes_high", "codes_low", "step")
     parts = {
         base: min(found.items(), key=lambda part: ranks.index(part[0]))
@@ -130,7 +141,7 @@ def stored_shapes(stored: Arrays) -> dict[str, tuple[int, ...]]:
 
 
 def _by_tensor(stored: Arrays) -> dict[str, Arrays]:
-    """What is stored of each tensor, by part."""
+    """Group what is stored by tensor and part."""
     parts: dict[str, Arrays] = {}
     for name, value in stored.items():
         base, _, part = name.rpartition(".")
@@ -140,7 +151,7 @@ def _by_tensor(stored: Arrays) -> dict[str, Arrays]:
 
 
 def _restored(base: str, parts: Arrays) -> NDArray[np.float32]:
-    """One tensor from what is stored of it, by part. Raises FormatError."""
+    """Restore one tensor, float32, from its parts. Raises FormatError."""
     found = {part: tensor.dtype.name for part, tensor in parts.items()}
     if found in ({WHOLE: "float32"}, {WHOLE: "float16"}):
         return parts[WHOLE].astype(np.float32)
@@ -148,11 +159,11 @@ def _restored(base: str, parts: Arrays) -> NDArray[np.float32]:
         kinds = ", ".join(f"{part} {dtype}" for part, dtype in sorted(found.items()))
         raise FormatError(
             "F2",
-            f"field tensor {base!r} is stored as {kinds}: neither whole nor as codes with a step for each row",
+            f"field tensor {base!r} is stored as {kinds}: "
+            "neither whole nor as codes with a step for each row",
         )
-    codes: NDArray[np.float32] = parts["codes" if "codes" in parts else "codes_high"].astype(
-        np.float32
-    )
+    high = parts["codes" if "codes" in parts else "codes_high"]
+    codes: NDArray[np.float32] = high.astype(np.float32)
     if "codes_low" in parts:
         if parts["codes_low"].shape != codes.shape:
             raise FormatError(
@@ -165,6 +176,6 @@ def _restored(base: str, parts: Arrays) -> NDArray[np.float32]:
             "F2",
             f"field tensor {base!r} has codes of shape {codes.shape} without a step for each row",
         )
-    with np.errstate(over="ignore"):  # told as not finite
+    with np.errstate(over="ignore"):  # the caller finds what is not finite
         result: NDArray[np.float32] = codes * step.reshape(-1, *[1] * (codes.ndim - 1))
     return result

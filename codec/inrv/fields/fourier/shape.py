@@ -1,4 +1,4 @@
-"""The shape of a fourier network, and of its tensors. No torch."""
+"""The shape of a network and of its tensors, without torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from inrv.fields.fourier.quantisation import Arrays, stored_shapes
 
 @dataclass(frozen=True)
 class FourierConfig:
-    """The shape of the network and the part of index space it covers.
+    """Holds the shape of a network and the part of index space that it covers.
 
-    frequencies: k, rows of B
-    layers: m, hidden layers
-    neurons: n, neurons of a hidden layer
-    outputs: components of grids
-    origin: index-space position of p = 0
-    scale: p per voxel: 1 / longest edge of the box
-    activation: of hidden layers, 'relu' or 'silu'
+    frequencies: int k, rows of B
+    layers: int m, hidden layers
+    neurons: int n, neurons of a hidden layer
+    outputs: int components of grids
+    origin: float (3,) index-space position of p = 0
+    scale: float p per voxel: 1 / longest edge of the box
+    activation: str activation of the hidden layers, 'relu' or 'silu'
     """
 
     frequencies: int
@@ -33,14 +33,14 @@ class FourierConfig:
     activation: str = "relu"
 
     def as_json(self) -> dict[str, Any]:
-        """The keys of a field's config in the manifest that say this."""
+        """Return the keys of a field's config in the manifest that hold the shape."""
         result = {**asdict(self), "origin": list(self.origin)}
         del result["outputs"]
         return result
 
     @staticmethod
     def of_json(config: dict[str, Any], outputs: int) -> FourierConfig:
-        """The shape that a checked config says."""
+        """Return the shape that a checked config of the manifest holds."""
         keys = ("frequencies", "layers", "neurons", "scale", "activation")
         x, y, z = config["origin"]
         return FourierConfig(
@@ -49,12 +49,12 @@ class FourierConfig:
 
     @property
     def widths(self) -> list[int]:
-        """Numbers between the layers, from the features to the outputs."""
+        """The widths between the layers, from the features to the outputs."""
         return [2 * self.frequencies, *[self.neurons] * self.layers, self.outputs]
 
 
 def tensor_shapes(config: FourierConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of the network, by name."""
+    """Return the shape of every tensor of a network, by name."""
     shapes: dict[str, tuple[int, ...]] = {
         "B": (config.frequencies, 3),
         "multipliers": (config.frequencies,),
@@ -66,9 +66,13 @@ def tensor_shapes(config: FourierConfig) -> dict[str, tuple[int, ...]]:
 
 
 def check_tensors(config: FourierConfig, stored: Arrays, most_weights: int | None = None) -> None:
-    """Raise FormatError where stored tensors are not those of the network, before a number is computed.
+    """Check that stored tensors are those of a network, before a number is computed.
 
-    most_weights: numbers that they may have together; None: any
+    config: shape of the network
+    stored: its tensors, as a file stores them
+    most_weights: int numbers that the tensors may have together; None: any
+
+    Raises FormatError where they are not.
     """
     found, expected = stored_shapes(stored), tensor_shapes(config)
     if unknown := sorted(found.keys() - expected.keys()):
@@ -77,7 +81,8 @@ def check_tensors(config: FourierConfig, stored: Arrays, most_weights: int | Non
         if found.get(name) != shape:
             raise FormatError(
                 "F2",
-                f"field tensor {name!r} is {found.get(name, 'missing')}; the manifest asks for {shape}",
+                f"field tensor {name!r} is {found.get(name, 'missing')}; "
+                f"the manifest asks for {shape}",
             )
     weights = sum(math.prod(size) for size in expected.values())
     if most_weights is not None and weights > most_weights:
@@ -87,6 +92,9 @@ def check_tensors(config: FourierConfig, stored: Arrays, most_weights: int | Non
 
 
 def network_weights(frequencies: int, layers: int, neurons: int, outputs: int) -> int:
-    """Weights and biases of the perceptron: 3,150,850 for the paper's Table 1 with two outputs."""
+    """Count the weights and biases of the perceptron.
+
+    The paper's Table 1 has 3,150,850 with two outputs.
+    """
     hidden = (layers - 1) * (neurons * neurons + neurons)
     return 2 * frequencies * neurons + neurons + hidden + neurons * outputs + outputs

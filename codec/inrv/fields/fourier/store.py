@@ -1,4 +1,4 @@
-"""The network of a file as chunks and arrays, and its stored samples. No torch."""
+"""The chunks of a network and its samples, without torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from inrv.container.layout import NETWORK, SAMPLES
 from inrv.fields.fourier.quantisation import Arrays
 from inrv.fields.fourier.shape import FourierConfig
 
-Samples = tuple[
-    NDArray[np.int32], NDArray[np.float32]
-]  # voxels (R, 3), and outputs (R, outputs) there
+# Voxels (R, 3), and the outputs (R, outputs) there.
+Samples = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
 def store_network(tensors: Arrays, samples: Samples, chunks: list[Chunk]) -> tuple[int, int]:
-    """Append the network's tensors, as they are stored, and samples of it; the numbers of both chunks."""
+    """Append the chunks of a network's tensors and samples, and return the numbers of the two.
+
+    tensors: arrays by name, as they are stored
+    samples: voxels, and the outputs there
+    chunks: chunks of the file so far
+    """
     coordinates, outputs = samples
     chunks.append(Chunk(NETWORK, pack_tensors(tensors)))
     chunks.append(Chunk(SAMPLES, pack_tensors({"coordinates": coordinates, "outputs": outputs})))
@@ -24,14 +28,17 @@ def store_network(tensors: Arrays, samples: Samples, chunks: list[Chunk]) -> tup
 
 
 def field_entry(container: Container) -> FieldEntry:
-    """What the manifest says of the field that a file has."""
+    """Return the manifest's entry on the field that a file has."""
     entry = container.manifest.field
     assert entry is not None
     return entry
 
 
 def restore_network(container: Container) -> tuple[FourierConfig, Arrays]:
-    """The shape of the network, and its tensors as they are stored, not yet checked. Raises FormatError."""
+    """Read the shape of the network, and its tensors as they are stored, not yet checked.
+
+    Raises FormatError.
+    """
     entry = field_entry(container)
     tensors = {
         name: np.array(array)
@@ -41,7 +48,7 @@ def restore_network(container: Container) -> tuple[FourierConfig, Arrays]:
 
 
 def restore_samples(container: Container) -> Samples | None:
-    """The stored samples; None where there are none. Raises FormatError."""
+    """Read the stored samples; None where there are none. Raises FormatError."""
     entry = field_entry(container)
     if entry.config["samples"] is None:
         return None
@@ -52,5 +59,8 @@ def restore_samples(container: Container) -> Samples | None:
 
 
 def deviation(outputs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """The largest of |y - r| / (1 + |r|), as the accuracy class of spec/fourier.md bounds it; NaN where one is not finite."""
+    """Return the largest |y - r| / (1 + |r|) of outputs y and expected outputs r.
+
+    The accuracy class of spec/fourier.md bounds it. NaN where a number is not finite.
+    """
     return float((np.abs(outputs - expected) / (1 + np.abs(expected))).max())

@@ -1,4 +1,7 @@
-"""OpenVDB files in and out, without OpenVDB: float and vec3s grids to the bit, all others as the bytes they are."""
+"""OpenVDB files in and out, without OpenVDB.
+
+Float and vec3s grids are read and written to the bit, all others as the bytes they are.
+"""
 
 from inrv.files.vdb.header import GridDescriptor
 from inrv.files.vdb.reading import list_grids, read_volume

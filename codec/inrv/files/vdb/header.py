@@ -16,12 +16,22 @@ from inrv.support.streams import Readable, input_of
 
 MAGIC = struct.pack("<q", 0x56444220)
 OLDEST, NEWEST = 219, 225
-FLAG_PER_FILE, FLAGS_PER_GRID = 220, 222  # file versions from which on compression is told per file, and per grid
+FLAG_PER_FILE, FLAGS_PER_GRID = (
+    220,
+    222,
+)  # file versions from which on compression is told per file, and per grid
 HALF_SUFFIX = "_HalfFloat"
 SEPARATOR = "\x1e"
 _BOX_OF_DOUBLES = 221  # file version from which on the box of a frustum is of doubles
 STATISTICS = frozenset(
-    {"file_bbox_max", "file_bbox_min", "file_compression", "file_delayed_load", "file_mem_bytes", "file_voxel_count"}
+    {
+        "file_bbox_max",
+        "file_bbox_min",
+        "file_compression",
+        "file_delayed_load",
+        "file_mem_bytes",
+        "file_voxel_count",
+    }
 )  # metadata that OpenVDB writes about the file, not about the volume
 _FIRST_DOUBLES = {  # float64s of the translation that stand before a map's scale values
     "UniformScaleMap": 0,
@@ -37,9 +47,15 @@ _ELEMENTS = {"i": "i", "s": "f", "d": "d"}
 class GridDescriptor:
     """A grid as the file lists it; byte positions from the start of the file.
 
-    start   compression flags, metadata and transform begin     blocks  the values of the leaves begin
-    end     one past the grid's last byte                        parent  the grid whose tree this one shares, or ''
-    compression  flags of every grid, before file version 222; None where each grid has its own
+    position: its place among the grids of the file
+    unique_name: its name, and a suffix that tells equal names apart
+    tree_type: as OpenVDB names it, without `_HalfFloat`
+    half: whether the type ends with `_HalfFloat`
+    parent: unique name of the grid whose tree this one shares, or ''
+    start: where compression flags, metadata and transform begin
+    blocks: where the values of the leaves begin
+    end: one past the grid's last byte
+    compression: flags of every grid, before file version 222; None where each grid has its own
     """
 
     position: int
@@ -59,14 +75,21 @@ class GridDescriptor:
 
     @property
     def address(self) -> str:
-        """The name by which OpenVDB finds this grid: 'density', or 'density[1]' among equal names."""
+        """The name by which OpenVDB finds it: 'density', or 'density[1]' among equal names."""
         name, _, index = self.unique_name.partition(SEPARATOR)
         return f"{name}[{index}]" if index else name
 
 
 @dataclass(frozen=True)
 class GridHeader:
-    """What stands before a grid's tree. `topology` is the byte position at which the tree begins."""
+    """What stands before a grid's tree.
+
+    compression: the grid's compression flags
+    metadata: by name
+    map_type: OpenVDB's name of the transform's map
+    map_data: the numbers of the map
+    topology: the byte position at which the tree begins
+    """
 
     compression: int
     metadata: Metadata
@@ -76,7 +99,7 @@ class GridHeader:
 
 
 class NotCoded(Exception):
-    """Why a grid is carried as it is and not coded: a few words for people."""
+    """Why a grid is passed through and not coded: a few words for people."""
 
 
 class ByteReader:
@@ -87,30 +110,36 @@ class ByteReader:
         file.seek(0)
 
     def fail(self, reason: str) -> VdbError:
-        """The error that names this file."""
+        """Make the error that names this file."""
         return VdbError(f"{self.path}: {reason}")
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes; asks before it reads, so that a damaged length takes no memory."""
+        """Read the next `size` bytes.
+
+        It asks whether they are there before it reads, so that a damaged length takes no memory.
+        """
         at = self.file.tell()
         if at + size > self.size:
-            raise self.fail(f"ends at byte {self.size:,}, but its header needs {size:,} bytes at {at:,}: truncated or damaged")
+            raise self.fail(
+                f"ends at byte {self.size:,}, but its header needs {size:,} bytes at {at:,}: "
+                "truncated or damaged"
+            )
         return self.file.read(size)
 
     def unpack(self, layout: str) -> tuple[int, ...]:
-        """The next integers, as struct lays them out."""
+        """Read the next integers, as struct lays them out."""
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
     def number(self, layout: str) -> int:
-        """The next integer."""
+        """Read the next integer."""
         return self.unpack(layout)[0]
 
     def text(self) -> str:
-        """The next string; bytes that are not UTF-8 survive as surrogates."""
+        """Read the next string; bytes that are not UTF-8 survive as surrogates."""
         return self.take(self.number("<I")).decode("utf-8", "surrogateescape")
 
     def metadata(self) -> Metadata:
-        """The next metadata block."""
+        """Read the next metadata block."""
         entries = {}
         for _ in range(self.number("<I")):
             name, kind = self.text(), self.text()
@@ -119,12 +148,17 @@ class ByteReader:
 
 
 def read_grid_header(source: Readable, descriptor: GridDescriptor) -> GridHeader:
-    """What stands before the grid's tree. Raises VdbError or, for a map whose size is not known, NotCoded."""
+    """Read what stands before the grid's tree.
+
+    Raises VdbError or, for a map whose size is not known, NotCoded.
+    """
     held = input_of(source)
     with held.open() as file:
         reader = ByteReader(file, held.name)
         file.seek(descriptor.start)
-        compression = reader.number("<I") if descriptor.compression is None else descriptor.compression
+        compression = (
+            reader.number("<I") if descriptor.compression is None else descriptor.compression
+        )
         metadata = reader.metadata()
         map_type = reader.text()
         if map_type not in LINEAR_MAPS:
@@ -134,7 +168,10 @@ def read_grid_header(source: Readable, descriptor: GridDescriptor) -> GridHeader
 
 
 def pass_transform(reader: ByteReader, version: int) -> None:
-    """Pass over a transform of a file of that version. Raises VdbError or, for a map whose size is not known, NotCoded."""
+    """Pass over a transform of a file of that version.
+
+    Raises VdbError or, for a map whose size is not known, NotCoded.
+    """
     map_type = reader.text()
     while map_type == "NonlinearFrustumMap":  # a box, two doubles, and a second map
         reader.take((48 if version >= _BOX_OF_DOUBLES else 24) + 16)
@@ -151,13 +188,19 @@ def _doubles_of(map_type: str) -> int:
 
 
 def saved_as_half(metadata: Metadata) -> bool:
-    """What OpenVDB goes by: it forgets the ending of the tree's type when it reads the metadata."""
+    """Tell whether the metadata say that the values are half floats.
+
+    OpenVDB goes by that: it forgets the ending of the tree's type when it reads the metadata.
+    """
     entry = metadata.get("is_saved_as_half_float")
     return entry is not None and bool(entry.value)
 
 
 def decode_transform(map_type: str, data: bytes) -> Transform:
-    """The transform of a map as the file stores it. Raises OptionError where it is not invertible."""
+    """Make a transform of a map as the file stores it.
+
+    Raises OptionError where it is not invertible.
+    """
     doubles = struct.unpack(f"<{len(data) // 8}d", data)
     if map_type in ("AffineMap", "UnitaryMap"):
         return Transform(map_type, tuple(doubles[4 * row : 4 * row + 4] for row in range(4)))
@@ -172,7 +215,7 @@ def decode_transform(map_type: str, data: bytes) -> Transform:
 
 
 def encode_transform(transform: Transform) -> bytes:
-    """Map type and data as a .vdb file stores them."""
+    """Give map type and data as a .vdb file stores them."""
     matrix, kind = transform.matrix, transform.map_type
     if kind in ("AffineMap", "UnitaryMap"):
         doubles = [value for row in matrix for value in row]
@@ -182,13 +225,22 @@ def encode_transform(transform: Transform) -> bytes:
         scale = [matrix[axis][axis] for axis in range(3)]
         voxel_size = [abs(value) for value in scale]
         inverse = [1.0 / value for value in scale]
-        doubles = scale + voxel_size + inverse + [value * value for value in inverse] + [value / 2 for value in inverse]
+        doubles = (
+            scale
+            + voxel_size
+            + inverse
+            + [value * value for value in inverse]
+            + [value / 2 for value in inverse]
+        )
         doubles = (list(matrix[3][:3]) if _FIRST_DOUBLES[kind] else []) + doubles
     return pack_string(kind) + struct.pack(f"<{len(doubles)}d", *doubles)
 
 
 def decode_metadata(kind: str, data: bytes) -> MetaValue:
-    """A metadata value from its type name and bytes; bytes that do not fit the type are kept as they are."""
+    """Make a metadata value of its type's name and its bytes.
+
+    Bytes that do not fit the type are kept as they are.
+    """
     if kind == "string":
         return MetaValue(kind, data.decode("utf-8", "surrogateescape"))
     layout = _layout(kind)
@@ -199,25 +251,30 @@ def decode_metadata(kind: str, data: bytes) -> MetaValue:
 
 
 def encode_metadata(metadata: Metadata) -> bytes:
-    """A metadata block as a .vdb file stores it, sorted by name as OpenVDB does."""
+    """Give a metadata block as a .vdb file stores it, sorted by name as OpenVDB does."""
     parts = [struct.pack("<I", len(metadata))]
     for name in sorted(metadata):
         entry = metadata[name]
         try:
             parts += [pack_string(name), pack_string(entry.type), _sized(_metadata_bytes(entry))]
         except (struct.error, OverflowError, TypeError, UnicodeEncodeError) as error:
-            raise VdbError(f"metadata {name!r} of type {entry.type!r} cannot hold {entry.value!r}: {error}") from error
+            raise VdbError(
+                f"metadata {name!r} of type {entry.type!r} cannot hold {entry.value!r}: {error}"
+            ) from error
     return b"".join(parts)
 
 
 def _metadata_bytes(entry: MetaValue) -> bytes:
     layout = _layout(entry.type)
     if layout is not None and not isinstance(entry.value, bytes):
-        return struct.pack(layout, *(entry.value if isinstance(entry.value, tuple) else (entry.value,)))
+        return struct.pack(
+            layout, *(entry.value if isinstance(entry.value, tuple) else (entry.value,))
+        )
     data = entry.value
     if entry.type == "string" and isinstance(data, str):
         return data.encode("utf-8", "surrogateescape")
-    # OpenVDB takes as many bytes as the type has, whatever the length says: bytes of another length would shift all after it.
+    # OpenVDB takes as many bytes as the type has, whatever the length says: bytes of another length
+    # would shift all that follows.
     if not isinstance(data, bytes) or (layout is not None and len(data) != struct.calcsize(layout)):
         raise TypeError("neither a value of this type nor its bytes")
     return data
@@ -232,7 +289,7 @@ def _layout(kind: str) -> str | None:
 
 
 def pack_string(text: str) -> bytes:
-    """A string as a .vdb file stores it: length, then UTF-8."""
+    """Give a string as a .vdb file stores it: length, then UTF-8."""
     try:
         return _sized(text.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError as error:

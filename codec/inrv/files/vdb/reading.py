@@ -47,30 +47,42 @@ TREES = {
 }
 VALUE_TYPES = {1: "float", 3: "vec3s"}
 DOUBLES = ("passthrough", "float")
-_SPOKEN = {"ptdataidx32": "points", "ptidx32": "point index"}  # tree types that are not the names of values
+# Tree types that are not the names of values.
+_SPOKEN = {"ptdataidx32": "points", "ptidx32": "point index"}
 
 
 def list_grids(source: Readable) -> tuple[GridDescriptor, ...]:
-    """Every grid of a .vdb file, of any type, as the file lists it. Raises VdbError."""
+    """List every grid of a .vdb file, of any type, in the file's order. Raises VdbError."""
     return read_header(source).grids
 
 
 @undisturbed()
-def read_volume(source: Readable, grids: Sequence[str | int] | None = None, *, doubles: str = "passthrough") -> SparseVolume:
-    """All grids of a .vdb file, in file order; `grids` chooses some by name or position, in that order.
+def read_volume(
+    source: Readable, grids: Sequence[str | int] | None = None, *, doubles: str = "passthrough"
+) -> SparseVolume:
+    """Read the grids of a .vdb file.
 
-    Float and vec3s grids are read to the bit. Others are carried as the bytes they are, and so is what cannot be coded:
-    grids with transforms that are not linear, a background that is not finite or voxels too far from the origin.
-    doubles  'carry', or 'float': read double and vec3d grids, rounded to float and vec3s, but for those with values beyond.
-    Files of versions 219 to 221 are read where all their grids can be coded.
-    Raises VdbError where the file cannot be read or is damaged, OptionError where a chosen grid is not there, or must be
-    carried and shares the tree of one that is not chosen.
+    Float and vec3s grids are read to the bit. Others are passed through as the bytes they are, and
+    so is what cannot be coded: grids with transforms that are not linear, a background that is not
+    finite or voxels too far from the origin. Files of versions 219 to 221 are read where all their
+    grids can be coded.
+
+    source: a path, bytes or a binary file object
+    grids: names or positions of some, in the order that is wanted; None for all in the file's order
+    doubles: 'passthrough', or 'float': double and vec3d grids are rounded to float and vec3s, but
+        for those with values beyond them
+
+    Raises VdbError where the file cannot be read or is damaged, OptionError where a chosen grid is
+    not there, or must be passed through and shares the tree of one that is not chosen.
     """
     if doubles not in DOUBLES:
         raise OptionError(f"`doubles={doubles!r}` is not one of {', '.join(DOUBLES)}")
     file = input_of(source)
     header = read_header(file)
-    chosen = header.grids if grids is None else tuple(dict.fromkeys(_choose(file.name, header.grids, each) for each in grids))
+    chosen = header.grids
+    if grids is not None:
+        wanted = (_choose(file.name, header.grids, each) for each in grids)
+        chosen = tuple(dict.fromkeys(wanted))
     try:
         read = _Source(file, header, doubles).read(chosen)
     except OSError as error:
@@ -87,7 +99,8 @@ def _choose(path: str, grids: Sequence[GridDescriptor], wanted: str | int) -> Gr
     for descriptor in grids:
         if wanted in (descriptor.position, descriptor.address) or wanted == descriptor.name:
             return descriptor
-    raise OptionError(f"{path}: no grid {wanted!r}; it holds {', '.join(repr(g.address) for g in grids) or 'none'}")
+    names = ", ".join(repr(grid.address) for grid in grids)
+    raise OptionError(f"{path}: no grid {wanted!r}; it holds {names or 'none'}")
 
 
 class _Source:
@@ -97,22 +110,33 @@ class _Source:
         self.file, self.doubles = file, doubles
         self.owners = {grid.unique_name: grid for grid in reversed(header.grids) if not grid.parent}
         parents = {grid.parent for grid in header.grids} & self.owners.keys()
-        self.shared: dict[int, Grid | NotCoded | None] = {self.owners[name].position: None for name in parents}
+        self.shared: dict[int, Grid | NotCoded | None] = {
+            self.owners[name].position: None for name in parents
+        }
 
     def read(self, chosen: Sequence[GridDescriptor]) -> list[Grid | PassthroughGrid]:
-        """The grids as they are coded, or carried together with those whose trees they share."""
+        """Read grids to be coded, or to be passed through.
+
+        Those that share a tree with one that is passed through are passed through too.
+        """
         found = {descriptor.position: self._grid_or_reason(descriptor) for descriptor in chosen}
         for descriptor in chosen:
             owner = self._owner(descriptor)
             if owner is descriptor or not isinstance(found[descriptor.position], str):
                 continue
             if owner.position not in found:
-                raise OptionError(f"{self._where(descriptor)} shares the tree of grid {owner.position}: choose that one too")
+                raise OptionError(
+                    f"{self._where(descriptor)} shares the tree of grid {owner.position}: "
+                    "choose that one too"
+                )
             if not isinstance(found[owner.position], str):
                 found[owner.position] = f"grid {descriptor.position} shares its tree"
         places = {position: place for place, position in enumerate(found)}
         read = ((descriptor, found[descriptor.position]) for descriptor in chosen)
-        return [self._carry(descriptor, grid, places) if isinstance(grid, str) else grid for descriptor, grid in read]
+        return [
+            self._pass(descriptor, grid, places) if isinstance(grid, str) else grid
+            for descriptor, grid in read
+        ]
 
     def _where(self, descriptor: GridDescriptor) -> str:
         return f"{self.file.name}: grid {descriptor.position} {descriptor.name!r}"
@@ -124,7 +148,10 @@ class _Source:
         owner = self.owners.get(descriptor.parent)
         if owner is not None and owner.tree_type == descriptor.tree_type:
             return owner
-        raise VdbError(f"{self._where(descriptor)} shares the tree of {descriptor.parent!r}, which is not there: damaged")
+        raise VdbError(
+            f"{self._where(descriptor)} shares the tree of {descriptor.parent!r}, "
+            "which is not there: damaged"
+        )
 
     def _grid_or_reason(self, descriptor: GridDescriptor) -> Grid | str:
         try:
@@ -133,7 +160,7 @@ class _Source:
             return str(reason)
 
     def _grid(self, descriptor: GridDescriptor) -> Grid:
-        """The grid, or NotCoded."""
+        """Read a grid. Raises NotCoded."""
         owner = self._owner(descriptor)
         if descriptor.tree_type not in TREES:
             raise NotCoded(_type_reason(descriptor))
@@ -155,7 +182,10 @@ class _Source:
         )
 
     def _bare_grid(self, owner: GridDescriptor) -> Grid:
-        """The tree of `owner` without a name or other properties, or NotCoded; read once where it is shared."""
+        """Read the tree of `owner`, without a name or other properties.
+
+        It is read once where it is shared. Raises NotCoded.
+        """
         found = self.shared.get(owner.position)
         if found is None:
             try:
@@ -172,29 +202,42 @@ class _Source:
         try:
             header = read_grid_header(self.file, descriptor)
         except NotCoded as reason:
-            raise NotCoded(f"shares the tree of grid {descriptor.position}, with {reason}") from reason
+            message = f"shares the tree of grid {descriptor.position}, with {reason}"
+            raise NotCoded(message) from reason
         kind = TREES[descriptor.tree_type]
         old = descriptor.compression is not None
         encoding = Encoding(kind, saved_as_half(header.metadata), header.compression, old)
-        tree = read_tree(self._bytes(descriptor, header.topology), self._where(descriptor), encoding)
+        data = self._bytes(descriptor, header.topology)
+        tree = read_tree(data, self._where(descriptor), encoding)
         if not kind.double:
             return _convert(tree, VALUE_TYPES[kind.components])
         if self.doubles == "passthrough":
             raise NotCoded(_type_reason(descriptor))
-        return replace(_convert(_rounded(tree), VALUE_TYPES[kind.components]), rounded=_rounding_of(tree))
+        grid = _convert(_rounded(tree), VALUE_TYPES[kind.components])
+        return replace(grid, rounded=_rounding_of(tree))
 
     def _bytes(self, descriptor: GridDescriptor, start: int) -> bytes:
         """The file from byte `start` to the end of the grid."""
         data = self.file.part(start, max(min(descriptor.end, self.file.size) - start, 0))
         if len(data) != descriptor.end - start:
-            raise VdbError(f"{self._where(descriptor)} should end at byte {descriptor.end:,}: truncated or damaged")
+            raise VdbError(
+                f"{self._where(descriptor)} should end at byte {descriptor.end:,}: "
+                "truncated or damaged"
+            )
         return data
 
-    def _carry(self, descriptor: GridDescriptor, reason: str, places: dict[int, int]) -> PassthroughGrid:
+    def _pass(
+        self, descriptor: GridDescriptor, reason: str, places: dict[int, int]
+    ) -> PassthroughGrid:
+        """Give the grid as the bytes it is.
+
+        reason: why it is not coded
+        places: the place of each chosen position among all that are chosen
+        """
         if descriptor.compression is not None:
             raise VdbError(
-                f"{self._where(descriptor)} cannot be coded ({reason}), and carried only from file version {FLAGS_PER_GRID} on: "
-                "save it anew with OpenVDB"
+                f"{self._where(descriptor)} cannot be coded ({reason}), and passed through only "
+                f"from file version {FLAGS_PER_GRID} on: save it anew with OpenVDB"
             )
         owner = self._owner(descriptor)
         return PassthroughGrid(
@@ -222,8 +265,9 @@ def _text(metadata: Metadata, key: str, default: str) -> str:
 
 
 def _rounded(tree: Tree) -> Tree:
-    """A tree of doubles as one of floats; what then equals the background is no longer listed."""
-    background, values, inactive, tiles = map(_round, (tree.background, tree.values, tree.inactive, tree.tile_values))
+    """Round a tree of doubles to floats; what then equals the background is no longer listed."""
+    parts = (tree.background, tree.values, tree.inactive, tree.tile_values)
+    background, values, inactive, tiles = map(_round, parts)
     kept = tree.tile_active | (tiles != background).any(axis=1)
     off = (inactive != background).any(axis=1)
     return replace(
@@ -240,8 +284,12 @@ def _rounded(tree: Tree) -> Tree:
 
 
 def _rounding_of(tree: Tree) -> Rounding | None:
-    """How the active values of a tree of doubles are rounded, or NotCoded where one of them is beyond float."""
-    doubles = np.concatenate([tree.values, tree.tile_values[tree.tile_active]]).view(np.float64)
+    """Tell how the active values of a tree of doubles are rounded.
+
+    Raises NotCoded where one of them is beyond float.
+    """
+    active = np.concatenate([tree.values, tree.tile_values[tree.tile_active]])
+    doubles = active.view(np.float64)
     try:
         return round_numbers(doubles)[1]
     except BeyondFloat32 as error:
@@ -254,7 +302,7 @@ def _round(bits: Bits) -> Bits:
 
 
 def _convert(tree: Tree, value_type: str) -> Grid:
-    """A grid with the values of a tree of floats, or NotCoded."""
+    """Make a grid with the values of a tree of floats. Raises NotCoded."""
     background = _floats(tree.background.copy())
     if not np.isfinite(background).all():
         raise NotCoded(f"background {', '.join(str(value) for value in background.tolist())}")
@@ -279,7 +327,7 @@ def _floats(bits: Bits) -> NDArray[np.float32]:
 
 
 def _topology(tree: Tree) -> Topology:
-    """All leaves and tiles."""
+    """Give all leaves and tiles. Raises SelectionError where one is too far away."""
     check_range(tree.tile_origins)
     return replace(
         Topology.from_leaves(tree.leaf_origins, tree.leaf_masks),
@@ -290,7 +338,10 @@ def _topology(tree: Tree) -> Topology:
 
 
 def _in_key_order(tree: Tree) -> tuple[Bits, NDArray[np.int64], Bits]:
-    """Values, places and inactive values with the leaves in the order of a topology, which knows no nodes of 4096^3."""
+    """Give values, places and inactive values with the leaves in the order of a topology.
+
+    The file's order is another where there are several nodes of 4096^3, which a topology ignores.
+    """
     order = Topology.order_of(tree.leaf_origins)
     if (order[1:] > order[:-1]).all():
         return tree.values, tree.places, tree.inactive

@@ -1,8 +1,9 @@
 """Trees as the bytes of a .vdb file: leaves, active voxels, tiles and every value, to the bit.
 
-Layout: writeTopology and writeBuffers of OpenVDB's RootNode.h, InternalNode.h and LeafNode.h, and writeCompressedValues of
-io/Compression.h, as OpenVDB 10 writes them by default: active values alone, packed with BLOSC. Where OpenVDB asks whether
-two values are equal, the bits are compared here, so that NaN and -0.0 survive.
+Layout: writeTopology and writeBuffers of OpenVDB's RootNode.h, InternalNode.h and LeafNode.h, and
+writeCompressedValues of io/Compression.h, as OpenVDB 10 writes them by default: active values
+alone, packed with BLOSC. Where OpenVDB asks whether two values are equal, the bits are compared
+here, so that NaN and -0.0 survive.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from inrv.files.vdb.values import ACTIVE_MASK, BLOSC, Bits, ValueType, narrow, p
 from inrv.grids import LEAF_VOXELS, Grid, check_range, ragged
 
 COMPRESSION = BLOSC | ACTIVE_MASK
-_MEMORY = {1: (1304, 2144, 33804, 270348), 3: (1320, 6240, 66572, 532492)}  # bytes of OpenVDB's root, leaf and other nodes
+# By components, bytes of OpenVDB's root, leaf and other nodes.
+_MEMORY = {1: (1304, 2144, 33804, 270348), 3: (1320, 6240, 66572, 532492)}
 _ROOT_OFFSET = 1 << 11  # makes the coordinates of a root's entries positive
 _PART = 1 << 12  # leaves packed at a time
 
@@ -39,10 +41,11 @@ Masks = NDArray[np.bool_]
 
 
 class TreeWriter:
-    """Lays one grid out as OpenVDB does. Raises VdbError where nodes overlap or lie beyond the range.
+    """Lays one grid out as OpenVDB does.
 
-    A key orders what lies in a tree as the file does: 12 bits an axis for the entry of the root, 15 for the slot in it and
-    12 for the slot in the node of 128^3.
+    A key orders what lies in a tree as the file does: 36 bits for the entry of the root, 15 for the
+    slot in it and 12 for the slot in the node of 128^3. Raises VdbError where nodes overlap or lie
+    beyond the range.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -53,19 +56,27 @@ class TreeWriter:
         keys = _keys(topology.leaf_origins)
         order = keys.argsort()
         self.leaf_keys, self.leaf_masks = keys[order], topology.leaf_masks[order]
-        rows = ragged(topology.starts[order], topology.counts[order]) if (order[1:] < order[:-1]).any() else slice(None)
+        rows = (
+            ragged(topology.starts[order], topology.counts[order])
+            if (order[1:] < order[:-1]).any()
+            else slice(None)
+        )
         self.values = self._bits(grid.values[rows])
         self.ends = np.concatenate([[0], topology.counts[order].cumsum()])
         self._set_inactive(grid, order)
         self.tile_edges = topology.tile_edges
         self.tile_keys = _keys(topology.tile_origins)
         self.tile_active, self.tile_values = topology.tile_active, self._bits(grid.tile_values)
-        self.lower = np.unique(np.concatenate([self.leaf_keys, self.tile_keys[self.tile_edges == 8]]) >> 12)
-        self.upper = np.unique(np.concatenate([self.lower, self.tile_keys[self.tile_edges == 128] >> 12]) >> 15)
+        self.lower = np.unique(
+            np.concatenate([self.leaf_keys, self.tile_keys[self.tile_edges == 8]]) >> 12
+        )
+        self.upper = np.unique(
+            np.concatenate([self.lower, self.tile_keys[self.tile_edges == 128] >> 12]) >> 15
+        )
         self._check_overlap()
 
     def _bits(self, values: NDArray[np.float32]) -> Bits:
-        """Bits of float32 values, rounded to half floats where these are what the file holds."""
+        """Give the bits of float32 values, rounded to half floats where the file holds these."""
         bits = np.ascontiguousarray(values).view(np.uint32)
         return widen(narrow(bits)) if self.half else bits
 
@@ -76,13 +87,20 @@ class TreeWriter:
             check_range(topology.tile_origins)
         except SelectionError as error:
             raise VdbError(str(error)) from error
-        if (topology.tile_origins % topology.tile_edges[:, None]).any() or (topology.leaf_origins % 8).any():
+        if (topology.tile_origins % topology.tile_edges[:, None]).any() or (
+            topology.leaf_origins % 8
+        ).any():
             raise VdbError("a leaf or tile does not lie on a multiple of its edge")
-        if len(grid.values) != topology.leaf_voxel_count or len(grid.tile_values) != topology.tile_count:
-            raise VdbError(f"{len(grid.values):,} values for {topology.leaf_voxel_count:,} active leaf voxels")
+        if (
+            len(grid.values) != topology.leaf_voxel_count
+            or len(grid.tile_values) != topology.tile_count
+        ):
+            raise VdbError(
+                f"{len(grid.values):,} values for {topology.leaf_voxel_count:,} active leaf voxels"
+            )
 
     def _set_inactive(self, grid: Grid, order: Keys) -> None:
-        """Inactive values off the background, by place in the file's order of leaves."""
+        """Order the inactive values off the background by place in the file's order of leaves."""
         values, places = self._bits(grid.inactive.values), grid.inactive.places
         off = (values != self.background).any(axis=1)
         place = np.empty_like(order)
@@ -92,11 +110,18 @@ class TreeWriter:
         self.places, self.inactive = places[ascending], values[off][ascending]
 
     def _check_overlap(self) -> None:
-        """One voxel, one value."""
-        for edge, shift, nodes in ((8, 0, self.leaf_keys), (128, 12, self.lower), (4096, 27, self.upper)):
+        """Raise VdbError where a voxel would have several values."""
+        for edge, shift, nodes in (
+            (8, 0, self.leaf_keys),
+            (128, 12, self.lower),
+            (4096, 27, self.upper),
+        ):
             keys = np.concatenate([nodes, self.tile_keys[self.tile_edges == edge] >> shift])
             if len(np.unique(keys)) != len(keys):
-                raise VdbError(f"a tile of {edge}^3 voxels lies over another tile or a leaf, or a leaf over a leaf")
+                raise VdbError(
+                    f"a tile of {edge}^3 voxels lies over another tile or a leaf, "
+                    "or a leaf over a leaf"
+                )
 
     @property
     def memory(self) -> int:
@@ -105,9 +130,13 @@ class TreeWriter:
         return root + leaf * len(self.leaf_keys) + lower * len(self.lower) + upper * len(self.upper)
 
     def topology(self) -> Iterator[bytes]:
-        """The tree down to the masks of the leaves, in parts."""
+        """Give the tree down to the masks of the leaves, in parts."""
         tiles = self._tiles(4096, 27)
-        yield struct.pack("<i", 1) + self.background.tobytes() + struct.pack("<II", len(tiles), len(self.upper))
+        yield (
+            struct.pack("<i", 1)
+            + self.background.tobytes()
+            + struct.pack("<II", len(tiles), len(self.upper))
+        )
         for tile in tiles:
             yield _root_origin(self.tile_keys[tile] >> 27) + self.tile_values[tile].tobytes()
             yield bytes([int(self.tile_active[tile])])
@@ -121,10 +150,12 @@ class TreeWriter:
                 yield self.leaf_masks[start:end].tobytes()
 
     def buffers(self) -> Iterator[bytes]:
-        """The values of the leaves, in parts."""
+        """Give the values of the leaves, in parts."""
         for first in range(0, len(self.leaf_keys), _PART):
             last = min(first + _PART, len(self.leaf_keys))
-            active = np.unpackbits(self.leaf_masks[first:last], axis=1, bitorder="little").view(bool)
+            active = np.unpackbits(self.leaf_masks[first:last], axis=1, bitorder="little").view(
+                bool
+            )
             start, end = np.searchsorted(self.places, (first * LEAF_SLOTS, last * LEAF_SLOTS))
             sections = self._sections(
                 active,
@@ -138,7 +169,7 @@ class TreeWriter:
                 yield section
 
     def _tiles(self, edge: int, shift: int) -> Keys:
-        """Indices of the tiles of that edge, in the file's order."""
+        """Give the indices of the tiles of that edge, in the file's order."""
         chosen = np.flatnonzero(self.tile_edges == edge)
         ordered: Keys = chosen[(self.tile_keys[chosen] >> shift).argsort()]
         return ordered
@@ -153,8 +184,16 @@ class TreeWriter:
         tiles = self._tiles(8, 0)
         return tiles, self.tile_keys[tiles]
 
-    def _node(self, children: Keys, tiles_of_level: tuple[Keys, Keys], node: int, bits: int) -> bytes:
-        """Masks and values of the node of 1 << `bits` slots that holds the keys from node << bits on."""
+    def _node(
+        self, children: Keys, tiles_of_level: tuple[Keys, Keys], node: int, bits: int
+    ) -> bytes:
+        """Give the masks and values of a node.
+
+        children: int64 (n,) keys of its children
+        tiles_of_level: indices and keys of all tiles that are as wide as its slots
+        node: its key
+        bits: log2 of its number of slots
+        """
         tiles, keys = tiles_of_level
         first, last = np.searchsorted(keys, (node << bits, (node + 1) << bits))
         tiles, slots, side = tiles[first:last], keys[first:last] & ((1 << bits) - 1), 1 << bits
@@ -165,23 +204,38 @@ class TreeWriter:
         values = self.tile_values[tiles]
         off = ~on & (values != self.background).any(axis=1)
         inactive = np.array([side - len(children) - np.count_nonzero(on)])
-        (section,) = self._sections(active[None], inactive, values[on], slots[off], values[off], child[None])
+        (section,) = self._sections(
+            active[None], inactive, values[on], slots[off], values[off], child[None]
+        )
         return _packed(child) + _packed(active) + section
 
     def _sections(
-        self, active: Masks, inactive: Keys, values: Bits, places: Keys, off: Bits, children: Masks | None = None
+        self,
+        active: Masks,
+        inactive: Keys,
+        values: Bits,
+        places: Keys,
+        off: Bits,
+        children: Masks | None = None,
     ) -> list[bytes]:
-        """The values of n nodes with active slots bool (n, S), as the file holds them; in the place of a child stands 0.
+        """Give the values of n nodes as the file holds them.
 
-        inactive      how many other slots with values each node has: (n,)
-        values        of the active slots
-        places, off   node * S + slot of the inactive slots that are not the background, ascending, and their values
+        active: bool (n, S) active slots
+        inactive: int64 (n,) how many other slots with values each node has
+        values: (N, C) of the active slots
+        places: int64 (M,) node * S + slot of the inactive slots that are not the background,
+            ascending
+        off: (M, C) their values
+        children: bool (n, S) slots that hold a child, in whose place a 0 stands
         """
         slots = active.shape[1]
         ends = np.count_nonzero(active, axis=1).cumsum().tolist()
         plain = self._stored(values)
         if not len(places):
-            return [b"\0" + self._buffer(plain[first:last]) for first, last in zip([0, *ends], ends, strict=False)]
+            return [
+                b"\0" + self._buffer(plain[first:last])
+                for first, last in zip([0, *ends], ends, strict=False)
+            ]
         kinds, low, high = self._rules(places // slots, off, inactive)
         inside = np.searchsorted(places, np.arange(len(active) + 1) * slots).tolist()
         sections = []
@@ -194,7 +248,9 @@ class TreeWriter:
                 if children is not None:
                     block[children[node]] = 0
                 stored = self._stored(block)
-            listed = (low[node].tobytes() + high[node].tobytes())[: self.kind.size * LISTED.get(kind, 0)]
+            listed = (low[node].tobytes() + high[node].tobytes())[
+                : self.kind.size * LISTED.get(kind, 0)
+            ]
             selection = b""
             if kind in WITH_SELECTION:
                 second = ~active[node]
@@ -206,8 +262,13 @@ class TreeWriter:
         return sections
 
     def _rules(self, node: Keys, off: Bits, inactive: Keys) -> tuple[NDArray[np.uint8], Bits, Bits]:
-        """The kind of each node, by the number of its inactive slots (n,) and the values `off` of those at `node`, ascending,
-        that are not the background; and the two values (n, C) between which the kind's selection chooses."""
+        """Choose the kind of each of n nodes.
+
+        node: int64 (M,) the node of each inactive slot that is not the background, ascending
+        off: (M, C) their values
+        inactive: int64 (n,) how many inactive slots each node has
+        Gives the kinds, and the two values (n, C) between which a kind's selection chooses.
+        """
         low, high = (np.repeat(self.background[None], len(inactive), axis=0) for _ in range(2))
         held, first = np.unique(node, return_index=True)
         low[held] = off[first]
@@ -217,22 +278,28 @@ class TreeWriter:
         many = np.unique(node[others][(off[others] != high[node[others]]).any(axis=1)])
         all_off = np.bincount(node, minlength=len(inactive)) == inactive
         minus = (low == self.background ^ np.uint32(self.kind.sign)).all(axis=1)
-        kinds = np.where(all_off, np.where(minus, MINUS_BACKGROUND, ONE_VALUE), np.where(minus, MASKED_BACKGROUND, MASKED_VALUE))
+        kinds = np.where(
+            all_off,
+            np.where(minus, MINUS_BACKGROUND, ONE_VALUE),
+            np.where(minus, MASKED_BACKGROUND, MASKED_VALUE),
+        )
         kinds[double] = np.where(all_off[double], MASKED_VALUES, ALL_VALUES)
         kinds[many] = ALL_VALUES
         kinds[np.setdiff1d(np.arange(len(inactive)), held)] = 0
         return kinds.astype(np.uint8), low, high
 
     def _stored(self, values: Bits) -> Bits:
-        """Values (n, C) as the numbers of the file."""
+        """Give values (n, C) as the numbers of the file."""
         return narrow(values) if self.half else values
 
     def _buffer(self, stored: Bits) -> bytes:
-        return pack_buffer(stored) if len(stored) or not self.half else b""  # for no half floats OpenVDB writes nothing
+        return (
+            pack_buffer(stored) if len(stored) or not self.half else b""
+        )  # for no half floats OpenVDB writes nothing
 
 
 def _keys(origins: NDArray[np.int32]) -> Keys:
-    """The key int64 (n,) of each corner (n, 3) of a leaf or tile."""
+    """Give the key int64 (n,) of each corner (n, 3) of a leaf or tile."""
     block = origins.astype(np.int64) >> 3
     key = np.zeros(len(block), dtype=np.int64)
     for shift, bits, offset in ((9, 12, _ROOT_OFFSET), (4, 5, 0), (0, 4, 0)):
@@ -242,8 +309,10 @@ def _keys(origins: NDArray[np.int32]) -> Keys:
 
 
 def _root_origin(key: int) -> bytes:
-    """The corner of the root's entry with that key."""
-    return struct.pack("<iii", *(((int(key) >> shift & 4095) - _ROOT_OFFSET) << 12 for shift in (24, 12, 0)))
+    """Give the corner of the root's entry with that key."""
+    return struct.pack(
+        "<iii", *(((int(key) >> shift & 4095) - _ROOT_OFFSET) << 12 for shift in (24, 12, 0))
+    )
 
 
 def _packed(mask: Masks) -> bytes:

@@ -1,7 +1,7 @@
 """Values as bits: what a tree holds, half floats, and the buffers of values in a .vdb file.
 
-Values are kept as unsigned integers of their bits from the file to the grid, so that NaN, -0.0 and every payload survive.
-Layout: OpenVDB's io/Compression.cc.
+Values are kept as unsigned integers of their bits from the file to the grid, so that NaN, -0.0 and
+every payload survive. Layout: OpenVDB's io/Compression.cc.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from numpy.typing import NDArray
 
 Bits = NDArray[Any]  # uint8, uint16, uint32 or uint64
 ZIP, ACTIVE_MASK, BLOSC = 1, 2, 4  # a grid's compression flags
-_BLOSC_HEADER = struct.Struct("<4xIII")  # behind versions, flags and size of a value: bytes unpacked, of a block, packed
+# Behind versions, flags and size of a value: bytes unpacked, of a block, packed.
+_BLOSC_HEADER = struct.Struct("<4xIII")
 _BLOSC_LEVEL = 9
 
 
 @dataclass(frozen=True)
 class ValueType:
-    """Numbers of a voxel, the bytes of each, and whether they are `real`: only then a grid saved as half rounds them."""
+    """What a voxel holds.
+
+    components: numbers of a voxel
+    width: bytes of a number
+    real: whether the numbers are real: only then a grid saved as half floats rounds them
+    """
 
     components: int
     width: int = 4
@@ -52,11 +58,17 @@ class ValueType:
 
 
 def unpack_buffer(packed: memoryview, out: Bits) -> None:
-    """Decompress `packed`, told apart by its flags, into all of `out`. Raises ValueError where it does not fill it exactly."""
+    """Decompress BLOSC.
+
+    packed: tells its codec and its filters itself
+    out: takes the values
+    Raises ValueError where they do not fill it exactly.
+    """
     size, _, length = _BLOSC_HEADER.unpack_from(packed) if len(packed) >= 16 else (-1, 0, 0)
     if size != out.nbytes or length > len(packed):
         raise ValueError(
-            f"a BLOSC buffer of {length:,} bytes for {size:,} stands where {len(packed):,} for {out.nbytes:,} should"
+            f"a BLOSC buffer of {length:,} bytes for {size:,} stands where "
+            f"{len(packed):,} for {out.nbytes:,} should"
         )
     try:
         blosc.decompress(packed[:length], out)
@@ -65,7 +77,7 @@ def unpack_buffer(packed: memoryview, out: Bits) -> None:
 
 
 def unzip_buffer(packed: memoryview, out: Bits) -> None:
-    """The same for ZIP."""
+    """Decompress ZIP into all of `out`. Raises ValueError where it does not fill it exactly."""
     unpacker = zlib.decompressobj()
     try:
         data = unpacker.decompress(packed, out.nbytes + 1)
@@ -77,15 +89,23 @@ def unzip_buffer(packed: memoryview, out: Bits) -> None:
 
 
 def pack_buffer(values: Bits) -> bytes:
-    """Values as OpenVDB packs them with BLOSC: one block, bytes shuffled by fours, LZ4; the size goes before."""
-    shuffled = values.reshape(-1).view("V4" if values.nbytes % 4 == 0 else "V2")  # an odd number of half floats: by twos
+    """Pack values as OpenVDB does with BLOSC; the size goes before.
+
+    They are one block, its bytes shuffled by fours and compressed by LZ4.
+    """
+    shuffled = values.reshape(-1).view(
+        "V4" if values.nbytes % 4 == 0 else "V2"
+    )  # an odd number of half floats: by twos
     packed = blosc.compress(shuffled, b"lz4", _BLOSC_LEVEL, blosc.SHUFFLE, values.nbytes)
     return struct.pack("<q", len(packed)) + bytes(packed)
 
 
 @lru_cache(maxsize=1)
 def _half_table() -> NDArray[np.uint32]:
-    """Bits of the float32 that equals each half float; by integers, so that no processor quiets a NaN."""
+    """Give the bits of the float32 that equals each half float.
+
+    They are computed by integers, so that no processor quiets a NaN.
+    """
     half = np.arange(1 << 16, dtype=np.uint32)
     exponent, fraction = half >> 10 & 31, half & 1023
     normal = (exponent + 112 << 23) | fraction << 13
@@ -96,7 +116,7 @@ def _half_table() -> NDArray[np.uint32]:
 
 
 def widen(halves: Bits, double: bool = False) -> Bits:
-    """Bits of the float32, or float64, that equal half floats uint16 (any shape)."""
+    """Give the bits of the float32, or float64, that equal half floats uint16 of any shape."""
     single: NDArray[np.uint32] = _half_table()[halves]
     if not double:
         return single
@@ -105,7 +125,10 @@ def widen(halves: Bits, double: bool = False) -> Bits:
 
 
 def narrow(bits: NDArray[np.uint32]) -> NDArray[np.uint16]:
-    """Half floats of float32 bits, rounded to nearest even as OpenVDB rounds them; a NaN keeps its sign and leading bits."""
+    """Round the bits of float32 to half floats, to nearest even as OpenVDB does.
+
+    A NaN keeps its sign and its leading bits.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         halves: NDArray[np.uint16] = bits.view(np.float32).astype(np.float16).view(np.uint16)
     nan = (bits & 0x7FFFFFFF) > 0x7F800000

@@ -1,4 +1,7 @@
-"""From sparse grids to a .vdb file with the same leaves, tiles, values, metadata and transforms; carried grids as they were."""
+"""From sparse grids to a .vdb file with the same leaves, tiles, values, metadata and transforms.
+
+Passthrough grids are written as the bytes they were.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,11 @@ def write_volume(target: Writable, volume: SparseVolume) -> None:
 
 @undisturbed()
 def write_stream(target: BinaryIO, volume: SparseVolume) -> None:
-    """Write `volume` as a .vdb file to `target`, which is empty and can be read and sought in. Raises VdbError."""
+    """Write a volume as a .vdb file.
+
+    target: an empty file that can be read and sought in too
+    Raises VdbError where a .vdb file cannot hold the volume.
+    """
     grids = _in_order(volume)
     target.write(_file_header(volume, len(grids)))
     _write_grids(target, grids)
@@ -57,7 +64,7 @@ def _write_grids(target: BinaryIO, grids: Sequence[Grid | PassthroughGrid]) -> N
     for position, grid in enumerate(grids):
         try:
             if isinstance(grid, PassthroughGrid):
-                _write_carried(target, grid, names)
+                _write_passthrough(target, grid, names)
             else:
                 _write_grid(target, grid, names[position])
         except VdbError as error:
@@ -65,19 +72,28 @@ def _write_grids(target: BinaryIO, grids: Sequence[Grid | PassthroughGrid]) -> N
 
 
 def _in_order(volume: SparseVolume) -> list[Grid | PassthroughGrid]:
-    """All grids by position."""
+    """Give all grids by position. Raises VdbError where the positions do not fit."""
     held: dict[int, Grid | PassthroughGrid] = {grid.position: grid for grid in volume.passthrough}
     held |= dict(zip(volume.positions, volume.grids, strict=False))
     count = len(volume.grids) + len(volume.passthrough)
     if sorted(held) != list(range(count)):
-        raise VdbError(f"positions {sorted(grid.position for grid in volume.passthrough)} of carried grids among {count} grids")
-    if any(grid.parent is not None and not isinstance(held.get(grid.parent), PassthroughGrid) for grid in volume.passthrough):
-        raise VdbError("a carried grid shares the tree of one that is not carried")
+        raise VdbError(
+            f"positions {sorted(grid.position for grid in volume.passthrough)} "
+            f"of passthrough grids among {count} grids"
+        )
+    if any(
+        grid.parent is not None and not isinstance(held.get(grid.parent), PassthroughGrid)
+        for grid in volume.passthrough
+    ):
+        raise VdbError("a passthrough grid shares the tree of one that is coded")
     return [held[position] for position in range(count)]
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Names as OpenVDB lists them: a separator and a number behind those that occur more than once, or are empty."""
+    """Give names as OpenVDB lists them.
+
+    A separator and a number stand behind those that occur more than once, or are empty.
+    """
     counts, seen, result = Counter(names), Counter[str](), []
     for name in names:
         result.append(f"{name}{SEPARATOR}{seen[name]}" if counts[name] > 1 or not name else name)
@@ -94,7 +110,7 @@ def _file_header(volume: SparseVolume, count: int) -> bytes:
 
 
 def _write_uuid(target: BinaryIO) -> None:
-    """A UUID from what follows it, so that the same volume gives the same file."""
+    """Write a UUID made of what follows it, so that the same volume gives the same file."""
     digest = hashlib.sha256()
     target.seek(_UUID_AT + len(_NO_UUID))
     while part := target.read(_PART_BYTES):
@@ -106,14 +122,20 @@ def _write_uuid(target: BinaryIO) -> None:
 
 
 def _listing(name: str, tree_type: str, half: bool, parent: str) -> bytes:
-    return pack_string(name) + pack_string(tree_type + (HALF_SUFFIX if half else "")) + pack_string(parent)
+    return (
+        pack_string(name)
+        + pack_string(tree_type + (HALF_SUFFIX if half else ""))
+        + pack_string(parent)
+    )
 
 
-def _write_carried(target: BinaryIO, grid: PassthroughGrid, names: Sequence[str]) -> None:
+def _write_passthrough(target: BinaryIO, grid: PassthroughGrid, names: Sequence[str]) -> None:
     parent = "" if grid.parent is None else names[grid.parent]
     target.write(_listing(names[grid.position], grid.tree_type, grid.half, parent))
     start = target.tell() + _POSITIONS.size
-    blocks = start + grid.blocks if grid.parent is None else 0  # a grid that shares another's tree has none
+    blocks = (
+        start + grid.blocks if grid.parent is None else 0
+    )  # a grid that shares another's tree has none
     target.write(_POSITIONS.pack(start, blocks, start + len(grid.data)))
     target.write(grid.data)
 
@@ -135,7 +157,11 @@ def _write_grid(target: BinaryIO, grid: Grid, name: str) -> None:
 
 
 def _metadata(grid: Grid, tree: TreeWriter) -> Metadata:
-    """The grid's own metadata, what OpenVDB says of the file, and the grid's properties where they are not the default."""
+    """Give the metadata of a grid in the file.
+
+    They are its own, what OpenVDB says of the file, and the grid's properties where they are not
+    the default.
+    """
     metadata = {key: value for key, value in grid.metadata.items() if key not in STATISTICS}
     metadata |= _statistics(grid, tree)
     properties: list[tuple[str, str, Any, Any]] = [

@@ -20,7 +20,15 @@ import torch
 from inrv.container.tensors import pack_tensors, unpack_tensors
 from inrv.errors import OptionError, OutputError
 from inrv.fields.fourier.network import FourierNetwork
-from inrv.fields.fourier.training import Checkpoint, Progress, Rounding, TrainingPlan, TrainingResult, checkpoint, train
+from inrv.fields.fourier.training import (
+    Checkpoint,
+    TrainingPlan,
+    TrainingProgress,
+    TrainingResult,
+    WeightQuantisation,
+    checkpoint,
+    train,
+)
 from testing.training import field, samples
 
 PLAN = TrainingPlan(epochs=4, batch=256, rate=1e-2)
@@ -65,7 +73,7 @@ def same(one: FourierNetwork, other: FourierNetwork) -> bool:
     return all(torch.equal(tensor, tensors[name]) for name, tensor in one.tensors().items())
 
 
-@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, optimiser="muon", rounding=Rounding())])
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, optimiser="muon", rounding=WeightQuantisation())])
 @pytest.mark.parametrize("breaks", [(1,), (7,), (6, 1, 1, 7), (27,), (3, 20, 4)])
 def test_a_resumed_run_ends_in_the_same_weights(breaks: tuple[int, ...], plan: TrainingPlan, tmp_path: Path) -> None:
     path, at = tmp_path / "c", 0
@@ -94,7 +102,7 @@ def test_time_spent_before_the_break_counts(tmp_path: Path) -> None:
     frail = Frail(tmp_path / "c", 1, 0.4)
     with pytest.raises(Killed):
         train(field(), samples(), plan, checkpoint=frail)
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     result = train(field(), samples(), plan, seen.append, Checkpoint(tmp_path / "c"))
     assert result.stopped_by == "max-time" and 0.6 <= result.seconds < 1 and all(now.seconds > 0.4 for now in seen)
 
@@ -245,7 +253,7 @@ def test_a_signal_saves_and_then_takes_effect(number: signal.Signals, tmp_path: 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def at_ten(now: Progress) -> None:
+    def at_ten(now: TrainingProgress) -> None:
         if now.seconds > 0.3:
             signal.raise_signal(number)
 

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from inrv.fields.fourier.training import Rounding, TrainingPlan, train
+from inrv.fields.fourier.training import TrainingPlan, WeightQuantisation, train
 from inrv.fields.fourier.training.optimiser import orthogonal
-from inrv.fields.fourier.training.quantisation_aware import Finishing, stored_bytes
+from inrv.fields.fourier.training.quantisation_aware import QuantisationAware, stored_bytes
 from testing.training import field, samples
 
 
@@ -38,7 +38,7 @@ def test_muon_gets_further_in_as_many_steps() -> None:
 
 
 def test_rounded_weights_are_multiples_and_cost_little() -> None:
-    plan = TrainingPlan(40, 256, 5e-3, optimiser="muon", rounding=Rounding())
+    plan = TrainingPlan(40, 256, 5e-3, optimiser="muon", rounding=WeightQuantisation())
     coded, data = field(), samples()
     result = train(coded, data, plan)
     assert result.rounded.keys() == coded.hidden().keys()
@@ -53,5 +53,5 @@ def test_rounded_weights_are_multiples_and_cost_little() -> None:
 @pytest.mark.parametrize("bytes_asked", [1800, 2500, 10**6])
 def test_rounding_keeps_to_the_bytes(bytes_asked: int) -> None:
     begun = field()
-    taken = stored_bytes(begun, Finishing.begin(begun, Rounding(bytes=bytes_asked), lambda: 1.0).steps)
+    taken = stored_bytes(begun, QuantisationAware.begin(begun, WeightQuantisation(bytes=bytes_asked), lambda: 1.0).steps)
     assert 0.95 * bytes_asked < taken <= bytes_asked or taken < bytes_asked == 10**6

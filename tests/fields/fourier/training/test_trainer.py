@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from inrv.errors import OptionError
-from inrv.fields.fourier.network import FourierConfig, FourierNetwork
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import Samples
-from inrv.fields.fourier.training import Progress, TrainingPlan, objective, optimiser, train
+from inrv.fields.fourier.shape import FourierConfig
+from inrv.fields.fourier.training import TrainingPlan, TrainingProgress, objective, optimiser, train
 
 
 def samples() -> Samples:
@@ -62,7 +63,7 @@ def test_values_that_do_not_count_are_not_learned() -> None:
 
 
 def test_progress_is_reported() -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     train(field(), samples(), TrainingPlan(epochs=1e6, batch=256, rate=1e-2, max_time=0.7), seen.append)
     assert seen and all(p.loss > 0 and p.seconds_left >= 0 and p.psnr == pytest.approx(-10 * math.log10(p.loss)) for p in seen)
 

@@ -1,4 +1,4 @@
-"""Which voxels are trained on, and with what values."""
+"""The voxels to train on, and their values."""
 
 from inrv.fields.fourier.selection.masks import joint_box, select_voxels
 from inrv.fields.fourier.selection.samples import Samples, gather_samples

@@ -1,6 +1,8 @@
-"""Which voxels are trained on: the paper's BBX, AVM and dilated AVM, and the AVM of the stored topology.
+"""Selections of voxels to train on.
 
-A selection is a sparse set of voxels, held as a `Topology` without tiles: memory follows the voxels selected.
+There are the paper's BBX, AVM and dilated AVM, and the active voxels of the stored topology. A
+selection is a sparse set of voxels, held as a `Topology` without tiles, so that memory follows the
+voxels selected.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ from inrv.grids import (
     pack_masks,
     unpack_masks,
 )
+from inrv.options import CHOICES
 
-LARGEST_SELECTION = 1 << 29
+LARGEST_SELECTION = 1 << 29  # voxels
 PART = 1 << 13  # leaves at a time
 
 
 def joint_box(grids: Sequence[Grid]) -> Box | None:
-    """The smallest box that holds the active voxels of every grid, in index space."""
+    """Return the smallest box in index space that holds the active voxels of every grid."""
     boxes = [grid.topology.box for grid in grids]
     found: Box | None = None
     for box in boxes:
@@ -40,13 +43,16 @@ def joint_box(grids: Sequence[Grid]) -> Box | None:
 
 
 def select_voxels(grids: Sequence[Grid], selection: str, dilation: float) -> Topology:
-    """The voxels to train on.
+    """Select the voxels to train on.
 
-    selection  'topology': active leaf voxels of any grid; 'avm': voxels where any normalised value is > 0, eq. (2)
-    dilation   l >= 0 voxels around them, eq. (3), within the joint active box; math.inf selects the whole box (BBX)
+    grids: grids to be coded together
+    selection: 'topology' selects the active leaf voxels of any grid, 'avm' the voxels where any
+        normalised value is > 0, eq. (2)
+    dilation: voxels by which the selection grows, eq. (3), within the joint active box; math.inf
+        selects the whole box (BBX)
 
-    Raises OptionError for an unknown selection or a negative or fractional l, SelectionError where too many voxels
-    would be selected.
+    Raises OptionError for an unknown selection or a negative or fractional dilation, and
+    SelectionError where too many voxels would be selected.
     """
     if dilation < 0 or (math.isfinite(dilation) and dilation != int(dilation)):
         raise OptionError(
@@ -55,7 +61,7 @@ def select_voxels(grids: Sequence[Grid], selection: str, dilation: float) -> Top
     box = joint_box(grids)
     if box is None:
         return Topology.empty()
-    if selection not in ("topology", "avm"):
+    if selection not in CHOICES["selection"]:
         raise OptionError(f"`selection={selection!r}` is not 'topology' or 'avm'")
     if math.isinf(dilation):
         return whole_box(box)
@@ -68,12 +74,15 @@ def select_voxels(grids: Sequence[Grid], selection: str, dilation: float) -> Top
 
 
 def leaf_mask(grid: Grid) -> Topology:
-    """The active leaf voxels of `grid`, without its tiles: those are stored exactly and need no training."""
+    """Return the active leaf voxels of a grid.
+
+    Its tiles are stored exactly and need no training.
+    """
     return Topology.from_leaves(grid.topology.leaf_origins, grid.topology.leaf_masks)
 
 
 def union(masks: Sequence[Topology]) -> Topology:
-    """Voxels in any of the masks."""
+    """Return the voxels in any of the masks."""
     origins = np.concatenate([mask.leaf_origins for mask in masks])
     if not len(origins):
         return Topology.empty()
@@ -86,19 +95,18 @@ def union(masks: Sequence[Topology]) -> Topology:
 
 
 def whole_box(box: Box) -> Topology:
-    """Every voxel of `box`."""
+    """Return every voxel of a box. Raises SelectionError where they are too many."""
     _check_size(box.volume, box)
     origins = box.leaf_origins()
-    return clip(
-        Topology.from_leaves(
-            origins, np.full((len(origins), LEAF_VOXELS // 8), 255, dtype=np.uint8)
-        ),
-        box,
-    )
+    full = np.full((len(origins), LEAF_VOXELS // 8), 255, dtype=np.uint8)
+    return clip(Topology.from_leaves(origins, full), box)
 
 
 def positive_voxels(grids: Sequence[Grid], box: Box) -> Topology:
-    """Eq. (2): voxels of `box` where any grid's value exceeds that grid's minimum over the box, in any component."""
+    """Return the voxels where any grid's value exceeds its minimum over the box, eq. (2).
+
+    One component that does so is enough.
+    """
     masks = []
     for grid in grids:
         minimum = minimum_over(grid, box)
@@ -109,7 +117,10 @@ def positive_voxels(grids: Sequence[Grid], box: Box) -> Topology:
 
 
 def minimum_over(grid: Grid, box: Box) -> NDArray[np.float32]:
-    """The smallest value of each component over `box`, the background included where a voxel holds it: float32 (C,)."""
+    """Return the smallest value of each component over a box, float32 (C,).
+
+    The background counts where a voxel of the box holds it.
+    """
     parts = [grid.values, grid.tile_values, grid.inactive.values]
     if grid.topology.active_voxel_count + len(grid.inactive.places) < box.volume:
         parts.append(grid.background[None])
@@ -118,6 +129,7 @@ def minimum_over(grid: Grid, box: Box) -> NDArray[np.float32]:
 
 
 def _above(grid: Grid, minimum: NDArray[np.float32], box: Box) -> Topology:
+    """Return the voxels of leaves and tiles with a component above its minimum (C,)."""
     origins = [grid.topology.leaf_origins]
     for origin, edge in zip(
         grid.topology.tile_origins, grid.topology.tile_edges.tolist(), strict=True
@@ -135,13 +147,13 @@ def _above(grid: Grid, minimum: NDArray[np.float32], box: Box) -> Topology:
 
 
 def _parts(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """PART rows at a time."""
+    """Yield PART rows at a time."""
     for first in range(0, len(rows), PART):
         yield rows[first : first + PART]
 
 
 def clip(mask: Topology, box: Box) -> Topology:
-    """The voxels of `mask` inside `box`; leaves left empty are dropped."""
+    """Return the voxels of a mask inside a box, without leaves that are left empty."""
     if not mask.leaf_count:
         return mask
     masks = []
@@ -154,21 +166,24 @@ def clip(mask: Topology, box: Box) -> Topology:
 
 
 def dilate(mask: Topology, radius: int, box: Box) -> Topology:
-    """`mask` grown by `radius` voxels to a cube of side 2 radius + 1 around each voxel, within `box`.
+    """Grow a mask to a cube of side 2 radius + 1 around each voxel, within a box.
 
     The cube is separable: eq. (3) applied `radius` times equals one dilation along each axis.
     """
     for axis in range(3):
-        left = radius
-        while left > 0 and mask.leaf_count:
-            step = min(left, LEAF_EDGE)
-            mask = _dilate_along(mask, step, axis, box)
-            left -= step
+        remaining = radius
+        while remaining > 0 and mask.leaf_count:
+            width = min(remaining, LEAF_EDGE)
+            mask = _dilate_along(mask, width, axis, box)
+            remaining -= width
     return clip(mask, box)
 
 
-def _dilate_along(mask: Topology, step: int, axis: int, box: Box) -> Topology:
-    """Grow by `step` <= 8 voxels along one axis; only the next leaf on either side can be reached."""
+def _dilate_along(mask: Topology, width: int, axis: int, box: Box) -> Topology:
+    """Grow a mask by `width` <= 8 voxels along an axis.
+
+    Only the next leaf on either side can be reached.
+    """
     move = np.zeros(3, dtype=np.int32)
     move[axis] = LEAF_EDGE
     reached = np.concatenate(
@@ -176,14 +191,14 @@ def _dilate_along(mask: Topology, step: int, axis: int, box: Box) -> Topology:
     )
     reached = np.unique(leaves_within(reached, box), axis=0)
     _check_size(len(reached) * LEAF_VOXELS, box)
-    parts = [_grown(mask, origins, move, step, axis) for origins in _parts(reached)]
+    parts = [_grown(mask, origins, move, width, axis) for origins in _parts(reached)]
     return Topology.from_leaves(reached, np.concatenate(parts) if parts else mask.leaf_masks[:0])
 
 
 def _grown(
-    mask: Topology, origins: NDArray[np.int32], move: NDArray[np.int32], step: int, axis: int
+    mask: Topology, origins: NDArray[np.int32], move: NDArray[np.int32], width: int, axis: int
 ) -> NDArray[np.uint8]:
-    """Packed masks (n, 64) of the leaves at `origins` after growing `mask` along `axis`."""
+    """Return the packed masks uint8 (n, 64) of the leaves at `origins` of a mask that grows."""
     line = [
         mask.masks_of(mask.find_leaves(origins + shift * move)).reshape(-1, 8, 8, 8)
         for shift in (-1, 0, 1)
@@ -191,13 +206,15 @@ def _grown(
     wide = np.moveaxis(np.concatenate(line, axis=axis + 1), axis + 1, 3)
     total = np.pad(wide.cumsum(axis=3, dtype=np.int8), ((0, 0), (0, 0), (0, 0), (1, 0)))
     first = np.arange(LEAF_EDGE, 2 * LEAF_EDGE)
-    grown = total[..., first + step + 1] > total[..., first - step]
+    grown = total[..., first + width + 1] > total[..., first - width]
     return pack_masks(np.moveaxis(grown, 3, axis + 1).reshape(-1, LEAF_VOXELS))
 
 
 def _check_size(voxels: int, box: Box) -> None:
+    """Raise SelectionError where a selection in a box would hold too many voxels."""
     if voxels > LARGEST_SELECTION:
         raise SelectionError(
-            f"the selection in box {box.lower} to {box.upper} would hold {voxels:,} voxels, more than {LARGEST_SELECTION:,}: "
+            f"the selection in box {box.lower} to {box.upper} would hold {voxels:,} voxels, "
+            f"more than {LARGEST_SELECTION:,}: "
             "use the stored topology (selection 'topology') or a smaller dilation"
         )

@@ -1,4 +1,4 @@
-"""Training samples: coordinates, normalised values and which of them count."""
+"""Training samples: coordinates, normalised values, and which of these count."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ PART = 1 << 13  # leaves at a time
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What a network is trained on, on one device.
+    """Holds what a network is trained on, on one device.
 
     coordinates: int32 (N, 3) index space
-    targets: float32 (N, D) normalised values, one column a varying component
-    counted: bool (N, D) False where the component's grid is not active and nobody will ask; None: all count
+    targets: float32 (N, D) normalised values, one column for each varying component
+    counted: bool (N, D) False where the component's grid is not active and its value does not
+        matter; None: all count
     """
 
     coordinates: Tensor
@@ -31,7 +32,7 @@ class Samples:
         return len(self.coordinates)
 
     def to(self, device: torch.device) -> Samples:
-        """The same samples on another device."""
+        """Return the same samples on another device."""
         counted = None if self.counted is None else self.counted.to(device)
         return Samples(self.coordinates.to(device), self.targets.to(device), counted)
 
@@ -42,9 +43,12 @@ def gather_samples(
     normalisations: Sequence[Normalisation],
     active_only: bool,
 ) -> Samples:
-    """The samples at the voxels of `chosen`, on the CPU.
+    """Gather the samples at the voxels of a selection, on the CPU.
 
-    active_only: a component counts only where its own grid is active
+    grids: grids to be coded together
+    chosen: the selection
+    normalisations: normalisation of each grid
+    active_only: whether a component counts only where its own grid is active
     """
     coordinates, targets, counted = [], [], []
     for first in range(0, chosen.leaf_count, PART):

@@ -1,7 +1,8 @@
-"""The state of training in a file, from which a later run goes on as if there had been no break.
+"""Checkpoints: the state of training in a file.
 
-Layout: MAGIC, the 32-byte BLAKE2b digest of all that follows, the length of the JSON as uint32, the JSON (`identity`,
-`step`, `seconds`), then a safetensors file. Nothing in it is trusted before it has been checked.
+A later run goes on from it as if there had been no break. Layout: MAGIC, the 32-byte BLAKE2b
+digest of all that follows, the length of the JSON as uint32, the JSON (`identity`, `step`,
+`seconds`), then a safetensors file. Nothing in it is trusted before it has been checked.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from inrv.support.release import release
 
 MAGIC = b"inrvCKP2"
 HEAD = struct.Struct("<8s32sI")
-SECONDS = 30.0
-HEADER_BYTES = 1 << 20  # more than JSON and safetensors header of the largest network take
+SECONDS = 30.0  # between two checkpoints
+HEADER_BYTES = 1 << 20  # more than the JSON and the safetensors header of any network take
 NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
-# What a checkpoint belongs to, and how to say that it belongs to something else.
+# What a checkpoint belongs to, by key, and the words for one that belongs to something else.
 OTHER = {
     "program": "another version",
     "voxels": "another input",
@@ -45,14 +46,16 @@ Identity = Mapping[str, str]
 
 
 class CheckpointError(InrvError):
-    """A checkpoint is damaged, or not of this training."""
+    """A checkpoint is damaged, or belongs to another training."""
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
-    """Where training stood, between two steps.
+class TrainingState:
+    """Holds the state of training between two steps.
 
-    tensors  by name, on the CPU, float32     step  optimiser steps done     seconds  of training so far
+    tensors: float32 tensors by name, on the CPU
+    step: int optimiser steps done
+    seconds: float seconds of training so far
     """
 
     tensors: dict[str, Tensor]
@@ -61,49 +64,55 @@ class Saved:
 
 
 class Checkpoint:
-    """A file in which training is saved every `seconds`, and from which it resumes where it is the same training.
+    """Saves training in a file now and then, from which the same training resumes.
 
-    `tell` is given one line on resuming, on a checkpoint that does not fit, and on the first that cannot be written.
-    `kept` says whether the file holds progress of this run.
+    path: path of the file
+    seconds: float seconds between two checkpoints
+    notify: callback for one line of text, when training resumes, when the file does not fit, and
+        when it cannot be written for the first time; None: nobody wants to know
+    kept: whether the file holds progress of this run
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         seconds: float = SECONDS,
-        tell: Callable[[str], object] | None = None,
+        notify: Callable[[str], object] | None = None,
     ) -> None:
         if not (seconds >= 0 and math.isfinite(seconds)):
             raise OptionError(f"{seconds} seconds between checkpoints must be a number >= 0")
         self.path, self.seconds, self.kept = Path(path), seconds, False
-        self._tell, self._warned = tell, False
+        self._notify, self._warned = notify, False
 
     @staticmethod
     def beside(
         output: str | os.PathLike[str],
         seconds: float = SECONDS,
-        tell: Callable[[str], object] | None = None,
+        notify: Callable[[str], object] | None = None,
     ) -> Checkpoint:
-        """The checkpoint `.NAME.checkpoint` in the folder of the file `output`."""
+        """Return the checkpoint `.NAME.checkpoint` in the folder of an output file."""
         target = Path(output)
-        return Checkpoint(target.parent / f".{target.name}.checkpoint", seconds, tell)
+        return Checkpoint(target.parent / f".{target.name}.checkpoint", seconds, notify)
 
-    def tell(self, line: str) -> None:
-        """Say `line` to whoever wanted to know."""
-        if self._tell is not None:
-            self._tell(line)
+    def notify(self, line: str) -> None:
+        """Pass a line of text to the callback, where there is one."""
+        if self._notify is not None:
+            self._notify(line)
 
     def read(
         self, identity: Callable[[], Identity], shapes: Mapping[str, tuple[int, ...]]
-    ) -> Saved | None:
-        """What was saved of the training `identity`; None, and a line why, where there is nothing that can be used.
+    ) -> TrainingState | None:
+        """Read the state of a training.
 
-        `shapes` are those of the tensors that belong to it.
+        identity: computes what the training depends on; called only where there is a file
+        shapes: shapes of its tensors, by name
+
+        Return None where there is no file, or none that can be used: the callback then learns why.
         """
         with contextlib.suppress(OSError):
             remove_partial(self.path)
         try:
-            found, saved = _parse(_read(self.path, shapes), shapes)
+            found, state = _parse(_read(self.path, shapes), shapes)
         except FileNotFoundError:
             return None
         except (OSError, CheckpointError, FormatError) as error:
@@ -112,38 +121,46 @@ class Checkpoint:
         wanted = identity()
         for key, words in OTHER.items():
             if found.get(key) != wanted[key]:
-                self.tell(f"{self.path} is of {words}, training starts anew")
+                self.notify(f"{self.path} is of {words}, training starts anew")
                 return None
         self.kept = True
-        return saved
+        return state
 
     def refuse(self, error: Exception) -> None:
-        """Say why what the file holds is not used."""
+        """Notify of the reason why the file is not used."""
         self.kept = False
         reason = error.strerror if isinstance(error, OSError) else error
-        self.tell(f"{self.path} cannot be used, training starts anew: {reason}")
+        self.notify(f"{self.path} cannot be used, training starts anew: {reason}")
 
-    def write(self, identity: Identity, saved: Saved) -> None:
-        """Save `saved` atomically. Where that fails training goes on, and the first time a line says why."""
-        numbers = {"step": saved.step, "seconds": saved.seconds}
+    def write(self, identity: Identity, state: TrainingState) -> None:
+        """Write the state of a training atomically.
+
+        identity: what the training depends on
+        state: where it stands
+
+        Where the file cannot be written, training goes on, and the first time a line says why.
+        """
+        numbers = {"step": state.step, "seconds": state.seconds}
         text = json.dumps({"identity": dict(identity), **numbers}).encode()
-        body = (
-            struct.pack("<I", len(text))
-            + text
-            + pack_tensors({name: t.numpy() for name, t in saved.tensors.items()})
-        )
+        tensors = pack_tensors({name: tensor.numpy() for name, tensor in state.tensors.items()})
+        body = struct.pack("<I", len(text)) + text + tensors
         try:
             with atomic_file(self.path) as file:
                 file.write(MAGIC + _digest(body) + body)
         except OutputError as error:
             if not self._warned:
-                self.tell(f"{error}; training goes on without")
+                self.notify(f"{error}; training goes on without")
             self._warned = True
             return
         self.kept = True
 
     def finish(self, write: Callable[[], object]) -> None:
-        """Do what training was for, then delete the file; where the disk is full delete it first, to make room."""
+        """Write the output, then delete the file.
+
+        write: writes what training was for
+
+        Where the disk is full, the file is deleted first, to make room.
+        """
         try:
             write()
         except OutputError as error:
@@ -158,7 +175,7 @@ class Checkpoint:
         self.remove()
 
     def remove(self) -> None:
-        """Delete the file: what it was kept for is done."""
+        """Delete the file: the output for which it was kept has been written."""
         self.kept = False
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
@@ -166,12 +183,12 @@ class Checkpoint:
 
 
 def program() -> str:
-    """The versions of what trains."""
+    """Return the versions of the library and of torch."""
     return f"inrv {release()}, torch {torch.__version__}"
 
 
 def digest_of(parts: Mapping[str, Tensor | None]) -> str:
-    """One digest of names, types, shapes and values."""
+    """Return one digest of the names, types, shapes and values of tensors."""
     digest = hashlib.blake2b(digest_size=32)
     for name, tensor in parts.items():
         if tensor is None:
@@ -188,11 +205,13 @@ def _digest(body: bytes) -> bytes:
 
 
 def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The bytes of the file, no more of them than the tensors can take. Raises OSError, CheckpointError."""
+    """Read the file, which may be no larger than tensors of these shapes need.
+
+    Raises OSError, CheckpointError.
+    """
     largest = HEADER_BYTES + sum(4 * math.prod(shape) for shape in shapes.values())
-    flags = (
-        os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    )  # a pipe would keep us waiting
+    # O_NONBLOCK: opening a pipe would wait for a writer.
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -204,36 +223,41 @@ def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
         return file.read(largest)
 
 
-def _parse(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], Saved]:
-    """Identity and state of a checkpoint. Raises CheckpointError where it is damaged or holds other tensors than `shapes`."""
+def _parse(
+    data: bytes, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, Any], TrainingState]:
+    """Parse a checkpoint: what it belongs to, and the state.
+
+    Raises CheckpointError where it is damaged or its tensors have other names or shapes.
+    """
     if len(data) < HEAD.size or not data.startswith(MAGIC):
         raise CheckpointError("it is not a checkpoint of this version")
     _, digest, length = HEAD.unpack_from(data)
     if _digest(data[HEAD.size - 4 :]) != digest:
         raise CheckpointError("it is damaged: its checksum does not match")
-    told = parse_json(data[HEAD.size : HEAD.size + length], "its JSON")
+    head = parse_json(data[HEAD.size : HEAD.size + length], "its JSON")
     tensors = unpack_tensors(data[HEAD.size + length :])
-    if not isinstance(told, dict) or not isinstance(told.get("identity"), dict):
+    if not isinstance(head, dict) or not isinstance(head.get("identity"), dict):
         raise CheckpointError("it does not say what it belongs to")
-    step, seconds = told.get("step"), told.get("seconds")
+    step, seconds = head.get("step"), head.get("seconds")
     if type(step) is not int or type(seconds) is not float or seconds < 0:
         raise CheckpointError(
             f"step {step!r} and seconds {seconds!r} are not where training can stand"
         )
     found = {name: torch.from_numpy(array).clone() for name, array in tensors.items()}
-    return told["identity"], Saved(_checked(found, shapes), step, seconds)
+    _check_tensors(found, shapes)
+    return head["identity"], TrainingState(found, step, seconds)
 
 
-def _checked(
-    tensors: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
+def _check_tensors(tensors: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check names, shapes, dtype and values of a checkpoint's tensors. Raises CheckpointError."""
     if tensors.keys() != shapes.keys():
         raise CheckpointError("its tensors are not those of this network")
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or tuple(tensor.shape) != shapes[name]:
             raise CheckpointError(
-                f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, the network asks for {shapes[name]}"
+                f"tensor {name!r} is {tensor.dtype} {tuple(tensor.shape)}, "
+                f"the network asks for {shapes[name]}"
             )
         if not bool(tensor.isfinite().all()):
             raise CheckpointError(f"tensor {name!r} holds NaN or infinity")
-    return tensors

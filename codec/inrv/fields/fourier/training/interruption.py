@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, put off to where training can be saved."""
+"""Ctrl-C and SIGTERM, deferred until training can be saved."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Deferred:
-    """While active, the first signal waits until `deliver` is called; a second does what it did before, at once.
+    """Defers signals: the first waits until `deliver` is called, a second takes effect at once.
 
-    Only in the main thread, which is where Python handles signals; elsewhere nothing is put off.
+    It does so while it is active, and in the main thread only, where Python handles signals.
+
+    pending: int number of the signal that waits, or None
     """
 
     def __init__(self) -> None:
@@ -41,7 +43,10 @@ class Deferred:
             self.deliver()
 
     def deliver(self, other: int | None = None) -> None:
-        """Do what the pending signal, or else `other`, did before: raise KeyboardInterrupt or end the process, as a rule."""
+        """Let the pending signal, or else the signal `other`, take effect.
+
+        As a rule that raises KeyboardInterrupt or ends the process.
+        """
         number, self.pending = self.pending or other, None
         if number is not None:
             self._hand_on(number, None)

@@ -1,4 +1,4 @@
-"""What moves the weights: Adam, or Muon on matrices and Adam on the rest."""
+"""The optimisers: Adam, or Muon on matrices and Adam on the rest."""
 
 from __future__ import annotations
 
@@ -10,53 +10,64 @@ from torch import Tensor, nn
 
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.training.plan import TrainingPlan
+from inrv.fields.fourier.training.torch_private import blend_each_, blended, scale_each_
 from inrv.support.parallel import in_threads
 
 BETAS = (0.9, 0.99)
 MOMENTUM = 0.95
-DECAY = 0.02  # of a matrix, a step, times the rate: large weights are worth little and lose more when they are rounded
-# Newton-Schulz of degree 5, whose steps drive every singular value towards 1: Jordan et al. 2024, "Muon: an optimizer for
-# hidden layers in neural networks".
+# The share that a matrix loses in a step at a rate of 1: large weights are worth little, and lose
+# more when they are rounded.
+# measured: docs/lab-notes.md#training
+DECAY = 0.02
+# Newton-Schulz of degree 5, which drives every singular value towards 1: Jordan et al. 2024, "Muon:
+# an optimizer for hidden layers in neural networks".
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
-LARGE_MATRIX = 1 << 15  # weights: to make one orthogonal takes milliseconds
+# Weights of a matrix that is worth a worker of its own: its direction takes milliseconds.
+# measured: docs/lab-notes.md#training
+LARGE_MATRIX = 1 << 15
 MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names them
 
 
 class Optimiser:
-    """Moves the weights of a field by their gradients, in place."""
+    """Moves the weights of a network by their gradients, in place.
+
+    rest: the parameters that Adam moves, by name
+    adam: the optimiser of the rest
+    muon: the optimiser of the matrices, which may be none
+    """
 
     def __init__(
         self,
-        field: FourierNetwork,
+        network: FourierNetwork,
         plan: TrainingPlan,
         precision: torch.dtype,
         compiled: bool,
         in_parts: bool,
     ) -> None:
-        matrices = field.hidden() if plan.optimiser == "muon" else {}
+        matrices = network.hidden() if plan.optimiser == "muon" else {}
         self.rest = {
-            name: weight for name, weight in field.named_parameters() if name not in matrices
+            name: weight for name, weight in network.named_parameters() if name not in matrices
         }
         self.adam = Adam(list(self.rest.values()), plan.rate)
         self.muon = Muon(matrices, plan.muon_rate, precision, compiled, in_parts)
 
     def step(self, share: float) -> None:
-        """One step at `share` of the highest learning rates; the gradients are used up."""
+        """Make one step at a share of the highest learning rates, and drop the gradients."""
         self.adam.step(share)
         self.muon.step(share)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that is remembered between two steps, by kind and name of the weight."""
+        """Return all that is kept between two steps, by kind and name of the weight."""
         adam = {
-            f"{kind}.{name}": m
-            for kind, ms in self.adam.moments().items()
-            for name, m in zip(self.rest, ms, strict=True)
+            f"{kind}.{name}": moment
+            for kind, moments in self.adam.moments().items()
+            for name, moment in zip(self.rest, moments, strict=True)
         }
         return adam | {f"momentum.{name}": momentum for name, momentum in self.muon.momenta.items()}
 
     def load(self, state: dict[str, Tensor], steps: int) -> None:
-        """Remember what `state` gave after `steps` steps."""
+        """Take up a state that `state` returned after so many steps."""
         self.adam.load(
             {kind: [state[f"{kind}.{name}"] for name in self.rest] for kind in MOMENTS}, steps
         )
@@ -65,7 +76,11 @@ class Optimiser:
 
 
 class Adam:
-    """torch's, fused where it can be."""
+    """Adam as torch has it, fused where it can be.
+
+    rate: float highest learning rate
+    weights: the parameters that it moves
+    """
 
     def __init__(self, weights: Sequence[nn.Parameter], rate: float) -> None:
         self.rate, self.weights = rate, weights
@@ -73,14 +88,14 @@ class Adam:
         self.adam = torch.optim.Adam(weights, lr=rate, betas=BETAS, fused=fused)
 
     def step(self, share: float) -> None:
-        """One step; the gradients are used up."""
+        """Make one step at a share of the highest learning rate, and drop the gradients."""
         for group in self.adam.param_groups:
             group["lr"] = self.rate * share
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
 
     def moments(self) -> dict[str, list[Tensor]]:
-        """First and second moments of every weight, zero before the first step."""
+        """Return first and second moments of every weight, zero before the first step."""
         states = [self.adam.state[weight] for weight in self.weights]
         zeros = [torch.zeros_like(weight) for weight in self.weights]
         return {
@@ -89,7 +104,7 @@ class Adam:
         }
 
     def load(self, moments: dict[str, list[Tensor]], steps: int) -> None:
-        """The moments after `steps` steps."""
+        """Take up the moments after so many steps."""
         state = {
             number: {
                 "step": torch.tensor(float(steps), dtype=torch.float32),
@@ -103,9 +118,16 @@ class Adam:
 
 
 class Muon:
-    """Momentum, made orthogonal: matrices of one shape at once, or `in_parts` large ones each by a worker.
+    """Moves matrices along their momentum, made orthogonal.
 
-    torch's own, since 2.9, takes one matrix after another.
+    It takes matrices of one shape at once, or, `in_parts`, each large one by a worker. The Muon of
+    torch, since 2.9, takes one matrix after another.
+
+    rate: float highest learning rate
+    precision: torch.dtype that momenta are made orthogonal in
+    in_parts: whether workers take large matrices
+    matrices: the parameters that it moves, by name
+    momenta: momentum of each matrix, by name
     """
 
     def __init__(
@@ -125,33 +147,29 @@ class Muon:
 
     @torch.no_grad()
     def step(self, share: float) -> None:
-        """One step; the gradients are used up."""
+        """Make one step at a share of the highest learning rate, and drop the gradients."""
         if not self.matrices:
             return
         weights: list[Tensor] = list(self.matrices.values())
         gradients = [self._gradient(matrix) for matrix in self.matrices.values()]
         momenta = list(self.momenta.values())
-        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
-        directions = self._directions(list(torch._foreach_lerp(gradients, momenta, MOMENTUM)))
-        torch._foreach_mul_(weights, 1 - self.rate * share * DECAY)
+        blend_each_(momenta, gradients, 1 - MOMENTUM)
+        directions = self._directions(blended(gradients, momenta, MOMENTUM))
+        scale_each_(weights, 1 - self.rate * share * DECAY)
         for weight, direction in zip(weights, directions, strict=True):
-            weight.add_(
-                direction,
-                alpha=-self.rate * share * math.sqrt(max(1.0, len(weight) / weight.shape[1])),
-            )
+            taller = math.sqrt(max(1.0, len(weight) / weight.shape[1]))
+            weight.add_(direction, alpha=-self.rate * share * taller)
 
     def _directions(self, moves: list[Tensor]) -> list[Tensor]:
+        """Make moves orthogonal."""
         lower = [move.to(self.precision) for move in moves]
         if self.in_parts and max(map(torch.numel, lower)) >= LARGE_MATRIX:
             return in_threads(orthogonal, lower, lower[0].device)
         found: dict[int, Tensor] = {}
         for shape in dict.fromkeys(move.shape for move in lower):
             alike = [place for place, move in enumerate(lower) if move.shape == shape]
-            found |= zip(
-                alike,
-                self.orthogonal(torch.stack([lower[place] for place in alike])).unbind(),
-                strict=True,
-            )
+            stack = self.orthogonal(torch.stack([lower[place] for place in alike]))
+            found |= zip(alike, stack.unbind(), strict=True)
         return [found[place] for place in range(len(lower))]
 
     @staticmethod
@@ -162,7 +180,10 @@ class Muon:
 
 
 def orthogonal(moves: Tensor) -> Tensor:
-    """About U V^T of every matrix U S V^T of `moves` (..., rows, columns), in its dtype."""
+    """Return about U V^T of every matrix U S V^T.
+
+    moves: (..., rows, columns) matrices, in any dtype, which the result has too
+    """
     a, b, c = COEFFICIENTS
     tall = moves.shape[-2] > moves.shape[-1]
     x: Tensor = moves.mT if tall else moves

@@ -1,4 +1,4 @@
-"""Which samples a step trains on."""
+"""The order in which training takes the samples."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from torch import Tensor
 
 
 class Order:
-    """Pass after pass over `samples` samples, each in a fresh order without replacement, cut into batches of one size.
+    """Cuts pass after pass over the samples into batches of one size.
 
-    What step t gets follows from (seed, t) alone: whoever asks, whatever was asked before. `batch` is at most `samples`;
-    the end of a pass and the beginning of the next may lie within a batch.
+    Each pass has a fresh order without replacement. The batch of a step follows from the seed and
+    the step's number alone, whatever was asked before. The end of a pass and the beginning of the
+    next may lie within a batch.
+
+    samples: int number of samples
+    batch: int samples of a batch, at most `samples`
+    seed: int
+    device: torch.device that has the samples
     """
 
     def __init__(self, samples: int, batch: int, seed: int, device: torch.device) -> None:
@@ -20,14 +26,14 @@ class Order:
         self._passes: dict[int, Tensor] = {}
 
     def rows(self, step: int) -> Tensor:
-        """The numbers int64 (batch,) of the samples of step `step`, from 0."""
+        """Return the numbers int64 (batch,) of the samples of a step; steps begin with 0."""
         number, place = divmod(step * self.batch, self.samples)
         rows = self._pass(number)[place : place + self.batch]
         missing = self.batch - len(rows)
         return torch.cat([rows, self._pass(number + 1)[:missing]]) if missing else rows
 
     def _pass(self, number: int) -> Tensor:
-        """The order (samples,) of pass `number`; only the last one asked for and the one before are kept."""
+        """Return the order int64 (samples,) of a pass; the pass before it is kept too."""
         if number not in self._passes:
             self._passes = {
                 known: order for known, order in self._passes.items() if known == number - 1
@@ -40,7 +46,6 @@ class Order:
 
 
 def _mixed(seed: int, number: int) -> int:
-    """A seed of 64 bits; hashed, because torch's generator on CPUs looks at 32 of them only."""
-    return int.from_bytes(
-        hashlib.blake2b(f"{seed} {number}".encode(), digest_size=8).digest(), "little"
-    )
+    """Return a seed of 64 bits, hashed, because torch's generator on CPUs uses 32 of them only."""
+    digest = hashlib.blake2b(f"{seed} {number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

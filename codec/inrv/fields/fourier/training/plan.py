@@ -1,4 +1,4 @@
-"""What training is asked to do, and what it tells of itself."""
+"""What training is asked to do, and what it reports."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ OPTIMISERS = ("adam", "muon")
 PRECISIONS = (None, "bfloat16", "float32")
 WARM_UP = 0.03  # of the run
 FINAL_RATE = 0.001  # of the highest learning rate
+# Floating-point operations of training for each weight and sample: two each for the output, the
+# gradient of the weights and that of the inputs.
+FLOPS_PER_WEIGHT = 6
 
 
 @dataclass(frozen=True)
 class WeightQuantisation:
-    """How coarse the weights of a field's matrices become towards the end of training.
+    """Says how coarse the weights of a network's matrices become towards the end of training.
 
-    loss   dB that rounding costs at most when it begins; training that goes on gets most of that back
-    bytes  that the field's tensors take in a file at most, whatever they lose; None: as `loss` says
+    loss: float dB that rounding costs at most when it begins; further training gets most of that
+        back
+    bytes: int bytes that the network takes in a file at most, whatever it loses; None: as `loss`
+        says
     """
 
     loss: float = 1.0
@@ -30,19 +35,25 @@ class WeightQuantisation:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long and how fast to train.
+    """Says how long and how fast to train.
 
-    epochs       passes over the samples, each in a fresh order without replacement; may be fractional
-    batch        voxels a step, those of all processes together
-    rate         Adam's highest learning rate; after a short warm-up it falls along half a cosine
-    max_time     seconds after which training ends, the rate having fallen by then; None: no limit
-    target_psnr  dB at which training ends, over one epoch's samples with peak 1; None: no target
-    optimiser    'adam'; 'muon': Muon on the matrices of the field, Adam on the rest
-    muon_rate    Muon's highest learning rate
-    rounding     how far weights are rounded during the last quarter of training; None: they are not
-    precision    of matrix products: 'bfloat16', 'float32', or None: bfloat16 where the device is faster in it. Weights and
-                 sums are float32 in any case
-    compiled     whether torch compiles a step; None: on CUDA and ROCm, for training so long that it pays
+    epochs: float passes over the samples, each in a fresh order without replacement
+    batch: int voxels of a step, of all processes together
+    rate: float Adam's highest learning rate; after a short warm-up it falls along half a cosine
+    max_time: float seconds after which training ends, with the rate brought down by then; None: no
+        limit
+    target_psnr: float dB at which training ends, over one epoch's samples with peak 1; None: none
+    seed: int from which the order of the samples follows
+    optimiser: 'adam', or 'muon': Muon on the matrices of the network, Adam on the rest
+    muon_rate: float Muon's highest learning rate
+    rounding: how coarse weights become during the last quarter of training; None: they are not
+        rounded
+    precision: dtype of matrix products: 'bfloat16', 'float32', or None: bfloat16 where the device
+        is faster in it; weights and sums are float32 in any case
+    compiled: whether torch compiles a step; None: on CUDA and ROCm, where training is so long that
+        it pays
+
+    Raises OptionError where a value makes no sense.
     """
 
     epochs: float
@@ -70,14 +81,14 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class TrainingProgress(Progress):
-    """Where training stands.
+    """Says where training stands.
 
-    step: of the optimiser
-    steps: of them, in all
-    epoch: passes over the samples so far
-    epochs: of them, in all
-    loss: of the recent samples
-    psnr: dB over these, peak 1 on normalised values
+    step: int optimiser steps done
+    steps: int optimiser steps in all
+    epoch: float passes over the samples done
+    epochs: float passes over the samples in all
+    loss: float loss on recent samples
+    psnr: float dB on these, peak 1 on normalised values
     """
 
     step: int
@@ -89,13 +100,17 @@ class TrainingProgress(Progress):
 
     @property
     def figures(self) -> str:
-        """Step, loss and PSNR."""
+        """Step, loss and PSNR, for people."""
         return f"step {self.step:,}/{self.steps:,}  loss {self.loss:.2e}  PSNR {self.psnr:.1f} dB"
 
 
 @dataclass(frozen=True, eq=False)
 class RoundedWeight:
-    """A matrix whose weights are multiples of `step`, and what they would be without."""
+    """Says what a matrix was rounded from, and to.
+
+    step: float quantiser step: the rounded weights are multiples of it
+    exact: float32 weights as they would be without rounding
+    """
 
     step: float
     exact: Tensor
@@ -103,9 +118,13 @@ class RoundedWeight:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What was done: optimiser steps, epochs, seconds, and which of epochs, max-time or target-psnr ended it.
+    """Says what training did.
 
-    rounded  by matrix, what its weights were rounded from, where training ended on rounded weights
+    steps: int optimiser steps done
+    epochs: float passes over the samples done
+    seconds: float seconds of training
+    stopped_by: what ended it: 'epochs', 'max-time' or 'target-psnr'
+    rounded: by name of the matrix, where training ended on rounded weights
     """
 
     steps: int
@@ -116,7 +135,7 @@ class TrainingResult:
 
 
 def rate_at(done: float) -> float:
-    """The learning rate at fraction `done` of the run, relative to its highest."""
+    """Return the learning rate at a fraction of the run, as a share of the highest one."""
     if done < WARM_UP:
         return (done + 1e-3) / (WARM_UP + 1e-3)
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))

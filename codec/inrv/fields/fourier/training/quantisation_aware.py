@@ -1,4 +1,7 @@
-"""Quantisation-aware training: its end runs on rounded weights, so that little is lost when they are stored on few bits."""
+"""Quantisation-aware training.
+
+The end of a run trains rounded weights, so that little is lost when they are stored on few bits.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,22 @@ from inrv.fields.fourier.quantisation import on_steps
 from inrv.fields.fourier.training.plan import WeightQuantisation
 from inrv.metrics.psnr import psnr_of
 
-SHARE = 0.25  # of a run that rounds
-FINENESS = tuple(
-    2 ** (eighth / 8) for eighth in range(8, 57)
-)  # steps in a matrix's standard deviation: 2 to 128
+# The share of a run that trains rounded weights, at its end.
+# measured: docs/lab-notes.md#quantisation-aware-training
+SHARE = 0.25
+# Quantiser steps in a matrix's standard deviation, from coarse to fine: 2 to 128.
+FINENESS = tuple(2 ** (eighth / 8) for eighth in range(8, 57))
 
 
 class QuantisationAware:
-    """Keeps the matrices of a field at multiples of a step each, and what they would be without in `exact`.
+    """Keeps the matrices of a network at multiples of a quantiser step each.
 
-    The gradient is taken at the rounded weights and moves the exact ones (a straight-through estimate).
+    The gradient is taken at the rounded weights and moves the exact ones: a straight-through
+    estimate.
+
+    matrices: the network's parameters by name, with rounded weights
+    steps: float32 () quantiser step by name
+    exact: the weights by name, as they would be without rounding
     """
 
     def __init__(self, matrices: dict[str, nn.Parameter], steps: dict[str, Tensor]) -> None:
@@ -35,15 +44,17 @@ class QuantisationAware:
 
     @staticmethod
     def begin(
-        field: FourierNetwork, rounding: WeightQuantisation, mean_square: Callable[[], float]
+        network: FourierNetwork, rounding: WeightQuantisation, mean_square: Callable[[], float]
     ) -> QuantisationAware:
-        """With steps in proportion to the standard deviations, as coarse as `rounding` says.
+        """Round the weights on steps in proportion to the standard deviations of the matrices.
 
-        `mean_square` gives the error of the field as its weights are.
+        network: the network that is trained
+        rounding: how coarse the steps become
+        mean_square: measures the error of the network with its present weights
         """
         before = psnr_of(mean_square())
-        deviations = {name: weight.detach().std() for name, weight in field.hidden().items()}
-        aware = QuantisationAware(field.hidden(), deviations)
+        deviations = {name: weight.detach().std() for name, weight in network.hidden().items()}
+        aware = QuantisationAware(network.hidden(), deviations)
 
         def tried(fineness: float) -> QuantisationAware:
             aware.steps = {name: deviation / fineness for name, deviation in deviations.items()}
@@ -51,7 +62,7 @@ class QuantisationAware:
             return aware
 
         def too_large(fineness: float) -> bool:
-            return stored_bytes(field, tried(fineness).steps) > (rounding.bytes or math.inf)
+            return stored_bytes(network, tried(fineness).steps) > (rounding.bytes or math.inf)
 
         def fine_enough(fineness: float) -> bool:
             tried(fineness)
@@ -63,7 +74,7 @@ class QuantisationAware:
 
     @contextmanager
     def moving(self) -> Iterator[None]:
-        """Whatever moves the rounded weights meanwhile moves the exact ones as far, and they are rounded again."""
+        """Let a block move the rounded weights, then move the exact ones as far and round them."""
         before = [weight.detach().clone() for weight in self.matrices.values()]
         yield
         with torch.no_grad():
@@ -79,7 +90,7 @@ class QuantisationAware:
 
 
 def stored_bytes(network: FourierNetwork, steps: dict[str, Tensor]) -> int:
-    """What the tensors of a network take in a file, its matrices on `steps`."""
+    """Return the bytes that a network takes in a file, its matrices on quantiser steps by name."""
     stored = on_steps(
         network.arrays(), network.fixed(), {name: float(step) for name, step in steps.items()}
     )
@@ -87,7 +98,10 @@ def stored_bytes(network: FourierNetwork, steps: dict[str, Tensor]) -> int:
 
 
 def _first(holds: Callable[[float], bool]) -> int:
-    """The number of the first of FINENESS for which `holds`, as it does from there on; their count where there is none."""
+    """Return the number of the first of FINENESS for which `holds`, or their count.
+
+    It must hold for all that follow too.
+    """
     low, high = 0, len(FINENESS)
     while low < high:
         middle = (low + high) // 2

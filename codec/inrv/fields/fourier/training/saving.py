@@ -1,4 +1,4 @@
-"""What of a training run goes into its checkpoint, when, and how the run goes on from there."""
+"""Saving a training run: when it is saved, and whether a run may go on from what was saved."""
 
 from __future__ import annotations
 
@@ -6,46 +6,72 @@ import json
 import signal
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
+from inrv.fields.fourier.network import FourierNetwork
+from inrv.fields.fourier.selection import Samples
 from inrv.fields.fourier.training.checkpoint import (
     Checkpoint,
     CheckpointError,
     Identity,
-    Saved,
+    TrainingState,
     digest_of,
     program,
 )
 from inrv.fields.fourier.training.interruption import Deferred
-from inrv.fields.fourier.training.quantisation_aware import QuantisationAware
+from inrv.fields.fourier.training.plan import TrainingPlan
+from inrv.fields.fourier.training.processes import Processes
 
-if TYPE_CHECKING:
-    from inrv.fields.fourier.training.trainer import Run
+# What an interrupted run must have done since it was last saved, to be saved once more, as a share
+# of the time between two checkpoints.
+WORTH_KEEPING = 1 / 6
+NEVER_NEGATIVE = ("second.", "rounding.")  # how the names of such tensors begin
 
-WORTH_KEEPING = (
-    1 / 6
-)  # of the time between two checkpoints: what an interrupted run must have done since the last one
+
+class SavedRun(Protocol):
+    """A training run, as far as it must be known to save it.
+
+    network: the network that is trained
+    samples: the samples that it is trained on
+    plan: how long and how fast
+    processes: those that train together
+    steps: int optimiser steps in all
+    """
+
+    network: FourierNetwork
+    samples: Samples
+    plan: TrainingPlan
+    processes: Processes
+    steps: int
+
+    def state(self) -> TrainingState:
+        """Return where the run stands."""
+
+    def load(self, state: TrainingState) -> None:
+        """Bring the run to where it stood."""
 
 
 class Saving:
-    """Saves a run every now and then, and before a signal ends it; at first resumes it from what an earlier one saved.
+    """Saves a run now and then, and before a signal ends it.
 
-    Of several processes rank 0 reads and writes; all resume alike, and a signal to any of them ends all.
+    At first it resumes the run from what an earlier one saved. Of several processes rank 0 reads
+    and writes; all resume alike, and a signal to any of them ends all.
+
+    run: the run
+    checkpoint: the file
+    signals: Ctrl-C and SIGTERM, deferred to between two steps
     """
 
-    def __init__(self, run: Run, checkpoint: Checkpoint) -> None:
+    def __init__(self, run: SavedRun, checkpoint: Checkpoint) -> None:
         self.run, self.checkpoint = run, checkpoint
         self.signals = Deferred()
-        self.network = digest_of(run.field.tensors())
+        self._network = digest_of(run.network.tensors())  # as it is before it is trained
         self._identity: Identity | None = None
         processes = run.processes
-        saved = processes.from_first(self._read() if processes.first else None)
-        if saved is not None:
-            self.resume(saved)
-        self.saved = time.monotonic()
+        state = processes.from_first(self._read() if processes.first else None)
+        if state is not None:
+            run.load(state)
+        self._saved = time.monotonic()
 
     def __enter__(self) -> Saving:
         self.signals.__enter__()
@@ -55,106 +81,63 @@ class Saving:
         self.signals.__exit__(*error)
 
     def identity(self) -> Identity:
-        """What training depends on; computed once, and not for a run too short to be saved."""
+        """Return what training depends on.
+
+        It is computed once, and not for a run too short to be saved.
+        """
         if self._identity is None:
-            samples, run = self.run.samples, self.run
+            run, samples = self.run, self.run.samples
             parts = {
                 "coordinates": samples.coordinates,
                 "targets": samples.targets,
                 "counted": samples.counted,
             }
-            plan = json.dumps(
-                [run.device.type, asdict(run.field.shape), asdict(run.plan)], sort_keys=True
-            )
+            device = samples.coordinates.device.type
+            plan = [device, asdict(run.network.shape), asdict(run.plan)]
             self._identity = {
                 "program": program(),
                 "voxels": digest_of(parts),
-                "network": self.network,
-                "plan": plan,
+                "network": self._network,
+                "plan": json.dumps(plan, sort_keys=True),
             }
         return self._identity
 
     def between_steps(self, interrupted: bool) -> None:
-        """Save where it is time to, or where a signal is waiting, which then takes effect."""
-        waited, seconds = time.monotonic() - self.saved, self.checkpoint.seconds
-        if (
-            waited >= (seconds * WORTH_KEEPING if interrupted else seconds)
-            and self.run.processes.first
-        ):
-            self.checkpoint.write(self.identity(), self.state())
-            self.saved = time.monotonic()
+        """Save the run where it is time to, and let a signal that waits take effect.
+
+        interrupted: whether a signal waits in any process
+        """
+        waited, seconds = time.monotonic() - self._saved, self.checkpoint.seconds
+        due = seconds * WORTH_KEEPING if interrupted else seconds
+        if waited >= due and self.run.processes.first:
+            self.checkpoint.write(self.identity(), self.run.state())
+            self._saved = time.monotonic()
         if interrupted:
-            self.run.processes.wait()  # when one process ends, torchrun ends the others: not before rank 0 has saved
+            # When one process ends, torchrun ends the others: not before rank 0 has saved.
+            self.run.processes.wait()
             self.signals.deliver(signal.SIGTERM)
 
-    def state(self) -> Saved:
-        """Where the run stands."""
-        run = self.run
-        exact: dict[str, Tensor] = {} if run.quantisation is None else run.quantisation.exact
-        weights = {
-            f"weights.{name}": exact.get(name, weight.detach())
-            for name, weight in run.field.named_parameters()
-        }
-        tensors = (
-            {"window": torch.tensor(run.window, dtype=torch.float32)}
-            | weights
-            | run.optimiser.state()
-        )
-        if run.plan.rounding is not None:
-            steps = run.quantisation.steps if run.quantisation is not None else {}
-            tensors |= {
-                f"rounding.{name}": steps.get(name, _no_step()) for name in run.field.hidden()
-            }
-        return Saved(
-            {name: tensor.float().cpu() for name, tensor in tensors.items()}, run.step, run.seconds
-        )
-
-    def _read(self) -> Saved | None:
-        """What is saved of this very run and can be where it was."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.state().tensors.items()}
-        saved = self.checkpoint.read(self.identity, shapes)
-        if saved is None:
+    def _read(self) -> TrainingState | None:
+        """Read a state of this very run, if the file holds one that the run can have been in."""
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.run.state().tensors.items()}
+        state = self.checkpoint.read(self.identity, shapes)
+        if state is None:
             return None
         try:
-            self._check(saved)
+            self._check(state)
         except CheckpointError as error:
             self.checkpoint.refuse(error)
             return None
-        self.checkpoint.tell(
-            f"{self.checkpoint.path}: training resumes at step {saved.step:,} of {self.run.steps:,}, {saved.seconds:.1f} s done"
+        self.checkpoint.notify(
+            f"{self.checkpoint.path}: training resumes at step {state.step:,} "
+            f"of {self.run.steps:,}, {state.seconds:.1f} s done"
         )
-        return saved
+        return state
 
-    def resume(self, saved: Saved) -> None:
-        """Bring the run to where it was saved."""
-        run, tensors = (
-            self.run,
-            {name: tensor.to(self.run.device) for name, tensor in saved.tensors.items()},
-        )
-        with torch.no_grad():
-            for name, weight in run.field.named_parameters():
-                weight.copy_(tensors[f"weights.{name}"])
-        run.optimiser.load(tensors, saved.step)
-        run.window = float(saved.tensors["window"])
-        matrices = run.field.hidden()
-        steps = {name: tensors.get(f"rounding.{name}", _no_step()) for name in matrices}
-        if any(bool(step > 0) for step in steps.values()):
-            run.quantisation = QuantisationAware(matrices, steps)
-        run.step = run.looked = saved.step
-        run.next_look = saved.step + 1
-        run.seconds = saved.seconds
-        run.started -= saved.seconds
-
-    def _check(self, saved: Saved) -> None:
-        """Raise CheckpointError where the run cannot have been there."""
-        run = self.run
-        if not 0 < saved.step < run.steps:
-            raise CheckpointError(f"step {saved.step} is not on the way to step {run.steps}")
-        for name, tensor in saved.tensors.items():
-            if name.startswith(("second.", "rounding.")) and bool((tensor < 0).any()):
+    def _check(self, state: TrainingState) -> None:
+        """Check that the run can have been in a state. Raises CheckpointError."""
+        if not 0 < state.step < self.run.steps:
+            raise CheckpointError(f"step {state.step} is not on the way to step {self.run.steps}")
+        for name, tensor in state.tensors.items():
+            if name.startswith(NEVER_NEGATIVE) and bool((tensor < 0).any()):
                 raise CheckpointError(f"tensor {name!r} holds a negative number")
-
-
-def _no_step() -> Tensor:
-    """What stands for the step of a matrix that is not rounded."""
-    return torch.zeros((), dtype=torch.float32)

@@ -57,7 +57,7 @@ def assert_same_volume(found: SparseVolume, expected: SparseVolume) -> None:
         (HandTree(components=3, background=float("inf")).grid(), "background inf, inf, inf"),
     ],
 )
-def test_what_is_not_coded_is_carried(tmp_path: Path, grid: HandGrid, reason: str) -> None:
+def test_what_is_not_coded_is_passed_through(tmp_path: Path, grid: HandGrid, reason: str) -> None:
     path = save(
         tmp_path / "file.vdb", HandTree().grid("a"), grid, HandTree().grid("b"), version=223
     )
@@ -84,7 +84,7 @@ def test_what_is_not_coded_is_carried(tmp_path: Path, grid: HandGrid, reason: st
     ]
 
 
-def test_voxels_beyond_the_range_are_carried(tmp_path: Path) -> None:
+def test_voxels_beyond_the_range_are_passed_through(tmp_path: Path) -> None:
     tree = load_openvdb().FloatGrid()
     tree.getAccessor().setValueOn((1 << 24, 0, 0), 1.0)
     load_openvdb().write(str(tmp_path / "beyond.vdb"), grids=[tree])
@@ -122,14 +122,14 @@ def test_doubles_are_coded_only_when_told(tmp_path: Path) -> None:
     assert grid.rounding == abs(0.1 - float(np.float32(0.1)))
 
 
-def test_a_double_beyond_float_is_never_made_infinite_but_carried(tmp_path: Path) -> None:
+def test_a_double_beyond_float_is_never_made_infinite_but_passed_through(tmp_path: Path) -> None:
     path = save(tmp_path / "double.vdb", HandTree("d", leaf={1: 0.1, 2: 1e300}).grid())
     volume = read_volume(path, doubles="float")
     assert not volume.grids and "1e+300 is beyond float32" in volume.passthrough[0].reason
 
 
 @pytest.mark.parametrize("offsets", [True, False])
-def test_a_stream_with_one_grid_is_carried(tmp_path: Path, offsets: bool) -> None:
+def test_a_stream_with_one_grid_is_passed_through(tmp_path: Path, offsets: bool) -> None:
     volume = read_volume(save(tmp_path / "stream.vdb", INTEGERS.grid(), offsets=offsets))
     assert (
         volume.passthrough[0].data
@@ -177,7 +177,7 @@ def shared(
         ),
     ],
 )
-def test_grids_that_share_a_tree_are_carried_together(
+def test_grids_that_share_a_tree_are_passed_through_together(
     tmp_path: Path, grids: Any, reasons: list[str]
 ) -> None:
     volume = read_volume(save(tmp_path / "pair.vdb", *grids))
@@ -192,7 +192,7 @@ def test_grids_that_share_a_tree_are_carried_together(
 
 
 def test_of_three_that_share_a_tree_one_is_coded(tmp_path: Path) -> None:
-    """Each that can be coded is a grid of its own, however many others of the same tree are carried."""
+    """Each that can be coded is a grid of its own, however many others of the same tree are passed through."""
     owner, turned = shared(HandTree(), {}, {"transform": FRUSTUM})
     plain = replace(turned, unique_name="plain", transform=owner.transform)
     volume = read_volume(save(tmp_path / "three.vdb", owner, turned, plain))
@@ -271,7 +271,7 @@ def test_positions_that_do_not_fit_are_refused(
     tmp_path: Path, grids: list[PassthroughGrid]
 ) -> None:
     plain: Grid = sparse_grid(np.ones((4, 4, 4)))
-    with pytest.raises(VdbError, match=r"out\.vdb: .*carried"):
+    with pytest.raises(VdbError, match=r"out\.vdb: .*passthrough"):
         write_volume(tmp_path / "out.vdb", SparseVolume((plain,), {}, tuple(grids)))
     assert not list(tmp_path.iterdir())
 
@@ -287,7 +287,7 @@ def test_versions(tmp_path: Path) -> None:
         write_volume(tmp_path / "out.vdb", SparseVolume((plain,), vdb_version=(226, 0, 0)))
 
 
-def test_openvdb_reads_carried_grids_as_before(tmp_path: Path) -> None:
+def test_openvdb_reads_passthrough_grids_as_before(tmp_path: Path) -> None:
     """Bool grids, two of which share a tree, among float grids that are coded."""
     module, source, copy = load_openvdb(), tmp_path / "source.vdb", tmp_path / "copy.vdb"
     inside, heat = module.BoolGrid(), module.FloatGrid()
