@@ -32,8 +32,9 @@ from inrv.encoding.api import encode_bytes
 from inrv.encoding.preparation import prepare
 from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
 from inrv.fields.fourier.evaluation import evaluate
-from inrv.fields.fourier.network import FourierConfig, FourierNetwork, network_weights
+from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, select_voxels
+from inrv.fields.fourier.shape import FourierConfig, network_weights
 from inrv.fields.fourier.training import TrainingPlan, train
 from inrv.fields.seam import field_codec
 from inrv.files.vdb import read_volume
