@@ -26,8 +26,8 @@ from torch import Tensor
 import inrv
 from inrv.fields.fourier.defaults import network_for, plan_for
 from inrv.fields.fourier.evaluation import evaluate
+from inrv.fields.fourier.fitting import fit_network
 from inrv.fields.fourier.network import FourierNetwork
-from inrv.fields.fourier.fitting import fit_field
 from inrv.fields.fourier.selection import joint_box, select_voxels
 from inrv.fields.fourier.selection.masks import whole_box
 from inrv.files.vdb import read_volume
@@ -109,12 +109,12 @@ def measure(volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions) 
     normalisations = [Normalisation.fit(grid.values) for grid in volume.grids]
     device = choose_device(options.device)
     started = time.perf_counter()
-    fitted = fit_field(volume.grids, normalisations, options, device)
+    fitted = fit_network(volume.grids, normalisations, options, device)
     seconds = time.perf_counter() - started
     assert fitted is not None, "every grid is constant"
-    field = fitted.field.to(device)
-    confined, unconfined = (answers(volume, field, normalisations, everywhere) for everywhere in (False, True))
-    weights = field.weight_count
+    network = fitted.network.to(device)
+    confined, unconfined = (answers(volume, network, normalisations, everywhere) for everywhere in (False, True))
+    weights = network.weight_count
     row: dict[str, Any] = {"trained on": label, "voxels": voxels, "steps": fitted.training.steps, "seconds": seconds}
     row["with topology"] = asdict(compare_volumes(volume, confined, weights=weights).mean)
     row["without"] = asdict(compare_volumes(volume, unconfined, weights=weights).mean)
@@ -124,9 +124,9 @@ def measure(volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions) 
 
 
 def answers(
-    volume: inrv.SparseVolume, field: FourierNetwork, normalisations: Sequence[Normalisation], everywhere: bool
+    volume: inrv.SparseVolume, network: FourierNetwork, normalisations: Sequence[Normalisation], everywhere: bool
 ) -> inrv.SparseVolume:
-    """Return the volume as `field` has it.
+    """Return the volume as `network` has it.
 
     It has its active leaf voxels, or every voxel of the joint box (`everywhere`), unclamped.
     """
@@ -135,7 +135,7 @@ def answers(
     grids, column = [], 0
     for grid, normalisation in zip(volume.grids, normalisations, strict=True):
         topology = whole_box(box) if everywhere else grid.topology
-        outputs = outputs_at(field, topology)
+        outputs = outputs_at(network, topology)
         values = torch.empty((len(outputs), grid.components))
         for component in range(grid.components):
             low, high = float(normalisation.minimum[component]), float(normalisation.maximum[component])
@@ -150,11 +150,11 @@ def answers(
     return inrv.SparseVolume(tuple(grids), volume.metadata)
 
 
-def outputs_at(field: FourierNetwork, topology: inrv.Topology) -> Tensor:
+def outputs_at(network: FourierNetwork, topology: inrv.Topology) -> Tensor:
     """Normalised outputs (N, D) on the CPU at the active leaf voxels of `topology`."""
-    device = next(field.parameters()).device
+    device = next(network.parameters()).device
     with torch.no_grad():
-        return torch.cat([evaluate(field, part.to(device)).cpu() for part in topology.coordinates().split(1 << 21)])
+        return torch.cat([evaluate(network, part.to(device)).cpu() for part in topology.coordinates().split(1 << 21)])
 
 
 def middle_slice(grid: Grid, like: Grid | None = None) -> Tensor:
