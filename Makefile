@@ -1,4 +1,4 @@
-# Every target sets up what it needs. `make PYTHON=/path/to/python <target>` uses an environment of your own (conda, say).
+# Every target sets up what it needs. `make PYTHON=/path/to/python TARGET` uses an environment of your own.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -21,20 +21,20 @@ $(STAMP): pyproject.toml constraints.txt scripts/setup.sh
 
 setup: $(SETUP)  ## Make the virtual environment
 
-demo: $(SETUP)  ## Encode, decode, compare and draw a fire; results in demo/
+demo: $(SETUP)  ## Encode, decode, compare and draw a fire; the results are in demo/
 	@PATH="$(BIN):$$PATH" bash scripts/demo.sh
 
 test: lint types unit  ## Run the linter, the type checker and all tests
 
-lint: $(SETUP)
+lint: $(SETUP)  ## Run the linter, and check the layout of the code
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
-types: $(SETUP)
+types: $(SETUP)  ## Check the types
 	$(PYTHON) -m mypy
 
-# One thread a worker: torch's own threads would only fight over the cores that the workers fill.
-unit: $(SETUP)
+# Each worker has one thread: the workers fill the cores already.
+unit: $(SETUP)  ## Run all tests, on all cores
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 fuzz: $(SETUP)  ## Try a million hostile files on the readers: about ten minutes
@@ -42,24 +42,24 @@ fuzz: $(SETUP)  ## Try a million hostile files on the readers: about ten minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target decode --cases 10000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target vdb --cases 10000
 
-fixtures: $(SETUP)  ## Make the .vdb files of fixtures/ anew
+fixtures: $(SETUP)  ## Make the .vdb files of fixtures/ again
 	$(PYTHON) -m fixtures.make_fire
 	$(PYTHON) -m fixtures.make_shapes
 
 benchmarks: $(SETUP)  ## List the benchmark commands
-	@echo "$(PYTHON) benchmarks/rate_distortion.py [FILE.vdb ...]  # bytes over quality against SZ3, SPERR and ZFP"
-	@echo "$(PYTHON) benchmarks/corpus.py [FILE.vdb ...]    # size, quality and time on real volumes"
-	@echo "$(PYTHON) benchmarks/time_to_quality.py [FILE.vdb]  # PSNR over seconds of training, by recipe"
-	@echo "$(PYTHON) benchmarks/decode.py [FILE.vdb ...]    # voxels decoded a second"
-	@echo "$(PYTHON) benchmarks/scaling.py [FILE.vdb]       # processes against throughput of training"
-	@echo "$(PYTHON) benchmarks/dilation.py [FILE.vdb]      # which voxels to train on: the paper's Table 2"
-	@echo "$(PYTHON) benchmarks/memory.py                   # peak memory of a 4096^3 box with 5 M active voxels"
-	@echo "$(PYTHON) benchmarks/lossless.py [FILE.vdb ...]  # what becomes of every grid of every file"
-	@echo "$(PYTHON) benchmarks/exact.py                    # exact storage against zstd, Blosc2 and NanoVDB"
-	@echo "$(PYTHON) benchmarks/empty_air.py                # zeros and sums of dense frames"
-	@echo "$(PYTHON) benchmarks/masks.py                    # bytes and speed of topology"
-	@echo "$(PYTHON) benchmarks/kills.py                    # 200 kills while encoding"
-	@echo "$(PYTHON) benchmarks/busy.py [FILE.vdb]          # the same encode alone and beside busy processes"
+	@echo "$(PYTHON) -m benchmarks.rate_distortion [FILE.vdb ...] # bytes over quality, against SZ3, SPERR, ZFP and NanoVDB"
+	@echo "$(PYTHON) -m benchmarks.corpus [FILE.vdb ...]          # size, quality and time of whole files"
+	@echo "$(PYTHON) -m benchmarks.exact [FILE.vdb ...]           # exact storage against zstd, Blosc2 and NanoVDB"
+	@echo "$(PYTHON) -m benchmarks.empty_air [FILE.vdb ...]       # zeros and sums of dense frames"
+	@echo "$(PYTHON) -m benchmarks.masks [FILE.vdb ...]           # bytes and speed of topology"
+	@echo "$(PYTHON) -m benchmarks.lossless [FILE.vdb ...]        # what becomes of every grid of every file"
+	@echo "$(PYTHON) -m benchmarks.decode [FILE.vdb ...]          # voxels decoded a second"
+	@echo "$(PYTHON) -m benchmarks.memory                         # peak memory of a sparse box of 4096^3 voxels"
+	@echo "$(PYTHON) -m benchmarks.time_to_quality [FILE.vdb]     # fourier: PSNR over seconds of training"
+	@echo "$(PYTHON) -m benchmarks.dilation [FILE.vdb]            # fourier: which voxels to train on, the paper's Table 2"
+	@echo "$(PYTHON) -m benchmarks.scaling [FILE.vdb]             # fourier: throughput of training over processes"
+	@echo "$(PYTHON) -m benchmarks.kills                          # 200 kills while encoding"
+	@echo "$(PYTHON) -m benchmarks.busy [FILE.vdb]                # the same encode alone and beside busy processes"
 
 clean:  ## Remove the virtual environment, the demo and all caches
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

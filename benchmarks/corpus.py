@@ -1,8 +1,11 @@
-"""Size, quality and time of encoding and decoding real volumes: `python benchmarks/corpus.py [FILE.vdb ...]`.
+"""Size, quality and time of encoding and decoding real volumes.
 
-Without files: the corpus of third-party volumes beside the project where there is one, else the fixtures. PSNR and SSIM
-are means over the grids, over each grid's whole active box, peak = its range of values. Ratio is .vdb bytes to .inrv
-bytes; bits, seconds and speeds count the whole .inrv file against the active voxels of all grids, a vector as one voxel.
+`python -m benchmarks.corpus [FILE.vdb ...]`. Without files it takes the corpus of third-party
+volumes beside the project, or the fixtures where there is no corpus. PSNR and SSIM are means
+over the grids; each is over a grid's whole active box, where the peak is the range of its
+values. The ratio is that of the bytes of the .vdb and the .inrv file. Bits, seconds and speeds
+compare the whole .inrv file with the active voxels of all grids, where a vector counts as one
+voxel.
 """
 
 from __future__ import annotations
@@ -14,9 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from report import CORPUS, ROOT, decibels, describe, environment, save, table
-
 import inrv
+from benchmarks.report import CORPUS, ROOT, decibels, describe, environment, save, table
 from inrv.files.vdb import read_volume
 from inrv.metrics import compare_volumes
 
@@ -26,16 +28,30 @@ TIMES = ["encode s", "decode s", "encode s / M voxels", "decode M voxels / s"]
 
 def main() -> None:
     """Parse the command line, run, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.vdb")
     parser.add_argument("--device", help="torch device; default: the best there is")
-    parser.add_argument("--field", choices=("lattice", "fourier"), default="lattice", help="(%(default)s)")
-    parser.add_argument("--effort", default="default", help="lattice: instant, default or thorough (%(default)s)")
-    parser.add_argument("--epochs", type=float, help="fourier: passes over the voxels; default: what encode chooses")
+    parser.add_argument(
+        "--field", choices=("lattice", "fourier"), default="lattice", help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--effort", default="default", help="lattice: instant, default or thorough (%(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=float, help="fourier: passes over the voxels; default: what encode chooses"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the .inrv files there")
-    parser.add_argument("--name", default="corpus", help="name of the results (default %(default)s)")
+    parser.add_argument(
+        "--name", default="corpus", help="name of the results (default %(default)s)"
+    )
     arguments = parser.parse_args()
-    own = {"effort": arguments.effort} if arguments.field == "lattice" else {"epochs": arguments.epochs}
+    own = (
+        {"effort": arguments.effort}
+        if arguments.field == "lattice"
+        else {"epochs": arguments.epochs}
+    )
     options = inrv.EncodeOptions(device=arguments.device, field=arguments.field, **own)
     run = environment(arguments.device)
     print(describe(run), flush=True)
@@ -49,7 +65,9 @@ def main() -> None:
 def default_files() -> list[Path]:
     """The corpus, or the fixtures that hold voxels."""
     files = [*sorted(CORPUS.glob("*.vdb")), *sorted(CORPUS.glob("fire/*.vdb"))]
-    return files or [path for path in sorted((ROOT / "fixtures").glob("*.vdb")) if path.name != "empty.vdb"]
+    return files or [
+        path for path in sorted((ROOT / "fixtures").glob("*.vdb")) if path.name != "empty.vdb"
+    ]
 
 
 def measure(path: Path, options: inrv.EncodeOptions, keep: Path | None) -> dict[str, Any]:
@@ -65,7 +83,7 @@ def measure(path: Path, options: inrv.EncodeOptions, keep: Path | None) -> dict[
             keep.mkdir(parents=True, exist_ok=True)
             shutil.copy(coded, keep / f"{path.stem}.inrv")
         original, returned = read_volume(path), read_volume(decoded)
-    comparison = compare_volumes(original, returned, weights=report.weights or None)
+    comparison = compare_volumes(original, returned, weights=report.summary.get("weights") or None)
     return {
         "file": path.name,
         "bytes_in": report.bytes_in,
@@ -74,14 +92,16 @@ def measure(path: Path, options: inrv.EncodeOptions, keep: Path | None) -> dict[
         "active_voxels": original.active_voxel_count,
         "psnr": comparison.mean.psnr,
         "ssim": comparison.mean.ssim,
-        "grids": [{"name": g.name, "psnr": g.metrics.psnr, "ssim": g.metrics.ssim} for g in comparison.grids if g.metrics],
+        "grids": [
+            {"name": g.name, "psnr": g.metrics.psnr, "ssim": g.metrics.ssim}
+            for g in comparison.grids
+            if g.metrics
+        ],
         "topology_equal": all(
             a.topology.equal(b.topology) and a.transform == b.transform and a.metadata == b.metadata
             for a, b in zip(original.grids, returned.grids, strict=True)
         ),
-        "weights": report.weights,
-        "precision": report.precision,
-        "epochs": report.epochs,
+        "field": report.summary,
         "encode_seconds": encoded - started,
         "decode_seconds": done - encoded,
     }

@@ -1,8 +1,10 @@
-"""Voxels decoded a second, from an open file: `python benchmarks/decode.py [FILE.vdb ...]`.
+"""Voxels decoded a second, from an open file: `python -m benchmarks.decode [FILE.vdb ...]`.
 
-Both fields, each at its defaults but for --epochs of training and the effort `instant`. `active` decodes every grid, `dense`
-every grid's active box in blocks of at most 256^3 voxels, `points` samples --points random points of the boxes, trilinear.
-The second of two runs counts, without reading and restoring the topology, on --device.
+It measures both fields, each at its defaults but for --epochs of training and the effort
+`instant`. `active` decodes every grid, `dense` decodes every grid's active box in blocks of at
+most 256^3 voxels, and `points` samples --points random points of the boxes with trilinear
+interpolation. The second of two runs on --device counts, without the time to read the file and
+restore the topology.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from report import CORPUS, ROOT, describe, environment, save, table
 
 import inrv
+from benchmarks.report import CORPUS, ROOT, describe, environment, save, table
 
 HEADER = ["file", "field", "precision", "bytes", "active M/s", "dense M/s", "points M/s"]
 BLOCK = 256
@@ -25,11 +28,17 @@ BLOCK = 256
 
 def main() -> None:
     """Measure every file in both fields."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="*", type=Path, default=default_files(), metavar="FILE.vdb")
     parser.add_argument("--points", type=int, default=200_000)
-    parser.add_argument("--epochs", type=float, default=0.1, help="fourier: passes over the voxels (%(default)s)")
-    parser.add_argument("--preset", choices=("default", "paper"), default="default", help="fourier (%(default)s)")
+    parser.add_argument(
+        "--epochs", type=float, default=0.1, help="fourier: passes over the voxels (%(default)s)"
+    )
+    parser.add_argument(
+        "--preset", choices=("default", "paper"), default="default", help="fourier (%(default)s)"
+    )
     parser.add_argument("--device", help="torch device; default: the best there is")
     parser.add_argument("--name", default="decode", help="name of the results (%(default)s)")
     arguments = parser.parse_args()
@@ -37,7 +46,12 @@ def main() -> None:
     print(describe(run), flush=True)
     rows = []
     for path in arguments.files:
-        fourier = inrv.EncodeOptions(field="fourier", preset=arguments.preset, epochs=arguments.epochs, device=arguments.device)
+        fourier = inrv.EncodeOptions(
+            field="fourier",
+            preset=arguments.preset,
+            epochs=arguments.epochs,
+            device=arguments.device,
+        )
         for options in (fourier, inrv.EncodeOptions(effort="instant", device=arguments.device)):
             rows.append(measure(path, options, arguments.points))
             print(table(HEADER, [cells(rows[-1])]).splitlines()[2], flush=True)
@@ -56,8 +70,12 @@ def measure(path: Path, options: inrv.EncodeOptions, points: int) -> dict[str, A
     """Encode a file, and decode it in three ways."""
     data, _ = inrv.encode_bytes(path, options)
     opened = inrv.load(data, options.device)
-    voxels = sum(grid.coded_topology.leaf_voxel_count for grid in opened.grids)
-    boxes = {grid.position: grid.box for grid in opened.grids if grid.columns and grid.box is not None}
+    voxels = sum(grid.topology.leaf_voxel_count for grid in opened.grids)
+    boxes = {
+        grid.position: grid.box
+        for grid in opened.grids
+        if grid.values_of_grid.columns and grid.box is not None
+    }
 
     def dense(volume: inrv.Volume) -> None:
         for position, box in boxes.items():
@@ -66,16 +84,18 @@ def measure(path: Path, options: inrv.EncodeOptions, points: int) -> dict[str, A
 
     def sampled(volume: inrv.Volume) -> None:
         for position, box in boxes.items():
-            drawn = torch.rand(points, 3, generator=torch.Generator().manual_seed(0))
-            volume[position].sample(drawn * torch.tensor(box.shape) + torch.tensor(box.lower))
+            drawn = np.random.default_rng(0).random((points, 3))
+            volume[position].sample(drawn * box.shape + box.lower)
 
     return {
         "file": path.name,
         "field": options.chosen_field,
         "precision": str(getattr(opened.outputs, "precision", "integers")).removeprefix("torch."),
         "bytes": len(data),
-        "active_per_second": voxels / seconds(data, options.device, lambda volume: volume.decode(volume.grids)),
-        "dense_per_second": sum(box.volume for box in boxes.values()) / seconds(data, options.device, dense),
+        "active_per_second": voxels
+        / seconds(data, options.device, lambda volume: volume.decode(volume.grids)),
+        "dense_per_second": sum(box.volume for box in boxes.values())
+        / seconds(data, options.device, dense),
         "points_per_second": points * len(boxes) / seconds(data, options.device, sampled),
     }
 
@@ -89,7 +109,7 @@ def seconds(data: bytes, device: str | None, work: Callable[[inrv.Volume], objec
         started = time.perf_counter()
         with torch.no_grad():
             work(volume)
-        if volume.device.type == "cuda":
+        if volume.device.startswith("cuda"):
             torch.cuda.synchronize()
         taken = time.perf_counter() - started
     return taken
@@ -107,7 +127,10 @@ def blocks(box: inrv.Box) -> list[inrv.Box]:
 
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of the table."""
-    rates = [f"{row[key] / 1e6:.2f}" for key in ("active_per_second", "dense_per_second", "points_per_second")]
+    rates = [
+        f"{row[key] / 1e6:.2f}"
+        for key in ("active_per_second", "dense_per_second", "points_per_second")
+    ]
     return [row["file"], row["field"], row["precision"], f"{row['bytes']:,}", *rates]
 
 

@@ -1,4 +1,7 @@
-"""Other codecs on dense boxes: SZ3, SPERR and ZFP out of hdf5plugin, each to an absolute error, and rate curves of them."""
+"""Other codecs on dense boxes, each at absolute errors, and their rate curves.
+
+The codecs are SZ3, SPERR and ZFP, from hdf5plugin.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ CODECS: dict[str, Callable[[float], Any]] = {
     "SPERR": lambda error: hdf5plugin.Sperr(absolute=error, swap=True),
     "ZFP": lambda error: hdf5plugin.Zfp(accuracy=error),
 }
-SWEEP = tuple(10 ** (-exponent / 8) for exponent in (*range(28), *range(28, 37, 2)))  # absolute errors, as shares of the range
+SWEEP = tuple(
+    10 ** (-exponent / 8) for exponent in (*range(28), *range(28, 37, 2))
+)  # absolute errors, as shares of the range
 BOUNDS = (1e-2, 1e-3)  # those that `--max-error` is compared at
 
 
@@ -62,18 +67,22 @@ def point(array: Array, codec: str, bound: float) -> Point:
 
 
 def quality(decoded: Array, array: Array) -> tuple[float, float]:
-    """Return PSNR in dB, with the range of `array` as peak, and the largest error over that range."""
+    """Return the PSNR in dB and the largest error over the range of `array`, which is the peak."""
     span = float(np.ptp(array))
     error = decoded.astype(np.float64) - array
-    return 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30)), float(np.abs(error).max()) / span
+    return 10 * math.log10(span**2 / max(float(np.mean(error**2)), 1e-30)), float(
+        np.abs(error).max()
+    ) / span
 
 
 class Curves:
-    """Points of every codec on every box, kept in a file, since peers do not change between runs."""
+    """Points of every codec on every box, kept in a file: peers stay the same between runs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.kept: dict[str, list[dict[str, Any]]] = json.loads(path.read_text()) if path.exists() else {}
+        self.kept: dict[str, list[dict[str, Any]]] = (
+            json.loads(path.read_text()) if path.exists() else {}
+        )
 
     def of(self, key: str, array: Array) -> dict[str, list[Point]]:
         """The curve of each codec on `array`, which `key` names."""
@@ -84,7 +93,9 @@ class Curves:
                 found += [asdict(point(array, codec, bound)) for bound in missing]
                 found.sort(key=lambda entry: -float(entry["bound"]))
                 self._save()
-        return {codec: [Point(**entry) for entry in self.kept[f"{key} {codec}"]] for codec in CODECS}
+        return {
+            codec: [Point(**entry) for entry in self.kept[f"{key} {codec}"]] for codec in CODECS
+        }
 
     def other(self, key: str, codec: str, measure: Callable[[], list[Point]]) -> list[Point]:
         """The curve of a codec that is none of CODECS, measured where it is not kept yet."""
@@ -120,4 +131,6 @@ def bytes_at_error(curve: list[Point], error: float) -> float:
 
     A millionth more is allowed.
     """
-    return min((entry.bytes for entry in curve if entry.largest <= error * (1 + 1e-6)), default=math.inf)
+    return min(
+        (entry.bytes for entry in curve if entry.largest <= error * (1 + 1e-6)), default=math.inf
+    )

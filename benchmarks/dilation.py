@@ -1,11 +1,13 @@
-"""Which voxels to train on: the paper's Table 2 on a fire with a missing quadrant, `python benchmarks/dilation.py [FILE.vdb]`.
+"""Which voxels to train on: the paper's Table 2 on a fire with a missing quadrant.
 
-The same network is trained on the active voxels of the stored topology, on the AVM of eq. (2), on the AVM dilated by
-l = 1, 2, 5, 10 and on the whole box (BBX): for the same number of epochs, as in the paper, or with --equal steps for the
-same number of optimiser steps (as encode does, a step takes fewer voxels where there are few, so that in a small volume
-both are the same). Quality is measured over each grid's whole box, mean over the grids, in two ways: with the stored
-topology, where the decoder never asks the network outside it, and without, where every voxel of the box is the
-network's answer, as in the paper. Weights are stored and restored as `encode` does.
+`python -m benchmarks.dilation [FILE.vdb]` trains the same network on the active voxels of the
+stored topology, on the AVM of eq. (2), on the AVM dilated by l = 1, 2, 5 and 10, and on the
+whole box (BBX). Each trains for the same number of epochs, as in the paper, or with --equal
+steps for the same number of optimiser steps. (In `encode` a step takes fewer voxels where there
+are few, so in a small volume both are the same.) Quality is the mean over the grids, each over
+its whole box, measured in two ways: with the stored topology, where the decoder never asks the
+network outside of it, and without it, as in the paper, where every voxel of the box has the
+network's answer. Weights are stored and restored as `encode` does.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import torch
-from report import RESULTS, ROOT, describe, environment, save, table
-from torch import Tensor
 
 import inrv
+from benchmarks.report import RESULTS, ROOT, describe, environment, save, table
 from inrv.fields.fourier.defaults import network_for, plan_for
 from inrv.fields.fourier.evaluation import evaluate
 from inrv.fields.fourier.fitting import fit_network
@@ -38,6 +40,7 @@ from inrv.support.device import choose_device
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+Array = np.ndarray[Any, Any]
 SETTINGS = (
     ("topology", "topology", 0.0),
     ("AVM", "avm", 0.0),
@@ -49,19 +52,38 @@ SETTINGS = (
 )
 METRICS = ("psnr", "nrmse", "ssim", "score")
 HEADER = ["trained on", "voxels", "steps", "seconds"]
-HEADER += [f"{name}, {way}" for way in ("with topology", "without") for name in ("PSNR dB", "NRMSE", "SSIM", "Score")]
+HEADER += [
+    f"{name}, {way}"
+    for way in ("with topology", "without")
+    for name in ("PSNR dB", "NRMSE", "SSIM", "Score")
+]
 
 
 def main() -> None:
     """Parse the command line, train seven times, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "fixtures" / "fire.vdb", metavar="FILE.vdb")
-    parser.add_argument("--epochs", type=float, default=50, help="epochs of each run, or of BBX alone (%(default)s)")
-    parser.add_argument("--equal", choices=("epochs", "steps"), default="epochs", help="what all runs share (%(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "file", nargs="?", type=Path, default=ROOT / "fixtures" / "fire.vdb", metavar="FILE.vdb"
+    )
+    parser.add_argument(
+        "--epochs", type=float, default=50, help="epochs of each run, or of BBX alone (%(default)s)"
+    )
+    parser.add_argument(
+        "--equal",
+        choices=("epochs", "steps"),
+        default="epochs",
+        help="what all runs share (%(default)s)",
+    )
     parser.add_argument("--preset", choices=("default", "paper"), default="default")
-    parser.add_argument("--values-per-weight", type=float, default=14.0, help="of the network (%(default)s)")
+    parser.add_argument(
+        "--values-per-weight", type=float, default=14.0, help="of the network (%(default)s)"
+    )
     parser.add_argument("--device", help="torch device; default: the best there is")
-    parser.add_argument("--name", default="dilation", help="name of the results (default %(default)s)")
+    parser.add_argument(
+        "--name", default="dilation", help="name of the results (default %(default)s)"
+    )
     arguments = parser.parse_args()
     base = inrv.EncodeOptions(
         field="fourier",
@@ -70,7 +92,11 @@ def main() -> None:
         epochs=arguments.epochs,
         device=arguments.device,
     )
-    run = environment(arguments.device) | {"file": arguments.file.name, "equal": arguments.equal, "epochs": arguments.epochs}
+    run = environment(arguments.device) | {
+        "file": arguments.file.name,
+        "equal": arguments.equal,
+        "epochs": arguments.epochs,
+    }
     print(f"{run['file']}: the same {run['equal']} for all; {describe(run)}", flush=True)
     volume = read_volume(arguments.file)
     rows, slices = [], {"original": (middle_slice(volume.grids[0]),) * 2}
@@ -82,16 +108,24 @@ def main() -> None:
     draw(slices, RESULTS / f"{arguments.name}.png", volume.grids[0].name)
 
 
-def runs(volume: inrv.SparseVolume, base: inrv.EncodeOptions, equal: str) -> list[tuple[str, inrv.EncodeOptions]]:
+def runs(
+    volume: inrv.SparseVolume, base: inrv.EncodeOptions, equal: str
+) -> list[tuple[str, inrv.EncodeOptions]]:
     """Return label and options of each run.
 
     With equal steps the epochs are in inverse proportion to the voxels selected.
     """
-    chosen = [(label, replace(base, selection=selection, dilation=dilation)) for label, selection, dilation in SETTINGS]
+    chosen = [
+        (label, replace(base, selection=selection, dilation=dilation))
+        for label, selection, dilation in SETTINGS
+    ]
     if equal == "epochs":
         return chosen
     whole = epoch_steps(volume, chosen[-1][1])
-    return [(label, replace(o, epochs=(base.epochs or 1) * whole / epoch_steps(volume, o))) for label, o in chosen]
+    return [
+        (label, replace(o, epochs=(base.epochs or 1) * whole / epoch_steps(volume, o)))
+        for label, o in chosen
+    ]
 
 
 def epoch_steps(volume: inrv.SparseVolume, options: inrv.EncodeOptions) -> int:
@@ -100,10 +134,14 @@ def epoch_steps(volume: inrv.SparseVolume, options: inrv.EncodeOptions) -> int:
     box = joint_box(volume.grids)
     assert box is not None, "the file has no active voxel"
     config, rounding = network_for(options, volume.active_voxel_count, len(volume.grids), box, None)
-    return math.ceil(voxels / plan_for(options, config, rounding, voxels, choose_device(options.device)).batch)
+    return math.ceil(
+        voxels / plan_for(options, config, rounding, voxels, choose_device(options.device)).batch
+    )
 
 
-def measure(volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions) -> tuple[dict[str, Any], tuple[Tensor, Tensor]]:
+def measure(
+    volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions
+) -> tuple[dict[str, Any], tuple[Array, Array]]:
     """Train once; return figures with and without topology, and middle slices of the first grid."""
     voxels = select_voxels(volume.grids, options.selection, options.dilation).active_voxel_count
     normalisations = [Normalisation.fit(grid.values) for grid in volume.grids]
@@ -113,18 +151,31 @@ def measure(volume: inrv.SparseVolume, label: str, options: inrv.EncodeOptions) 
     seconds = time.perf_counter() - started
     assert fitted is not None, "every grid is constant"
     network = fitted.network.to(device)
-    confined, unconfined = (answers(volume, network, normalisations, everywhere) for everywhere in (False, True))
+    confined, unconfined = (
+        answers(volume, network, normalisations, everywhere) for everywhere in (False, True)
+    )
     weights = network.weight_count
-    row: dict[str, Any] = {"trained on": label, "voxels": voxels, "steps": fitted.training.steps, "seconds": seconds}
+    row: dict[str, Any] = {
+        "trained on": label,
+        "voxels": voxels,
+        "steps": fitted.training.steps,
+        "seconds": seconds,
+    }
     row["with topology"] = asdict(compare_volumes(volume, confined, weights=weights).mean)
     row["without"] = asdict(compare_volumes(volume, unconfined, weights=weights).mean)
     box = volume.grids[0].topology.box
     assert box is not None
-    return row, (middle_slice(confined.grids[0]), middle_slice(unconfined.grids[0], like=volume.grids[0]))
+    return row, (
+        middle_slice(confined.grids[0]),
+        middle_slice(unconfined.grids[0], like=volume.grids[0]),
+    )
 
 
 def answers(
-    volume: inrv.SparseVolume, network: FourierNetwork, normalisations: Sequence[Normalisation], everywhere: bool
+    volume: inrv.SparseVolume,
+    network: FourierNetwork,
+    normalisations: Sequence[Normalisation],
+    everywhere: bool,
 ) -> inrv.SparseVolume:
     """Return the volume as `network` has it.
 
@@ -136,28 +187,33 @@ def answers(
     for grid, normalisation in zip(volume.grids, normalisations, strict=True):
         topology = whole_box(box) if everywhere else grid.topology
         outputs = outputs_at(network, topology)
-        values = torch.empty((len(outputs), grid.components))
+        values = np.empty((len(outputs), grid.components), dtype=np.float32)
         for component in range(grid.components):
-            low, high = float(normalisation.minimum[component]), float(normalisation.maximum[component])
+            low, high = (
+                float(normalisation.minimum[component]),
+                float(normalisation.maximum[component]),
+            )
             if high <= low:
                 values[:, component] = low
                 continue
             one = outputs[:, column]
             values[:, component] = denormalise(one, low, high, clamp=not everywhere)
             column += 1
-        tiles = torch.empty((0, grid.components)) if everywhere else grid.tile_values
+        nothing = np.empty((0, grid.components), dtype=np.float32)
+        tiles = nothing if everywhere else grid.tile_values
         grids.append(replace(grid, topology=topology, values=values, tile_values=tiles))
     return inrv.SparseVolume(tuple(grids), volume.metadata)
 
 
-def outputs_at(network: FourierNetwork, topology: inrv.Topology) -> Tensor:
-    """Normalised outputs (N, D) on the CPU at the active leaf voxels of `topology`."""
+def outputs_at(network: FourierNetwork, topology: inrv.Topology) -> Array:
+    """Normalised outputs (N, D) at the active leaf voxels of `topology`."""
     device = next(network.parameters()).device
+    coordinates = torch.from_numpy(topology.coordinates()).to(device)
     with torch.no_grad():
-        return torch.cat([evaluate(network, part.to(device)).cpu() for part in topology.coordinates().split(1 << 21)])
+        return evaluate(network, coordinates).cpu().numpy()
 
 
-def middle_slice(grid: Grid, like: Grid | None = None) -> Tensor:
+def middle_slice(grid: Grid, like: Grid | None = None) -> Array:
     """Return values (Y, Z) of the slice across x through the middle of the box of `like`.
 
     `like` is by default the grid itself.
@@ -174,21 +230,31 @@ def cells(row: dict[str, Any]) -> list[str]:
     figures = [row[way][name] for way in ("with topology", "without") for name in METRICS]
     formats = (".2f", ".3f", ".3f", ".3f") * 2
     shown = [format(figure, style) for figure, style in zip(figures, formats, strict=True)]
-    return [row["trained on"], f"{row['voxels']:,}", f"{row['steps']:,}", f"{row['seconds']:.0f}", *shown]
+    return [
+        row["trained on"],
+        f"{row['voxels']:,}",
+        f"{row['steps']:,}",
+        f"{row['seconds']:.0f}",
+        *shown,
+    ]
 
 
 def markdown(run: dict[str, Any], rows: list[dict[str, Any]], name: str) -> str:
     """The whole report."""
-    epochs = f"{run['epochs']:g} epochs" + ("" if run["equal"] == "epochs" else " of BBX, and as many optimiser steps for all")
+    epochs = f"{run['epochs']:g} epochs" + (
+        "" if run["equal"] == "epochs" else " of BBX, and as many optimiser steps for all"
+    )
     title = f"# Which voxels to train on\n\n{run['file']}, {epochs}; {describe(run)}\n\n"
     caption = "Middle slices across x, above with the topology, below without:"
     picture = f"\n{caption}\n\n![slices]({name}.png)\n"
     return title + table(HEADER, [cells(row) for row in rows]) + picture
 
 
-def draw(slices: dict[str, tuple[Tensor, Tensor]], path: Path, name: str) -> None:
+def draw(slices: dict[str, tuple[Array, Array]], path: Path, name: str) -> None:
     """One column a setting: above with the topology, below without."""
-    figure, axes = plt.subplots(2, len(slices), figsize=(1.7 * len(slices), 5.4), layout="constrained")
+    figure, axes = plt.subplots(
+        2, len(slices), figsize=(1.7 * len(slices), 5.4), layout="constrained"
+    )
     highest = float(slices["original"][0].max())
     for column, (label, pair) in enumerate(slices.items()):
         for row, values in enumerate(pair):

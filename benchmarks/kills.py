@@ -1,11 +1,13 @@
-"""SIGKILL at random moments of `inrv encode`, `python benchmarks/kills.py [--kills N]`: no broken file, and no work lost.
+"""SIGKILL at random moments of `inrv encode`: no file is broken and no work is lost.
 
-A chain is one command run again after every kill until it ends; half of the chains replace an old file (--force). After
-each kill the output must be absent or the old file where it has not been replaced, else the very bytes, verified, of a
-run without a break, and nothing may lie beside it but the checkpoint and at most one partial file that the next run removes. A
-third of the kills come at any moment, a third when a phase chosen at random has been reached, a third right before a
-system call that opens, synchronises, links, renames or removes a file. Most runs are forked from a process that has
-imported torch; some are started afresh and killed while they import it.
+`python -m benchmarks.kills [--kills N]`. A chain is one command that is run again after every
+kill until it ends; half of the chains replace an old file (--force). After each kill the output
+must be absent, or the old file where it has not been replaced, or else the very bytes, verified,
+of a run without a break. Nothing may lie beside it but the checkpoint and at most one partial
+file, which the next run removes. A third of the kills come at any moment, a third when a
+randomly chosen phase has been reached, and a third right before a system call that opens,
+synchronises, links, renames or removes a file. Most runs are forked from a process that has
+imported torch already; some are started afresh, and killed while they import it.
 """
 
 from __future__ import annotations
@@ -21,17 +23,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from report import ROOT, describe, environment, save, table
 
 import inrv
-import inrv.container
+import inrv.encoding.api
 import inrv.fields.fourier.fitting
+from benchmarks.report import ROOT, describe, environment, save, table
 from inrv_cli.main import cli
 
 PHASES = ("starting", "reading", "training", "checkpoint", "storing", "writing", "after writing")
@@ -45,10 +48,14 @@ Plan = Callable[["Run"], None]
 
 def main() -> None:
     """Parse the command line, kill, report; exit with 1 where a file was broken or litter left."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=200, help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (%(default)s)")
-    parser.add_argument("--file", type=Path, default=ROOT / "fixtures" / "torus.vdb", metavar="FILE.vdb")
+    parser.add_argument(
+        "--file", type=Path, default=ROOT / "fixtures" / "torus.vdb", metavar="FILE.vdb"
+    )
     parser.add_argument("--dry", action="store_true", help="print the table, write no results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -57,7 +64,11 @@ def main() -> None:
         trial = Trial(Path(folder), arguments.file.resolve(), random.Random(arguments.seed))
         while trial.kills < arguments.kills:
             trial.chain(arguments.kills)
-    run = environment("cpu") | {"kills": trial.kills, "seed": arguments.seed, "seconds": round(time.monotonic() - started)}
+    run = environment("cpu") | {
+        "kills": trial.kills,
+        "seed": arguments.seed,
+        "seconds": round(time.monotonic() - started),
+    }
     text = report(run, trial)
     if arguments.dry:
         print(text)
@@ -112,17 +123,19 @@ class Run:
         os.dup2(out, 1)
         os.dup2(out, 2)
         self.since = time.monotonic()
-        self.follow(inrv, "encode_bytes", "reading", "storing")
-        self.follow(inrv.fitting, "train", "training", "storing")
-        self.follow(inrv.Checkpoint, "write", "checkpoint", "training")
-        self.follow(inrv.container, "write_bytes", "writing", "after writing")
-        for name in CALLS:
-            self.count(name)
         code = 70
         try:
+            self.follow(inrv, "encode_bytes", "reading", "storing")
+            self.follow(inrv.fields.fourier.fitting, "train", "training", "storing")
+            self.follow(inrv.Checkpoint, "write", "checkpoint", "training")
+            self.follow(inrv.encoding.api, "write_bytes", "writing", "after writing")
+            for name in CALLS:
+                self.count(name)
             cli(self.arguments, prog_name="inrv")
         except SystemExit as end:
             code = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
         finally:
             self.enter(PHASES[self.shared[0]])
             os._exit(code)
@@ -130,7 +143,9 @@ class Run:
     def enter(self, phase: str) -> None:
         """Note that a phase begins."""
         now, before = time.monotonic(), PHASES[self.shared[0]]
-        struct.pack_into("<d", self.shared, 16 + 16 * PHASES.index(before), self.spent(before) + now - self.since)
+        struct.pack_into(
+            "<d", self.shared, 16 + 16 * PHASES.index(before), self.spent(before) + now - self.since
+        )
         struct.pack_into("<I", self.shared, 8 + 16 * PHASES.index(phase), self.reached(phase) + 1)
         self.shared[0], self.since = PHASES.index(phase), now
 
@@ -175,7 +190,14 @@ class Trial:
 
     def arguments(self, output: Path, force: bool) -> list[str]:
         """The command line after `inrv`."""
-        return ["encode", str(self.source), "-o", str(output), *OPTIONS, *(["--force"] if force else [])]
+        return [
+            "encode",
+            str(self.source),
+            "-o",
+            str(output),
+            *OPTIONS,
+            *(["--force"] if force else []),
+        ]
 
     def fresh(self, output: Path, force: bool) -> subprocess.Popen[bytes]:
         """The command in a process of its own."""
@@ -249,12 +271,22 @@ class Trial:
         number = self.chance.randint(1, 3) if phase == "checkpoint" else 1
         while run.reached(phase) < number and not run.ended():
             time.sleep(0.0002)
-        time.sleep(self.chance.uniform(0, self.calm.spent(phase) / max(1, self.calm.reached(phase))))
+        time.sleep(
+            self.chance.uniform(0, self.calm.spent(phase) / max(1, self.calm.reached(phase)))
+        )
 
     def check(self, output: Path, code: int, phase: str, force: bool) -> str:
         """What is there; anything that must not be goes into `wrong`."""
         data = output.read_bytes() if output.exists() else None
-        found = "no file" if data is None else "new file" if data == self.whole else "old file" if data == self.old else "broken"
+        found = (
+            "no file"
+            if data is None
+            else "new file"
+            if data == self.whole
+            else "old file"
+            if data == self.old
+            else "broken"
+        )
         where = f"chain {self.chains}, {phase}, status {code}, {found}"
         if found == "broken" or ((found == "no file") == force and found != "new file"):
             self.wrong.append(where)
@@ -271,7 +303,10 @@ class Trial:
     def rows(self) -> list[dict[str, Any]]:
         """Outcomes by the phase in which the process was killed."""
         kinds = ("no file", "old file", "new file", "partial file left")
-        counts = [{"phase": phase} | {kind: self.outcomes[phase, kind] for kind in kinds} for phase in (FRESH, *PHASES)]
+        counts = [
+            {"phase": phase} | {kind: self.outcomes[phase, kind] for kind in kinds}
+            for phase in (FRESH, *PHASES)
+        ]
         return [row | {"kills": sum(row[kind] for kind in kinds[:3])} for row in counts]
 
 
@@ -286,9 +321,17 @@ def report(run: dict[str, Any], trial: Trial) -> str:
         "in place.\n\nBroken files, other bytes than without a break, litter: "
         f"{len(trial.wrong) or 'none'}.\n"
     )
-    title = f"# Kills during encode\n\n{trial.source.name}, seed {run['seed']}, {run['seconds']} s; "
+    title = (
+        f"# Kills during encode\n\n{trial.source.name}, seed {run['seed']}, {run['seconds']} s; "
+    )
     title += f"{describe(run)}\n\n"
-    return title + table(header, [*rows, ["all", *total]]) + "\n" + told + "".join(f"\n- {line}" for line in trial.wrong)
+    return (
+        title
+        + table(header, [*rows, ["all", *total]])
+        + "\n"
+        + told
+        + "".join(f"\n- {line}" for line in trial.wrong)
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What another OpenVDB finds in a .vdb file, as JSON: `python benchmarks/referee.py CODED FILE.vdb`.
+"""What another OpenVDB finds in a .vdb file, as JSON: `python benchmarks/referee.py CODED
+FILE.vdb`.
 
-Run by `lossless.py` with an interpreter that has the module `openvdb`. CODED lists the positions of grids whose values are
-not to be told, as '0,2'. Imports nothing of inrv.
+`lossless.py` runs this script with an interpreter that has the module `openvdb`; it therefore
+imports nothing of inrv. CODED lists the positions of grids whose values are not to be told, as
+'0,2'.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ def main() -> None:
 
 
 def read(module: Any, path: str) -> tuple[list[Any], dict[str, Any]]:
-    """All grids and the file's metadata; without the latter where the bindings lack a type in it and readAll would abort."""
+    """Return all grids and the file's metadata.
+
+    The metadata are empty where the bindings lack a type in them, and readAll would abort.
+    """
     try:
         module.readMetadata(path)
     except RuntimeError:
@@ -50,7 +55,7 @@ def bindings() -> Any:
 
 
 def describe(grid: Any, coded: bool) -> dict[str, Any]:
-    """Name, type, header and counts of a grid, and of one that is not coded a digest of all its values."""
+    """Return name, type, header and counts of a grid, and a digest of its values if not coded."""
     corners = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (7, -3, 100))
     told = {
         "name": grid.name,

@@ -28,7 +28,11 @@ def environment(device: str | None) -> dict[str, Any]:
     """Device, threads, versions and date of a run."""
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     cuda = kind.startswith("cuda")
-    name = torch.cuda.get_device_name(torch.device(kind)) if cuda else f"{platform.machine()} CPU, {os.cpu_count()} cores"
+    name = (
+        torch.cuda.get_device_name(torch.device(kind))
+        if cuda
+        else f"{platform.machine()} CPU, {os.cpu_count()} cores"
+    )
     return {
         "device": name,
         "threads": torch.get_num_threads(),
@@ -57,7 +61,9 @@ def save(name: str, text: str, data: dict[str, Any]) -> None:
     """Print `text` and write results/<name>.md and .json."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text)
-    (RESULTS / f"{name}.json").write_text(json.dumps(_plain(data), indent=1, allow_nan=False) + "\n")
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps(_plain(data), indent=1, allow_nan=False) + "\n"
+    )
     print(f"\n{text}\nwritten: benchmarks/results/{name}.md, {name}.json")
 
 

@@ -1,11 +1,16 @@
-"""PSNR against seconds of training, by field, selection and optimiser: `python benchmarks/time_to_quality.py [FILE.vdb]`.
+"""PSNR against seconds of training, by selection and optimiser.
 
-Every recipe trains for each of --seconds, from the start, its learning rate falling by then; a network of the bytes of
---size, with the exact topology. `paper` is Table 1's (k = 2.5 n, m = 8, ReLU, multipliers 2.5, Adam at 3e-4, batch 24 x 1024)
-with as many weights as the default's, kept in float32: its bytes are counted as if that cost nothing. `box` trains on the
-whole box, all others on the active voxels. PSNR: mean over the components, over the active leaf voxels and over each grid's
-active box, outside of which, with the topology stored, nothing is wrong; peak = range. FLOP: 6 a weight and sample; the
-device's rate is that of a large product in the precision of training. `table 1` is the preset `paper` as it is.
+`python -m benchmarks.time_to_quality [FILE.vdb]` trains each variant for each of --seconds, from
+the start, so that its learning rate has fallen by then. The network has as many bytes as --size
+leaves it with the exact topology. `paper` is Table 1's network (k = 2.5 n, m = 8, ReLU,
+multipliers 2.5, Adam at 3e-4, batches of 24 x 1024) with as many weights as the default's, kept
+in float32; its bytes are counted as if that cost nothing. `box` trains on the whole box, all
+others on the active voxels. `table 1` is the preset `paper` as it is.
+
+PSNR is the mean over the components, over the active leaf voxels and over each grid's active box
+(outside of the active voxels nothing is wrong, because the topology is stored); the peak is the
+range. FLOP counts 6 for each weight and sample. The rate of the device is that of a large
+product in the precision of training.
 """
 
 from __future__ import annotations
@@ -19,9 +24,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from report import RESULTS, a_fire, describe, environment, save, table
 
+from benchmarks.report import RESULTS, a_fire, describe, environment, save, table
 from inrv.encoding.api import encode_bytes
 from inrv.encoding.preparation import prepare
 from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
@@ -30,12 +36,24 @@ from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, select_voxels
 from inrv.fields.fourier.shape import FourierConfig, network_weights
 from inrv.fields.fourier.training import TrainingPlan, train
+from inrv.fields.seam import field_codec
 from inrv.files.vdb import read_volume
 from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid
 from inrv.support.device import choose_device, fast_precision
 
-HEADER = ["recipe", "weights", "asked s", "trained s", "epochs", "PSNR active", "PSNR box", "M samples/s", "TFLOP/s", "share"]
+HEADER = [
+    "variant",
+    "weights",
+    "asked s",
+    "trained s",
+    "epochs",
+    "PSNR active",
+    "PSNR box",
+    "M samples/s",
+    "TFLOP/s",
+    "share",
+]
 
 
 @dataclass(frozen=True)
@@ -51,9 +69,9 @@ class Workload:
 
     @cached_property
     def bytes(self) -> int:
-        """What the network gets of a file of the size: found by writing one after next to no training."""
+        """Bytes that a file of the size leaves to the network, found by writing one untrained."""
         data, report = encode_bytes(self.path, replace(self.default, max_time=0.1))
-        return (self.default.size or 0) - (len(data) - report.chunk_bytes["FELD"])
+        return (self.default.size or 0) - (len(data) - report.chunk_bytes["NETW"])
 
     @property
     def outputs(self) -> int:
@@ -61,30 +79,45 @@ class Workload:
         return self.active.targets.shape[1]
 
 
-Recipe = Callable[[Workload], tuple[FourierConfig, torch.Tensor, TrainingPlan]]
+Variant = Callable[[Workload], tuple[FourierConfig, torch.Tensor, TrainingPlan]]
 
 
 def main() -> None:
-    """Train every recipe for every time."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Train every variant for every time."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", nargs="?", type=Path, default=a_fire(), metavar="FILE.vdb")
     parser.add_argument("--seconds", type=float, nargs="+", default=[15, 30, 60, 120])
     parser.add_argument("--size", type=int, default=100_000, help="bytes of the file (%(default)s)")
-    parser.add_argument("--recipes", nargs="+", default=["paper", "paper, box", "adam", "muon", "default"], choices=RECIPES)
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        default=["paper", "paper, box", "adam", "muon", "default"],
+        choices=VARIANTS,
+    )
     parser.add_argument("--device", help="torch device; default: the best there is")
-    parser.add_argument("--name", default="time_to_quality", help="name of the results (%(default)s)")
+    parser.add_argument(
+        "--name", default="time_to_quality", help="name of the results (%(default)s)"
+    )
     arguments = parser.parse_args()
     run = environment(arguments.device) | {"file": arguments.file.name, "size": arguments.size}
     device = choose_device(arguments.device)
     peak = matrix_rate(device)
-    print(f"{describe(run)}; large products: {peak / 1e12:.2f} TFLOP/s in {fast_precision(device)}", flush=True)
-    work = workload(arguments.file, arguments.size, device, any("box" in name for name in arguments.recipes))
+    print(
+        f"{describe(run)}; large products: {peak / 1e12:.2f} TFLOP/s in {fast_precision(device)}",
+        flush=True,
+    )
+    work = workload(
+        arguments.file, arguments.size, device, any("box" in name for name in arguments.variants)
+    )
     rows = []
-    for name in arguments.recipes:
+    for name in arguments.variants:
         for seconds in arguments.seconds:
             rows.append(measure(name, work, seconds, peak))
             print(table(HEADER, [cells(rows[-1])]).splitlines()[2], flush=True)
-    text = f"# Quality over seconds of training, {run['file']} in {run['size']:,} bytes\n\n{describe(run)}; large products: "
+    text = f"# Quality over seconds of training, {run['file']} in {run['size']:,} bytes\n\n"
+    text += f"{describe(run)}; large products: "
     text += f"{peak / 1e12:.2f} TFLOP/s\n\n{table(HEADER, [cells(row) for row in rows])}"
     save(arguments.name, text, {"environment": run, "matrix_flops": peak, "rows": rows})
     draw(rows, RESULTS / f"{arguments.name}.svg")
@@ -93,14 +126,16 @@ def main() -> None:
 def workload(path: Path, size: int, device: torch.device, with_box: bool) -> Workload:
     """Read, normalise and gather."""
     options = EncodeOptions(field="fourier", size=size)
-    items, _ = prepare(read_volume(path), options, "")
+    items, _ = prepare(read_volume(path), options, field_codec("fourier"), "")
     grids, normalisations = [item.coded for item in items], [item.normalisation for item in items]
 
     def samples(dilation: float) -> Samples:
         chosen = select_voxels(grids, "topology", dilation)
         return gather_samples(grids, chosen, normalisations, dilation == 0).to(device)
 
-    return Workload(path, list(items), samples(0), samples(math.inf) if with_box else None, options, device)
+    return Workload(
+        path, list(items), samples(0), samples(math.inf) if with_box else None, options, device
+    )
 
 
 def default(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:
@@ -121,15 +156,23 @@ def muon(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:
 def adam(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:
     """The default's network by Adam alone, at the rate and batch that served it best."""
     config, multipliers, plan = muon(work)
-    return config, multipliers, replace(plan, optimiser="adam", rate=1e-2 * min(1.0, 80 / config.neurons), batch=4096)
+    return (
+        config,
+        multipliers,
+        replace(plan, optimiser="adam", rate=1e-2 * min(1.0, 80 / config.neurons), batch=4096),
+    )
 
 
 def paper(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:
     """Table 1, made smaller to the default's number of weights."""
     config, _, _ = default(work)
     most = network_weights(config.frequencies, config.layers, config.neurons, config.outputs)
-    neurons = max(n for n in range(8, 1025, 2) if network_weights(n * 5 // 2, 8, n, config.outputs) <= most)
-    config = replace(config, frequencies=neurons * 5 // 2, layers=8, neurons=neurons, activation="relu")
+    neurons = max(
+        n for n in range(8, 1025, 2) if network_weights(n * 5 // 2, 8, n, config.outputs) <= most
+    )
+    config = replace(
+        config, frequencies=neurons * 5 // 2, layers=8, neurons=neurons, activation="relu"
+    )
     return config, torch.full((config.frequencies,), 2.5), TrainingPlan(1.0, 24 * 1024, 3e-4)
 
 
@@ -139,10 +182,14 @@ def table_1(work: Workload) -> tuple[FourierConfig, torch.Tensor, TrainingPlan]:
     box = joint_box([item.coded for item in work.items])
     assert box is not None
     config, rounding = network_for(options, 0, work.outputs, box, None)
-    return config, multipliers_for(options, config), plan_for(options, config, rounding, len(work.active), work.device)
+    return (
+        config,
+        multipliers_for(options, config),
+        plan_for(options, config, rounding, len(work.active), work.device),
+    )
 
 
-RECIPES: dict[str, Recipe] = {
+VARIANTS: dict[str, Variant] = {
     "paper": paper,
     "paper, box": paper,
     "table 1": table_1,
@@ -154,8 +201,8 @@ RECIPES: dict[str, Recipe] = {
 
 
 def measure(name: str, work: Workload, seconds: float, peak: float) -> dict[str, Any]:
-    """Train a recipe for so long."""
-    config, multipliers, plan = RECIPES[name](work)
+    """Train a variant for so long."""
+    config, multipliers, plan = VARIANTS[name](work)
     samples = work.box if "box" in name and work.box is not None else work.active
     network = FourierNetwork(config, multipliers, torch.Generator().manual_seed(0)).to(work.device)
     result = train(network, samples, replace(plan, max_time=seconds, epochs=1e6))
@@ -163,7 +210,7 @@ def measure(name: str, work: Workload, seconds: float, peak: float) -> dict[str,
     rate = result.steps * min(plan.batch, len(samples)) / result.seconds
     flops = 6 * network.weight_count * rate
     return {
-        "recipe": name,
+        "variant": name,
         "weights": network.weight_count,
         "asked": seconds,
         "seconds": result.seconds,
@@ -179,18 +226,29 @@ def measure(name: str, work: Workload, seconds: float, peak: float) -> dict[str,
 def psnrs(network: FourierNetwork, work: Workload) -> tuple[float, float]:
     """Mean over the components: over the active leaf voxels, and over each grid's active box."""
     with torch.no_grad():
-        errors = (evaluate(network, work.active.coordinates).clamp(0, 1) - work.active.targets).double().square()
-    counted = torch.ones_like(errors) if work.active.counted is None else work.active.counted.double()
+        errors = (
+            (evaluate(network, work.active.coordinates).clamp(0, 1) - work.active.targets)
+            .double()
+            .square()
+        )
+    counted = (
+        torch.ones_like(errors) if work.active.counted is None else work.active.counted.double()
+    )
     sums, counts = (errors * counted).sum(0).tolist(), counted.sum(0).tolist()
     volumes = []
     for item in work.items:
         box, normalisation = item.coded.topology.box, item.normalisation
         assert box is not None
-        low, high = (torch.as_tensor(v)[normalisation.varying] for v in (normalisation.minimum, normalisation.maximum))
+        low, high = (
+            v[normalisation.varying] for v in (normalisation.minimum, normalisation.maximum)
+        )
         background = item.coded.background[normalisation.varying]
-        wider = ((torch.maximum(high, background) - torch.minimum(low, background)) / (high - low)).square()
+        wider = ((np.maximum(high, background) - np.minimum(low, background)) / (high - low)) ** 2
         volumes += (box.volume * wider).tolist()
-    over = [[-10 * math.log10(s / n) for s, n in zip(sums, sizes, strict=True)] for sizes in (counts, volumes)]
+    over = [
+        [-10 * math.log10(s / n) for s, n in zip(sums, sizes, strict=True)]
+        for sizes in (counts, volumes)
+    ]
     return sum(over[0]) / len(sums), sum(over[1]) / len(sums)
 
 
@@ -210,7 +268,7 @@ def matrix_rate(device: torch.device) -> float:
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of the table."""
     return [
-        row["recipe"],
+        row["variant"],
         f"{row['weights']:,}",
         f"{row['asked']:g}",
         f"{row['seconds']:.1f}",
@@ -224,16 +282,22 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """PSNR over seconds, a line a recipe."""
+    """PSNR over seconds, a line for each variant."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 4))
-    for name in dict.fromkeys(row["recipe"] for row in rows):
-        own = [row for row in rows if row["recipe"] == name]
-        axes.plot([row["seconds"] for row in own], [row["psnr_active"] for row in own], "o-", ms=4, label=name)
+    for name in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == name]
+        axes.plot(
+            [row["seconds"] for row in own],
+            [row["psnr_active"] for row in own],
+            "o-",
+            ms=4,
+            label=name,
+        )
     axes.set(xscale="log", xlabel="seconds of training", ylabel="PSNR over the active voxels, dB")
     axes.grid(alpha=0.3)
     axes.legend()

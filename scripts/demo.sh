@@ -15,4 +15,4 @@ run inrv info demo/fire.inrv
 run inrv decode demo/fire.inrv -o demo/fire.vdb --force
 run inrv verify demo/fire.inrv
 run inrv compare fixtures/fire.vdb demo/fire.vdb --weights demo/fire.inrv --figure demo/fire.png --force
-printf '\n%s\n' "The demo took $((SECONDS - started)) s. The picture is demo/fire.png: mid-slices of original, decoded and error."
+printf '\n%s\n' "The demo took $((SECONDS - started)) s. demo/fire.png shows a slice of the original, of the decoded fire and of the error."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 import inrv
 from inrv import EncodeOptions, Grid, SparseVolume, Topology
@@ -13,76 +14,104 @@ from inrv.grids import LeafValues, sparse_grid
 
 INSTANT = EncodeOptions(exact_below=0, effort="instant", device="cpu")
 
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
 
 def instant(**asked: object) -> EncodeOptions:
     """Options that code even the smallest grid, with the networks that come with the codec."""
     return replace(INSTANT, **asked)  # type: ignore[arg-type]
 
 
-def smooth(edge: int = 40, shift: float = 0.0) -> Tensor:
+def noise(shape: tuple[int, ...], seed: int) -> Floats:
+    """Random numbers float32 from 0 to below 1."""
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def smooth(edge: int = 40, shift: float = 0.0) -> Floats:
     """A smooth cloud float32 (edge, edge, edge), everywhere above 0."""
-    x, y, z = torch.meshgrid(*[torch.linspace(-1, 1, edge)] * 3, indexing="ij")
-    return torch.exp(-3 * ((x - shift) ** 2 + y**2 + z**2)) * (1 + 0.2 * torch.sin(9 * x + 4 * z))
+    axes = [np.linspace(-1, 1, edge, dtype=np.float32)] * 3
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    bump = np.exp(-3 * ((x - np.float32(shift)) ** 2 + y**2 + z**2))
+    return (bump * (1 + 0.2 * np.sin(9 * x + 4 * z))).astype(np.float32)
 
 
-def frayed(inner: Tensor, outer: Tensor) -> Tensor:
+def frayed(inner: Flags, outer: Flags) -> Flags:
     """Bool: all of `inner` and half of `outer`, at random, so that masks cost more than values."""
-    return inner | outer & (torch.rand(inner.shape, generator=torch.Generator().manual_seed(6)) < 0.5)
+    return inner | outer & (noise(inner.shape, 6) < 0.5)
 
 
-def placed(coordinates: Tensor, values: Tensor, name: str = "density", background: float = 0.0) -> Grid:
+def box(*edges: range) -> NDArray[np.int32]:
+    """All integer coordinates int32 (n, 3) of a box of these ranges."""
+    axes = [np.array(edge, dtype=np.int32) for edge in edges]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def placed(
+    coordinates: NDArray[Any], values: NDArray[Any], name: str = "density", background: float = 0.0
+) -> Grid:
     """The grid whose active voxels, at distinct integer coordinates (n, 3), have values (n, C)."""
-    origins, leaf = torch.unique(coordinates.div(8, rounding_mode="floor") * 8, dim=0, return_inverse=True)
+    origins, leaf = np.unique(coordinates // 8 * 8, axis=0, return_inverse=True)
+    leaf = leaf.reshape(-1)
     inside = coordinates - origins[leaf]
-    masks = torch.zeros(len(origins), 512, dtype=torch.bool)
+    masks = np.zeros((len(origins), 512), dtype=np.bool_)
     masks[leaf, (inside[:, 0] * 8 + inside[:, 1]) * 8 + inside[:, 2]] = True
     topology = Topology.from_leaves(origins, masks)
-    ordered = torch.empty(values.shape, dtype=torch.float32)
-    ordered[topology.voxel_rows(coordinates)] = values.float()
+    ordered = np.empty(values.shape, dtype=np.float32)
+    ordered[topology.voxel_rows(coordinates)] = values
     components = values.shape[1]
     kind = {1: "float", 3: "vec3s"}[components]
-    outside = torch.full((components,), background)
-    return Grid(name, kind, outside, topology, ordered, torch.empty(0, components), LeafValues.none(components))
+    outside = np.full(components, background, dtype=np.float32)
+    tiles = np.empty((0, components), dtype=np.float32)
+    return Grid(name, kind, outside, topology, ordered, tiles, LeafValues.none(components))
 
 
 def in_regions() -> SparseVolume:
     """Two grids in four regions, on both sides of a border and far away; the second resembles the first."""
-    generator = torch.Generator().manual_seed(5)
-    base = torch.cartesian_prod(torch.arange(11), torch.arange(9), torch.arange(-6, 7))
-    far = base + torch.tensor([700, -1000, 64])
-    beyond = base + torch.tensor([300, 60, 60])
-    coordinates = torch.cat([base, far, beyond])
-    detail = torch.rand(len(coordinates), 1, generator=generator)
-    first = 2 + torch.sin(coordinates[:, :1] / 3) + 0.4 * detail
-    kept = torch.rand(len(coordinates), generator=generator) < 0.8
-    return SparseVolume((placed(coordinates, first), placed(coordinates[kept], 300 * first[kept] ** 2, "temperature")))
+    base = box(range(11), range(9), range(-6, 7))
+    coordinates = np.concatenate([base, base + [700, -1000, 64], base + [300, 60, 60]])
+    detail = noise((len(coordinates), 1), 5)
+    first = 2 + np.sin(coordinates[:, :1] / 3) + 0.4 * detail
+    kept = noise((len(coordinates),), 7) < 0.8
+    return SparseVolume(
+        (placed(coordinates, first), placed(coordinates[kept], 300 * first[kept] ** 2, "temperature"))
+    )
 
 
 def hazy_regions() -> SparseVolume:
     """The same two grids, a third of whose voxels are 0, a tenth 1; a few of the second are far from all others."""
     first, second = in_regions().grids
     haze, core = (value_of_many(grid) for grid in (first, second))
-    hot = core.with_values(torch.where(torch.arange(len(core.values))[:, None] % 997 == 5, 1e6, core.values))
+    extreme = np.arange(len(core.values))[:, None] % 997 == 5
+    hot = core.with_values(np.where(extreme, np.float32(1e6), core.values))
     return SparseVolume((haze, hot))
 
 
 def whole_numbers(volume: SparseVolume) -> SparseVolume:
     """The grids with whole numbers, some dozens of different ones, for values."""
-    return SparseVolume(tuple(grid.with_values((60 * grid.values / grid.values.median()).round()) for grid in volume.grids))
+    return SparseVolume(
+        tuple(
+            grid.with_values(np.rint(60 * grid.values / np.median(grid.values)).astype(np.float32))
+            for grid in volume.grids
+        )
+    )
 
 
 def value_of_many(grid: Grid) -> Grid:
     """The grid with 0 in its lower values, and 1 in every tenth place along x."""
-    values = torch.where(grid.values < grid.values.quantile(0.35), 0.0, grid.values)
-    return grid.with_values(torch.where(grid.topology.coordinates()[:, :1] % 10 == 0, 1.0, values))
+    low = grid.values < np.quantile(grid.values, 0.35)
+    values = np.where(low, np.float32(0), grid.values)
+    tenth = grid.topology.coordinates()[:, :1] % 10 == 0
+    return grid.with_values(np.where(tenth, np.float32(1), values))
 
 
-def bits(values: Tensor) -> Tensor:
+def bits(values: NDArray[Any]) -> NDArray[np.int32]:
     """The bits int32 of float32 values."""
-    return values.contiguous().view(torch.int32)
+    assert values.dtype == np.float32
+    return np.ascontiguousarray(values).view(np.int32)
 
 
-def decoded(data: bytes) -> list[Tensor]:
+def decoded(data: bytes) -> list[NDArray[np.int32]]:
     """The bits of the active leaf voxels' values of every grid."""
     return [bits(grid.values()) for grid in inrv.load(data, device="cpu").grids]
 

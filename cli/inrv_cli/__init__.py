@@ -1,1 +1,1 @@
-"""The `inrv` command: parse, call the library, print."""
+"""The `inrv` command. It reads the command line, calls the library and prints what comes back."""

@@ -1,4 +1,4 @@
-"""`python -m inrv_cli`."""
+"""Run the command line by `python -m inrv_cli`."""
 
 from inrv_cli.main import main
 

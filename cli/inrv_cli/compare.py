@@ -1,4 +1,4 @@
-"""`inrv compare`."""
+"""The command `inrv compare`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import FAILED, debug_option
+from inrv_cli.failure import FAILED, debug_option, print_error
 from inrv_cli.files import check_input, check_output, check_stdin, read_input, write_output
 from inrv_cli.limits import limits_option
+from inrv_cli.options import device_option, grid_option
 from inrv_cli.text import (
     decibels,
     drift,
@@ -47,7 +48,7 @@ HEADER = (
 PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 
-@click.command(short_help="PSNR, NRMSE, SSIM, Score, sizes and topology of two files.")
+@click.command(short_help="Measure how much two files differ.")
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("decoded", type=click.Path(path_type=Path))
 @click.option(
@@ -55,30 +56,24 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
     "coded",
     type=click.Path(path_type=Path),
     metavar="FILE.inrv",
-    help="The .inrv file that a .vdb DECODED came from.",
+    help="The .inrv file that DECODED was decoded from, where DECODED is a .vdb file. "
+    "Its size and the weights of its network are shown.",
 )
-@click.option(
-    "--grid",
-    "grids",
-    multiple=True,
-    metavar="NAME|POSITION",
-    help="Compare this grid of ORIGINAL only; may be repeated; names come before positions.",
-)
+@grid_option("Compare only this grid of ORIGINAL.")
 @click.option(
     "--figure",
     metavar="OUT.png",
-    help="Draw mid-slices of original, decoded and error (.png, .svg or .pdf).",
+    help="Draw slices through the middle of the original, the decoded volume and the error. "
+    "The name ends in .png, .svg or .pdf.",
 )
 @click.option(
     "--min-psnr",
     type=float,
     metavar="DB",
-    help="Exit with 1 where a grid is missing or its PSNR is lower.",
+    help="Exit with code 1 where a grid is missing or its PSNR is lower than this.",
 )
-@click.option(
-    "--device", metavar="D", help="Decodes .inrv files there. Default: the best there is."
-)
-@click.option("--force", is_flag=True, help="Replace an existing figure.")
+@device_option
+@click.option("--force", is_flag=True, help="Replace a figure that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @limits_option
 @debug_option
@@ -96,14 +91,19 @@ def compare(
     as_json: bool,
     limits: Limits,
 ) -> None:
-    """Compare ORIGINAL with DECODED, each a .vdb or .inrv file, one of them '-' for stdin.
+    """Measure how much DECODED differs from ORIGINAL.
 
-    Figures are over every voxel of the original's active box, on values normalised to [0, 1] by the original's range:
-    PSNR with peak 1, NRMSE relative to the root mean square, 3D SSIM, and their Score (Zurkova et al. 2025, eq. 4).
+    Each is a .vdb file or an .inrv file. One of them may be '-' for stdin.
+
+    The figures are taken over every voxel of the original's active box. Values are normalised to
+    [0, 1] by the original's range. The figures are the PSNR with peak 1, the NRMSE relative to the
+    root mean square, the SSIM in 3D, and the Score made of the three (Zurkova et al. 2025, eq. 4).
     """
     if figure is not None:
         if Path(figure).suffix.lower() not in PICTURES:
-            raise click.UsageError(f"--figure {figure}: the name must end in {', '.join(PICTURES)}")
+            raise click.UsageError(
+                f"--figure {figure}: the name must end in one of {', '.join(PICTURES)}"
+            )
         check_output(figure, force)
     paths = [path for path in (original, decoded, coded) if path is not None]
     check_stdin(paths)
@@ -118,11 +118,9 @@ def compare(
     after, volume = read(second, device, limits)
     if third:
         volume = _coded(third[0], limits)
-    weights = (
-        None
-        if volume is None or volume.codec is None
-        else volume.codec.describe(volume.container).get("weights")
-    )
+    weights = None
+    if volume is not None and volume.codec is not None:
+        weights = volume.codec.describe(volume.container).get("weights")
     result = compare_volumes(before, after, weights)
     sizes = file_sizes(first, second, None if volume is None else volume.container.size)
     if as_json:
@@ -135,7 +133,7 @@ def compare(
             click.echo(f"\nfigure: {figure}")
     failures = shortfalls(result, min_psnr)
     for failure in failures:
-        click.echo(f"inrv: error: {failure}", err=True)
+        print_error(failure)
     if failures:
         context.exit(FAILED)
 
@@ -143,7 +141,12 @@ def compare(
 def read(
     file: Input, device: str | None, limits: Limits, grids: Sequence[str] = ()
 ) -> tuple[SparseVolume, Volume | None]:
-    """All or some grids of a .vdb or .inrv file, told apart by its first bytes, and the latter's open volume."""
+    """Read the grids of a .vdb or .inrv file. The first bytes tell which of both it is.
+
+    Returns the grids, and the open volume of an .inrv file or None.
+
+    grids: names and positions of the grids to read; none reads all
+    """
     import inrv
     from inrv import files
 
@@ -156,12 +159,14 @@ def read(
 
 
 def _is_coded(file: Input) -> bool:
+    """Return whether a file is an .inrv file."""
     from inrv.container.layout import MAGIC
 
     return file.part(0, len(MAGIC)) == MAGIC
 
 
 def _coded(file: Input, limits: Limits) -> Volume:
+    """Open the .inrv file that --weights names."""
     import inrv
 
     if not _is_coded(file):
@@ -170,7 +175,10 @@ def _coded(file: Input, limits: Limits) -> Volume:
 
 
 def file_sizes(original: Input, decoded: Input, coded: int | None) -> dict[str, Any]:
-    """Bytes of the files; `coded` are those of the .inrv file, None where there is none."""
+    """Return the sizes of the files in bytes.
+
+    coded: bytes of the .inrv file; None where there is none
+    """
     before = original.size
     return {
         "original_bytes": before,
@@ -181,14 +189,17 @@ def file_sizes(original: Input, decoded: Input, coded: int | None) -> dict[str, 
 
 
 def shortfalls(result: VolumeComparison, min_psnr: float | None) -> list[str]:
-    """Why the comparison failed: nothing could be compared, or --min-psnr was not reached."""
+    """Return why the comparison failed.
+
+    Nothing could be compared, or --min-psnr was not reached.
+    """
     if not any(grid.metrics for grid in result.grids) and not result.passthrough and result.missing:
         return ["the files have no grid in common"]
     if min_psnr is None:
         return []
     failures = [f"grid {name!r} is missing from DECODED" for name in result.missing]
     failures += [
-        f"carried grid {grid.name!r} differs in DECODED"
+        f"passthrough grid {grid.name!r} differs in DECODED"
         for grid in result.passthrough
         if not grid.equal
     ]
@@ -196,14 +207,13 @@ def shortfalls(result: VolumeComparison, min_psnr: float | None) -> list[str]:
         if grid.metrics is None:
             failures.append(f"grid {grid.name!r} has another value type in DECODED")
         elif grid.metrics.psnr < min_psnr:
-            failures.append(
-                f"grid {grid.name!r}: PSNR {decibels(grid.metrics.psnr)} dB is below {min_psnr:g} dB"
-            )
+            psnr = decibels(grid.metrics.psnr)
+            failures.append(f"grid {grid.name!r}: PSNR {psnr} dB is below {min_psnr:g} dB")
     return failures
 
 
 def as_dict(result: VolumeComparison, sizes: dict[str, Any]) -> dict[str, Any]:
-    """The comparison for JSON; an infinite PSNR is null there and `exact` true."""
+    """Return the comparison for JSON. An infinite PSNR becomes null, and `exact` is true then."""
     grids = []
     for grid in result.grids:
         entry = asdict(grid)
@@ -225,7 +235,12 @@ def as_dict(result: VolumeComparison, sizes: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_text(result: VolumeComparison, sizes: dict[str, Any], original: str, decoded: str) -> str:
-    """The comparison as a table, a line a grid, and the sizes."""
+    """Return a table with a line for each grid, and facts on the files.
+
+    sizes: from file_sizes()
+    original: name of the file
+    decoded: name of the file
+    """
     rows = []
     for position, grid in enumerate(result.grids):
         shape = " x ".join(map(str, grid.box.shape)) if grid.active_voxels else "empty"
@@ -235,40 +250,40 @@ def as_text(result: VolumeComparison, sizes: dict[str, Any], original: str, deco
         rows.append((name_of(grid.name, position), shape, *figures))
     if len(rows) > 1 and math.isfinite(result.mean.psnr):
         rows.append(("mean of those that differ", "", *_figures(result.mean), "", "", "", ""))
+    facts = _facts(result, sizes, original, decoded)
+    return f"{table(HEADER, rows, notes=True)}\n\n{labelled(facts, indent=0)}"
+
+
+def _facts(
+    result: VolumeComparison, sizes: dict[str, Any], original: str, decoded: str
+) -> list[tuple[str, str]]:
+    """Return labels and texts on the files, their frequent values and what differs beside grids."""
     facts = [
         ("original", f"{original}, {size(sizes['original_bytes'])}"),
         ("decoded", f"{decoded}, {size(sizes['decoded_bytes'])}"),
     ]
     if sizes["coded_bytes"]:
-        facts.append(
-            (
-                "coded",
-                f"{size(sizes['coded_bytes'])}, {sizes['ratio']:.2f} x smaller than the original",
-            )
-        )
+        smaller = f"{sizes['ratio']:.2f} x smaller than the original"
+        facts.append(("coded", f"{size(sizes['coded_bytes'])}, {smaller}"))
     if result.theoretical_compression is not None:
-        facts.append(
-            (
-                "theoretical",
-                f"{result.theoretical_compression:.2f} values of the boxes for each weight",
-            )
-        )
+        values = f"{result.theoretical_compression:.2f} values of the boxes for each weight"
+        facts.append(("theoretical", values))
     for position, grid in enumerate(result.grids):
         facts += [(name_of(grid.name, position), _kept(value)) for value in grid.frequent]
     for passthrough in result.passthrough:
-        facts.append(
-            (
-                "passthrough",
-                f"{passthrough.name}, {passthrough.tree_type}, {passthrough.bytes:,} bytes: {_equality(passthrough.equal)}",
-            )
-        )
-    facts += [("missing", ", ".join(result.missing))] * bool(result.missing)
-    facts += [("unexpected", ", ".join(result.unexpected))] * bool(result.unexpected)
-    facts += [("file", f"differs in {', '.join(result.differences)}")] * bool(result.differences)
-    return f"{table(HEADER, rows, notes=True)}\n\n{labelled(facts, indent=0)}"
+        what = f"{passthrough.name}, {passthrough.tree_type}, {passthrough.bytes:,} bytes"
+        facts.append(("passthrough", f"{what}: {_equality(passthrough.equal)}"))
+    if result.missing:
+        facts.append(("missing", ", ".join(result.missing)))
+    if result.unexpected:
+        facts.append(("unexpected", ", ".join(result.unexpected)))
+    if result.differences:
+        facts.append(("file", f"differs in {', '.join(result.differences)}"))
+    return facts
 
 
 def _figures(metrics: GridMetrics | None) -> tuple[str, str, str, str]:
+    """Return PSNR, NRMSE, SSIM and Score as text."""
     if metrics is None:
         return ("-",) * 4
     return (
@@ -280,7 +295,7 @@ def _figures(metrics: GridMetrics | None) -> tuple[str, str, str, str]:
 
 
 def _kept(found: FrequentValue) -> str:
-    """'0 on 21,016 voxels, kept on 100.00%'."""
+    """Return '0 on 21,016 voxels, kept on 100.00% of them' for a frequent value."""
     numbers = ", ".join(f"{number:.6g}" for number in found.value)
     value = numbers if len(found.value) == 1 else f"({numbers})"
     return f"{value} on {found.voxels:,} voxels, kept on {found.kept / found.voxels:.2%} of them"
@@ -293,17 +308,16 @@ def _equality(equal: bool) -> str:
 def _title(original: str, sizes: dict[str, Any]) -> str:
     if not sizes["coded_bytes"]:
         return original
-    return (
-        f"{original}: {short_size(sizes['original_bytes'])} as VDB, {short_size(sizes['coded_bytes'])} as inrv, "
-        f"{sizes['ratio']:.1f}\N{MULTIPLICATION SIGN} smaller"
-    )
+    before, after = short_size(sizes["original_bytes"]), short_size(sizes["coded_bytes"])
+    smaller = f"{sizes['ratio']:.1f}\N{MULTIPLICATION SIGN} smaller"
+    return f"{original}: {before} as VDB, {after} as inrv, {smaller}"
 
 
 def _draw(
     path: str, before: SparseVolume, after: SparseVolume, result: VolumeComparison, title: str
 ) -> None:
+    """Write the figure of a comparison to the file `path`."""
     from inrv.metrics import draw_comparison
 
-    write_output(
-        path, draw_comparison(before, after, result, title, PICTURES[Path(path).suffix.lower()])
-    )
+    kind = PICTURES[Path(path).suffix.lower()]
+    write_output(path, draw_comparison(before, after, result, title, kind))

@@ -1,4 +1,4 @@
-"""`inrv decode`."""
+"""The command `inrv decode`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from inrv_cli.files import (
     check_output,
     job_list,
     name_of_input,
+    print_remarks,
     read_input,
     shard_option,
     share,
-    tell,
     write_output,
 )
 from inrv_cli.limits import limits_option
+from inrv_cli.options import device_option
 from inrv_cli.text import size
 
 if TYPE_CHECKING:
@@ -36,12 +37,10 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     metavar="OUT",
-    help="File, folder, pattern or '-' for stdout. Default: INPUT.vdb beside it.",
+    help="A file, a folder, a pattern, or '-' for stdout. Default: INPUT.vdb beside INPUT.inrv.",
 )
-@click.option(
-    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
-)
-@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@device_option
+@click.option("--force", is_flag=True, help="Replace outputs that are there already.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @shard_option
 @limits_option
@@ -59,13 +58,16 @@ def decode(
 ) -> None:
     """Decode .inrv files into .vdb files.
 
-    INPUTS are files, folders, globs and frame patterns such as 'fire.####.inrv', as `inrv encode --help` tells. One that
-    fails does not keep the others from being decoded. '-' is stdin, decoded to stdout unless -o says otherwise.
+    INPUTS are files, folders, globs and frame patterns such as 'fire.####.inrv'. `inrv encode
+    --help` explains them. If one input fails, the others are decoded nevertheless.
+
+    '-' stands for stdin. It is decoded to stdout unless -o names an output.
     """
     codes = []
-    planned, remarks = job_list(inputs, output, (".inrv",), ".vdb")
-    jobs, skipped = share(planned, shard, force)
-    tell(remarks, skipped, quiet)
+    listed, remarks = job_list(inputs, output, (".inrv",), ".vdb")
+    jobs, skipped = share(listed, shard, force)
+    if not quiet:
+        print_remarks(remarks, skipped)
     for job in jobs:
         try:
             line = _decode(job, device, limits, force)
@@ -79,6 +81,7 @@ def decode(
 
 
 def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
+    """Decode one file and return the lines to print."""
     check_input(job.source)
     check_output(job.output, force)
     import inrv
@@ -97,7 +100,12 @@ def _decode(job: Job, device: str | None, limits: Limits, force: bool) -> str:
             files.write(job.output, decoded)
         written = os.path.getsize(job.output)
     count = len(decoded.grids) + len(decoded.passthrough)
-    grids = f"{count} grid{'s' * (count != 1)}, {decoded.active_voxel_count:,} active voxels"
+    figures = [
+        size(written),
+        f"{count} grid{'s' * (count != 1)}",
+        f"{decoded.active_voxel_count:,} active voxels",
+    ]
     if decoded.passthrough:
-        grids += f", {len(decoded.passthrough)} passed through"
-    return f"{job}\n  {size(written)}, {grids}, {time.perf_counter() - started:.1f} s on {volume.device}"
+        figures.append(f"{len(decoded.passthrough)} passed through")
+    figures.append(f"{time.perf_counter() - started:.1f} s on {volume.device}")
+    return f"{job}\n  {', '.join(figures)}"

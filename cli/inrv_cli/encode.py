@@ -1,4 +1,4 @@
-"""`inrv encode`."""
+"""The command `inrv encode`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import debug_option, message_of, report, writing
+from inrv_cli.failure import USAGE, debug_option, message_of, report, writing
 from inrv_cli.files import (
     STDOUT,
     Job,
@@ -20,12 +20,13 @@ from inrv_cli.files import (
     check_output,
     job_list,
     name_of_input,
+    print_remarks,
     read_input,
     shard_option,
     share,
-    tell,
     write_output,
 )
+from inrv_cli.options import WHOLE_NUMBER, device_option, encode_option, grid_option
 from inrv_cli.text import PARTS, decibels, drift, grid_keys, labelled, name_of, print_json, size
 
 if TYPE_CHECKING:
@@ -34,11 +35,14 @@ if TYPE_CHECKING:
     from inrv import Checkpoint, EncodeOptions, EncodeReport, GridReport, Progress
     from inrv.support.streams import Input
 
-ALMOST_DONE = 0.5  # seconds: training reports no end, and what follows it may take longer than this
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints
+
+# A field reports no end. Less time than this is left when the file is put together and written.
+ALMOST_DONE = 0.5  # seconds
 
 
-def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
-    if text is not None and text != "inf" and not text.isdigit():
+def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    if text is not None and text != "inf" and WHOLE_NUMBER.fullmatch(text) is None:
         raise click.BadParameter(
             f"{text!r} is neither a whole number of voxels nor 'inf'", param=option
         )
@@ -51,122 +55,116 @@ def _dilation(_: click.Context, option: click.Parameter, text: str | None) -> fl
     "-o",
     "--output",
     metavar="OUT",
-    help="File, folder, pattern or '-' for stdout. Default: INPUT.inrv beside it.",
+    help="A file, a folder, a pattern, or '-' for stdout. Default: INPUT.inrv beside INPUT.vdb.",
 )
-@click.option(
+@encode_option(
     "--psnr",
     type=float,
     metavar="DB",
-    help="PSNR of every grid, over its active voxels, peak = its range. Default: 45.",
+    help="The PSNR that every grid is to reach over its active voxels. Its peak is the grid's "
+    "range.",
 )
-@click.option(
+@encode_option(
     "--max-error",
     metavar="E|P%",
-    help="No voxel is off by more: an absolute number, or as 1% of the range.",
+    help="The largest error that any voxel may have: a number in the grid's units, or a share of "
+    "its range such as 1%.",
 )
-@click.option(
-    "--size", type=int, metavar="BYTES", help="The best quality in a file of at most so many bytes."
+@encode_option(
+    "--size",
+    type=int,
+    metavar="BYTES",
+    help="Aim for the best quality in a file of at most this size.",
 )
-@click.option(
+@encode_option(
     "--ratio",
     type=float,
     metavar="R",
-    help="The best quality in a file R times smaller than the .vdb.",
+    help="Aim for the best quality in a file at least R times smaller than the .vdb file.",
 )
-@click.option(
+@encode_option(
     "--lossless",
     is_flag=True,
     default=None,
-    help="Every value comes back bit for bit; --max-error 0 says the same.",
+    help="Bring every value back bit for bit. --max-error 0 does the same.",
 )
-@click.option(
-    "--effort",
-    type=click.Choice(["instant", "default", "thorough"]),
-    help="How long a lattice's networks are fitted to the data.",
-)
-@click.option(
+@encode_option("--effort", help="How long the networks of a lattice are fitted to the data.")
+@encode_option(
     "--field",
-    type=click.Choice(["lattice", "fourier"]),
-    help="Codes for every voxel, or one network for the volume.",
+    help="How values are coded: a lattice has a code for every voxel, fourier has one network for "
+    "the whole volume.",
 )
-@click.option(
+@encode_option(
     "--preset",
-    type=click.Choice(["default", "paper"]),
-    help="Network that follows from the data, or the paper's Table 1.",
+    help="Fourier: take a network that follows from the data, or the one of the paper's Table 1.",
 )
-@click.option(
+@encode_option(
     "--selection",
-    type=click.Choice(["topology", "avm"]),
-    help="Train on the active voxels, or on values > 0, eq. (2).",
+    help="Fourier: train on the active voxels, or on the voxels with values above 0 (the paper's "
+    "eq. 2).",
 )
-@click.option(
+@encode_option(
     "--dilation",
-    callback=_dilation,
+    callback=_parse_dilation,
     metavar="L|inf",
-    help="Voxels added around the selection; inf: the whole box.",
+    help="Fourier: train on so many voxels around the selection too; inf takes the whole box.",
 )
-@click.option(
+@encode_option(
     "--values-per-weight",
     type=float,
     metavar="N",
-    help="Size of a fourier field's network. Default: 14.",
+    help="Fourier: take a network with one weight for every N active values.",
 )
-@click.option("--epochs", type=float, metavar="N", help="Passes over the selected voxels.")
-@click.option(
-    "--max-time", type=float, metavar="S", help="Seconds of training after which it ends."
+@encode_option(
+    "--epochs",
+    type=float,
+    metavar="N",
+    help="Fourier: train on each selected voxel N times.",
 )
-@click.option(
+@encode_option(
+    "--max-time", type=float, metavar="S", help="Fourier: end the training after S seconds."
+)
+@encode_option(
     "--exact-below",
     type=int,
     metavar="N",
-    help="Grids of at most N active values are stored exactly. Default: 4096.",
+    help="Store grids of at most N active values exactly, without a field.",
 )
-@click.option(
+@encode_option(
     "--topology",
-    type=click.Choice(["exact", "threshold"]),
-    help="Store which voxels are active, or let decoded values beyond a threshold tell it. Default: exact, if size allows.",
+    help="Store which voxels are active, or let a threshold of the decoded values tell it.",
 )
-@click.option(
+@encode_option(
     "--frequent-values",
-    type=click.Choice(["exact", "approximate"]),
-    help="Whether a value that many voxels share, such as 0 in empty air, comes back exactly. Default: exact.",
+    help="Whether a value that many voxels share, such as 0 in empty air, comes back exactly or "
+    "approximately.",
 )
-@click.option(
+@encode_option(
     "--nonfinite",
-    type=click.Choice(["refuse", "keep", "inactive"]),
-    help="NaN and infinity: refuse them, keep them in their places, or make their voxels inactive (missing values).",
+    help="What becomes of NaN and infinity: refuse the file, keep them in their places, or make "
+    "their voxels inactive, which suits missing values.",
 )
-@click.option(
+@encode_option(
     "--doubles",
-    type=click.Choice(["passthrough", "float"]),
-    help="Grids of double: carry them, or code them as float.",
+    help="What becomes of grids of double: pass them through as they are, or code them as float.",
 )
-@click.option(
-    "--seed", type=int, metavar="N", help="Of the weights and of the order of voxels. Default: 0."
-)
-@click.option(
-    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
-)
-@click.option(
-    "--grid",
-    "grids",
-    multiple=True,
-    metavar="NAME|POSITION",
-    help="Encode this grid only; may be repeated; names come before positions. Default: all.",
-)
+@encode_option("--seed", type=int, metavar="N", help="The seed of all random numbers.")
+@device_option
+@grid_option("Encode only this grid.")
 @click.option(
     "--checkpoint/--no-checkpoint",
     default=True,
-    help="Save training beside the output, and resume from there.",
+    help="Fourier: save the training beside the output, and resume from there. "
+    "Default: --checkpoint.",
 )
 @click.option(
     "--checkpoint-seconds",
     type=click.FloatRange(min=0),
-    default=30.0,
+    default=CHECKPOINT_SECONDS,
     metavar="S",
-    help="Training between two checkpoints. Default: 30.",
+    help=f"Fourier: save a checkpoint every S seconds. Default: {CHECKPOINT_SECONDS:g}.",
 )
-@click.option("--force", is_flag=True, help="Replace existing outputs.")
+@click.option("--force", is_flag=True, help="Replace outputs that are there already.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @shard_option
@@ -182,29 +180,37 @@ def encode(
     shard: tuple[int, int] | None,
     **chosen: Any,
 ) -> None:
-    """Encode .vdb files as .inrv files.
+    """Encode .vdb files into .inrv files.
 
-    INPUTS are files, folders (every .vdb file in them), globs such as 'fire.*.vdb' (every .vdb file that matches, in the
-    order of the numbers) and frame patterns: 'fire.####.vdb', 'fire.@@@@.vdb', 'fire.%04d.vdb' and 'fire.$F4.vdb', in single
-    quotes, stand for every frame that is written with four digits: 0001, -002, 0001.25 and, as it needs more, 10000. Frames
-    that are missing are named on stderr, and so are files whose numbers are written otherwise, which are left out.
+    INPUTS are files, folders, globs and frame patterns. A folder stands for every .vdb file in it.
+    A glob such as 'fire.*.vdb' stands for every .vdb file that matches, in the order of the
+    numbers.
 
-    OUT may be a pattern too; else each output has the name of its input. One input that fails does not keep the others from
-    being encoded. '-' is stdin, encoded to stdout unless -o says otherwise. Started by torchrun, the processes train one
-    fourier field together.
+    Frame patterns are 'fire.####.vdb', 'fire.@@@@.vdb', 'fire.%04d.vdb' and 'fire.$F4.vdb', in
+    single quotes. Each stands for every frame whose number is written with four digits: 0001, -002
+    and 0001.25, and also 10000, which needs more. A line on stderr names the missing frames, and
+    another one the files that are left out because their numbers are written otherwise.
+
+    OUT may be a pattern too. Without a pattern each output has the name of its input. If one input
+    fails, the others are encoded nevertheless.
+
+    '-' stands for stdin. It is encoded to stdout unless -o names an output.
+
+    Processes that torchrun has started train one fourier field together.
     """
     from inrv import files
 
-    planned, remarks = job_list(inputs, output, files.SUFFIXES, ".inrv")
-    jobs, skipped = share(planned, shard, force)
+    listed, remarks = job_list(inputs, output, files.SUFFIXES, ".inrv")
+    jobs, skipped = share(listed, shard, force)
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
-    from inrv.support.processes import is_first
+    from inrv.support.processes import is_first, joined, process_count
 
-    with _joined(options.device):
+    with joined(options.device):
         quiet |= not is_first()
-        tell(remarks, skipped, quiet)
+        if not quiet:
+            print_remarks(remarks, skipped)
         done, failed, codes = [], [], []
         for job in jobs:
             try:
@@ -220,25 +226,14 @@ def encode(
                 click.echo(summary(job, result), err=job.output == STDOUT)
         if as_json and is_first():
             print_json({"files": done, "failed": failed})
+        if USAGE in codes and process_count() > 1:
+            print_remarks(["--shard shares out the inputs, one process for each file"])
     if codes:
         click.get_current_context().exit(codes[0])
 
 
-@contextmanager
-def _joined(device: str | None) -> Iterator[None]:
-    """The processes that torchrun has started, brought together; torch is imported where there are several."""
-    from inrv.support.processes import started_together
-
-    if not started_together():
-        yield
-        return
-    from inrv.fields.fourier.training import joined
-
-    with joined(device):
-        yield
-
-
 def _options(chosen: dict[str, Any]) -> EncodeOptions:
+    """Return the options of the library for those that the user has given."""
     from inrv import EncodeOptions
 
     return EncodeOptions(
@@ -247,7 +242,7 @@ def _options(chosen: dict[str, Any]) -> EncodeOptions:
 
 
 def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """What --grid stands for in this file."""
+    """Return the names and positions that --grid stands for in this file."""
     from inrv import files
 
     return tuple(grid_keys(map(str, grids), [grid.name for grid in files.list_grids(source)]))
@@ -256,18 +251,20 @@ def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, 
 def _encode(
     job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool
 ) -> EncodeReport:
+    """Encode one file.
+
+    seconds: between two checkpoints; None: there are none
+    """
     check_input(job.source)
     check_output(job.output, force)
     import inrv
     from inrv.encoding.api import write_encoded
+    from inrv.fields.seam import field_codec
     from inrv.support.processes import ready_to_write
 
-    trains = options.chosen_field == "fourier"
-    checkpoint = (
-        _checkpoint(job.output, seconds, quiet)
-        if trains and seconds is not None and job.output != STDOUT
-        else None
-    )
+    checkpoint = None
+    if seconds is not None and job.output != STDOUT and field_codec(options.chosen_field).resumes:
+        checkpoint = _checkpoint(job.output, seconds, quiet)
     try:
         source = read_input(job.source)
         if options.grids is not None:
@@ -291,16 +288,21 @@ def _encode(
 
 
 def _checkpoint(output: str, seconds: float, quiet: bool) -> Checkpoint:
+    """Return the checkpoint beside an output. It prints its remarks on stderr."""
     from inrv import Checkpoint
 
-    return Checkpoint.beside(
-        output, seconds, None if quiet else lambda line: click.echo(f"inrv: {line}", err=True)
-    )
+    return Checkpoint.beside(output, seconds, None if quiet else lambda line: print_remarks([line]))
 
 
 @contextmanager
 def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on stderr with what the field tells and the time left, where stderr is a terminal."""
+    """Show a bar with the figures of the field and the time left, where stderr is a terminal.
+
+    Yields the callback that moves the bar, or None where there is no bar.
+
+    name: of the file
+    quiet: whether the user wants no bar
+    """
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -319,7 +321,7 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
         task = bar.add_task(f"{name}  reading", total=None, figures="")
 
         def show(now: Progress) -> None:
-            stage = "encoding" if now.seconds_left > ALMOST_DONE else "storing"
+            stage = "storing" if now.seconds_left <= ALMOST_DONE else "encoding"
             figures = f"{now.figures}  {_clock(now.seconds_left)} left".strip()
             bar.update(
                 task,
@@ -333,6 +335,7 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
 
 
 def _clock(seconds: float) -> str:
+    """Return seconds as '01:30' or '02:01:30'; '?' where they are not known."""
     if not math.isfinite(seconds):
         return "?"
     whole = max(0, round(seconds))
@@ -340,76 +343,76 @@ def _clock(seconds: float) -> str:
 
 
 def summary(job: Job, result: EncodeReport) -> str:
-    """What a user wants to know of one encoded file, on one screen."""
-    voxels = sum(grid.active_voxels for grid in result.grids)
+    """Return what a user wants to know of one encoded file, on one screen."""
     sizes = size(result.bytes_out)
     if result.bytes_in is not None:
-        sizes = f"{size(result.bytes_in)} -> {sizes}, {result.bytes_in / result.bytes_out:.1f} x smaller"
+        smaller = f"{result.bytes_in / result.bytes_out:.1f} x smaller"
+        sizes = f"{size(result.bytes_in)} -> {sizes}, {smaller}"
     parts = sorted(
         ((count, PARTS.get(kind, kind)) for kind, count in result.chunk_bytes.items()), reverse=True
     )
     rows = [("size", sizes)]
+    voxels = sum(grid.active_voxels for grid in result.grids)
     if voxels:
-        rows.append(
-            (
-                "rate",
-                f"{8 * result.bytes_out / voxels:.2f} bits per active voxel, {voxels:,} active voxels",
-            )
-        )
+        rate = f"{8 * result.bytes_out / voxels:.2f} bits per active voxel"
+        rows.append(("rate", f"{rate}, {voxels:,} active voxels"))
     rows.append(("parts", ", ".join(f"{name} {count:,}" for count, name in parts)))
     rows += result.description
-    rows += [
-        (name_of(name, position), text) for position, name, text in sorted(_grid_lines(result))
-    ]
+    rows += [(name_of(name, position), text) for position, name, text in sorted(_grids(result))]
     rows += [("not finite", f"{found}; {found.fate}") for found in result.nonfinite]
     if result.measured_voxels:
         where = f"as decoded, on {result.measured_voxels:,} active leaf voxels"
-        rows.append(("measured", f"{where}; peak = the range, without extreme values"))
+        rows.append(("measured", f"{where}; the peak is the range without extremes"))
     if result.field is None:
-        rows.append(("encoding", "no grid is left to code"))
+        rows.append(("field", "none, because there is nothing left for one to code"))
     return f"{job}\n{labelled(rows)}"
 
 
-def _grid_lines(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
-    """Position, name and a line about every grid."""
+def _grids(result: EncodeReport) -> Iterator[tuple[int, str, str]]:
+    """Yield the position and the name of every grid, and a line about it."""
     for grid in result.grids:
-        quality = (
-            "exact" if grid.lossless else f"PSNR {decibels(grid.psnr)} dB, peak {grid.peak:.4g}"
-        )
-        if grid.max_error is not None and not grid.lossless:
-            quality += f", largest error {grid.max_error:.4g}"
-        if grid.drift is not None and not grid.lossless:
-            quality += f", sum {drift(grid.drift)}"
-        text = f"{quality}, {grid.active_voxels:,} active voxels" if grid.active_voxels else "empty"
-        if grid.exact and not grid.lossless:
-            text += f", {grid.exact:,} of them extreme or not finite, and exact"
-        if grid.frequent and not grid.lossless:
-            text += f", exactly {_frequent_values(grid)}"
-        if grid.misclassified is not None:
-            text += f", topology by threshold: {grid.misclassified:,} voxels misclassified"
-        yield grid.position, grid.name, text
+        yield grid.position, grid.name, _grid_line(grid)
     for passthrough in result.passthrough:
         sizes = f"{passthrough.bytes_in:,} -> {passthrough.bytes_out:,} bytes"
-        yield (
-            passthrough.position,
-            passthrough.name,
-            f"passed through ({passthrough.reason}), {sizes}",
-        )
+        text = f"passed through ({passthrough.reason}), {sizes}"
+        yield passthrough.position, passthrough.name, text
+
+
+def _grid_line(grid: GridReport) -> str:
+    """Return the line about a coded grid."""
+    parts = []
+    if not grid.active_voxels:
+        parts.append("empty")
+    elif grid.lossless:
+        parts.append("exact")
+    else:
+        parts.append(f"PSNR {decibels(grid.psnr)} dB, peak {grid.peak:.4g}")
+        if grid.max_error is not None:
+            parts.append(f"largest error {grid.max_error:.4g}")
+        if grid.drift is not None:
+            parts.append(f"sum {drift(grid.drift)}")
+    if grid.active_voxels:
+        parts.append(f"{grid.active_voxels:,} active voxels")
+    if grid.exact and not grid.lossless:
+        parts.append(f"{grid.exact:,} of them extreme or not finite, and exact")
+    if grid.frequent and not grid.lossless:
+        parts.append(f"exactly {_frequent_values(grid)}")
+    if grid.misclassified is not None:
+        parts.append(f"topology by threshold: {grid.misclassified:,} voxels misclassified")
+    return ", ".join(parts)
 
 
 def _frequent_values(grid: GridReport) -> str:
-    """'0 on 21,016, 1 on 3,400': the values that come back exactly, and on how many voxels."""
-    values = (
-        (", ".join(f"{number:.6g}" for number in value), count) for value, count in grid.frequent
-    )
-    return ", ".join(
-        f"{value if len(grid.frequent[0][0]) == 1 else f'({value})'} on {count:,}"
-        for value, count in values
-    )
+    """Return '0 on 21,016, 1 on 3,400': the values that come back exactly, and their voxels."""
+    texts = []
+    for value, count in grid.frequent:
+        numbers = ", ".join(f"{number:.6g}" for number in value)
+        texts.append(f"{numbers if len(value) == 1 else f'({numbers})'} on {count:,}")
+    return ", ".join(texts)
 
 
 def as_dict(result: EncodeReport) -> dict[str, Any]:
-    """The report, with what follows from it, for JSON."""
+    """Return the report for JSON, with the ratio and the rate that follow from it."""
     voxels = sum(grid.active_voxels for grid in result.grids)
     return {
         **dataclasses.asdict(result),

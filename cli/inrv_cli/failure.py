@@ -9,43 +9,45 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import IO, Any
 
 import click
 
-FAILED, USAGE, INPUT, OUTPUT, MISSING, BUG, INTERRUPTED, CLOSED, TERMINATED = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    70,
-    130,
-    141,
-    143,
-)
+from inrv_cli.options import F
+
+FAILED = 1
+USAGE = 2
+INPUT = 3
+OUTPUT = 4
+MISSING = 5
+BUG = 70
+INTERRUPTED = 130
+CLOSED = 141
+TERMINATED = 143
 
 EXIT_CODES = """\b
 Exit codes:
-    0  done
-    1  a comparison or verification failed
+    0  everything went well
+    1  a comparison or a verification failed
     2  the command line makes no sense
-    3  an input cannot be read or is not valid
-    4  an output cannot be written, or exists
+    3  an input cannot be read, or is not valid
+    4  an output cannot be written, or is there already
     5  an optional package is missing
-   70  an error that inrv did not foresee
-  130  interrupted
+   70  inrv did not foresee this error
+  130  the command was interrupted
   141  the reader of stdout closed it
-  143  terminated"""
+  143  the command was terminated"""
 
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
+# How messages of the library name its arguments: `size` or `size=100`.
+ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 QUOTES = "'\""
-ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")  # as messages of the library name its arguments
 
-F = TypeVar("F", bound=Callable[..., Any])
+# click raises it to print the help where no argument is given. click 8.1 does not have it.
+NoArguments = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 class Failure(Exception):
@@ -57,31 +59,46 @@ class Failure(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """The signal SIGTERM came."""
+
+
+class WrongUsage(click.ClickException):
+    """A command line that makes no sense. It is shown as one line."""
+
+    exit_code = USAGE
+
+    def __init__(self, error: click.UsageError) -> None:
+        super().__init__(error.format_message())
+        self.where_to_look = "" if error.ctx is None else f" (see {error.ctx.command_path} --help)"
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
+        print_error(f"{self.message.rstrip('.')}{self.where_to_look}")
 
 
 class Program(click.Group):
-    """A group of commands, listed as they were added, whose errors end in one line and an exit code."""
+    """A group of commands in the order they were added. Errors are one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the subcommands."""
+        """Return the names of the subcommands."""
         return list(self.commands)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the options that stand before the subcommand."""
+        with _usage_on_one_line():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand."""
         try:
-            with _termination():
+            with _termination(), _usage_on_one_line():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt as error:
             terminated = isinstance(error, Terminated)
-            click.echo(
-                ": ".join(
-                    ["inrv", "terminated" if terminated else "interrupted", *map(str, error.args)]
-                ),
-                err=True,
-            )
+            what = "terminated" if terminated else "interrupted"
+            click.echo(": ".join(["inrv", what, *map(str, error.args)]), err=True)
             ctx.exit(TERMINATED if terminated else INTERRUPTED)
         except BrokenPipeError:  # the reader of our output has had enough
             ctx.exit(CLOSED)
@@ -90,8 +107,19 @@ class Program(click.Group):
 
 
 @contextmanager
+def _usage_on_one_line() -> Iterator[None]:
+    """Turn an error of usage into one that is shown as one line."""
+    try:
+        yield
+    except NoArguments:
+        raise
+    except click.UsageError as error:
+        raise WrongUsage(error) from error
+
+
+@contextmanager
 def _termination() -> Iterator[None]:
-    """SIGTERM raises Terminated in here, unless it is being ignored."""
+    """Raise Terminated where SIGTERM comes, unless the signal is ignored."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
@@ -110,14 +138,20 @@ def _termination() -> Iterator[None]:
 
 
 def occupy_descriptors() -> None:
-    """Open descriptors 0 to 2 where they are closed: a library's message would else end up in a file that got the number."""
+    """Open the descriptors 0 to 2 where they are closed.
+
+    A file that is opened later would get the number, and the messages of a library with it.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
 
 
 def settle_stdout() -> None:
-    """Drop what stdout does not take: the error has been told, Python would tell it again when it ends."""
+    """Drop what stdout does not take.
+
+    The user has been told of the error. Python would tell it again when it ends.
+    """
     if _stdout_fails():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -149,49 +183,57 @@ def debug_option(command: F) -> F:
 
 
 def report(error: Exception, about: object = "", silent: bool = False) -> int:
-    """Print one line about `error`, unless `silent`, with --debug its traceback before; return its exit code.
+    """Print one line about an error and return its exit code. Raises BrokenPipeError again.
 
-    The line begins with the file `about` where the error itself does not name it. BrokenPipeError is raised again.
+    With --debug the traceback comes before the line.
+
+    about: the file that the error is about; the line begins with it if the error does not name it
+    silent: print nothing
     """
     if isinstance(error, BrokenPipeError):
         raise error
-    if isinstance(error, OSError) and (
-        error.errno in NO_ROOM or _stdout_fails()
-    ):  # our files come with OutputError
+    # Our own files raise OutputError.
+    if isinstance(error, OSError) and (error.errno in NO_ROOM or _stdout_fails()):
         error = Failure(OUTPUT, f"stdout cannot be written: {error.strerror or error}")
     code = exit_code(error)
     if silent:
         return code
     if click.get_current_context().find_root().meta.get("debug"):
         traceback.print_exception(error)
-    message = (
-        f"{type(error).__name__}: {error} (unforeseen: --debug shows where)"
-        if code == BUG
-        else message_of(error)
-    )
+    message = message_of(error)
+    if code == BUG:
+        message = f"{type(error).__name__}: {error} (unforeseen: --debug shows where)"
     if str(about) not in message and not isinstance(error, Failure):
         message = f"{about}: {message}"
-    click.echo(f"inrv: error: {' '.join(message.split())}", err=True)
+    print_error(message)
     return code
 
 
-def message_of(error: Exception) -> str:
-    """What the library says, its arguments, `max_error='1%'`, as the options of the command line: --max-error 1%."""
-    options = _options()
+def print_error(message: str) -> None:
+    """Print a message as one line on stderr."""
+    click.echo(f"inrv: error: {' '.join(message.split())}", err=True)
 
-    def option(found: re.Match[str]) -> str:
+
+def message_of(error: Exception) -> str:
+    """Return the message of an error, with the library's arguments as options of the command line.
+
+    `max_error='1%'` becomes --max-error 1%.
+    """
+    options = _options_by_argument()
+
+    def as_option(found: re.Match[str]) -> str:
         name, value = found.groups()
         if name not in options:
             return found[0]
-        return (
-            options[name] if value in (None, "True") else f"{options[name]} {value.strip(QUOTES)}"
-        )
+        if value in (None, "True"):
+            return options[name]
+        return f"{options[name]} {value.strip(QUOTES)}"
 
-    return ARGUMENT.sub(option, str(error))
+    return ARGUMENT.sub(as_option, str(error))
 
 
-def _options() -> dict[str, str]:
-    """The options of all commands by the names of the arguments that they become in Python."""
+def _options_by_argument() -> dict[str, str]:
+    """Return the options of all commands, by the names of their arguments in Python."""
     program = click.get_current_context().find_root().command
     commands = program.commands.values() if isinstance(program, click.Group) else (program,)
     options = (
@@ -204,7 +246,7 @@ def _options() -> dict[str, str]:
 
 
 def exit_code(error: Exception) -> int:
-    """The exit code that stands for an error."""
+    """Return the exit code that stands for an error."""
     from inrv.errors import InrvError, OptionError, OutputError, OutputExistsError
 
     if isinstance(error, Failure):
@@ -224,7 +266,7 @@ def exit_code(error: Exception) -> int:
 
 @contextmanager
 def writing(path: object) -> Iterator[None]:
-    """Errors in here mean that the output `path` cannot be written."""
+    """Turn the errors within into Failures that say that the output `path` cannot be written."""
     from inrv.errors import InrvError
 
     try:

@@ -1,4 +1,4 @@
-"""Inputs, and where the outputs go."""
+"""Input files, and where their outputs go."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inrv_cli.failure import INPUT, OUTPUT, F, Failure, writing
+from inrv_cli.failure import INPUT, OUTPUT, Failure, writing
 from inrv_cli.frames import FramePattern, expand, last_number
+from inrv_cli.options import WHOLE_NUMBER, F
 
 if TYPE_CHECKING:
     from inrv.support.streams import Input
@@ -23,7 +24,11 @@ STDIN = STDOUT = "-"
 
 @dataclass(frozen=True)
 class Job:
-    """An input file and its output; '-' is stdin, and stdout."""
+    """An input file and the output that it becomes.
+
+    source: path of the input; '-' is stdin
+    output: path of the output; '-' is stdout
+    """
 
     source: Path
     output: str
@@ -37,12 +42,14 @@ class Job:
 def job_list(
     patterns: Sequence[str], output: str | None, inputs_end: tuple[str, ...], outputs_end: str
 ) -> tuple[list[Job], list[str]]:
-    """What goes where, and remarks for the user.
+    """Return the jobs that a command line asks for, and remarks for the user.
 
-    patterns: as frames.expand() takes them
-    output: a file, a folder, a pattern or '-'; None: beside the input
-    inputs_end: suffixes of the files that a folder or a glob stands for
-    outputs_end: suffix of outputs
+    Raises UsageError where an output would be written over its input or over another output.
+
+    patterns: the inputs, as frames.expand() takes them
+    output: a file, a folder, a pattern or '-'; None puts each output beside its input
+    inputs_end: the suffixes of the files that a folder or a glob stands for
+    outputs_end: the suffix of the outputs
     """
     check_stdin(patterns)
     found = expand(patterns, inputs_end)
@@ -51,7 +58,8 @@ def job_list(
         raise click.UsageError(f"-o - takes one input, not {len(inputs)}")
     if output is not None and len(inputs) > 1 and Path(output).is_file():
         raise click.UsageError(
-            f"-o {output} is a file and there are {len(inputs)} inputs: name a folder or a pattern with ####"
+            f"-o {output} is a file and there are {len(inputs)} inputs: "
+            "name a folder or a pattern with ####"
         )
     many = len(inputs) > 1 or any(map(os.path.isdir, patterns))
     jobs = [Job(path, _output(path, frame, output, suffix, many)) for path, frame in inputs]
@@ -59,9 +67,9 @@ def job_list(
     for job in jobs:
         key = os.path.realpath(job.output)
         if job.output != STDOUT and key == os.path.realpath(job.source):
-            why = f": {suffix} files are what {click.get_current_context().info_name} makes" * (
-                job.source.suffix == suffix
-            )
+            why = ""
+            if job.source.suffix == suffix:
+                why = f": {click.get_current_context().info_name} makes {suffix} files"
             raise click.UsageError(f"{job.source} would be written over itself{why}")
         if key in targets:
             raise click.UsageError(
@@ -72,6 +80,14 @@ def job_list(
 
 
 def _output(path: Path, frame: str | None, output: str | None, suffix: str, many: bool) -> str:
+    """Return the output of one input.
+
+    path: the input
+    frame: its frame number, None where no pattern found it
+    output: as the user gave it
+    suffix: of the output
+    many: whether the output is a folder because there may be several inputs
+    """
     if output is None:
         return _unnamed_output() if is_stdin(path) else str(path.with_suffix(suffix))
     if output == STDOUT:
@@ -82,13 +98,14 @@ def _output(path: Path, frame: str | None, output: str | None, suffix: str, many
     if many or output.endswith(("/", os.sep)) or Path(output).is_dir():
         if is_stdin(path):
             raise click.UsageError(
-                f"-o {output} is a folder and stdin has no name for a file in it: name the file"
+                f"-o {output} is a folder, and stdin has no name for a file in it: name the file"
             )
         return str(Path(output) / path.with_suffix(suffix).name)
     return output
 
 
 def _unnamed_output() -> str:
+    """Return stdout. Raises UsageError where that is a terminal."""
     if _on_terminal():
         raise click.UsageError("the output would go to the terminal: name a file with -o")
     return STDOUT
@@ -98,13 +115,16 @@ def _on_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-def _shard(_: click.Context, option: click.Parameter, text: str | None) -> tuple[int, int] | None:
+def _parse_shard(
+    _: click.Context, option: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    number = WHOLE_NUMBER.pattern
+    match = re.fullmatch(f"({number})/({number})", text)
     if match is None or not int(match[1]) < int(match[2]):
         raise click.BadParameter(
-            f"{text!r} is not I/N with I from 0 to N - 1, as 0/4 to 3/4", param=option
+            f"{text!r} is not I/N with I from 0 to N - 1, for example 0/4", param=option
         )
     return int(match[1]), int(match[2])
 
@@ -113,9 +133,10 @@ def shard_option(command: F) -> F:
     """Give a command --shard."""
     decorate = click.option(
         "--shard",
-        callback=_shard,
+        callback=_parse_shard,
         metavar="I/N",
-        help="Only the share I, from 0, of N of the inputs, and of these what has no output yet.",
+        help="Divide the inputs into N shares and do share I, counted from 0. "
+        "Inputs whose outputs are there already are skipped.",
     )
     return decorate(command)
 
@@ -123,7 +144,14 @@ def shard_option(command: F) -> F:
 def share(
     jobs: Sequence[Job], shard: tuple[int, int] | None, force: bool
 ) -> tuple[list[Job], list[Job]]:
-    """The jobs to do, and those of the shard that are done: outputs have their names only when they are complete."""
+    """Return the jobs of a shard that are to be done, and those that are done.
+
+    An output has its name only when it is complete.
+
+    jobs: of all shards
+    shard: number of the shard and count of the shards; None: all jobs are to be done
+    force: whether jobs that are done are to be done again
+    """
     if shard is None:
         return list(jobs), []
     number, count = shard
@@ -132,32 +160,33 @@ def share(
     return [job for job in own if job not in done], done
 
 
-def tell(remarks: Sequence[str], skipped: Sequence[Job], quiet: bool) -> None:
-    """A line on stderr for each remark, and for each job of a shard that was done before."""
-    for remark in (
-        () if quiet else [*remarks, *(f"{job.output} is there already" for job in skipped)]
-    ):
+def print_remarks(remarks: Sequence[str], skipped: Sequence[Job] = ()) -> None:
+    """Print each remark on stderr, and a line for each job of a shard that was done before."""
+    for remark in [*remarks, *(f"{job.output} is there already" for job in skipped)]:
         click.echo(f"inrv: {remark}", err=True)
 
 
 def is_stdin(path: Path) -> bool:
-    """Whether an argument stands for stdin."""
+    """Return whether an argument stands for stdin."""
     return str(path) == STDIN
 
 
 def check_stdin(given: Sequence[object]) -> None:
-    """Raise UsageError where stdin is to be read more than once."""
+    """Raise UsageError where stdin would be read more than once."""
     if list(map(str, given)).count(STDIN) > 1:
-        raise click.UsageError("- stands for stdin, which can be read only once")
+        raise click.UsageError("'-' stands for stdin, which can be read only once")
 
 
 def name_of_input(path: Path) -> str:
-    """What an input is called."""
+    """Return the name of an input for messages."""
     return "stdin" if is_stdin(path) else str(path)
 
 
 def check_input(path: Path) -> None:
-    """Raise Failure where `path` is no file that can be opened; a pipe would be opened for nothing."""
+    """Raise Failure where `path` is not a file that can be opened.
+
+    A pipe is not tried, because opening it takes the writer's data away.
+    """
     if is_stdin(path) or path.is_fifo():
         return
     try:
@@ -168,7 +197,7 @@ def check_input(path: Path) -> None:
 
 
 def read_input(path: Path) -> Input:
-    """The input at `path`; stdin and named pipes are read to their ends. Raises Failure where that fails."""
+    """Return the input at `path`. Stdin and named pipes are read to their ends. Raises Failure."""
     from inrv.support.streams import Input, input_of
 
     try:
@@ -180,25 +209,27 @@ def read_input(path: Path) -> Input:
 
 
 def read_stdin() -> bytes:
-    """All that stdin gives. Raises OSError, and Failure where it is closed."""
+    """Read stdin to its end. Raises OSError, and Failure where stdin is closed."""
     if sys.stdin is None:
         raise Failure(INPUT, "stdin cannot be read: it is closed")
     return sys.stdin.buffer.read()
 
 
 def check_output(path: str, force: bool) -> None:
-    """Raise Failure where `path` cannot become a file, before work is spent on it; missing folders are made."""
+    """Raise Failure where `path` cannot become a file, before any work is done. Makes its folder.
+
+    force: whether a file that is there may be replaced
+    """
     if path == STDOUT:
         return
     if Path(path).is_dir():
         raise Failure(OUTPUT, f"{path} is a folder")
     if Path(path).exists() and not Path(path).is_file():
-        raise Failure(OUTPUT, f"{path} is no regular file: -o - writes to stdout")
+        raise Failure(OUTPUT, f"{path} is not a regular file: -o - writes to stdout")
     if Path(path).exists() and not force:
         raise Failure(OUTPUT, f"{path} exists already: --force replaces it, -o gives another name")
-    folder = Path(
-        os.path.realpath(path)
-    ).parent  # a symbolic link stays, the file that it leads to is written
+    # A symbolic link stays as it is. The file that it leads to is written.
+    folder = Path(os.path.realpath(path)).parent
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
@@ -206,7 +237,7 @@ def check_output(path: str, force: bool) -> None:
 
 
 def write_output(path: str, data: bytes) -> None:
-    """Write `data` to the file `path`, atomically, or to stdout."""
+    """Write `data` to stdout, or to the file `path`, which appears when it is whole."""
     from inrv.container import write_bytes
 
     if path == STDOUT:

@@ -1,4 +1,7 @@
-"""The files that inputs stand for: fire.####.vdb and its like stand for frames, a glob or a folder for all that is there."""
+"""The files that inputs stand for.
+
+A pattern such as fire.####.vdb stands for frames. A glob or a folder stands for every file in it.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +19,25 @@ import click
 from inrv_cli.failure import INPUT, Failure
 
 _PLACE = re.compile(r"#+|%[0-9]*d|\$F[0-9]*")
-_PLACE_OF_AT = re.compile(
-    r"@@+|(?<![0-9A-Za-z])@(?![0-9A-Za-z])"
-)  # a single one within words is a letter: render@2x
+# A single @ within words is a letter, as in render@2x.
+_PLACE_OF_AT = re.compile(r"@@+|(?<![0-9A-Za-z])@(?![0-9A-Za-z])")
 _NUMBER = r"(-?)([0-9]+)((?:\.[0-9]+)?)"
-_LAST_NUMBER = re.compile(
-    r"(.*?)((?:(?<![0-9A-Za-z])-)?[0-9]+)([^0-9]*)"
-)  # in fire-0001 the hyphen is no sign
-_WHOLE_PART = re.compile(
-    r"(?<![0-9A-Za-z])[0-9]+\.$"
-)  # of a subframe, before its fraction; the 2 of v2.0001 is none
+# The hyphen of fire-0001 is not a sign.
+_LAST_NUMBER = re.compile(r"(.*?)((?:(?<![0-9A-Za-z])-)?[0-9]+)([^0-9]*)")
+# The whole part of a subframe, which stands before its fraction. The 2 of v2.0001 is none.
+_WHOLE_PART = re.compile(r"(?<![0-9A-Za-z])[0-9]+\.$")
 _ANY_NUMBER = re.compile(r"((?:(?<![0-9A-Za-z])-)?[0-9]+)")
-_MOST_NAMED = 10_000  # missing frames, and
-_MOST_NAMES = 3  # files, that are named one by one
+_MOST_FRAMES_NAMED = 10_000  # one by one, of the frames that are missing
+_MOST_FILES_NAMED = 3  # one by one, of the files that are left out
 
 
 @dataclass(frozen=True)
 class Found:
-    """Files, with the frame number as each one's name writes it where a pattern found it, and remarks for the user."""
+    """The files that inputs stand for.
+
+    files: each with its frame number as its name writes it; None where no pattern found the file
+    remarks: for the user
+    """
 
     files: list[tuple[Path, str | None]]
     remarks: list[str]
@@ -41,7 +45,13 @@ class Found:
 
 @dataclass(frozen=True)
 class FramePattern:
-    """A file's name with a place for a frame number, which has `width` digits at least."""
+    """The name of a file, with a place for a frame number.
+
+    before: what stands before the place
+    place: the characters that stand for the number
+    after: what stands after the place
+    width: the least count of digits
+    """
 
     before: str
     place: str
@@ -50,30 +60,31 @@ class FramePattern:
 
     @classmethod
     def parse(cls, name: str) -> FramePattern | None:
-        """The pattern that `name` is, None where it has no place for a number."""
+        """Return the pattern that `name` is, or None where it has no place for a number."""
         places = list(_PLACE.finditer(name)) or list(_PLACE_OF_AT.finditer(name))
         if not places:
             return None
         if len(places) > 1:
             raise click.UsageError(
-                f"{name!r} holds more than one run of #, @, %d or $F: one frame number is all a pattern can have"
+                f"{name!r} holds more than one run of #, @, %d or $F: "
+                "a pattern can have only one frame number"
             )
         place = places[0]
         return cls(name[: place.start()], place[0], name[place.end() :], _width(place[0]))
 
     def number_in(self, name: str) -> str | None:
-        """The number that stands in the place, None where `name` differs elsewhere or has no number there."""
+        """Return the number that `name` has in the place, or None where it does not match."""
         match = re.fullmatch(re.escape(self.before) + f"({_NUMBER})" + re.escape(self.after), name)
         return None if match is None else match[1]
 
     def takes(self, number: str) -> bool:
-        """Whether that is how the pattern writes a frame: as wide as it says, wider only where it must be."""
+        """Return whether the number has `width` digits, or more where it needs them."""
         sign, digits, _ = _parts(number)
         wider = len(digits) > self.width and digits[0] != "0"
         return wider or len(digits) in (self.width, self.width - len(sign))
 
     def fill(self, number: str) -> str:
-        """The name of a frame; its number is written as it is where the pattern takes it so."""
+        """Return the name of a frame. A number that the pattern takes stays as it is written."""
         if not self.takes(number):
             sign, digits, fraction = _parts(number)
             number = sign + str(int(digits)).zfill(self.width - len(sign)) + fraction
@@ -84,6 +95,7 @@ class FramePattern:
 
 
 def _width(place: str) -> int:
+    """Return the count of digits that a place stands for."""
     from fileseq.constants import PAD_STYLE_HASH1
     from fileseq.filesequence import FileSequence
 
@@ -91,14 +103,18 @@ def _width(place: str) -> int:
 
 
 def _parts(number: str) -> tuple[str, str, str]:
-    """Sign, digits, and the fraction of a subframe."""
+    """Return the sign, the digits, and the fraction of a subframe."""
     match = re.fullmatch(_NUMBER, number)
     assert match is not None
     return match[1], match[2], match[3]
 
 
 def expand(inputs: Sequence[str], suffixes: tuple[str, ...]) -> Found:
-    """Every file that the inputs stand for; folders and globs stand for files with one of the suffixes alone."""
+    """Return every file that the inputs stand for.
+
+    inputs: files, folders, globs and frame patterns
+    suffixes: of the files that a folder or a glob stands for
+    """
     found = [_find(text, suffixes) for text in inputs]
     return Found(
         [file for each in found for file in each.files],
@@ -107,6 +123,7 @@ def expand(inputs: Sequence[str], suffixes: tuple[str, ...]) -> Found:
 
 
 def _find(text: str, suffixes: tuple[str, ...]) -> Found:
+    """Return the files that one input stands for."""
     path = Path(text)
     if path.is_dir():
         return _all_of(path.glob("*"), suffixes, f"{path} holds no {' or '.join(suffixes)} file")
@@ -122,6 +139,7 @@ def _find(text: str, suffixes: tuple[str, ...]) -> Found:
 
 
 def _frames(folder: Path, pattern: FramePattern) -> Found:
+    """Return the frames of a pattern in a folder, in the order of their numbers."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     numbers = {name: number for name in names if (number := pattern.number_in(name)) is not None}
     taken = sorted(
@@ -136,24 +154,27 @@ def _frames(folder: Path, pattern: FramePattern) -> Found:
 
 
 def _left_out(pattern: FramePattern, names: Sequence[str]) -> list[str]:
+    """Return a line that names files whose numbers the pattern does not take."""
     if not names:
         return []
-    more = len(names) - _MOST_NAMES
-    told = ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _MOST_FILES_NAMED
+    files = ", ".join(names[:_MOST_FILES_NAMED]) + (f" and {more} more" if more > 0 else "")
     return [
-        f"{pattern} leaves out {told}: its numbers have {pattern.width} digits, or more without a zero in front"
+        f"{pattern} leaves out {files}: its numbers have {pattern.width} digits, "
+        "or more without a zero in front"
     ]
 
 
 def _gaps(pattern: FramePattern, numbers: Iterable[str]) -> list[str]:
-    """A line that names the frames missing between the first and the last."""
+    """Return a line that names the frames missing between the first and the last."""
     whole = sorted({int(Decimal(number)) for number in numbers})
     missing = _missing(whole)
     if not missing:
         return []
-    if missing > _MOST_NAMED:
+    if missing > _MOST_FRAMES_NAMED:
         return [
-            f"{pattern} has {len(whole):,} frames from {whole[0]} to {whole[-1]}: {missing:,} are missing"
+            f"{pattern} has {len(whole):,} frames from {whole[0]} to {whole[-1]}: "
+            f"{missing:,} are missing"
         ]
     from fileseq import framesToFrameRange
 
@@ -166,7 +187,10 @@ def _missing(whole: Sequence[int]) -> int:
 
 
 def _all_of(paths: Iterable[Path], suffixes: tuple[str, ...], none: str) -> Found:
-    """The files with one of the suffixes, hidden ones not; frames missing from a sequence among them are named."""
+    """Return the files with one of the suffixes that are not hidden, and remarks on missing frames.
+
+    none: what the Failure says where there is no such file
+    """
     files = [
         path
         for path in paths
@@ -189,7 +213,10 @@ def _all_of(paths: Iterable[Path], suffixes: tuple[str, ...], none: str) -> Foun
 
 
 def _gaps_of(before: str, after: str, numbers: list[str]) -> list[str]:
-    """The same of files that nobody called frames: where fewer of them are missing than there are, they seem to be."""
+    """Return a line that names missing frames, for files that the user has not called frames.
+
+    They seem to be frames where fewer are missing than are there.
+    """
     whole = {int(number) for number in numbers}
     if _missing(sorted(whole)) >= len(whole):
         return []
@@ -198,18 +225,22 @@ def _gaps_of(before: str, after: str, numbers: list[str]) -> list[str]:
 
 
 def _natural(name: str) -> list[str | int]:
-    """A key that puts frame 10 behind frame 9, and -1 before both."""
+    """Return a key that puts frame 10 behind frame 9, and -1 before both."""
     parts = _ANY_NUMBER.split(str(Path(name).with_suffix("")))
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def last_number(path: Path) -> str:
-    """The last number in the name of a file that no pattern found. Raises UsageError where there is none, or perhaps another."""
+    """Return the last number in the name of a file that no pattern found.
+
+    Raises UsageError where there is none, or where it may be the fraction of a subframe.
+    """
     match = _LAST_NUMBER.fullmatch(path.stem)
     if match is None:
         raise click.UsageError(f"{path} has no frame number for the pattern given with -o")
     if _WHOLE_PART.search(match[1]):
         raise click.UsageError(
-            f"{path} may be frame {match[2]} or a subframe: write the inputs as a pattern with #### too"
+            f"{path} may be frame {match[2]} or a subframe: "
+            "write the inputs as a pattern with #### too"
         )
     return match[2]

@@ -1,4 +1,4 @@
-"""`inrv info`."""
+"""The command `inrv info`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,29 @@ if TYPE_CHECKING:
     from inrv.container import MetaEntry
 
 COMPRESSIONS = {0: "none", 1: "zstd"}
-SCORES = {
+
+# By threshold rule, the number that makes a voxel active where it is above the threshold.
+ACTIVITIES = {
     "above": "the decoded value",
     "away": "the distance of the decoded value from the background",
-    "within": "the background less the size of the decoded value",
+    "within": "the background minus the magnitude of the decoded value",
 }
 
+# Metadata of OpenVDB for properties of a grid that have lines of their own.
+SHOWN_AS_PROPERTIES = {"name", "class", "vector_type", "is_saved_as_half_float"}
 
-@click.command(short_help="What an .inrv file holds: grids, transforms, network, bytes.")
+
+@click.command(short_help="Show what an .inrv file holds.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE|-")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @limits_option
 @debug_option
 def info(file: Path, as_json: bool, limits: Limits) -> None:
-    """Show what an .inrv file, '-' for stdin, holds: grids, topology, transforms, metadata, network, bytes."""
+    """Show what an .inrv file holds.
+
+    The command shows the field, the grids, their topology, transforms and metadata, and the bytes
+    of each chunk. FILE is a file, or '-' for stdin.
+    """
     check_input(file)
     import inrv
 
@@ -45,7 +54,7 @@ def info(file: Path, as_json: bool, limits: Limits) -> None:
 
 
 def describe(volume: Volume) -> dict[str, Any]:
-    """Everything `info` tells, ready for JSON."""
+    """Return everything that `info` shows, ready for JSON."""
     manifest, container = volume.manifest, volume.container
     field = None
     if manifest.field is not None:
@@ -74,18 +83,21 @@ def describe(volume: Volume) -> dict[str, Any]:
             }
             for number, entry in enumerate(container.entries)
         ],
-        "grids": [_grid(grid) for grid in volume.grids],
+        "grids": [_describe_grid(grid) for grid in volume.grids],
         "passthrough": [dataclasses.asdict(entry) for entry in volume.passthrough],
     }
 
 
-def _grid(grid: VolumeGrid) -> dict[str, Any]:
-    """What the manifest and the tensors of a grid say; no mask and no value is decoded for it."""
+def _describe_grid(grid: VolumeGrid) -> dict[str, Any]:
+    """Return what the manifest and the tensors say of a grid. No mask and no value is decoded."""
     from inrv.storage import inspect_grid
 
     entry = grid.entry
     figures = inspect_grid(grid.volume.container, entry)
     matrix = [list(entry.matrix[row : row + 4]) for row in range(0, 16, 4)]
+    topology_of = None
+    if entry.topology_of is not None:
+        topology_of = grid.volume.container.manifest.positions[entry.topology_of]
     return {
         "position": grid.position,
         "name": entry.name,
@@ -100,9 +112,7 @@ def _grid(grid: VolumeGrid) -> dict[str, Any]:
         "exact_values": figures.exact_values,
         "threshold": entry.threshold,
         "threshold_rule": None if entry.threshold is None else entry.threshold_rule,
-        "topology_of": None
-        if entry.topology_of is None
-        else grid.volume.grids[entry.topology_of].position,
+        "topology_of": topology_of,
         "leaves": figures.leaves,
         "active_tiles": figures.active_tiles,
         "inactive_tiles": figures.inactive_tiles,
@@ -132,134 +142,139 @@ def _box(lower: Sequence[int], upper: Sequence[int]) -> dict[str, list[int]]:
     return {"lower": list(lower), "upper": list(upper), "shape": shape}
 
 
-TOLD_BEFORE = {
-    "name",
-    "class",
-    "vector_type",
-    "is_saved_as_half_float",
-}  # metadata that are properties of the grid too
-
-
 def _metadata(entries: dict[str, MetaEntry]) -> dict[str, Any]:
     return {key: {"type": entry.type, "value": entry.value} for key, entry in entries.items()}
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """The description in the manner of vdb_print -l."""
-    rows = [
-        ("file", f"{found['file']}, {size(found['bytes'])}"),
-        (
-            "format",
-            f"inrv {found['version'][0]}.{found['version'][1]}, written by {found['generator']}",
-        ),
-    ]
-    if found["field"]:
-        rows.append(("field", found["field"].get("text", found["field"]["kind"])))
-    encoding = {key: value for key, value in found["encoding"].items() if key != "options"}
-    for label, values in (("options", found["encoding"].get("options")), ("training", encoding)):
-        if values:
-            rows.append((label, _plain(values)))
-    rows += [(key, _value(entry)) for key, entry in found["metadata"].items()]
+    """Return the text for what `describe` found, in the manner of vdb_print -l."""
     texts = {grid["position"]: _grid_text(grid) for grid in found["grids"]}
     texts |= {
         entry["position"]: _passthrough_text(entry, found["chunks"])
         for entry in found["passthrough"]
     }
     sections = [
-        labelled(rows, indent=0),
+        labelled(_file_rows(found), indent=0),
         *(texts[position] for position in sorted(texts)),
         _chunk_table(found),
     ]
     return "\n\n".join(sections)
 
 
-def _grid_text(grid: dict[str, Any]) -> str:
-    kind = [grid["value_type"], grid["grid_class"]]
-    kind += [grid["vector_type"]] * (grid["value_type"] == "vec3s") + ["saved as half"] * grid[
-        "saved_as_half"
-    ]
+def _file_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return labels and texts on the whole file."""
+    major, minor = found["version"]
     rows = [
-        ("type", ", ".join(kind)),
-        ("background", _plain(grid["background"])),
-        (
-            "active voxels",
-            f"{grid['active_voxels']:,}, {grid['leaf_voxels']:,} of them in {grid['leaves']:,} leaves",
-        ),
+        ("file", f"{found['file']}, {size(found['bytes'])}"),
+        ("format", f"inrv {major}.{minor}, written by {found['generator']}"),
+    ]
+    if found["field"]:
+        rows.append(("field", found["field"].get("text", found["field"]["kind"])))
+    encoding = {key: value for key, value in found["encoding"].items() if key != "options"}
+    for label, values in (("options", found["encoding"].get("options")), ("encoding", encoding)):
+        if values:
+            rows.append((label, _plain(values)))
+    return rows + [(key, _metadata_text(entry)) for key, entry in found["metadata"].items()]
+
+
+def _grid_text(grid: dict[str, Any]) -> str:
+    """Return the section on a coded grid."""
+    rows = [
+        *_type_rows(grid),
+        *_topology_rows(grid),
+        *_value_rows(grid),
+        *_transform_rows(grid["transform"]),
+    ]
+    rows += [
+        (key, _metadata_text(entry))
+        for key, entry in grid["metadata"].items()
+        if key not in SHOWN_AS_PROPERTIES
+    ]
+    return f"grid {grid['position']}: {name_of(grid['name'], grid['position'])}\n{labelled(rows)}"
+
+
+def _type_rows(grid: dict[str, Any]) -> list[tuple[str, str]]:
+    kind = [grid["value_type"], grid["grid_class"]]
+    if grid["value_type"] == "vec3s":
+        kind.append(grid["vector_type"])
+    if grid["saved_as_half"]:
+        kind.append("saved as half")
+    return [("type", ", ".join(kind)), ("background", _plain(grid["background"]))]
+
+
+def _topology_rows(grid: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return labels and texts on the active voxels of a grid."""
+    voxels, in_leaves = f"{grid['active_voxels']:,}", f"{grid['leaf_voxels']:,}"
+    rows = [
+        ("active voxels", f"{voxels}, {in_leaves} of them in {grid['leaves']:,} leaves"),
         ("tiles", f"{grid['active_tiles']:,} active, {grid['inactive_tiles']:,} inactive"),
     ]
     if grid["threshold"] is not None:
-        rows.append(
-            (
-                "topology",
-                f"by threshold: active where {SCORES[grid['threshold_rule']]} is above {grid['threshold']:.6g}",
-            )
-        )
+        activity = ACTIVITIES[grid["threshold_rule"]]
+        rule = f"a voxel is active where {activity} is above {grid['threshold']:.6g}"
+        rows.append(("topology", f"by threshold: {rule}"))
     if grid["topology_of"] is not None:
-        rows.append(("topology", f"that to which grid {grid['topology_of']} is decoded"))
+        rows.append(("topology", f"the one that grid {grid['topology_of']} is decoded to"))
+    if grid["box"]:
+        shape = grid["box"]["shape"]
+        corners = f"{_plain(grid['box']['lower'])} -> {_plain(grid['box']['upper'])}"
+        filled = grid["active_voxels"] / math.prod(shape)
+        rows.append(
+            ("active box", f"{corners}, {' x '.join(map(str, shape))}, {filled:.1%} active")
+        )
+    return rows
+
+
+def _value_rows(grid: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return labels and texts on the values of a grid."""
+    rows = []
     if grid["frequent_values"]:
         values = ", ".join(
             _plain(value[0] if len(value) == 1 else value) for value in grid["frequent_values"]
         )
         rows.append(
-            ("frequent", f"{values}: the voxels that have these values get them back exactly")
+            ("frequent values", f"{values}: the voxels with these values keep them exactly")
         )
     if grid["exact_values"]:
-        rows.append(
-            (
-                "exact values",
-                f"{grid['exact_values']:,} other active voxels stored exactly, beside the field",
-            )
-        )
-    if grid["box"]:
-        shape = grid["box"]["shape"]
-        filled = grid["active_voxels"] / (shape[0] * shape[1] * shape[2])
-        box = f"{_plain(grid['box']['lower'])} -> {_plain(grid['box']['upper'])}"
-        rows.append(
-            ("active box", f"{box}, {shape[0]} x {shape[1]} x {shape[2]}, {filled:.1%} active")
-        )
-    rows.append(
-        ("range coded", ", ".join(_range(component) for component in grid["normalisation"]))
-    )
-    sizes = [f"{edge:.6g}" for edge in grid["transform"]["voxel_size"]]
-    rows.append(
-        (
-            "transform",
-            f"{grid['transform']['map_type']}, voxel size {sizes[0] if len(set(sizes)) == 1 else ' x '.join(sizes)}",
-        )
-    )
-    rows += [
-        ("  index to world" * (row == 0), _plain(values))
-        for row, values in enumerate(grid["transform"]["matrix"])
-    ]
-    rows += [
-        (key, _value(entry)) for key, entry in grid["metadata"].items() if key not in TOLD_BEFORE
-    ]
-    return f"grid {grid['position']}: {name_of(grid['name'], grid['position'])}\n{labelled(rows)}"
-
-
-def _passthrough_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> str:
-    stored = sum(chunks[number]["stored"] for number in entry["chunks"])
-    rows = [
-        ("type", f"{entry['tree_type']}{', saved as half' * entry['half']}"),
-        ("coded", f"no, passed through: {entry['reason']}"),
-        ("bytes", f"{entry['bytes']:,} in the .vdb, {stored:,} here"),
-    ]
-    if entry["parent"] is not None:
-        rows.append(("tree", f"shared with grid {entry['parent']}"))
-    return (
-        f"grid {entry['position']}: {name_of(entry['name'], entry['position'])}\n{labelled(rows)}"
-    )
+        voxels = f"{grid['exact_values']:,} other active voxels"
+        rows.append(("exact values", f"{voxels} are stored exactly, beside the field"))
+    ranges = ", ".join(_range(component) for component in grid["normalisation"])
+    return [*rows, ("coded range", ranges)]
 
 
 def _range(component: dict[str, Any]) -> str:
+    low, high = f"{component['minimum']:.6g}", f"{component['maximum']:.6g}"
     if component["output"] is None:
-        return f"always {component['minimum']:.6g}"
-    return (
-        f"{component['minimum']:.6g} -> {component['maximum']:.6g} (output {component['output']})"
-    )
+        return f"always {low}"
+    return f"{low} -> {high} (output {component['output']})"
+
+
+def _transform_rows(transform: dict[str, Any]) -> list[tuple[str, str]]:
+    sizes = [f"{edge:.6g}" for edge in transform["voxel_size"]]
+    voxel = sizes[0] if len(set(sizes)) == 1 else " x ".join(sizes)
+    rows = [("transform", f"{transform['map_type']}, voxel size {voxel}")]
+    labels = ["  index to world", "", "", ""]
+    return rows + [
+        (label, _plain(values)) for label, values in zip(labels, transform["matrix"], strict=True)
+    ]
+
+
+def _passthrough_text(entry: dict[str, Any], chunks: list[dict[str, Any]]) -> str:
+    """Return the section on a passthrough grid."""
+    stored = sum(chunks[number]["stored"] for number in entry["chunks"])
+    rows = [
+        ("type", f"{entry['tree_type']}{', saved as half' if entry['half'] else ''}"),
+        ("coded", f"no, passed through: {entry['reason']}"),
+        ("bytes", f"{entry['bytes']:,} in the .vdb file, {stored:,} here"),
+    ]
+    if entry["parent"] is not None:
+        rows.append(("tree", f"shared with grid {entry['parent']}"))
+    name = name_of(entry["name"], entry["position"])
+    return f"grid {entry['position']}: {name}\n{labelled(rows)}"
 
 
 def _chunk_table(found: dict[str, Any]) -> str:
+    """Return the table of the chunks, the header and the manifest."""
     rows = [
         (
             f"{chunk['number']} {chunk['type']} {PARTS.get(chunk['type'], '')}".rstrip(),
@@ -270,26 +285,22 @@ def _chunk_table(found: dict[str, Any]) -> str:
         )
         for chunk in found["chunks"]
     ]
-    rows += [
-        (name, f"{found['parts'][name]:,}", "", "", f"{found['parts'][name] / found['bytes']:.1%}")
-        for name in ("header", "manifest")
-    ]
+    for name in ("header", "manifest"):
+        stored = found["parts"][name]
+        rows.append((name, f"{stored:,}", "", "", f"{stored / found['bytes']:.1%}"))
     return table(("chunk", "stored", "raw", "compression", "of file"), rows)
 
 
-def _value(entry: dict[str, Any]) -> str:
+def _metadata_text(entry: dict[str, Any]) -> str:
     return f"{_plain(entry['value'])} ({entry['type']})"
 
 
 def _plain(value: Any) -> str:
+    """Return a value of JSON as text without quotes."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_plain(item) for item in value)}]"
-    return (
-        f"{value:.6g}"
-        if isinstance(value, float)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)

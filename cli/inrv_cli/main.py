@@ -20,7 +20,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
         try:
             click.echo(f"inrv {version('inrv')}")
         except PackageNotFoundError:
-            click.echo("inrv, run from its sources without being installed")
+            click.echo("inrv runs from its sources and is not installed")
         context.exit()
 
 
@@ -33,11 +33,11 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
     expose_value=False,
     is_eager=True,
     callback=_print_version,
-    help="Print the version.",
+    help="Print the version and exit.",
 )
 @debug_option
 def cli() -> None:
-    """OpenVDB volumes as small neural networks: .vdb to .inrv and back."""
+    """Compress OpenVDB volumes with small neural networks: .vdb files to .inrv files and back."""
 
 
 for command in (encode, decode, info, verify, compare, sample):

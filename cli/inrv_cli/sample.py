@@ -1,4 +1,4 @@
-"""`inrv sample`."""
+"""The command `inrv sample`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from inrv_cli.files import (
     write_output,
 )
 from inrv_cli.limits import limits_option
+from inrv_cli.options import device_option, grid_option
 from inrv_cli.text import grid_keys, names_in, shown
 
 if TYPE_CHECKING:
@@ -35,54 +36,53 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
 AXES = ("x", "y", "z")
-NAMINGS = (  # of the columns of a point, small letters: anyone's, ParaView's old and new, Houdini's as components and as a tuple
+# How the columns of a point may be named, in small letters: by anyone, by ParaView (old and new),
+# and by Houdini (as components and as a tuple).
+NAMINGS = (
     AXES,
     ("points:0", "points:1", "points:2"),
     ("points_0", "points_1", "points_2"),
     ("p.x", "p.y", "p.z"),
     ("p[0]", "p[1]", "p[2]"),
 )
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how a text in it begins
-NPY = b"\x93NUMPY"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # what a text in UTF-16 begins with
+NPY = b"\x93NUMPY"  # what an NPY file begins with
+MOST_SHOWN = 60  # characters of a wrong line that a message shows
 
 
-@click.command(short_help="Values of an .inrv file at points, CSV or NPY.")
+@click.command(short_help="Print the values of an .inrv file at points.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE|-")
 @click.option(
-    "--points", required=True, metavar="FILE|-", help="Points as CSV or NPY; '-' is stdin."
+    "--points",
+    required=True,
+    metavar="FILE|-",
+    help="The points, as CSV or NPY; '-' stands for stdin.",
 )
-@click.option(
-    "--grid",
-    "grids",
-    multiple=True,
-    metavar="NAME|POSITION",
-    help="Sample this grid; may be repeated; names come before positions. Default: all.",
-)
+@grid_option("Sample only this grid.")
 @click.option(
     "--space",
     type=click.Choice(["index", "world"]),
     default="index",
     show_default=True,
-    help="What the points are in.",
+    help="The space that the points are given in.",
 )
 @click.option(
     "--interpolation",
     type=click.Choice(["trilinear", "nearest", "field"]),
     default="trilinear",
     show_default=True,
-    help="Between voxels, or the continuous field itself.",
+    help="Interpolate between voxels, take the nearest voxel, or evaluate the continuous field "
+    "itself, which only a fourier field has.",
 )
 @click.option(
     "-o",
     "--output",
     default=STDOUT,
     metavar="FILE|-",
-    help="CSV or .npy file. Default: CSV on stdout.",
+    help="A .npy file, or any other file for CSV. Default: CSV on stdout.",
 )
-@click.option(
-    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
-)
-@click.option("--force", is_flag=True, help="Replace an existing output.")
+@device_option
+@click.option("--force", is_flag=True, help="Replace an output that is there already.")
 @limits_option
 @debug_option
 def sample(
@@ -96,14 +96,19 @@ def sample(
     force: bool,
     limits: Limits,
 ) -> None:
-    """Values of an .inrv file, '-' for stdin, at points.
+    """Print the values of an .inrv file at points.
 
-    CSV points have three columns, or a header that names x, y and z among others, in any order; ParaView's Points:0 and
-    Houdini's P.x or P[0] are understood too, and commas, semicolons or tabs. NPY points have shape (N, 3). The result has
-    columns x, y, z and one for each grid, or three (name.x, name.y, name.z) for a vector grid; NPY as float64.
+    FILE is a file, or '-' for stdin.
 
-    Of a staggered (MAC) velocity each component is sampled on the lower face along its axis, half a voxel from the centre,
-    as by OpenVDB's StaggeredBoxSampler; a line on stderr says so.
+    CSV points have three columns, or a header that names x, y and z among others, in any order.
+    The names Points:0 of ParaView and P.x or P[0] of Houdini are understood too. Columns are
+    separated by commas, semicolons or tabs. NPY points have the shape (N, 3).
+
+    The result has the columns x, y and z, and one for each grid. A vector grid has three: name.x,
+    name.y and name.z. An NPY result is float64.
+
+    Each component of a staggered (MAC) velocity is sampled on the lower face along its axis, half
+    a voxel from the centre, as OpenVDB's StaggeredBoxSampler does. A line on stderr says so.
     """
     check_stdin([file, points])
     check_input(file)
@@ -123,14 +128,21 @@ def sample(
 def sample_grids(
     volume: Volume, wanted: Iterable[str], places: Array, space: str, interpolation: str
 ) -> tuple[list[str], list[Array]]:
-    """Column names and columns (N,) of every value, grid by grid."""
+    """Sample grids, and return the names and the values (N,) of the columns.
+
+    wanted: names and positions of the grids; none samples all
+    places: float64 (N, 3) the points
+    space: that the points are in
+    interpolation: as VolumeGrid.sample() takes it
+    """
     grids = [volume[key] for key in grid_keys(wanted, names_in(volume))] or list(volume.grids)
     names: list[str] = []
     columns: list[Array] = []
     for label, grid in zip(_labels(volume, grids), grids, strict=True):
         if grid.staggered:
             click.echo(
-                f"inrv: {label} is staggered: its components are sampled on the faces of voxels, where they live",
+                f"inrv: {label} is staggered: its components are sampled on the faces of voxels, "
+                "where they live",
                 err=True,
             )
         values = grid.sample(places, space=space, interpolation=interpolation).astype(float)
@@ -144,19 +156,23 @@ def sample_grids(
 
 
 def _labels(volume: Volume, grids: list[VolumeGrid]) -> list[str]:
-    """Names of `grids`; repeated names, those of axes and none get their number, as OpenVDB writes it: density[1]."""
-    seen = Counter(AXES)
+    """Return a name for the column of each grid.
+
+    A name that repeats, that of an axis, or none gets a number, as OpenVDB writes it: density[1].
+    """
+    counts = Counter(AXES)
     labels = {}
     for grid in volume.grids:
+        number = counts[grid.name]
         labels[id(grid)] = shown(
-            grid.name if grid.name and not seen[grid.name] else f"{grid.name}[{seen[grid.name]}]"
+            grid.name if grid.name and not number else f"{grid.name}[{number}]"
         )
-        seen[grid.name] += 1
+        counts[grid.name] += 1
     return [labels[id(grid)] for grid in grids]
 
 
 def read_points(path: Path) -> Array:
-    """Points float64 (N, 3) of a CSV or NPY file."""
+    """Return the points of a CSV or NPY file, float64 (N, 3). Raises Failure."""
     check_input(path)
     name, data = name_of_input(path), read_stdin() if is_stdin(path) else path.read_bytes()
     if path.suffix == ".npy" or data.startswith(NPY):
@@ -167,16 +183,20 @@ def read_points(path: Path) -> Array:
 
 
 def _parse_npy(data: bytes, path: str) -> Array:
+    """Return the points of an NPY file. Raises Failure."""
     import numpy as np
 
+    if not data.startswith(NPY):
+        raise Failure(INPUT, f"{path} is not a valid NPY file: it begins otherwise")
     try:
         points = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # a header that makes no sense raises nearly any exception
         raise Failure(INPUT, f"{path} is not a valid NPY file: {error}") from error
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "iuf":
         raise Failure(
             INPUT,
-            f"{path} holds {points.dtype} of shape {points.shape}; points are real numbers of shape (N, 3)",
+            f"{path} holds {points.dtype} of shape {points.shape}; "
+            "points are real numbers of shape (N, 3)",
         )
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(bad):
@@ -185,9 +205,19 @@ def _parse_npy(data: bytes, path: str) -> Array:
 
 
 def _parse_csv(text: str, source: str) -> Array:
+    """Return the points of a CSV text. Raises Failure."""
     import numpy as np
 
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    try:
+        points = _points_of(reader, source)
+    except csv.Error as error:  # a field is too long, or Python 3.10 finds a NUL
+        raise Failure(INPUT, f"{source} line {reader.line_num}: {error}") from error
+    return np.array(points, dtype=np.float64).reshape(-1, 3)
+
+
+def _points_of(reader: Any, source: str) -> list[list[float]]:
+    """Return the points in the rows of a csv.reader. Raises Failure."""
     chosen: list[int] | None = None
     points: list[list[float]] = []
     for row in reader:
@@ -201,20 +231,21 @@ def _parse_csv(text: str, source: str) -> Array:
             if len(row) != 3:
                 raise Failure(
                     INPUT,
-                    f"{source} line {reader.line_num}: {len(row)} columns; expected three, or a header that names x, y and z",
+                    f"{source} line {reader.line_num}: {len(row)} columns; "
+                    "expected three, or a header that names x, y and z",
                 )
         points.append(_parse_row(row, chosen, source, reader.line_num))
-    return np.array(points, dtype=np.float64).reshape(-1, 3)
+    return points
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the columns, to judge by the first line."""
+    """Return the character between the columns, as the first line has it."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return next((mark for mark in "\t;" if mark in first), ",")
 
 
 def _header_columns(row: list[str], source: str, line: int) -> list[int] | None:
-    """Where x, y and z are, or None where `row` holds numbers."""
+    """Return the columns of x, y and z, or None where the row holds numbers. Raises Failure."""
     if all(_number(cell) is not None for cell in row):
         return None
     names = [cell.strip().lower() for cell in row]
@@ -223,7 +254,8 @@ def _header_columns(row: list[str], source: str, line: int) -> list[int] | None:
     if len(missing) == len(naming):
         raise Failure(
             INPUT,
-            f"{source} line {line}: {','.join(row)!r} is neither a point nor a header that names x, y and z",
+            f"{source} line {line}: {_quoted(','.join(row))} is neither a point "
+            "nor a header that names x, y and z",
         )
     if missing:
         raise Failure(INPUT, f"{source} line {line}: the header has no column {missing[0]}")
@@ -231,6 +263,7 @@ def _header_columns(row: list[str], source: str, line: int) -> list[int] | None:
 
 
 def _parse_row(row: list[str], chosen: list[int], source: str, line: int) -> list[float]:
+    """Return the point in the chosen columns of a row. Raises Failure."""
     if len(row) <= max(chosen):
         raise Failure(
             INPUT, f"{source} line {line}: {len(row)} columns; expected at least {max(chosen) + 1}"
@@ -240,10 +273,16 @@ def _parse_row(row: list[str], chosen: list[int], source: str, line: int) -> lis
         value = _number(row[column])
         if value is None or not math.isfinite(value):
             raise Failure(
-                INPUT, f"{source} line {line}: {row[column].strip()!r} is not a finite number"
+                INPUT,
+                f"{source} line {line}: {_quoted(row[column].strip())} is not a finite number",
             )
         point.append(value)
     return point
+
+
+def _quoted(text: str) -> str:
+    """Return the beginning of a text in quotes, with escapes for what is not printable."""
+    return repr(text[:MOST_SHOWN]) + "..." * (len(text) > MOST_SHOWN)
 
 
 def _number(cell: str) -> float | None:

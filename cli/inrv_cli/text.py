@@ -1,4 +1,4 @@
-"""Figures and tables as text."""
+"""Numbers, names, labels and tables as text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inrv_cli.options import WHOLE_NUMBER
+
 if TYPE_CHECKING:
     from inrv import Volume
 
-WIDEST = 40  # columns of a terminal that a label takes beside others
+WIDEST = 40  # columns of a terminal that a label takes at most
 
+# The parts of an .inrv file, by their names in reports.
 PARTS = {
     "header": "header",
     "manifest": "manifest",
@@ -29,12 +32,12 @@ PARTS = {
 
 
 def size(count: int) -> str:
-    """'1,234,567 bytes (1.2 MB)'."""
+    """Return a count of bytes as '1,234,567 bytes (1.23 MB)'."""
     return f"{count:,} bytes" if count < 1000 else f"{count:,} bytes ({short_size(count)})"
 
 
 def short_size(count: int) -> str:
-    """'1.2 MB', with decimal prefixes."""
+    """Return a count of bytes as '1.23 MB', with decimal prefixes."""
     amount, units = float(count), ["TB", "GB", "MB", "kB", "B"]
     while amount >= 999.5 and len(units) > 1:
         amount /= 1000
@@ -43,44 +46,65 @@ def short_size(count: int) -> str:
 
 
 def decibels(value: float | None) -> str:
-    """'41.23', 'exact' for infinity, '-' for None."""
-    return "-" if value is None else "exact" if math.isinf(value) else f"{value:.2f}"
+    """Return a PSNR as '41.23', infinity as 'exact' and None as '-'."""
+    if value is None:
+        return "-"
+    return "exact" if math.isinf(value) else f"{value:.2f}"
 
 
 def drift(value: float | None) -> str:
-    """How far a sum drifts, as '+0.12%', '-' for None; what rounds to zero has no minus."""
+    """Return the drift of a sum as '+0.12%', and None as '-'.
+
+    What rounds to zero has no minus.
+    """
     return "-" if value is None else f"{round(value, 4) + 0.0:+.2%}"
 
 
 def number(value: float | None, style: str) -> str:
-    """`value` in `style`, '-' for None."""
+    """Return a number in a style of format(), and None as '-'."""
     return "-" if value is None else format(value, style)
 
 
 def name_of(name: str, position: int) -> str:
-    """A grid's name, or its position where it has none."""
+    """Return the name of a grid, or its position where it has no name."""
     return shown(name) or f"(unnamed {position})"
 
 
 def shown(text: str) -> str:
-    """`text` of a stranger, escaped where it is not printable: no colours, no line of its own, no byte that is not UTF-8."""
+    """Return text that comes from a file, with escapes for what is not printable.
+
+    It cannot set colours, begin a new line or hold a byte that is not UTF-8.
+    """
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
 
 
 def grid_keys(given: Iterable[str], names: Collection[str]) -> list[str | int]:
-    """What --grid was given, as the library takes it: a number is a position, unless it is among the `names` of the grids."""
-    return [int(text) if text.isdecimal() and text not in names else text for text in given]
+    """Return the names and positions that --grid was given, as the library takes them.
+
+    A whole number is a position, unless a grid has it as its name.
+
+    given: the values of --grid
+    names: of the grids that there are
+    """
+    return [
+        int(text) if text not in names and WHOLE_NUMBER.fullmatch(text) is not None else text
+        for text in given
+    ]
 
 
 def names_in(volume: Volume) -> list[str]:
-    """The names of all grids of an .inrv file."""
+    """Return the names of all grids of an .inrv file, passthrough grids included."""
     return [grid.name for grid in volume.grids] + [entry.name for entry in volume.passthrough]
 
 
 def labelled(rows: Sequence[tuple[str, str]], indent: int = 2) -> str:
-    """Lines of 'label   text' with the texts under one another."""
+    """Return a line for each label and its text, with the texts under one another.
+
+    rows: labels and texts
+    indent: spaces before each line
+    """
     rows = [(shown(label), shown(text)) for label, text in rows]
     width = _width_of_labels([label for label, _ in rows])
     lines = "\n".join(f"{_beside(label, width)}  {text}" for label, text in rows)
@@ -88,7 +112,12 @@ def labelled(rows: Sequence[tuple[str, str]], indent: int = 2) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], notes: bool = False) -> str:
-    """Columns of text, the first to the left, the others to the right, the last one too unless it holds notes."""
+    """Return a table. Its first column is aligned to the left, the others to the right.
+
+    header: the names of the columns
+    rows: the cells of each row
+    notes: whether the last column holds notes, which are aligned to the left
+    """
     lines = [header, *rows]
     first = _width_of_labels([line[0] for line in lines])
     widths = [max(_width(line[column]) for line in lines) for column in range(1, len(header))]
@@ -109,7 +138,7 @@ def _width_of_labels(labels: Sequence[str]) -> int:
 
 
 def _beside(label: str, width: int) -> str:
-    """`label` padded to `width`; a wider one has a line of its own."""
+    """Return a label padded to `width` columns. A wider label has a line of its own."""
     return label + (_padding(label, width) if _width(label) <= width else f"\n{'':{width}}")
 
 
@@ -118,14 +147,14 @@ def _padding(text: str, width: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns that a terminal shows `text` in."""
+    """Return the columns that a terminal shows `text` in."""
     from rich.cells import cell_len
 
     return cell_len(text)
 
 
 def print_json(value: Any) -> None:
-    """Valid JSON on stdout, ASCII with escapes: infinity and NaN, which JSON has not, become null."""
+    """Print JSON in ASCII. Infinity and NaN, which JSON does not have, become null."""
     click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 

@@ -1,4 +1,4 @@
-"""`inrv verify`."""
+"""The command `inrv verify`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv_cli.failure import FAILED, Failure, debug_option, report
-from inrv_cli.files import check_input, check_stdin, name_of_input, read_input, tell
+from inrv_cli.files import check_input, check_stdin, name_of_input, print_remarks, read_input
 from inrv_cli.frames import expand
 from inrv_cli.limits import limits_option
+from inrv_cli.options import device_option
 
 if TYPE_CHECKING:
     from inrv import Limits
@@ -19,27 +20,29 @@ if TYPE_CHECKING:
 @click.command(short_help="Check that .inrv files are whole.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|-...")
 @click.option(
-    "--decode", is_flag=True, help="Decode every voxel too, which finds codes that make no sense."
+    "--decode",
+    is_flag=True,
+    help="Decode every voxel too. This finds codes that make no sense though their checksums hold.",
 )
-@click.option(
-    "--device", metavar="D", help="As cpu, cuda, cuda:1, mps. Default: the best there is."
-)
+@device_option
 @limits_option
 @debug_option
 @click.pass_context
 def verify(
     context: click.Context, files: tuple[str, ...], decode: bool, device: str | None, limits: Limits
 ) -> None:
-    """Check .inrv files: header, manifest, every checksum and chunk, and the stored samples of a network.
+    """Check that .inrv files are whole.
 
-    That takes a moment, and no value is decoded for it. With --decode every voxel is.
+    The command checks the header, the manifest, every checksum, every chunk and the stored samples
+    of a network. This takes a moment, because no voxel is decoded unless you give --decode.
 
-    FILE is a file, '-' for stdin, a folder, a glob or a frame pattern, as `inrv encode --help` tells.
+    FILE is a file, a folder, a glob, a frame pattern, or '-' for stdin. `inrv encode --help`
+    explains them.
     """
     check_stdin(files)
     codes = []
     found = expand(files, (".inrv",))
-    tell(found.remarks, [], quiet=False)
+    print_remarks(found.remarks)
     for path, _ in found.files:
         try:
             click.echo(_verify(path, decode, device, limits))
@@ -50,6 +53,7 @@ def verify(
 
 
 def _verify(path: Path, decode: bool, device: str | None, limits: Limits) -> str:
+    """Check one file and return the line to print. Raises Failure where it is not valid."""
     check_input(path)
     import inrv
 
@@ -62,9 +66,13 @@ def _verify(path: Path, decode: bool, device: str | None, limits: Limits) -> str
         ) from error
     parts = [f"{found.chunks} chunks"]
     if found.samples.count:
-        difference = f"{found.samples.largest_difference:.1e} of the range (allowed {found.samples.tolerance:.0e})"
-        parts.append(f"{found.samples.count} samples within {difference}")
+        parts.append(
+            f"{found.samples.count} samples within {found.samples.largest_difference:.1e} "
+            f"of the range ({found.samples.tolerance:.0e} is allowed)"
+        )
     parts.append(
-        f"{found.voxels:,} active voxels decoded" if decode else "no voxel decoded (--decode does)"
+        f"{found.voxels:,} active voxels decoded"
+        if decode
+        else "no voxel decoded (--decode decodes all)"
     )
     return f"{file.name}: valid, {', '.join(parts)}"

@@ -1,7 +1,8 @@
-"""Decodes the channels of a lattice as spec/lattice.md says. Shares no line with the library; made to be read, not to be fast.
+"""Decodes the channels of a lattice as spec/lattice.md says; its headings are repeated here.
 
-Needs NumPy; the range decoder is that of masks.py. Every array holds 64-bit integers, unless it says otherwise. Raises
-ValueError for damaged words. Headings are those of spec/lattice.md.
+It shares no line with the library, and is made to be read, not to be fast. It needs NumPy; the
+range decoder is that of masks.py. Arrays hold 64-bit integers where nothing else is said. Damaged
+words are a ValueError.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ PARITIES = {
 FACES = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
 EDGES = [(0, 1, 1), (0, 1, -1), (1, 0, 1), (1, 0, -1), (1, 1, 0), (1, -1, 0)]
 CORNERS = [(1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)]
+BESIDE_1 = [(1, y, z) for y, z in [(2, 0), (-2, 0), (0, 2), (0, -2)]]
+BESIDE_1 += [(1, y, z) for y in (2, -2) for z in (2, -2)]
+BESIDE_2 = [(0, 1, 1), (0, 1, -1), *CORNERS, (2, 1, 0), (2, -1, 0), (2, 0, 1), (2, 0, -1)]
 PAIRS = {
-    1: [(1, 0, 0), (3, 0, 0)]
-    + [(1, 2, 0), (1, -2, 0), (1, 0, 2), (1, 0, -2), (1, 2, 2), (1, 2, -2), (1, -2, 2), (1, -2, -2)],
-    2: [(0, 1, 0), (0, 0, 1), (0, 3, 0), (0, 0, 3)]
-    + [(0, 1, 1), (0, 1, -1), *CORNERS, (2, 1, 0), (2, -1, 0), (2, 0, 1), (2, 0, -1)],
+    1: [(1, 0, 0), (3, 0, 0), *BESIDE_1],
+    2: [(0, 1, 0), (0, 0, 1), (0, 3, 0), (0, 0, 3), *BESIDE_2],
     3: [*FACES, (3, 0, 0), (0, 3, 0), (0, 0, 3), *EDGES, *CORNERS],
 }
 
@@ -63,12 +65,19 @@ def look_up(array: Array, voxels: Array, outside: int) -> Array:
 
 
 def neighbours(
-    array: Array, voxels: Array, pairs: list[tuple[int, ...]], axes: tuple[int, ...], stride: int, outside: int
+    array: Array,
+    voxels: Array,
+    pairs: list[tuple[int, ...]],
+    axes: tuple[int, ...],
+    stride: int,
+    outside: int,
 ) -> tuple[Array, Array]:
     """Entries (n, k) of an array ahead of voxels (n, 3) and behind them."""
     turned = np.zeros((len(pairs), 3), dtype=np.int64)
     turned[:, list(axes)] = np.array(pairs)
-    ahead, behind = (look_up(array, voxels[:, None] + sign * stride * turned, outside) for sign in (1, -1))
+    ahead, behind = (
+        look_up(array, voxels[:, None] + sign * stride * turned, outside) for sign in (1, -1)
+    )
     return ahead, behind
 
 
@@ -87,7 +96,11 @@ def base_of(ahead: Array, behind: Array, odd: int, rest: Array) -> Array:
         (near.sum(axis=1), count[:, :odd].sum(axis=1)),
         (total.sum(axis=1), count.sum(axis=1)),
     ]
-    return np.select([number > 0 for _, number in cases], [sums // np.maximum(number, 1) for sums, number in cases], rest)
+    return np.select(
+        [number > 0 for _, number in cases],
+        [sums // np.maximum(number, 1) for sums, number in cases],
+        rest,
+    )
 
 
 def deviations(ahead: Array, behind: Array, base: Array) -> tuple[Array, Array]:
@@ -125,7 +138,15 @@ class Spread:
 
 # Networks
 
-NAMES = ("first.bias", "first.weight", "last.bias", "last.weight", "second.bias", "second.weight", "skip.weight")
+NAMES = (
+    "first.bias",
+    "first.weight",
+    "last.bias",
+    "last.weight",
+    "second.bias",
+    "second.weight",
+    "skip.weight",
+)
 
 
 def outputs_of(network: Tensors, inputs: Array) -> Array:
@@ -143,15 +164,22 @@ def activation(sums: Array) -> Array:
 def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> dict[str, Tensors]:
     """The networks '1', '2', '3' and 'restoration' of a channel."""
     kind = "alone" if config["reference"] is None else "reference"
-    prefixes = {odd: f"{kind}.{odd}" for odd in "123"} | ({"restoration": "restoration"} if config["restoration"] else {})
+    prefixes = {odd: f"{kind}.{odd}" for odd in "123"} | (
+        {"restoration": "restoration"} if config["restoration"] else {}
+    )
     codes = Codes(tensors["network_words"], defaults["prior"]) if config["fitted"] else None
     networks = {}
     for name, prefix in prefixes.items():
         networks[name] = {part: defaults[f"{prefix}.{part}"].astype(np.int64) for part in NAMES}
         for part, tensor in networks[name].items() if codes else ():
             weight = part.endswith("weight")
-            tensor += codes.read(np.full(tensor.size, WEIGHT_TABLE if weight else BIAS_TABLE)).reshape(tensor.shape)
-            require(bool((np.abs(tensor) <= (127 if weight else 2**20)).all()), "F7: a weight or bias is out of bounds")
+            tensor += codes.read(
+                np.full(tensor.size, WEIGHT_TABLE if weight else BIAS_TABLE)
+            ).reshape(tensor.shape)
+            require(
+                bool((np.abs(tensor) <= (127 if weight else 2**20)).all()),
+                "F7: a weight or bias is out of bounds",
+            )
     if codes:
         codes.end()
     return networks
@@ -198,15 +226,18 @@ class Codes:
     def end(self) -> None:
         gap = (self.decoder.point - self.decoder.lower) % 2**64
         nothing_read = self.decoder.range == 2**64 - 1
-        require(self.decoder.read >= len(self.words) and (nothing_read or gap < 2**33 - 1), "F6: words are left over")
+        require(
+            self.decoder.read >= len(self.words) and (nothing_read or gap < 2**33 - 1),
+            "F6: words are left over",
+        )
 
 
 class Region:
     """One region of a channel while it is decoded.
 
-    active     (128, 128, 128)  1 where the channel has a voxel
-    reference  (128, 128, 128)  values of the reference channel, ABSENT where there are none; or None
-    exterior   (128, 128, 128)  values of all other voxels, where they are known from the start; or None
+    active: (128, 128, 128) 1 where the channel has a voxel
+    reference: (128, 128, 128) values of the reference channel, ABSENT where it has none; or None
+    exterior: (128, 128, 128) values of all other voxels that are known from the start; or None
     """
 
     def __init__(
@@ -232,7 +263,12 @@ class Region:
         """Final values (128, 128, 128), ABSENT where there is no voxel."""
         if self.active[0, 0, 0]:
             log = Spread(np.array([self.spread])).log() - LOG[self.config["steps"][6]]
-            self.take(np.zeros((1, 3), dtype=np.int64), self.allowed(np.array([self.mean])), table_of(log), 6)
+            self.take(
+                np.zeros((1, 3), dtype=np.int64),
+                self.allowed(np.array([self.mean])),
+                table_of(log),
+                6,
+            )
         for level in range(6, -1, -1):
             for odd in (1, 2, 3):
                 self.decode_pass(level, odd)
@@ -241,7 +277,10 @@ class Region:
         return np.where(self.active == 1, final, ABSENT)
 
     def decode_pass(self, level: int, odd: int) -> None:
-        found = [(voxels, *self.predict(voxels, axes, level, odd)) for voxels, axes in self.parities(level, odd)]
+        found = [
+            (voxels, *self.predict(voxels, axes, level, odd))
+            for voxels, axes in self.parities(level, odd)
+        ]
         voxels, predicted, tables = (np.concatenate(column) for column in zip(*found, strict=True))
         self.take(voxels, predicted, tables, level)
 
@@ -258,7 +297,9 @@ class Region:
 
     # Prediction
 
-    def predict(self, voxels: Array, axes: tuple[int, ...], level: int, odd: int) -> tuple[Array, Array]:
+    def predict(
+        self, voxels: Array, axes: tuple[int, ...], level: int, odd: int
+    ) -> tuple[Array, Array]:
         """Predicted values and tables (n,)."""
         step, stride = self.config["steps"][level], 1 << level
         ahead, behind = neighbours(self.values, voxels, PAIRS[odd], axes, stride, ABSENT)
@@ -268,7 +309,9 @@ class Region:
         known_pairs = (known_ahead | known_behind).sum(axis=1)
         of_sums = np.abs(sums).sum(axis=1) // np.maximum(known_pairs, 1)
         of_differences = np.abs(differences).sum(axis=1) // np.maximum(known_pairs, 1)
-        spread = Spread(np.clip(np.where(known_pairs > 0, of_sums, 2 * self.spread), step >> 2, 2**23 - 1))
+        spread = Spread(
+            np.clip(np.where(known_pairs > 0, of_sums, 2 * self.spread), step >> 2, 2**23 - 1)
+        )
         slope = Spread(np.clip(of_differences, step >> 2, 2**23 - 1))
         log = spread.log() - LOG[step]
         scalars = [
@@ -277,20 +320,33 @@ class Region:
             64 * np.clip(base, 0, 2**23) // self.top,
             8 * np.clip(base - self.config["background"], -16 * step, 16 * step) // step,
             np.full_like(base, 6 * level),
-            32 * (known_ahead[:, :odd].sum(axis=1) + known_behind[:, :odd].sum(axis=1)) // (2 * odd),
-            32 * (known_ahead & known_behind)[:, : 2 * odd].reshape(-1, 2, odd).all(axis=1).sum(axis=1) // odd,
+            32
+            * (known_ahead[:, :odd].sum(axis=1) + known_behind[:, :odd].sum(axis=1))
+            // (2 * odd),
+            32
+            * (known_ahead & known_behind)[:, : 2 * odd].reshape(-1, 2, odd).all(axis=1).sum(axis=1)
+            // odd,
         ]
         there = [32 * side for side in neighbours(self.active, voxels, FACES, axes, stride, 0)]
-        inputs = [spread.quantise(sums), slope.quantise(differences), *there, np.stack(scalars, axis=1)]
+        inputs = [
+            spread.quantise(sums),
+            slope.quantise(differences),
+            *there,
+            np.stack(scalars, axis=1),
+        ]
         if self.reference is not None:
             inputs += self.reference_inputs(voxels, axes, level, odd, log)
         outputs = outputs_of(self.networks[str(odd)], np.concatenate(inputs, axis=1))
-        move = ((spread.mantissa * np.clip(outputs[:, 0], -8191, 8191) + 1024) >> 11) << spread.shift
+        move = (
+            (spread.mantissa * np.clip(outputs[:, 0], -8191, 8191) + 1024) >> 11
+        ) << spread.shift
         flat = (known_pairs > 0) & (sums == 0).all(axis=1) & (differences == 0).all(axis=1)
         tables = table_of(log + (np.clip(outputs[:, 1], -(2**20), 2**20) >> 5))
         return self.allowed(base + np.where(flat, 0, move)), tables
 
-    def reference_inputs(self, voxels: Array, axes: tuple[int, ...], level: int, odd: int, log: Array) -> list[Array]:
+    def reference_inputs(
+        self, voxels: Array, axes: tuple[int, ...], level: int, odd: int, log: Array
+    ) -> list[Array]:
         step, stride = self.config["steps"][level], 1 << level
         own = self.reference[tuple(voxels.T)]
         there = own != ABSENT
@@ -304,8 +360,10 @@ class Region:
         return [spread.quantise(all_sums), np.stack(scalars, axis=1)]
 
     def allowed(self, predicted: Array) -> Array:
-        """Predictions (n,) as they are used: in a lossless channel rounded to entries of the palette."""
-        return np.clip((predicted + 64 >> 7) * 128 if self.config["lossless"] else predicted, 0, self.top)
+        """Predictions (n,) as they are used: of a lossless channel rounded to entries."""
+        return np.clip(
+            (predicted + 64 >> 7) * 128 if self.config["lossless"] else predicted, 0, self.top
+        )
 
     # Restoration
 
@@ -346,16 +404,24 @@ def entries_of(tensors: Tensors) -> Array:
 
 def check_palette(config: dict[str, Any], tensors: Tensors, voxels: int) -> None:
     rises, entries, rows = tensors["palette"], entries_of(tensors), len(tensors["low_bits"])
-    require(rows <= 31 and 128 * (len(rises) - 1) == config["top"], "F8: low_bits or palette have another size")
+    require(
+        rows <= 31 and 128 * (len(rises) - 1) == config["top"],
+        "F8: low_bits or palette have another size",
+    )
     require(bool((rises[1:] != 0).all()), "F8: a palette does not ascend")
-    require(entries[0] >= -(2 ** (31 - rows)) and entries[-1] < 2 ** (31 - rows), "F8: a palette leaves its bounds")
+    require(
+        entries[0] >= -(2 ** (31 - rows)) and entries[-1] < 2 ** (31 - rows),
+        "F8: a palette leaves its bounds",
+    )
     require(tensors["low_bits"].shape == (rows, -(-voxels // 8)), "S3: low_bits has another shape")
 
 
 # Exterior
 
 
-def units_of(config: dict[str, Any], tensors: Tensors, minimum: float, maximum: float) -> Callable[[Array], Array]:
+def units_of(
+    config: dict[str, Any], tensors: Tensors, minimum: float, maximum: float
+) -> Callable[[Array], Array]:
     """The function that turns values float32 of one component into units."""
 
     def linear(values: Array) -> Array:
@@ -364,7 +430,9 @@ def units_of(config: dict[str, Any], tensors: Tensors, minimum: float, maximum: 
         return np.clip(units, -(2**23), 2**23).astype(np.int64)
 
     def of_palette(values: Array) -> Array:
-        numbers = order(np.where(np.isnan(values), np.float32(-np.inf), values)) >> len(tensors["low_bits"])
+        numbers = order(np.where(np.isnan(values), np.float32(-np.inf), values)) >> len(
+            tensors["low_bits"]
+        )
         return np.minimum(128 * np.searchsorted(entries_of(tensors), numbers, side="left"), 2**23)
 
     return of_palette if config["lossless"] else linear
@@ -373,11 +441,12 @@ def units_of(config: dict[str, Any], tensors: Tensors, minimum: float, maximum: 
 class Channel:
     """A channel, whose regions are decoded when they are asked for.
 
-    leaves     (L, 3)  origins of the leaves of its topology
-    voxels     (V, 3)  coordinates of its voxels
-    reference  its reference channel, or None
-    exterior   units (128, 128, 128) of a region's inactive voxels; None where prediction does not know them
-    separate   coordinates (n, 3) and units (n,) of the voxels with frequent and exact values
+    leaves: (L, 3) origins of the leaves of its topology
+    voxels: (V, 3) coordinates of its voxels
+    reference: its reference channel, or None
+    exterior: gives units (128, 128, 128) of a region's inactive voxels; None where the channel does
+        not know them
+    separate: coordinates (n, 3) and units (n,) of the voxels with frequent and exact values
     """
 
     def __init__(
@@ -396,11 +465,15 @@ class Channel:
         self.networks = networks_of(config, tensors, defaults)
         self.corners = sorted({tuple(corner) for corner in (leaves // EDGE * EDGE).tolist()})
         self.voxels = voxels.astype(np.int64)
-        self.numbers = {voxel: number for number, voxel in enumerate(map(tuple, self.voxels.tolist()))}
+        self.numbers = {
+            voxel: number for number, voxel in enumerate(map(tuple, self.voxels.tolist()))
+        }
         self.ends = np.cumsum(tensors["word_counts"])
         self.decoded: dict[Corner, Array] = {}
         for name in ("means", "spreads", "word_counts"):
-            require(len(tensors[name]) == len(self.corners), f"S3: {name} has not one number a region")
+            require(
+                len(tensors[name]) == len(self.corners), f"S3: {name} has not one number a region"
+            )
         require(int(tensors["spreads"].max(initial=0)) <= 22, "F5: a spread is above 22")
         require(int(self.ends[-1:].sum()) == len(tensors["words"]), "F5: word_counts do not add up")
         if config["offsets"]:
@@ -412,7 +485,7 @@ class Channel:
     # Regions
 
     def region(self, corner: Corner) -> Array:
-        """Final values (128, 128, 128) of the region at a corner, ABSENT where the channel has no voxel."""
+        """Final values (128, 128, 128) of a region, ABSENT where the channel has no voxel."""
         if corner not in self.corners:
             return np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
         if corner not in self.decoded:
@@ -420,11 +493,15 @@ class Channel:
             inside = self.voxels[(self.voxels // EDGE * EDGE == corner).all(axis=1)] - corner
             active = np.zeros((EDGE,) * 3, dtype=np.int64)
             active[tuple(inside.T)] = 1
-            words = self.tensors["words"][self.ends[number] - self.tensors["word_counts"][number] : self.ends[number]]
+            words = self.tensors["words"][
+                self.ends[number] - self.tensors["word_counts"][number] : self.ends[number]
+            ]
             header = int(self.tensors["means"][number]), int(self.tensors["spreads"][number])
             reference = None if self.reference is None else self.reference.as_reference(corner)
             codes, exterior = Codes(words, self.prior), self.known_exterior(corner)
-            self.decoded[corner] = Region(self.config, self.networks, codes, header, active, reference, exterior).decode()
+            self.decoded[corner] = Region(
+                self.config, self.networks, codes, header, active, reference, exterior
+            ).decode()
         return self.decoded[corner]
 
     def separate_in(self, corner: Corner) -> tuple[Array, Array]:
@@ -434,7 +511,7 @@ class Channel:
         return coordinates[inside] - corner, units[inside]
 
     def known_exterior(self, corner: Corner) -> Array | None:
-        """Units (128, 128, 128) that are known from the start, right but at the channel's voxels."""
+        """Units (128, 128, 128) known from the start, right but at the channel's voxels."""
         if self.exterior is None:
             return None
         units, (places, separate) = self.exterior(corner), self.separate_in(corner)
@@ -442,7 +519,7 @@ class Channel:
         return units
 
     def as_reference(self, corner: Corner) -> Array:
-        """What another channel is predicted from: final values, and units of frequent and exact values, else ABSENT."""
+        """What another channel is predicted from: final values, and units of separate voxels."""
         values, (places, separate) = self.region(corner).copy(), self.separate_in(corner)
         values[tuple(places.T)] = separate
         return values
@@ -457,14 +534,21 @@ class Channel:
             here = np.flatnonzero((corners == corner).all(axis=1))
             values = self.region(corner)[tuple((coordinates[here] - corner).T)]
             here, values = here[values != ABSENT], values[values != ABSENT]
-            found[here] = self.exact(values, coordinates[here]) if self.config["lossless"] else self.scaled(values)
+            found[here] = (
+                self.exact(values, coordinates[here])
+                if self.config["lossless"]
+                else self.scaled(values)
+            )
         return found
 
     def scaled(self, values: Array) -> Array:
         """Outputs float64 (n,) of final values (n,), offsets added."""
         wide = values.astype(np.float64)
         if self.config["offsets"]:
-            offsets, place = self.tensors["offsets"].astype(np.float64), wide * 16 / self.config["top"]
+            offsets, place = (
+                self.tensors["offsets"].astype(np.float64),
+                wide * 16 / self.config["top"],
+            )
             j = np.minimum(np.floor(place), 15).astype(np.int64)
             wide = wide + (offsets[j] + (place - j) * (offsets[j + 1] - offsets[j]))
         return wide / self.config["scale"]
@@ -472,8 +556,15 @@ class Channel:
     def exact(self, values: Array, coordinates: Array) -> Array:
         """The values themselves, of final values (n,) at coordinates (n, 3)."""
         entries, rows = entries_of(self.tensors), self.tensors["low_bits"]
-        numbers = np.array([self.numbers[voxel] for voxel in map(tuple, coordinates.tolist())], dtype=np.int64)
+        numbers = np.array(
+            [self.numbers[voxel] for voxel in map(tuple, coordinates.tolist())], dtype=np.int64
+        )
         rest = np.zeros(len(numbers), dtype=np.int64)
         for bit, row in enumerate(rows):
             rest |= (row[numbers // 8].astype(np.int64) >> numbers % 8 & 1) << bit
-        return turned((entries[values // 128] << len(rows)) + rest).astype("<i4").view("<f4").astype(np.float64)
+        return (
+            turned((entries[values // 128] << len(rows)) + rest)
+            .astype("<i4")
+            .view("<f4")
+            .astype(np.float64)
+        )

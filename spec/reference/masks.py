@@ -1,6 +1,7 @@
-"""Codes and decodes masks as spec/masks.md says. Shares no line with the library; made to be read, not to be fast.
+"""Codes and decodes masks as spec/masks.md says.
 
-Needs NumPy. A mask is bool (512): which voxels of a leaf are set. Raises ValueError for damaged words.
+It shares no line with the library, and is made to be read, not to be fast. It needs NumPy. A mask
+is bool (512): which voxels of a leaf are set. Damaged words are a ValueError.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import numpy as np
 
 Array = np.ndarray
 Voxel = tuple[int, int, int]
-BitOf = Callable[[int, int, int], int]  # the bit of a voxel, from its probability, its leaf, its place in the leaf
+BitOf = Callable[
+    [int, int, int], int
+]  # the bit of a voxel, from its probability, its leaf, its place in the leaf
 
 MIXED, FULL, EMPTY = 0, 1, 2
 BATCH = 65536
@@ -61,7 +64,7 @@ class RangeEncoder:
             self.lower, self.range, self.count = self.lower << 32, self.range << 32, self.count + 1
 
     def words(self) -> list[int]:
-        """The words of the least point whose last word is 0; words of 0 at the end need not be stored."""
+        """The words of the least point whose last word is 0, without words of 0 at the end."""
         if self.range == 2**64 - 1:
             return []
         point = -(-self.lower // 2**32) << 32
@@ -104,7 +107,17 @@ def moved(voxel: Voxel, by: Voxel) -> Voxel:
 
 # Contexts
 
-NEAR = [(0, 0, -1), (0, -1, 0), (-1, 0, 0), (-1, 1, 1), (0, -1, 1), (-1, 1, 0), (-1, 0, 1), (0, -1, -1), (-1, 0, -1)]
+NEAR = [
+    (0, 0, -1),
+    (0, -1, 0),
+    (-1, 0, 0),
+    (-1, 1, 1),
+    (0, -1, 1),
+    (-1, 1, 0),
+    (-1, 0, 1),
+    (0, -1, -1),
+    (-1, 0, -1),
+]
 WIDE = [*NEAR, (-1, -1, 0), (-1, -1, 1), (-1, 1, -1), (-1, -1, -1)]
 FAR = [*NEAR[:6], (0, 0, -2), (0, -2, 0), (-2, 0, 0), (-1, 0, 2), (0, -2, 1), (-2, 0, 1)]
 SIX = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, 0, 0), (0, -1, 0), (0, 0, -1)]
@@ -114,9 +127,13 @@ def voxels_of(origins: list[Voxel], masks: Array) -> set[Voxel]:
     return {moved(origins[leaf], PLACES[place]) for leaf, place in np.argwhere(masks).tolist()}
 
 
-def contexts(voxel: Voxel, known: set[Voxel], predicted: set[Voxel] | None) -> list[tuple[int, ...]]:
+def contexts(
+    voxel: Voxel, known: set[Voxel], predicted: set[Voxel] | None
+) -> list[tuple[int, ...]]:
     """The values of the contexts, as bits."""
-    near, wide, far = (tuple(int(moved(voxel, by) in known) for by in group) for group in (NEAR, WIDE, FAR))
+    near, wide, far = (
+        tuple(int(moved(voxel, by) in known) for by in group) for group in (NEAR, WIDE, FAR)
+    )
     if predicted is None:
         return [near, wide, far]
     here, around = int(voxel in predicted), tuple(int(moved(voxel, by) in predicted) for by in SIX)
@@ -152,12 +169,23 @@ class Model:
         return [*found, 77]
 
     def probability(self, logits: list[int], near: int) -> int:
-        return squash(clip(sum(weight[near] * logit for weight, logit in zip(self.weights, logits, strict=True)) >> 16))
+        return squash(
+            clip(
+                sum(
+                    weight[near] * logit for weight, logit in zip(self.weights, logits, strict=True)
+                )
+                >> 16
+            )
+        )
 
     def learn(self, coded: list[tuple[list[tuple[int, ...]], list[int], int, int]]) -> None:
         """From the contexts, logits, probabilities and bits of a batch."""
         for near in range(10):
-            here = [(logits, 2**20 * bit - prob) for values, logits, prob, bit in coded if sum(values[0]) == near]
+            here = [
+                (logits, 2**20 * bit - prob)
+                for values, logits, prob, bit in coded
+                if sum(values[0]) == near
+            ]
             divisor = max(1, math.isqrt(len(here))) << 17
             for i, weight in enumerate(self.weights):
                 weight[near] += sum(error * logits[i] for logits, error in here) // divisor
@@ -170,7 +198,10 @@ class Model:
 
 
 def code(origins: Array, kinds: Sequence[int], predicted: Array | None, bit_of: BitOf) -> Array:
-    """Masks bool (L, 512) of leaves at origins (L, 3), from the bits that `bit_of` gives; `predicted` is bool (L, 512)."""
+    """Masks bool (L, 512) of leaves at origins (L, 3), from the bits that `bit_of` gives.
+
+    `predicted` is bool (L, 512), or None.
+    """
     corners: list[Voxel] = [(x, y, z) for x, y, z in np.asarray(origins).tolist()]
     masks = np.repeat(np.array(kinds, dtype=np.uint8).reshape(-1, 1) == FULL, 512, axis=1)
     known = voxels_of(corners, masks)
@@ -189,15 +220,21 @@ def code(origins: Array, kinds: Sequence[int], predicted: Array | None, bit_of: 
     return masks
 
 
-def decode(origins: Array, kinds: Sequence[int], words: Sequence[int], predicted: Array | None = None) -> Array:
+def decode(
+    origins: Array, kinds: Sequence[int], words: Sequence[int], predicted: Array | None = None
+) -> Array:
     decoder = RangeDecoder(words)
-    masks = code(origins, kinds, predicted, lambda prob, leaf, place: decoder.symbol(parts_of_bit(prob)))
+    masks = code(
+        origins, kinds, predicted, lambda prob, leaf, place: decoder.symbol(parts_of_bit(prob))
+    )
     if (decoder.read if MIXED in kinds else 0) < len(words):
         raise ValueError("S11: words are left over")
     return masks
 
 
-def encode(origins: Array, kinds: Sequence[int], masks: Array, predicted: Array | None = None) -> list[int]:
+def encode(
+    origins: Array, kinds: Sequence[int], masks: Array, predicted: Array | None = None
+) -> list[int]:
     encoder = RangeEncoder()
 
     def bit_of(prob: int, leaf: int, place: int) -> int:

@@ -1,10 +1,12 @@
-"""Reads .inrv files of format 2 as the parts of the specification in spec/ say. Shares no line with the library.
+"""Reads .inrv files of format 2 as the parts of the specification in spec/ say.
 
-Needs Python, NumPy and zstandard; masks are decoded by masks.py, a lattice by lattice.py, its default networks and the
-dictionary lie in spec/data/. Made to be read beside the text, not to be fast: it checks what keeps a reader honest, but
-not every rule for hostile files. Raises ValueError that begins with the id of the error (spec/errors.md) it refuses by.
+It shares no line with the library, and needs Python, NumPy and zstandard. Masks are decoded by
+masks.py, a lattice by lattice.py; its default networks and the dictionary lie in spec/data/. It is
+made to be read beside the text, not to be fast, and checks what keeps a reader honest, but not
+every rule for hostile files. A ValueError begins with the id of the error that it refuses by.
 
-`python -m spec.reference.read FILE`, or `python read.py FILE` in this folder, prints what is in a file.
+`python -m spec.reference.read FILE`, or `python read.py FILE` in this folder, prints what is in a
+file.
 """
 
 from __future__ import annotations
@@ -43,68 +45,88 @@ def require(condition: bool, rule: str) -> None:
 
 # ---- spec/container.md ----
 
-CHUNK_TYPES = {"TOPO": 1, "INAC": 1, "EXAC": 1, "FREQ": 1, "CODE": 1, "NETW": 1, "SAMP": 0, "PASS": 1}
+CRITICAL, ANCILLARY = 1, 0
+CHUNK_TYPES = dict.fromkeys(["TOPO", "INAC", "EXAC", "FREQ", "CODE", "NETW", "PASS"], CRITICAL)
+CHUNK_TYPES |= {"SAMP": ANCILLARY}
 HEADER = struct.Struct("<8sHHIQIIIIII")
+HEADER_FIELDS = (
+    "magic", "major", "minor", "chunks", "file_size", "manifest_compression", "manifest_stored",
+    "manifest_raw", "manifest_checksum", "table_checksum", "header_checksum",
+)  # fmt: skip
 TABLE_ENTRY = struct.Struct("<4sBBHQQQII")
+ENTRY_FIELDS = (
+    "type", "flags", "compression", "zero", "offset", "stored", "raw", "checksum", "also_zero",
+)  # fmt: skip
 
 
 class File:
-    """An open file: `header`, `table` (an entry each chunk) and `manifest`; chunks are read when they are asked for."""
+    """An open file: `header`, `table` (an entry each chunk) and `manifest`.
+
+    Chunks are read when they are asked for.
+    """
 
     def __init__(self, data: bytes) -> None:
         require(len(data) >= 12, "H1: shorter than magic and version")
         require(data[:8] == b"\x89INRV\r\n\x1a", "H2: magic differs")
         require(struct.unpack_from("<H", data, 8)[0] == 2, "H3: major version is not 2")
         require(len(data) >= 48, "H1: shorter than its header")
-        names = ("magic", "major", "minor", "chunks", "file_size", "manifest_compression", "manifest_stored")
-        names += ("manifest_raw", "manifest_checksum", "table_checksum", "header_checksum")
-        self.data, self.header = data, dict(zip(names, HEADER.unpack_from(data), strict=True))
-        require(zlib.crc32(data[:44]) == self.header["header_checksum"], "H4: header checksum does not hold")
-        require(self.header["file_size"] == len(data), "H5: file size differs")
-        self.table = self.read_table()
-        stored, raw, compression = (self.header[f"manifest_{name}"] for name in ("stored", "raw", "compression"))
-        start = 48 + 40 * self.header["chunks"]
-        json_text = self.unpacked(start, stored, raw, compression, self.header["manifest_checksum"])
-        self.manifest: dict[str, Any] = json.loads(json_text)
-
-    def read_table(self) -> list[Entry]:
-        first, end = 48, 48 + 40 * self.header["chunks"]
-        require(end + self.header["manifest_stored"] <= len(self.data), "H7: table and manifest end beyond the file")
-        require(zlib.crc32(self.data[first:end]) == self.header["table_checksum"], "T1: table checksum does not hold")
-        names = ("type", "flags", "compression", "reserved_1", "offset", "stored", "raw", "checksum", "reserved_2")
-        table = [dict(zip(names, values, strict=True)) for values in TABLE_ENTRY.iter_unpack(self.data[first:end])]
-        end += self.header["manifest_stored"]
-        for entry in table:
-            require(entry["type"].isalpha(), "T2: a type is not four letters")
-            entry["type"] = entry["type"].decode("ascii")
-            known = entry["type"] in CHUNK_TYPES
-            require(not known or entry["flags"] & 1 == CHUNK_TYPES[entry["type"]], "T3: wrong critical flag")
-            require(known or entry["flags"] & 1 == 0, f"T4: critical chunk {entry['type']} is not known")
-            require(entry["flags"] < 2 and not entry["reserved_1"] | entry["reserved_2"], "T5: reserved bits are set")
-            require(entry["offset"] == end, "T6: chunks do not touch")
-            end += entry["stored"]
-        require(end == len(self.data), "T7: bytes behind the last chunk")
-        return table
-
-    def unpacked(self, offset: int, stored: int, raw: int, compression: int, checksum: int) -> bytes:
-        part = self.data[offset : offset + stored]
-        require(compression in (0, 1), "C1: compression is not known")
-        require(compression == 1 or stored == raw, "C3: stored and raw size differ")
-        require(compression == 0 or stored < raw, "C4: compressed in vain")
-        require(zlib.crc32(part) == checksum, "C5: checksum does not hold")
-        if compression == 0:
-            return part
-        frame = b"\x28\xb5\x2f\xfd" + part
-        require(zstandard.frame_content_size(frame) == raw, "C7: content size is not the raw size")
-        return zstandard.ZstdDecompressor(dict_data=dictionary()).decompress(frame, allow_extra_data=False)
+        header = dict(zip(HEADER_FIELDS, HEADER.unpack_from(data), strict=True))
+        checksum = zlib.crc32(data[:44])
+        require(checksum == header["header_checksum"], "H4: header checksum does not hold")
+        require(header["file_size"] == len(data), "H5: file size differs")
+        self.data, self.header, self.table = data, header, read_table(data, header)
+        start = 48 + 40 * header["chunks"]
+        about = {name: header[f"manifest_{name}"] for name in SIZES}
+        self.manifest: dict[str, Any] = json.loads(unpacked(data, about | {"offset": start}))
 
     def payload(self, number: int, kind: str) -> bytes:
-        require(number < len(self.table) and self.table[number]["type"] == kind, f"M11: chunk {number} is not {kind}")
-        entry = self.table[number]
-        return self.unpacked(*(entry[name] for name in ("offset", "stored", "raw", "compression", "checksum")))
+        right = number < len(self.table) and self.table[number]["type"] == kind
+        require(right, f"M11: chunk {number} is not {kind}")
+        return unpacked(self.data, self.table[number])
 
     def tensors(self, number: int, kind: str) -> Tensors:
         return tensors_of(self.payload(number, kind))
+
+
+def read_table(data: bytes, header: Entry) -> list[Entry]:
+    end = 48 + 40 * header["chunks"]
+    table, end = data[48:end], end + header["manifest_stored"]
+    require(end <= len(data), "H7: table and manifest end beyond the file")
+    require(zlib.crc32(table) == header["table_checksum"], "T1: table checksum does not hold")
+    entries = []
+    for values in TABLE_ENTRY.iter_unpack(table):
+        entry = dict(zip(ENTRY_FIELDS, values, strict=True))
+        require(entry["type"].isalpha(), "T2: a type is not four letters")
+        entry["type"], critical = entry["type"].decode("ascii"), entry["flags"] & 1
+        if entry["type"] in CHUNK_TYPES:
+            require(critical == CHUNK_TYPES[entry["type"]], "T3: wrong critical flag")
+        require(entry["type"] in CHUNK_TYPES or not critical, f"T4: unknown type {entry['type']}")
+        zero = entry["flags"] >> 1 | entry.pop("zero") | entry.pop("also_zero")
+        require(zero == 0, "T5: reserved bits are set")
+        require(entry["offset"] == end, "T6: chunks do not touch")
+        end += entry["stored"]
+        entries.append(entry)
+    require(end == len(data), "T7: bytes behind the last chunk")
+    return entries
+
+
+SIZES = "compression", "stored", "raw", "checksum"
+
+
+def unpacked(data: bytes, about: Entry) -> bytes:
+    """The raw bytes of the manifest or a chunk."""
+    compression, stored, raw, checksum = (about[name] for name in SIZES)
+    part = data[about["offset"] : about["offset"] + stored]
+    require(compression in (0, 1), "C1: compression is not known")
+    require(compression == 1 or stored == raw, "C3: stored and raw size differ")
+    require(compression == 0 or stored < raw, "C4: compressed in vain")
+    require(zlib.crc32(part) == checksum, "C5: checksum does not hold")
+    if compression == 0:
+        return part
+    frame = b"\x28\xb5\x2f\xfd" + part
+    require(zstandard.frame_content_size(frame) == raw, "C7: content size is not the raw size")
+    decompressor = zstandard.ZstdDecompressor(dict_data=dictionary())
+    return decompressor.decompress(frame, allow_extra_data=False)
 
 
 @cache
@@ -121,7 +143,8 @@ def tensors_of(payload: bytes) -> Tensors:
     for name, about in json.loads(payload[8 : 8 + length]).items():
         if name != "__metadata__":
             begin, end = (8 + length + at for at in about["data_offsets"])
-            tensors[name] = np.frombuffer(payload[begin:end], dtype=DTYPES[about["dtype"]]).reshape(about["shape"])
+            flat = np.frombuffer(payload[begin:end], dtype=DTYPES[about["dtype"]])
+            tensors[name] = flat.reshape(about["shape"])
     return tensors
 
 
@@ -140,13 +163,27 @@ class Topology:
         """Of the active leaf voxels, in order: int32 (n, 3)."""
         return voxels(self.leaf_origins, self.active)
 
+    def active_tiles(self) -> tuple[Array, Array]:
+        active = self.tile_active == 1
+        return self.tile_origins[active].astype(np.int64), self.tile_edges[active].astype(np.int64)
+
+    def active_voxels(self) -> int:
+        return int(self.active.sum()) + int((self.active_tiles()[1] ** 3).sum())
+
+    def box(self) -> list[list[int]] | None:
+        """Lowest and highest corner of all active voxels, both included."""
+        tiles, edges = self.active_tiles()
+        found = np.concatenate([self.coordinates(), tiles, tiles + edges[:, None] - 1])
+        return [found.min(axis=0).tolist(), found.max(axis=0).tolist()] if len(found) else None
+
     def active_at(self, origins: Array) -> Array:
-        """Which voxels of leaves at origins (n, 3) are active here, in leaves or tiles: bool (n, 512)."""
-        own = {tuple(origin): row for origin, row in zip(self.leaf_origins.tolist(), self.active, strict=True)}
-        masks = np.array([own.get(tuple(origin), np.zeros(512, dtype=bool)) for origin in origins.tolist()])
-        for low, edge in zip(self.tile_origins[self.tile_active == 1], self.tile_edges[self.tile_active == 1], strict=True):
-            masks[((origins >= low) & (origins < low + edge)).all(axis=1)] = True
-        return masks.reshape(-1, 512)
+        """Which voxels of leaves at origins (n, 3) are active here: bool (n, 512)."""
+        own = dict(zip(map(tuple, self.leaf_origins.tolist()), self.active, strict=True))
+        none = np.zeros(512, dtype=bool)
+        found = np.array([own.get(tuple(origin), none) for origin in origins.tolist()])
+        for low, edge in zip(*self.active_tiles(), strict=True):
+            found[((origins >= low) & (origins < low + edge)).all(axis=1)] = True
+        return found.reshape(-1, 512)
 
 
 def bits(packed: Array) -> Array:
@@ -167,7 +204,7 @@ def voxels(origins: Array, mask: Array) -> Array:
 
 
 def in_order(coordinates: Array) -> Array:
-    """The places (n,) of coordinates (n, 3) in the order of voxels: by node, by leaf, by place in the leaf."""
+    """The places (n,) of coordinates (n, 3) in the order of voxels: node, leaf, voxel."""
     return np.lexsort([coordinates[:, axis] // edge for edge in (1, 8, 128) for axis in (2, 1, 0)])
 
 
@@ -176,7 +213,7 @@ def topology_of(file: File, number: int) -> Topology:
     tensors = file.tensors(number, "TOPO")
     node, i = np.nonzero(bits(tensors["block_masks"]))
     blocks = tensors["block_origins"][node] + 8 * np.stack([i >> 8, i >> 4 & 15, i & 15], axis=1)
-    mixed, leaf_cells = [masks.MIXED] * len(blocks), np.zeros((len(blocks), 512), dtype=bool)
+    mixed = [masks.MIXED] * len(blocks)
     leaf_cells = masks.decode(blocks, mixed, words(tensors["leaf_words"]))
     tile_cells, tile_words = np.zeros_like(leaf_cells), words(tensors["tile_words"])
     if tile_words:
@@ -186,60 +223,64 @@ def topology_of(file: File, number: int) -> Topology:
     leaves, tiles = (8 * voxels(blocks, cells) for cells in (leaf_cells, tile_cells))
     leaves, tiles = leaves[in_order(leaves)], tiles[in_order(tiles)]
 
-    kinds = tensors["leaf_kinds"].tolist()
+    kinds, coded = tensors["leaf_kinds"].tolist(), words(tensors["coded_masks"])
     require(len(kinds) == len(leaves), "S3: leaf_kinds has not one number a leaf")
-    return Topology(
-        leaves,
-        masks.decode(leaves, kinds, words(tensors["coded_masks"]), predicted_masks(file, number, tensors, leaves)),
-        np.concatenate([tensors["tile_origins"], tiles]),
-        np.concatenate([tensors["tile_edges"], np.full(len(tiles), 8, dtype=np.int32)]),
-        tensors["tile_active"],
-    )
+    predicted = predicted_masks(file, number, tensors["predicted_from"].tolist(), leaves)
+    edges = np.concatenate([tensors["tile_edges"], np.full(len(tiles), 8, dtype=np.int32)])
+    tiles = np.concatenate([tensors["tile_origins"], tiles])
+    active = masks.decode(leaves, kinds, coded, predicted)
+    return Topology(leaves, active, tiles, edges, tensors["tile_active"])
 
 
-def predicted_masks(file: File, number: int, tensors: Tensors, leaves: Array) -> Array | None:
-    if not len(tensors["predicted_from"]):
+def predicted_masks(file: File, number: int, sources: list[int], leaves: Array) -> Array | None:
+    if not sources:
         return None
-    require(len(tensors["predicted_from"]) == 1, "S12: predicted from several chunks")
-    source = int(tensors["predicted_from"][0])
-    require(0 <= source < number, "S12: predicted from a chunk that does not stand before")
-    require(not len(file.tensors(source, "TOPO")["predicted_from"]), "S12: predicted from a predicted chunk")
-    return topology_of(file, source).active_at(leaves)
+    require(len(sources) == 1 and 0 <= sources[0] < number, "S12: not one chunk before this one")
+    chained = len(file.tensors(sources[0], "TOPO")["predicted_from"])
+    require(not chained, "S12: predicted from a predicted chunk")
+    return topology_of(file, sources[0]).active_at(leaves)
 
 
 def inactive_values(file: File, entry: Entry, topology: Topology) -> tuple[Array, Array, Array]:
-    """Values of tiles (T, C), the mask bool (L, 512) of the inactive values, and these values (I, C)."""
-    components, none = len(entry["components"]), np.zeros_like(topology.active)
+    """Values of tiles (T, C); of inactive voxels the mask bool (L, 512) and the values (I, C)."""
+    none, no_values = np.zeros_like(topology.active), np.zeros((0, len(entry["components"])), "<f4")
     if entry["inactive_values"] is None:
         require(not len(topology.tile_edges), "S7: tiles without values")
-        return np.zeros((0, components), dtype=np.float32), none, np.zeros((0, components), dtype=np.float32)
+        return no_values, none, no_values
     tensors = file.tensors(entry["inactive_values"], "INAC")
     kinds = [masks.EMPTY if row.all() else masks.MIXED for row in topology.active]
     coded = words(tensors["coded_masks"])
     inactive = masks.decode(topology.leaf_origins, kinds, coded, topology.active) if coded else none
-    require(not (inactive & topology.active).any(), "S8: a voxel is active and has an inactive value")
+    require(not (inactive & topology.active).any(), "S8: an inactive value at an active voxel")
     return tensors["tile_values"], inactive, tensors["inactive_values"]
 
 
 def frequent_values(file: File, number: int, topology: Topology) -> list[tuple[Array, Array]]:
     """A mask bool (L, 512) and a value (C) for each frequent value."""
     tensors = file.tensors(number, "FREQ")
-    values, kinds, counts = tensors["values"], tensors["kinds"], tensors["word_counts"]
-    require(1 <= len(values) <= 256 and len(values) - len(kinds) in (0, 1), "S14: number of frequent values")
-    still_open, coded, found = topology.active, words(tensors["coded_masks"]), []
-    require(bool((counts >= 0).all()) and int(counts.sum()) == len(coded), "S14: word_counts do not add up")
-    for kinds_of_mask, count in zip(kinds.tolist(), counts.tolist(), strict=True):
-        mask = masks.decode(topology.leaf_origins, kinds_of_mask, coded[:count], still_open)
-        require(not (mask & ~still_open).any(), "S14: a voxel is not open")
+    values, kinds, counts = tensors["values"], tensors["kinds"], tensors["word_counts"].tolist()
+    is_open, coded, found = topology.active, words(tensors["coded_masks"]), []
+    require(1 <= len(values) <= 256, "S14: number of frequent values")
+    require(len(values) - len(kinds) in (0, 1), "S14: number of masks")
+    require(min(counts, default=0) >= 0 and sum(counts) == len(coded), "S14: word_counts")
+    for own_kinds, count in zip(kinds.tolist(), counts, strict=True):
+        mask = masks.decode(topology.leaf_origins, own_kinds, coded[:count], is_open)
+        require(not (mask & ~is_open).any(), "S14: a voxel is not open")
         found.append(mask)
-        still_open, coded = still_open & ~mask, coded[count:]
-    return list(zip(found + [still_open] * (len(values) - len(kinds)), values, strict=True))
+        is_open, coded = is_open & ~mask, coded[count:]
+    return list(zip(found + [is_open] * (len(values) - len(kinds)), values, strict=True))
 
 
-def separate_values(file: File, entry: Entry, topology: Topology, *keys: str) -> tuple[Array, Array]:
-    """Voxels with frequent values and with those of the EXAC chunks of `keys`: mask bool (L, 512), values (n, C) in order."""
+def separate_values(
+    file: File, entry: Entry, topology: Topology, *keys: str
+) -> tuple[Array, Array]:
+    """Voxels with frequent values, or with one of the EXAC chunks of `keys`.
+
+    Returns their mask bool (L, 512) and their values float32 (n, C), in order.
+    """
     mask = np.zeros_like(topology.active)
-    stored = np.zeros((*mask.shape, len(entry["components"])), dtype=np.uint32)  # bits of float32, so that NaN keep them
+    # As bits, so that NaN keep theirs.
+    stored = np.zeros((*mask.shape, len(entry["components"])), dtype=np.uint32)
     if entry["frequent_values"] is not None:
         for own, value in frequent_values(file, entry["frequent_values"], topology):
             stored[own], mask = value.view(np.uint32), mask | own
@@ -248,7 +289,7 @@ def separate_values(file: File, entry: Entry, topology: Topology, *keys: str) ->
             tensors = file.tensors(entry[key], "EXAC")
             own = bits(tensors["exact_masks"])
             require(not (own & ~topology.active).any(), "S10: an exact value is not active")
-            require(key == "outliers" or not (own & mask).any(), "S10: a voxel has an exact and a frequent value")
+            require(key == "outliers" or not (own & mask).any(), "S10: a voxel has two values")
             stored[own], mask = tensors["exact_values"].view(np.uint32), mask | own
     return mask, stored[mask].view(np.float32)
 
@@ -263,13 +304,14 @@ def network_tensor(tensors: Tensors, name: str) -> Array:
     step = tensors[f"{name}.step"][:, None]
     if f"{name}.codes" in tensors:
         return tensors[f"{name}.codes"].astype(np.float32) * step
-    high, low = tensors[f"{name}.codes_high"].astype(np.int32), tensors[f"{name}.codes_low"].astype(np.int32)
+    high, low = (tensors[f"{name}.codes_{part}"].astype(np.int32) for part in ("high", "low"))
     return (256 * high + low).astype(np.float32) * step
 
 
 def features(config: Entry, tensors: Tensors, coordinates: Array) -> Array:
     """Fourier features float32 (n, 2 frequencies)."""
-    position = (coordinates.astype(np.float32) - np.array(config["origin"], dtype=np.float32)) * np.float32(config["scale"])
+    origin, scale = np.array(config["origin"], dtype=np.float32), np.float32(config["scale"])
+    position = (coordinates.astype(np.float32) - origin) * scale
     frequencies = network_tensor(tensors, "multipliers")[:, None] * network_tensor(tensors, "B")
     angle = np.float32(2 * np.pi) * (position @ frequencies.T)
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
@@ -279,12 +321,16 @@ def fourier(config: Entry, tensors: Tensors, coordinates: Array) -> Array:
     """Outputs float32 (n, outputs)."""
     hidden = features(config, tensors, coordinates)
     for layer in range(config["layers"] + 1):
-        weight, bias = (network_tensor(tensors, f"layers.{layer}.{part}") for part in ("weight", "bias"))
-        hidden = hidden @ weight.T + bias
+        weight = network_tensor(tensors, f"layers.{layer}.weight")
+        hidden = hidden @ weight.T + network_tensor(tensors, f"layers.{layer}.bias")
         if layer < config["layers"]:
-            with np.errstate(over="ignore"):  # where exp is infinite, silu is 0
-                hidden = np.maximum(hidden, 0) if config["activation"] == "relu" else hidden / (1 + np.exp(-hidden))
+            hidden = activation(config["activation"], hidden)
     return hidden
+
+
+def activation(name: str, sums: Array) -> Array:
+    with np.errstate(over="ignore"):  # where exp is infinite, silu is 0
+        return np.maximum(sums, 0) if name == "relu" else sums / (1 + np.exp(-sums))
 
 
 def fourier_outputs(file: File, coordinates: Array) -> Array:
@@ -295,14 +341,12 @@ def fourier_outputs(file: File, coordinates: Array) -> Array:
 
 
 def samples_difference(file: File) -> float:
-    """The largest |y - reference| / (1 + |reference|) over the samples, 0 where there are none."""
-    field = file.manifest["field"]
-    if field is None or field["kind"] != "fourier" or field["config"]["samples"] is None:
+    """The largest |output - reference| / (1 + |reference|) over the samples; 0 without any."""
+    if kind_of(file) != "fourier" or file.manifest["field"]["config"]["samples"] is None:
         return 0.0
-    samples = file.tensors(field["config"]["samples"], "SAMP")
-    expected = samples["outputs"]
-    differences = np.abs(fourier_outputs(file, samples["coordinates"]) - expected) / (1 + np.abs(expected))
-    return float(differences.max(initial=0.0))
+    samples = file.tensors(file.manifest["field"]["config"]["samples"], "SAMP")
+    difference = np.abs(fourier_outputs(file, samples["coordinates"]) - samples["outputs"])
+    return float((difference / (1 + np.abs(samples["outputs"]))).max(initial=0.0))
 
 
 # ---- spec/lattice.md ----
@@ -343,16 +387,18 @@ def channel_of(file: File, number: int) -> lattice.Channel:
 
 
 def exterior_of(file: File, entry: Entry, place: int, units: Any) -> lattice.Exterior:
-    """The function that gives, by region, the units of inactive voxels; active leaf voxels have the background's."""
+    """What gives units (128, 128, 128) by region: right at inactive voxels, any at active ones."""
     topology = topology_of(file, entry["topology"])
     tile_values, mask, values = inactive_values(file, entry, topology)
     inactive = voxels(topology.leaf_origins, mask)
 
     def exterior(corner: lattice.Corner) -> Array:
         region = np.full((lattice.EDGE,) * 3, entry["background"][place], dtype=np.float32)
-        for origin, edge, value in zip(topology.tile_origins.astype(np.int64), topology.tile_edges, tile_values, strict=True):
-            first, last = (np.clip(end - corner, 0, lattice.EDGE) for end in (origin, origin + edge))
-            region[tuple(slice(*ends) for ends in zip(first, last, strict=True))] = value[place]
+        first = np.clip(topology.tile_origins - np.array(corner), 0, lattice.EDGE)
+        ends = topology.tile_origins + topology.tile_edges[:, None].astype(np.int64)
+        last = np.clip(ends - np.array(corner), 0, lattice.EDGE)
+        for low, high, value in zip(first, last, tile_values, strict=True):
+            region[tuple(map(slice, low, high))] = value[place]
         inside = (inactive // lattice.EDGE * lattice.EDGE == corner).all(axis=1)
         region[tuple((inactive[inside] - corner).T)] = values[inside, place]
         found: Array = units(region)
@@ -366,7 +412,7 @@ def exterior_of(file: File, entry: Entry, place: int, units: Any) -> lattice.Ext
 
 @dataclass
 class DecodedGrid:
-    """One grid: active leaf voxels in order, tiles, and inactive voxels that do not hold the background."""
+    """One grid: active leaf voxels in order, tiles, and inactive voxels off the background."""
 
     entry: Entry
     coordinates: Array  # int32 (n, 3)
@@ -385,31 +431,39 @@ def decode(data: bytes) -> list[DecodedGrid]:
     return [decode_grid(file, entry) for entry in file.manifest["grids"]]
 
 
+def kind_of(file: File) -> str | None:
+    return None if file.manifest["field"] is None else str(file.manifest["field"]["kind"])
+
+
 def field_values(file: File, entry: Entry, coordinates: Array, clamp: bool) -> Array:
-    """Values float32 (n, C) that the field gives at voxels (n, 3); NaN where a lattice has no code."""
-    field, columns = file.manifest["field"], []
-    found = fourier_outputs(file, coordinates) if field is not None and field["kind"] == "fourier" else None
+    """Values float32 (n, C) that the field gives at voxels (n, 3); NaN where a lattice has none."""
+    columns, network = [], kind_of(file) == "fourier"
+    found = fourier_outputs(file, coordinates) if network else np.empty((len(coordinates), 0))
     for component in entry["components"]:
         low, high, output = component["minimum"], component["maximum"], component["output"]
         if output is None:
-            columns.append(np.full(len(coordinates), low, dtype=np.float32))
-            continue
-        require(field is not None and field["kind"] in ("fourier", "lattice"), "F1: field is not known")
-        outputs = channel_of(file, output).outputs(coordinates) if found is None else found[:, output].astype(np.float64)
-        if field["kind"] == "lattice" and field["config"]["channels"][output]["lossless"]:
-            columns.append(outputs.astype(np.float32))
-            continue
-        value = low + (high - low) * outputs
-        columns.append((np.minimum(np.maximum(value, low), high) if clamp else value).astype(np.float32))
+            values = np.full(len(coordinates), low)
+        elif network:
+            values = low + (high - low) * found[:, output].astype(np.float64)
+        else:
+            require(kind_of(file) == "lattice", "F1: the kind of the field is not known")
+            channel = channel_of(file, output)
+            values = channel.outputs(coordinates)
+            if channel.config["lossless"]:
+                low, high = -np.inf, np.inf
+            else:
+                values = low + (high - low) * values
+        clamped = np.minimum(np.maximum(values, low), high) if clamp else values
+        columns.append(clamped.astype(np.float32))
     return np.stack(columns, axis=1)
 
 
 def decode_grid(file: File, entry: Entry) -> DecodedGrid:
     topology = topology_of(file, entry["topology"])
     coordinates = topology.coordinates()
-    tiled = int((topology.tile_edges.astype(np.int64) ** 3)[topology.tile_active == 1].sum())
     require(len(coordinates) == entry["leaf_voxels"], "S6: leaf_voxels differs")
-    require(len(coordinates) + tiled == entry["active_voxels"], "S6: active_voxels differs")
+    require(topology.active_voxels() == entry["active_voxels"], "S6: active_voxels differs")
+    require(topology.box() == entry["box"], "S6: box differs")
 
     values = field_values(file, entry, coordinates, clamp=True)
     mask, separate = separate_values(file, entry, topology, "exact_values", "outliers")
@@ -421,9 +475,10 @@ def decode_grid(file: File, entry: Entry) -> DecodedGrid:
     if entry["threshold"] is not None or entry["topology_of"] is not None:
         active, negative, leaves = whole_leaf_topology(file, entry, coordinates, stored)
         stays = np.array([tuple(leaf) in leaves for leaf in (places // 8).tolist()], dtype=bool)
-        background = np.tile(-np.array(entry["background"], dtype=np.float32), (int(negative.sum()), 1))
+        background = -np.array(entry["background"], dtype=np.float32)
+        below = np.broadcast_to(background, (int(negative.sum()), len(background)))
         places = np.concatenate([places[stays], coordinates[negative]])
-        inactive = np.concatenate([inactive[stays], background])[in_order(places)]
+        inactive = np.concatenate([inactive[stays], below])[in_order(places)]
         places = places[in_order(places)]
         coordinates, values = coordinates[active], values[active]
     tiles = topology.tile_origins, topology.tile_edges, topology.tile_active
@@ -433,19 +488,24 @@ def decode_grid(file: File, entry: Entry) -> DecodedGrid:
 def whole_leaf_topology(
     file: File, entry: Entry, coordinates: Array, stored: Array
 ) -> tuple[Array, Array, set[tuple[int, ...]]]:
-    """Which of the voxels are active, and which hold minus the background: bool (n); and the leaves that stay, in cells."""
+    """Which voxels are active, and which hold minus the background: bool (n).
+
+    The leaves that stay come last, as the coordinates of their cells.
+    """
     none = np.zeros(len(coordinates), dtype=bool)
     if entry["topology_of"] is not None:
         named = file.manifest["grids"][entry["topology_of"]]
-        same = entry["threshold"] is None and named["threshold"] is not None and named["topology"] == entry["topology"]
-        require(same, "M19: topology_of is not the number of a grid with a threshold and the same topology")
+        alone = entry["threshold"] is None and named["threshold"] is not None
+        require(alone and named["topology"] == entry["topology"], "M19: not such a grid")
         other = decode_grid(file, named)
         theirs = {tuple(voxel) for voxel in other.coordinates.tolist()}
         active = np.array([tuple(voxel) in theirs for voxel in coordinates.tolist()], dtype=bool)
-        return active, none, cells_of(np.concatenate([other.coordinates, other.inactive_coordinates]))
-    values, background = field_values(file, entry, coordinates, clamp=False), np.array(entry["background"], dtype=np.float32)
-    active = stored | (scores(entry["threshold_rule"], values, background) > np.float32(entry["threshold"]))
-    negative = ~active & (values[:, 0] < 0) if entry["threshold_rule"] == "within" else none
+        held = np.concatenate([other.coordinates, other.inactive_coordinates])
+        return active, none, cells_of(held)
+    rule, background = entry["threshold_rule"], np.array(entry["background"], dtype=np.float32)
+    values = field_values(file, entry, coordinates, clamp=False)
+    active = stored | (scores(rule, values, background) > np.float32(entry["threshold"]))
+    negative = ~active & (values[:, 0] < 0) if rule == "within" else none
     return active, negative, cells_of(coordinates[active | negative])
 
 
@@ -479,9 +539,12 @@ def passthrough(data: bytes) -> list[tuple[Entry, bytes]]:
 def main(path: str) -> None:
     data = Path(path).read_bytes()
     for grid in decode(data):
-        print(f"{grid.entry['name'] or '(unnamed)'}: {grid.entry['value_type']}, {grid.entry['active_voxels']} active voxels")
+        name, kind = grid.entry["name"] or "(no name)", grid.entry["value_type"]
+        print(f"{name}: {kind}, {grid.entry['active_voxels']} active voxels")
         if len(grid.values):
-            print(f"  values {grid.values.min(axis=0).tolist()} to {grid.values.max(axis=0).tolist()}")
+            print(
+                "  values", grid.values.min(axis=0).tolist(), "to", grid.values.max(axis=0).tolist()
+            )
     for entry, joined in passthrough(data):
         print(f"{entry['name']}: {entry['tree_type']}, passed through, {len(joined)} bytes")
     print(f"samples differ by {samples_difference(File(data)):.2g}")

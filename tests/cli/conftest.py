@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 import inrv
@@ -15,10 +15,10 @@ from inrv_cli.main import cli
 Run = Callable[..., Result]
 
 
-def density(phase: float = 0.0, shape: tuple[int, int, int] = (17, 16, 19)) -> torch.Tensor:
-    axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
-    values = torch.exp(-2 * (axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2)) * (1 + 0.2 * torch.sin(5 * axes[2] + phase))
-    return torch.where(values > 0.25, values, torch.zeros(()))
+def density(phase: float = 0.0, shape: tuple[int, int, int] = (17, 16, 19)) -> np.ndarray:
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in shape], indexing="ij")
+    values = np.exp(-2 * (x**2 + y**2 + z**2)) * (1 + 0.2 * np.sin(5 * z + phase))
+    return np.where(values > 0.25, values, 0).astype(np.float32)
 
 
 def scene(phase: float = 0.0) -> inrv.SparseVolume:
@@ -29,8 +29,8 @@ def scene(phase: float = 0.0) -> inrv.SparseVolume:
     note = {"author": inrv.MetaValue("string", "tests"), "frame": inrv.MetaValue("int32", 7)}
     transform = inrv.Transform.from_voxel_size(0.5, (1.0, 2.0, 3.0))
     first = sparse_grid(fog, "density", transform)
-    velocity = sparse_grid(torch.stack([fog, fog * 2, 1 - fog], 3), "velocity", transform, active=fog > 0)
-    empty = sparse_grid(torch.zeros(8, 8, 8), "flame", transform)
+    velocity = sparse_grid(np.stack([fog, fog * 2, 1 - fog], 3), "velocity", transform, active=fog > 0)
+    empty = sparse_grid(np.zeros((8, 8, 8), np.float32), "flame", transform)
     return inrv.SparseVolume((inrv.Grid(**{**vars(first), "metadata": note}), velocity, empty), note)
 
 

@@ -127,17 +127,24 @@ def test_files_are_told_apart_by_what_they_hold(run: Run, library: Path) -> None
     assert run("compare", "renamed.vdb", library / "scene.inrv", "--min-psnr", "99").exit_code == 0
 
 
-def test_without_scikit_image_and_scipy_everything_is_told(
+def test_every_figure_is_told_without_scikit_image_and_scipy(
     run: Run, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = (library / "scene.vdb", library / "scene.inrv")
     whole = json.loads(run("compare", *files, "--json").stdout)
-    for package in ("skimage", "skimage.metrics", "scipy", "scipy.ndimage"):
-        monkeypatch.setitem(sys.modules, package, None)
-    result = run("compare", *files, "--json")
-    assert result.exit_code == 0 and result.stderr == ""
+    for name in ("skimage", "skimage.metrics", "scipy", "scipy.ndimage"):
+        monkeypatch.setitem(sys.modules, name, None)
+    result = run("compare", *files, "--json", "--figure", "mid.png")
+    assert result.exit_code == 0 and result.stderr == "" and Path("mid.png").exists()
     assert json.loads(result.stdout) == whole
-    assert all(grid["metrics"]["ssim"] is not None for grid in whole["grids"][:2])
+    for grid in whole["grids"][:2]:
+        assert 0 < grid["metrics"]["ssim"] < 1 and 0 < grid["metrics"]["score"] < 1
+
+
+def test_nothing_is_missed_where_nothing_differs(run: Run) -> None:
+    write_volume("one.vdb", scene().choose(["density"]))
+    result = run("compare", "one.vdb", "one.vdb")
+    assert result.exit_code == 0 and result.stderr == "" and "1.0000" in result.stdout
 
 
 def test_a_figure_without_matplotlib_is_refused_before_anything_is_read(

@@ -210,7 +210,7 @@ def test_a_stdout_that_takes_little_at_a_time_gets_all(monkeypatch: pytest.Monke
 @posix
 def test_random_kills(tmp_path: Path) -> None:
     """The benchmark, a few kills of it; it exits with 1 where a file is broken."""
-    command = [sys.executable, "benchmarks/kills.py", "--kills", "6", "--dry", "--file", "fixtures/tiles.vdb"]
+    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "6", "--dry", "--file", "fixtures/tiles.vdb"]
     path = os.pathsep.join([str(ROOT / "codec"), str(ROOT / "cli")])
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 0 and "litter: none" in done.stdout, done.stdout + done.stderr

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from inrv_cli.failure import Failure
-from inrv_cli.files import plan, share
+from inrv_cli.files import job_list, share
 from inrv_cli.frames import FramePattern, expand
 
 from .conftest import Run
@@ -32,18 +32,18 @@ def touch(*names: str) -> None:
 
 
 def files(*inputs: str) -> list[str]:
-    return [str(path) for path, _ in expand(inputs, ".vdb").files]
+    return [str(path) for path, _ in expand(inputs, (".vdb",)).files]
 
 
 def outputs(inputs: Sequence[str], output: str | None) -> list[str]:
-    return [job.output for job in plan(inputs, output, (".vdb", ".inrv"))[0]]
+    return [job.output for job in job_list(inputs, output, (".vdb",), ".inrv")[0]]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_frames_beyond_the_padding_negative_ones_and_subframes_are_frames_in_their_order(folder: Path, pattern: str) -> None:
     ordered = ["-0010", "-002", "-001.5", "-001", "0000", "0001", "0001.25", "0001.5", "0002", "9999", "10000", "123456"]
     touch(*(f"fx.{number}.vdb" for number in ordered), "fx.vdb", "fx..vdb", "fx.0001.inrv", "fy.0001.vdb", "fx.0001.vdb.gz")
-    found = expand([pattern], ".vdb")
+    found = expand([pattern], (".vdb",))
     assert found.files == [(Path(f"fx.{number}.vdb"), number) for number in ordered]
     assert found.remarks == [f"{pattern} has 9 frames from -10 to 123456: 123,458 are missing"]
 
@@ -68,7 +68,7 @@ def test_files_whose_numbers_are_padded_otherwise_are_left_out_and_named(
     parsed = FramePattern.parse(pattern)
     assert parsed is not None
     touch(*(f"{parsed.before}{number}{parsed.after}" for number in [*taken, *left_out]))
-    found = expand([pattern], ".vdb")
+    found = expand([pattern], (".vdb",))
     assert sorted(number or "" for _, number in found.files) == sorted(taken)
     remark = found.remarks[0]
     assert remark.startswith(f"{pattern} leaves out {parsed.before}") and f"have {parsed.width} digits" in remark
@@ -77,18 +77,18 @@ def test_files_whose_numbers_are_padded_otherwise_are_left_out_and_named(
 
 def test_missing_frames_are_named(folder: Path) -> None:
     touch(*(f"fx.{number:04d}.vdb" for number in (-3, 1, 3, 5, 7)), "fx.0003.5.vdb")
-    assert expand(["fx.####.vdb"], ".vdb").remarks == ["fx.####.vdb has no frames -002-0000,0002-0006x2"]
+    assert expand(["fx.####.vdb"], (".vdb",)).remarks == ["fx.####.vdb has no frames -002-0000,0002-0006x2"]
     touch("fx.20260101.vdb")
-    assert expand(["fx.####.vdb"], ".vdb").remarks == ["fx.####.vdb has 6 frames from -3 to 20260101: 20,260,099 are missing"]
+    assert expand(["fx.####.vdb"], (".vdb",)).remarks == ["fx.####.vdb has 6 frames from -3 to 20260101: 20,260,099 are missing"]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_that_nothing_matches_names_what_looks_like_its_frames(folder: Path, pattern: str) -> None:
     with pytest.raises(Failure, match=r"no file matches fx\.[^:]*vdb$"):
-        expand([pattern], ".vdb")
+        expand([pattern], (".vdb",))
     touch("fx.1.vdb", "fx.2.vdb")
     with pytest.raises(Failure, match=r"no file matches fx\..*leaves out fx\.1\.vdb, fx\.2\.vdb: .*4 digits"):
-        expand([pattern], ".vdb")
+        expand([pattern], (".vdb",))
 
 
 def test_a_glob_stands_for_every_file_of_the_kind_in_the_order_of_its_numbers(folder: Path) -> None:
@@ -111,7 +111,7 @@ def test_gaps_are_named_in_folders_and_globs_where_the_numbers_look_like_frames(
     touch(*(f"cache/fx.{number:04d}.vdb" for number in (1, 2, 3, 5)), "cache/cloud_01.vdb", "cache/cloud_17.vdb", "cache/pig.vdb")
     touch(*(f"cache/{number}.vdb" for number in (8, 9, 11)))
     for text in ("cache", "cache/*"):
-        assert expand([text], ".vdb").remarks == ["cache/#.vdb has no frames 10", "cache/fx.####.vdb has no frames 0004"]
+        assert expand([text], (".vdb",)).remarks == ["cache/#.vdb has no frames 10", "cache/fx.####.vdb has no frames 0004"]
 
 
 def test_names_that_exist_are_themselves(folder: Path) -> None:
@@ -154,7 +154,7 @@ def test_the_outputs_of_a_folder_go_into_a_folder_even_of_one_file(folder: Path)
 @pytest.mark.parametrize("text", [*PATTERNS, "fx.*.vdb", "."])
 def test_shares_of_any_pattern_make_up_the_whole(folder: Path, text: str) -> None:
     touch(*(f"fx.{number:04d}.vdb" for number in range(9998, 10003)), "fx.-001.vdb")
-    jobs, _ = plan([text], "out", (".vdb", ".inrv"))
+    jobs, _ = job_list([text], "out", (".vdb",), ".inrv")
     parts = [share(jobs, (number, 4), False)[0] for number in range(4)]
     assert sorted(job.output for part in parts for job in part) == sorted(job.output for job in jobs)
     assert [len(part) for part in parts] == [2, 2, 1, 1] and jobs[0].output == "out/fx.-001.inrv"

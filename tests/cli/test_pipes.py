@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-import inrv
-from inrv.files.vdb import read_volume
+from inrv.files.vdb import list_grids, read_volume
 from inrv_cli.main import cli
 
 from .conftest import Run
@@ -177,4 +176,4 @@ def test_a_file_is_not_written_over_itself_through_a_link(run: Run, library: Pat
     result = run("encode", "a.vdb", "-o", "link.inrv", "--force")
     assert result.exit_code == 2 and "over itself" in result.stderr
     assert Path("a.vdb").read_bytes() == (library / "scene.vdb").read_bytes()
-    assert len(inrv.vdb.list_grids("link.inrv")) == 3
+    assert len(list_grids("link.inrv")) == 3

@@ -57,16 +57,16 @@ def test_keys_are_unique_whatever_the_names() -> None:
     assert unique_keys(["a[1]", "a[1]"]) == ["a[1]", "a[1][1]"]
 
 
-def test_a_volume_of_carried_grids_holds_no_values() -> None:
+def test_a_volume_of_passthrough_grids_holds_no_values() -> None:
     passthrough = PassthroughGrid(0, "flags", "Tree_int32_5_4_3", False, None, 4, b"tree", "int32 values")
     volume = inrv.load(inrv.encode_bytes(SparseVolume((), passthrough=(passthrough,)), INSTANT)[0])
-    assert len(volume) == 0 and "flags" not in volume and "'flags': Tree_int32_5_4_3, carried as it was" in repr(volume)
+    assert len(volume) == 0 and "flags" not in volume and "'flags': Tree_int32_5_4_3, passed through" in repr(volume)
 
 
 def test_what_is_shown_tells_grids_sizes_and_quality(data: bytes) -> None:
     bounded, _ = inrv.encode_bytes({"density": np.pad(FOG, 2)}, EncodeOptions(effort="instant", max_error="1%"))
     shown = repr(inrv.load(bounded, "cpu"))
-    assert shown.startswith(f"<inrv.Volume '<bytes>', {len(bounded):,} bytes, on cpu>\n  'density': float, fog volume, ")
+    assert shown.startswith(f"<inrv.Volume '<bytes>', {len(bounded):,} bytes>\n  'density': float, fog volume, ")
     assert " active voxels, no error above 1%, PSNR " in shown
     shown = repr(inrv.load(data, "cpu")["wind"])
     assert shown.startswith("<inrv.VolumeGrid 'wind' of '<bytes>': vec3s, unknown, 7,920 active voxels, PSNR 4")
@@ -82,7 +82,7 @@ def test_a_volume_may_be_used_in_a_with_statement(data: bytes) -> None:
 def test_a_grid_is_an_array_of_its_active_box(volume: inrv.Volume) -> None:
     grid = volume["density"]
     array = np.asarray(grid)
-    assert array.dtype == np.float32 and np.array_equal(array, grid.dense().numpy())
+    assert array.dtype == np.float32 and np.array_equal(array, grid.dense()) and isinstance(grid.dense(), np.ndarray)
     assert np.asarray(volume["wind"], dtype=np.float64).shape == (20, 18, 22, 3)
     with pytest.raises(ValueError, match="without a copy"):
         grid.__array__(copy=False)
@@ -92,12 +92,12 @@ def test_a_grid_is_an_array_of_its_active_box(volume: inrv.Volume) -> None:
 
 def test_slices_are_blocks_in_index_space(volume: inrv.Volume) -> None:
     grid, whole = volume["wind"], volume["wind"].dense(((-10, 0, 0), (29, 17, 21)))
-    assert torch.equal(grid[-5:25:3, :, 5], whole[5:35:3, :, 5])
-    assert torch.equal(grid[...], whole[10:30]) and torch.equal(grid[:], whole[10:30])
-    assert torch.equal(grid[..., 4:6], whole[10:30, :, 4:6]) and torch.equal(grid[-1], whole[9])
-    assert torch.equal(grid[np.int64(3), 4, 5], whole[13, 4, 5]) and grid[3, 4, 5].shape == (3,)
+    assert np.array_equal(grid[-5:25:3, :, 5], whole[5:35:3, :, 5])
+    assert np.array_equal(grid[...], whole[10:30]) and np.array_equal(grid[:], whole[10:30])
+    assert np.array_equal(grid[..., 4:6], whole[10:30, :, 4:6]) and np.array_equal(grid[-1], whole[9])
+    assert np.array_equal(grid[np.int64(3), 4, 5], whole[13, 4, 5]) and grid[3, 4, 5].shape == (3,)
     assert volume["density"][10, 9, 11].shape == () and grid[4:4].shape == (0, 18, 22, 3) and grid[:, 3, 5:1].shape == (20, 0, 3)
-    assert volume[3][0:2, 0:2, 0:2].eq(0).all()
+    assert (volume[3][0:2, 0:2, 0:2] == 0).all()
 
 
 @pytest.mark.parametrize("subscript", [(1, 2, 3, 4), 1.5, slice(None, None, -1), slice(0.5, 2), "x", None, (..., 1, ...)])
@@ -119,7 +119,8 @@ def test_a_grid_is_not_walked_through_without_an_end(volume: inrv.Volume) -> Non
 )
 def test_a_box_is_two_corners_of_any_kind(volume: inrv.Volume, box: Any) -> None:
     expected = volume["density"].dense(inrv.Box((0, 0, 0), (4, 5, 6)))
-    assert torch.equal(volume["density"].dense(box), expected)
+    assert np.array_equal(volume["density"].dense(box), expected)
+    assert torch.equal(volume["density"].tensor(box), torch.from_numpy(expected))
     assert inrv.Box(*box) == inrv.Box.of(box) == inrv.Box((0, 0, 0), (4, 5, 6)) and hash(inrv.Box(*box))
 
 
@@ -151,25 +152,27 @@ def test_other_points_are_errors(volume: inrv.Volume, points: Any) -> None:
         volume["density"].sample(points)
 
 
-def on_faces() -> tuple[inrv.VolumeGrid, torch.Tensor, torch.Tensor]:
+def on_faces() -> tuple[inrv.VolumeGrid, np.ndarray, np.ndarray]:
     """A staggered velocity whose components are linear in the place of their faces; these places; and the slopes."""
-    slopes = torch.tensor([[0.5, -0.25, 0.125], [0.25, 1.0, -0.5], [-0.125, 0.5, 0.75]])
-    centres = torch.stack(torch.meshgrid(*[torch.arange(10.0)] * 3, indexing="ij"), dim=3)
-    faces = centres[..., None, :] - 0.5 * torch.eye(3)
-    grid = sparse_grid((faces * slopes).sum(4), "v", active=torch.ones(10, 10, 10), grid_class="staggered")
+    slopes = np.array([[0.5, -0.25, 0.125], [0.25, 1.0, -0.5], [-0.125, 0.5, 0.75]])
+    centres = np.stack(np.meshgrid(*[np.arange(10.0)] * 3, indexing="ij"), axis=3)
+    faces = centres[..., None, :] - 0.5 * np.eye(3)
+    grid = sparse_grid((faces * slopes).sum(axis=4), "v", active=np.ones((10, 10, 10)), grid_class="staggered")
     return inrv.load(inrv.encode_bytes(grid, INSTANT)[0], "cpu")["v"], faces, slopes
 
 
-def test_a_staggered_velocity_is_sampled_on_its_faces() -> None:
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_a_staggered_velocity_is_sampled_on_its_faces(kind: Any) -> None:
     grid, faces, slopes = on_faces()
-    points = 1 + 7 * torch.rand(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    torch.testing.assert_close(grid.sample(points), (points @ slopes.double().T).float(), atol=1e-6, rtol=0)
+    points = 1 + 7 * np.random.default_rng(0).random((200, 3))
+    np.testing.assert_allclose(np.asarray(grid.sample(kind(points))), points @ slopes.T, atol=1e-6, rtol=0)
     inner = (slice(2, 8),) * 3
     at_faces = faces[inner].reshape(-1, 3, 3)
     stored = grid.dense(((2, 2, 2), (7, 7, 7))).reshape(-1, 3)
     for axis in range(3):
         for interpolation in ("trilinear", "nearest"):
-            assert torch.equal(grid.sample(at_faces[:, axis], interpolation=interpolation)[:, axis], stored[:, axis])
+            found = np.asarray(grid.sample(kind(at_faces[:, axis]), interpolation=interpolation))
+            assert np.array_equal(found[:, axis], stored[:, axis])
 
 
 def test_staggering_holds_in_world_space_and_for_no_other_class() -> None:
@@ -177,9 +180,9 @@ def test_staggering_holds_in_world_space_and_for_no_other_class() -> None:
     half = inrv.Transform.from_voxel_size(0.5, (1, 2, 3))
     moved = inrv.load(inrv.encode_bytes(sparse_grid(np.asarray(grid), "v", half, grid_class="staggered"), INSTANT)[0], "cpu")["v"]
     points = np.array([[4.5, 3.25, 5.0]])
-    np.testing.assert_allclose(moved.sample(points * 0.5 + [1, 2, 3], space="world"), points @ slopes.numpy().T, atol=1e-6)
+    np.testing.assert_allclose(moved.sample(points * 0.5 + [1, 2, 3], space="world"), points @ slopes.T, atol=1e-6)
     centred = inrv.load(inrv.encode_bytes(sparse_grid(np.asarray(grid), "v"), INSTANT)[0], "cpu")["v"]
-    assert np.array_equal(centred.sample([4, 3, 5]), centred[4, 3, 5].numpy())
+    assert np.array_equal(centred.sample([4, 3, 5]), centred[4, 3, 5])
 
 
 def test_a_volume_and_its_grids_pickle_by_path(data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,12 +195,12 @@ def test_a_volume_and_its_grids_pickle_by_path(data: bytes, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path / "elsewhere")
     again, wind, second = pickle.loads(pickled)
     assert again["wind"] is wind and again[2] is second and again.container.limits.grids == 7
-    assert torch.equal(wind.dense(), volume["wind"].dense()) and again.device == volume.device
-    assert torch.equal(copy.deepcopy(volume)["wind"].values(), wind.values())
+    assert np.array_equal(wind.dense(), volume["wind"].dense()) and again.device == volume.device
+    assert np.array_equal(copy.deepcopy(volume)["wind"].values(), wind.values())
 
 
 def test_a_volume_of_bytes_pickles_with_them(volume: inrv.Volume) -> None:
-    assert torch.equal(pickle.loads(pickle.dumps(volume["density"])).values(), volume["density"].values())
+    assert np.array_equal(pickle.loads(pickle.dumps(volume["density"])).values(), volume["density"].values())
 
 
 def test_a_file_that_was_replaced_is_named_so_and_not_called_damaged(data: bytes, tmp_path: Path) -> None:
@@ -205,7 +208,7 @@ def test_a_file_that_was_replaced_is_named_so_and_not_called_damaged(data: bytes
     path.write_bytes(data)
     volume, pickled = inrv.load(path, "cpu"), pickle.dumps(inrv.load(path, "cpu"))
     path.touch()  # the same bytes
-    assert volume["density"].values().isfinite().all()
+    assert np.isfinite(volume["density"].values()).all()
     (tmp_path / "new.inrv").write_bytes(inrv.encode_bytes({"density": FOG + 1}, INSTANT)[0])
     os.replace(tmp_path / "new.inrv", path)
     for act in (lambda: volume["wind"].dense(), lambda: pickle.loads(pickled)):

@@ -1,15 +1,55 @@
 """Work side by side comes out as one after the other, and leaves torch's threads as they were."""
 
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from inrv.support import parallel
 from inrv.support.parallel import in_threads, in_turns, workers
 
 CPU = torch.device("cpu")
+PACKAGE = Path(parallel.__file__).resolve().parents[1]
+# The package's folder without what its __init__ imports.
+BARE = f"""
+import os, sys, types
+sys.modules["inrv"] = bare = types.ModuleType("inrv")
+bare.__path__ = [{str(PACKAGE)!r}]
+"""
+ALONE = """
+from inrv.support.parallel import in_threads, thread_count, workers
+assert not {name.split(".")[0] for name in sys.modules} & {"torch", "numba", "numpy"}
+print(thread_count())
+with workers() as pool:
+    assert (pool is None) == (thread_count() == 1)
+    print(sorted(in_threads(lambda part: part * part, range(4))))
+    import torch
+    print(set(in_threads(lambda part: torch.get_num_threads(), range(4))))
+print(torch.get_num_threads())
+"""
+NARROW = """
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from inrv.support.parallel import thread_count
+print(thread_count())
+"""
+
+
+def told(source: str, threads: str | None) -> list[str]:
+    """What a process without torch prints, OMP_NUM_THREADS being `threads`."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {} if threads is None else {"OMP_NUM_THREADS": threads}
+    command = [sys.executable, "-c", BARE + source]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
 
 
 @pytest.fixture(autouse=True, params=[1, 3])
@@ -25,16 +65,18 @@ def test_results_come_in_order_and_every_worker_computes_alone(threads: int) -> 
         time.sleep(0.01 / (number + 1))
         return number, torch.get_num_threads()
 
-    assert in_threads(work, range(5), CPU) == [(number, 1) for number in range(5)]
+    for device in (None, CPU):
+        assert in_threads(work, range(5), device) == [(number, 1) for number in range(5)]
     assert torch.get_num_threads() == threads
 
 
-def test_one_part_is_shared_out_by_torch_unless_its_operations_are_small(threads: int) -> None:
+def test_one_part_is_shared_out_by_torch_unless_there_are_workers(threads: int) -> None:
     def work(_: int) -> int:
         return torch.get_num_threads()
 
     assert in_threads(work, [0], CPU) == [threads]
-    assert in_threads(work, [0], CPU, small=True) == [1]
+    with workers():
+        assert in_threads(work, [0], CPU) == [1]
 
 
 def test_the_workers_of_a_call_serve_all_that_it_does(threads: int) -> None:
@@ -64,7 +106,7 @@ def test_all_jobs_come_to_their_ends() -> None:
             done[number].append(step)
             yield
 
-    in_turns([job(number) for number in range(4)], CPU)
+    in_turns([job(number) for number in range(4)])
     assert done == [list(range(5 * number)) for number in range(4)]
 
 
@@ -79,4 +121,15 @@ def test_an_error_of_one_job_ends_the_others() -> None:
             yield
 
     with pytest.raises(ValueError, match="no further"):
-        in_turns([fails(), never_ends()], CPU)
+        in_turns([fails(), never_ends()])
+
+
+@pytest.mark.parametrize("asked", ["1", "3", "3,2"])
+def test_threads_are_those_of_the_environment_and_torch_is_held_when_it_comes(asked: str) -> None:
+    count = asked.split(",")[0]
+    assert told(ALONE, asked) == [count, "[0, 1, 4, 9]", "{1}", count]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_threads_are_the_cpus_of_the_process_where_the_environment_says_nothing() -> None:
+    assert told(NARROW, None) == ["1"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inrv.container import read_container, write_bytes
 from inrv.decoding.grid import VolumeGrid
@@ -16,16 +16,14 @@ from inrv.encoding.report import EncodeReport, report_of
 from inrv.encoding.size import encoded_to_quality, encoded_within
 from inrv.encoding.sources import Source, volume_or_file
 from inrv.errors import OptionError, OutputExistsError
-from inrv.fields.seam import ProgressCallback, field_codec
+from inrv.fields.seam import Checkpoint, ProgressCallback, field_codec
 from inrv.grids import SparseVolume, Transform, sparse_grid
 from inrv.options import EncodeOptions
+from inrv.support.device import check_device
 from inrv.support.parallel import workers
 from inrv.support.processes import process_count, ready_to_write
 from inrv.support.streams import PATH, Input, Writable, check_writable
 from inrv.support.undisturbed import undisturbed
-
-if TYPE_CHECKING:
-    from inrv.fields.fourier.training import Checkpoint
 
 
 def encode(
@@ -40,7 +38,7 @@ def encode(
     """Encode a .vdb file, or grids in memory, into an .inrv file.
 
     Raises OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or
-    FormatError; nothing is written then. Processes that `inrv.fields.fourier.training.joined` has
+    FormatError; nothing is written then. Processes that `inrv.support.processes.joined` has
     brought together train one fourier field, and rank 0 writes.
 
     source: a .vdb file: its path, its bytes, or a binary file object, which is read to its end from
@@ -123,6 +121,7 @@ def encode_bytes(
 
     The caller writes them with `checkpoint.finish`, which deletes the checkpoint after that.
     """
+    check_device(options.device)
     found = volume_or_file(source)
     volume, bytes_in = _read(found, options)
     volume, gone = deactivated(volume) if options.nonfinite == "inactive" else (volume, ())

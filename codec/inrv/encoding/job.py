@@ -78,7 +78,8 @@ class EncodeJob:
         serve these best.
         """
         if field is None:
-            stored, misclassified = tuple(grids), tuple(None for _ in grids)
+            stored: tuple[PreparedGrid, ...] = tuple(grids)
+            misclassified: tuple[int | None, ...] = (None,) * len(grids)
         else:
             stored, misclassified = with_thresholds(field.grids, self.volume.grids, field.outputs)
         data = self._assembled(stored, field, misclassified)
@@ -100,14 +101,16 @@ class EncodeJob:
         chunks: list[Chunk] = []
         entries = store_grids(grids, chunks)
         passthrough = store_passthrough(self.volume.passthrough, chunks)
-        outputs, config = sum(int(grid.normalisation.varying.sum()) for grid in grids), {}
+        outputs = sum(int(grid.normalisation.varying.sum()) for grid in grids)
+        config: dict[str, Any] = {}  # without a field, the rest of the file is measured
         if field is not None:
             config = field.store(chunks, all(grid.threshold is None for grid in grids))
+        entry = FieldEntry(self.kind, outputs, config) if outputs else None
         manifest = Manifest(
             generator=f"inrv {release()}",
             metadata=store_metadata(self.volume.metadata),
             grids=entries,
-            field=FieldEntry(self.kind, outputs, config) if outputs else None,
+            field=entry,
             encoding=self._provenance(field, misclassified),
             passthrough=passthrough,
             vdb_version=self.volume.vdb_version,

@@ -49,6 +49,13 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+class Checkpoint(Protocol):
+    """A file from which an encoding goes on that was broken off; each field that resumes has its own."""
+
+    def finish(self, write: Callable[[], object]) -> None:
+        """Write what was encoded, and delete the checkpoint after that."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """What is asked of the values, where `PreparedGrid.bounds` ask for no bound.
@@ -165,6 +172,13 @@ class Outputs(Protocol):
         """Outputs (voxels, len(columns[i])) on the active leaf voxels of each of several grids."""
 
 
+class ContinuousOutputs(Outputs, Protocol):
+    """The opened field of a file whose `module` is a network."""
+
+    def differentiable(self, points: Any, columns: Sequence[int]) -> Any:
+        """Outputs (n, len(columns)) at points (n, 3), tensors on its device, with gradients."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """How well stored samples are met.
@@ -184,16 +198,21 @@ class FieldCodec(Protocol):
 
     kind: its name in manifests and options
     finest_step: the finest quantiser step, as a share of the range; 0 where the field has no steps
+    resumes: whether an encoding that is broken off can go on from a checkpoint
     """
 
     kind: str
     finest_step: float
+    resumes: bool
 
     def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
         """Whether values between these can be coded so that none is off by more than `bound`."""
 
     def encoder(
-        self, options: EncodeOptions, progress: ProgressCallback | None, checkpoint: Any
+        self,
+        options: EncodeOptions,
+        progress: ProgressCallback | None,
+        checkpoint: Checkpoint | None,
     ) -> FieldEncoder:
         """What codes a volume. Raises OptionError for a device that is not there."""
 

@@ -15,7 +15,6 @@ from inrv.grids.blocks import (
     LEAF_VOXELS,
     block_coordinates,
     leaf_offsets,
-    leaves_within,
     ragged,
     unpack_masks,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "LeafValues",
     "SparseVolume",
     "block_coordinates",
-    "leaves_within",
     "ragged",
 ]
 

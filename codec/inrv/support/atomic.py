@@ -1,8 +1,8 @@
-"""Files that are, at any moment, the old file or the whole new one.
+"""Files that are at any moment the old one or the whole new one, even if the writer is killed.
 
-A writer that is killed leaves nothing behind. Where the system has files without a name (Linux, on
-most file systems), the new file has no name until it is complete. Elsewhere it is written beside
-the target as `.NAME.<random>.partial`, and the next run removes what a killed one left.
+Where the system has files without a name (Linux, on most file systems) the new file has none until
+it is complete. Elsewhere it is written beside the target as `.NAME.<random>.partial`, and the next
+run removes what a killed one left.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ except ImportError:  # Windows, where a file that is open cannot be removed: no 
     fcntl = None  # type: ignore[assignment]
 
 DESCRIPTORS = "/proc/self/fd"
-RANDOM = "[0-9a-f]" * 8  # the pattern of the random part of a partial file's name
+RANDOM = "[0-9a-f]" * 8  # what stands in the name of a partial file, as a pattern
 READ_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
@@ -36,10 +36,10 @@ NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 def write_whole(target: Writable, write: Callable[[BinaryIO], None]) -> None:
     """Write a file whole, or not at all.
 
-    target: path, see `atomic_file`, or binary file object
-    write: function that writes to an empty file, in which it can also read and seek
-
-    Raises OutputError where no file can be written at the path, and whatever a file object raises.
+    target: a path, see `atomic_file`, or a binary file object
+    write: writes to an empty file, which can be read and sought in too
+    Raises OutputError where no file can be written at the path. What a file object raises is passed
+    on.
     """
     if isinstance(target, PATH):
         with atomic_file(target) as file:
@@ -54,12 +54,10 @@ def write_whole(target: Writable, write: Callable[[BinaryIO], None]) -> None:
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a new binary file that becomes `path` when the block ends without an error.
 
-    The file can be written and read. When the block has been left, the file is on the disk, and so
-    is its name. A symbolic link stays one: the file that it leads to is written. A file that is
-    replaced passes its mode on.
-
-    Raises OutputError where `path` cannot be written, and for every OSError of the block; the old
-    file is then untouched and nothing is left behind.
+    It can be written and read. It is on the disk, and so is its name, when the block has been left.
+    A symbolic link stays one: what it leads to is written. A file that is replaced hands down its
+    mode. Raises OutputError where `path` cannot be written, and for every OSError of the block; the
+    old file is then untouched and nothing is left behind.
     """
     target = Path(path)
     try:
@@ -84,9 +82,9 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def regular_mode(target: Path) -> int | None:
-    """Return the mode of the file that is there, None where there is none.
+    """Give the mode of the file that is there, None where none is.
 
-    Raises OutputError for a folder, a device or a pipe.
+    Raises OutputError for a folder, a device and a pipe.
     """
     try:
         mode = target.stat().st_mode
@@ -99,7 +97,10 @@ def regular_mode(target: Path) -> int | None:
 
 
 def resolved(target: Path) -> Path:
-    """Follow symbolic links to the path of the file, which need not exist yet."""
+    """Give the path at which a file of this name comes to lie.
+
+    Symbolic links are followed, also to where there is no file yet.
+    """
     return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
@@ -118,7 +119,6 @@ def remove_partial(target: Path) -> None:
 
 
 def _remove_unless_locked(path: Path) -> None:
-    """Remove a partial file. Raises OSError where another process is writing it."""
     if fcntl is None:
         path.unlink()
         return
@@ -131,9 +131,9 @@ def _remove_unless_locked(path: Path) -> None:
 
 
 def _new_file(target: Path) -> tuple[BinaryIO, str | None]:
-    """Create an empty, locked file in the folder of `target`; return it and its path or None."""
+    """Make an empty, locked file in the folder of `target`; None for its path if it has no name."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir(DESCRIPTORS):
-        # Where this fails, the file system has no such files, or the named file fails alike.
+        # The file system has none, or what is wrong is told of the named file.
         with contextlib.suppress(OSError):
             descriptor = os.open(target.parent, READ_WRITE | os.O_TMPFILE, 0o666)
             _lock(descriptor)
@@ -157,7 +157,7 @@ def _opened(descriptor: int) -> BinaryIO:
 def _lock(descriptor: int) -> bool:
     """Lock a file against `remove_partial`, where there are locks.
 
-    Return False where `remove_partial` was faster and removes the file.
+    Gives False where that was faster and removes the file.
     """
     if fcntl is None:
         return True
@@ -171,7 +171,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _publish(file: BinaryIO, name: str | None, target: Path) -> None:
-    """Give the complete file the name `target`, in place of the file that has it."""
+    """Give the complete file the name `target`, replacing what has it."""
     if name is not None:
         if fcntl is None:
             file.close()  # Windows does not rename what is open
@@ -192,12 +192,12 @@ def _publish(file: BinaryIO, name: str | None, target: Path) -> None:
 
 
 def _link(file: BinaryIO, path: str) -> None:
-    # For an absolute path `src_dir_fd` does nothing but make Python follow the link to the file.
+    # `src_dir_fd` has no say for an absolute path, but makes Python follow the link to the file.
     os.link(f"{DESCRIPTORS}/{file.fileno()}", path, src_dir_fd=file.fileno(), follow_symlinks=True)
 
 
 def _discard(file: BinaryIO, name: str | None) -> None:
-    """Close and remove a file that is not complete; further errors do not matter."""
+    """Close and remove the file; that it cannot be written once more is of no interest."""
     with contextlib.suppress(OSError):
         file.close()
     if name is not None:

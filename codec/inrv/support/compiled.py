@@ -28,7 +28,9 @@ def compiled(function: Callable[..., Any], contract: bool = False) -> Any:
     dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=flags)(function)
     try:
         dispatcher._cache = Kept(function)
-    except RuntimeError:  # neither beside the source nor in the user's cache can anything be written
+    except (
+        RuntimeError
+    ):  # neither beside the source nor in the user's cache can anything be written
         log.debug("what is compiled of %s is not kept", function.__qualname__)
     return dispatcher
 
@@ -41,9 +43,13 @@ class Kept(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         held = function.__globals__.items()
-        constants = sorted((name, value) for name, value in held if isinstance(value, (int, float, tuple)))
+        constants = sorted(
+            (name, value) for name, value in held if isinstance(value, (int, float, tuple))
+        )
         source = (numba.__version__, self._impl.locator.get_source_stamp(), constants)
-        self._cache_file = KeptFiles(Path(self.cache_path), self._impl.filename_base, _digest(repr(source).encode()))
+        self._cache_file = KeptFiles(
+            Path(self.cache_path), self._impl.filename_base, _digest(repr(source).encode())
+        )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """What was compiled for the types `sig`, None where that is not there."""
@@ -85,7 +91,11 @@ class KeptFiles:
             stored = path.read_bytes()
         except FileNotFoundError:
             return None
-        source, told, data = stored[:DIGEST_BYTES], stored[DIGEST_BYTES : 2 * DIGEST_BYTES], stored[2 * DIGEST_BYTES :]
+        source, told, data = (
+            stored[:DIGEST_BYTES],
+            stored[DIGEST_BYTES : 2 * DIGEST_BYTES],
+            stored[2 * DIGEST_BYTES :],
+        )
         if source != self.source:
             return None
         if told != _digest(data):

@@ -1,4 +1,4 @@
-"""The release of the library."""
+"""Which release of the library this is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def release() -> str:
-    """Return the version; 'unknown' where the library runs from its sources, not installed."""
+    """Give the version; 'unknown' where the library is run without being installed."""
     try:
         return version("inrv")
     except PackageNotFoundError:

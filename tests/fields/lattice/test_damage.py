@@ -30,13 +30,13 @@ def data() -> bytes:
     volume = SparseVolume((sparse_grid(first, "density"), sparse_grid(9 * first**2, "temperature")))
     found, _ = inrv.encode_bytes(volume, instant(psnr=40.0))
     manifest = inrv.load(found, device="cpu").manifest
-    assert manifest.field is not None and manifest.field.config["channels"][1]["given"] == 0
+    assert manifest.field is not None and manifest.field.config["channels"][1]["reference"] == 0
     return found
 
 
 def read(data: bytes) -> None:
     for grid in inrv.load(data, device="cpu").grids:
-        assert bool(grid.values().isfinite().all())
+        assert np.isfinite(grid.values()).all()
 
 
 def code_number(file: File, channel: int = 0) -> int:
@@ -93,11 +93,11 @@ CODES: dict[str, Callable[[Arrays], object]] = {
     "means of another type": lambda a: a.update(means=a["means"].astype(np.int32)),
 }
 CONFIGS: dict[str, tuple[str, Any]] = {
-    "given by itself": ("channels.0.given", 0),
-    "given by a later one": ("channels.0.given", 1),
-    "given by none": ("channels.1.given", 9),
-    "given a negative one": ("channels.1.given", -1),
-    "given half a one": ("channels.1.given", 0.5),
+    "a reference to itself": ("channels.0.reference", 0),
+    "a reference to a later one": ("channels.0.reference", 1),
+    "a reference to none": ("channels.1.reference", 9),
+    "a negative reference": ("channels.1.reference", -1),
+    "a reference to half a one": ("channels.1.reference", 0.5),
     "a step too small": ("channels.0.steps.3", 31),
     "a step too large": ("channels.0.steps.0", 513),
     "a step of zero": ("channels.0.steps.0", 0),
@@ -114,7 +114,7 @@ CONFIGS: dict[str, tuple[str, Any]] = {
     "networks unknown": ("networks", "default-999"),
     "networks a number": ("networks", 1),
     "fitted without networks": ("channels.0.fitted", True),
-    "smoothed a number": ("channels.0.smoothed", 1),
+    "restoration a number": ("channels.0.restoration", 1),
     "a channel too few": ("channels", []),
     "outputs too many": ("outputs", 3),
     "no outputs": ("outputs", 0),

@@ -58,7 +58,9 @@ def expect(voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes,
                 place |= (int(prediction[voxels[n]]) >> (PREDICTION_BITS - prefixes[i])) << sizes[i]
             place = 2 * (firsts[i] + place)
             inactive, active = counts[place], counts[place + 1]
-            inputs[n, i] = stretch[((2 * active + 1) << (COUNT_BITS - 1)) // (inactive + active + 1)]
+            inputs[n, i] = stretch[
+                ((2 * active + 1) << (COUNT_BITS - 1)) // (inactive + active + 1)
+            ]
             places[n, i] = place
             mixed += weights[i, selectors[n]] * inputs[n, i]
         logit = min(max(mixed >> WEIGHT_BITS, -LARGEST_LOGIT), LARGEST_LOGIT)
@@ -87,4 +89,6 @@ def mark(voxels, active, known, columns, reach_sides, reach_offsets):
         if active[n]:
             leaf, offset = voxels[n] // VOXELS, voxels[n] % VOXELS
             for bit in range(2 * REACH + 1):
-                known[columns[leaf * 3 + reach_sides[bit, offset]] + reach_offsets[bit, offset]] |= 1 << bit
+                known[
+                    columns[leaf * 3 + reach_sides[bit, offset]] + reach_offsets[bit, offset]
+                ] |= 1 << bit

@@ -10,7 +10,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.entropy.masks.constants import COUNT_BITS, LARGEST_LOGIT, PROBABILITY_BITS, REACH, UNIT, WEIGHT_BITS
+from inrv.entropy.masks.constants import (
+    COUNT_BITS,
+    LARGEST_LOGIT,
+    PROBABILITY_BITS,
+    REACH,
+    UNIT,
+    WEIGHT_BITS,
+)
 from inrv.entropy.masks.kernels import expect, learn
 from inrv.entropy.masks.wavefront import LARGEST_BATCH, ROW_OFFSET, ROW_SIDE, ROWS, Index, Leaves
 
@@ -26,7 +33,10 @@ CONTEXTS: tuple[tuple[Displacement, ...], ...] = (
     (*NEAREST[:6], (0, 0, -2), (0, -2, 0), (-2, 0, 0), (-1, 0, 2), (0, -2, 1), (-2, 0, 1)),
 )
 # With a mask that this one is predicted from: bits of that mask, the voxel's own first, and of this one behind them.
-PREDICTED_CONTEXTS: tuple[tuple[int, tuple[Displacement, ...]], ...] = ((1, NEAREST), (7, NEAREST[:6]))
+PREDICTED_CONTEXTS: tuple[tuple[int, tuple[Displacement, ...]], ...] = (
+    (1, NEAREST),
+    (7, NEAREST[:6]),
+)
 
 BIAS = 77  # a constant beside the logits of the contexts
 INITIAL_WEIGHT = 1 << WEIGHT_BITS  # of all contexts together: 1.0
@@ -57,7 +67,9 @@ class Model:
     """Statistics of the voxels coded so far, and what they say of the next."""
 
     def __init__(self, predicted: bool) -> None:
-        contexts = [(0, context) for context in CONTEXTS] + (list(PREDICTED_CONTEXTS) if predicted else [])
+        contexts = [(0, context) for context in CONTEXTS] + (
+            list(PREDICTED_CONTEXTS) if predicted else []
+        )
         self.prefixes = np.array([prefix for prefix, _ in contexts])
         self.sizes = np.array([len(context) for _, context in contexts])
         entries = 1 << (self.prefixes + self.sizes)
@@ -86,8 +98,19 @@ class Model:
 
     def learn(self, active: NDArray[np.bool_]) -> None:
         """Take in which of the voxels that were asked about are active, bool (n,)."""
-        learn(active, self.expected, self.places, self.inputs, self.selectors, self.counts, self.slopes, self.chosen)
-        divisors = np.array([max(1, math.isqrt(count)) for count in self.chosen.tolist()]) << RATE_SHIFT
+        learn(
+            active,
+            self.expected,
+            self.places,
+            self.inputs,
+            self.selectors,
+            self.counts,
+            self.slopes,
+            self.chosen,
+        )
+        divisors = (
+            np.array([max(1, math.isqrt(count)) for count in self.chosen.tolist()]) << RATE_SHIFT
+        )
         self.weights += self.slopes // divisors
 
 

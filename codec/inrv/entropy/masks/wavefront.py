@@ -9,6 +9,7 @@ z + j - 2. Such a byte is read where a context needs several voxels beside one a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,13 +21,23 @@ from inrv.entropy.masks.kernels import gather_step, mark
 Index = NDArray[np.int64]
 
 STEP_X, STEP_Y, STEP_Z = 4, 2, 1
-ROWS = ((0, 0), (0, -1), (0, -2), (-1, -1), (-1, 0), (-1, 1), (-2, 0))  # (dx, dy) of the bytes read for a voxel
+ROWS = (
+    (0, 0),
+    (0, -1),
+    (0, -2),
+    (-1, -1),
+    (-1, 0),
+    (-1, 1),
+    (-2, 0),
+)  # (dx, dy) of the bytes read for a voxel
 LARGEST_BATCH = 1 << 16  # voxels coded between two updates of the statistics
 
 _x, _y, _z = (axis.reshape(-1) for axis in np.meshgrid(*[np.arange(8)] * 3, indexing="ij"))
 OFFSET_STEP = STEP_X * _x + STEP_Y * _y + STEP_Z * _z
 LAST_OFFSET_STEP = int(OFFSET_STEP[-1])
-_SIDES = tuple((dx, dy) for dx in (-1, 0) for dy in (-1, 0, 1))  # leaves that ROWS reach, and their place in a table
+_SIDES = tuple(
+    (dx, dy) for dx in (-1, 0) for dy in (-1, 0, 1)
+)  # leaves that ROWS reach, and their place in a table
 
 
 def _row_tables() -> tuple[Index, Index]:
@@ -51,7 +62,8 @@ REACH_SIDE, REACH_OFFSET = _reach_tables()
 _bits = np.arange(2 * REACH + 1)
 _there = _z[:, None] + _bits - REACH
 _WITHIN, _BELOW, _ABOVE = (
-    (where << _bits).sum(axis=1).astype(np.uint8) for where in ((_there >= 0) & (_there < 8), _there < 0, _there > 7)
+    (where << _bits).sum(axis=1).astype(np.uint8)
+    for where in ((_there >= 0) & (_there < 8), _there < 0, _there > 7)
 )
 
 
@@ -65,7 +77,10 @@ class Leaves:
         self.mixed = mixed
         blocks = np.concatenate([origins.astype(np.int64) >> 3, _ghosts(origins, mixed)])
         find = BlockFinder(blocks)
-        nowhere, nothing = len(blocks), len(blocks) + 1  # a leaf that is read as inactive, one that only takes what is lost
+        nowhere, nothing = (
+            len(blocks),
+            len(blocks) + 1,
+        )  # a leaf that is read as inactive, one that only takes what is lost
         own = blocks[mixed]
         sides = [find(own + np.array([dx, dy, 0]), nowhere) for dx, dy in _SIDES]
         self.rows = (np.stack(sides, axis=1) * VOXELS).reshape(-1)
@@ -142,3 +157,30 @@ def _initial_bytes(blocks: Index, full: NDArray[np.bool_], find: BlockFinder) ->
         reached = known[find(blocks + np.array([0, 0, dz]), len(blocks))]
         result[:-2][reached] |= pattern
     return result
+
+
+def predictions_of(
+    origins: NDArray[np.int32], reference: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Seven bits uint8 (L, 512) of a reference mask for each voxel.
+
+    They are the voxel itself and its neighbours at +x, +y, +z, -x, -y and -z.
+
+    origins: int32 (L, 3) of the leaves
+    reference: uint8 (L, 64) masks of the same leaves
+    """
+    blocks = origins.astype(np.int64) >> 3
+    find = BlockFinder(blocks)
+    cells = np.unpackbits(reference, axis=1, bitorder="little").reshape(-1, 8, 8, 8)
+    outside = np.zeros((1, 8, 8, 8), dtype=np.uint8)
+    cells = np.concatenate([cells, outside])
+    result: NDArray[np.uint8] = cells[:-1].copy()
+    for direction, axis in itertools.product((1, -1), range(3)):
+        step = direction * np.eye(3, dtype=np.int64)[axis]
+        beyond = cells[find(blocks + step, len(blocks))]
+        moved = np.roll(cells[:-1], -direction, axis=axis + 1)
+        edge: list[slice | int] = [slice(None)] * 4
+        edge[axis + 1] = 7 if direction > 0 else 0
+        moved[tuple(edge)] = np.roll(beyond, -direction, axis=axis + 1)[tuple(edge)]
+        result = ((result << 1) | moved).astype(np.uint8)
+    return result.reshape(-1, VOXELS)

@@ -81,9 +81,7 @@ def _channel(grid: PreparedGrid, number: int, component: int, template: Grid) ->
         exterior = partial(_lossless_exterior, template, apart, component, palette)
     else:
         lossless = None
-        shares, beyond = (
-            (part.astype(np.float64) - low) / (high - low) for part in (own, outside)
-        )
+        shares, beyond = ((part.astype(np.float64) - low) / (high - low) for part in (own, outside))
         exterior = partial(_exterior, template, apart, component, low, high)
     least, most = BACKGROUND_LIMITS
     background = min(max(float(beyond[0]), least), most)
@@ -133,9 +131,7 @@ def references_of(channels: Sequence[Channel]) -> tuple[int | None, ...]:
     return tuple(found)
 
 
-def with_reference(
-    channel: Channel, reference: Channel, encoded: EncodedChannel
-) -> ChannelValues:
+def with_reference(channel: Channel, reference: Channel, encoded: EncodedChannel) -> ChannelValues:
     """The values of a channel that is predicted from another one, which is encoded already.
 
     The decoder knows that one's topology, and its units with those of its exact values.

@@ -71,9 +71,7 @@ class EncodedLattice:
         """The numbers of the grids that do not reach so many dB, though no step is finer."""
         rows = zip(self.channels, self.encoded, self.psnrs, strict=True)
         return {
-            channel.grid
-            for channel, encoded, reached in rows
-            if encoded.finest and reached < psnr
+            channel.grid for channel, encoded, reached in rows if encoded.finest and reached < psnr
         }
 
     def rescaled(self, octaves: float) -> EncodedLattice:

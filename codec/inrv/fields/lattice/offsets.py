@@ -71,9 +71,7 @@ class Offsets:
         return decoded.astype(np.float64) + offsets
 
 
-def _places(
-    decoded: NDArray[np.int32], top: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _places(decoded: NDArray[np.int32], top: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The piece int64 (n,) in which each value lies, and how far along it, float64 (n,)."""
     along = decoded.astype(np.float64) * PIECES / top
     piece = np.minimum(np.floor(along), PIECES - 1)

@@ -30,8 +30,7 @@ def prefilter(targets: NDArray[np.int32], region: Region, values: NDArray[np.int
     """
     rows = np.full((REGION_EDGE,) * 3, -1, dtype=np.int32)
     x, y, z = (
-        slice(low, high)
-        for low, high in zip(region.window.lower, region.window.upper, strict=True)
+        slice(low, high) for low, high in zip(region.window.lower, region.window.upper, strict=True)
     )
     rows[x, y, z] = region.rows
     there = rows >= 0

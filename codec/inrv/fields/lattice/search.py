@@ -358,9 +358,7 @@ class ChannelEncoder:
         model = replace(bare.model, networks=fit)
         if restoration is None:
             return model
-        decoded = encode_channel(
-            values, self.quality, replace(bare, model=model), step, self.some
-        )
+        decoded = encode_channel(values, self.quality, replace(bare, model=model), step, self.some)
         setting = setting_of(values, bare, decoded.scale)
         targets = _in_units(values.values, decoded.scale)
         samples = restoration_samples(

@@ -228,9 +228,7 @@ def _pass(
         predict(known, part, neighbours, scales, network.layers, predicted[own], tables[own])
         first += len(part)
     numbers = rows.reshape(-1)[places]
-    pass_ = Pass(
-        numbers, predicted, tables, scales.step, odd, scales.level, parts, known, scales
-    )
+    pass_ = Pass(numbers, predicted, tables, scales.step, odd, scales.level, parts, known, scales)
     known.values[places] = _restored(pass_, coder.codes(pass_), channel)
 
 

@@ -9,23 +9,31 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inrv.errors import FormatError
-from inrv.fields.lattice import default_model
 from inrv.fields.lattice.constants import TABLES
-from inrv.fields.lattice.entropy import LARGEST_BITS, TOKENS, RegionReader, RegionWriter, low_bits, lowest_of, tokens_of
+from inrv.fields.lattice.entropy import (
+    LARGEST_BITS,
+    TOKENS,
+    RegionReader,
+    RegionWriter,
+    low_bits,
+    lowest_of,
+    tokens_of,
+)
+from inrv.fields.lattice.model import default_model
 
 QUICK = settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 LARGEST = (1 << LARGEST_BITS) - 1
-Steps = list[tuple[NDArray[np.int32], NDArray[np.int32]]]
+Passes = list[tuple[NDArray[np.int32], NDArray[np.int32]]]
 
 MAGNITUDES = st.one_of(
     st.integers(-3, 3), st.integers(-40, 40), st.integers(-LARGEST, LARGEST), st.sampled_from([LARGEST, -LARGEST])
 )
-STEPS = st.lists(st.lists(st.tuples(st.integers(0, TABLES - 1), MAGNITUDES), max_size=60), max_size=6)
+PASSES = st.lists(st.lists(st.tuples(st.integers(0, TABLES - 1), MAGNITUDES), max_size=60), max_size=6)
 
 
-def arrays(steps: list[list[tuple[int, int]]]) -> Steps:
-    """Tables and codes int32 of each step."""
-    pairs = [np.array(step, dtype=np.int32).reshape(-1, 2) for step in steps]
+def arrays(passes: list[list[tuple[int, int]]]) -> Passes:
+    """Tables and codes int32 of each pass."""
+    pairs = [np.array(pass_, dtype=np.int32).reshape(-1, 2) for pass_ in passes]
     return [(np.ascontiguousarray(pair[:, 0]), np.ascontiguousarray(pair[:, 1])) for pair in pairs]
 
 
@@ -33,17 +41,17 @@ def prior() -> NDArray[np.int64]:
     return default_model(False, False).prior
 
 
-def written(steps: Steps) -> NDArray[np.uint32]:
+def written(passes: Passes) -> NDArray[np.uint32]:
     writer = RegionWriter(prior())
-    for tables, codes in steps:
-        writer.step(tables, codes)
+    for tables, codes in passes:
+        writer.encode(tables, codes)
     return writer.words()
 
 
-def read(steps: Steps, words: NDArray[np.uint32]) -> list[NDArray[np.int32]]:
-    """The codes in `words`, under the tables of `steps`."""
+def read(passes: Passes, words: NDArray[np.uint32]) -> list[NDArray[np.int32]]:
+    """The codes in `words`, under the tables of `passes`."""
     reader = RegionReader(prior(), words)
-    found = [reader.step(tables) for tables, _ in steps]
+    found = [reader.decode(tables) for tables, _ in passes]
     reader.check_end()
     return found
 
@@ -64,17 +72,17 @@ def test_tokens_share_the_magnitudes_without_gap_or_overlap() -> None:
 
 
 @QUICK
-@given(steps=STEPS)
-def test_codes_come_back(steps: list[list[tuple[int, int]]]) -> None:
-    told = arrays(steps)
-    for (_, codes), found in zip(told, read(told, written(told)), strict=True):
+@given(passes=PASSES)
+def test_codes_come_back(passes: list[list[tuple[int, int]]]) -> None:
+    written_ones = arrays(passes)
+    for (_, codes), found in zip(written_ones, read(written_ones, written(written_ones)), strict=True):
         assert found.tolist() == codes.tolist()
 
 
 def test_every_magnitude_comes_back_under_every_table() -> None:
     codes = np.arange(-LARGEST, LARGEST + 1, 97, dtype=np.int32)
-    told = [((np.arange(len(codes), dtype=np.int32) * 5) % TABLES, codes)]
-    assert (read(told, written(told))[0] == codes).all()
+    written_ones = [((np.arange(len(codes), dtype=np.int32) * 5) % TABLES, codes)]
+    assert (read(written_ones, written(written_ones))[0] == codes).all()
 
 
 def test_codes_that_are_foreseen_take_few_words() -> None:
@@ -83,10 +91,10 @@ def test_codes_that_are_foreseen_take_few_words() -> None:
 
 
 @QUICK
-@given(steps=STEPS, seed=st.integers(0, 1 << 30), how=st.sampled_from(["bit", "word", "cut", "longer", "random"]))
-def test_damaged_words_give_other_codes_or_a_format_error(steps: list[list[tuple[int, int]]], seed: int, how: str) -> None:
-    told, generator = arrays(steps), np.random.default_rng(seed)
-    words = written(told).copy()
+@given(passes=PASSES, seed=st.integers(0, 1 << 30), how=st.sampled_from(["bit", "word", "cut", "longer", "random"]))
+def test_damaged_words_give_other_codes_or_a_format_error(passes: list[list[tuple[int, int]]], seed: int, how: str) -> None:
+    written_ones, generator = arrays(passes), np.random.default_rng(seed)
+    words = written(written_ones).copy()
     assume(len(words) or how in ("longer", "random"))
     place = int(generator.integers(max(1, len(words))))
     if how == "bit":
@@ -100,16 +108,16 @@ def test_damaged_words_give_other_codes_or_a_format_error(steps: list[list[tuple
     else:
         words = generator.integers(0, 1 << 32, len(words) + 4, dtype=np.uint32)
     try:
-        found = read(told, words)
+        found = read(written_ones, words)
     except FormatError as error:
-        assert "region" in str(error)
+        assert error.id == "F6" and "region" in str(error)
         return
-    assert [len(codes) for codes in found] == [len(codes) for _, codes in told]
+    assert [len(codes) for codes in found] == [len(codes) for _, codes in written_ones]
     assert all((np.abs(codes) <= LARGEST).all() for codes in found)
 
 
 def test_words_left_over_are_an_error() -> None:
-    told = arrays([[(3, 5), (7, -900)], [(0, 0)]])
-    words = np.concatenate([written(told), np.full(4, 0x12345678, dtype=np.uint32)])
-    with pytest.raises(FormatError, match="more words"):
-        read(told, words)
+    written_ones = arrays([[(3, 5), (7, -900)], [(0, 0)]])
+    words = np.concatenate([written(written_ones), np.full(4, 0x12345678, dtype=np.uint32)])
+    with pytest.raises(FormatError, match=r"more words.*\[F6\]"):
+        read(written_ones, words)
