@@ -111,11 +111,11 @@ def member(arguments: argparse.Namespace) -> None:
         box, values = joint_box(grids), sum(grid.values.size for grid in grids)
         assert box is not None
         config, rounding = network_for(options, values, samples.targets.shape[1], box, None)
-        field = FourierNetwork(
+        network = FourierNetwork(
             config, multipliers_for(options, config), torch.Generator().manual_seed(0)
         ).to(device)
         plan = plan_for(options, config, rounding, len(samples), device)
-        result = train(field, samples.to(device), plan)
+        result = train(network, samples.to(device), plan)
         if is_first():
             rate = result.steps * min(plan.batch, len(samples)) / result.seconds
             print(
