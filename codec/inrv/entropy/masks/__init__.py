@@ -1,4 +1,5 @@
-"""The voxel masks of leaves, entropy-coded: integers and one range coder, whole wavefronts of voxels at a time.
+"""The voxel masks of leaves, entropy-coded: integers and one range coder, whole wavefronts of
+voxels at a time.
 
 Arrays of NumPy in, bytes out; knows nothing of torch, grids or files. See spec/masks.md.
 """
