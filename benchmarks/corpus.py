@@ -83,7 +83,7 @@ def measure(path: Path, options: inrv.EncodeOptions, keep: Path | None) -> dict[
             keep.mkdir(parents=True, exist_ok=True)
             shutil.copy(coded, keep / f"{path.stem}.inrv")
         original, returned = read_volume(path), read_volume(decoded)
-    comparison = compare_volumes(original, returned, weights=report.weights or None)
+    comparison = compare_volumes(original, returned, weights=report.summary.get("weights") or None)
     return {
         "file": path.name,
         "bytes_in": report.bytes_in,
@@ -101,9 +101,7 @@ def measure(path: Path, options: inrv.EncodeOptions, keep: Path | None) -> dict[
             a.topology.equal(b.topology) and a.transform == b.transform and a.metadata == b.metadata
             for a, b in zip(original.grids, returned.grids, strict=True)
         ),
-        "weights": report.weights,
-        "precision": report.precision,
-        "epochs": report.epochs,
+        "field": report.summary,
         "encode_seconds": encoded - started,
         "decode_seconds": done - encoded,
     }

@@ -16,6 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import inrv
@@ -69,9 +70,11 @@ def measure(path: Path, options: inrv.EncodeOptions, points: int) -> dict[str, A
     """Encode a file, and decode it in three ways."""
     data, _ = inrv.encode_bytes(path, options)
     opened = inrv.load(data, options.device)
-    voxels = sum(grid.coded_topology.leaf_voxel_count for grid in opened.grids)
+    voxels = sum(grid.topology.leaf_voxel_count for grid in opened.grids)
     boxes = {
-        grid.position: grid.box for grid in opened.grids if grid.columns and grid.box is not None
+        grid.position: grid.box
+        for grid in opened.grids
+        if grid.values_of_grid.columns and grid.box is not None
     }
 
     def dense(volume: inrv.Volume) -> None:
@@ -81,8 +84,8 @@ def measure(path: Path, options: inrv.EncodeOptions, points: int) -> dict[str, A
 
     def sampled(volume: inrv.Volume) -> None:
         for position, box in boxes.items():
-            drawn = torch.rand(points, 3, generator=torch.Generator().manual_seed(0))
-            volume[position].sample(drawn * torch.tensor(box.shape) + torch.tensor(box.lower))
+            drawn = np.random.default_rng(0).random((points, 3))
+            volume[position].sample(drawn * box.shape + box.lower)
 
     return {
         "file": path.name,
@@ -106,7 +109,7 @@ def seconds(data: bytes, device: str | None, work: Callable[[inrv.Volume], objec
         started = time.perf_counter()
         with torch.no_grad():
             work(volume)
-        if volume.device.type == "cuda":
+        if volume.device.startswith("cuda"):
             torch.cuda.synchronize()
         taken = time.perf_counter() - started
     return taken

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -123,17 +124,19 @@ class Run:
         os.dup2(out, 1)
         os.dup2(out, 2)
         self.since = time.monotonic()
-        self.follow(inrv, "encode_bytes", "reading", "storing")
-        self.follow(inrv.fields.fourier.fitting, "train", "training", "storing")
-        self.follow(inrv.Checkpoint, "write", "checkpoint", "training")
-        self.follow(inrv.encoding.api, "write_bytes", "writing", "after writing")
-        for name in CALLS:
-            self.count(name)
         code = 70
         try:
+            self.follow(inrv, "encode_bytes", "reading", "storing")
+            self.follow(inrv.fields.fourier.fitting, "train", "training", "storing")
+            self.follow(inrv.Checkpoint, "write", "checkpoint", "training")
+            self.follow(inrv.encoding.api, "write_bytes", "writing", "after writing")
+            for name in CALLS:
+                self.count(name)
             cli(self.arguments, prog_name="inrv")
         except SystemExit as end:
             code = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
         finally:
             self.enter(PHASES[self.shared[0]])
             os._exit(code)

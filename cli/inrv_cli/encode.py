@@ -205,9 +205,9 @@ def encode(
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
-    from inrv.support.processes import is_first, process_count
+    from inrv.support.processes import is_first, joined, process_count
 
-    with _joined(options.device):
+    with joined(options.device):
         quiet |= not is_first()
         if not quiet:
             print_remarks(remarks, skipped)
@@ -227,23 +227,9 @@ def encode(
         if as_json and is_first():
             print_json({"files": done, "failed": failed})
         if USAGE in codes and process_count() > 1:
-            tell(["--shard shares out the inputs, one process for each file"], [], quiet)
+            print_remarks(["--shard shares out the inputs, one process for each file"])
     if codes:
         click.get_current_context().exit(codes[0])
-
-
-@contextmanager
-def _joined(device: str | None) -> Iterator[None]:
-    """Bring the processes together that torchrun has started; else torch is not imported."""
-    from inrv.support.processes import started_together
-
-    if not started_together():
-        yield
-        return
-    from inrv.fields.fourier.training import joined
-
-    with joined(device):
-        yield
 
 
 def _options(chosen: dict[str, Any]) -> EncodeOptions:

@@ -97,7 +97,7 @@ def _describe_grid(grid: VolumeGrid) -> dict[str, Any]:
     matrix = [list(entry.matrix[row : row + 4]) for row in range(0, 16, 4)]
     topology_of = None
     if entry.topology_of is not None:
-        topology_of = grid.volume.grids[entry.topology_of].position
+        topology_of = grid.volume.container.manifest.positions[entry.topology_of]
     return {
         "position": grid.position,
         "name": entry.name,

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import inrv
-from inrv.container import Chunk, write_container
-from testing.examples import one_leaf
+from inrv.container import Chunk, container_bytes, pack_tensors, read_container, unpack_tensors
 
 from .conftest import Run
 
@@ -26,8 +27,8 @@ def test_info_tells_what_the_file_holds(run: Run, library: Path) -> None:
     text = run("info", library / "scene.inrv").stdout
     size = (library / "scene.inrv").stat().st_size
     for word in (
-        f"{size:,} bytes", "inrv 1.1", "fourier", "grid 0: density", "grid 1: velocity", "fog volume", "vec3s",
-        "UniformScaleTranslateMap, voxel size 0.5", "[1, 2, 3, 1]", "tests (string)", "7 (int32)", "MASK topology", "zstd",
+        f"{size:,} bytes", "inrv 2.0", "fourier", "grid 0: density", "grid 1: velocity", "fog volume", "vec3s",
+        "UniformScaleTranslateMap, voxel size 0.5", "[1, 2, 3, 1]", "tests (string)", "7 (int32)", "TOPO topology", "zstd", "NETW network", "SAMP samples",
     ):  # fmt: skip
         assert word in text, word
 
@@ -40,22 +41,55 @@ def test_info_as_json(run: Run, library: Path) -> None:
         == found["bytes"]
     )
     volume = inrv.load(library / "scene.inrv")
-    assert found["field"]["weights"] == volume.field.weight_count
+    field = found["field"]
+    assert field["kind"] == "fourier" and field["outputs"] == 4 == volume.field.outputs
+    assert field["config"] == volume.manifest.field.config and field["text"] in run("info", library / "scene.inrv").stdout
+    assert field["weights"] == volume.field.weight_count == found["encoding"]["weights"]
     for told, grid in zip(found["grids"], volume.grids, strict=True):
         assert (told["name"], told["active_voxels"]) == (grid.name, grid.active_voxel_count)
         assert (told["box"] and told["box"]["lower"]) == (grid.box and list(grid.box.lower))
+        assert (told["box"] and told["box"]["upper"]) == (grid.box and list(grid.box.upper))
         assert told["leaves"] == grid.topology.leaf_count
-        assert found["chunks"][told["chunks"]["topology"]]["type"] == "MASK"
+        assert told["leaf_voxels"] == grid.topology.leaf_voxel_count
+        assert told["active_tiles"] + told["inactive_tiles"] == grid.topology.tile_count
+        assert told["frequent_values"] == [] and told["exact_values"] == 0
+        assert found["chunks"][told["chunks"]["topology"]]["type"] == "TOPO"
     assert found["grids"][0]["metadata"]["frame"] == {"type": "int32", "value": 7}
     assert found["grids"][0]["transform"]["voxel_size"] == [0.5, 0.5, 0.5]
 
 
-def test_info_tells_which_chunks_the_dictionary_compresses(run: Run, tmp_path: Path) -> None:
-    manifest, chunks = one_leaf()
-    write_container(tmp_path / "modern.inrv", manifest, [*chunks, Chunk("CODE", chunks[0].data)])
-    found = json.loads(run("info", tmp_path / "modern.inrv", "--json").stdout)
-    assert [chunk["compression"] for chunk in found["chunks"]] == ["zstd+dict", "zstd+dict"]
-    assert "zstd+dict" in run("info", tmp_path / "modern.inrv").stdout
+def test_info_tells_of_tiles_frequent_and_exact_values(run: Run) -> None:
+    values = np.random.default_rng(0).random((24, 24, 24), dtype=np.float32) + 1
+    values[:8], values[0, 0, :3] = 0, np.nan
+    grid = inrv.sparse_grid(values, "fog", active=np.ones_like(values))
+    topology = replace(
+        grid.topology,
+        tile_origins=np.array([[64, 0, 0], [128, 0, 0]], np.int32),
+        tile_edges=np.array([8, 128], np.int32),
+        tile_active=np.array([True, False]),
+    )
+    tiled = replace(grid, topology=topology, tile_values=np.array([[0.75], [-9.0]], np.float32))
+    options = inrv.EncodeOptions(effort="instant", nonfinite="keep", device="cpu")
+    inrv.encode([tiled], "tiled.inrv", options)
+    (told,) = json.loads(run("info", "tiled.inrv", "--json").stdout)["grids"]
+    assert (told["leaves"], told["active_tiles"], told["inactive_tiles"]) == (27, 1, 1)
+    assert (told["leaf_voxels"], told["active_voxels"]) == (24**3, 24**3 + 512)
+    assert told["box"] == {"lower": [0, 0, 0], "upper": [71, 23, 23], "shape": [72, 24, 24]}
+    assert told["frequent_values"] == [[0.0]] and told["exact_values"] == 3
+    text = run("info", "tiled.inrv").stdout
+    for words in ("1 active, 1 inactive", "0: the voxels that have these values", "3 other active voxels stored exactly"):
+        assert words in text, words
+
+
+def test_info_tells_which_chunks_are_compressed(run: Run, library: Path) -> None:
+    container = read_container(library / "scene.inrv")
+    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    noise = Chunk("CODE", os.urandom(500))
+    Path("noise.inrv").write_bytes(container_bytes(container.manifest, [*chunks, noise]))
+    found = json.loads(run("info", "noise.inrv", "--json").stdout)["chunks"]
+    assert [chunk["compression"] for chunk in found] == ["zstd"] * len(chunks) + ["none"]
+    assert found[-1]["stored"] == found[-1]["raw"] == 500
+    assert all(chunk["stored"] < chunk["raw"] for chunk in found[:-1])
 
 
 def test_verify_accepts_whole_files_and_names_broken_ones(run: Run, library: Path) -> None:
@@ -64,13 +98,47 @@ def test_verify_accepts_whole_files_and_names_broken_ones(run: Run, library: Pat
     Path("flipped.inrv").write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     Path("short.inrv").write_bytes(data[:-1])
     accepted = run("verify", "good.inrv", "--device", "cpu")
-    assert accepted.exit_code == 0 and "good.inrv: valid" in accepted.stdout and "64 reference samples" in accepted.stdout
+    assert accepted.exit_code == 0 and "good.inrv: valid" in accepted.stdout and "64 samples within" in accepted.stdout
+    assert "no voxel decoded (--decode does)" in accepted.stdout
+    decoded = run("verify", "good.inrv", "--decode", "--device", "cpu")
+    assert decoded.exit_code == 0 and decoded.stdout.startswith("good.inrv: valid, ")
+    count = sum(grid.active_voxel_count for grid in inrv.load("good.inrv").grids)
+    assert f"{count:,} active voxels decoded" in decoded.stdout
     refused = run("verify", "flipped.inrv", "good.inrv", "short.inrv")
     assert refused.exit_code == 1 and "good.inrv: valid" in refused.stdout
     assert [line.split(": ")[:3] for line in refused.stderr.splitlines()] == [
         ["inrv", "error", "flipped.inrv"], ["inrv", "error", "short.inrv"],
     ]  # fmt: skip
     assert run("verify", "missing.inrv").exit_code == 3
+
+
+def test_verify_finds_codes_that_make_no_sense_where_it_decodes(run: Run) -> None:
+    """Every checksum of the file is right."""
+    values = np.random.default_rng(0).random((20, 20, 20), dtype=np.float32)
+    data, _ = inrv.encode_bytes({"a": values}, inrv.EncodeOptions(effort="instant", device="cpu"))
+    container = read_container(data)
+    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    number = next(number for number, chunk in enumerate(chunks) if chunk.type == "CODE")
+    tensors = {name: array.copy() for name, array in unpack_tensors(chunks[number].data).items()}
+    largest = max(tensors, key=lambda name: tensors[name].nbytes)
+    tensors[largest].reshape(-1)[::2] = 0
+    chunks[number] = Chunk("CODE", pack_tensors(tensors))
+    Path("odd.inrv").write_bytes(container_bytes(container.manifest, chunks))
+    assert run("verify", "odd.inrv").exit_code == 0
+    refused = run("verify", "--decode", "odd.inrv")
+    assert refused.exit_code == 1 and refused.stderr.startswith("inrv: error: odd.inrv: ") and "valid" not in refused.stdout
+
+
+def test_verify_computes_a_networks_samples(run: Run, library: Path) -> None:
+    container = read_container(library / "scene.inrv")
+    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    number = container.manifest.field.config["samples"]
+    samples = {name: array.copy() for name, array in unpack_tensors(chunks[number].data).items()}
+    samples["outputs"][7, 2] += 0.5
+    chunks[number] = Chunk("SAMP", pack_tensors(samples))
+    Path("odd.inrv").write_bytes(container_bytes(container.manifest, chunks))
+    refused = run("verify", "odd.inrv")
+    assert refused.exit_code == 1 and "stored samples differ by" in refused.stderr and "[R1]" in refused.stderr
 
 
 def test_debug_shows_the_traceback_before_and_after_the_subcommand(run: Run) -> None:
@@ -126,7 +194,7 @@ def test_ctrl_c_while_training(library: Path, tmp_path: Path) -> None:
         [*command, "--epochs", "1e7", "--exact-below", "0", "--device", "cpu"], stderr=end, env=environment
     )
     try:
-        seen = wait_for(terminal, b"training")
+        seen = wait_for(terminal, b"loss")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130
         seen += os.read(terminal, 1 << 16)
@@ -149,8 +217,16 @@ def wait_for(terminal: int, text: bytes) -> bytes:
 
 
 def test_limits_can_be_lowered_and_must_make_sense(run: Run, library: Path) -> None:
-    for command, code in ((("info",), 3), (("verify",), 1), (("decode", "-o", "x.vdb"), 3)):
-        refused = run(*command, library / "scene.inrv", "--limit", "leaves=1")
-        assert refused.exit_code == code and "leaves" in refused.stderr, command
+    opening = {"grids": "at most 1 items [M8]", "chunks": "more than the limit of 1"}
+    decoding = {"leaves": "exceed the limit of leaves", "values": "more than the limit of 1 [L4]"}
+    for command, code, refusals in (
+        (("info",), 3, opening),
+        (("verify",), 1, opening),
+        (("verify", "--decode"), 1, opening | decoding),
+        (("decode", "-o", "x.vdb"), 3, opening | decoding),
+    ):
+        for limit, words in refusals.items():
+            refused = run(*command, library / "scene.inrv", "--limit", f"{limit}=1")
+            assert refused.exit_code == code and words in refused.stderr, (command, limit, refused.stderr)
         assert run(*command, library / "scene.inrv", "--limit", "leafs=1").exit_code == 2
     assert run("info", library / "scene.inrv", "--limit", "leaves=1000", "--limit", "grids=3").exit_code == 0

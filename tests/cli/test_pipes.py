@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-import inrv
 from inrv.files.vdb import list_grids, read_volume
 from inrv_cli.main import cli
 

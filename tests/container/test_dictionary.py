@@ -62,6 +62,16 @@ def test_it_is_used_wherever_it_makes_a_part_smaller() -> None:
     assert container.entries[1].stored < 60
 
 
+def test_large_parts_take_no_more_than_plain_zstd_would() -> None:
+    """Frames made without the dictionary are decoded with it, whatever they hold."""
+    generator = np.random.default_rng(2)
+    for share in (0.01, 0.1, 0.5):
+        masks = (generator.random(LARGE) < share).astype(np.uint8).tobytes()
+        plain = zstandard.ZstdCompressor(level=19).compress(masks)
+        container = read_container(with_codes(masks))
+        assert container.entries[1].stored <= len(plain) and container.chunk(1) == masks
+
+
 def test_frames_are_as_short_as_they_can_be() -> None:
     """No magic number, dictionary number or checksum; the size of the content is there."""
     frame = FRAME_MAGIC + compress(CODE, 19)

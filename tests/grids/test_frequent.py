@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from inrv.grids import FrequentValues, Grid, frequent_values, sparse_grid
 from inrv.grids.frequent import MOST_FREQUENT
 
-
 Floats = NDArray[np.float32]
 
 

@@ -234,7 +234,7 @@ def test_the_reference_readers_need_no_line_of_the_library() -> None:
 
 def test_the_parts_are_plain() -> None:
     """Words that the specification no longer uses."""
-    words = "surrounded smoothing kept_values corrected_values carried given walk"
+    words = "surrounded smoothing kept_values corrected_values carried walk"
     types = "FELD REFS MASK KEEP GRID TREE"
     gone = rf"\b(?:{'|'.join([*words.split(), *types.split()])})\b"
     for path in [*PARTS, *(ROOT / "spec" / "reference").glob("*.py")]:

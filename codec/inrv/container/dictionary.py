@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -23,11 +24,18 @@ def dictionary() -> zstandard.ZstdCompressionDict:
 
 
 def compress(data: bytes, level: int) -> bytes:
-    """Return the frame of `data` without its magic number."""
-    compressor = zstandard.ZstdCompressor(
-        level=level, dict_data=dictionary(), write_content_size=True, write_dict_id=False
-    )
-    return compressor.compress(data).removeprefix(FRAME_MAGIC)
+    """Return the shortest frame of `data`, without its magic number.
+
+    With a dictionary, zstd makes do with small tables, which costs much of what large data hold in
+    common. A frame made without one is decoded alike with the dictionary, whose first offsets are
+    those that a decoder without a dictionary begins with.
+    """
+    options: dict[str, Any] = {"level": level, "write_content_size": True, "write_dict_id": False}
+    with_dictionary = zstandard.ZstdCompressor(dict_data=dictionary(), **options)
+    frames = [
+        maker.compress(data) for maker in (with_dictionary, zstandard.ZstdCompressor(**options))
+    ]
+    return min(frames, key=len).removeprefix(FRAME_MAGIC)
 
 
 def content_size(stored: bytes) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,34 @@ from inrv.support.undisturbed import undisturbed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from inrv.decoding.volume import Volume
-
+T = TypeVar("T")
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
 FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
 MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
+
+
+class GridOwner(Protocol):
+    """What a grid needs of the volume that holds it.
+
+    container: the file
+    """
+
+    container: Container
+
+    @property
+    def device(self) -> str:
+        """Where values are computed, and where `tensor` puts them."""
+
+    @property
+    def field(self) -> Any:
+        """The torch.nn.Module of a field that is a network; None for a lattice."""
+
+    def __getitem__(self, key: str | int) -> VolumeGrid:
+        """The grid of that key, or at that position."""
+
+    def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
+        """Grids, decoded together."""
 
 
 class VolumeGrid:
@@ -49,7 +71,7 @@ class VolumeGrid:
 
     __iter__ = None  # slices know no end at which iteration could stop
 
-    def __init__(self, volume: Volume, position: int, values: GridValues) -> None:
+    def __init__(self, volume: GridOwner, position: int, values: GridValues) -> None:
         self.volume = volume
         self.position = position
         self.entry: GridEntry = values.entry
@@ -76,7 +98,9 @@ class VolumeGrid:
         columns = self.values_of_grid.columns
         if not columns:
             return "values exact"
-        options, psnrs = (self.volume.manifest.encoding.get(key) for key in ("options", "psnr"))
+        options, psnrs = (
+            self.volume.container.manifest.encoding.get(key) for key in ("options", "psnr")
+        )
         bound = options.get("max_error") if isinstance(options, dict) else None
         parts = (
             []
@@ -218,7 +242,7 @@ class VolumeGrid:
         """
         torch = sys.modules.get("torch")
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
-        places = _real_tensor(points) if given_tensor else _unmasked(points)
+        places: Any = _real_tensor(points) if given_tensor else _unmasked(points)
         listed = places.detach().cpu().double().numpy() if given_tensor else places
         self._check_request(listed, space, interpolation)
         flat = places.reshape(-1, 3)
@@ -317,8 +341,11 @@ class VolumeGrid:
                 "a lattice has values at voxels only: `interpolation='field'` needs a fourier field"
             )
 
-    def _shaped(self, values: Any) -> Any:
-        return values[..., 0] if self.entry.value_type == "float" else values
+    def _shaped(self, values: T) -> T:
+        """Values (..., C) as a caller gets them: (...) of a scalar grid."""
+        if self.entry.value_type == "float":
+            values = values[..., 0]  # type: ignore[index]
+        return values
 
 
 def _unmasked(points: Any) -> NDArray[np.float64]:

@@ -36,9 +36,9 @@ def trilinear(points: Any, voxels: VoxelValues) -> Any:
     found = voxels(unique)
     values = found[inverse].reshape(len(base), len(CORNERS), found.shape[1])
     beyond = points - (base if isinstance(points, np.ndarray) else points.new_tensor(base))
-    result = 0
+    result: Any = 0
     for number, corner in enumerate(CORNERS):
-        weight = 1
+        weight: Any = 1
         for axis, upper in enumerate(corner):
             weight = weight * (beyond[:, axis] if upper else 1 - beyond[:, axis])
         # A voxel without weight tells nothing, NaN and infinity no more than others.

@@ -4,7 +4,7 @@ the field is.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inrv.decoding.values import GridValues
 from inrv.errors import FormatError
-from inrv.fields.fourier.evaluation import evaluate
+from inrv.fields.seam import ContinuousOutputs
 
 
 def voxels_on(values: GridValues, device: torch.device, coordinates: NDArray[np.int64]) -> Tensor:
@@ -42,7 +42,8 @@ def continuous(values: GridValues, points: Tensor, clamp: bool = False) -> Tenso
     """Values float32 (n, C) of a continuous field at index-space points (n, 3), on the field's
     device.
     """
-    outputs = evaluate(values.outputs.module, points.to(values.outputs.device), values.columns)
+    opened = cast(ContinuousOutputs, values.outputs)
+    outputs = opened.differentiable(points.to(opened.device), values.columns)
     if clamp and not bool(outputs.isfinite().all()):
         name = f"{values.container.name}: grid {values.entry.name!r}"
         raise FormatError("F3", f"{name}: an output of the field is not finite")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from inrv.container import Container, GridEntry
 from inrv.errors import FormatError
 from inrv.fields.seam import Floats, Outputs
-from inrv.grids import Box, Grid, LeafValues, Topology, denormalise, leaves_within
+from inrv.grids import Box, Grid, LeafValues, Topology, denormalise
 from inrv.grids.thresholds import thresholded
 from inrv.storage import StoredGrids
 
@@ -148,7 +148,7 @@ class GridValues:
     def within(self, box: Box) -> Grid:
         """The part of the grid that touches `box`, decoded."""
         template = self.template
-        leaves = template.topology.find_leaves(leaves_within(template.topology.leaf_origins, box))
+        leaves = template.topology.find_leaves(box.leaves_within(template.topology.leaf_origins))
         topology = template.topology.subset(leaves)
         if self.columns:
             check_work(self.container, self.outputs, topology.leaf_voxel_count)

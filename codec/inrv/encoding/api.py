@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inrv.container import read_container, write_bytes
 from inrv.decoding.grid import VolumeGrid
@@ -16,7 +17,7 @@ from inrv.encoding.report import EncodeReport, report_of
 from inrv.encoding.size import encoded_to_quality, encoded_within
 from inrv.encoding.sources import Source, volume_or_file
 from inrv.errors import OptionError, OutputExistsError
-from inrv.fields.seam import ProgressCallback, field_codec
+from inrv.fields.seam import Checkpoint, ProgressCallback, field_codec
 from inrv.grids import SparseVolume, Transform, sparse_grid
 from inrv.options import EncodeOptions
 from inrv.support.device import check_device
@@ -24,9 +25,6 @@ from inrv.support.parallel import workers
 from inrv.support.processes import process_count, ready_to_write
 from inrv.support.streams import PATH, Input, Writable, check_writable
 from inrv.support.undisturbed import undisturbed
-
-if TYPE_CHECKING:
-    from inrv.fields.fourier.training import Checkpoint
 
 
 def encode(
@@ -41,7 +39,7 @@ def encode(
     """Encode a .vdb file, or grids in memory, into an .inrv file.
 
     Raises OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or
-    FormatError; nothing is written then. Processes that `inrv.fields.fourier.training.joined` has
+    FormatError; nothing is written then. Processes that `inrv.support.processes.joined` has
     brought together train one fourier field, and rank 0 writes.
 
     source: a .vdb file: its path, its bytes, or a binary file object, which is read to its end from
@@ -156,4 +154,4 @@ def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | No
     if options.ratio is None:
         return options.size
     before = bytes_in or sum(4 * grid.values.size for grid in volume.grids)
-    return int(before / options.ratio)
+    return int(min(max(1, before / options.ratio), sys.maxsize))  # of any ratio, however extreme

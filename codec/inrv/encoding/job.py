@@ -78,7 +78,8 @@ class EncodeJob:
         serve these best.
         """
         if field is None:
-            stored, misclassified = tuple(grids), tuple(None for _ in grids)
+            stored: tuple[PreparedGrid, ...] = tuple(grids)
+            misclassified: tuple[int | None, ...] = (None,) * len(grids)
         else:
             stored, misclassified = with_thresholds(field.grids, self.volume.grids, field.outputs)
         data = self._assembled(stored, field, misclassified)

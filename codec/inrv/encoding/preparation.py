@@ -174,7 +174,8 @@ def _single_value(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArr
     """Bool (1, C): of which components the rows `left` of values (N, C) have but one number."""
     if not left.any():
         return np.ones((1, values.shape[1]), dtype=np.bool_)
-    return (values[left].min(axis=0) == values[left].max(axis=0))[None]
+    single: NDArray[np.bool_] = values[left].min(axis=0) == values[left].max(axis=0)
+    return single[None]
 
 
 def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:

@@ -49,6 +49,15 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
+class Checkpoint(Protocol):
+    """A file from which an encoding goes on that was broken off; each field that resumes has its
+    own.
+    """
+
+    def finish(self, write: Callable[[], object]) -> None:
+        """Write what was encoded, and delete the checkpoint after that."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """What is asked of the values, where `PreparedGrid.bounds` ask for no bound.
@@ -165,6 +174,13 @@ class Outputs(Protocol):
         """Outputs (voxels, len(columns[i])) on the active leaf voxels of each of several grids."""
 
 
+class ContinuousOutputs(Outputs, Protocol):
+    """The opened field of a file whose `module` is a network."""
+
+    def differentiable(self, points: Any, columns: Sequence[int]) -> Any:
+        """Outputs (n, len(columns)) at points (n, 3), tensors on its device, with gradients."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """How well stored samples are met.
@@ -195,7 +211,10 @@ class FieldCodec(Protocol):
         """Whether values between these can be coded so that none is off by more than `bound`."""
 
     def encoder(
-        self, options: EncodeOptions, progress: ProgressCallback | None, checkpoint: Any
+        self,
+        options: EncodeOptions,
+        progress: ProgressCallback | None,
+        checkpoint: Checkpoint | None,
     ) -> FieldEncoder:
         """What codes a volume. Raises OptionError for a device that is not there."""
 

@@ -8,15 +8,12 @@ A *place* names a voxel of a leaf, active or not: index of the leaf * 512 + offs
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import SelectionError
-
-if TYPE_CHECKING:
-    from inrv.grids.box import Box
 
 LEAF_EDGE = 8
 LEAF_VOXELS = LEAF_EDGE**3
@@ -128,14 +125,6 @@ def block_coordinates(origins: NDArray[Any]) -> NDArray[np.int64]:
     corners = origins.astype(np.int64)[:, None, :]
     coordinates: NDArray[np.int64] = (corners + offset_coordinates()).reshape(-1, 3)
     return coordinates
-
-
-def leaves_within(origins: NDArray[Any], box: Box) -> NDArray[Any]:
-    """Choose those of the leaf origins (n, 3) whose leaf touches `box`."""
-    touching = np.ones(len(origins), dtype=np.bool_)
-    for axis, (lower, upper) in enumerate(zip(box.lower, box.upper, strict=True)):
-        touching &= (origins[:, axis] <= upper) & (origins[:, axis] > lower - LEAF_EDGE)
-    return origins[touching]
 
 
 def every_component(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:

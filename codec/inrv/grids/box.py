@@ -88,6 +88,13 @@ class Box:
         corners: NDArray[np.int64] = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         return corners.reshape(-1, 3)
 
+    def leaves_within(self, origins: NDArray[Any]) -> NDArray[Any]:
+        """Choose those of the leaf origins (n, 3) whose leaf touches the box."""
+        touching = np.ones(len(origins), dtype=np.bool_)
+        for axis, (lower, upper) in enumerate(zip(self.lower, self.upper, strict=True)):
+            touching &= (origins[:, axis] <= upper) & (origins[:, axis] > lower - LEAF_EDGE)
+        return origins[touching]
+
     def contains(self, points: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which points (N, 3) lie in the box: bool (N,)."""
         inside = np.ones(len(points), dtype=np.bool_)

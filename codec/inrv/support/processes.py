@@ -5,9 +5,14 @@ torch.distributed brings them together.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from inrv.errors import OptionError
 
 
 def _group() -> Any:
@@ -43,3 +48,43 @@ def ready_to_write() -> bool:
 def started_together() -> bool:
     """Return whether torchrun's variables say that this process is one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def joined(device: str | None = None) -> Iterator[None]:
+    """Join the processes that torchrun has started, for the length of a block.
+
+    torchrun sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. Without these
+    variables, or where a group is there already, nothing is done. On GPUs each process takes the
+    one that LOCAL_RANK names, and they communicate by NCCL (RCCL on ROCm); on CPUs by gloo.
+
+    device: name of the device to train on; None: the best there is
+
+    Raises OptionError where the processes cannot find one another.
+    """
+    if not started_together() or _group() is not None:
+        yield
+        return
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_available():
+        yield
+        return
+    on_gpus = (device is None or device.startswith("cuda")) and torch.cuda.is_available()
+    if on_gpus:
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.cuda.set_device(local % torch.cuda.device_count())
+    try:
+        dist.init_process_group("nccl" if on_gpus else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise OptionError(
+            f"the {os.environ['WORLD_SIZE']} processes cannot find together: {error}"
+        ) from error
+    try:
+        yield
+    finally:
+        # A module that averages gradients lies in reference cycles: it would hold the group until
+        # the interpreter ends.
+        gc.collect()
+        dist.destroy_process_group()

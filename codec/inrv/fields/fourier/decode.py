@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from inrv.container import Container
 from inrv.fields.fourier.evaluation import decode_active, evaluate
@@ -56,6 +57,10 @@ class FourierOutputs:
                 evaluate(self.module, points, columns, precision=self.precision).cpu().numpy()
             )
         return found
+
+    def differentiable(self, points: Tensor, columns: Sequence[int]) -> Tensor:
+        """The network's outputs at points (n, 3), with gradients by points and weights."""
+        return evaluate(self.module, points, columns, precision=self.precision)
 
     def active(
         self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]

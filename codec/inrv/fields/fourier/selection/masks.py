@@ -23,7 +23,6 @@ from inrv.grids import (
     Topology,
     block_coordinates,
     leaf_keys,
-    leaves_within,
     pack_masks,
     unpack_masks,
 )
@@ -189,7 +188,7 @@ def _dilate_along(mask: Topology, width: int, axis: int, box: Box) -> Topology:
     reached = np.concatenate(
         [mask.leaf_origins - move, mask.leaf_origins, mask.leaf_origins + move]
     )
-    reached = np.unique(leaves_within(reached, box), axis=0)
+    reached = np.unique(box.leaves_within(reached), axis=0)
     _check_size(len(reached) * LEAF_VOXELS, box)
     parts = [_grown(mask, origins, move, width, axis) for origins in _parts(reached)]
     return Topology.from_leaves(reached, np.concatenate(parts) if parts else mask.leaf_masks[:0])

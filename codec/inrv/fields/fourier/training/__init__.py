@@ -8,7 +8,7 @@ from inrv.fields.fourier.training.plan import (
     TrainingResult,
     WeightQuantisation,
 )
-from inrv.fields.fourier.training.processes import Processes, joined
+from inrv.fields.fourier.training.processes import Processes
 from inrv.fields.fourier.training.trainer import train
 
 __all__ = [
@@ -19,6 +19,5 @@ __all__ = [
     "TrainingProgress",
     "TrainingResult",
     "WeightQuantisation",
-    "joined",
     "train",
 ]

@@ -5,10 +5,6 @@ Usually there is one process.
 
 from __future__ import annotations
 
-import gc
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-
-from inrv.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -83,38 +77,3 @@ class Processes:
         if device.type == "cuda":
             ids = [device.index if device.index is not None else torch.cuda.current_device()]
         return DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)
-
-
-@contextmanager
-def joined(device: str | None = None) -> Iterator[Processes]:
-    """Join the processes that torchrun has started, for the length of a block.
-
-    torchrun sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. Without these
-    variables, or where a group is there already, nothing is done. On GPUs each process takes the
-    one that LOCAL_RANK names, and they communicate by NCCL (RCCL on ROCm); on CPUs by gloo.
-
-    device: name of the device to train on; None: the best there is
-
-    Raises OptionError where the processes cannot find one another.
-    """
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    if alone or not dist.is_available() or dist.is_initialized():
-        yield Processes.current()
-        return
-    on_gpus = (device is None or device.startswith("cuda")) and torch.cuda.is_available()
-    if on_gpus:
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        torch.cuda.set_device(local % torch.cuda.device_count())
-    try:
-        dist.init_process_group("nccl" if on_gpus else "gloo")
-    except (RuntimeError, ValueError) as error:
-        raise OptionError(
-            f"the {os.environ['WORLD_SIZE']} processes cannot find together: {error}"
-        ) from error
-    try:
-        yield Processes.current()
-    finally:
-        # A module that averages gradients lies in reference cycles: it would hold the group until
-        # the interpreter ends.
-        gc.collect()
-        dist.destroy_process_group()

@@ -1,7 +1,9 @@
-"""Make the default networks of the lattice: `python -m inrv.fields.lattice.workshop.train`, from the project's root.
+"""Make the default networks of the lattice: `python -m inrv.fields.lattice.workshop.train`, from
+the project's root.
 
-They learn from made-up volumes (volumes.py beside it) coded at many qualities, in rounds: each round codes the volumes with
-the networks of the one before, and fits them anew to what was seen. Writes codec/inrv/lattice/default.safetensors.
+They learn from made-up volumes (volumes.py beside it) coded at many qualities, in rounds: each
+round codes the volumes with the networks of the one before, and fits them anew to what was seen.
+Writes codec/inrv/lattice/default.safetensors.
 """
 
 from __future__ import annotations
@@ -27,16 +29,28 @@ from inrv.fields.lattice.constants import LOWEST_TABLE, STEP, TABLES, TABLES_OCT
 from inrv.fields.lattice.context import input_count
 from inrv.fields.lattice.entropy import TOKENS, lowest_of, tokens_of
 from inrv.fields.lattice.exterior import Surroundings
-from inrv.fields.lattice.fitting import Collector, RealNetwork, Samples, fit_prediction, fit_smoothing
-from inrv.fields.lattice.model import DEFAULTS, HIDDEN, OUTPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, Model, default_model
+from inrv.fields.lattice.fitting import (
+    Collector,
+    RealNetwork,
+    Samples,
+    fit_prediction,
+    fit_smoothing,
+)
+from inrv.fields.lattice.model import (
+    DEFAULTS,
+    HIDDEN,
+    OUTPUTS,
+    SMOOTHING_HIDDEN,
+    SMOOTHING_OUTPUTS,
+    Model,
+    default_model,
+)
 from inrv.fields.lattice.order import PATTERNS
 from inrv.fields.lattice.restoration import INPUTS, smoothing_samples
 from inrv.fields.lattice.search import ChannelEncoder, Effort, Quality, Source
 from inrv.fields.lattice.traversal import Step
 from inrv.fields.lattice.workshop.volumes import TrainingVolume, training_volumes
-from inrv.grids import Grid, LeafValues, Normalisation, sparse_grid
-from inrv.grids.topology import mask_places
-from inrv.grids.transform import Transform
+from inrv.grids import Grid, LeafValues, Normalisation, Transform, mask_places, sparse_grid
 from inrv.support.parallel import in_turns
 
 QUALITIES = (20.0, 27.0, 34.0, 41.0, 48.0, 56.0)  # dB over the active voxels
@@ -68,26 +82,42 @@ class Tally:
         self.collector(step, targets)
         codes = ((targets - step.predicted) / step.step).round().abs().to(torch.int32).numpy()
         tables = step.tables.numpy()
-        self.found += np.bincount(tables * TOKENS + tokens_of(codes), minlength=TABLES * TOKENS).reshape(TABLES, TOKENS)
+        self.found += np.bincount(
+            tables * TOKENS + tokens_of(codes), minlength=TABLES * TOKENS
+        ).reshape(TABLES, TOKENS)
 
 
 def main() -> None:
     """Train and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=800, help="of the optimiser in each round (%(default)s)")
-    parser.add_argument("--begin", action="store_true", help="with the present default networks, not with fresh ones")
+    parser.add_argument(
+        "--steps", type=int, default=800, help="of the optimiser in each round (%(default)s)"
+    )
+    parser.add_argument(
+        "--begin",
+        action="store_true",
+        help="with the present default networks, not with fresh ones",
+    )
     parser.add_argument("--output", type=Path, default=DEFAULTS)
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(SEED)
     lessons = list(_lessons(list(training_volumes(SEED)), generator))
     print(f"{len(lessons)} channels at a quality", flush=True)
-    reals = {given: {odd: _fresh(input_count(odd, given), generator) for odd in PATTERNS} for given in (False, True)}
+    reals = {
+        given: {odd: _fresh(input_count(odd, given), generator) for odd in PATTERNS}
+        for given in (False, True)
+    }
     smoothing = RealNetwork(INPUTS, SMOOTHING_HIDDEN, SMOOTHING_OUTPUTS, generator)
     prior = _logistic_prior()
     if arguments.begin:
         models = {given: default_model(given, True) for given in reals}
-        reals = {given: {odd: RealNetwork.of(net) for odd, net in model.networks.items()} for given, model in models.items()}
+        reals = {
+            given: {odd: RealNetwork.of(net) for odd, net in model.networks.items()}
+            for given, model in models.items()
+        }
         assert models[False].smoothing is not None
         smoothing, prior = RealNetwork.of(models[False].smoothing), models[False].prior
     for _ in range(arguments.rounds):
@@ -102,12 +132,15 @@ def _fresh(inputs: int, generator: torch.Generator) -> RealNetwork:
 def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
     """Every component of every volume, at two qualities, alone and after the component before it.
 
-    At the second quality whole leaves are active, as where the topology is to follow from a threshold.
+    At the second quality whole leaves are active, as where the topology is to follow from a
+    threshold.
     """
     for number, (volume, turn) in enumerate(itertools.product(volumes, range(2))):
         before = None
         for values, active in zip(volume.values, volume.active, strict=True):
-            grid = _with_inside(sparse_grid(values, volume.name, Transform(), volume.background, active), values)
+            grid = _with_inside(
+                sparse_grid(values, volume.name, Transform(), volume.background, active), values
+            )
             scale = Normalisation.fit(grid.values)
             if not bool(scale.varying.all()):
                 continue
@@ -115,11 +148,20 @@ def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> I
             scale = Normalisation.fit(grid.values)
             low, high = float(scale.minimum), float(scale.maximum)
             around = (
-                partial(Surroundings, grid, 0, low, high) if float(torch.rand((), generator=generator)) < SURROUNDED else None
+                partial(Surroundings, grid, 0, low, high)
+                if float(torch.rand((), generator=generator)) < SURROUNDED
+                else None
             )
             background = float(scale.apply(torch.full((1, 1), volume.background)))
-            own = Source(grid.topology, scale.apply(grid.values)[:, 0].double(), background, surroundings=around)
-            psnr = QUALITIES[number % len(QUALITIES)] + 4 * float(torch.rand((), generator=generator))
+            own = Source(
+                grid.topology,
+                scale.apply(grid.values)[:, 0].double(),
+                background,
+                surroundings=around,
+            )
+            psnr = QUALITIES[number % len(QUALITIES)] + 4 * float(
+                torch.rand((), generator=generator)
+            )
             step = math.sqrt(12) * 10 ** (-psnr / 20)
             yield Lesson(own, step, False)
             if before is not None:
@@ -147,11 +189,18 @@ def _round(
     steps: int,
     generator: torch.Generator,
 ) -> NDArray[np.int64]:
-    """Code every lesson with the present networks, fit them to it, and return the tables that the codes would have liked."""
+    """Code every lesson with the present networks, fit them to it, and return the tables that the
+    codes would have liked.
+    """
     started, total = time.perf_counter(), 0
-    kept: dict[bool, dict[int, list[Samples]]] = {given: {odd: [] for odd in PATTERNS} for given in reals}
+    kept: dict[bool, dict[int, list[Samples]]] = {
+        given: {odd: [] for odd in PATTERNS} for given in reals
+    }
     found, smooth = np.zeros((TABLES, TOKENS), dtype=np.int64), list[tuple[Tensor, Tensor]]()
-    models = {given: Model({odd: real.whole() for odd, real in nets.items()}, None, prior) for given, nets in reals.items()}
+    models = {
+        given: Model({odd: real.whole() for odd, real in nets.items()}, None, prior)
+        for given, nets in reals.items()
+    }
     for lesson in lessons:
         share = min(1.0, 3 * SAMPLES / len(lesson.source.values))
         tally = Tally(Collector(share, generator))
@@ -167,11 +216,15 @@ def _round(
     print(f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes", flush=True)
     for given, nets in reals.items():
         for odd, real in nets.items():
-            losses = list(fit_prediction(real, Samples.join(kept[given][odd]), steps, 4e-3, 8192, generator))
+            losses = list(
+                fit_prediction(real, Samples.join(kept[given][odd]), steps, 4e-3, 8192, generator)
+            )
             loss = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
             print(f"given {given}, {odd} odd: loss {loss:.4f}", flush=True)
     inputs, errors = (torch.cat(column) for column in zip(*smooth, strict=True))
-    in_turns([fit_smoothing(smoothing, inputs, errors, steps, 4e-3, 8192, generator)], inputs.device)
+    in_turns(
+        [fit_smoothing(smoothing, inputs, errors, steps, 4e-3, 8192, generator)], inputs.device
+    )
     print(f"round: {time.perf_counter() - started:.0f} s", flush=True)
     return _prior(found)
 
@@ -185,10 +238,14 @@ def _code(
     encoder.surrounded = source.surroundings is not None
     setting, targets = encoder.setting(scale), (source.values * scale).round().to(torch.int32)
     channel = encoder.channel(scale, int(targets.max()))
-    codes, rows, values = encode_regions(setting, encoder.corners, targets, channel, model, 1.0, observer=tally)
+    codes, rows, values = encode_regions(
+        setting, encoder.corners, targets, channel, model, 1.0, observer=tally
+    )
     decoded = torch.empty_like(targets)
     decoded[rows] = values
-    sample = smoothing_samples(setting, encoder.corners, decoded, targets, channel, share, generator)
+    sample = smoothing_samples(
+        setting, encoder.corners, decoded, targets, channel, share, generator
+    )
     return sum(4 * len(code.words) for code in codes), sample
 
 
@@ -204,15 +261,28 @@ def _prior(found: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts as they were found, begun with the logistic ones."""
     logistic = _logistic_prior()
     together = found + 64 * logistic / PRIOR_TOTAL
-    return np.round(together / together.sum(axis=1, keepdims=True) * PRIOR_TOTAL).astype(np.int64) + 1
+    return (
+        np.round(together / together.sum(axis=1, keepdims=True) * PRIOR_TOTAL).astype(np.int64) + 1
+    )
 
 
-def _save(reals: dict[bool, dict[int, RealNetwork]], smoothing: RealNetwork, prior: NDArray[np.int64], path: Path) -> None:
-    networks = {f"{'given' if given else 'alone'}.{odd}": real for given, nets in reals.items() for odd, real in nets.items()}
+def _save(
+    reals: dict[bool, dict[int, RealNetwork]],
+    smoothing: RealNetwork,
+    prior: NDArray[np.int64],
+    path: Path,
+) -> None:
+    networks = {
+        f"{'given' if given else 'alone'}.{odd}": real
+        for given, nets in reals.items()
+        for odd, real in nets.items()
+    }
     tensors = {"prior": torch.from_numpy(prior.astype(np.int16))}
     for prefix, real in {**networks, "smoothing": smoothing}.items():
         for name, tensor in real.whole().tensors.items():
-            tensors[f"{prefix}.{name}"] = tensor.to(torch.int8 if name.endswith("weight") else torch.int16)
+            tensors[f"{prefix}.{name}"] = tensor.to(
+                torch.int8 if name.endswith("weight") else torch.int16
+            )
     save_file(tensors, path)
 
 
