@@ -177,4 +177,5 @@ def _detail(
     known = np.append(values.values, np.nan)  # row -1
     rows = [values.topology.voxel_rows(coordinates + shift * step) for shift in (-1, 0, 1)]
     before, here, after = (known[row] for row in rows)
-    return here - (before + after) / 2
+    detail: NDArray[np.float64] = here - (before + after) / 2
+    return detail

@@ -355,8 +355,10 @@ class ChannelEncoder:
         bare = replace(settings, model=replace(settings.model, restoration=None))
         collector = self.fitter.collector(share)
         encode_channel(values, self.quality, bare, step, self.some, collector)
-        fit = self.fitter.networks(bare.model.networks, collector, movable, steps, effort.batch)
-        model = replace(bare.model, networks=fit)
+        networks = self.fitter.networks(
+            bare.model.networks, collector, movable, steps, effort.batch
+        )
+        model = replace(bare.model, networks=networks)
         if restoration is None:
             return model
         decoded = encode_channel(values, self.quality, replace(bare, model=model), step, self.some)
@@ -365,8 +367,8 @@ class ChannelEncoder:
         samples = restoration_samples(
             setting, self.some, decoded.decoded, targets, decoded.channel, self.fitter.draw(share)
         )
-        fit = self.fitter.restoration(restoration, *samples, movable, steps, effort.batch)
-        return replace(model, restoration=fit)
+        restoration = self.fitter.restoration(restoration, *samples, movable, steps, effort.batch)
+        return replace(model, restoration=restoration)
 
 
 def encode_channel(
@@ -403,7 +405,8 @@ def encode_channel(
 
 def _in_units(values: NDArray[np.float64], scale: float) -> Ints:
     """Normalised values float64 (N,) in units, int32 (N,)."""
-    return np.rint(values * scale).astype(np.int32)
+    units: Ints = np.rint(values * scale).astype(np.int32)
+    return units
 
 
 def _mean_square(errors: NDArray[np.float64]) -> float:

@@ -267,7 +267,8 @@ def _logistic_prior() -> NDArray[np.int64]:
     deviations = 2.0 ** ((np.arange(TABLES) + 0.5) / TABLES_OCTAVE - LOWEST_TABLE)
     edges = np.append(lowest_of(np.arange(TOKENS, dtype=np.int32)), 1 << 24) - 0.5
     below = np.tanh(np.maximum(edges, 0) / deviations[:, None] / 2)
-    return np.round(np.diff(below, axis=1) * PRIOR_TOTAL).astype(np.int64) + 1
+    counts: NDArray[np.int64] = np.round(np.diff(below, axis=1) * PRIOR_TOTAL).astype(np.int64)
+    return counts + 1
 
 
 def _prior(found: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -275,7 +276,8 @@ def _prior(found: NDArray[np.int64]) -> NDArray[np.int64]:
     logistic = _logistic_prior()
     together = found + 64 * logistic / PRIOR_TOTAL
     shares = together / together.sum(axis=1, keepdims=True)
-    return np.round(shares * PRIOR_TOTAL).astype(np.int64) + 1
+    counts: NDArray[np.int64] = np.round(shares * PRIOR_TOTAL).astype(np.int64)
+    return counts + 1
 
 
 def _save(
