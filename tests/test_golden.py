@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 import inrv
@@ -23,6 +24,12 @@ def bound(expected: NDArray[Any], components: Any) -> NDArray[np.float64]:
     """How far values may lie from the reference: the accuracy class and a rounding of each side."""
     span = np.array([component["maximum"] - component["minimum"] for component in components])
     return 2 * ACCURACY * span + 2.0**-23 * np.abs(expected)
+
+
+@pytest.fixture(autouse=True)
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where float32 is the fastest: a file may allow another dtype to be less exact."""
+    monkeypatch.setattr("inrv.fields.fourier.decode.decoding_precision", lambda _: torch.float32)
 
 
 @pytest.fixture(params=VOLUMES)
@@ -41,11 +48,11 @@ def expected(name: str) -> Arrays:
         return dict(arrays)
 
 
-def carried_of(expected: Arrays) -> dict[int, bytes]:
+def passthrough_of(expected: Arrays) -> dict[int, bytes]:
     return {
         int(key.partition(".")[2]): array.tobytes()
         for key, array in expected.items()
-        if key.startswith("carried.")
+        if key.startswith("passthrough.")
     }
 
 
@@ -73,7 +80,7 @@ def test_the_files_are_those_of_the_specification(name: str, data: bytes) -> Non
 def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expected: Arrays) -> None:
     decoded = inrv.load(data, device="cpu").to_sparse()
     grids = decoded.grids
-    assert {grid.position: grid.data for grid in decoded.passthrough} == carried_of(expected)
+    assert {grid.position: grid.data for grid in decoded.passthrough} == passthrough_of(expected)
     assert len(grids) == sum(key.endswith(".header") for key in expected)
     for position, (grid, entry) in enumerate(
         zip(grids, reference_reader.File(data).manifest["grids"], strict=True)
@@ -90,7 +97,7 @@ def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expecte
     assert inrv.verify(data, device="cpu").samples.largest_difference <= ACCURACY
 
 
-def test_the_second_reader_decodes_them_within_the_accuracy_class(
+def test_the_reference_reader_decodes_them_within_the_accuracy_class(
     data: bytes, expected: Arrays
 ) -> None:
     for position, grid in enumerate(reference_reader.decode(data)):
@@ -131,9 +138,8 @@ def test_they_hold_what_their_maker_says(name: str, data: bytes, expected: Array
             else:
                 span = np.ptp(values[~exact_in(file, position), column])
                 with np.errstate(divide="ignore"):
-                    found[component["output"]] = -20 * np.log10(
-                        np.sqrt(np.square(error[:, column]).mean()) / span
-                    )
+                    mean = np.square(error[:, column]).sum() / len(values)
+                    found[component["output"]] = -20 * np.log10(np.sqrt(mean) / span)
     stated = [np.inf if psnr is None else psnr for psnr in manifest["encoding"].get("psnr", [])]
     assert [found[output] for output in sorted(found)] == pytest.approx(stated, abs=0.01)
 
