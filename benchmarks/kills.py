@@ -33,6 +33,7 @@ import torch
 
 import inrv
 import inrv.encoding.api
+import inrv.fields.fourier.encode
 import inrv.fields.fourier.fitting
 from benchmarks.report import ROOT, describe, environment, save, table
 from inrv_cli.main import cli

@@ -28,7 +28,7 @@ from inrv.fields.seam import field_codec
 from inrv.files.vdb import read_volume
 from inrv.options import EncodeOptions
 from inrv.support.device import choose_device
-from inrv.support.processes import joined
+from inrv.support.processes import is_first, joined
 
 HEADER = ["processes", "threads each", "steps", "seconds", "M samples/s", "over one"]
 
@@ -98,7 +98,7 @@ def launch(count: int, threads: int, arguments: argparse.Namespace) -> dict[str,
 
 def member(arguments: argparse.Namespace) -> None:
     """One process of several."""
-    with joined(arguments.device) as processes:
+    with joined(arguments.device):
         device = choose_device(arguments.device)
         options = EncodeOptions(
             field="fourier", preset=arguments.preset, max_time=arguments.seconds, epochs=1e6
@@ -111,12 +111,12 @@ def member(arguments: argparse.Namespace) -> None:
         box, values = joint_box(grids), sum(grid.values.size for grid in grids)
         assert box is not None
         config, rounding = network_for(options, values, samples.targets.shape[1], box, None)
-        field = FourierNetwork(
+        network = FourierNetwork(
             config, multipliers_for(options, config), torch.Generator().manual_seed(0)
         ).to(device)
         plan = plan_for(options, config, rounding, len(samples), device)
-        result = train(field, samples.to(device), plan)
-        if processes.first:
+        result = train(network, samples.to(device), plan)
+        if is_first():
             rate = result.steps * min(plan.batch, len(samples)) / result.seconds
             print(
                 json.dumps(

@@ -204,14 +204,14 @@ def measure(name: str, work: Workload, seconds: float, peak: float) -> dict[str,
     """Train a variant for so long."""
     config, multipliers, plan = VARIANTS[name](work)
     samples = work.box if "box" in name and work.box is not None else work.active
-    field = FourierNetwork(config, multipliers, torch.Generator().manual_seed(0)).to(work.device)
-    result = train(field, samples, replace(plan, max_time=seconds, epochs=1e6))
-    active, box = psnrs(field, work)
+    network = FourierNetwork(config, multipliers, torch.Generator().manual_seed(0)).to(work.device)
+    result = train(network, samples, replace(plan, max_time=seconds, epochs=1e6))
+    active, box = psnrs(network, work)
     rate = result.steps * min(plan.batch, len(samples)) / result.seconds
-    flops = 6 * field.weight_count * rate
+    flops = 6 * network.weight_count * rate
     return {
         "variant": name,
-        "weights": field.weight_count,
+        "weights": network.weight_count,
         "asked": seconds,
         "seconds": result.seconds,
         "epochs": result.epochs,
@@ -223,11 +223,11 @@ def measure(name: str, work: Workload, seconds: float, peak: float) -> dict[str,
     }
 
 
-def psnrs(field: FourierNetwork, work: Workload) -> tuple[float, float]:
+def psnrs(network: FourierNetwork, work: Workload) -> tuple[float, float]:
     """Mean over the components: over the active leaf voxels, and over each grid's active box."""
     with torch.no_grad():
         errors = (
-            (evaluate(field, work.active.coordinates).clamp(0, 1) - work.active.targets)
+            (evaluate(network, work.active.coordinates).clamp(0, 1) - work.active.targets)
             .double()
             .square()
         )

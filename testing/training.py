@@ -1,4 +1,4 @@
-"""Samples and a field that train in a second."""
+"""Samples and a network that train in a second."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ def samples(value: float = 0.5) -> Samples:
     return Samples(coordinates, targets, torch.stack([x > 0.2, y > -1], dim=1))
 
 
-def field(seed: int = 0, neurons: int = 16) -> FourierNetwork:
+def network(seed: int = 0, neurons: int = 16) -> FourierNetwork:
     config = FourierConfig(40, 3, neurons, 2, (0.0, 0.0, 0.0), 1 / 12, "silu")
     return FourierNetwork(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(seed))
 
 
 def largest_difference(one: FourierNetwork, other: FourierNetwork) -> float:
     tensors = other.tensors()
-    return max(float((tensor - tensors[name]).abs().max()) for name, tensor in one.tensors().items())
+    return max(
+        float((tensor - tensors[name]).abs().max()) for name, tensor in one.tensors().items()
+    )

@@ -1,4 +1,4 @@
-"""OpenVDB itself, as a second opinion on what we read and write; and .vdb files made by hand, byte by byte."""
+"""OpenVDB itself, as a second opinion on what we read and write; .vdb files made by hand."""
 
 from __future__ import annotations
 
@@ -60,12 +60,17 @@ def assert_same_bits(found: Grid, expected: Grid, but: Sequence[str] = ()) -> No
 
 @dataclass
 class HandTree:
-    """One leaf at (0, 0, 0), one inactive 128^3 tile at (0, 0, 128) and one active 4096^3 tile at (4096, 0, 0).
+    """A tree of one leaf and two tiles.
 
-    number       struct's letter of a number; half: 'e' takes its place in buffers
-    compression  1 ZIP, 2 active values alone
-    leaf         offset: value of the active voxels
-    inactive     offset: value of inactive voxels off the background, stored by `kind`
+    The leaf lies at (0, 0, 0), an inactive tile of 128^3 at (0, 0, 128), an active one of 4096^3 at
+    (4096, 0, 0).
+
+    number: struct's letter of a number
+    half: whether 'e' takes its place in buffers
+    compression: 1 ZIP, 2 active values alone
+    leaf: values of the active voxels, by offset
+    inactive: values of inactive voxels off the background, by offset, stored by `kind`
+    old: whether the file version is below 222
     """
 
     number: str = "f"
@@ -77,7 +82,7 @@ class HandTree:
     inactive: dict[int, float] = field(default_factory=dict)
     kind: int = 6
     tile: float = 2.0
-    old: bool = False  # as before file version 222
+    old: bool = False
 
     def value(self, value: float) -> bytes:
         return np.full(self.components, value).astype(f"<{self.number}").tobytes()
@@ -210,7 +215,10 @@ def vdb_file(*grids: HandGrid, version: int = 224, offsets: bool = True) -> byte
 
 
 def as_stream(path: Path, positions: bytes = bytes(24)) -> bytes:
-    """A .vdb file as OpenVDB writes it to a stream: it does not say where its grids lie, `positions` stand there."""
+    """A .vdb file as OpenVDB writes it to a stream.
+
+    It does not say where its grids lie: `positions` stand there.
+    """
     data = bytearray(path.read_bytes())
     for grid in list_grids(path):
         data[grid.start - 24 : grid.start] = positions

@@ -30,7 +30,10 @@ def points(
     unpacked: bool = False,
     page: bytes = struct.pack("<ii", 30, 60),
 ) -> bytes:
-    """The buffers of one leaf of points with three attributes: in a page, constant, and on its own with a stride."""
+    """The buffers of one leaf of points with three attributes.
+
+    They are in a page, constant, and on their own with a stride.
+    """
     listed = struct.pack("<Q", 3) + b"".join(
         pack_string(text) for text in ("vec3s", "fxpt16", "float", "null", "int32", "null")
     )

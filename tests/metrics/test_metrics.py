@@ -59,7 +59,7 @@ def compare(original: Grid, decoded: Grid, weights: int | None = None):  # type:
 
 
 def dense_pair(original: Grid, decoded: Grid) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """Both grids on the original's active box, normalised by the original's range there, float64."""
+    """Both grids on the original's active box, normalised by its range there, float64."""
     box = original.topology.box
     assert box is not None
     a, b = (grid.dense(box)[..., 0].astype(np.float64) for grid in (original, decoded))
@@ -451,7 +451,8 @@ import numpy as np
 from inrv.grids import SparseVolume, sparse_grid
 from inrv.metrics import compare_volumes
 grid = sparse_grid(np.random.default_rng(0).random((9, 9, 9)))
-volumes = [SparseVolume((each,)) for each in (grid, grid.with_values(grid.values * np.float32(0.5)))]
+other = grid.with_values(grid.values * np.float32(0.5))
+volumes = [SparseVolume((each,)) for each in (grid, other)]
 assert compare_volumes(*volumes).grids[0].metrics.ssim < 1
 print({"torch", "scipy", "skimage", "matplotlib", "numba"} & sys.modules.keys())
 """

@@ -1,4 +1,4 @@
-"""Whatever people have for an array, a box, a number: NumPy's, torch's, other libraries', files', lists."""
+"""Whatever people have for an array, a box, a number: arrays of any library, files, lists."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def test_truth_values_and_repeated_views_are_numbers() -> None:
     assert sparse_grid(repeated).topology.active_voxel_count == 9 * np.count_nonzero(BASE[0])
 
 
-def test_a_read_only_memory_map_is_taken_without_a_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_read_only_memory_map_is_taken_without_a_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     np.save(tmp_path / "scan.npy", BASE)
     mapped = np.load(tmp_path / "scan.npy", mmap_mode="r")
     assert np.array_equal(sparse_grid(mapped).values, sparse_grid(BASE).values) and not recwarn.list
@@ -149,12 +151,17 @@ def test_masks_survive_in_sequences_and_behind_protocols() -> None:
         ({"density": BASE}, "dict"),
     ],
 )
-def test_what_is_no_array_of_real_numbers_is_an_error_that_says_what_it_is(given: Any, message: str) -> None:
+def test_what_is_no_array_of_real_numbers_is_an_error_that_says_what_it_is(
+    given: Any, message: str
+) -> None:
     with pytest.raises(OptionError, match=message):
         sparse_grid(given)
 
 
-@pytest.mark.parametrize("corner", [[1, -2, 3], np.array([1.0, -2.0, 3.0]), torch.tensor([1, -2, 3]), (np.int16(1), -2.0, 3)])
+@pytest.mark.parametrize(
+    "corner",
+    [[1, -2, 3], np.array([1.0, -2.0, 3.0]), torch.tensor([1, -2, 3]), (np.int16(1), -2.0, 3)],
+)
 def test_corners_are_three_whole_numbers(corner: Any) -> None:
     assert as_triple(corner, "corner") == (1, -2, 3)
 
@@ -166,8 +173,23 @@ def test_other_corners_are_refused(corner: Any) -> None:
 
 
 def test_scalars_become_pythons_own() -> None:
-    values = [plain(value) for value in (np.float32(0.5), np.int64(3), np.str_("a"), np.array(2), torch.tensor(2.5), "b", None)]
+    values = [
+        plain(value)
+        for value in (
+            np.float32(0.5),
+            np.int64(3),
+            np.str_("a"),
+            np.array(2),
+            torch.tensor(2.5),
+            "b",
+            None,
+        )
+    ]
     assert [(value, type(value)) for value in values] == [
         (0.5, float), (3, int), ("a", str), (2, int), (2.5, float), ("b", str), (None, type(None)),
     ]  # fmt: skip
-    assert plain_keys("density") == ("density",) and plain_keys(np.array([1, 2])) == (1, 2) and plain_keys(["a", 1]) == ("a", 1)
+    assert (
+        plain_keys("density") == ("density",)
+        and plain_keys(np.array([1, 2])) == (1, 2)
+        and plain_keys(["a", 1]) == ("a", 1)
+    )

@@ -18,7 +18,9 @@ from inrv import OutputError
 from inrv.support import atomic
 from inrv.support.atomic import atomic_file, remove_partial
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, signals and modes are POSIX")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="forks, signals and modes are POSIX"
+)
 CALLS = ("open", "fsync", "link", "replace", "unlink", "fdopen", "close")
 FULL = OSError(28, "No space left on device")
 
@@ -43,7 +45,10 @@ def test_a_file_appears_and_is_replaced(way: str, tmp_path: Path) -> None:
             before = path.read_bytes() if path.exists() else None
             file.write(data + b"!")
             file.seek(0)
-            assert file.read() == data + b"!" and (path.read_bytes() if before is not None else None) == before
+            assert (
+                file.read() == data + b"!"
+                and (path.read_bytes() if before is not None else None) == before
+            )
         assert path.read_bytes() == data + b"!" and os.listdir(tmp_path) == ["a.inrv"]
     mask = os.umask(0)
     os.umask(mask)
@@ -51,16 +56,27 @@ def test_a_file_appears_and_is_replaced(way: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [b"old", None])
-def test_a_symbolic_link_stays_and_what_it_leads_to_is_written(way: str, old: bytes | None, tmp_path: Path) -> None:
+def test_a_symbolic_link_stays_and_what_it_leads_to_is_written(
+    way: str, old: bytes | None, tmp_path: Path
+) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "near").mkdir()
-    file, link, second = tmp_path / "far" / "a.inrv", tmp_path / "near" / "b.inrv", tmp_path / "c.inrv"
+    file, link, second = (
+        tmp_path / "far" / "a.inrv",
+        tmp_path / "near" / "b.inrv",
+        tmp_path / "c.inrv",
+    )
     link.symlink_to("../far/a.inrv")
     second.symlink_to(link)
     if old is not None:
         file.write_bytes(old)
     write(second, b"new")
-    assert second.is_symlink() and link.is_symlink() and not file.is_symlink() and file.read_bytes() == b"new"
+    assert (
+        second.is_symlink()
+        and link.is_symlink()
+        and not file.is_symlink()
+        and file.read_bytes() == b"new"
+    )
     assert [os.listdir(folder) for folder in (file.parent, link.parent)] == [["a.inrv"], ["b.inrv"]]
 
 
@@ -68,7 +84,11 @@ def test_links_that_lead_nowhere_a_file_can_be(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "lost").symlink_to("missing/a.inrv")
     (tmp_path / "device").symlink_to("/dev/null")
-    for name, words in (("loop", "symbolic link"), ("lost", "No such file"), ("device", "not a regular file")):
+    for name, words in (
+        ("loop", "symbolic link"),
+        ("lost", "No such file"),
+        ("device", "not a regular file"),
+    ):
         with pytest.raises(OutputError, match=f"cannot be written: .*{words}"):
             write(tmp_path / name, b"new")
     assert all((tmp_path / name).is_symlink() for name in ("loop", "lost", "device"))
@@ -80,7 +100,9 @@ def test_a_replaced_file_hands_down_its_mode(way: str, mode: int, tmp_path: Path
     path.write_bytes(b"old")
     path.chmod(mode)
     with atomic_file(path) as file:
-        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == mode, "nobody else sees what was private"
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == mode, (
+            "nobody else sees what was private"
+        )
         file.write(b"new")
     assert path.read_bytes() == b"new" and stat.S_IMODE(path.stat().st_mode) == mode
 
@@ -89,14 +111,17 @@ def test_a_replaced_file_hands_down_its_mode(way: str, mode: int, tmp_path: Path
 def test_an_error_in_the_block_leaves_the_old_file(way: str, error: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.inrv"
     path.write_bytes(b"old")
-    with pytest.raises(OutputError if isinstance(error, OSError) else error), atomic_file(path) as file:
+    with (
+        pytest.raises(OutputError if isinstance(error, OSError) else error),
+        atomic_file(path) as file,
+    ):
         file.write(b"new" * 9999)
         raise error
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.inrv"]
 
 
 def killed(action: Callable[[], None], call: int | None) -> bool:
-    """Whether the process in which `action` runs was killed, before its system call number `call`."""
+    """Whether the process of `action` was killed, before its system call number `call`."""
     process = os.fork()
     if process == 0:
         count = 0
@@ -123,7 +148,9 @@ def killed(action: Callable[[], None], call: int | None) -> bool:
 
 
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_killed_before_any_system_call_it_is_the_old_file_or_the_new(way: str, old: bytes | None, tmp_path: Path) -> None:
+def test_killed_before_any_system_call_it_is_the_old_file_or_the_new(
+    way: str, old: bytes | None, tmp_path: Path
+) -> None:
     path, seen, litter = tmp_path / "a.inrv", set(), 0
     for call in range(99):
         path.unlink(missing_ok=True)
@@ -159,7 +186,12 @@ def test_two_writers_at_once_end_in_one_whole_file(way: str, tmp_path: Path) -> 
     for writer in writers:
         writer.join()
     data = path.read_bytes()
-    assert not broken and len(data) == 5000 and len(set(data)) == 1 and os.listdir(tmp_path) == ["a.inrv"]
+    assert (
+        not broken
+        and len(data) == 5000
+        and len(set(data)) == 1
+        and os.listdir(tmp_path) == ["a.inrv"]
+    )
 
 
 def test_only_what_is_left_behind_is_removed(tmp_path: Path) -> None:
@@ -181,7 +213,9 @@ def test_only_what_is_left_behind_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace", "link"])
-def test_a_full_disk_leaves_the_old_file(failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_file(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.inrv"
     path.write_bytes(b"old")
 

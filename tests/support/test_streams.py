@@ -27,7 +27,9 @@ OPTIONS = inrv.EncodeOptions(effort="instant", exact_below=0, device="cpu")
 def volume() -> SparseVolume:
     x, y, z = np.meshgrid(*[np.linspace(-1, 1, 12, dtype=np.float32)] * 3, indexing="ij")
     fog = np.exp(-3 * (x**2 + y**2 + z**2))
-    return SparseVolume((sparse_grid(fog * (fog > 0.2), "density"), sparse_grid(fog * (fog > 0.3), "heat")))
+    return SparseVolume(
+        (sparse_grid(fog * (fog > 0.2), "density"), sparse_grid(fog * (fog > 0.3), "heat"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +82,22 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_to_give_a_file_encodes_to_the_same_bytes(way: str, vdb: Path, coded: bytes) -> None:
+def test_every_way_to_give_a_file_encodes_to_the_same_bytes(
+    way: str, vdb: Path, coded: bytes
+) -> None:
     data, report = inrv.encode_bytes(WAYS[way](vdb), OPTIONS)
     assert data == coded and report.bytes_in == vdb.stat().st_size
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_to_give_a_file_loads_and_verifies(way: str, coded: bytes, tmp_path: Path) -> None:
+def test_every_way_to_give_a_file_loads_and_verifies(
+    way: str, coded: bytes, tmp_path: Path
+) -> None:
     (tmp_path / "fog.inrv").write_bytes(coded)
     found = inrv.load(WAYS[way](tmp_path / "fog.inrv"), "cpu")
-    assert [grid.name for grid in found.grids] == ["density", "heat"] and found["heat"].values().size > 100
+    assert [grid.name for grid in found.grids] == ["density", "heat"] and found[
+        "heat"
+    ].values().size > 100
     assert inrv.verify(WAYS[way](tmp_path / "fog.inrv"), "cpu").chunks > 0
 
 
@@ -116,14 +124,19 @@ def test_grids_are_listed_and_read_from_memory(vdb: Path, volume: SparseVolume) 
 
 
 def test_a_file_written_to_a_stream_is_read_from_memory(vdb: Path, volume: SparseVolume) -> None:
-    for grid, expected in zip(read_volume(io.BytesIO(as_stream(vdb))).grids, volume.grids, strict=True):
+    for grid, expected in zip(
+        read_volume(io.BytesIO(as_stream(vdb))).grids, volume.grids, strict=True
+    ):
         assert grid.name == expected.name and np.array_equal(grid.values, expected.values)
 
 
 def test_errors_name_the_file_object(vdb: Path, tmp_path: Path) -> None:
     cut = vdb.read_bytes()[:-40]
     (tmp_path / "cut.vdb").write_bytes(cut)
-    with (tmp_path / "cut.vdb").open("rb") as file, pytest.raises(inrv.VdbError, match=r"cut\.vdb: grid 1 'heat'.*truncated"):
+    with (
+        (tmp_path / "cut.vdb").open("rb") as file,
+        pytest.raises(inrv.VdbError, match=r"cut\.vdb: grid 1 'heat'.*truncated"),
+    ):
         inrv.encode_bytes(file, OPTIONS)
     with pytest.raises(inrv.VdbError, match="<bytes>: grid 1 'heat'"):
         inrv.encode_bytes(cut, OPTIONS)
@@ -174,7 +187,11 @@ def test_all_is_written_whatever_an_object_says_it_took(taken: int | None) -> No
 
 @pytest.mark.parametrize(
     ("source", "words"),
-    [(io.StringIO("text"), "source is a text file.*'rb'"), (7, "source is of type int"), (None, "source is of type NoneType")],
+    [
+        (io.StringIO("text"), "source is a text file.*'rb'"),
+        (7, "source is of type int"),
+        (None, "source is of type NoneType"),
+    ],
 )
 def test_what_is_no_input_is_refused(source: Any, words: str) -> None:
     for take in (inrv.load, inrv.verify, inrv.encode_bytes, read_volume, input_of):
@@ -182,14 +199,20 @@ def test_what_is_no_input_is_refused(source: Any, words: str) -> None:
             take(source)
 
 
-def test_what_is_no_output_is_refused_before_work_is_done(vdb: Path, coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_output_is_refused_before_work_is_done(
+    vdb: Path, coded: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
 
     monkeypatch.setattr(sys.modules["inrv.encoding.api"], "encode_bytes", fail)
     closed = io.BytesIO()
     closed.close()
-    for output, words in ((io.StringIO(), "a text file.*'wb'"), (None, "of type NoneType"), (closed, "closed")):
+    for output, words in (
+        (io.StringIO(), "a text file.*'wb'"),
+        (None, "of type NoneType"),
+        (closed, "closed"),
+    ):
         with pytest.raises(inrv.OptionError, match=f"output is .*{words}"):
             inrv.encode(vdb, output, OPTIONS)  # type: ignore[arg-type]
         with pytest.raises(inrv.OptionError, match=f"output is .*{words}"):
@@ -211,4 +234,7 @@ def test_an_input_gives_its_parts_again_and_again(vdb: Path) -> None:
     data = vdb.read_bytes()
     for file in (Input(str(vdb)), Input("memory", data)):
         assert file.size == len(data)
-        assert file.part(8, 5) == data[8:13] == file.part(8, 5) and file.part(len(data) - 1, 9) == data[-1:]
+        assert (
+            file.part(8, 5) == data[8:13] == file.part(8, 5)
+            and file.part(len(data) - 1, 9) == data[-1:]
+        )

@@ -1,4 +1,7 @@
-"""Whatever a caller has set in torch and NumPy, the same bytes and values come out, and it is set as it was afterwards."""
+"""Whatever a caller has set in torch and NumPy, the same bytes and values come out.
+
+And it is set afterwards as it was.
+"""
 
 import ast
 import hashlib
@@ -21,31 +24,58 @@ from inrv.metrics import compare_volumes
 CODEC = Path(__file__).resolve().parents[2] / "codec" / "inrv"
 CODINGS = {
     "learned": inrv.EncodeOptions(exact_below=0, psnr=40),
-    "bounded": inrv.EncodeOptions(exact_below=0, effort="instant", max_error="1%", nonfinite="keep"),
+    "bounded": inrv.EncodeOptions(
+        exact_below=0, effort="instant", max_error="1%", nonfinite="keep"
+    ),
     "sized": inrv.EncodeOptions(exact_below=0, effort="instant", size=2500),
     "fourier": inrv.EncodeOptions(exact_below=0, epochs=2, values_per_weight=5),
 }
 # A field of which no gradients are asked is computed in another order.
 ROUNDED_OTHERWISE = {"fourier trilinear", "fourier nearest", "fourier continuous"}
 # What makes numbers of a dtype of its own choice, unless it is told which.
-FLOATS = {"tensor", "zeros", "ones", "empty", "full", "rand", "randn", "linspace", "logspace", "eye", "scalar_tensor"}
+FLOATS = {
+    "tensor",
+    "zeros",
+    "ones",
+    "empty",
+    "full",
+    "rand",
+    "randn",
+    "linspace",
+    "logspace",
+    "eye",
+    "scalar_tensor",
+}
 
 
 def smoke() -> np.ndarray:
     """A small cloud in empty air, as three components that resemble each other."""
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, count, dtype=np.float32) for count in (17, 20, 23)), indexing="ij")
+    x, y, z = np.meshgrid(
+        *(np.linspace(-1, 1, count, dtype=np.float32) for count in (17, 20, 23)), indexing="ij"
+    )
     cloud = np.exp(-3 * (x**2 + y**2 + z**2)) * (1 + np.float32(0.2) * np.sin(9 * x + 4 * z))
-    return np.where(cloud[..., None] > 0.3, np.stack([cloud, 2 * cloud + x, cloud - z], axis=3), 0).astype(np.float32)
+    return np.where(
+        cloud[..., None] > 0.3, np.stack([cloud, 2 * cloud + x, cloud - z], axis=3), 0
+    ).astype(np.float32)
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    """What comes out of encoding, decoding, sampling, checking and comparing: bytes, values, gradients, figures."""
+    """What comes out of encoding, decoding, sampling, checking and comparing.
+
+    That is bytes, values, gradients and figures.
+    """
     found: dict[str, bytes] = {}
     for name, options in CODINGS.items():
         array = smoke() if name == "learned" else smoke()[..., 0]
         if name == "bounded":
             array[8, 10, 11] = np.nan
-        inrv.encode_array(array, folder / "file.inrv", options, transform=inrv.Transform.from_voxel_size(0.1), overwrite=True)
+        inrv.encode_array(
+            array,
+            folder / "file.inrv",
+            options,
+            transform=inrv.Transform.from_voxel_size(0.1),
+            overwrite=True,
+        )
         found[name] = (folder / "file.inrv").read_bytes()
         found |= {f"{name} {what}": values for what, values in read(folder / "file.inrv").items()}
     return found
@@ -66,7 +96,10 @@ def read(path: Path) -> dict[str, bytes]:
         outputs["continuous"] = grid.sample(points, interpolation="field")
     volume.to_vdb(path.with_suffix(".vdb"))
     written = read_volume(path.with_suffix(".vdb"))
-    outputs |= {"written": written.grids[0].values, "dense written": written.grids[0].dense(inrv.Box((0, 0, 0), (5, 5, 5)))}
+    outputs |= {
+        "written": written.grids[0].values,
+        "dense written": written.grids[0].dense(inrv.Box((0, 0, 0), (5, 5, 5))),
+    }
     told = f"{inrv.verify(path, 'cpu')} {compare_volumes(written, volume.to_sparse())}"
     return {name: as_bytes(values) for name, values in outputs.items()} | {"told": told.encode()}
 
@@ -115,11 +148,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_what_a_caller_has_set_changes_nothing(state: str, expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_what_a_caller_has_set_changes_nothing(
+    state: str, expected: dict[str, bytes], tmp_path: Path
+) -> None:
     with STATES[state]():
         found = everything(tmp_path)
     differing = {name for name in expected if found[name] != expected[name]}
-    assert differing <= (ROUNDED_OTHERWISE if state in ("no gradients", "inference mode") else set())
+    assert differing <= (
+        ROUNDED_OTHERWISE if state in ("no gradients", "inference mode") else set()
+    )
 
 
 def test_what_was_opened_in_inference_mode_learns_outside_of_it(tmp_path: Path) -> None:
@@ -144,20 +181,38 @@ def test_points_made_in_inference_mode_are_sampled_outside_of_it(tmp_path: Path)
 
 def test_the_state_is_as_it_was_afterwards(tmp_path: Path) -> None:
     def state() -> list[object]:
-        told: list[object] = [torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads(), np.geterr()]
-        told += [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")]
-        told += [hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(), str(np.random.get_state())]
+        told: list[object] = [
+            torch.get_default_dtype(),
+            torch.get_default_device(),
+            torch.get_num_threads(),
+            np.geterr(),
+        ]
+        told += [
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            torch.is_autocast_enabled("cpu"),
+        ]
+        told += [
+            hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(),
+            str(np.random.get_state()),
+        ]
         return told
 
     with ExitStack() as stack:
-        for entered in (torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), np.errstate(all="raise")):
+        for entered in (
+            torch.inference_mode(),
+            torch.autocast("cpu", torch.bfloat16),
+            np.errstate(all="raise"),
+        ):
             stack.enter_context(entered)
         before = state()
         everything(tmp_path)
         assert state() == before
 
 
-def test_imported_and_used_with_everything_set_it_makes_the_same_bytes(expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_imported_and_used_with_everything_set_it_makes_the_same_bytes(
+    expected: dict[str, bytes], tmp_path: Path
+) -> None:
     source = f"""
 import numpy, torch, warnings
 torch.set_default_dtype(torch.float64)
@@ -172,11 +227,17 @@ for name, found in everything(Path(".")).items():
 """
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     ran = subprocess.run(
-        [sys.executable, "-c", source], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", source],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert ran.returncode == 0, ran.stderr
     found = dict(line.split(": ") for line in ran.stdout.splitlines())
-    assert [name for name in expected if found[name] != hashlib.sha256(expected[name]).hexdigest()] == []
+    assert [
+        name for name in expected if found[name] != hashlib.sha256(expected[name]).hexdigest()
+    ] == []
 
 
 def test_tensors_of_numbers_name_their_dtype() -> None:

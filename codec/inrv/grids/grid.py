@@ -13,7 +13,6 @@ from inrv.errors import OptionError
 from inrv.grids.blocks import (
     LEAF_EDGE,
     LEAF_VOXELS,
-    block_coordinates,
     leaf_offsets,
     ragged,
     unpack_masks,
@@ -24,15 +23,6 @@ from inrv.grids.passthrough import PassthroughGrid
 from inrv.grids.rounding import Rounding
 from inrv.grids.topology import Topology
 from inrv.grids.transform import Transform
-
-__all__ = [
-    "COMPONENTS",
-    "Grid",
-    "LeafValues",
-    "SparseVolume",
-    "block_coordinates",
-    "ragged",
-]
 
 COMPONENTS = {"float": 1, "vec3s": 3}
 SLAB_VOXELS = 1 << 22  # of a dense box filled at a time

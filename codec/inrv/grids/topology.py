@@ -15,7 +15,6 @@ from inrv.grids.blocks import (
     LEAF_EDGE,
     LEAF_VOXELS,
     MASK_BYTES,
-    PART_LEAVES,  # noqa: F401 until all take it from the face
     TILE_EDGES,
     byte_counts,
     check_range,

@@ -15,7 +15,9 @@ from inrv.grids import sparse_grid
 
 def field() -> FourierNetwork:
     config = FourierConfig(40, 3, 16, 3, (0.0, 0.0, 0.0), 1 / 30, "relu")
-    return FourierNetwork(config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(0)).eval()
+    return FourierNetwork(
+        config, torch.linspace(0.5, 3, 40), torch.Generator().manual_seed(0)
+    ).eval()
 
 
 def fog(seed: int) -> np.ndarray:
@@ -24,7 +26,9 @@ def fog(seed: int) -> np.ndarray:
     return values
 
 
-def test_grids_with_different_topologies_decode_together_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grids_with_different_topologies_decode_together_as_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(evaluation, "batch_voxels", lambda *_: 1000)
     network = field()
     volumes = [fog(1), np.roll(fog(2), 9, 0), fog(1)]
@@ -40,4 +44,6 @@ def test_grids_with_different_topologies_decode_together_as_alone(monkeypatch: p
 
 def test_batches_do_not_change_the_outputs() -> None:
     network, points = field(), torch.rand(1000, 3) * 30
-    torch.testing.assert_close(evaluate(network, points, batch=77), network(points), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        evaluate(network, points, batch=77), network(points), atol=1e-6, rtol=1e-5
+    )

@@ -17,7 +17,9 @@ SCALE = 1 / 90
 
 
 def voxels(count: int, span: int = 60) -> Tensor:
-    return torch.randint(-span, span, (count, 3), dtype=torch.int32, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        -span, span, (count, 3), dtype=torch.int32, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def frequencies() -> Tensor:
@@ -55,15 +57,23 @@ def test_the_gradient_is_that_of_the_formula(threads: int) -> None:
         torch.set_num_threads(before)
 
 
-def test_a_field_trains_and_decodes_by_tables_as_it_does_by_points() -> None:
+def test_a_network_trains_and_decodes_by_tables_as_it_does_by_points() -> None:
     config = FourierConfig(12, 3, 16, 2, (-60.0, -60.0, -60.0), 1 / 120, "silu")
-    field = FourierNetwork(config, torch.linspace(1, 6, 12), torch.Generator().manual_seed(4))
+    network = FourierNetwork(config, torch.linspace(1, 6, 12), torch.Generator().manual_seed(4))
     gradients = []
     for coordinates in (voxels(2000), voxels(2000).float()):
-        field.zero_grad()
-        field(coordinates).square().mean().backward()
-        gradients.append(torch.cat([weight.grad.flatten() for weight in field.parameters() if weight.grad is not None]))
+        network.zero_grad()
+        network(coordinates).square().mean().backward()
+        gradients.append(
+            torch.cat(
+                [
+                    weight.grad.flatten()
+                    for weight in network.parameters()
+                    if weight.grad is not None
+                ]
+            )
+        )
         with torch.no_grad():
-            assert (field(coordinates) - field.eval()(voxels(2000).float())).abs().max() < 1e-5
-        field.train()
+            assert (network(coordinates) - network.eval()(voxels(2000).float())).abs().max() < 1e-5
+        network.train()
     assert (gradients[0] - gradients[1]).abs().max() < 1e-5

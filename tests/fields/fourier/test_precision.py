@@ -1,4 +1,4 @@
-"""Matrices are multiplied in less than float32 only where a file allows it, and its samples agree."""
+"""Matrices are multiplied in less than float32 where a file allows it and its samples agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import pytest
 import torch
 
 import inrv
-from inrv.container import ACCURACY, Chunk, container_bytes, pack_tensors, read_container, unpack_tensors
+from inrv.container import (
+    ACCURACY,
+    Chunk,
+    container_bytes,
+    pack_tensors,
+    read_container,
+    unpack_tensors,
+)
 from inrv.fields.fourier import decode
 from inrv.grids import sparse_grid
 
@@ -48,12 +55,17 @@ def precision_of(data: bytes) -> torch.dtype:
 def changed(data: bytes, tolerance: float | None, move: float = 0.0) -> bytes:
     """The file with another tolerance, and stored samples that lie off by `move`."""
     container = read_container(data)
-    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    chunks = [
+        Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)
+    ]
     manifest = container.manifest
     assert manifest.field is not None
     number = manifest.field.config["samples"]
     samples = unpack_tensors(chunks[number].data)
-    moved = {name: array + np.float32(move) if name == "outputs" else array for name, array in samples.items()}
+    moved = {
+        name: array + np.float32(move) if name == "outputs" else array
+        for name, array in samples.items()
+    }
     chunks[number] = Chunk("SAMP", pack_tensors(moved))
     field = replace(manifest.field, config=manifest.field.config | {"tolerance": tolerance})
     return container_bytes(replace(manifest, field=field), chunks)
@@ -79,7 +91,10 @@ def test_samples_that_disagree_keep_it_at_float32(file: bytes) -> None:
 def test_verify_computes_in_float32_and_holds_it_to_the_accuracy_of_that(file: bytes) -> None:
     for data in (file, changed(file, None), changed(file, 1.0)):
         samples = inrv.verify(data, device="cpu").samples
-        assert samples.count == 64 and samples.largest_difference <= samples.tolerance == ACCURACY == 1e-4
+        assert (
+            samples.count == 64
+            and samples.largest_difference <= samples.tolerance == ACCURACY == 1e-4
+        )
     for move in (1e-3, 0.5, np.nan):
         with pytest.raises(inrv.FormatError, match="samples differ") as raised:
             inrv.verify(changed(file, 1.0, move), device="cpu")
@@ -88,7 +103,9 @@ def test_verify_computes_in_float32_and_holds_it_to_the_accuracy_of_that(file: b
 
 def test_a_threshold_for_topology_leaves_no_room() -> None:
     grid = sparse_grid(np.where(noise() > 0.5, noise(), np.float32(0)), "density")
-    options = inrv.EncodeOptions(field="fourier", epochs=2, values_per_weight=8, topology="threshold", device="cpu")
+    options = inrv.EncodeOptions(
+        field="fourier", epochs=2, values_per_weight=8, topology="threshold", device="cpu"
+    )
     data, _ = inrv.encode_bytes(inrv.SparseVolume((grid,)), options)
     assert inrv.load(data, device="cpu").manifest.grids[0].threshold is not None
     assert config_of(data)["tolerance"] is None

@@ -1,4 +1,4 @@
-"""Real volumes survive reading and writing bit for bit, and OpenVDB sees in the copy what it saw in the original."""
+"""Real volumes survive bit for bit, and OpenVDB sees in the copy what it saw before."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Trees as OpenVDB builds them: our reading of their nodes against what OpenVDB itself says of every place."""
+"""Trees as OpenVDB builds them: our reading of them against what OpenVDB says of every place."""
 
 import struct
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def assert_openvdb_agrees(tree: Any, grid: Grid, places: Sequence[tuple[int, int
 def random_tree(
     random: np.random.Generator, components: int, values: Values, steps: int
 ) -> tuple[Any, list[tuple[int, int, int]]]:
-    """A tree of random fills of whole nodes and of single voxels, and places in and around all of them."""
+    """A tree of random fills of whole nodes and single voxels, and places in and around them."""
     module = load_openvdb()
     tree = (module.FloatGrid if components == 1 else module.Vec3SGrid)(values[0])
     tree.name = "density"
@@ -106,7 +106,10 @@ def test_random_trees(
 def test_the_bytes_are_those_openvdb_writes(
     tmp_path: Path, seed: int, kinds: int, vectors: bool
 ) -> None:
-    """Of trees without nodes that say nothing. (Of an odd number of half floats BLOSC makes other bytes here.)"""
+    """The trees have no nodes that say nothing.
+
+    Of an odd number of half floats BLOSC would make other bytes here.
+    """
     scalars = [0.5, -0.5, 0.25, 0.0, 3.0, -7.0][:kinds]
     values: Values = [(v, 2 * v, -v) for v in scalars] if vectors else scalars
     tree, _ = random_tree(np.random.default_rng(seed), 3 if vectors else 1, values, 1 + 2 * seed)

@@ -1,4 +1,4 @@
-"""Grids that are not coded come back as the bytes they were, and OpenVDB finds them where they were."""
+"""Grids that are not coded come back as the bytes they were, and OpenVDB finds them."""
 
 import struct
 from dataclasses import replace
@@ -192,7 +192,10 @@ def test_grids_that_share_a_tree_are_passed_through_together(
 
 
 def test_of_three_that_share_a_tree_one_is_coded(tmp_path: Path) -> None:
-    """Each that can be coded is a grid of its own, however many others of the same tree are passed through."""
+    """Each that can be coded is a grid of its own.
+
+    However many others of the same tree are passed through.
+    """
     owner, turned = shared(HandTree(), {}, {"transform": FRUSTUM})
     plain = replace(turned, unique_name="plain", transform=owner.transform)
     volume = read_volume(save(tmp_path / "three.vdb", owner, turned, plain))

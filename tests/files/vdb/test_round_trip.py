@@ -28,7 +28,10 @@ def round_trip(path: Path, *grids: Grid) -> tuple[Grid, ...]:
 def make_grid(
     seed: int, leaves: int, components: int = 1, density: float = 0.4, **changes: object
 ) -> Grid:
-    """Random leaves near the origin, a tile of each size far from them, a few inactive values off the background."""
+    """Random leaves near the origin, and a tile of each size far from them.
+
+    A few inactive values are not the background.
+    """
     random = np.random.default_rng(seed)
     origins = np.unique(random.integers(-20, 20, (leaves, 3)) * 8, axis=0).astype(np.int32)
     masks = random.random((len(origins), 512)) < density

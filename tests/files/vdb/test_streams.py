@@ -35,7 +35,10 @@ def save(path: Path, *grids: HandGrid, **more: Any) -> Path:
 @pytest.mark.parametrize("positions", [bytes(24), b"\xa5" * 24, struct.pack("<qqq", 1, 2, 3)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_grid_of_every_kind_is_passed_over(tmp_path: Path, kind: str, positions: bytes) -> None:
-    """The positions found are those that the same file says where it has them, and nothing that stands there is believed."""
+    """The positions found are those that the same file says where it has them.
+
+    Nothing that stands in their place is believed.
+    """
     path = save(tmp_path / "file.vdb", FOG.grid("a"), KINDS[kind], FOG.grid("b"))
     stream = tmp_path / "stream.vdb"
     stream.write_bytes(as_stream(path, positions))

@@ -40,7 +40,10 @@ def floats(patterns: Sequence[int]) -> NDArray[np.float32]:
 
 
 def odd_grid(seed: int, components: int, background: int, kinds: int) -> Grid:
-    """Leaves and tiles of every size whose active and inactive values are odd; few kinds of inactive values in a leaf."""
+    """Leaves and tiles of every size whose active and inactive values are odd.
+
+    There are few kinds of inactive values in a leaf.
+    """
     random = np.random.default_rng(seed)
     origins = np.unique(random.integers(-600, 600, (int(random.integers(1, 20)), 3)) * 8, axis=0)
     topology = Topology.from_leaves(origins, random.random((len(origins), 512)) < random.random())

@@ -16,7 +16,7 @@ from inrv.fields.lattice.order import LEVELS, REGION_EDGE
 from inrv.fields.lattice.traversal import Region
 
 # Units by which the target of a voxel of each level departs from its value at most.
-# measured: docs/lab-notes.md#the-lattice
+# measured: docs/lab-notes.md#prefilter
 LIMITS = (0.0, 1.0 * STEP) + (1.5 * STEP,) * (LEVELS - 2)
 
 Floats = NDArray[np.float32]

@@ -31,15 +31,17 @@ from inrv.grids import Topology
 if TYPE_CHECKING:
     from inrv.fields.lattice.fitting import Fitter
 
+# measured: docs/lab-notes.md#steps-and-rate
 FINENESS = 0.6  # step of a stride over that of the next finer one
-# measured: docs/lab-notes.md#the-lattice
 NEAR_ENOUGH = 0.05  # dB above the asked PSNR
 SEARCHES = 7
 SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
+# measured: docs/lab-notes.md#prefilter
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out
 TRIAL_VOXELS = 600_000
+# see docs/lab-notes.md#size-search
 DB_A_DOUBLING = 4.5  # a first guess of what a step of twice the size costs
 
 Ints = NDArray[np.int32]
@@ -64,7 +66,7 @@ class Effort:
     batch: int = 8192
 
 
-# measured: docs/lab-notes.md#the-lattice
+# measured: docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
     "instant": Effort(),
     "default": Effort(("few", "all"), 300, 8),

@@ -36,7 +36,9 @@ def test_dilation_is_the_papers(seed: int, radius: int, shape: tuple[int, int, i
 
 def fog() -> np.ndarray:
     values = np.zeros((20, 20, 20), np.float32)
-    values[4:12, 5:15, 6:9] = np.random.default_rng(0).random((8, 10, 3), dtype=np.float32) + np.float32(0.1)
+    values[4:12, 5:15, 6:9] = np.random.default_rng(0).random(
+        (8, 10, 3), dtype=np.float32
+    ) + np.float32(0.1)
     return values
 
 
@@ -75,7 +77,9 @@ def test_avm_takes_in_tiles_and_topology_does_not() -> None:
         np.array([8], dtype=np.int32),
         np.array([True]),
     )
-    tiled = type(grid)(**{**vars(grid), "topology": tiles, "tile_values": np.array([[2.0]], dtype=np.float32)})
+    tiled = type(grid)(
+        **{**vars(grid), "topology": tiles, "tile_values": np.array([[2.0]], dtype=np.float32)}
+    )
     leaves = grid.topology.leaf_voxel_count
     assert select_voxels([tiled], "avm", 0).leaf_voxel_count == leaves + 512
     assert select_voxels([tiled], "topology", 0).leaf_voxel_count == leaves
@@ -85,7 +89,9 @@ def test_samples_hold_the_grids_values_in_order() -> None:
     first, second = fog(), np.roll(fog(), 5, 0)
     grids = [sparse_grid(first), sparse_grid(second)]
     normalisations = [Normalisation.fit(grid.values) for grid in grids]
-    samples = gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, active_only=True)
+    samples = gather_samples(
+        grids, select_voxels(grids, "topology", 0), normalisations, active_only=True
+    )
     places = tuple(samples.coordinates.numpy().T)
     span = float(first.max() - first[first > 0].min())
     expected = (first[places] - float(first[first > 0].min())) / span

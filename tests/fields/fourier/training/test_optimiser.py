@@ -1,4 +1,4 @@
-"""Muon's directions are orthogonal, and weights rounded at the end of training stay on their steps."""
+"""Muon's directions are orthogonal, and weights that training rounds stay on their steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from inrv.fields.fourier.training import TrainingPlan, WeightQuantisation, train
 from inrv.fields.fourier.training.optimiser import orthogonal
 from inrv.fields.fourier.training.quantisation_aware import QuantisationAware, stored_bytes
-from testing.training import field, samples
+from testing.training import network, samples
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 16, 80), (1, 80, 16)])
@@ -25,10 +25,12 @@ def test_directions_are_about_orthogonal(shape: tuple[int, int, int]) -> None:
 
 
 def loss_of(plan: TrainingPlan) -> float:
-    coded, data = field(), samples()
+    coded, data = network(), samples()
     train(coded, data, plan)
     assert data.counted is not None
-    errors = ((coded(data.coordinates) - data.targets).square() * data.counted).sum() / data.counted.sum()
+    errors = (
+        (coded(data.coordinates) - data.targets).square() * data.counted
+    ).sum() / data.counted.sum()
     return float(errors.detach())
 
 
@@ -39,12 +41,14 @@ def test_muon_gets_further_in_as_many_steps() -> None:
 
 def test_rounded_weights_are_multiples_and_cost_little() -> None:
     plan = TrainingPlan(40, 256, 5e-3, optimiser="muon", rounding=WeightQuantisation())
-    coded, data = field(), samples()
+    coded, data = network(), samples()
     result = train(coded, data, plan)
     assert result.rounded.keys() == coded.hidden().keys()
     for name, weight in coded.hidden().items():
         codes = weight.detach() / result.rounded[name].step
-        assert (weight.detach() - result.rounded[name].exact).abs().max() <= 0.501 * result.rounded[name].step
+        assert (weight.detach() - result.rounded[name].exact).abs().max() <= 0.501 * result.rounded[
+            name
+        ].step
         assert (codes - codes.round()).abs().max() < 1e-3 and codes.abs().max() > 2
     rounded, whole = loss_of(plan), loss_of(TrainingPlan(40, 256, 5e-3, optimiser="muon"))
     assert 10 * math.log10(rounded / whole) < 1.5
@@ -52,6 +56,9 @@ def test_rounded_weights_are_multiples_and_cost_little() -> None:
 
 @pytest.mark.parametrize("bytes_asked", [1800, 2500, 10**6])
 def test_rounding_keeps_to_the_bytes(bytes_asked: int) -> None:
-    begun = field()
-    taken = stored_bytes(begun, QuantisationAware.begin(begun, WeightQuantisation(bytes=bytes_asked), lambda: 1.0).steps)
+    begun = network()
+    taken = stored_bytes(
+        begun,
+        QuantisationAware.begin(begun, WeightQuantisation(bytes=bytes_asked), lambda: 1.0).steps,
+    )
     assert 0.95 * bytes_asked < taken <= bytes_asked or taken < bytes_asked == 10**6

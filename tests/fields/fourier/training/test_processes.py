@@ -13,7 +13,7 @@ import torch
 
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.training import TrainingPlan, train
-from testing.training import field, largest_difference, samples
+from testing.training import largest_difference, network, samples
 
 ROOT = Path(__file__).resolve().parents[4]
 STEPS = 50
@@ -31,7 +31,7 @@ def member() -> None:
     torch.distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=count)
     from inrv.fields.fourier.training import Checkpoint
 
-    coded = field(seed=rank)  # they begin as rank 0's does
+    coded = network(seed=rank)  # they begin as rank 0's does
     checkpoint = Checkpoint(Path(path + ".checkpoint"), 0.0)
     if signalled == "killed":
         written = Checkpoint.write
@@ -52,7 +52,9 @@ def member() -> None:
     torch.distributed.barrier()
     gc.collect()
     torch.distributed.destroy_process_group()
-    os._exit(0)  # threads of torch's own now and then abort a process whose interpreter ends beside others
+    os._exit(
+        0
+    )  # threads of torch's own now and then abort a process whose interpreter ends beside others
 
 
 def together(count: int, optimiser: str, folder: Path, end: str = "") -> FourierNetwork | None:
@@ -68,7 +70,10 @@ def together(count: int, optimiser: str, folder: Path, end: str = "") -> Fourier
         end or "whole",
     ]
     environment = {**os.environ, "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
-    processes = [subprocess.Popen(command, cwd=ROOT, env={**environment, "RANK": str(rank)}) for rank in range(count)]
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, env={**environment, "RANK": str(rank)})
+        for rank in range(count)
+    ]
     if end == "killed":
         assert processes[0].wait(120) == 9
         for process in processes[1:]:
@@ -76,22 +81,22 @@ def together(count: int, optimiser: str, folder: Path, end: str = "") -> Fourier
             process.wait()
         return None
     assert [process.wait(120) for process in processes] == [0] * count
-    coded = field()
+    coded = network()
     coded.load_state_dict(torch.load(folder / "weights.pt"))
     return coded
 
 
 @pytest.mark.parametrize(("count", "optimiser"), [(2, "adam"), (2, "muon"), (4, "muon")])
 def test_they_train_the_network_that_one_trains(count: int, optimiser: str, tmp_path: Path) -> None:
-    alone = field()
+    alone = network()
     train(alone, samples(), plan(optimiser))
-    assert largest_difference(alone, field()) > 1e-2
+    assert largest_difference(alone, network()) > 1e-2
     found = together(count, optimiser, tmp_path)
     assert found is not None and largest_difference(alone, found) <= 1e-5
 
 
 def test_two_that_were_killed_go_on_as_one(tmp_path: Path) -> None:
-    alone = field()
+    alone = network()
     train(alone, samples(), plan("adam"))
     together(2, "adam", tmp_path, "killed")
     assert (tmp_path / "weights.pt.checkpoint").exists()

@@ -48,9 +48,7 @@ from inrv.fields.lattice.restoration import INPUTS, smoothing_samples
 from inrv.fields.lattice.search import ChannelEncoder, Effort, Quality, Source
 from inrv.fields.lattice.traversal import Step
 from inrv.fields.lattice.workshop.volumes import TrainingVolume, training_volumes
-from inrv.grids import Grid, LeafValues, Normalisation, sparse_grid
-from inrv.grids.topology import mask_places
-from inrv.grids.transform import Transform
+from inrv.grids import Grid, LeafValues, Normalisation, Transform, mask_places, sparse_grid
 from inrv.support.parallel import in_turns
 
 QUALITIES = (20.0, 27.0, 34.0, 41.0, 48.0, 56.0)  # dB over the active voxels
