@@ -7,6 +7,6 @@ from inrv.grids import COMPONENTS, thresholds
 
 
 def test_value_types_and_rules_of_thresholds_are_the_same() -> None:
-    assert manifest.COMPONENTS == COMPONENTS
+    assert dict(COMPONENTS) == manifest.COMPONENTS
     rules = (thresholds.ABOVE, thresholds.AWAY, thresholds.WITHIN)
-    assert manifest.THRESHOLD_RULES == rules
+    assert rules == manifest.THRESHOLD_RULES
