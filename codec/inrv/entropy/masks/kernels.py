@@ -35,7 +35,8 @@ def gather_step(step, leaves, first_steps, of_step, ends, voxels):
 
 
 @compiled
-def expect(voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes, prediction, firsts, counts, weights, stretch,
+def expect(voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes, prediction,
+           firsts, counts, weights, stretch,
            squash, popcount, places, inputs, selectors, expected):  # fmt: skip
     """Look at the neighbourhood of voxels int64 (n,) and fill how likely each is active, 2^-20:
     expected int64 (n,).

@@ -27,7 +27,8 @@ Displacement = tuple[int, int, int]
 
 # Displacements of the voxels that make a context, its most significant bit first.
 NEAREST: tuple[Displacement, ...] = (
-    (0, 0, -1), (0, -1, 0), (-1, 0, 0), (-1, 1, 1), (0, -1, 1), (-1, 1, 0), (-1, 0, 1), (0, -1, -1), (-1, 0, -1),
+    (0, 0, -1), (0, -1, 0), (-1, 0, 0), (-1, 1, 1), (0, -1, 1), (-1, 1, 0), (-1, 0, 1),
+    (0, -1, -1), (-1, 0, -1),
 )  # fmt: skip
 CONTEXTS: tuple[tuple[Displacement, ...], ...] = (
     NEAREST,
@@ -94,7 +95,8 @@ class Model:
         where there is none
         """
         expect(
-            voxels, leaves.bytes, leaves.rows, ROW_SIDE, ROW_OFFSET, self.parts, self.sizes, self.prefixes, prediction,
+            voxels, leaves.bytes, leaves.rows, ROW_SIDE, ROW_OFFSET,
+            self.parts, self.sizes, self.prefixes, prediction,
             self.firsts, self.counts, self.weights, STRETCH, SQUASH, _POPCOUNT,
             self.places, self.inputs, self.selectors, self.expected,
         )  # fmt: skip

@@ -119,7 +119,7 @@ def quality_of(channel: Channel, grid: PreparedGrid, psnr: float, step: float | 
 
 
 def references_of(channels: Sequence[Channel]) -> tuple[int | None, ...]:
-    """For each channel the number of the earlier one whose details resemble its own most, if any."""
+    """The earlier channel whose details resemble most those of each channel, if any do."""
     found: list[int | None] = []
     for number, channel in enumerate(channels):
         alike = [

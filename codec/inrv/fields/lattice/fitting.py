@@ -163,7 +163,9 @@ class Fitter:
 
 
 class RealNetwork(nn.Module):
-    """An IntegerNetwork that learns: real parameters, rounded as they will be stored on the way forward."""
+    """An IntegerNetwork that learns: real parameters, rounded as they will be stored on the way
+    forward.
+    """
 
     def __init__(
         self, inputs: int, hidden: tuple[int, int], outputs: int, generator: torch.Generator

@@ -1,7 +1,7 @@
 """Targets for coarse strides where the encoder will leave out the finer voxels: smooth values.
 
-The low-pass filter is that of the wavelet 5/3 of Le Gall and Tabatabai (1988), (-1, 2, 6, 2, -1) / 8
-along each axis and at each doubling of the stride. Decoders know nothing of it.
+The low-pass filter is that of the wavelet 5/3 of Le Gall and Tabatabai (1988), (-1, 2, 6, 2, -1) /
+8 along each axis and at each doubling of the stride. Decoders know nothing of it.
 """
 
 from __future__ import annotations

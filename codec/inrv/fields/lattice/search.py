@@ -196,7 +196,7 @@ class EncodedChannel:
         return 32 * sum(1 + len(code.words) for code in self.codes) / max(1, self.coded)
 
     def cost(self, voxels: int) -> float:
-        """Bits and distortion, in bits, of so many voxels coded alike, as the fitting weighs them."""
+        """Bits and distortion, in bits, of so many voxels coded alike, as fitting weighs them."""
         distortion = SLOPE * self.squared * (self.scale / STEP) ** 2
         return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
 
@@ -250,7 +250,7 @@ class ChannelEncoder:
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
 
     def run(self) -> EncodedChannel:
-        """The channel at the quality that is asked, with the fewest bytes that the effort allows."""
+        """The channel at the quality that is asked, in the fewest bytes that the effort allows."""
         found = self.begin()
         if self.effort.rounds:
             found = self._learned(found)
@@ -310,7 +310,7 @@ class ChannelEncoder:
         return self.corners[np.sort(generator.permutation(len(self.corners))[:share])]
 
     def _search(self, settings: Settings, step: float, corners: Ints) -> Trial:
-        """The trial whose PSNR lies nearest above what is asked; at once where the step is asked."""
+        """The trial whose PSNR lies nearest above what is asked; the first where a step is asked."""
         tried = [self._trial(settings, step, corners)]
         asked = self.quality.psnr
         if asked is None:
