@@ -105,6 +105,8 @@ def compare(
                 f"--figure {figure}: the name must end in one of {', '.join(PICTURES)}"
             )
         check_output(figure, force)
+    if min_psnr is not None and math.isnan(min_psnr):
+        raise click.UsageError("--min-psnr must be a number of dB")
     paths = [path for path in (original, decoded, coded) if path is not None]
     check_stdin(paths)
     for path in paths:

@@ -27,6 +27,7 @@ _LAST_NUMBER = re.compile(r"(.*?)((?:(?<![0-9A-Za-z])-)?[0-9]+)([^0-9]*)")
 # The whole part of a subframe, which stands before its fraction. The 2 of v2.0001 is none.
 _WHOLE_PART = re.compile(r"(?<![0-9A-Za-z])[0-9]+\.$")
 _ANY_NUMBER = re.compile(r"((?:(?<![0-9A-Za-z])-)?[0-9]+)")
+_MOST_DIGITS_OF_WIDTH = 3  # a file's name has at most 255 characters
 _MOST_FRAMES_NAMED = 10_000  # one by one, of the frames that are missing
 _MOST_FILES_NAMED = 3  # one by one, of the files that are left out
 
@@ -70,6 +71,10 @@ class FramePattern:
                 "a pattern can have only one frame number"
             )
         place = places[0]
+        if len(re.sub("[^0-9]", "", place[0])) > _MOST_DIGITS_OF_WIDTH:
+            raise click.UsageError(
+                f"{name[:99]!r} asks for more digits than a file's name can have"
+            )
         return cls(name[: place.start()], place[0], name[place.end() :], _width(place[0]))
 
     def number_in(self, name: str) -> str | None:

@@ -31,6 +31,7 @@ TARGETS = ("psnr", "max_error", "size", "ratio", "lossless")  # at most one of t
 LATTICE_ONLY = ("max_error", "effort", "lossless")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
 DEFAULT_PSNR = 45.0  # dB, of a lattice where nothing is asked
+HIGHEST_PSNR = 1000.0  # dB; float64 holds the largest errors and the smallest ones below it
 DEFAULT_VALUES_PER_WEIGHT = 14.0  # the compression of Zurkova et al. 2025, Table 1
 
 
@@ -113,11 +114,17 @@ class EncodeOptions:
             raise OptionError(f"{self._named('lossless')} must be True or False")
         if self.exact_below < 0:
             raise OptionError(f"{self._named('exact_below')} must be a whole number of values >= 0")
+        if self.seed < 0:
+            raise OptionError(f"{self._named('seed')} must be a whole number >= 0")
         for name in POSITIVE:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if value is not None and not (number and value > 0 and math.isfinite(value)):
                 raise OptionError(f"{self._named(name)} must be a positive number")
+        if self.psnr is not None and self.psnr > HIGHEST_PSNR:
+            raise OptionError(
+                f"{self._named('psnr')} is more than {HIGHEST_PSNR:g} dB: take `lossless=True`"
+            )
         if self.max_error is not None:
             self._parse_max_error()
         self._check_together()

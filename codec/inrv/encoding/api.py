@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -153,4 +154,4 @@ def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | No
     if options.ratio is None:
         return options.size
     before = bytes_in or sum(4 * grid.values.size for grid in volume.grids)
-    return int(before / options.ratio)
+    return int(min(max(1, before / options.ratio), sys.maxsize))  # of any ratio, however extreme

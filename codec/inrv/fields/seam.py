@@ -50,7 +50,9 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class Checkpoint(Protocol):
-    """A file from which an encoding goes on that was broken off; each field that resumes has its own."""
+    """A file from which an encoding goes on that was broken off; each field that resumes has its
+    own.
+    """
 
     def finish(self, write: Callable[[], object]) -> None:
         """Write what was encoded, and delete the checkpoint after that."""

@@ -59,7 +59,8 @@ class PreparedGrid:
     spans: float64 (C,) of each component the range of its active values but for exact ones, to
         which qualities relate
     bounds: the largest error that codes of each component may make; None where no bound is asked
-    active_voxels: active leaf voxels of the grid as it is to come back, which a whole-leaf form has more of
+    active_voxels: active leaf voxels of the grid as it is to come back, which a whole-leaf form has
+        more of
     lossless: whether the field gives every value exactly
     threshold: of a whole-leaf topology: voxels whose decoded value scores above it are active
     threshold_rule: how values score, see inrv.grids.thresholds

@@ -42,7 +42,7 @@ def choose_device(name: Any = None) -> torch.device:
         )
     try:
         device = torch.device(name)
-        torch.empty(1, dtype=torch.float32, device=device)
+        torch.zeros(1, dtype=torch.float32, device=device).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, TypeError) as error:
         raise OptionError(
             f"`device={str(name)!r}` cannot be used here: {str(error).splitlines()[0]}"

@@ -1,4 +1,4 @@
-"""The network of the field `fourier`: equation 1, its proportions, and its tensors as a file stores them."""
+"""The network of the field `fourier`: equation 1, proportions, tensors as a file stores them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matrices are multiplied in less than float32 only where a file allows it, and its samples agree."""
+"""Matrices are multiplied in less than float32 where a file allows it and its samples agree."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The voxel masks of leaves, entropy-coded: integers and one range coder, whole wavefronts of voxels at a time.
+"""The voxel masks of leaves, entropy-coded: integers and one range coder, whole wavefronts of
+voxels at a time.
 
-Arrays of NumPy in, bytes out; knows nothing of torch, grids or files. See section 8 of format_spec.md.
+Arrays of NumPy in, bytes out; knows nothing of torch, grids or files. See spec/masks.md.
 """
 
 from inrv.entropy.masks.coding import decode_masks, encode_masks

@@ -17,10 +17,12 @@ from inrv.support.compiled import compiled
 
 @compiled
 def gather_step(step, leaves, first_steps, of_step, ends, voxels):
-    """Fill int64 (n,) with leaf * 512 + offset of the voxels of a step, by the leaf's first step, leaf and offset; returns n.
+    """Fill int64 (n,) with leaf * 512 + offset of the voxels of a step, by the leaf's first step,
+    leaf and offset; returns n.
 
     leaves      int64, mixed leaves by first step           first_steps  int64, of each of them
-    of_step     int64, offsets by their step in the leaf    ends         int64, where each step's offsets begin, and the end
+    of_step     int64, offsets by their step in the leaf    ends         int64, where each step's
+    offsets begin, and the end
     """
     count = 0
     for i in range(len(leaves)):
@@ -33,14 +35,17 @@ def gather_step(step, leaves, first_steps, of_step, ends, voxels):
 
 
 @compiled
-def expect(voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes, prediction, firsts, counts, weights, stretch,
+def expect(voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes, prediction,
+           firsts, counts, weights, stretch,
            squash, popcount, places, inputs, selectors, expected):  # fmt: skip
-    """Look at the neighbourhood of voxels int64 (n,) and fill how likely each is active, 2^-20: expected int64 (n,).
+    """Look at the neighbourhood of voxels int64 (n,) and fill how likely each is active, 2^-20:
+    expected int64 (n,).
 
-    known       uint8, bytes of all leaves                      sides      int64 (M * 6,), where the leaves beside one begin
-    parts       int64 (rows, 32), what a byte adds to the packed contexts; sizes and prefixes of those, int64 (k,)
-    prediction  uint8 (M * 512,), empty where there is none     firsts     int64 (k,), where each context's counts begin
-    places, inputs  int64 (n, k) and (n, k + 1), selectors int64 (n,): kept for `learn`
+    known       uint8, bytes of all leaves                      sides      int64 (M * 6,), where the
+    leaves beside one begin parts       int64 (rows, 32), what a byte adds to the packed contexts;
+    sizes and prefixes of those, int64 (k,) prediction  uint8 (M * 512,), empty where there is none
+    firsts     int64 (k,), where each context's counts begin places, inputs  int64 (n, k) and (n, k
+    + 1), selectors int64 (n,): kept for `learn`
     """
     contexts = len(sizes)
     for n in range(len(voxels)):
@@ -69,7 +74,9 @@ def expect(voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes,
 
 @compiled
 def learn(active, expected, places, inputs, selectors, counts, slopes, seen):
-    """Count active bool (n,); fill slopes int64 (k + 1, selectors) and how often each selector was seen, int64."""
+    """Count active bool (n,); fill slopes int64 (k + 1, selectors) and how often each selector was
+    seen, int64.
+    """
     slopes[:] = 0
     seen[:] = 0
     for n in range(len(active)):

@@ -1,6 +1,8 @@
-"""How likely each voxel is active: counts in several contexts, mixed in the logistic domain. All in integers.
+"""How likely each voxel is active: counts in several contexts, mixed in the logistic domain. All in
+integers.
 
-Logistic mixing: M. Mahoney, "Adaptive weighing of context models for lossless data compression", Florida Tech. CS-2005-16.
+Logistic mixing: M. Mahoney, "Adaptive weighing of context models for lossless data compression",
+    Florida Tech. CS-2005-16.
 """
 
 from __future__ import annotations
@@ -25,14 +27,16 @@ Displacement = tuple[int, int, int]
 
 # Displacements of the voxels that make a context, its most significant bit first.
 NEAREST: tuple[Displacement, ...] = (
-    (0, 0, -1), (0, -1, 0), (-1, 0, 0), (-1, 1, 1), (0, -1, 1), (-1, 1, 0), (-1, 0, 1), (0, -1, -1), (-1, 0, -1),
+    (0, 0, -1), (0, -1, 0), (-1, 0, 0), (-1, 1, 1), (0, -1, 1), (-1, 1, 0), (-1, 0, 1),
+    (0, -1, -1), (-1, 0, -1),
 )  # fmt: skip
 CONTEXTS: tuple[tuple[Displacement, ...], ...] = (
     NEAREST,
     (*NEAREST, (-1, -1, 0), (-1, -1, 1), (-1, 1, -1), (-1, -1, -1)),
     (*NEAREST[:6], (0, 0, -2), (0, -2, 0), (-2, 0, 0), (-1, 0, 2), (0, -2, 1), (-2, 0, 1)),
 )
-# With a mask that this one is predicted from: bits of that mask, the voxel's own first, and of this one behind them.
+# With a mask that this one is predicted from: bits of that mask, the voxel's own first, and of this
+# one behind them.
 PREDICTED_CONTEXTS: tuple[tuple[int, tuple[Displacement, ...]], ...] = (
     (1, NEAREST),
     (7, NEAREST[:6]),
@@ -84,12 +88,15 @@ class Model:
         self.selectors, self.expected = np.empty((2, LARGEST_BATCH), dtype=np.int64)
 
     def expect(self, leaves: Leaves, voxels: Index, prediction: NDArray[np.uint8]) -> Index:
-        """How likely each of `voxels` int64 (n,) is active, in 2^-20: int64 (n,), from 1 to 2^20 - 1.
+        """How likely each of `voxels` int64 (n,) is active, in 2^-20: int64 (n,), from 1 to 2^20 -
+        1.
 
-        prediction  uint8 (M * 512,)  7 bits of the mask that this one is predicted from; empty where there is none
+        prediction  uint8 (M * 512,)  7 bits of the mask that this one is predicted from; empty
+        where there is none
         """
         expect(
-            voxels, leaves.bytes, leaves.rows, ROW_SIDE, ROW_OFFSET, self.parts, self.sizes, self.prefixes, prediction,
+            voxels, leaves.bytes, leaves.rows, ROW_SIDE, ROW_OFFSET,
+            self.parts, self.sizes, self.prefixes, prediction,
             self.firsts, self.counts, self.weights, STRETCH, SQUASH, _POPCOUNT,
             self.places, self.inputs, self.selectors, self.expected,
         )  # fmt: skip
@@ -118,7 +125,9 @@ _POPCOUNT = np.array([value.bit_count() for value in range(1 << len(NEAREST))], 
 
 
 def _row_tables(contexts: list[tuple[Displacement, ...]]) -> NDArray[np.int64]:
-    """What a byte of each row adds to all contexts, packed one above the other, the first lowest: int64 (rows, 32)."""
+    """What a byte of each row adds to all contexts, packed one above the other, the first lowest:
+    int64 (rows, 32).
+    """
     tables = np.zeros((len(ROWS), 1 << (2 * REACH + 1)), dtype=np.int64)
     values = np.arange(tables.shape[1])
     place = 0

@@ -1,10 +1,12 @@
 """Which voxels are coded together, and where the neighbours of a voxel are looked up.
 
-Voxel (x, y, z) of a 128^3 node belongs to step 4 x + 2 y + z: all voxels before it in x, y and z, and some to its sides, belong
-to earlier steps, so that a step is coded at once. All nodes advance together.
+Voxel (x, y, z) of a 128^3 node belongs to step 4 x + 2 y + z: all voxels before it in x, y and z,
+and some to its sides, belong to earlier steps, so that a step is coded at once. All nodes advance
+together.
 
-For every voxel of a leaf a byte says which of the five voxels from z - 2 to z + 2 are known to be active: bit j stands for
-z + j - 2. Such a byte is read where a context needs several voxels beside one another.
+For every voxel of a leaf a byte says which of the five voxels from z - 2 to z + 2 are known to be
+active: bit j stands for z + j - 2. Such a byte is read where a context needs several voxels beside
+one another.
 """
 
 from __future__ import annotations
@@ -51,14 +53,17 @@ def _row_tables() -> tuple[Index, Index]:
 
 
 def _reach_tables() -> tuple[Index, Index]:
-    """For each bit j and offset: the leaf (0 below, 1 itself, 2 above) and the offset of the byte whose bit j is this voxel."""
+    """For each bit j and offset: the leaf (0 below, 1 itself, 2 above) and the offset of the byte
+    whose bit j is this voxel.
+    """
     z = _z[None, :] - (np.arange(2 * REACH + 1)[:, None] - REACH)
     return (z >> 3) + 1, (_x << 6) | (_y << 3) | (z & 7)
 
 
 ROW_SIDE, ROW_OFFSET = _row_tables()
 REACH_SIDE, REACH_OFFSET = _reach_tables()
-# Bytes of a leaf whose every voxel is active, and what such a leaf adds to the one above and the one below it.
+# Bytes of a leaf whose every voxel is active, and what such a leaf adds to the one above and the
+# one below it.
 _bits = np.arange(2 * REACH + 1)
 _there = _z[:, None] + _bits - REACH
 _WITHIN, _BELOW, _ABOVE = (
@@ -70,7 +75,8 @@ _WITHIN, _BELOW, _ABOVE = (
 class Leaves:
     """What is known of the leaves while their mixed ones are coded.
 
-    origins  int32 (L, 3), multiples of 8          full  bool (L,)          mixed  int64 (M,), ascending leaf indices
+    origins  int32 (L, 3), multiples of 8          full  bool (L,)          mixed  int64 (M,),
+    ascending leaf indices
     """
 
     def __init__(self, origins: NDArray[np.int32], full: NDArray[np.bool_], mixed: Index) -> None:
@@ -90,7 +96,9 @@ class Leaves:
         self.first_steps = (8 * (own & 15)) @ np.array([STEP_X, STEP_Y, STEP_Z])
 
     def batches(self) -> Iterator[Index]:
-        """Voxels of the mixed leaves as leaf * 512 + offset: by step, then by the leaf's first step, by leaf and by offset."""
+        """Voxels of the mixed leaves as leaf * 512 + offset: by step, then by the leaf's first
+        step, by leaf and by offset.
+        """
         order = np.argsort(self.first_steps, kind="stable")
         starts = self.first_steps[order]
         offsets = np.argsort(OFFSET_STEP, kind="stable")
@@ -136,7 +144,9 @@ def _keys(blocks: Index) -> Index:
 
 
 def _ghosts(origins: NDArray[np.int32], mixed: Index) -> Index:
-    """Blocks int64 (G, 3) that are no leaves, beside a mixed leaf and over or under a leaf: some of their bytes are not 0."""
+    """Blocks int64 (G, 3) that are no leaves, beside a mixed leaf and over or under a leaf: some of
+    their bytes are not 0.
+    """
     blocks = origins.astype(np.int64) >> 3
     find = BlockFinder(blocks)
     beside = np.concatenate([blocks[mixed] + np.array([dx, dy, 0]) for dx, dy in _SIDES])
@@ -159,9 +169,7 @@ def _initial_bytes(blocks: Index, full: NDArray[np.bool_], find: BlockFinder) ->
     return result
 
 
-def predictions_of(
-    origins: NDArray[np.int32], reference: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def predictions_of(origins: NDArray[np.int32], reference: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Seven bits uint8 (L, 512) of a reference mask for each voxel.
 
     They are the voxel itself and its neighbours at +x, +y, +z, -x, -y and -z.

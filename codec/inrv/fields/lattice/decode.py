@@ -1,4 +1,4 @@
-"""Where a volume's normalised values come from: regions that are decoded when they are asked for."""
+"""Where normalised values come from: regions that are decoded when they are asked for."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ class LatticeCodec:
         if networks != DEFAULT_NAME:
             raise FormatError(
                 "F1",
-                f"its lattice begins with the networks {networks!r}: this inrv has {DEFAULT_NAME!r}",
+                f"its lattice begins with the networks {networks!r}: this inrv has "
+                f"{DEFAULT_NAME!r}",
             )
         components = [part for grid in container.manifest.grids for part in grid.components]
         outputs = sorted(part.output for part in components if part.output is not None)

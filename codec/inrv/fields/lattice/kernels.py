@@ -450,7 +450,8 @@ def choose(differences, tables, step, weight, bits, codes):
 
 @compiled
 def _neighbourhoods(values, places, y_edge, z_edge, distances, sides, background, inputs, even):
-    """Fill the inputs float32 (k, BLOCK) of the restoration filter, and where neighbours say nothing.
+    """Fill the inputs float32 (k, BLOCK) of the restoration filter, and where neighbours say
+    nothing.
 
     values: int32, flattened array of the finest level, MISSING where there is no voxel
     places: int64 (n,) flat places of voxels, n at most BLOCK
@@ -513,7 +514,9 @@ def restore(values, places, y_edge, z_edge, distances, sides, background, top, l
 def gather_neighbourhoods(
     values, places, y_edge, z_edge, distances, sides, background, inputs_of, even_of
 ):
-    """Fill the inputs int8 (n, k) of the restoration filter, for its fitting; see `_neighbourhoods`."""
+    """Fill the inputs int8 (n, k) of the restoration filter, for its fitting; see
+    `_neighbourhoods`.
+    """
     inputs, even = np.empty((inputs_of.shape[1], BLOCK), np.float32), np.empty(BLOCK, np.bool_)
     for start in range(0, len(places), BLOCK):
         count = min(BLOCK, len(places) - start)

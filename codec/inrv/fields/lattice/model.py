@@ -1,4 +1,4 @@
-"""The networks of a channel: the default ones of the codec, and how a file's own differ from them."""
+"""The networks of a channel: the codec's defaults, and how a file's own differ from them."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PIECES = 16  # measured: docs/lab-notes.md#the-lattice
+PIECES = 16  # measured: docs/lab-notes.md#offsets
 KNOTS = PIECES + 1
-FITS = 4  # measured: docs/lab-notes.md#the-lattice
+FITS = 4  # measured: docs/lab-notes.md#offsets
 FARTHEST = 1 << 15  # units: a float16 holds twice as much
 RIDGE = 1e-3  # voxels that ask for no offset at each knot: where no value lies, there is none
 

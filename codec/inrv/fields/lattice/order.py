@@ -24,7 +24,8 @@ class Pattern:
 
     Each offset stands for itself and its opposite.
 
-    along: for each odd axis, the neighbours at distance 1 and 3, which the base is interpolated from
+    along: for each odd axis, the neighbours at distance 1 and 3, which the base is interpolated
+        from
     beside: the other neighbours
     """
 

@@ -1,7 +1,7 @@
 """Targets for coarse strides where the encoder will leave out the finer voxels: smooth values.
 
-The low-pass filter is that of the wavelet 5/3 of Le Gall and Tabatabai (1988), (-1, 2, 6, 2, -1) / 8
-along each axis and at each doubling of the stride. Decoders know nothing of it.
+The low-pass filter is that of the wavelet 5/3 of Le Gall and Tabatabai (1988), (-1, 2, 6, 2, -1) /
+8 along each axis and at each doubling of the stride. Decoders know nothing of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inrv.fields.lattice.order import LEVELS, REGION_EDGE
 from inrv.fields.lattice.traversal import Region
 
 # Units by which the target of a voxel of each level departs from its value at most.
-# measured: docs/lab-notes.md#the-lattice
+# measured: docs/lab-notes.md#prefilter
 LIMITS = (0.0, 1.0 * STEP) + (1.5 * STEP,) * (LEVELS - 2)
 
 Floats = NDArray[np.float32]

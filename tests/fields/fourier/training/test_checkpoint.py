@@ -1,4 +1,7 @@
-"""A run that is broken off and resumed ends as one without a break; a checkpoint that does not fit is not used."""
+"""A run that is broken off and resumed ends as one without a break.
+
+A checkpoint that does not fit is not used.
+"""
 
 from __future__ import annotations
 

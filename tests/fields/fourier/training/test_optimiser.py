@@ -1,4 +1,4 @@
-"""Muon's directions are orthogonal, and weights rounded at the end of training stay on their steps."""
+"""Muon's directions are orthogonal, and weights that training rounds stay on their steps."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Make the default networks of the lattice: `python -m inrv.fields.lattice.workshop.train`, from the project's root.
+"""Make the default networks of the lattice: `python -m inrv.fields.lattice.workshop.train`, from
+the project's root.
 
-They learn from made-up volumes (volumes.py beside it) coded at many qualities, in rounds: each round codes the volumes with
-the networks of the one before, and fits them anew to what was seen. Writes codec/inrv/lattice/default.safetensors.
+They learn from made-up volumes (volumes.py beside it) coded at many qualities, in rounds: each
+round codes the volumes with the networks of the one before, and fits them anew to what was seen.
+Writes codec/inrv/lattice/default.safetensors.
 """
 
 from __future__ import annotations
@@ -130,7 +132,8 @@ def _fresh(inputs: int, generator: torch.Generator) -> RealNetwork:
 def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
     """Every component of every volume, at two qualities, alone and after the component before it.
 
-    At the second quality whole leaves are active, as where the topology is to follow from a threshold.
+    At the second quality whole leaves are active, as where the topology is to follow from a
+    threshold.
     """
     for number, (volume, turn) in enumerate(itertools.product(volumes, range(2))):
         before = None
@@ -186,7 +189,9 @@ def _round(
     steps: int,
     generator: torch.Generator,
 ) -> NDArray[np.int64]:
-    """Code every lesson with the present networks, fit them to it, and return the tables that the codes would have liked."""
+    """Code every lesson with the present networks, fit them to it, and return the tables that the
+    codes would have liked.
+    """
     started, total = time.perf_counter(), 0
     kept: dict[bool, dict[int, list[Samples]]] = {
         given: {odd: [] for odd in PATTERNS} for given in reals

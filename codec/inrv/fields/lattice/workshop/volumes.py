@@ -1,6 +1,8 @@
-"""Made-up volumes for the default networks to learn from: smoke and fire, clouds, level sets, flows, scans.
+"""Made-up volumes for the default networks to learn from: smoke and fire, clouds, level sets,
+flows, scans.
 
-None of them is taken from a file: each follows from a seed and a few numbers, so that no test volume is learned by heart.
+None of them is taken from a file: each follows from a seed and a few numbers, so that no test
+    volume is learned by heart.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from inrv.fields.lattice.workshop.fire_simulation import FireOptions, FireSimula
 
 @dataclass(frozen=True, eq=False)
 class TrainingVolume:
-    """Channels of one box: values float32 (X, Y, Z) each, which of their voxels are active, bool, and the background."""
+    """Channels of one box: values float32 (X, Y, Z) each, which of their voxels are active, bool,
+    and the background.
+    """
 
     name: str
     values: tuple[Tensor, ...]
@@ -51,7 +55,9 @@ def _uniform(generator: torch.Generator, low: float, high: float) -> float:
 def noise(
     generator: torch.Generator, shape: tuple[int, ...], slope: float, cutoff: float = 1.0
 ) -> Tensor:
-    """Gaussian noise (X, Y, Z) of mean 0 and deviation 1 whose amplitude falls as frequency^-slope, up to `cutoff` of Nyquist."""
+    """Gaussian noise (X, Y, Z) of mean 0 and deviation 1 whose amplitude falls as frequency^-slope,
+    up to `cutoff` of Nyquist.
+    """
     white = torch.fft.rfftn(torch.randn(shape, generator=generator))
     axes = [torch.fft.fftfreq(n) for n in shape[:-1]] + [torch.fft.rfftfreq(shape[-1])]
     frequency = (
@@ -83,7 +89,9 @@ def _refined(value: Tensor) -> Tensor:
 
 
 def _fires(generator: torch.Generator) -> Iterator[TrainingVolume]:
-    """Burning gas at several instants; some as an upres of a coarse solver, with turbulence in the smoke; some cut off."""
+    """Burning gas at several instants; some as an upres of a coarse solver, with turbulence in the
+    smoke; some cut off.
+    """
     for number, (confinement, buoyancy, steps) in enumerate(
         itertools.product((0.15, 0.7), (0.15, 0.35), (60, 110))
     ):
