@@ -184,6 +184,7 @@ class MeansCodec:
 
     kind = "means"
     finest_step = 0.0
+    estimates = True
     resumes = False
 
     def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
