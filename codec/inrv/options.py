@@ -142,7 +142,7 @@ class EncodeOptions:
     def _whole(self, name: str) -> int | None:
         """Return an option that must be a whole number as an integer. Raises OptionError."""
         value = getattr(self, name)
-        if value is None:
+        if value is None and getattr(EncodeOptions, name) is None:
             return None
         if not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
             raise OptionError(f"{self._named(name)} must be a whole number")
