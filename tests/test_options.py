@@ -27,7 +27,7 @@ def test_grids_may_be_one_or_a_list(given: Any, expected: tuple[str | int, ...])
 
 
 @pytest.mark.parametrize(
-    "asked", [{"size": 0.5}, {"size": "5"}, {"seed": None, "psnr": "45"}, {"exact_below": float("inf")}, {"ratio": [1]}]
+    "asked", [{"size": 0.5}, {"size": "5"}, {"seed": None, "psnr": "45"}, {"seed": None}, {"exact_below": None}, {"psnr": "45"}, {"exact_below": float("inf")}, {"ratio": [1]}]
 )
 def test_other_types_are_errors(asked: dict[str, Any]) -> None:
     with pytest.raises(OptionError):

@@ -157,13 +157,26 @@ def test_options_reach_the_encoder(run: Run, library: Path) -> None:
         (("encode", "a.vdb", "-o", "f.##.inrv"), "no frame number"),
         (("encode", "a#.b#.vdb"), "more than one run of #"),
         (("encode", "a.vdb", "--device", "abacus"), "abacus"),
+        (("encode", "a.vdb", "--dilation", "x"), "neither a whole number of voxels nor 'inf'"),
+        (("encode", "a.vdb", "--dilation", "²"), "neither a whole number of voxels nor 'inf'"),
+        (("encode", "a.vdb", "--seed", "-1"), "--seed -1 must be"),
+        (("encode", "a.vdb", "--psnr", "1e300"), "take --lossless"),
+        (("encode", "a.vdb", "--ratio", "1e300"), "bytes"),
+        (("encode", "a.vdb", "--epochs", "1", "--device", "meta"), "meta"),
+        (("encode", "a.vdb", "--shard", f"0/{'9' * 5000}"), "from 0 to N - 1"),
+        (("encode", "a.vdb", "-o", f"%0{'9' * 5000}d.inrv"), "more digits"),
+        (("decode", "a.inrv", "--limit", f"leaves={'9' * 5000}"), "is not NAME=N"),
+        (("compare", "a.vdb", "a.vdb", "--min-psnr", "nan"), "number of dB"),
+        (("encode", "a.vdb", "--nope"), "--nope"),
         (("encode", "a.vdb", "--grid", "speed"), "speed"),
+        (("encode", "a.vdb", "--grid", "9" * 5000), "no grid '999"),
     ],
 )
 def test_command_lines_that_make_no_sense(run: Run, library: Path, arguments: tuple[str, ...], words: str) -> None:
     frames(library, "a.vdb")
     result = run(*arguments)
     assert result.exit_code in ((2, 3) if "speed" in arguments else (2,)) and words in result.stderr
+    assert result.stderr.startswith("inrv: error: ") and len(result.stderr.splitlines()) == 1
     assert os.listdir() == ["a.vdb"]
 
 

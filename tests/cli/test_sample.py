@@ -150,6 +150,34 @@ def test_other_bad_inputs(run: Run, library: Path) -> None:
     assert run("sample", file, "--points", "-", "--grid", "speed", stdin=AS_CSV).exit_code == 2
 
 
+def test_files_that_are_not_points_are_refused_by_one_line(run: Run, library: Path) -> None:
+    points, archive = io.BytesIO(), io.BytesIO()
+    np.save(points, POINTS)
+    np.savez(archive, points=POINTS)
+    header = points.getvalue()[:128]
+    files = {
+        "archive.npy": archive.getvalue(),
+        "archive.npz": archive.getvalue(),
+        "brackets.npy": header[:10] + b"(" * 118,
+        "large.npy": header.replace(b"(4, 3), }           ", b"(999999999999, 3), }"),
+        "long.csv": b"1," + b"2" * 200_000 + b",3\n",
+        "nul.csv": b"1,2,3\n4,\0005,6\n",
+        "noise.csv": bytes(range(256)) * 9,
+    }
+    for name, data in files.items():
+        Path(name).write_bytes(data)
+        result = run("sample", library / "scene.inrv", "--points", name)
+        assert result.exit_code == 3 and result.stderr.startswith(f"inrv: error: {name}")
+        assert len(result.stderr.splitlines()) == 1 and len(result.stderr) < 400
+
+
+def test_no_points_have_no_values(run: Run, library: Path) -> None:
+    arguments = ("sample", library / "scene.inrv", "--points", "-", "--grid", "density")
+    for text in ("", "x,y,z\n"):
+        result = run(*arguments, stdin=text)
+        assert result.exit_code == 0 and result.stdout == "x,y,z,density\n"
+
+
 def test_staggered_velocities_are_sampled_on_their_faces_and_named(run: Run) -> None:
     wind = np.arange(6 * 6 * 6 * 3, dtype=np.float32).reshape(6, 6, 6, 3)
     inrv.encode([inrv.sparse_grid(wind, "vel", grid_class="staggered")], "wind.inrv", inrv.EncodeOptions(device="cpu"))

@@ -62,13 +62,18 @@ def values_of(data: bytes) -> Floats:
     return inrv.load(data, device="cpu")[0].values()
 
 
+def bytes_of_values(report: inrv.EncodeReport) -> int:
+    """The bytes of a file but for the manifest, which repeats the options in their own words."""
+    return report.bytes_out - report.chunk_bytes["manifest"]
+
+
 @pytest.mark.parametrize("made", [level_set_of_a_box, labels, mask])
 @pytest.mark.parametrize("asked", [{}, {"max_error": "1%"}, {"max_error": "0.1%"}, {"psnr": 30.0}])
 def test_few_different_values_are_stored_exactly_where_that_takes_no_more_bytes(made, asked) -> None:  # type: ignore[no-untyped-def]
     original = SparseVolume((dense(made()),))
     data, report = inrv.encode_bytes(original, instant(**asked))
-    exact, _ = inrv.encode_bytes(original, instant(lossless=True))
-    assert len(data) <= len(exact)
+    _, exact = inrv.encode_bytes(original, instant(lossless=True))
+    assert bytes_of_values(report) <= bytes_of_values(exact)
     assert not report.grids[0].lossless or np.array_equal(values_of(data), original.grids[0].values.reshape(-1))
     assert report.grids[0].lossless or asked.get("psnr")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +48,10 @@ class Exactness:
     goal: Goal
     forms: dict[int, ExactForm] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def known(self) -> bool:
         """Whether the field can tell what codes would take."""
-        coded = [grid for grid in self.job.grids if grid.normalisation.varying.any()]
-        return not coded or self.job.encoder.estimate(coded[0], self.goal, {}) is not None
+        return field_codec(self.job.kind).estimates
 
     def form(self, number: int) -> ExactForm:
         """The grid of that number in the exact form that is smallest; made when it is first asked
@@ -85,9 +83,9 @@ class Exactness:
         """The grids, in exact form those for which codes of the quality that is asked take more
         bytes.
         """
-        if not self.known:
-            return self.job.grids
-        return tuple(self._cheaper(number) for number in range(len(self.job.grids)))
+        if self.known:
+            return tuple(self._cheaper(number) for number in range(len(self.job.grids)))
+        return self.instead(self.job.grids, {n for n, grid in enumerate(self.job.grids) if grid.lossless})
 
     def instead(self, grids: Sequence[PreparedGrid], numbers: set[int]) -> tuple[PreparedGrid, ...]:
         """`grids`, those with these numbers in exact form."""
@@ -139,12 +137,16 @@ class Exactness:
 
     def _smallest(self, grid: PreparedGrid) -> ExactForm:
         """The smallest of: a mask for each value, the values as they are, codes without loss."""
-        found = [form for form in (_masked(grid), _plain(grid)) if form is not None]
+        forms, most = [_masked(grid)], MOST_PLAIN
         if len(grid.coded.values):
             lossless = replace(grid, lossless=True)
             codes = self.job.encoder.estimate(lossless, self.goal, {})
             if codes is not None:
-                found.append(ExactForm(lossless, codes.bits + lossless.bits_apart))
+                forms.append(ExactForm(lossless, codes.bits + lossless.bits_apart))
+            elif forms == [None]:  # nothing else is left
+                most = grid.grid.values.size
+        forms.append(_plain(grid, most))
+        found = [form for form in forms if form is not None]
         return min(found, key=lambda form: form.bits, default=ExactForm(grid, 0.0))
 
 
@@ -179,10 +181,10 @@ def _masked(grid: PreparedGrid) -> ExactForm | None:
     return min(found, key=lambda form: form.bits)
 
 
-def _plain(grid: PreparedGrid) -> ExactForm | None:
-    """A small grid with all its values as they are."""
+def _plain(grid: PreparedGrid, most: int) -> ExactForm | None:
+    """A grid of at most so many values with all of them as they are."""
     whole = grid.grid
-    if whole.values.size > MOST_PLAIN or not len(whole.values):
+    if whole.values.size > most or not len(whole.values):
         return None
     exact, none = (
         LeafValues(whole.topology.places(), whole.values),

@@ -200,11 +200,13 @@ class FieldCodec(Protocol):
 
     kind: its name in manifests and options
     finest_step: the finest quantiser step, as a share of the range; 0 where the field has no steps
+    estimates: whether its encoder can tell what values would take before they are coded
     resumes: whether an encoding that is broken off can go on from a checkpoint
     """
 
     kind: str
     finest_step: float
+    estimates: bool
     resumes: bool
 
     def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:

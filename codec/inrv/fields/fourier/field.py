@@ -25,6 +25,7 @@ class FourierCodec:
 
     kind = "fourier"
     finest_step = 0.0
+    estimates = False
     resumes = True
 
     def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:

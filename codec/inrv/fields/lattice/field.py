@@ -22,6 +22,7 @@ class LatticeCodec:
 
     kind = "lattice"
     finest_step = LEAST_STEP
+    estimates = True
     resumes = False
 
     def can_bound(self, bound: float, minimum: float, maximum: float) -> bool:
