@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.entropy.masks.constants import PROBABILITY_BITS, VOXELS
 from inrv.entropy.masks.kinds import FULL, MIXED, kinds_of
-from inrv.entropy.masks.model import Model
-from inrv.entropy.masks.wavefront import BlockFinder, Leaves
 from inrv.entropy.range_coder import BIT, RangeReader, RangeWriter
+
+if TYPE_CHECKING:
+    from inrv.entropy.masks.model import Model
+    from inrv.entropy.masks.wavefront import Leaves
 
 Masks = NDArray[np.uint8]
 Words = NDArray[np.uint32]
@@ -78,6 +81,10 @@ def _begin(
     origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None
 ) -> tuple[Leaves, Model, Masks]:
     """What is known of the leaves, the statistics, and the bits that predict the mixed leaves."""
+    # numba is imported here: who only lists what a file holds need not wait for it.
+    from inrv.entropy.masks.model import Model
+    from inrv.entropy.masks.wavefront import Leaves
+
     leaves = Leaves(origins, kinds == FULL, np.flatnonzero(kinds == MIXED))
     prediction = (
         NOTHING if reference is None else _prediction(origins, reference)[leaves.mixed].reshape(-1)
@@ -90,6 +97,8 @@ def _prediction(origins: NDArray[np.int32], reference: Masks) -> Masks:
 
     Those behind are of its neighbours at +x, +y, +z, -x, -y, -z.
     """
+    from inrv.entropy.masks.wavefront import BlockFinder
+
     blocks = origins.astype(np.int64) >> 3
     find = BlockFinder(blocks)
     cells = np.unpackbits(reference, axis=1, bitorder="little").reshape(-1, 8, 8, 8)
