@@ -80,7 +80,7 @@ def test_the_library_resumes_too(library: Path, tmp_path: Path, monkeypatch: pyt
         breaking(patch, None, 7)
         with pytest.raises(SystemExit):
             inrv.encode(library / "scene.vdb", output, options, checkpoint=inrv.Checkpoint.beside(output, 0))
-    inrv.encode(library / "scene.vdb", output, options, checkpoint=inrv.Checkpoint.beside(output, tell=lines.append))
+    inrv.encode(library / "scene.vdb", output, options, checkpoint=inrv.Checkpoint.beside(output, notify=lines.append))
     assert len(lines) == 1 and "resumes at step 7" in lines[0] and sorted(os.listdir(tmp_path)) == ["out.inrv", "whole.inrv"]
     assert output.read_bytes() == (tmp_path / "whole.inrv").read_bytes()
 
@@ -131,7 +131,7 @@ def test_what_is_no_file_is_not_replaced(run: Run, library: Path, command: str) 
     Path("folder").mkdir()
     os.mkfifo("pipe")
     source = library / ("scene.vdb" if command == "encode" else "scene.inrv")
-    for output, words in (("pipe", "no regular file: -o - writes to stdout"), ("folder/", "")):
+    for output, words in (("pipe", "not a regular file: -o - writes to stdout"), ("folder/", "")):
         if output == "folder/":
             (Path(output) / source.with_suffix(".inrv" if command == "encode" else ".vdb").name).mkdir()
             words = "is a folder"

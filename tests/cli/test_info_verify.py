@@ -77,7 +77,7 @@ def test_info_tells_of_tiles_frequent_and_exact_values(run: Run) -> None:
     assert told["box"] == {"lower": [0, 0, 0], "upper": [71, 23, 23], "shape": [72, 24, 24]}
     assert told["frequent_values"] == [[0.0]] and told["exact_values"] == 3
     text = run("info", "tiled.inrv").stdout
-    for words in ("1 active, 1 inactive", "0: the voxels that have these values", "3 other active voxels stored exactly"):
+    for words in ("1 active, 1 inactive", "0: the voxels with these values keep them exactly", "3 other active voxels stored exactly"):
         assert words in text, words
 
 
@@ -99,7 +99,7 @@ def test_verify_accepts_whole_files_and_names_broken_ones(run: Run, library: Pat
     Path("short.inrv").write_bytes(data[:-1])
     accepted = run("verify", "good.inrv", "--device", "cpu")
     assert accepted.exit_code == 0 and "good.inrv: valid" in accepted.stdout and "64 samples within" in accepted.stdout
-    assert "no voxel decoded (--decode does)" in accepted.stdout
+    assert "no voxel decoded (--decode decodes all)" in accepted.stdout
     decoded = run("verify", "good.inrv", "--decode", "--device", "cpu")
     assert decoded.exit_code == 0 and decoded.stdout.startswith("good.inrv: valid, ")
     count = sum(grid.active_voxel_count for grid in inrv.load("good.inrv").grids)
