@@ -74,7 +74,10 @@ def in_regions() -> SparseVolume:
     first = 2 + np.sin(coordinates[:, :1] / 3) + 0.4 * detail
     kept = noise((len(coordinates),), 7) < 0.8
     return SparseVolume(
-        (placed(coordinates, first), placed(coordinates[kept], 300 * first[kept] ** 2, "temperature"))
+        (
+            placed(coordinates, first),
+            placed(coordinates[kept], 300 * first[kept] ** 2, "temperature"),
+        )
     )
 
 

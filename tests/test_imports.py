@@ -53,7 +53,11 @@ def floor_of(room: str) -> int:
 
 def statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     """The imports in a piece of source, those for type checkers left out."""
-    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+    if (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    ):
         node = ast.Module(node.orelse, [])
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         yield node
@@ -80,7 +84,9 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
             continue
-        assert node.level == 0 and node.module is not None, f"{path}: an import that is not absolute"
+        assert node.level == 0 and node.module is not None, (
+            f"{path}: an import that is not absolute"
+        )
         for name in node.names:
             whole = f"{node.module}.{name.name}"
             yield whole if is_module(whole) else node.module
@@ -97,8 +103,14 @@ INSIDE = [(module, other) for module, other in ARROWS if other.split(".")[0] in 
 
 
 def test_the_sources_are_read() -> None:
-    assert {room_of(module) for module in FILES} == {"", *(room for rooms in FLOORS for room in rooms)}
-    assert ("inrv.encoding.api", "inrv.decoding.volume") in INSIDE and ("inrv_cli.info", "inrv") in INSIDE
+    assert {room_of(module) for module in FILES} == {
+        "",
+        *(room for rooms in FLOORS for room in rooms),
+    }
+    assert ("inrv.encoding.api", "inrv.decoding.volume") in INSIDE and (
+        "inrv_cli.info",
+        "inrv",
+    ) in INSIDE
     assert ("inrv.encoding.api", "inrv.files") in INSIDE  # within a function
     assert ("inrv.encoding.api", "inrv.fields.fourier.training") not in INSIDE  # for type checkers
 
@@ -136,12 +148,17 @@ def test_the_face_of_the_library_imports_nothing_of_it() -> None:
         (r"inrv\.container\b", r"inrv\.(grids|storage|entropy|files)\b"),
         (r"inrv\.(?!files\.)", r"inrv\.files\.vdb\b"),
         (r"inrv_cli\b", r"inrv\.files\.vdb\b"),
-        (r"inrv\.(errors|options|grids|container|storage|entropy|files|metrics)\b", r"(click|rich)\b"),
+        (
+            r"inrv\.(errors|options|grids|container|storage|entropy|files|metrics)\b",
+            r"(click|rich)\b",
+        ),
     ],
 )
 def test_some_never_import_others(room: str, never: str) -> None:
     assert any(re.match(room, module) for module in FILES)
-    assert [arrow for arrow in ARROWS if re.match(room, arrow[0]) and re.match(never, arrow[1])] == []
+    assert [
+        arrow for arrow in ARROWS if re.match(room, arrow[0]) and re.match(never, arrow[1])
+    ] == []
 
 
 def test_only_its_own_room_knows_vdb_files() -> None:
@@ -198,7 +215,10 @@ def test_info_and_verify_load_nothing_heavy(file: str) -> None:
     [
         (("--help",), "0"),
         (("--version",), "0"),
-        *(((command, "--help"), "0") for command in ("encode", "decode", "info", "verify", "compare", "sample")),
+        *(
+            ((command, "--help"), "0")
+            for command in ("encode", "decode", "info", "verify", "compare", "sample")
+        ),
         (("compare", VDB, VDB), "0"),
         (("info", "missing.inrv"), "3"),
         (("info", VDB), "3"),
@@ -213,7 +233,9 @@ def test_info_and_verify_load_nothing_heavy(file: str) -> None:
         (("sample", "missing.inrv", "--points", "-"), "3"),
     ],
 )
-def test_help_comparisons_and_errors_load_nothing_heavy(arguments: tuple[str, ...], code: str) -> None:
+def test_help_comparisons_and_errors_load_nothing_heavy(
+    arguments: tuple[str, ...], code: str
+) -> None:
     assert loaded(SHOW, *arguments) == [code]
 
 
@@ -221,7 +243,9 @@ def test_the_library_loads_nothing_heavy_until_it_must() -> None:
     """Opening, slicing a file without a network and encoding in an instant need no torch."""
     show = f"; import sys; print(*({{name.split('.')[0] for name in sys.modules}} & set({HEAVY!r})), 'loaded')"
     assert loaded("import inrv" + show) == ["loaded"]
-    assert loaded("import inrv, numpy; inrv.EncodeOptions(); inrv.sparse_grid(numpy.ones((8, 8, 8)))" + show) == ["loaded"]
+    assert loaded(
+        "import inrv, numpy; inrv.EncodeOptions(); inrv.sparse_grid(numpy.ones((8, 8, 8)))" + show
+    ) == ["loaded"]
     code = "import inrv, numpy; array = numpy.random.default_rng(0).random((32, 32, 32), numpy.float32); "
     code += "data, _ = inrv.encode_bytes({'a': array}, inrv.EncodeOptions(effort='instant')); "
     code += "grid = inrv.load(data)['a']; grid.sample([3, 4, 5.5]); grid[2:9]; grid.values(); inrv.verify(data)"

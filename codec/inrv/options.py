@@ -112,10 +112,9 @@ class EncodeOptions:
                 )
         if self.lossless not in (True, False) or isinstance(self.lossless, str):
             raise OptionError(f"{self._named('lossless')} must be True or False")
-        if self.exact_below < 0:
-            raise OptionError(f"{self._named('exact_below')} must be a whole number of values >= 0")
-        if self.seed < 0:
-            raise OptionError(f"{self._named('seed')} must be a whole number >= 0")
+        for name in ("exact_below", "seed"):
+            if getattr(self, name) is None or getattr(self, name) < 0:
+                raise OptionError(f"{self._named(name)} must be a whole number >= 0")
         for name in POSITIVE:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -17,6 +17,7 @@ import pytest
 
 import inrv
 from inrv.container import Chunk, container_bytes, pack_tensors, read_container, unpack_tensors
+from inrv.options import CHOICES
 
 from .conftest import Run
 
@@ -77,7 +78,7 @@ def test_info_tells_of_tiles_frequent_and_exact_values(run: Run) -> None:
     assert told["box"] == {"lower": [0, 0, 0], "upper": [71, 23, 23], "shape": [72, 24, 24]}
     assert told["frequent_values"] == [[0.0]] and told["exact_values"] == 3
     text = run("info", "tiled.inrv").stdout
-    for words in ("1 active, 1 inactive", "0: the voxels with these values keep them exactly", "3 other active voxels stored exactly"):
+    for words in ("1 active, 1 inactive", "0: the voxels with these values", "3 other active voxels are stored exactly"):
         assert words in text, words
 
 
@@ -164,6 +165,15 @@ def test_unforeseen_errors_are_one_line_too(run: Run, library: Path, monkeypatch
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0 and result.stdout.startswith(f"Usage: inrv {command}") and "--debug" in result.stdout
+
+
+def test_help_names_choices_and_defaults_of_the_library(run: Run) -> None:
+    text = " ".join(run("encode", "--help").stdout.split())
+    for name, choices in CHOICES.items():
+        shown = "|".join(choice for choice in choices if choice)
+        assert f"--{name.replace('_', '-')} [{shown}]" in text
+    for words in ("45 for a lattice", "Default: 4096.", "Default: refuse.", "Default: topology."):
+        assert words in text
 
 
 def in_shell(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -37,5 +37,8 @@ def test_survives(corpus: Path, tmp_path: Path, name: str) -> None:
 
 
 def test_no_file_is_forgotten(corpus: Path) -> None:
-    found = {str(path.relative_to(corpus)) for path in [*corpus.glob("*.vdb"), *corpus.glob("fire/*.vdb")]}
+    found = {
+        str(path.relative_to(corpus))
+        for path in [*corpus.glob("*.vdb"), *corpus.glob("fire/*.vdb")]
+    }
     assert found == set(FILES)

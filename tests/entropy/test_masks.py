@@ -68,7 +68,9 @@ def test_no_leaf_and_leaves_without_a_bit_to_code_take_no_words() -> None:
     assert round_trip(np.array([[0, 0, 0], [0, 0, 8]], dtype=np.int32), masks) == 0
 
 
-@pytest.mark.parametrize("voxels", [[0], [511], list(range(1, 512)), list(range(0, 512, 2)), list(range(256))])
+@pytest.mark.parametrize(
+    "voxels", [[0], [511], list(range(1, 512)), list(range(0, 512, 2)), list(range(256))]
+)
 @pytest.mark.parametrize("origin", [(0, 0, 0), (-8, 120, -128), (8384504, -8384512, 8384504)])
 def test_one_leaf(voxels: list[int], origin: tuple[int, int, int]) -> None:
     assert round_trip(np.array([origin], dtype=np.int32), one_leaf(voxels)) <= 64
@@ -106,7 +108,11 @@ def test_a_reference_saves_bytes() -> None:
     alone = round_trip(origins, masks)
     assert round_trip(origins, masks, masks) < 0.1 * alone
     other = inside ^ (np.random.default_rng(3).random(inside.shape) < 0.002)
-    shifted = np.packbits(other.reshape(8, 8, 8, 8, 8, 8).transpose(0, 2, 4, 1, 3, 5).reshape(-1, 512), axis=1, bitorder="little")
+    shifted = np.packbits(
+        other.reshape(8, 8, 8, 8, 8, 8).transpose(0, 2, 4, 1, 3, 5).reshape(-1, 512),
+        axis=1,
+        bitorder="little",
+    )
     everywhere = np.indices((8, 8, 8)).reshape(3, -1).T * 8
     same = np.array([everywhere.tolist().index(origin) for origin in origins.tolist()])
     assert round_trip(origins, masks, shifted[same]) < 0.5 * alone
@@ -127,7 +133,9 @@ some_blocks = st.lists(st.tuples(*[st.integers(-20, 20)] * 3), max_size=12, uniq
     density=st.sampled_from([0.0, 0.01, 0.5, 0.99, 1.0]),
     predicted=st.booleans(),
 )
-def test_any_leaves(blocks: list[tuple[int, int, int]], seed: int, density: float, predicted: bool) -> None:
+def test_any_leaves(
+    blocks: list[tuple[int, int, int]], seed: int, density: float, predicted: bool
+) -> None:
     generator = np.random.default_rng(seed)
     masks = np.packbits(generator.random((len(blocks), 512)) < density, axis=1, bitorder="little")
     reference = generator.integers(0, 256, masks.shape, dtype=np.uint8) if predicted else None
@@ -150,7 +158,9 @@ def test_words_left_over_are_an_error() -> None:
     origins, masks = leaves_of(blob(32, 1.0))
     words = encode_masks(origins, masks)
     with pytest.raises(FormatError, match="before their"):
-        decode_masks(origins, kinds_of(masks), np.append(words, np.full(4, 0x12345678, dtype=np.uint32)))
+        decode_masks(
+            origins, kinds_of(masks), np.append(words, np.full(4, 0x12345678, dtype=np.uint32))
+        )
 
 
 def test_words_that_no_encoder_makes_are_an_error() -> None:
@@ -178,7 +188,8 @@ def test_no_logit_is_rounded_near_a_half() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "position", "most"), [("fire/fire_0060.vdb", 0, 15_500), ("wdas_cloud_sixteenth.vdb", 0, 8_300)]
+    ("name", "position", "most"),
+    [("fire/fire_0060.vdb", 0, 15_500), ("wdas_cloud_sixteenth.vdb", 0, 8_300)],
 )
 def test_corpus(corpus: Path, name: str, position: int, most: int) -> None:
     topology = read_volume(corpus / name).grids[position].topology
@@ -186,7 +197,9 @@ def test_corpus(corpus: Path, name: str, position: int, most: int) -> None:
 
 
 def test_corpus_flames_are_predicted_from_temperature(corpus: Path) -> None:
-    temperature, flames = (grid.topology for grid in read_volume(corpus / "fire/fire_0060.vdb").grids)
+    temperature, flames = (
+        grid.topology for grid in read_volume(corpus / "fire/fire_0060.vdb").grids
+    )
     leaf = temperature.find_leaves(flames.leaf_origins)
     reference = np.packbits(temperature.masks_of(leaf), axis=1, bitorder="little")
     origins, masks = flames.leaf_origins, flames.leaf_masks
@@ -204,9 +217,13 @@ def check_with_second_decoder(
     words = encode_masks(origins, masks, reference, kinds)
     predicted = None if reference is None else bits(reference)
     own = (kinds_of(masks) if kinds is None else kinds).tolist()
-    assert np.array_equal(reference_masks.decode(origins, own, words.tolist(), predicted), bits(masks))
+    assert np.array_equal(
+        reference_masks.decode(origins, own, words.tolist(), predicted), bits(masks)
+    )
     theirs = np.array(reference_masks.encode(origins, own, bits(masks), predicted), dtype=np.uint32)
-    assert np.array_equal(decode_masks(origins, np.array(own, dtype=np.uint8), theirs, reference), masks)
+    assert np.array_equal(
+        decode_masks(origins, np.array(own, dtype=np.uint8), theirs, reference), masks
+    )
 
 
 @pytest.mark.parametrize("corner", [(0, 0, 0), (-16, 112, -120)])
@@ -222,7 +239,10 @@ def test_full_and_empty_leaves_may_be_coded_as_mixed(predicted: bool) -> None:
     origins, masks = leaves_of(blob(32), keep_empty=True)
     masks[21] = 255
     assert set(kinds_of(masks).tolist()) == {MIXED, FULL, EMPTY}
-    kinds, reference = np.full(len(masks), MIXED, dtype=np.uint8), np.roll(masks, 1, axis=1) if predicted else None
+    kinds, reference = (
+        np.full(len(masks), MIXED, dtype=np.uint8),
+        np.roll(masks, 1, axis=1) if predicted else None,
+    )
     words = encode_masks(origins, masks, reference, kinds)
     assert np.array_equal(decode_masks(origins, kinds, words, reference), masks)
     assert words.tolist() != encode_masks(origins, masks, reference).tolist()
@@ -233,10 +253,19 @@ def test_the_range_coder_is_the_specifications() -> None:
     """Constriction splits its range where the specification says, for probabilities small, large, even and any."""
     generator = np.random.default_rng(5)
     one = 1 << 20
-    chosen = np.r_[1:60, one - 60 : one, one // 2 - 60 : one // 2 + 60, generator.integers(1, one, 4000)]
+    chosen = np.r_[
+        1:60, one - 60 : one, one // 2 - 60 : one // 2 + 60, generator.integers(1, one, 4000)
+    ]
     chances = generator.permutation(chosen)
-    for bits in (generator.random(len(chances)) < chances / one, generator.random(len(chances)) < 0.5):
+    for bits in (
+        generator.random(len(chances)) < chances / one,
+        generator.random(len(chances)) < 0.5,
+    ):
         encoder = constriction.stream.queue.RangeEncoder()
-        encoder.encode(bits.astype(np.int32), constriction.stream.model.Bernoulli(perfect=False), chances / one)
+        encoder.encode(
+            bits.astype(np.int32), constriction.stream.model.Bernoulli(perfect=False), chances / one
+        )
         decoder = reference_masks.RangeDecoder(encoder.get_compressed().tolist())
-        assert [decoder.symbol(reference_masks.parts_of_bit(p)) for p in chances.tolist()] == bits.tolist()
+        assert [
+            decoder.symbol(reference_masks.parts_of_bit(p)) for p in chances.tolist()
+        ] == bits.tolist()

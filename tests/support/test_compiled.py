@@ -41,7 +41,9 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Mod
         limits = ModuleType("limits_of_a_test")
         limits.LIMIT = limit  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "limits_of_a_test", limits)
-        spec = importlib.util.spec_from_file_location(f"kernels_{next(numbers)}", tmp_path / "kernels.py")
+        spec = importlib.util.spec_from_file_location(
+            f"kernels_{next(numbers)}", tmp_path / "kernels.py"
+        )
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -62,13 +64,17 @@ def kept(folder: Path) -> list[Path]:
     return [path for path in (folder / "cache").rglob("*") if path.is_file()]
 
 
-def test_the_next_process_need_not_compile(kernel: Callable[..., ModuleType], tmp_path: Path) -> None:
+def test_the_next_process_need_not_compile(
+    kernel: Callable[..., ModuleType], tmp_path: Path
+) -> None:
     assert total(kernel()) == 145 and len(kept(tmp_path)) == 1
     again = kernel()
     assert total(again) == 145 and hits(again) == 1
 
 
-def test_another_value_of_an_imported_constant_is_another_function(kernel: Callable[..., ModuleType]) -> None:
+def test_another_value_of_an_imported_constant_is_another_function(
+    kernel: Callable[..., ModuleType],
+) -> None:
     assert total(kernel()) == 145
     assert total(kernel(limit=5)) == 85
 
@@ -91,7 +97,9 @@ def test_a_damaged_file_is_replaced(
         }[damage]
     )
     assert total(kernel()) == 145
-    assert len(caplog.records) <= 1 and all(str(tmp_path) in record.getMessage() for record in caplog.records)
+    assert len(caplog.records) <= 1 and all(
+        str(tmp_path) in record.getMessage() for record in caplog.records
+    )
     again = kernel()
     assert total(again) == 145 and hits(again) == 1
 
@@ -110,7 +118,10 @@ def test_files_that_cannot_be_read_or_replaced_are_told_of_once(
 
 
 def test_a_full_disk_keeps_nothing_and_leaves_nothing(
-    kernel: Callable[..., ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kernel: Callable[..., ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -131,14 +142,14 @@ def test_the_command_says_it_in_one_line_and_goes_on(tmp_path: Path, fixtures: P
     source = fixtures / "golden" / "lattice.inrv"
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
 
-    def info() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "inrv_cli", "info", str(source)]
+    def verify() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "inrv_cli", "verify", "--decode", str(source)]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
-    told = info().stdout
+    told = verify().stdout
     for path in tmp_path.rglob("*.nbc"):
         path.write_bytes(path.read_bytes()[:-1])
-    again = info()
+    again = verify()
     assert (again.returncode, again.stdout) == (0, told)
     assert len(again.stderr.splitlines()) == 1 and "is damaged" in again.stderr
-    assert info().stderr == ""
+    assert verify().stderr == ""

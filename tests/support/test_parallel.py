@@ -95,7 +95,9 @@ def test_work_within_work_goes_on_alone() -> None:
     def outer(number: int) -> list[int]:
         return in_threads(lambda inner: 10 * number + inner, range(3), CPU)
 
-    assert in_threads(outer, range(4), CPU) == [[10 * number + inner for inner in range(3)] for number in range(4)]
+    assert in_threads(outer, range(4), CPU) == [
+        [10 * number + inner for inner in range(3)] for number in range(4)
+    ]
 
 
 def test_all_jobs_come_to_their_ends() -> None:

@@ -40,7 +40,9 @@ def read(data: bytes) -> None:
 
 
 def code_number(file: File, channel: int = 0) -> int:
-    number: int = json.loads(payload(file.manifest))["field"]["config"]["channels"][channel]["codes"]
+    number: int = json.loads(payload(file.manifest))["field"]["config"]["channels"][channel][
+        "codes"
+    ]
     return number
 
 
@@ -158,8 +160,12 @@ def test_each_output_belongs_to_one_component(path: str, output: int | None, dat
         read(file.to_bytes())
 
 
-@pytest.mark.parametrize("path", ["grids.0.components.0.minimum", "grids.0.components.0.maximum", "grids.0.leaf_voxels"])
-def test_a_grid_that_does_not_fit_its_codes_ends_in_a_format_error_or_other_values(path: str, data: bytes) -> None:
+@pytest.mark.parametrize(
+    "path", ["grids.0.components.0.minimum", "grids.0.components.0.maximum", "grids.0.leaf_voxels"]
+)
+def test_a_grid_that_does_not_fit_its_codes_ends_in_a_format_error_or_other_values(
+    path: str, data: bytes
+) -> None:
     file = take_apart(data)
     file.edit_manifest(path, 0)
     try:
@@ -168,9 +174,21 @@ def test_a_grid_that_does_not_fit_its_codes_ends_in_a_format_error_or_other_valu
         assert str(error)
 
 
-@settings(max_examples=30, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 1 << 30), channel=st.integers(0, 1), name=st.sampled_from(["words", "means", "spreads"]))
-def test_flipped_bits_are_a_format_error_or_other_finite_values(data: bytes, seed: int, channel: int, name: str) -> None:
+@settings(
+    max_examples=30,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    seed=st.integers(0, 1 << 30),
+    channel=st.integers(0, 1),
+    name=st.sampled_from(["words", "means", "spreads"]),
+)
+def test_flipped_bits_are_a_format_error_or_other_finite_values(
+    data: bytes, seed: int, channel: int, name: str
+) -> None:
     generator = np.random.default_rng(seed)
 
     def flip(arrays: Arrays) -> None:

@@ -21,14 +21,25 @@ from inrv.fields.lattice.entropy import (
 )
 from inrv.fields.lattice.model import default_model
 
-QUICK = settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 LARGEST = (1 << LARGEST_BITS) - 1
 Passes = list[tuple[NDArray[np.int32], NDArray[np.int32]]]
 
 MAGNITUDES = st.one_of(
-    st.integers(-3, 3), st.integers(-40, 40), st.integers(-LARGEST, LARGEST), st.sampled_from([LARGEST, -LARGEST])
+    st.integers(-3, 3),
+    st.integers(-40, 40),
+    st.integers(-LARGEST, LARGEST),
+    st.sampled_from([LARGEST, -LARGEST]),
 )
-PASSES = st.lists(st.lists(st.tuples(st.integers(0, TABLES - 1), MAGNITUDES), max_size=60), max_size=6)
+PASSES = st.lists(
+    st.lists(st.tuples(st.integers(0, TABLES - 1), MAGNITUDES), max_size=60), max_size=6
+)
 
 
 def arrays(passes: list[list[tuple[int, int]]]) -> Passes:
@@ -68,14 +79,18 @@ def test_a_token_and_its_low_bits_are_every_magnitude() -> None:
 def test_tokens_share_the_magnitudes_without_gap_or_overlap() -> None:
     tokens = np.arange(TOKENS, dtype=np.int32)
     lowest, count = lowest_of(tokens), 1 << low_bits(tokens).astype(np.int64)
-    assert (lowest[1:] == (lowest + count)[:-1]).all() and lowest[-1] + count[-1] == 1 << LARGEST_BITS
+    assert (lowest[1:] == (lowest + count)[:-1]).all() and lowest[-1] + count[
+        -1
+    ] == 1 << LARGEST_BITS
 
 
 @QUICK
 @given(passes=PASSES)
 def test_codes_come_back(passes: list[list[tuple[int, int]]]) -> None:
     written_ones = arrays(passes)
-    for (_, codes), found in zip(written_ones, read(written_ones, written(written_ones)), strict=True):
+    for (_, codes), found in zip(
+        written_ones, read(written_ones, written(written_ones)), strict=True
+    ):
         assert found.tolist() == codes.tolist()
 
 
@@ -91,8 +106,14 @@ def test_codes_that_are_foreseen_take_few_words() -> None:
 
 
 @QUICK
-@given(passes=PASSES, seed=st.integers(0, 1 << 30), how=st.sampled_from(["bit", "word", "cut", "longer", "random"]))
-def test_damaged_words_give_other_codes_or_a_format_error(passes: list[list[tuple[int, int]]], seed: int, how: str) -> None:
+@given(
+    passes=PASSES,
+    seed=st.integers(0, 1 << 30),
+    how=st.sampled_from(["bit", "word", "cut", "longer", "random"]),
+)
+def test_damaged_words_give_other_codes_or_a_format_error(
+    passes: list[list[tuple[int, int]]], seed: int, how: str
+) -> None:
     written_ones, generator = arrays(passes), np.random.default_rng(seed)
     words = written(written_ones).copy()
     assume(len(words) or how in ("longer", "random"))

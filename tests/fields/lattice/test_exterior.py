@@ -16,7 +16,9 @@ from testing.lattice import box, placed
 
 
 def units_of(minimum: float, maximum: float, scale: float, values: list[float]) -> list[int]:
-    found: list[int] = linear_units(minimum, maximum, scale)(np.array(values, dtype=np.float32)).tolist()
+    found: list[int] = linear_units(minimum, maximum, scale)(
+        np.array(values, dtype=np.float32)
+    ).tolist()
     return found
 
 
@@ -78,9 +80,13 @@ def test_every_voxel_of_a_region_but_the_channels_own_is_known() -> None:
 
 def test_a_region_where_nothing_but_the_background_is_known_holds_it_everywhere() -> None:
     grid, _, _ = band()
-    bare = replace(grid, topology=replace(grid.topology, tile_origins=np.zeros((0, 3), dtype=np.int32)))
+    bare = replace(
+        grid, topology=replace(grid.topology, tile_origins=np.zeros((0, 3), dtype=np.int32))
+    )
     bare = replace(bare, inactive=LeafValues.none(1))
-    found = Exterior(bare, LeafValues.none(1), 0, linear_units(0.0, 1.0, 100.0))(np.zeros(3, dtype=np.int32))
+    found = Exterior(bare, LeafValues.none(1), 0, linear_units(0.0, 1.0, 100.0))(
+        np.zeros(3, dtype=np.int32)
+    )
     assert found.shape == (128, 128, 128) and found.dtype == np.int32 and (found == 200).all()
 
 

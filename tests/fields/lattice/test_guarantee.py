@@ -111,7 +111,9 @@ def largest_error(original: Grid, found: Floats, max_error: float | str, where: 
     errors = np.abs(found[~odd].astype(np.float64) - original.values[~odd])
     if not len(errors):
         return 0.0
-    assert (errors <= bounds_of(original, max_error)).all(), f"{where}: {errors.max(axis=0)} beyond {max_error}"
+    assert (errors <= bounds_of(original, max_error)).all(), (
+        f"{where}: {errors.max(axis=0)} beyond {max_error}"
+    )
     return float(errors.max())
 
 
@@ -123,19 +125,38 @@ def check(volume: SparseVolume, max_error: float | str, **asked: object) -> inrv
         path = Path(folder) / "decoded.vdb"
         opened.to_vdb(path)
         written = read_volume(path).grids
-    for original, grid, saved, told in zip(volume.grids, opened.grids, written, report.grids, strict=True):
-        assert saved.topology.equal(original.topology) and saved.saved_as_half == original.saved_as_half
+    for original, grid, saved, told in zip(
+        volume.grids, opened.grids, written, report.grids, strict=True
+    ):
+        assert (
+            saved.topology.equal(original.topology)
+            and saved.saved_as_half == original.saved_as_half
+        )
         in_memory = grid.values().reshape(original.values.shape)
         error = max(
             largest_error(original, in_memory, max_error, "in memory"),
             largest_error(original, saved.values, max_error, "in the .vdb file"),
         )
-        assert told.max_error is not None and error == pytest.approx(told.max_error, rel=1e-9, abs=0), "the report"
+        assert told.max_error is not None and error == pytest.approx(
+            told.max_error, rel=1e-9, abs=0
+        ), "the report"
     return report
 
 
-@settings(max_examples=36, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(kind=st.sampled_from(sorted(KINDS)), shape=SHAPES, seed=st.integers(0, 1000), max_error=BOUNDS, half=st.booleans())
+@settings(
+    max_examples=36,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    shape=SHAPES,
+    seed=st.integers(0, 1000),
+    max_error=BOUNDS,
+    half=st.booleans(),
+)
 @example(kind="near_largest", shape=(6, 7, 8), seed=3, max_error="0.01%", half=False)
 @example(kind="denormal", shape=(6, 7, 8), seed=3, max_error="1%", half=False)
 @example(kind="denormal", shape=(6, 7, 8), seed=3, max_error=1e-44, half=False)
@@ -147,18 +168,31 @@ def check(volume: SparseVolume, max_error: float | str, **asked: object) -> inrv
 @example(kind="largest_halves", shape=(9, 9, 9), seed=5, max_error="1%", half=True)
 @example(kind="noise", shape=(5, 5, 5), seed=0, max_error="0.0016%", half=False)
 @example(kind="noise", shape=(5, 5, 5), seed=0, max_error=1e30, half=False)
-def test_no_voxel_misses_the_bound(kind: str, shape: tuple[int, int, int], seed: int, max_error: float | str, half: bool) -> None:
+def test_no_voxel_misses_the_bound(
+    kind: str, shape: tuple[int, int, int], seed: int, max_error: float | str, half: bool
+) -> None:
     values = KINDS[kind](shape, seed)
     if half:
         values = values.clip(-65504, 65504).astype(np.float16).astype(np.float32)
-    grid = sparse_grid(values, active=noise(shape, seed + 9) < 0.9, background=float(values.reshape(-1)[0]))
+    grid = sparse_grid(
+        values, active=noise(shape, seed + 9) < 0.9, background=float(values.reshape(-1)[0])
+    )
     if grid.topology.leaf_voxel_count:
         check(SparseVolume((replace(grid, saved_as_half=half),)), max_error)
 
 
 @pytest.mark.parametrize("max_error", [1e-3, "0.3%"])
 def test_a_bound_holds_for_isolated_voxels_far_apart(max_error: float | str) -> None:
-    coordinates = np.array([[-1, -1, -1], [0, 0, 0], [127, 127, 127], [-129, 5, -300], [100000, -70000, 3], [-2000, 128, 64]])
+    coordinates = np.array(
+        [
+            [-1, -1, -1],
+            [0, 0, 0],
+            [127, 127, 127],
+            [-129, 5, -300],
+            [100000, -70000, 3],
+            [-2000, 128, 64],
+        ]
+    )
     values = np.array([[1.0], [-2.0], [0.5], [1e3], [-7.25], [3e-5]])
     check(SparseVolume((placed(coordinates, values),)), max_error)
 
@@ -168,7 +202,9 @@ def test_a_bound_holds_for_every_component_of_vectors(max_error: float | str) ->
     shape = (9, 8, 10)
     flat = np.full(shape, -4.0, dtype=np.float32)
     vectors = np.stack([noise(shape, 1), flat, 1e4 * noise(shape, 2) - 5e3], axis=3)
-    check(SparseVolume((sparse_grid(vectors, "velocity", active=noise(shape, 3) < 0.8),)), max_error)
+    check(
+        SparseVolume((sparse_grid(vectors, "velocity", active=noise(shape, 3) < 0.8),)), max_error
+    )
 
 
 @pytest.mark.parametrize("max_error", ["1%", 0.05])
@@ -203,7 +239,10 @@ def test_a_bound_wider_than_any_value_is_a_bound_still() -> None:
 
 def test_a_coarser_bound_takes_fewer_bytes() -> None:
     volume = SparseVolume((sparse_grid(smooth(24)),))
-    sizes = [len(inrv.encode_bytes(volume, instant(max_error=bound))[0]) for bound in ("0.1%", "1%", "5%")]
+    sizes = [
+        len(inrv.encode_bytes(volume, instant(max_error=bound))[0])
+        for bound in ("0.1%", "1%", "5%")
+    ]
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > 2 * sizes[2]
 
 

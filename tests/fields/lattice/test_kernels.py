@@ -166,7 +166,9 @@ def test_every_context_and_every_neighbourhood_of_two_grids(
         predict(known, places, neighbours, scales, *others)
         expected = plain_contexts(known, places, neighbours, scales)
         assert_same(gather_context(known, places, neighbours, scales), expected)
-        pairs = zip(others[1:], plain_predictions(expected, scales, networks[id(others[0])]), strict=True)
+        pairs = zip(
+            others[1:], plain_predictions(expected, scales, networks[id(others[0])]), strict=True
+        )
         assert all(np.array_equal(one, other) for one, other in pairs)
         compared["reference" if len(known.reference) else "alone"] += len(places)
 
@@ -229,7 +231,9 @@ def test_contexts_and_predictions_of_any_values(reach: int, odd: int, lossless: 
             assert_same(gather_context(chosen, places, neighbours, scales), expected)
             predicted, tables = np.empty((2, len(places)), dtype=np.int32)
             predict(chosen, places, neighbours, scales, network.layers, predicted, tables)
-            pairs = zip((predicted, tables), plain_predictions(expected, scales, network), strict=True)
+            pairs = zip(
+                (predicted, tables), plain_predictions(expected, scales, network), strict=True
+            )
             assert len(places) > 300 and all(np.array_equal(*pair) for pair in pairs)
 
 
@@ -257,7 +261,9 @@ def test_predictions_of_any_number_of_voxels(count: int) -> None:
 @pytest.mark.parametrize("weight", [0.05, 0.1155, 3.0])
 def test_a_code_is_the_cheapest_of_three(weight: float) -> None:
     generator = np.random.default_rng(2)
-    differences = generator.integers(-(1 << 23), 1 << 23, 3000, dtype=np.int32) >> np.arange(3000) % 20
+    differences = (
+        generator.integers(-(1 << 23), 1 << 23, 3000, dtype=np.int32) >> np.arange(3000) % 20
+    )
     differences = differences.astype(np.int32)
     tables = generator.integers(0, 64, 3000, dtype=np.int32)
     bits = generator.random((64, 50), dtype=np.float32) * 20
@@ -266,7 +272,9 @@ def test_a_code_is_the_cheapest_of_three(weight: float) -> None:
     nearest = (differences + step // 2) // step
     choices = np.stack([nearest, nearest - np.sign(nearest), np.zeros_like(nearest)], axis=1)
     cost = bits[tables[:, None], np.minimum(np.abs(choices), 49)]
-    missed = (differences.astype(np.float32) / np.float32(step))[:, None] - choices.astype(np.float32)
+    missed = (differences.astype(np.float32) / np.float32(step))[:, None] - choices.astype(
+        np.float32
+    )
     total = missed * missed + np.float32(weight) * cost
     assert np.array_equal(codes, choices[np.arange(3000), total.argmin(axis=1)])
     assert (codes != nearest).sum() > 100

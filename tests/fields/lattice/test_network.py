@@ -31,7 +31,9 @@ def in_integers(tensors: Tensors, inputs: NDArray[np.int64]) -> tuple[NDArray[np
 
     def layer(bias: str, *products: tuple[NDArray[np.int64], str]) -> NDArray[np.int64]:
         nonlocal largest
-        magnitudes = np.abs(tensors[bias]) + sum(np.abs(left) @ np.abs(tensors[name]) for left, name in products)
+        magnitudes = np.abs(tensors[bias]) + sum(
+            np.abs(left) @ np.abs(tensors[name]) for left, name in products
+        )
         largest = max(largest, int(magnitudes.max(initial=0)))
         return tensors[bias] + sum(left @ tensors[name] for left, name in products)
 
@@ -51,7 +53,9 @@ def of(tensors: Tensors) -> IntegerNetwork:
     return IntegerNetwork({name: array.astype(np.float32) for name, array in tensors.items()})
 
 
-def assert_gives(network: IntegerNetwork, inputs: NDArray[np.int64], outputs: NDArray[np.int64]) -> None:
+def assert_gives(
+    network: IntegerNetwork, inputs: NDArray[np.int64], outputs: NDArray[np.int64]
+) -> None:
     found = network(inputs.astype(np.int8))
     assert found.dtype == np.int32 and (found == outputs).all()
 
@@ -70,7 +74,9 @@ def drawn(like: IntegerNetwork, generator: np.random.Generator, extreme: bool) -
 def test_default_weights_are_whole_numbers_within_the_limits(number: int) -> None:
     for name, tensor in EVERY[number].tensors.items():
         assert tensor.dtype == np.float32 and np.array_equal(tensor, np.rint(tensor)), name
-        assert float(np.abs(tensor).max()) <= (LARGEST if name.endswith("weight") else LARGEST_BIAS), name
+        assert float(np.abs(tensor).max()) <= (
+            LARGEST if name.endswith("weight") else LARGEST_BIAS
+        ), name
 
 
 @pytest.mark.parametrize("number", range(len(EVERY)))
@@ -82,7 +88,13 @@ def test_default_networks_give_what_integers_give(number: int) -> None:
     assert_gives(network, inputs, found)
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(number=st.integers(0, len(EVERY) - 1), seed=st.integers(0, 1 << 30), extreme=st.booleans())
 def test_any_network_gives_what_integers_give(number: int, seed: int, extreme: bool) -> None:
     generator = np.random.default_rng(seed)
@@ -98,7 +110,11 @@ def test_any_network_gives_what_integers_give(number: int, seed: int, extreme: b
 @pytest.mark.parametrize("number", range(len(EVERY)))
 def test_the_most_extreme_numbers_stay_below_what_float32_holds_exactly(number: int) -> None:
     extreme = {
-        name: np.full(tuple(tensor.shape), int(LARGEST if name.endswith("weight") else LARGEST_BIAS), dtype=np.int64)
+        name: np.full(
+            tuple(tensor.shape),
+            int(LARGEST if name.endswith("weight") else LARGEST_BIAS),
+            dtype=np.int64,
+        )
         for name, tensor in EVERY[number].tensors.items()
     }
     inputs = np.full((1, len(extreme["first.weight"])), 127, dtype=np.int64)

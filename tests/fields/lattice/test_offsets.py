@@ -11,7 +11,9 @@ from inrv.fields.lattice.offsets import FARTHEST, KNOTS, Offsets
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 1 << 20), st.integers(1, 3000), st.floats(-1, 1))
-def test_the_sum_of_the_errors_is_small_beside_a_unit_a_voxel(seed: int, top: int, count: int, bias: float) -> None:
+def test_the_sum_of_the_errors_is_small_beside_a_unit_a_voxel(
+    seed: int, top: int, count: int, bias: float
+) -> None:
     generator = np.random.default_rng(seed)
     targets = generator.random(count) * top
     pulled = targets + (bias * 100 + 60 * generator.standard_normal(count))
@@ -21,7 +23,9 @@ def test_the_sum_of_the_errors_is_small_beside_a_unit_a_voxel(seed: int, top: in
     before = np.abs(targets - codes).mean()
     # What is left: of the few voxels by which a knot is tried, of rounding to half precision, and of values at 0.
     assert abs(float(missed.mean())) <= abs(float((targets - codes).mean())) + 0.1
-    assert float((missed**2).mean()) <= float(((targets - codes) ** 2).mean()) + 0.1 + 1e-3 * float(before)
+    assert float((missed**2).mean()) <= float(((targets - codes) ** 2).mean()) + 0.1 + 1e-3 * float(
+        before
+    )
 
 
 def test_values_all_drawn_to_one_side_come_back_to_their_sum() -> None:
@@ -49,4 +53,12 @@ def test_offsets_are_finite_halves_whatever_the_values() -> None:
 def test_an_offset_is_that_of_the_knots_on_both_sides_in_proportion() -> None:
     offsets = Offsets((np.arange(KNOTS) ** 2).astype(np.float16), 1600)
     values = np.array([0, 50, 100, 175, 1500, 1550, 1600], dtype=np.int32)
-    assert offsets.add(values).tolist() == [0, 50.5, 101, 175 + 1 + 0.75 * 3, 1500 + 225, 1550 + 240.5, 1600 + 256]
+    assert offsets.add(values).tolist() == [
+        0,
+        50.5,
+        101,
+        175 + 1 + 0.75 * 3,
+        1500 + 225,
+        1550 + 240.5,
+        1600 + 256,
+    ]

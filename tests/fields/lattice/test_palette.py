@@ -50,7 +50,9 @@ def test_units_and_low_bits_give_every_bit_back(numbers: list[int], times: int) 
     palette = Palette.of(values)
     units, rest = palette.units(values), palette.rest(values)
     assert np.array_equal(bits(palette.values(units, rest)), bits(values))
-    assert bool((np.diff(palette.entries.astype(np.int64)) > 0).all()) and 0 <= palette.low_bits < 32
+    assert (
+        bool((np.diff(palette.entries.astype(np.int64)) > 0).all()) and 0 <= palette.low_bits < 32
+    )
     assert int(rest.min()) >= 0 and int(units.max()) == STEP * (len(palette.entries) - 1)
 
 
@@ -68,7 +70,9 @@ def test_no_more_entries_than_fit_the_units() -> None:
 def test_values_that_are_no_entries_are_known_beside_one() -> None:
     """What surrounds a channel: the place where a value would stand, NaN as the lowest."""
     palette = Palette.of(np.tile(np.array([-2.0, 0.5, 3.0], dtype=np.float32), 8))
-    around = np.array([-math.inf, -2.0, -1.0, 0.5, 0.6, 3.0, 4.0, math.inf, math.nan], dtype=np.float32)
+    around = np.array(
+        [-math.inf, -2.0, -1.0, 0.5, 0.6, 3.0, 4.0, math.inf, math.nan], dtype=np.float32
+    )
     assert palette.units(around).tolist() == [STEP * place for place in (0, 0, 1, 1, 2, 2, 3, 3, 0)]
 
 

@@ -27,7 +27,9 @@ def detailed(edge: int = 40) -> SparseVolume:
 def psnr_of(data: bytes, original: SparseVolume) -> float:
     """DB over the active voxels, peak = range."""
     values = original.grids[0].values[:, 0].astype(np.float64)
-    errors = (inrv.load(data, device="cpu")[0].values().astype(np.float64) - values) / (values.max() - values.min())
+    errors = (inrv.load(data, device="cpu")[0].values().astype(np.float64) - values) / (
+        values.max() - values.min()
+    )
     return -10 * math.log10(float((errors**2).mean()))
 
 
@@ -123,7 +125,9 @@ def test_a_size_that_cannot_be_is_an_error_that_names_it() -> None:
         ({"ratio": -2.0}, ("ratio", "-2.0")),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(asked: dict[str, object], named: tuple[str, ...]) -> None:
+def test_options_that_contradict_each_other_are_refused(
+    asked: dict[str, object], named: tuple[str, ...]
+) -> None:
     with pytest.raises(OptionError) as caught:
         EncodeOptions(**asked)  # type: ignore[arg-type]
     assert all(word in str(caught.value) for word in named), str(caught.value)
@@ -131,7 +135,11 @@ def test_options_that_contradict_each_other_are_refused(asked: dict[str, object]
 
 def test_the_field_follows_from_the_options() -> None:
     assert EncodeOptions().chosen_field == "lattice" == EncodeOptions(psnr=30.0).chosen_field
-    assert EncodeOptions(epochs=3).chosen_field == "fourier" == EncodeOptions(preset="paper").chosen_field
+    assert (
+        EncodeOptions(epochs=3).chosen_field
+        == "fourier"
+        == EncodeOptions(preset="paper").chosen_field
+    )
 
 
 def test_a_psnr_counts_the_active_voxels_under_a_threshold_too() -> None:
@@ -139,7 +147,11 @@ def test_a_psnr_counts_the_active_voxels_under_a_threshold_too() -> None:
     original = SparseVolume((sparse_grid(x),))
     data, report = inrv.encode_bytes(original, instant(psnr=30.0, topology="threshold"))
     exact, _ = inrv.encode_bytes(original, instant(psnr=30.0, topology="exact"))
-    errors = inrv.load(data, device="cpu")[0].voxels(original.grids[0].topology.coordinates()).astype(np.float64)
+    errors = (
+        inrv.load(data, device="cpu")[0]
+        .voxels(original.grids[0].topology.coordinates())
+        .astype(np.float64)
+    )
     errors -= original.grids[0].values
     assert report.grids[0].misclassified is not None and 30 <= report.grids[0].psnr < 31
     assert -10 * math.log10(float(((errors / x.max()) ** 2).mean())) > 29.5
@@ -152,6 +164,10 @@ def test_a_size_takes_exact_masks_only_where_the_values_are_good() -> None:
     small, few = inrv.encode_bytes(original, instant(size=1200))
     large, many = inrv.encode_bytes(original, instant(size=12_000))
     assert len(small) <= 1200 and few.grids[0].misclassified is not None
-    assert 11_000 < len(large) <= 12_000 and many.grids[0].misclassified is None and many.grids[0].psnr > 35
+    assert (
+        11_000 < len(large) <= 12_000
+        and many.grids[0].misclassified is None
+        and many.grids[0].psnr > 35
+    )
     with pytest.raises(OptionError, match="or take `topology='threshold'`"):
         inrv.encode_bytes(original, instant(size=1200, topology="exact"))

@@ -25,7 +25,10 @@ def done(volume: inrv.Volume) -> list[list[tuple[int, ...]]]:
     """The corners of the regions that are decoded, by channel of which anything was asked."""
     assert isinstance(volume.outputs, LatticeOutputs)
     channels = [volume.outputs.decoded.get(number) for number in range(2)]
-    return [[] if channel is None else [tuple(c) for c in channel.corners[channel.done].tolist()] for channel in channels]
+    return [
+        [] if channel is None else [tuple(c) for c in channel.corners[channel.done].tolist()]
+        for channel in channels
+    ]
 
 
 def test_opening_decodes_nothing(volume: inrv.Volume) -> None:
@@ -56,7 +59,10 @@ def test_a_point_between_regions_decodes_those_around_it(volume: inrv.Volume) ->
 
 
 def test_a_predicted_grid_decodes_the_same_regions_of_the_other(volume: inrv.Volume) -> None:
-    assert volume.manifest.field is not None and volume.manifest.field.config["channels"][1]["reference"] == 0
+    assert (
+        volume.manifest.field is not None
+        and volume.manifest.field.config["channels"][1]["reference"] == 0
+    )
     volume["temperature"].dense(Box((1, 1, 1), (4, 3, 5)))
     assert done(volume) == [[(0, 0, 0)], [(0, 0, 0)]]
 
@@ -77,7 +83,9 @@ def test_nothing_is_decoded_twice(volume: inrv.Volume, monkeypatch: pytest.Monke
     assert asked == [1]
     assert np.array_equal(bits(volume["density"].dense(box)), bits(first)) and asked == [1]
     whole = volume["density"].values()
-    assert isinstance(volume.outputs, LatticeOutputs) and sum(asked) == len(volume.outputs.decoded[0].corners)
+    assert isinstance(volume.outputs, LatticeOutputs) and sum(asked) == len(
+        volume.outputs.decoded[0].corners
+    )
     assert np.array_equal(bits(volume["density"].values()), bits(whole)) and len(asked) == 2
 
 

@@ -1,7 +1,6 @@
-"""The voxel masks of leaves, entropy-coded: integers and one range coder, whole wavefronts of
-voxels at a time.
+"""The voxel masks of leaves, entropy-coded: whole wavefronts of voxels at a time, in integers.
 
-Arrays of NumPy in, bytes out; knows nothing of torch, grids or files. See spec/masks.md.
+Arrays in, words out; knows nothing of grids or files. spec/masks.md states all of it.
 """
 
 from inrv.entropy.masks.coding import decode_masks, encode_masks

@@ -16,36 +16,50 @@ from inrv.support.compiled import compiled
 
 
 @compiled
-def gather_step(step, leaves, first_steps, of_step, ends, voxels):
-    """Fill int64 (n,) with leaf * 512 + offset of the voxels of a step, by the leaf's first step,
-    leaf and offset; returns n.
+def gather_front(front, leaves, first_fronts, offsets, ends, voxels):
+    """Fill voxels int64 (n,) with leaf * 512 + offset of the voxels of a front; returns n.
 
-    leaves      int64, mixed leaves by first step           first_steps  int64, of each of them
-    of_step     int64, offsets by their step in the leaf    ends         int64, where each step's
-    offsets begin, and the end
+    They are in the order of the leaf's first front, leaf and offset.
+
+    leaves: int64 (M,) mixed leaves by first front
+    first_fronts: int64 (M,) of each of them
+    offsets: int64 (512,) by their front in the leaf
+    ends: int64, where the offsets of each front begin, and the end
     """
     count = 0
     for i in range(len(leaves)):
-        inner = step - first_steps[i]
+        inner = front - first_fronts[i]
         if 0 <= inner < len(ends) - 1:
             for j in range(ends[inner], ends[inner + 1]):
-                voxels[count] = leaves[i] * VOXELS + of_step[j]
+                voxels[count] = leaves[i] * VOXELS + offsets[j]
                 count += 1
     return count
 
 
 @compiled
-def expect(voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes, prediction,
-           firsts, counts, weights, stretch,
-           squash, popcount, places, inputs, selectors, expected):  # fmt: skip
-    """Look at the neighbourhood of voxels int64 (n,) and fill how likely each is active, 2^-20:
-    expected int64 (n,).
+def expect(
+    voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes, prediction, firsts,
+    counts, weights, stretch, squash, popcount, places, inputs, selectors, expected,
+):  # fmt: skip
+    """Fill expected int64 (n,): how likely each of voxels int64 (n,) is active, in 2^-20.
 
-    known       uint8, bytes of all leaves                      sides      int64 (M * 6,), where the
-    leaves beside one begin parts       int64 (rows, 32), what a byte adds to the packed contexts;
-    sizes and prefixes of those, int64 (k,) prediction  uint8 (M * 512,), empty where there is none
-    firsts     int64 (k,), where each context's counts begin places, inputs  int64 (n, k) and (n, k
-    + 1), selectors int64 (n,): kept for `learn`
+    known: uint8, bytes of all leaves
+    sides: int64 (M * 6,) where the leaves beside each mixed one begin
+    row_sides: int64 (rows, 512) which of those six a row's byte lies in
+    row_offsets: int64 (rows, 512) the offset of a row's byte in its leaf
+    parts: int64 (rows, 32) what a byte adds to the packed contexts
+    sizes: int64 (k,) bits of each context
+    prefixes: int64 (k,) bits of the prediction that each context begins with
+    prediction: uint8 (M * 512,) bits of the mask that this one is predicted from; or empty
+    firsts: int64 (k,) where the counts of each context begin
+    counts: int64, pairs of inactive and active voxels seen
+    weights: int64 (k + 1, selectors) of the contexts and the constant
+    stretch: int64 (65536,) logits of probabilities
+    squash: int64, probabilities of logits
+    popcount: int64, selector of the first context's value
+    places: int64 (n, k) filled for `learn`: which counts were read
+    inputs: int64 (n, k + 1) filled for `learn`: logits
+    selectors: int64 (n,) filled for `learn`: which weights were read
     """
     contexts = len(sizes)
     for n in range(len(voxels)):
@@ -73,16 +87,20 @@ def expect(voxels, known, sides, row_sides, row_offsets, parts, sizes, prefixes,
 
 
 @compiled
-def learn(active, expected, places, inputs, selectors, counts, slopes, seen):
-    """Count active bool (n,); fill slopes int64 (k + 1, selectors) and how often each selector was
-    seen, int64.
+def learn(active, expected, places, inputs, selectors, counts, slopes, chosen):
+    """Count which voxels are active, bool (n,), and gather how the weights are to move.
+
+    expected, places, inputs, selectors: as `expect` filled them
+    counts: int64, pairs of inactive and active voxels seen
+    slopes: int64 (k + 1, selectors) filled: errors times inputs
+    chosen: int64 (selectors,) filled: how often each selector was chosen
     """
     slopes[:] = 0
-    seen[:] = 0
+    chosen[:] = 0
     for n in range(len(active)):
         bit = int(active[n])
         error = (bit << PROBABILITY_BITS) - expected[n]
-        seen[selectors[n]] += 1
+        chosen[selectors[n]] += 1
         for i in range(inputs.shape[1]):
             slopes[i, selectors[n]] += error * inputs[n, i]
         for i in range(places.shape[1]):

@@ -1,8 +1,7 @@
-"""How likely each voxel is active: counts in several contexts, mixed in the logistic domain. All in
-integers.
+"""How likely each voxel is active: counts in several contexts, mixed in the logistic domain. All in integers.
 
 Logistic mixing: M. Mahoney, "Adaptive weighing of context models for lossless data compression",
-    Florida Tech. CS-2005-16.
+Florida Tech. CS-2005-16.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ CONTEXTS: tuple[tuple[Displacement, ...], ...] = (
     (*NEAREST, (-1, -1, 0), (-1, -1, 1), (-1, 1, -1), (-1, -1, -1)),
     (*NEAREST[:6], (0, 0, -2), (0, -2, 0), (-2, 0, 0), (-1, 0, 2), (0, -2, 1), (-2, 0, 1)),
 )
-# With a mask that this one is predicted from: bits of that mask, the voxel's own first, and of this
-# one behind them.
+# With a mask that this one is predicted from: how many bits of that mask, the voxel's own first,
+# and the displacements in this mask behind them.
 PREDICTED_CONTEXTS: tuple[tuple[int, tuple[Displacement, ...]], ...] = (
     (1, NEAREST),
     (7, NEAREST[:6]),
@@ -71,9 +70,8 @@ class Model:
     """Statistics of the voxels coded so far, and what they say of the next."""
 
     def __init__(self, predicted: bool) -> None:
-        contexts = [(0, context) for context in CONTEXTS] + (
-            list(PREDICTED_CONTEXTS) if predicted else []
-        )
+        contexts = [(0, context) for context in CONTEXTS]
+        contexts += PREDICTED_CONTEXTS if predicted else ()
         self.prefixes = np.array([prefix for prefix, _ in contexts])
         self.sizes = np.array([len(context) for _, context in contexts])
         entries = 1 << (self.prefixes + self.sizes)
@@ -88,17 +86,16 @@ class Model:
         self.selectors, self.expected = np.empty((2, LARGEST_BATCH), dtype=np.int64)
 
     def expect(self, leaves: Leaves, voxels: Index, prediction: NDArray[np.uint8]) -> Index:
-        """How likely each of `voxels` int64 (n,) is active, in 2^-20: int64 (n,), from 1 to 2^20 -
-        1.
+        """How likely each of `voxels` int64 (n,) is active, in 2^-20: int64 (n,), 1 to 2^20 - 1.
 
-        prediction  uint8 (M * 512,)  7 bits of the mask that this one is predicted from; empty
-        where there is none
+        leaves: what is known of the masks
+        prediction: uint8 (M * 512,) 7 bits of the mask that this one is predicted from; empty where
+            there is none
         """
         expect(
-            voxels, leaves.bytes, leaves.rows, ROW_SIDE, ROW_OFFSET,
-            self.parts, self.sizes, self.prefixes, prediction,
-            self.firsts, self.counts, self.weights, STRETCH, SQUASH, _POPCOUNT,
-            self.places, self.inputs, self.selectors, self.expected,
+            voxels, leaves.bytes, leaves.rows, ROW_SIDE, ROW_OFFSET, self.parts, self.sizes,
+            self.prefixes, prediction, self.firsts, self.counts, self.weights, STRETCH, SQUASH,
+            _POPCOUNT, self.places, self.inputs, self.selectors, self.expected,
         )  # fmt: skip
         expected: Index = self.expected[: len(voxels)]
         return expected
@@ -106,18 +103,11 @@ class Model:
     def learn(self, active: NDArray[np.bool_]) -> None:
         """Take in which of the voxels that were asked about are active, bool (n,)."""
         learn(
-            active,
-            self.expected,
-            self.places,
-            self.inputs,
-            self.selectors,
-            self.counts,
-            self.slopes,
-            self.chosen,
-        )
-        divisors = (
-            np.array([max(1, math.isqrt(count)) for count in self.chosen.tolist()]) << RATE_SHIFT
-        )
+            active, self.expected, self.places, self.inputs, self.selectors, self.counts,
+            self.slopes, self.chosen,
+        )  # fmt: skip
+        roots = [max(1, math.isqrt(count)) for count in self.chosen.tolist()]
+        divisors = np.array(roots) << RATE_SHIFT
         self.weights += self.slopes // divisors
 
 
@@ -125,8 +115,9 @@ _POPCOUNT = np.array([value.bit_count() for value in range(1 << len(NEAREST))], 
 
 
 def _row_tables(contexts: list[tuple[Displacement, ...]]) -> NDArray[np.int64]:
-    """What a byte of each row adds to all contexts, packed one above the other, the first lowest:
-    int64 (rows, 32).
+    """What a byte of each row adds to all contexts: int64 (rows, 32).
+
+    The contexts are packed one above the other, the first lowest.
     """
     tables = np.zeros((len(ROWS), 1 << (2 * REACH + 1)), dtype=np.int64)
     values = np.arange(tables.shape[1])

@@ -1,8 +1,8 @@
 """Which voxels are coded together, and where the neighbours of a voxel are looked up.
 
-Voxel (x, y, z) of a 128^3 node belongs to step 4 x + 2 y + z: all voxels before it in x, y and z,
-and some to its sides, belong to earlier steps, so that a step is coded at once. All nodes advance
-together.
+Voxel (x, y, z) of a 128^3 node belongs to the front 4 x + 2 y + z: all voxels before it in x, y and
+z, and some to its sides, belong to earlier fronts, so that a front is coded at once. All nodes
+advance together.
 
 For every voxel of a leaf a byte says which of the five voxels from z - 2 to z + 2 are known to be
 active: bit j stands for z + j - 2. Such a byte is read where a context needs several voxels beside
@@ -11,35 +11,26 @@ one another.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.entropy.masks.constants import REACH, VOXELS
-from inrv.entropy.masks.kernels import gather_step, mark
+from inrv.entropy.masks.kernels import gather_front, mark
 
 Index = NDArray[np.int64]
 
-STEP_X, STEP_Y, STEP_Z = 4, 2, 1
-ROWS = (
-    (0, 0),
-    (0, -1),
-    (0, -2),
-    (-1, -1),
-    (-1, 0),
-    (-1, 1),
-    (-2, 0),
-)  # (dx, dy) of the bytes read for a voxel
+FRONT_X, FRONT_Y, FRONT_Z = 4, 2, 1
+# (dx, dy) of the bytes that are read for a voxel.
+ROWS = ((0, 0), (0, -1), (0, -2), (-1, -1), (-1, 0), (-1, 1), (-2, 0))
 LARGEST_BATCH = 1 << 16  # voxels coded between two updates of the statistics
 
 _x, _y, _z = (axis.reshape(-1) for axis in np.meshgrid(*[np.arange(8)] * 3, indexing="ij"))
-OFFSET_STEP = STEP_X * _x + STEP_Y * _y + STEP_Z * _z
-LAST_OFFSET_STEP = int(OFFSET_STEP[-1])
-_SIDES = tuple(
-    (dx, dy) for dx in (-1, 0) for dy in (-1, 0, 1)
-)  # leaves that ROWS reach, and their place in a table
+OFFSET_FRONT = FRONT_X * _x + FRONT_Y * _y + FRONT_Z * _z
+LAST_OFFSET_FRONT = int(OFFSET_FRONT[-1])
+# Leaves that ROWS reach, and their place in a table.
+_SIDES = tuple((dx, dy) for dx in (-1, 0) for dy in (-1, 0, 1))
 
 
 def _row_tables() -> tuple[Index, Index]:
@@ -53,8 +44,9 @@ def _row_tables() -> tuple[Index, Index]:
 
 
 def _reach_tables() -> tuple[Index, Index]:
-    """For each bit j and offset: the leaf (0 below, 1 itself, 2 above) and the offset of the byte
-    whose bit j is this voxel.
+    """For each bit j and offset: the byte whose bit j is this voxel.
+
+    Returns its leaf, 0 below, 1 itself, 2 above, and its offset.
     """
     z = _z[None, :] - (np.arange(2 * REACH + 1)[:, None] - REACH)
     return (z >> 3) + 1, (_x << 6) | (_y << 3) | (z & 7)
@@ -62,8 +54,7 @@ def _reach_tables() -> tuple[Index, Index]:
 
 ROW_SIDE, ROW_OFFSET = _row_tables()
 REACH_SIDE, REACH_OFFSET = _reach_tables()
-# Bytes of a leaf whose every voxel is active, and what such a leaf adds to the one above and the
-# one below it.
+# Bytes of a leaf whose every voxel is active, and what such a leaf adds to the one above and the one below it.
 _bits = np.arange(2 * REACH + 1)
 _there = _z[:, None] + _bits - REACH
 _WITHIN, _BELOW, _ABOVE = (
@@ -75,37 +66,37 @@ _WITHIN, _BELOW, _ABOVE = (
 class Leaves:
     """What is known of the leaves while their mixed ones are coded.
 
-    origins  int32 (L, 3), multiples of 8          full  bool (L,)          mixed  int64 (M,),
-    ascending leaf indices
+    origins: int32 (L, 3) of the leaves, multiples of 8
+    full: bool (L,) whose voxels are all active
+    mixed: int64 (M,) ascending indices of the leaves that are coded
     """
 
     def __init__(self, origins: NDArray[np.int32], full: NDArray[np.bool_], mixed: Index) -> None:
         self.mixed = mixed
         blocks = np.concatenate([origins.astype(np.int64) >> 3, _ghosts(origins, mixed)])
         find = BlockFinder(blocks)
-        nowhere, nothing = (
-            len(blocks),
-            len(blocks) + 1,
-        )  # a leaf that is read as inactive, one that only takes what is lost
+        # A leaf that is read as inactive, and one that only takes what is lost.
+        nowhere, nothing = len(blocks), len(blocks) + 1
         own = blocks[mixed]
         sides = [find(own + np.array([dx, dy, 0]), nowhere) for dx, dy in _SIDES]
         self.rows = (np.stack(sides, axis=1) * VOXELS).reshape(-1)
         columns = [find(own + np.array([0, 0, dz]), nothing) for dz in (-1, 0, 1)]
         self.columns = (np.stack(columns, axis=1) * VOXELS).reshape(-1)
         self.bytes = _initial_bytes(blocks, full, find).reshape(-1)
-        self.first_steps = (8 * (own & 15)) @ np.array([STEP_X, STEP_Y, STEP_Z])
+        self.first_fronts = (8 * (own & 15)) @ np.array([FRONT_X, FRONT_Y, FRONT_Z])
 
     def batches(self) -> Iterator[Index]:
-        """Voxels of the mixed leaves as leaf * 512 + offset: by step, then by the leaf's first
-        step, by leaf and by offset.
+        """Voxels of the mixed leaves as leaf * 512 + offset.
+
+        They come by front, then by the leaf's first front, by leaf and by offset.
         """
-        order = np.argsort(self.first_steps, kind="stable")
-        starts = self.first_steps[order]
-        offsets = np.argsort(OFFSET_STEP, kind="stable")
-        ends = np.searchsorted(OFFSET_STEP[offsets], np.arange(LAST_OFFSET_STEP + 2))
+        order = np.argsort(self.first_fronts, kind="stable")
+        starts = self.first_fronts[order]
+        offsets = np.argsort(OFFSET_FRONT, kind="stable")
+        ends = np.searchsorted(OFFSET_FRONT[offsets], np.arange(LAST_OFFSET_FRONT + 2))
         voxels = np.empty(len(order) * int(np.diff(ends).max()), dtype=np.int64)
-        for step in range(int(starts[-1]) + LAST_OFFSET_STEP + 1 if len(starts) else 0):
-            count = gather_step(step, order, starts, offsets, ends, voxels)
+        for front in range(int(starts[-1]) + LAST_OFFSET_FRONT + 1 if len(starts) else 0):
+            count = gather_front(front, order, starts, offsets, ends, voxels)
             for first in range(0, count, LARGEST_BATCH):
                 yield voxels[first : min(count, first + LARGEST_BATCH)]
 
@@ -144,8 +135,9 @@ def _keys(blocks: Index) -> Index:
 
 
 def _ghosts(origins: NDArray[np.int32], mixed: Index) -> Index:
-    """Blocks int64 (G, 3) that are no leaves, beside a mixed leaf and over or under a leaf: some of
-    their bytes are not 0.
+    """Blocks int64 (G, 3) that are no leaves, though some of their bytes are not 0.
+
+    They lie beside a mixed leaf and over or under a leaf.
     """
     blocks = origins.astype(np.int64) >> 3
     find = BlockFinder(blocks)
@@ -167,28 +159,3 @@ def _initial_bytes(blocks: Index, full: NDArray[np.bool_], find: BlockFinder) ->
         reached = known[find(blocks + np.array([0, 0, dz]), len(blocks))]
         result[:-2][reached] |= pattern
     return result
-
-
-def predictions_of(origins: NDArray[np.int32], reference: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Seven bits uint8 (L, 512) of a reference mask for each voxel.
-
-    They are the voxel itself and its neighbours at +x, +y, +z, -x, -y and -z.
-
-    origins: int32 (L, 3) of the leaves
-    reference: uint8 (L, 64) masks of the same leaves
-    """
-    blocks = origins.astype(np.int64) >> 3
-    find = BlockFinder(blocks)
-    cells = np.unpackbits(reference, axis=1, bitorder="little").reshape(-1, 8, 8, 8)
-    outside = np.zeros((1, 8, 8, 8), dtype=np.uint8)
-    cells = np.concatenate([cells, outside])
-    result: NDArray[np.uint8] = cells[:-1].copy()
-    for direction, axis in itertools.product((1, -1), range(3)):
-        step = direction * np.eye(3, dtype=np.int64)[axis]
-        beyond = cells[find(blocks + step, len(blocks))]
-        moved = np.roll(cells[:-1], -direction, axis=axis + 1)
-        edge: list[slice | int] = [slice(None)] * 4
-        edge[axis + 1] = 7 if direction > 0 else 0
-        moved[tuple(edge)] = np.roll(beyond, -direction, axis=axis + 1)[tuple(edge)]
-        result = ((result << 1) | moved).astype(np.uint8)
-    return result.reshape(-1, VOXELS)

@@ -18,7 +18,7 @@ from inrv.grids import Grid, LeafValues, Topology
 from inrv.storage import PreparedGrid
 
 # Correlation of details from which on a channel is worth being a reference.
-RELATED = 0.15  # see docs/lab-notes.md#reference-channels
+RELATED = 0.15  # measured: docs/lab-notes.md#reference-channels
 COMPARED = 1 << 16  # voxels
 FEWEST_COMPARED = 256
 BACKGROUND_LIMITS = -2.0, 3.0  # of a background, on the scale of normalised values
@@ -119,7 +119,7 @@ def quality_of(channel: Channel, grid: PreparedGrid, psnr: float, step: float | 
 
 
 def references_of(channels: Sequence[Channel]) -> tuple[int | None, ...]:
-    """The earlier channel whose details resemble most those of each channel, if any do."""
+    """For each channel the number of the earlier one whose details resemble its own most, if any."""
     found: list[int | None] = []
     for number, channel in enumerate(channels):
         alike = [

@@ -24,6 +24,7 @@ MEANS = 255  # parts of the channel's top in which a region's mean is stored
 MOST_SPREAD = 22
 NO_WORDS = np.zeros(0, dtype=np.uint32)
 # Of one bit against a squared step: the slope of a uniform quantiser at a high rate.
+# measured: docs/lab-notes.md#steps-and-rate
 RATE_WEIGHT = 2 * 0.6931 / 12
 LISTED = 1 << 10  # magnitudes whose bits are tabulated
 

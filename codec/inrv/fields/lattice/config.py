@@ -5,6 +5,7 @@ from __future__ import annotations
 from inrv.container import Container, Value
 from inrv.container.layout import CODES
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SMALLEST_STEP
+from inrv.fields.lattice.order import LEVELS
 
 KEYS = ("networks", "channels")
 CHANNEL_KEYS = (
@@ -20,7 +21,6 @@ CHANNEL_KEYS = (
     "lossless",
     "codes",
 )
-LEVELS = 7  # of a region, each with a quantiser step
 
 
 def check(config: Value, container: Container) -> None:

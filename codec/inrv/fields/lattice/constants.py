@@ -54,7 +54,8 @@ LARGEST_OCTAVES = 1 << 20
 # The restoration filter.
 DEVIATION_SHIFT = 3  # a pair that deviates by a step on either side is ONE as an input
 RESTORED_SHIFT = 4  # from SUM_ONE to STEP units
-FARTHEST_RESTORED = STEP  # units by which a value is moved at most
+# Units by which a value is moved at most; measured: docs/lab-notes.md#restoration-filter
+FARTHEST_RESTORED = STEP
 
 # What a bit is worth at a high rate, where a uniform quantiser gains 6.02 dB a bit.
 SLOPE = 6 / math.log(2)  # bits that a squared step is worth

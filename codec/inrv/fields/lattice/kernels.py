@@ -49,7 +49,7 @@ from inrv.fields.lattice.constants import (
 from inrv.support.compiled import compiled
 
 MOST_PAIRS = 16
-BLOCK = 256  # voxels that go through a network together
+BLOCK = 256  # voxels that go through a network together; see docs/lab-notes.md#decoding-speed
 
 
 class Known(NamedTuple):

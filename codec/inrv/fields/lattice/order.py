@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REGION_EDGE = 128
+REGION_EDGE = 128  # measured: docs/lab-notes.md#regions
 LEVELS = 7  # strides 2^6 to 2^0
 # Strides of a region's border: no offset reaches farther than 3, and an even number keeps parities.
 PAD = 4
@@ -50,6 +50,7 @@ EDGES: tuple[Offset, ...] = (
 CORNERS: tuple[Offset, ...] = ((1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1))
 AROUND = FACES + EDGES + CORNERS
 
+# measured: docs/lab-notes.md#neighbours
 # By number of odd axes; the odd axis (of one) or the even axis (of two) stands first.
 PATTERNS = {
     1: Pattern(

@@ -31,18 +31,17 @@ from inrv.grids import Topology
 if TYPE_CHECKING:
     from inrv.fields.lattice.fitting import Fitter
 
-# measured: docs/lab-notes.md#steps-and-rate
-FINENESS = 0.6  # step of a stride over that of the next finer one
+# Step of a stride over that of the next finer one.
+FINENESS = 0.6  # measured: docs/lab-notes.md#steps-and-rate
 NEAR_ENOUGH = 0.05  # dB above the asked PSNR
 SEARCHES = 7
 SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
-# measured: docs/lab-notes.md#prefilter
-PREFILTER_BITS = 1.5  # a voxel, above which few are left out
+PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
 TRIAL_VOXELS = 600_000
-# see docs/lab-notes.md#size-search
-DB_A_DOUBLING = 4.5  # a first guess of what a step of twice the size costs
+# A first guess of what a step of twice the size costs; see docs/lab-notes.md#size-search
+DB_A_DOUBLING = 4.5
 
 Ints = NDArray[np.int32]
 
@@ -196,7 +195,7 @@ class EncodedChannel:
         return 32 * sum(1 + len(code.words) for code in self.codes) / max(1, self.coded)
 
     def cost(self, voxels: int) -> float:
-        """Bits and distortion, in bits, of so many voxels coded alike, as fitting weighs them."""
+        """Bits and distortion, in bits, of so many voxels coded alike, as the fitting weighs them."""
         distortion = SLOPE * self.squared * (self.scale / STEP) ** 2
         return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
 
@@ -250,7 +249,7 @@ class ChannelEncoder:
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
 
     def run(self) -> EncodedChannel:
-        """The channel at the quality that is asked, in the fewest bytes that the effort allows."""
+        """The channel at the quality that is asked, with the fewest bytes that the effort allows."""
         found = self.begin()
         if self.effort.rounds:
             found = self._learned(found)
@@ -310,7 +309,7 @@ class ChannelEncoder:
         return self.corners[np.sort(generator.permutation(len(self.corners))[:share])]
 
     def _search(self, settings: Settings, step: float, corners: Ints) -> Trial:
-        """The trial whose PSNR lies nearest above what is asked; the first where a step is asked."""
+        """The trial whose PSNR lies nearest above what is asked; at once where the step is asked."""
         tried = [self._trial(settings, step, corners)]
         asked = self.quality.psnr
         if asked is None:
