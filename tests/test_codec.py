@@ -26,7 +26,7 @@ def blob(shape: tuple[int, int, int] = (24, 20, 28), shift: float = 0.0) -> np.n
 
 
 def scene() -> SparseVolume:
-    """Fog, a vector grid with a constant component, a grid with tiles and off-background values, an empty one."""
+    """Fog, vectors with a constant component, a grid with tiles and inactive values, no voxel."""
     transform = Transform(
         "AffineMap", ((0.1, 0.02, 0, 0), (0, 0.2, 0, 0), (0, 0, 0.1, 0), (5, -3, 1, 1))
     )

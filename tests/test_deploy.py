@@ -13,8 +13,8 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="job script
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 SCRIPTS = sorted(DEPLOY.glob("*.sbatch"))
 KINDS = ("lumi-g", "nvidia")
-TOLD = "RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT ROCR_VISIBLE_DEVICES OMP_NUM_THREADS NCCL_SOCKET_IFNAME"
-TOLD += " NCCL_NET_GDR_LEVEL"
+TOLD = "RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT ROCR_VISIBLE_DEVICES"
+TOLD += " OMP_NUM_THREADS NCCL_SOCKET_IFNAME NCCL_NET_GDR_LEVEL"
 
 # Two tasks of one node, one after the other; srun's own options all have the form --name=value.
 SRUN = """#!/bin/bash
@@ -32,7 +32,7 @@ exit "$status"
 SCONTROL = """#!/bin/bash
 [[ "$*" == "show hostnames node[7-8]" ]] && printf 'node7\\nnode8\\n'
 """
-# Tells its name, arguments and variables, and whether a signal that srun passes to its child comes here.
+# Tells its name, arguments and variables, and whether a signal that srun passes on comes here.
 PROGRAM = f"""#!/bin/bash
 for name in {TOLD}; do [[ ${{!name+set}} ]] && echo "$name|${{!name}}"; done
 [[ $PPID == "$SRUN_PID" ]] && echo "signals|yes"

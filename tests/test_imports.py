@@ -1,4 +1,4 @@
-"""Rooms import downwards only, keep apart what is to be apart, and load torch, numba and scipy late."""
+"""Rooms import downwards only, some never know of others, and torch is loaded late."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"inrv": ROOT / "codec" / "inrv", "inrv_cli": ROOT / "cli" / "inrv_cli"}
 HEAVY = ("torch", "numba", "scipy")
 
-# A room may import from those on lower floors, and from its own; beside it only where NEIGHBOURS says so.
+# A room may import from itself and from lower floors, and beside it where NEIGHBOURS says so.
 FLOORS = (
     ("cli",),
     ("encoding", "decoding", "metrics"),
@@ -41,7 +41,7 @@ WORKSHOP = "inrv.fields.lattice.workshop"
 
 
 def room_of(module: str) -> str:
-    """The room that a module is in; '' for the face of the library, which loads names when they are used."""
+    """The room that a module is in; '' for the face of the library."""
     first, *rest = module.split(".")
     return "cli" if first == "inrv_cli" else rest[0] if rest else ""
 
@@ -162,7 +162,7 @@ def test_some_never_import_others(room: str, never: str) -> None:
 
 
 def test_only_its_own_room_knows_vdb_files() -> None:
-    """Elsewhere .vdb stands in help and docstrings alone, and as the suffix that decoding defaults to."""
+    """Elsewhere .vdb stands in help and docstrings, and as the suffix that decoding defaults to."""
     allowed = {"inrv.files.file_types", "inrv_cli.decode"}
     found = set[str]()
     for module, path in FILES.items():
@@ -241,12 +241,14 @@ def test_help_comparisons_and_errors_load_nothing_heavy(
 
 def test_the_library_loads_nothing_heavy_until_it_must() -> None:
     """Opening, slicing a file without a network and encoding in an instant need no torch."""
-    show = f"; import sys; print(*({{name.split('.')[0] for name in sys.modules}} & set({HEAVY!r})), 'loaded')"
+    show = "\nimport sys\nfound = {name.split('.')[0] for name in sys.modules}\n"
+    show += f"print(*(found & set({HEAVY!r})), 'loaded')"
     assert loaded("import inrv" + show) == ["loaded"]
     assert loaded(
         "import inrv, numpy; inrv.EncodeOptions(); inrv.sparse_grid(numpy.ones((8, 8, 8)))" + show
     ) == ["loaded"]
-    code = "import inrv, numpy; array = numpy.random.default_rng(0).random((32, 32, 32), numpy.float32); "
-    code += "data, _ = inrv.encode_bytes({'a': array}, inrv.EncodeOptions(effort='instant')); "
-    code += "grid = inrv.load(data)['a']; grid.sample([3, 4, 5.5]); grid[2:9]; grid.values(); inrv.verify(data)"
+    code = "import inrv, numpy\narray = numpy.random.default_rng(0).random((32,) * 3, 'float32')\n"
+    code += "data, _ = inrv.encode_bytes({'a': array}, inrv.EncodeOptions(effort='instant'))\n"
+    code += "grid = inrv.load(data)['a']\ngrid.sample([3, 4, 5.5]), grid[2:9], grid.values()\n"
+    code += "inrv.verify(data)"
     assert "torch" not in loaded(code + show)

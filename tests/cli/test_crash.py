@@ -180,7 +180,10 @@ def test_what_is_no_file_is_not_replaced(run: Run, library: Path, command: str) 
 
 
 def forked(stdout: int | None, unbuffered: bool, *arguments: object) -> tuple[int, str]:
-    """Exit code and stderr of `inrv` with this descriptor as stdout, None: closed; a fork, for a new process imports torch."""
+    """Exit code and stderr of `inrv`, forked: a new process would import torch.
+
+    stdout: its descriptor; None: it is closed
+    """
     told, stderr = os.pipe()
     process = os.fork()
     if process == 0:
@@ -192,8 +195,9 @@ def forked(stdout: int | None, unbuffered: bool, *arguments: object) -> tuple[in
         else:
             os.dup2(stdout, 1)
             sys.stdout = io.TextIOWrapper(
-                open(1, "wb", 0 if unbuffered else -1), write_through=unbuffered
-            )  # noqa: SIM115
+                open(1, "wb", 0 if unbuffered else -1),  # noqa: SIM115
+                write_through=unbuffered,
+            )
         torch.set_num_threads(1)
         sys.argv = ["inrv", *map(str, arguments)]
         code = 99

@@ -68,9 +68,9 @@ def test_one_error_in_two_languages(
 
 
 def texts_of_the_library() -> list[tuple[str, str]]:
-    """Every string in the library that is no docstring, with its file; what an f-string holds is {}.
+    """Every string in the library that is no docstring, with its file.
 
-    The lattice's workshop is a command line of its own.
+    What an f-string holds is {}. The lattice's workshop is a command line of its own.
     """
     found = []
     for path in sorted(LIBRARY.rglob("*.py")):

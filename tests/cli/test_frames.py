@@ -1,4 +1,4 @@
-"""Which files an input stands for, in which order, what is said of the others, and how outputs are named."""
+"""Which files an input stands for, in which order, what is said of others, and outputs' names."""
 
 from __future__ import annotations
 
@@ -250,7 +250,8 @@ def test_what_is_left_out_and_missing_is_told_on_stderr_unless_quiet(
     result = run("decode", "fx.$F4.inrv", "-o", "out/$F4.vdb")
     assert result.exit_code == 0 and sorted(os.listdir("out")) == ["0001.vdb", "0003.vdb"]
     assert result.stderr.splitlines() == [
-        "inrv: fx.$F4.inrv leaves out fx.7.inrv: its numbers have 4 digits, or more without a zero in front",
+        "inrv: fx.$F4.inrv leaves out fx.7.inrv: its numbers have 4 digits, "
+        "or more without a zero in front",
         "inrv: fx.$F4.inrv has no frames 0002",
     ]
     assert run("decode", "fx.$F4.inrv", "-o", "out/$F4.vdb", "--force", "-q").stderr == ""

@@ -1,4 +1,4 @@
-"""`-` as input and output of every command, through real pipes and in memory, and links as outputs."""
+"""`-` as input and output of every command, through pipes and in memory, and links as outputs."""
 
 from __future__ import annotations
 

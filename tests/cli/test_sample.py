@@ -100,7 +100,8 @@ def test_npy_to_npy(run: Run, library: Path) -> None:
         "id;x;y;z\r\n1;8;7.5;9.25\r\n",
         'name\tz\ty\tx\n"a, b; c"\t9.25\t7.5\t8\n',
         '"density","Points:0","Points:1","Points:2"\n0.5,8,7.5,9.25\n',
-        '"Point ID","x","Points_0","Points_1","Points_2","Points_Magnitude"\n0,-1,8,7.5,9.25,14.3\n',
+        '"Point ID","x","Points_0","Points_1","Points_2","Points_Magnitude"\n'
+        "0,-1,8,7.5,9.25,14.3\n",
         "P.x,P.y,P.z,Cd.x\n8,7.5,9.25,1\n",
         "ptnum\tP[0]\tP[1]\tP[2]\n0\t8\t7.5\t9.25\n",
     ],

@@ -1,4 +1,4 @@
-"""Encode as little as possible, decode, read back: all but the values of active voxels must be as it was."""
+"""Encode as little as possible, decode, read back: all but active values must be as it was."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def round_trip(
 
 
 def check_with_openvdb(source: Path, decoded: Path) -> None:
-    """OpenVDB itself, not our reader, finds the same names, metadata, counts, boxes and transforms in both files."""
+    """OpenVDB itself finds the same names, metadata, counts, boxes and transforms in both files."""
     openvdb = pytest.importorskip("pyopenvdb", reason="OpenVDB's own bindings are the referee here")
     before, after = (openvdb.readAllGridMetadata(str(path)) for path in (source, decoded))
     assert len(after) == len(before)
@@ -54,7 +54,7 @@ def check_with_openvdb(source: Path, decoded: Path) -> None:
 
 
 def check_volume(original: inrv.SparseVolume, decoded: inrv.SparseVolume) -> None:
-    """Everything but the values of active leaf voxels is equal; those lie within the original's range."""
+    """Everything but the values of active leaf voxels is equal; those lie within their range."""
     assert decoded.metadata == original.metadata
     assert decoded.vdb_version == original.vdb_version or not original.passthrough
     check_passthrough(original, decoded)

@@ -1,4 +1,7 @@
-"""Every real volume survives the way through an .inrv file: exact topology, header and tiles, values within their range."""
+"""Every real volume survives the way through an .inrv file.
+
+Topology, header and tiles are exact, values within their range.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What real pipelines also produce: every grid of every file comes back, coded or passed through."""
+"""What real pipelines also produce: every grid comes back, coded or passed through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An open file as its user meets it: a mapping of grids that are arrays, sampled, sliced, pickled, shown."""
+"""An open file as its user meets it: a mapping of grids, sampled, sliced, pickled, shown."""
 
 from __future__ import annotations
 
@@ -227,7 +227,10 @@ def test_other_points_are_errors(volume: inrv.Volume, points: Any) -> None:
 
 
 def on_faces() -> tuple[inrv.VolumeGrid, np.ndarray, np.ndarray]:
-    """A staggered velocity whose components are linear in the place of their faces; these places; and the slopes."""
+    """A staggered velocity whose components are linear in the place of their faces.
+
+    Also these places, and the slopes.
+    """
     slopes = np.array([[0.5, -0.25, 0.125], [0.25, 1.0, -0.5], [-0.125, 0.5, 0.75]])
     centres = np.stack(np.meshgrid(*[np.arange(10.0)] * 3, indexing="ij"), axis=3)
     faces = centres[..., None, :] - 0.5 * np.eye(3)

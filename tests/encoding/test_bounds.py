@@ -1,4 +1,4 @@
-"""Numbers that float32 cannot hold: a bound holds for the caller's own, or is refused; nothing is lost in silence."""
+"""Numbers that float32 cannot hold: a bound holds for the caller's own, or is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes back exactly: few different values, values that many voxels have, numbers far from all others, all on request."""
+"""What comes back exactly: few different values, frequent values, extremes, all on request."""
 
 from __future__ import annotations
 

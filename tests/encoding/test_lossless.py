@@ -1,4 +1,7 @@
-"""What must not be lost on the way through an .inrv file: odd values, small grids, passthrough grids; and what a threshold loses."""
+"""What an .inrv file must not lose: odd values, small grids, passthrough grids.
+
+And what a threshold loses.
+"""
 
 from __future__ import annotations
 

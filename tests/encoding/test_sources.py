@@ -1,4 +1,4 @@
-"""What can be encoded: arrays by name, grids of arrays with properties of their own, open files; and what cannot."""
+"""What can be encoded: arrays by name, grids with properties, open files; and what cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""By which rule a grid's active voxels can be told from its values, and what becomes of the others."""
+"""By which rule a grid's active voxels can be told from its values, and what others become."""
 
 from __future__ import annotations
 
