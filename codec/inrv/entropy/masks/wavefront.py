@@ -11,6 +11,7 @@ one another.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -159,3 +160,28 @@ def _initial_bytes(blocks: Index, full: NDArray[np.bool_], find: BlockFinder) ->
         reached = known[find(blocks + np.array([0, 0, dz]), len(blocks))]
         result[:-2][reached] |= pattern
     return result
+
+
+def predictions_of(origins: NDArray[np.int32], reference: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Seven bits of a reference mask for each voxel, uint8 (L, 512), the voxel's own first.
+
+    Those behind are of its neighbours at +x, +y, +z, -x, -y and -z.
+
+    origins: int32 (L, 3) of the leaves
+    reference: uint8 (L, 64) masks of the same leaves
+    """
+    blocks = origins.astype(np.int64) >> 3
+    find = BlockFinder(blocks)
+    cells = np.unpackbits(reference, axis=1, bitorder="little").reshape(-1, 8, 8, 8)
+    outside = np.zeros((1, 8, 8, 8), dtype=np.uint8)
+    cells = np.concatenate([cells, outside])
+    result: NDArray[np.uint8] = cells[:-1].copy()
+    for direction, axis in itertools.product((1, -1), range(3)):
+        shift = direction * np.eye(3, dtype=np.int64)[axis]
+        beyond = cells[find(blocks + shift, len(blocks))]
+        moved = np.roll(cells[:-1], -direction, axis=axis + 1)
+        edge: list[slice | int] = [slice(None)] * 4
+        edge[axis + 1] = 7 if direction > 0 else 0
+        moved[tuple(edge)] = np.roll(beyond, -direction, axis=axis + 1)[tuple(edge)]
+        result = ((result << 1) | moved).astype(np.uint8)
+    return result.reshape(-1, VOXELS)
