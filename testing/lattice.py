@@ -67,9 +67,13 @@ def placed(
 
 
 def in_regions() -> SparseVolume:
-    """Two grids in four regions, on both sides of a border and far away; the second resembles the first."""
+    """Two grids in four regions, on both sides of a border and far away.
+
+    The second resembles the first.
+    """
     base = box(range(11), range(9), range(-6, 7))
-    coordinates = np.concatenate([base, base + [700, -1000, 64], base + [300, 60, 60]])
+    far, beyond = base + np.array([700, -1000, 64]), base + np.array([300, 60, 60])
+    coordinates = np.concatenate([base, far, beyond])
     detail = noise((len(coordinates), 1), 5)
     first = 2 + np.sin(coordinates[:, :1] / 3) + 0.4 * detail
     kept = noise((len(coordinates),), 7) < 0.8
@@ -82,7 +86,10 @@ def in_regions() -> SparseVolume:
 
 
 def hazy_regions() -> SparseVolume:
-    """The same two grids, a third of whose voxels are 0, a tenth 1; a few of the second are far from all others."""
+    """The same two grids, a third of whose voxels are 0, a tenth 1.
+
+    A few of the second are far from all others.
+    """
     first, second = in_regions().grids
     haze, core = (value_of_many(grid) for grid in (first, second))
     extreme = np.arange(len(core.values))[:, None] % 997 == 5

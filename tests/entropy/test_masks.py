@@ -86,7 +86,7 @@ def test_leaves_across_nodes(corner: tuple[int, int, int], keep_empty: bool) -> 
 
 
 def test_order_of_leaves_is_free() -> None:
-    """Numbers of leaves decide the order within a step and nothing else: any order comes back as it was."""
+    """Numbers of leaves decide the order within a front alone: any order comes back as it was."""
     origins, masks = leaves_of(blob(40, 1.0))
     order = np.random.default_rng(1).permutation(len(origins))
     round_trip(origins[order], masks[order])
@@ -178,7 +178,7 @@ def test_the_words_never_change() -> None:
 
 
 def test_no_logit_is_rounded_near_a_half() -> None:
-    """So every library's logarithm and exponential gives the same tables: none is off by a millionth of that."""
+    """So every library's logarithm and exponential gives the same tables."""
     q = np.arange(1, 65536)
     logits = 256 * np.log(q / (65536 - q))
     assert np.abs(logits - np.floor(logits) - 0.5).min() > 1e-7
@@ -250,7 +250,7 @@ def test_full_and_empty_leaves_may_be_coded_as_mixed(predicted: bool) -> None:
 
 
 def test_the_range_coder_is_the_specifications() -> None:
-    """Constriction splits its range where the specification says, for probabilities small, large, even and any."""
+    """Constriction splits its range where the specification says, whatever the probability."""
     generator = np.random.default_rng(5)
     one = 1 << 20
     chosen = np.r_[

@@ -34,7 +34,7 @@ numbers = itertools.count()
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
     """Imports a module of one function anew, as another process would."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(Kept, "told", False)
+    monkeypatch.setattr(Kept, "warned", False)
     (tmp_path / "kernels.py").write_text(SOURCE)
 
     def load(limit: int = 10) -> ModuleType:

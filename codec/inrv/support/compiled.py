@@ -42,7 +42,7 @@ class Kept(FunctionCache):  # type: ignore[misc]
     as if nothing were there.
     """
 
-    told = False
+    warned = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -72,8 +72,8 @@ class Kept(FunctionCache):  # type: ignore[misc]
 
     def _tell(self, done: str, error: Exception) -> None:
         """One line for the process: the next function will fare alike."""
-        if not Kept.told:
-            Kept.told = True
+        if not Kept.warned:
+            Kept.warned = True
             reason = " ".join(str(error).split()) or type(error).__name__
             log.warning("inrv: compiled code in %s cannot be %s: %s", self.cache_path, done, reason)
 
@@ -98,14 +98,14 @@ class KeptFiles:
             stored = path.read_bytes()
         except FileNotFoundError:
             return None
-        source, told, data = (
+        source, digest, data = (
             stored[:DIGEST_BYTES],
             stored[DIGEST_BYTES : 2 * DIGEST_BYTES],
             stored[2 * DIGEST_BYTES :],
         )
         if source != self.source:
             return None
-        if told != _digest(data):
+        if digest != _digest(data):
             raise ValueError(f"{path.name} is damaged")
         return pickle.loads(data)
 

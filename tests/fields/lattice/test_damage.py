@@ -1,4 +1,4 @@
-"""Lattices that a file describes wrongly: each is a FormatError, never another exception and never a wait."""
+"""Lattices that a file describes wrongly: each is a FormatError, never anything else or a wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The same file is the same bits everywhere: under other threads, orders and ways of reading; and encoding repeats itself."""
+"""The same file is the same bits everywhere, under other threads, orders and ways of reading.
+
+Encoding repeats itself.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ Encoded = tuple[SparseVolume, bytes, inrv.EncodeReport]
 
 @pytest.fixture(scope="module", params=["plain", "hazy", "lossless"])
 def encoded(request: pytest.FixtureRequest) -> Encoded:
-    """Two grids, one predicted from the other, in four regions: filtered; with frequent and exact values; every bit as it was."""
+    """Two grids, one predicted from the other, in four regions.
+
+    They are filtered; have frequent and exact values; or come back bit for bit.
+    """
     volume = {
         "plain": in_regions,
         "hazy": hazy_regions,

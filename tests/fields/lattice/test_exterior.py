@@ -1,4 +1,4 @@
-"""What prediction knows beside a channel's own voxels: inactive, frequent and exact values, in its units."""
+"""What prediction knows beside a channel's own voxels: inactive, frequent and exact values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_nan_is_the_least_unit_and_infinities_are_clipped_whatever_the_range(
 
 
 def band() -> tuple[Grid, LeafValues, Topology]:
-    """Active voxels in two regions, of which every third is exact, some inactive ones, and a tile."""
+    """Active voxels in two regions, every third of them exact, some inactive ones, and a tile."""
     coordinates = box(range(120, 136), range(4), range(3))
     grid = placed(coordinates, np.zeros((len(coordinates), 1)), background=2.0)
     topology = replace(

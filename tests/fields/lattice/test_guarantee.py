@@ -82,8 +82,8 @@ def largest_halves(shape: tuple[int, int, int], seed: int) -> Floats:
 KINDS = {
     kind.__name__: kind
     for kind in (
-        noise, checkerboard, spike, constant_plus_one, ramp, wide, denormal, near_largest, signed_zeros, offset, halves,
-        largest_halves,
+        noise, checkerboard, spike, constant_plus_one, ramp, wide, denormal, near_largest,
+        signed_zeros, offset, halves, largest_halves,
     )
 }  # fmt: skip
 BOUNDS = st.one_of(
@@ -105,7 +105,10 @@ def bounds_of(grid: Grid, max_error: float | str) -> NDArray[np.float64]:
 
 
 def largest_error(original: Grid, found: Floats, max_error: float | str, where: str) -> float:
-    """The largest error of values (N, C), after checking that none misses the bound and what is not finite is the same."""
+    """The largest error of values (N, C).
+
+    None may miss the bound, and what is not finite must be the same.
+    """
     odd = ~np.isfinite(original.values).all(axis=1)
     assert np.array_equal(bits(found[odd]), bits(original.values[odd])), where
     errors = np.abs(found[~odd].astype(np.float64) - original.values[~odd])
@@ -118,7 +121,10 @@ def largest_error(original: Grid, found: Floats, max_error: float | str, where: 
 
 
 def check(volume: SparseVolume, max_error: float | str, **asked: object) -> inrv.EncodeReport:
-    """Encode with a bound, and hold what is decoded, in memory and as a .vdb file, against it and against the report."""
+    """Encode with a bound, and hold what is decoded against it and against the report.
+
+    That is done in memory and with the .vdb file.
+    """
     data, report = inrv.encode_bytes(volume, instant(max_error=max_error, **asked))
     opened = inrv.load(data, device="cpu")
     with tempfile.TemporaryDirectory() as folder:

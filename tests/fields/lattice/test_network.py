@@ -1,4 +1,4 @@
-"""The integer networks: the same sums as in 64-bit integers, none of them beyond what float32 holds exactly."""
+"""The integer networks give the sums of 64-bit integers; float32 holds each of them exactly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVERY = [network for model in MODELS for network in networks(model)]
 
 
 def in_integers(tensors: Tensors, inputs: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """What a network gives, in int64 arithmetic, and a bound on the magnitude of every partial sum in any order."""
+    """What a network gives in int64 arithmetic, and a bound on every partial sum in any order."""
     largest = 0
 
     def layer(bias: str, *products: tuple[NDArray[np.int64], str]) -> NDArray[np.int64]:
@@ -61,7 +61,7 @@ def assert_gives(
 
 
 def drawn(like: IntegerNetwork, generator: np.random.Generator, extreme: bool) -> Tensors:
-    """A network of the same shapes with any numbers that a file may hold, or with the largest ones only."""
+    """A network of these shapes with any numbers that a file may hold, or the largest ones only."""
     result = {}
     for name, tensor in like.tensors.items():
         most = int(LARGEST if name.endswith("weight") else LARGEST_BIAS)

@@ -21,7 +21,8 @@ def test_the_sum_of_the_errors_is_small_beside_a_unit_a_voxel(
     offsets = Offsets.of(codes, targets, top, 2.0 * top)
     missed = targets - offsets.add(codes).clip(0, 2.0 * top)
     before = np.abs(targets - codes).mean()
-    # What is left: of the few voxels by which a knot is tried, of rounding to half precision, and of values at 0.
+    # What is left is of the few voxels by which a knot is tried, of rounding to half precision,
+    # and of values at 0.
     assert abs(float(missed.mean())) <= abs(float((targets - codes).mean())) + 0.1
     assert float((missed**2).mean()) <= float(((targets - codes) ** 2).mean()) + 0.1 + 1e-3 * float(
         before

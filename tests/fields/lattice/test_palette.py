@@ -17,8 +17,8 @@ from testing.lattice import bits, decoded, file_of
 Floats = NDArray[np.float32]
 ANY_BITS = st.integers(-(1 << 31), (1 << 31) - 1)
 NOTABLE = np.array(
-    [0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 1.17549435e-38, -1.1754942e-38, 3.4028235e38, -3.4028235e38,
-     math.inf, -math.inf], dtype=np.float32
+    [0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 1.17549435e-38, -1.1754942e-38,
+     3.4028235e38, -3.4028235e38, math.inf, -math.inf], dtype=np.float32
 )  # fmt: skip
 
 

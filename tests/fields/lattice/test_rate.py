@@ -1,4 +1,7 @@
-"""What is asked for, a PSNR, a size, a ratio, is what comes out; and what cannot be, or contradicts itself, is said."""
+"""What is asked for, a PSNR, a size, a ratio, is what comes out.
+
+What cannot be, or contradicts itself, is said.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,38 +79,15 @@ def decode_masks(
 def _begin(
     origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None
 ) -> tuple[Leaves, Model, Masks]:
-    """What is known of the leaves, the statistics, and the bits that predict the mixed leaves."""
-    # numba is imported here: who only lists what a file holds need not wait for it.
+    """What is known of the leaves before the first voxel, the statistics, and the prediction.
+
+    numba is imported here and not before: who only lists what a file holds need not wait for it.
+    """
     from inrv.entropy.masks.model import Model
-    from inrv.entropy.masks.wavefront import Leaves
+    from inrv.entropy.masks.wavefront import Leaves, predictions_of
 
     leaves = Leaves(origins, kinds == FULL, np.flatnonzero(kinds == MIXED))
-    prediction = (
-        NOTHING if reference is None else _prediction(origins, reference)[leaves.mixed].reshape(-1)
-    )
+    prediction = NOTHING
+    if reference is not None:
+        prediction = predictions_of(origins, reference)[leaves.mixed].reshape(-1)
     return leaves, Model(predicted=reference is not None), prediction
-
-
-def _prediction(origins: NDArray[np.int32], reference: Masks) -> Masks:
-    """For each voxel uint8 (L, 512) seven bits of `reference`, the voxel's own first.
-
-    Those behind are of its neighbours at +x, +y, +z, -x, -y, -z.
-    """
-    from inrv.entropy.masks.wavefront import BlockFinder
-
-    blocks = origins.astype(np.int64) >> 3
-    find = BlockFinder(blocks)
-    cells = np.unpackbits(reference, axis=1, bitorder="little").reshape(-1, 8, 8, 8)
-    cells = np.concatenate(
-        [cells, np.zeros((1, 8, 8, 8), dtype=np.uint8)]
-    )  # what lies outside every leaf
-    result: Masks = cells[:-1].copy()
-    for direction, axis in itertools.product((1, -1), range(3)):
-        shift = direction * np.eye(3, dtype=np.int64)[axis]
-        beyond = cells[find(blocks + shift, len(blocks))]
-        moved = np.roll(cells[:-1], -direction, axis=axis + 1)
-        edge: list[slice | int] = [slice(None)] * 4
-        edge[axis + 1] = 7 if direction > 0 else 0
-        moved[tuple(edge)] = np.roll(beyond, -direction, axis=axis + 1)[tuple(edge)]
-        result = ((result << 1) | moved).astype(np.uint8)
-    return result.reshape(-1, VOXELS)

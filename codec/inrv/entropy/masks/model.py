@@ -1,4 +1,6 @@
-"""How likely each voxel is active: counts in several contexts, mixed in the logistic domain. All in integers.
+"""How likely each voxel is active: counts in several contexts, mixed in the logistic domain.
+
+All of it is in integers.
 
 Logistic mixing: M. Mahoney, "Adaptive weighing of context models for lossless data compression",
 Florida Tech. CS-2005-16.

@@ -55,7 +55,8 @@ def _reach_tables() -> tuple[Index, Index]:
 
 ROW_SIDE, ROW_OFFSET = _row_tables()
 REACH_SIDE, REACH_OFFSET = _reach_tables()
-# Bytes of a leaf whose every voxel is active, and what such a leaf adds to the one above and the one below it.
+# Bytes of a leaf whose every voxel is active, and what such a leaf adds to the one above and the
+# one below it.
 _bits = np.arange(2 * REACH + 1)
 _there = _z[:, None] + _bits - REACH
 _WITHIN, _BELOW, _ABOVE = (
@@ -163,9 +164,9 @@ def _initial_bytes(blocks: Index, full: NDArray[np.bool_], find: BlockFinder) ->
 
 
 def predictions_of(origins: NDArray[np.int32], reference: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Seven bits of a reference mask for each voxel, uint8 (L, 512), the voxel's own first.
+    """Seven bits uint8 (L, 512) of a reference mask for each voxel.
 
-    Those behind are of its neighbours at +x, +y, +z, -x, -y and -z.
+    They are the voxel itself and its neighbours at +x, +y, +z, -x, -y and -z.
 
     origins: int32 (L, 3) of the leaves
     reference: uint8 (L, 64) masks of the same leaves

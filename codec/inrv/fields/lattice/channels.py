@@ -18,7 +18,7 @@ from inrv.grids import Grid, LeafValues, Topology
 from inrv.storage import PreparedGrid
 
 # Correlation of details from which on a channel is worth being a reference.
-RELATED = 0.15  # measured: docs/lab-notes.md#reference-channels
+RELATED = 0.15  # see docs/lab-notes.md#reference-channels
 COMPARED = 1 << 16  # voxels
 FEWEST_COMPARED = 256
 BACKGROUND_LIMITS = -2.0, 3.0  # of a background, on the scale of normalised values
@@ -82,16 +82,17 @@ def _channel(grid: PreparedGrid, number: int, component: int, template: Grid) ->
     else:
         lossless = None
         shares, beyond = ((part.astype(np.float64) - low) / (high - low) for part in (own, outside))
-        exterior = partial(_exterior, template, apart, component, low, high)
+        exterior = partial(linear_exterior, template, apart, component, low, high)
     least, most = BACKGROUND_LIMITS
     background = min(max(float(beyond[0]), least), most)
     values = ChannelValues(coded.topology, shares, background, exterior=exterior)
     return Channel(number, component, low, high, values, lossless)
 
 
-def _exterior(
+def linear_exterior(
     grid: Grid, exact: LeafValues, component: int, minimum: float, maximum: float, scale: float
 ) -> Exterior:
+    """The exterior of a channel that is not lossless, at `scale` units in its range."""
     return Exterior(grid, exact, component, linear_units(minimum, maximum, scale))
 
 
@@ -119,7 +120,7 @@ def quality_of(channel: Channel, grid: PreparedGrid, psnr: float, step: float | 
 
 
 def references_of(channels: Sequence[Channel]) -> tuple[int | None, ...]:
-    """For each channel the number of the earlier one whose details resemble its own most, if any."""
+    """For each channel the earlier one whose details resemble its own most, if any do."""
     found: list[int | None] = []
     for number, channel in enumerate(channels):
         alike = [
@@ -176,4 +177,5 @@ def _detail(
     known = np.append(values.values, np.nan)  # row -1
     rows = [values.topology.voxel_rows(coordinates + shift * step) for shift in (-1, 0, 1)]
     before, here, after = (known[row] for row in rows)
-    return here - (before + after) / 2
+    detail: NDArray[np.float64] = here - (before + after) / 2
+    return detail

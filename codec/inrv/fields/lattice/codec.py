@@ -157,8 +157,9 @@ def code_bits(prior: NDArray[np.int64]) -> NDArray[np.float32]:
     magnitudes = np.arange(LISTED, dtype=np.int32)
     tokens = tokens_of(magnitudes)
     share = prior / prior.sum(axis=1, keepdims=True)
-    bits = -np.log2(share)[:, tokens] + low_bits(tokens) + (magnitudes > 0)
-    return bits.astype(np.float32)
+    exact = -np.log2(share)[:, tokens] + low_bits(tokens) + (magnitudes > 0)
+    bits: NDArray[np.float32] = exact.astype(np.float32)
+    return bits
 
 
 def encode_regions(

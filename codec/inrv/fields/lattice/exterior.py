@@ -42,7 +42,7 @@ class Exterior:
         grid = self._in_units
         if not (len(grid.inactive.places) or grid.topology.tile_count or len(self.exact.places)):
             return np.broadcast_to(grid.background, (REGION_EDGE,) * 3)
-        return region_values(grid, 0, corner)
+        return region_values(grid, 0, corner)  # type: ignore[return-value]
 
     @cached_property
     def _in_units(self) -> Grid:
@@ -87,5 +87,6 @@ def linear_units(minimum: float, maximum: float, scale: float) -> ToUnits:
 def _linear(minimum: float, maximum: float, scale: float, values: NDArray[np.float32]) -> Ints:
     with np.errstate(invalid="ignore"):  # a signalling NaN is cast
         shares = (values.astype(np.float64) - minimum) / (maximum - minimum)
-        units = np.clip(np.rint(shares * scale), -HIGHEST, HIGHEST)
-    return np.nan_to_num(units, nan=0.0).astype(np.int32)
+        wide = np.clip(np.rint(shares * scale), -HIGHEST, HIGHEST)
+    units: Ints = np.nan_to_num(wide, nan=0.0).astype(np.int32)
+    return units

@@ -29,7 +29,7 @@ FAR = (
 )
 FARTHEST = 8.0  # steps up to which errors are told apart by it
 LEAST_LOG, MOST_LOG = -5.0, 14.0
-RATE = 2e-3  # of the optimiser
+RATE = 2e-3  # of the optimiser; see docs/lab-notes.md#fitting-the-networks
 BOUND = 1.4  # of the first weights, times the square root of the inputs
 
 
@@ -163,7 +163,10 @@ class Fitter:
 
 
 class RealNetwork(nn.Module):
-    """An IntegerNetwork that learns: real parameters, rounded as they will be stored on the way forward."""
+    """An IntegerNetwork that learns.
+
+    Its parameters are real, and rounded on the way forward as they will be stored.
+    """
 
     def __init__(
         self, inputs: int, hidden: tuple[int, int], outputs: int, generator: torch.Generator

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,7 @@ def unpack_differences(default: Model, words: NDArray[np.uint32]) -> Model:
     )
 
 
-def _part(tensors: dict[str, NDArray[np.generic]], prefix: str) -> IntegerNetwork:
+def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> IntegerNetwork:
     """The network of the tensors whose names begin with `prefix`."""
     start = f"{prefix}."
     return IntegerNetwork(

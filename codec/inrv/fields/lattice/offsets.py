@@ -68,7 +68,8 @@ class Offsets:
         piece, share = _places(decoded, self.top)
         knots = self.knots.astype(np.float64)
         offsets = knots[piece] + share * (knots[piece + 1] - knots[piece])
-        return decoded.astype(np.float64) + offsets
+        moved: NDArray[np.float64] = decoded.astype(np.float64) + offsets
+        return moved
 
 
 def _places(decoded: NDArray[np.int32], top: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -1,6 +1,7 @@
 """The values of a lossless channel as whole numbers.
 
-A value is told by how many different ones are smaller, and by the bits that tell equal ones apart.
+A value follows from how many different ones are smaller, and from the bits that tell equal ones
+apart.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class Palette:
 
         A value of no entry counts as one beside it, NaN as the lowest.
         """
-        told = np.where(np.isnan(values), np.float32(-np.inf), values)
-        return np.minimum(self.places(told) * np.int32(STEP), HIGHEST).astype(np.int32)
+        known = np.where(np.isnan(values), np.float32(-np.inf), values)
+        return np.minimum(self.places(known) * np.int32(STEP), HIGHEST).astype(np.int32)
 
     def rest(self, values: Floats) -> Ints:
         """The low bits int32 (N,) of values float32 (N,)."""

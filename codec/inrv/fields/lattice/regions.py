@@ -164,7 +164,8 @@ def _leaf_places(window: Window) -> Ints:
         np.arange(low, high, LEAF_EDGE, dtype=np.int32)
         for low, high in zip(window.lower, window.upper, strict=True)
     ]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    places: Ints = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return places
 
 
 def places_of(rows: Ints, parity: Parity) -> NDArray[np.int64]:

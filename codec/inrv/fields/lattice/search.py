@@ -195,7 +195,7 @@ class EncodedChannel:
         return 32 * sum(1 + len(code.words) for code in self.codes) / max(1, self.coded)
 
     def cost(self, voxels: int) -> float:
-        """Bits and distortion, in bits, of so many voxels coded alike, as the fitting weighs them."""
+        """Bits and distortion, in bits, of so many voxels coded alike, as fitting weighs them."""
         distortion = SLOPE * self.squared * (self.scale / STEP) ** 2
         return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
 
@@ -249,7 +249,7 @@ class ChannelEncoder:
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
 
     def run(self) -> EncodedChannel:
-        """The channel at the quality that is asked, with the fewest bytes that the effort allows."""
+        """The channel at the quality that is asked, in the fewest bytes that the effort allows."""
         found = self.begin()
         if self.effort.rounds:
             found = self._learned(found)
@@ -309,7 +309,7 @@ class ChannelEncoder:
         return self.corners[np.sort(generator.permutation(len(self.corners))[:share])]
 
     def _search(self, settings: Settings, step: float, corners: Ints) -> Trial:
-        """The trial whose PSNR lies nearest above what is asked; at once where the step is asked."""
+        """The trial whose PSNR lies nearest above what is asked; the first for a step."""
         tried = [self._trial(settings, step, corners)]
         asked = self.quality.psnr
         if asked is None:
@@ -355,8 +355,10 @@ class ChannelEncoder:
         bare = replace(settings, model=replace(settings.model, restoration=None))
         collector = self.fitter.collector(share)
         encode_channel(values, self.quality, bare, step, self.some, collector)
-        fit = self.fitter.networks(bare.model.networks, collector, movable, steps, effort.batch)
-        model = replace(bare.model, networks=fit)
+        networks = self.fitter.networks(
+            bare.model.networks, collector, movable, steps, effort.batch
+        )
+        model = replace(bare.model, networks=networks)
         if restoration is None:
             return model
         decoded = encode_channel(values, self.quality, replace(bare, model=model), step, self.some)
@@ -365,8 +367,8 @@ class ChannelEncoder:
         samples = restoration_samples(
             setting, self.some, decoded.decoded, targets, decoded.channel, self.fitter.draw(share)
         )
-        fit = self.fitter.restoration(restoration, *samples, movable, steps, effort.batch)
-        return replace(model, restoration=fit)
+        restoration = self.fitter.restoration(restoration, *samples, movable, steps, effort.batch)
+        return replace(model, restoration=restoration)
 
 
 def encode_channel(
@@ -403,7 +405,8 @@ def encode_channel(
 
 def _in_units(values: NDArray[np.float64], scale: float) -> Ints:
     """Normalised values float64 (N,) in units, int32 (N,)."""
-    return np.rint(values * scale).astype(np.int32)
+    units: Ints = np.rint(values * scale).astype(np.int32)
+    return units
 
 
 def _mean_square(errors: NDArray[np.float64]) -> float:
