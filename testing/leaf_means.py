@@ -215,9 +215,7 @@ class MeansCodec:
             for number, grid in enumerate(container.manifest.grids)
             for part in grid.components
         }
-        topologies = tuple(
-            grids[owners[output]].grid.topology for output in range(entry.outputs)
-        )
+        topologies = tuple(grids[owners[output]].grid.topology for output in range(entry.outputs))
         means = tuple(
             np.array(take(arrays, f"means.{output}", np.float32, (topology.leaf_count,)))
             for output, topology in enumerate(topologies)

@@ -1,4 +1,4 @@
-"""What many tests need: where the fixtures are, and the corpus of real volumes where there is one."""
+"""What many tests need: the fixtures, and the corpus of real volumes where there is one."""
 
 from __future__ import annotations
 

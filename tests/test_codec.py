@@ -26,10 +26,14 @@ def blob(shape: tuple[int, int, int] = (24, 20, 28), shift: float = 0.0) -> np.n
 
 
 def scene() -> SparseVolume:
-    """Fog, a vector grid with a constant component, a grid with tiles and off-background values, an empty one."""
-    transform = Transform("AffineMap", ((0.1, 0.02, 0, 0), (0, 0.2, 0, 0), (0, 0, 0.1, 0), (5, -3, 1, 1)))
+    """Fog, vectors with a constant component, a grid with tiles and inactive values, no voxel."""
+    transform = Transform(
+        "AffineMap", ((0.1, 0.02, 0, 0), (0, 0.2, 0, 0), (0, 0, 0.1, 0), (5, -3, 1, 1))
+    )
     fog = sparse_grid(blob(), "density", transform)
-    velocity = np.stack([blob(), np.where(blob() > 0, np.float32(2.5), np.float32(0)), -blob(shift=0.2)], axis=3)
+    velocity = np.stack(
+        [blob(), np.where(blob() > 0, np.float32(2.5), np.float32(0)), -blob(shift=0.2)], axis=3
+    )
     vectors = sparse_grid(velocity, "velocity", active=blob() > 0)
     tiled = Topology(
         fog.topology.leaf_origins,
@@ -38,7 +42,9 @@ def scene() -> SparseVolume:
         np.array([8, 128], dtype=np.int32),
         np.array([True, False]),
     )
-    inactive_place = int(np.flatnonzero(np.unpackbits(fog.topology.leaf_masks[0], bitorder="little") == 0)[0])
+    inactive_place = int(
+        np.flatnonzero(np.unpackbits(fog.topology.leaf_masks[0], bitorder="little") == 0)[0]
+    )
     odd = replace(
         fog,
         name="density",
@@ -66,11 +72,21 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, inrv.Encode
     return path, inrv.encode(scene(), path, QUICK)
 
 
-def test_everything_but_the_coded_values_comes_back_exactly(encoded: tuple[Path, inrv.EncodeReport]) -> None:
+def test_everything_but_the_coded_values_comes_back_exactly(
+    encoded: tuple[Path, inrv.EncodeReport],
+) -> None:
     decoded = inrv.load(encoded[0], device="cpu").to_sparse()
     assert decoded.metadata == scene().metadata
     for original, found in zip(scene().grids, decoded.grids, strict=True):
-        for name in ("name", "value_type", "transform", "grid_class", "vector_type", "saved_as_half", "metadata"):
+        for name in (
+            "name",
+            "value_type",
+            "transform",
+            "grid_class",
+            "vector_type",
+            "saved_as_half",
+            "metadata",
+        ):
             assert getattr(found, name) == getattr(original, name), name
         assert found.topology.equal(original.topology)
         for name in ("background", "tile_values"):
@@ -79,7 +95,9 @@ def test_everything_but_the_coded_values_comes_back_exactly(encoded: tuple[Path,
         assert np.array_equal(found.inactive.values, original.inactive.values)
 
 
-def test_values_are_close_stay_in_range_and_constants_are_exact(encoded: tuple[Path, inrv.EncodeReport]) -> None:
+def test_values_are_close_stay_in_range_and_constants_are_exact(
+    encoded: tuple[Path, inrv.EncodeReport],
+) -> None:
     decoded = inrv.load(encoded[0], device="cpu").to_sparse()
     for original, found, told in zip(scene().grids, decoded.grids, encoded[1].grids, strict=True):
         if not len(original.values):
@@ -98,7 +116,10 @@ def test_the_report_counts_every_byte(encoded: tuple[Path, inrv.EncodeReport]) -
     path, report = encoded
     assert path.stat().st_size == report.bytes_out == sum(report.chunk_bytes.values())
     assert report.bytes_in is None and report.field == "fourier"
-    assert report.summary["weights"] > 0 and report.summary["precision"] in report.summary["precision_loss_db"]
+    assert (
+        report.summary["weights"] > 0
+        and report.summary["precision"] in report.summary["precision_loss_db"]
+    )
     assert report.summary["epochs"] == 150 and report.summary["steps"] > 150 and report.seconds > 0
     assert [label for label, _ in report.description] == ["network", "training"]
     assert report.measured_voxels > 0 and report.device == "cpu"
@@ -130,7 +151,9 @@ def test_dense_sample_and_values_agree(encoded: tuple[Path, inrv.EncodeReport]) 
         assert np.array_equal(grid.tensor(box).numpy(), dense)
 
 
-def test_outside_the_topology_is_the_background_exactly(encoded: tuple[Path, inrv.EncodeReport]) -> None:
+def test_outside_the_topology_is_the_background_exactly(
+    encoded: tuple[Path, inrv.EncodeReport],
+) -> None:
     grid = inrv.load(encoded[0], device="cpu")["density"]
     points = np.stack(np.meshgrid(*[np.arange(-4, 32)] * 3, indexing="ij"), axis=3).reshape(-1, 3)
     inactive = points[~grid.topology.active(points)]
@@ -150,7 +173,9 @@ def test_world_space_follows_the_transform(encoded: tuple[Path, inrv.EncodeRepor
     np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_the_continuous_field_is_differentiable_in_points_and_weights(encoded: tuple[Path, inrv.EncodeReport]) -> None:
+def test_the_continuous_field_is_differentiable_in_points_and_weights(
+    encoded: tuple[Path, inrv.EncodeReport],
+) -> None:
     volume = inrv.load(encoded[0], device="cpu")
     points = (torch.rand(64, 3) * 10 + 6).requires_grad_()
     for interpolation in ("field", "trilinear"):
@@ -172,18 +197,24 @@ def test_tensors_give_the_values_of_arrays(encoded: tuple[Path, inrv.EncodeRepor
                 with torch.set_grad_enabled(enabled):
                     of_tensor = grid.sample(torch.from_numpy(points), interpolation=interpolation)
                 assert isinstance(of_array, np.ndarray) and of_tensor.dtype == torch.float32
-                np.testing.assert_allclose(of_tensor.detach().numpy(), of_array, atol=1e-5, rtol=1e-5)
+                np.testing.assert_allclose(
+                    of_tensor.detach().numpy(), of_array, atol=1e-5, rtol=1e-5
+                )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int32, torch.float64])
-def test_points_may_be_tensors_of_any_real_type(dtype: torch.dtype, encoded: tuple[Path, inrv.EncodeReport]) -> None:
+def test_points_may_be_tensors_of_any_real_type(
+    dtype: torch.dtype, encoded: tuple[Path, inrv.EncodeReport]
+) -> None:
     grid = inrv.load(encoded[0], device="cpu")["density"]
     with torch.no_grad():
         found = grid.sample(torch.tensor([[8, 9, 10], [12, 9, 14]], dtype=dtype))
     assert np.array_equal(found.numpy(), grid.sample([[8, 9, 10], [12, 9, 14]]))
 
 
-def test_points_may_lie_anywhere_but_must_be_numbers(encoded: tuple[Path, inrv.EncodeReport]) -> None:
+def test_points_may_lie_anywhere_but_must_be_numbers(
+    encoded: tuple[Path, inrv.EncodeReport],
+) -> None:
     grid = inrv.load(encoded[0], device="cpu")["density"]
     far = [[1e30, 0, 0], [-1e7, 5, 5], [0, 0, -(2.0**40)]]
     for kind in (np.array, torch.tensor):
@@ -197,14 +228,20 @@ def test_points_may_lie_anywhere_but_must_be_numbers(encoded: tuple[Path, inrv.E
 def test_grids_are_found_by_name_and_position(encoded: tuple[Path, inrv.EncodeReport]) -> None:
     volume = inrv.load(encoded[0])
     assert [grid.name for grid in volume.grids] == ["density", "velocity", "density", "flame"]
-    assert volume["density"] is volume[0] and volume[2] is volume.grids[2] and len(volume.grids) == 4
+    assert (
+        volume["density"] is volume[0] and volume[2] is volume.grids[2] and len(volume.grids) == 4
+    )
     with pytest.raises(inrv.OptionError, match="'velocity'"):
         volume["nothing"]
 
 
-def test_verify_accepts_the_file_and_refuses_other_weights(encoded: tuple[Path, inrv.EncodeReport]) -> None:
+def test_verify_accepts_the_file_and_refuses_other_weights(
+    encoded: tuple[Path, inrv.EncodeReport],
+) -> None:
     report = inrv.verify(encoded[0], device="cpu")
-    assert report.samples.count == 64 and report.samples.largest_difference <= report.samples.tolerance
+    assert (
+        report.samples.count == 64 and report.samples.largest_difference <= report.samples.tolerance
+    )
     assert report.voxels == 0 and report.chunks == len(inrv.load(encoded[0]).container.entries)
     whole = inrv.verify(encoded[0], device="cpu", decode=True)
     assert whole.voxels == scene().active_voxel_count and whole.samples == report.samples
@@ -217,7 +254,9 @@ def test_verify_accepts_the_file_and_refuses_other_weights(encoded: tuple[Path, 
 def test_an_array_without_any_vdb(tmp_path: Path) -> None:
     array = blob((16, 16, 16))
     path = tmp_path / "array.inrv"
-    inrv.encode_array(array, path, QUICK, name="smoke", transform=Transform.from_voxel_size(0.25, (1, 2, 3)))
+    inrv.encode_array(
+        array, path, QUICK, name="smoke", transform=Transform.from_voxel_size(0.25, (1, 2, 3))
+    )
     grid = inrv.load(path)["smoke"]
     decoded = grid.dense(Box((0, 0, 0), (15, 15, 15)))
     assert decoded.shape == array.shape and not decoded[array == 0].any()
@@ -237,9 +276,16 @@ def test_nothing_to_train_needs_no_field() -> None:
     data, report = inrv.encode_bytes(SparseVolume((constant,)), QUICK)
     volume = inrv.load(data)
     assert volume.field is None and volume.codec is None and volume.manifest.field is None
-    assert report.field is None and report.device is None and report.summary == {} and report.description == ()
+    assert (
+        report.field is None
+        and report.device is None
+        and report.summary == {}
+        and report.description == ()
+    )
     assert report.measured_voxels == 0 and report.seconds == 0
-    assert (volume[0].dense() == 3.25).all() and (volume[0].sample(np.random.rand(4, 3) * 6) == 3.25).all()
+    assert (volume[0].dense() == 3.25).all() and (
+        volume[0].sample(np.random.rand(4, 3) * 6) == 3.25
+    ).all()
     assert (volume[0].sample(torch.rand(4, 3) * 6) == 3.25).all()
     assert inrv.verify(data).samples.count == 0
     assert inrv.verify(data, decode=True).voxels == 512
@@ -271,17 +317,34 @@ def test_an_interrupted_encode_leaves_no_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        inrv.encode_array(blob(), tmp_path / "broken.inrv", replace(QUICK, epochs=10_000), progress=interrupt)
+        inrv.encode_array(
+            blob(), tmp_path / "broken.inrv", replace(QUICK, epochs=10_000), progress=interrupt
+        )
     assert list(tmp_path.iterdir()) == []
     (told,) = seen
-    assert isinstance(told, TrainingProgress) and 0 < told.share < 1 and told.step >= 1 and told.psnr > 0
-    assert told.seconds > 0 and told.seconds_left > 0 and f"step {told.step}/{told.steps:,}  loss" in told.figures
+    assert (
+        isinstance(told, TrainingProgress)
+        and 0 < told.share < 1
+        and told.step >= 1
+        and told.psnr > 0
+    )
+    assert (
+        told.seconds > 0
+        and told.seconds_left > 0
+        and f"step {told.step}/{told.steps:,}  loss" in told.figures
+    )
 
 
-@pytest.mark.parametrize("change", [{"preset": "best"}, {"ratio": 0}, {"epochs": -1}, {"selection": "all"}, {"device": "abacus"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"preset": "best"}, {"ratio": 0}, {"epochs": -1}, {"selection": "all"}, {"device": "abacus"}],
+)
 def test_senseless_options_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(inrv.OptionError, match=str(next(iter(change.values())))):
-        inrv.encode_bytes(SparseVolume((sparse_grid(blob((8, 8, 8))),)), EncodeOptions(**{"exact_below": 0, **change}))  # type: ignore[arg-type]
+        inrv.encode_bytes(
+            SparseVolume((sparse_grid(blob((8, 8, 8))),)),
+            EncodeOptions(**{"exact_below": 0, **change}),
+        )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("topology", [None, "threshold"])
@@ -291,7 +354,9 @@ def test_a_fourier_field_keeps_to_the_size_and_uses_it(topology: str | None) -> 
     volume = SparseVolume((sparse_grid(np.where(values > 0.1, values, np.float32(0)), "density"),))
     psnrs = []
     for most in (5_000, 12_000):
-        options = EncodeOptions(field="fourier", size=most, epochs=20, device="cpu", topology=topology)
+        options = EncodeOptions(
+            field="fourier", size=most, epochs=20, device="cpu", topology=topology
+        )
         data, report = inrv.encode_bytes(volume, options)
         assert 0.8 * most < len(data) == report.bytes_out <= most
         psnrs.append(report.grids[0].psnr)
@@ -299,6 +364,13 @@ def test_a_fourier_field_keeps_to_the_size_and_uses_it(topology: str | None) -> 
 
 
 def test_a_size_too_small_for_a_fourier_field_is_an_error() -> None:
-    volume = SparseVolume((sparse_grid(np.random.default_rng(0).random((20, 20, 20), dtype=np.float32) + np.float32(0.1), "density"),))
+    volume = SparseVolume(
+        (
+            sparse_grid(
+                np.random.default_rng(0).random((20, 20, 20), dtype=np.float32) + np.float32(0.1),
+                "density",
+            ),
+        )
+    )
     with pytest.raises(inrv.OptionError, match="left for a network"):
         inrv.encode_bytes(volume, EncodeOptions(field="fourier", size=1500, device="cpu"))

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="job script
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 SCRIPTS = sorted(DEPLOY.glob("*.sbatch"))
 KINDS = ("lumi-g", "nvidia")
-TOLD = "RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT ROCR_VISIBLE_DEVICES OMP_NUM_THREADS NCCL_SOCKET_IFNAME"
-TOLD += " NCCL_NET_GDR_LEVEL"
+TOLD = "RANK WORLD_SIZE LOCAL_RANK MASTER_ADDR MASTER_PORT ROCR_VISIBLE_DEVICES"
+TOLD += " OMP_NUM_THREADS NCCL_SOCKET_IFNAME NCCL_NET_GDR_LEVEL"
 
 # Two tasks of one node, one after the other; srun's own options all have the form --name=value.
 SRUN = """#!/bin/bash
@@ -32,7 +32,7 @@ exit "$status"
 SCONTROL = """#!/bin/bash
 [[ "$*" == "show hostnames node[7-8]" ]] && printf 'node7\\nnode8\\n'
 """
-# Tells its name, arguments and variables, and whether a signal that srun passes to its child comes here.
+# Tells its name, arguments and variables, and whether a signal that srun passes on comes here.
 PROGRAM = f"""#!/bin/bash
 for name in {TOLD}; do [[ ${{!name+set}} ]] && echo "$name|${{!name}}"; done
 [[ $PPID == "$SRUN_PID" ]] && echo "signals|yes"
@@ -58,7 +58,12 @@ class Job:
 def run(script: str, folder: Path, **variables: str) -> Job:
     commands = folder / "bin"
     commands.mkdir()
-    for name, text in {"srun": SRUN, "scontrol": SCONTROL, "inrv": PROGRAM, "torchrun": PROGRAM}.items():
+    for name, text in {
+        "srun": SRUN,
+        "scontrol": SCONTROL,
+        "inrv": PROGRAM,
+        "torchrun": PROGRAM,
+    }.items():
         (commands / name).write_text(text)
         (commands / name).chmod(0o755)
     environment = {
@@ -72,7 +77,9 @@ def run(script: str, folder: Path, **variables: str) -> Job:
         **variables,
     }
     command = ["bash", str(DEPLOY / f"{script}.sbatch")]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.stderr == ""
     return Job(done.returncode, [line.split("|") for line in done.stdout.splitlines()])
 
@@ -85,21 +92,31 @@ def test_a_script_is_strict_and_can_start_again(script: Path) -> None:
     directives = [number for number, line in enumerate(lines) if line.startswith("#SBATCH")]
     assert lines[0] == "#!/bin/bash" and max(directives) < begin
     assert {"#SBATCH --requeue", "#SBATCH --signal=TERM@120"} <= set(lines[:begin])
-    assert all(line.startswith("#") for line in lines[:begin])  # Slurm reads no directive after the first command
-    shells, execs = (sum(what in line for line in lines[begin:]) for what in ("bash -euc '", '    exec "$@"'))
-    assert shells == execs  # an older bash would else stay between srun and inrv, and keep signals to itself
+    assert all(
+        line.startswith("#") for line in lines[:begin]
+    )  # Slurm reads no directive after the first command
+    shells, execs = (
+        sum(what in line for line in lines[begin:]) for what in ("bash -euc '", '    exec "$@"')
+    )
+    assert (
+        shells == execs
+    )  # an older bash would else stay between srun and inrv, and keep signals to itself
     assert any("sbatch --account=" in line and f"deploy/{script.name}" in line for line in lines)
 
 
 def test_every_script_is_here_and_told_of() -> None:
-    assert [script.stem for script in SCRIPTS] == sorted(f"{kind}-{what}" for kind in KINDS for what in ("frames", "one-file"))
+    assert [script.stem for script in SCRIPTS] == sorted(
+        f"{kind}-{what}" for kind in KINDS for what in ("frames", "one-file")
+    )
     text = (DEPLOY / "README.md").read_text()
     assert all(f"({script.name})" in text for script in SCRIPTS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_frames_are_shared_out(kind: str, tmp_path: Path) -> None:
-    job = run(f"{kind}-frames", tmp_path, INPUT="a fire.####.vdb", OUTPUT="out", INRV_OPTIONS="--psnr 50")
+    job = run(
+        f"{kind}-frames", tmp_path, INPUT="a fire.####.vdb", OUTPUT="out", INRV_OPTIONS="--psnr 50"
+    )
     called = ["inrv", "encode", "--psnr", "50", "a fire.####.vdb", "-o", "out/", "--shard"]
     assert job.status == 0 and job.calls == [[*called, "0/2"], [*called, "1/2"]]
     assert job.each("signals") == ["yes", "yes"]
@@ -114,12 +131,28 @@ def test_frames_are_shared_out(kind: str, tmp_path: Path) -> None:
 
 def test_ranks_of_one_file_are_told_of_one_another(tmp_path: Path) -> None:
     job = run("lumi-g-one-file", tmp_path, INPUT="a big.vdb", INRV_OPTIONS="--max-time 60")
-    called = ["inrv", "encode", "--field", "fourier", "--max-time", "60", "a big.vdb", "-o", "a big.inrv"]
+    called = [
+        "inrv",
+        "encode",
+        "--field",
+        "fourier",
+        "--max-time",
+        "60",
+        "a big.vdb",
+        "-o",
+        "a big.inrv",
+    ]
     assert job.status == 0 and job.calls == [called, called]
     assert job.each("RANK") == job.each("LOCAL_RANK") == ["0", "1"]
     assert job.each("WORLD_SIZE") == ["2", "2"]
-    assert job.each("MASTER_ADDR") == ["node7", "node7"] and job.each("MASTER_PORT") == ["29500", "29500"]
-    assert job.each("NCCL_SOCKET_IFNAME")[0] == "hsn0,hsn1,hsn2,hsn3" and job.each("NCCL_NET_GDR_LEVEL")[0] == "PHB"
+    assert job.each("MASTER_ADDR") == ["node7", "node7"] and job.each("MASTER_PORT") == [
+        "29500",
+        "29500",
+    ]
+    assert (
+        job.each("NCCL_SOCKET_IFNAME")[0] == "hsn0,hsn1,hsn2,hsn3"
+        and job.each("NCCL_NET_GDR_LEVEL")[0] == "PHB"
+    )
     assert not job.each("ROCR_VISIBLE_DEVICES")
     assert job.each("signals") == ["yes", "yes"]
     assert {"--kill-on-bad-exit=1", "--wait=0"} <= set(job.srun)
@@ -128,7 +161,17 @@ def test_ranks_of_one_file_are_told_of_one_another(tmp_path: Path) -> None:
 def test_torchrun_starts_the_ranks_of_one_file(tmp_path: Path) -> None:
     job = run("nvidia-one-file", tmp_path, INPUT="a big.vdb", OUTPUT="small.inrv")
     called = ["torchrun", "--nnodes=2", "--nproc-per-node=4", "--rdzv-id=12", "--rdzv-backend=c10d"]
-    called += ["--rdzv-endpoint=node7:29500", "-m", "inrv_cli", "encode", "--field", "fourier", "a big.vdb", "-o", "small.inrv"]
+    called += [
+        "--rdzv-endpoint=node7:29500",
+        "-m",
+        "inrv_cli",
+        "encode",
+        "--field",
+        "fourier",
+        "a big.vdb",
+        "-o",
+        "small.inrv",
+    ]
     assert job.status == 0 and job.calls == [called, called]
     assert job.each("OMP_NUM_THREADS") == ["8", "8"]
     assert job.each("signals") == ["yes", "yes"]

@@ -1,4 +1,6 @@
-"""The fixtures are what fixtures/README.md says they are, and the simulation that makes the fire is sound."""
+"""The fixtures are what fixtures/README.md says they are, and the simulation that makes the fire is
+sound.
+"""
 
 from __future__ import annotations
 

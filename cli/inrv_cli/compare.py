@@ -143,7 +143,7 @@ def compare(
 def read(
     file: Input, device: str | None, limits: Limits, grids: Sequence[str] = ()
 ) -> tuple[SparseVolume, Volume | None]:
-    """Read the grids of a .vdb or .inrv file. The first bytes tell which of both it is.
+    """Read the grids of a .vdb or .inrv file. Its first bytes say which one it is.
 
     Returns the grids, and the open volume of an .inrv file or None.
 

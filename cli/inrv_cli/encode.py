@@ -132,7 +132,7 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
 )
 @encode_option(
     "--topology",
-    help="Store which voxels are active, or let a threshold of the decoded values tell it.",
+    help="Store which voxels are active, or derive it from a threshold of the decoded values.",
 )
 @encode_option(
     "--frequent-values",
@@ -322,10 +322,12 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
 
         def show(now: Progress) -> None:
             stage = "storing" if now.seconds_left <= ALMOST_DONE else "encoding"
-            figures = f"{now.figures}  {_clock(now.seconds_left)} left".strip()
+            known = math.isfinite(now.seconds_left)
+            left = f"{_clock(now.seconds_left)} left" if known else ""
+            figures = f"{now.figures}  {left}".strip()
             bar.update(
                 task,
-                total=1.0,
+                total=1.0 if known else None,
                 completed=now.share,
                 description=f"{name}  {stage}",
                 figures=figures,
@@ -335,9 +337,7 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
 
 
 def _clock(seconds: float) -> str:
-    """Return seconds as '01:30' or '02:01:30'; '?' where they are not known."""
-    if not math.isfinite(seconds):
-        return "?"
+    """Return seconds as '01:30' or '02:01:30'."""
     whole = max(0, round(seconds))
     return time.strftime("%H:%M:%S" if whole >= 3600 else "%M:%S", time.gmtime(whole))
 

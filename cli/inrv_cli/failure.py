@@ -150,7 +150,7 @@ def occupy_descriptors() -> None:
 def settle_stdout() -> None:
     """Drop what stdout does not take.
 
-    The user has been told of the error. Python would tell it again when it ends.
+    The error has been reported already, and Python would report it again when it ends.
     """
     if _stdout_fails():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,7 +25,7 @@ MEANINGS = {
     "epochs": "as many as suit the data and the device",
     "field": "lattice, unless you give an option that only fourier has",
     "topology": "exact, unless a size or a ratio is set and the values gain by a threshold",
-    "device": "the best one that is there",
+    "device": "the best one available",
     "grids": "all grids",
 }
 

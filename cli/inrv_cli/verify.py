@@ -34,7 +34,7 @@ def verify(
     """Check that .inrv files are whole.
 
     The command checks the header, the manifest, every checksum, every chunk and the stored samples
-    of a network. This takes a moment, because no voxel is decoded unless you give --decode.
+    of a network. This takes only a moment, because no voxel is decoded unless you give --decode.
 
     FILE is a file, a folder, a glob, a frame pattern, or '-' for stdin. `inrv encode --help`
     explains them.

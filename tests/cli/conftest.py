@@ -29,9 +29,13 @@ def scene(phase: float = 0.0) -> inrv.SparseVolume:
     note = {"author": inrv.MetaValue("string", "tests"), "frame": inrv.MetaValue("int32", 7)}
     transform = inrv.Transform.from_voxel_size(0.5, (1.0, 2.0, 3.0))
     first = sparse_grid(fog, "density", transform)
-    velocity = sparse_grid(np.stack([fog, fog * 2, 1 - fog], 3), "velocity", transform, active=fog > 0)
+    velocity = sparse_grid(
+        np.stack([fog, fog * 2, 1 - fog], 3), "velocity", transform, active=fog > 0
+    )
     empty = sparse_grid(np.zeros((8, 8, 8), np.float32), "flame", transform)
-    return inrv.SparseVolume((inrv.Grid(**{**vars(first), "metadata": note}), velocity, empty), note)
+    return inrv.SparseVolume(
+        (inrv.Grid(**{**vars(first), "metadata": note}), velocity, empty), note
+    )
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +59,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin, prog_name="inrv")
+        result = CliRunner().invoke(
+            cli, [str(argument) for argument in arguments], input=stdin, prog_name="inrv"
+        )
         unforeseen = result.exception is not None and not isinstance(result.exception, SystemExit)
         assert not unforeseen, result.exception
         return result

@@ -24,7 +24,9 @@ from tests.cli.conftest import Run
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ("--epochs", "30", "--device", "cpu", "--exact-below", "0")
 FULL = OSError(28, "No space left on device")
-posix = pytest.mark.skipif(sys.platform == "win32", reason="signals, /dev and closed pipes are POSIX")
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="signals, /dev and closed pipes are POSIX"
+)
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, number: int | None, after: int) -> None:
@@ -42,7 +44,10 @@ def breaking(monkeypatch: pytest.MonkeyPatch, number: int | None, after: int) ->
 
 
 @posix
-@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
 def test_a_signal_keeps_a_checkpoint_and_the_next_run_resumes(
     run: Run, library: Path, number: int, code: int, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,39 +61,63 @@ def test_a_signal_keeps_a_checkpoint_and_the_next_run_resumes(
     assert result.stderr == f"inrv: {word}: the same command resumes from .out.inrv.checkpoint\n"
     assert sorted(os.listdir()) == [".out.inrv.checkpoint", "whole.inrv"]
     result = run("encode", source, "-o", "out.inrv", *OPTIONS)
-    assert result.exit_code == 0 and re.match(r"inrv: \.out\.inrv\.checkpoint: training resumes at step 1?\d of ", result.stderr)
+    assert result.exit_code == 0 and re.match(
+        r"inrv: \.out\.inrv\.checkpoint: training resumes at step 1?\d of ", result.stderr
+    )
     assert sorted(os.listdir()) == ["out.inrv", "whole.inrv"]
     assert Path("out.inrv").read_bytes() == Path("whole.inrv").read_bytes()
 
 
-def test_a_checkpoint_of_other_options_is_told_and_replaced(run: Run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_other_options_is_told_and_replaced(
+    run: Run, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = library / "scene.vdb"
     with monkeypatch.context() as patch:
         breaking(patch, None, 3)
-        assert run("encode", source, "-o", "out.inrv", *OPTIONS, "--checkpoint-seconds", 0).exit_code == 9
+        assert (
+            run("encode", source, "-o", "out.inrv", *OPTIONS, "--checkpoint-seconds", 0).exit_code
+            == 9
+        )
     result = run("encode", source, "-o", "out.inrv", *OPTIONS, "--seed", 4)
     assert result.exit_code == 0
     assert result.stderr == "inrv: .out.inrv.checkpoint is of other options, training starts anew\n"
     assert os.listdir() == ["out.inrv"]
 
 
-def test_the_library_resumes_too(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_resumes_too(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = inrv.EncodeOptions(epochs=20, exact_below=0, device="cpu")
     inrv.encode(library / "scene.vdb", tmp_path / "whole.inrv", options)
     output, lines = tmp_path / "out.inrv", list[str]()
     with monkeypatch.context() as patch:
         breaking(patch, None, 7)
         with pytest.raises(SystemExit):
-            inrv.encode(library / "scene.vdb", output, options, checkpoint=inrv.Checkpoint.beside(output, 0))
-    inrv.encode(library / "scene.vdb", output, options, checkpoint=inrv.Checkpoint.beside(output, notify=lines.append))
-    assert len(lines) == 1 and "resumes at step 7" in lines[0] and sorted(os.listdir(tmp_path)) == ["out.inrv", "whole.inrv"]
+            inrv.encode(
+                library / "scene.vdb", output, options, checkpoint=inrv.Checkpoint.beside(output, 0)
+            )
+    inrv.encode(
+        library / "scene.vdb",
+        output,
+        options,
+        checkpoint=inrv.Checkpoint.beside(output, notify=lines.append),
+    )
+    assert (
+        len(lines) == 1
+        and "resumes at step 7" in lines[0]
+        and sorted(os.listdir(tmp_path)) == ["out.inrv", "whole.inrv"]
+    )
     assert output.read_bytes() == (tmp_path / "whole.inrv").read_bytes()
 
 
 @pytest.mark.parametrize("options", [("--no-checkpoint",), ("-o", "-"), ()])
-def test_no_checkpoint_where_none_is_wanted_or_needed(run: Run, library: Path, options: tuple[str, ...]) -> None:
+def test_no_checkpoint_where_none_is_wanted_or_needed(
+    run: Run, library: Path, options: tuple[str, ...]
+) -> None:
     seconds = ("--checkpoint-seconds", 0) if options else ()
-    result = run("encode", library / "scene.vdb", "-o", "out.inrv", *OPTIONS, *options, *seconds, "-q")
+    result = run(
+        "encode", library / "scene.vdb", "-o", "out.inrv", *OPTIONS, *options, *seconds, "-q"
+    )
     assert result.exit_code == 0 and os.listdir() == ([] if "-" in options else ["out.inrv"])
 
 
@@ -113,7 +142,11 @@ def folder_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("trouble", [no_room, read_only, folder_gone])
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_an_output_that_cannot_be_written_is_one_line(
-    run: Run, library: Path, command: str, trouble: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    library: Path,
+    command: str,
+    trouble: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, output = ("scene.vdb", "out.inrv") if command == "encode" else ("scene.inrv", "out.vdb")
     Path(output).write_bytes(b"old")
@@ -133,15 +166,24 @@ def test_what_is_no_file_is_not_replaced(run: Run, library: Path, command: str) 
     source = library / ("scene.vdb" if command == "encode" else "scene.inrv")
     for output, words in (("pipe", "not a regular file: -o - writes to stdout"), ("folder/", "")):
         if output == "folder/":
-            (Path(output) / source.with_suffix(".inrv" if command == "encode" else ".vdb").name).mkdir()
+            (
+                Path(output) / source.with_suffix(".inrv" if command == "encode" else ".vdb").name
+            ).mkdir()
             words = "is a folder"
         result = run(command, source, "-o", output, "--force")
-        assert result.exit_code == 4 and words in result.stderr and len(result.stderr.splitlines()) == 1
+        assert (
+            result.exit_code == 4
+            and words in result.stderr
+            and len(result.stderr.splitlines()) == 1
+        )
     assert sorted(os.listdir()) == ["folder", "pipe"]
 
 
 def forked(stdout: int | None, unbuffered: bool, *arguments: object) -> tuple[int, str]:
-    """Exit code and stderr of `inrv` with this descriptor as stdout, None: closed; a fork, for a new process imports torch."""
+    """Exit code and stderr of `inrv`, forked: a new process would import torch.
+
+    stdout: its descriptor; None: it is closed
+    """
     told, stderr = os.pipe()
     process = os.fork()
     if process == 0:
@@ -152,7 +194,10 @@ def forked(stdout: int | None, unbuffered: bool, *arguments: object) -> tuple[in
             sys.stdout = None  # type: ignore[assignment]
         else:
             os.dup2(stdout, 1)
-            sys.stdout = io.TextIOWrapper(open(1, "wb", 0 if unbuffered else -1), write_through=unbuffered)  # noqa: SIM115
+            sys.stdout = io.TextIOWrapper(
+                open(1, "wb", 0 if unbuffered else -1),  # noqa: SIM115
+                write_through=unbuffered,
+            )
         torch.set_num_threads(1)
         sys.argv = ["inrv", *map(str, arguments)]
         code = 99
@@ -173,8 +218,15 @@ def forked(stdout: int | None, unbuffered: bool, *arguments: object) -> tuple[in
 @pytest.mark.parametrize("unbuffered", [False, True])
 def test_a_stdout_that_cannot_be_written(library: Path, unbuffered: bool) -> None:
     closed = "inrv: error: stdout cannot be written: it is closed\n"
-    data = [("decode", library / "scene.inrv", "-o", "-"), ("encode", library / "scene.vdb", "-o", "-", "--epochs", 1, "-q")]
-    lines = [("info", library / "scene.inrv"), ("verify", library / "scene.inrv"), ("info", "--json", library / "scene.inrv")]
+    data = [
+        ("decode", library / "scene.inrv", "-o", "-"),
+        ("encode", library / "scene.vdb", "-o", "-", "--epochs", 1, "-q"),
+    ]
+    lines = [
+        ("info", library / "scene.inrv"),
+        ("verify", library / "scene.inrv"),
+        ("info", "--json", library / "scene.inrv"),
+    ]
     unread, broken = os.pipe()
     os.close(unread)
     for arguments in data + lines:
@@ -190,9 +242,14 @@ def test_a_stdout_that_cannot_be_written(library: Path, unbuffered: bool) -> Non
 @pytest.mark.parametrize("unbuffered", [False, True])
 def test_a_stdout_that_is_full(library: Path, unbuffered: bool) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
-    for arguments in (("decode", library / "scene.inrv", "-o", "-"), ("info", library / "scene.inrv")):
+    for arguments in (
+        ("decode", library / "scene.inrv", "-o", "-"),
+        ("info", library / "scene.inrv"),
+    ):
         result = forked(full, unbuffered, *arguments)
-        assert result == (4, "inrv: error: stdout cannot be written: No space left on device\n"), arguments
+        assert result == (4, "inrv: error: stdout cannot be written: No space left on device\n"), (
+            arguments
+        )
     os.close(full)
 
 
@@ -210,9 +267,20 @@ def test_a_stdout_that_takes_little_at_a_time_gets_all(monkeypatch: pytest.Monke
 @posix
 def test_random_kills(tmp_path: Path) -> None:
     """The benchmark, a few kills of it; it exits with 1 where a file is broken."""
-    command = [sys.executable, "-m", "benchmarks.kills", "--kills", "6", "--dry", "--file", "fixtures/tiles.vdb"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.kills",
+        "--kills",
+        "6",
+        "--dry",
+        "--file",
+        "fixtures/tiles.vdb",
+    ]
     path = os.pathsep.join([str(ROOT / "codec"), str(ROOT / "cli")])
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
     assert done.returncode == 0 and "litter: none" in done.stdout, done.stdout + done.stderr
     (total,) = re.findall(r"\| all \| (\d+) \|", done.stdout)
     assert int(total) >= 6

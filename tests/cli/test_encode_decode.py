@@ -23,13 +23,24 @@ def frames(library: Path, *names: str) -> None:
         shutil.copy(library / "scene.vdb", name)
 
 
-def test_the_output_lies_beside_the_input_and_the_summary_counts_its_bytes(run: Run, library: Path) -> None:
+def test_the_output_lies_beside_the_input_and_the_summary_counts_its_bytes(
+    run: Run, library: Path
+) -> None:
     frames(library, "scene.vdb")
     result = run("encode", "scene.vdb", *QUICK)
     assert result.exit_code == 0, result.stderr
     written = Path("scene.inrv").stat().st_size
     assert f"{written:,} bytes" in result.stdout and "scene.vdb -> scene.inrv" in result.stdout
-    for word in ("x smaller", "bits per active voxel", "weights", "topology", "PSNR", "active leaf voxels", "epochs", "cpu"):
+    for word in (
+        "x smaller",
+        "bits per active voxel",
+        "weights",
+        "topology",
+        "PSNR",
+        "active leaf voxels",
+        "epochs",
+        "cpu",
+    ):
         assert word in result.stdout
     assert result.stdout.count("\n") < 24
     assert list(inrv.load("scene.inrv")) == ["density", "velocity", "flame"]
@@ -38,7 +49,9 @@ def test_the_output_lies_beside_the_input_and_the_summary_counts_its_bytes(run: 
 def test_a_decoded_file_holds_the_same_grids(run: Run, library: Path) -> None:
     result = run("decode", library / "scene.inrv", "-o", "back.vdb", "--device", "cpu")
     assert result.exit_code == 0, result.stderr
-    assert "3 grids" in result.stdout and f"{Path('back.vdb').stat().st_size:,} bytes" in result.stdout
+    assert (
+        "3 grids" in result.stdout and f"{Path('back.vdb').stat().st_size:,} bytes" in result.stdout
+    )
     original, decoded = read_volume(library / "scene.vdb"), read_volume("back.vdb")
     for before, after in zip(original.grids, decoded.grids, strict=True):
         assert (after.name, after.transform) == (before.name, before.transform)
@@ -46,10 +59,17 @@ def test_a_decoded_file_holds_the_same_grids(run: Run, library: Path) -> None:
 
 
 def test_existing_outputs_are_kept_unless_forced(run: Run, library: Path) -> None:
-    for arguments in (("encode", library / "scene.vdb", *QUICK), ("decode", library / "scene.inrv")):
+    for arguments in (
+        ("encode", library / "scene.vdb", *QUICK),
+        ("decode", library / "scene.inrv"),
+    ):
         Path("kept").write_bytes(b"precious")
         refused = run(*arguments, "-o", "kept")
-        assert refused.exit_code == 4 and "kept exists already" in refused.stderr and "--force" in refused.stderr
+        assert (
+            refused.exit_code == 4
+            and "kept exists already" in refused.stderr
+            and "--force" in refused.stderr
+        )
         assert Path("kept").read_bytes() == b"precious"
         assert run(*arguments, "-o", "kept", "--force").exit_code == 0
         assert Path("kept").read_bytes() != b"precious"
@@ -61,16 +81,27 @@ def test_a_dash_writes_the_file_to_stdout(run: Run, library: Path) -> None:
     assert len(inrv.load(encoded.stdout_bytes).grids) == 3
     decoded = run("decode", library / "scene.inrv", "-o", "-")
     Path("piped.vdb").write_bytes(decoded.stdout_bytes)
-    assert [grid.name for grid in read_volume("piped.vdb").grids] == ["density", "velocity", "flame"]
+    assert [grid.name for grid in read_volume("piped.vdb").grids] == [
+        "density",
+        "velocity",
+        "flame",
+    ]
 
 
 def test_a_pattern_takes_the_frames_with_as_many_digits(run: Run, library: Path) -> None:
-    frames(library, "fire.0002.vdb", "fire.0010.vdb", "fire.10.vdb", "fire.0001x.vdb", "fire.00100.vdb")
+    frames(
+        library, "fire.0002.vdb", "fire.0010.vdb", "fire.10.vdb", "fire.0001x.vdb", "fire.00100.vdb"
+    )
     result = run("encode", "fire.####.vdb", "-o", "out/fire.###.inrv", *QUICK)
     assert result.exit_code == 0, result.stderr
     assert sorted(os.listdir("out")) == ["fire.002.inrv", "fire.010.inrv"]
     assert run("decode", "out/fire.###.inrv", "-q").stdout == ""
-    assert sorted(os.listdir("out")) == ["fire.002.inrv", "fire.002.vdb", "fire.010.inrv", "fire.010.vdb"]
+    assert sorted(os.listdir("out")) == [
+        "fire.002.inrv",
+        "fire.002.vdb",
+        "fire.010.inrv",
+        "fire.010.vdb",
+    ]
 
 
 def test_many_inputs_go_into_a_folder(run: Run, library: Path) -> None:
@@ -100,13 +131,19 @@ def test_errors_name_the_file(run: Run, library: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(inrv, "encode_bytes", fail)
     frames(library, "nan.vdb")
     result = run("encode", "nan.vdb")
-    assert result.exit_code == 3 and result.stderr.startswith("inrv: error: nan.vdb: grid 0 'density'")
+    assert result.exit_code == 3 and result.stderr.startswith(
+        "inrv: error: nan.vdb: grid 0 'density'"
+    )
 
 
 def test_the_json_report_adds_up(run: Run, library: Path) -> None:
     result = run("encode", library / "scene.vdb", "-o", "scene.inrv", "--json", *QUICK)
     (entry,) = json.loads(result.stdout)["files"]
-    assert entry["bytes_out"] == Path("scene.inrv").stat().st_size == sum(entry["chunk_bytes"].values())
+    assert (
+        entry["bytes_out"]
+        == Path("scene.inrv").stat().st_size
+        == sum(entry["chunk_bytes"].values())
+    )
     assert entry["ratio"] == entry["bytes_in"] / entry["bytes_out"]
     assert [grid["name"] for grid in entry["grids"]] == ["density", "velocity", "flame"]
     voxels = sum(grid["active_voxels"] for grid in entry["grids"])
@@ -133,7 +170,13 @@ def test_options_reach_the_encoder(run: Run, library: Path) -> None:
     volume = inrv.load("s.inrv")
     assert sorted(volume) == ["density", "velocity"]
     told = volume.manifest.encoding["options"]
-    assert (told["selection"], told["dilation"], told["seed"], told["values_per_weight"], told["epochs"]) == (
+    assert (
+        told["selection"],
+        told["dilation"],
+        told["seed"],
+        told["values_per_weight"],
+        told["epochs"],
+    ) == (
         "avm",
         "inf",
         5,
@@ -172,7 +215,9 @@ def test_options_reach_the_encoder(run: Run, library: Path) -> None:
         (("encode", "a.vdb", "--grid", "9" * 5000), "no grid '999"),
     ],
 )
-def test_command_lines_that_make_no_sense(run: Run, library: Path, arguments: tuple[str, ...], words: str) -> None:
+def test_command_lines_that_make_no_sense(
+    run: Run, library: Path, arguments: tuple[str, ...], words: str
+) -> None:
     frames(library, "a.vdb")
     result = run(*arguments)
     assert result.exit_code in ((2, 3) if "speed" in arguments else (2,)) and words in result.stderr
@@ -186,7 +231,9 @@ def test_inputs_that_cannot_be_read(run: Run, command: str) -> None:
     Path("noise.bin").write_bytes(os.urandom(999))
     for name in ("missing", "folder", "noise.bin", "none.####.vdb"):
         result = run(command, name, "-o", "out")
-        assert result.exit_code == 3 and name in result.stderr and len(result.stderr.splitlines()) == 1
+        assert (
+            result.exit_code == 3 and name in result.stderr and len(result.stderr.splitlines()) == 1
+        )
 
 
 def test_outputs_that_cannot_be_written(run: Run, library: Path) -> None:
@@ -200,7 +247,9 @@ def test_outputs_that_cannot_be_written(run: Run, library: Path) -> None:
     assert run("decode", library / "scene.inrv", "-o", "folder", "--force").exit_code == 4
 
 
-def test_an_interrupted_encode_leaves_nothing(run: Run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_encode_leaves_nothing(
+    run: Run, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

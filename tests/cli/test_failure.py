@@ -41,24 +41,36 @@ def test_arguments_are_shown_as_options(message: str, shown: str) -> None:
         ({"psnr": -3.0}, "`psnr=-3.0` must be", "--psnr -3.0 must be"),
         ({"max_error": "much"}, "`max_error='much'` must be", "--max-error much must be"),
         ({"exact_below": -1}, "`exact_below=-1` must be", "--exact-below -1 must be"),
-        ({"max_error": "1%", "topology": "threshold"}, "it needs `topology='exact'`", "it needs --topology exact"),
-        ({"size": 9, "values_per_weight": 3.0}, "`size=9` and `values_per_weight=3.0`", "--size 9 and --values-per-weight 3.0"),
+        (
+            {"max_error": "1%", "topology": "threshold"},
+            "it needs `topology='exact'`",
+            "it needs --topology exact",
+        ),
+        (
+            {"size": 9, "values_per_weight": 3.0},
+            "`size=9` and `values_per_weight=3.0`",
+            "--size 9 and --values-per-weight 3.0",
+        ),
         ({"device": "abacus"}, "`device='abacus'` cannot", "--device abacus cannot"),
     ],
 )
-def test_one_error_in_two_languages(run: Run, library: Path, arguments: dict[str, object], python: str, shown: str) -> None:
+def test_one_error_in_two_languages(
+    run: Run, library: Path, arguments: dict[str, object], python: str, shown: str
+) -> None:
     with pytest.raises(inrv.OptionError) as caught:
         inrv.encode_bytes(library / "scene.vdb", inrv.EncodeOptions(**arguments))  # type: ignore[arg-type]
     assert python in str(caught.value)
-    options = [text for name, value in arguments.items() for text in (f"--{name.replace('_', '-')}", value)]
+    options = [
+        text for name, value in arguments.items() for text in (f"--{name.replace('_', '-')}", value)
+    ]
     result = run("encode", library / "scene.vdb", "-o", "x.inrv", *options)
     assert result.exit_code == 2 and shown in result.stderr and "`" not in result.stderr
 
 
 def texts_of_the_library() -> list[tuple[str, str]]:
-    """Every string in the library that is no docstring, with its file; what an f-string holds is {}.
+    """Every string in the library that is no docstring, with its file.
 
-    The lattice's workshop is a command line of its own.
+    What an f-string holds is {}. The lattice's workshop is a command line of its own.
     """
     found = []
     for path in sorted(LIBRARY.rglob("*.py")):
@@ -68,25 +80,41 @@ def texts_of_the_library() -> list[tuple[str, str]]:
         documentation = {
             node.body[0].value
             for node in ast.walk(tree)
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and isinstance(node.body[0], ast.Expr)
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and isinstance(node.body[0], ast.Expr)
         }
-        parts = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        parts = {
+            part
+            for node in ast.walk(tree)
+            if isinstance(node, ast.JoinedStr)
+            for part in node.values
+        }
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
-                texts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+                texts = [
+                    part.value if isinstance(part, ast.Constant) else "{}" for part in node.values
+                ]
                 found.append((path.name, "".join(map(str, texts))))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not {node} & (documentation | parts):
+            elif (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and not {node} & (documentation | parts)
+            ):
                 found.append((path.name, node.value))
     return found
 
 
 def test_no_message_of_the_library_names_an_option_of_the_command_line() -> None:
-    assert [text for text in texts_of_the_library() if re.search(r"(?<![\w-])--[a-z]", text[1])] == []
+    assert [
+        text for text in texts_of_the_library() if re.search(r"(?<![\w-])--[a-z]", text[1])
+    ] == []
 
 
 def test_every_argument_that_a_message_names_is_an_option_too() -> None:
     named = {match[1] for _, text in texts_of_the_library() for match in ARGUMENT.finditer(text)}
     assert {"nonfinite", "overwrite", "field", "topology", "device", "space"} <= named
     with click.Context(cli):
-        unknown = {name for name in named if message_of(inrv.OptionError(f"`{name}=1`")).startswith("`")}
+        unknown = {
+            name for name in named if message_of(inrv.OptionError(f"`{name}=1`")).startswith("`")
+        }
     assert unknown == set()

@@ -28,8 +28,10 @@ def test_info_tells_what_the_file_holds(run: Run, library: Path) -> None:
     text = run("info", library / "scene.inrv").stdout
     size = (library / "scene.inrv").stat().st_size
     for word in (
-        f"{size:,} bytes", "inrv 2.0", "fourier", "grid 0: density", "grid 1: velocity", "fog volume", "vec3s",
-        "UniformScaleTranslateMap, voxel size 0.5", "[1, 2, 3, 1]", "tests (string)", "7 (int32)", "TOPO topology", "zstd", "NETW network", "SAMP samples",
+        f"{size:,} bytes", "inrv 2.0", "fourier", "grid 0: density", "grid 1: velocity",
+        "fog volume", "vec3s",
+        "UniformScaleTranslateMap, voxel size 0.5", "[1, 2, 3, 1]", "tests (string)", "7 (int32)",
+        "TOPO topology", "zstd", "NETW network", "SAMP samples",
     ):  # fmt: skip
         assert word in text, word
 
@@ -38,13 +40,18 @@ def test_info_as_json(run: Run, library: Path) -> None:
     found = json.loads(run("info", library / "scene.inrv", "--json").stdout)
     assert found["bytes"] == sum(found["parts"].values()) == (library / "scene.inrv").stat().st_size
     assert (
-        sum(chunk["stored"] for chunk in found["chunks"]) + found["parts"]["header"] + found["parts"]["manifest"]
+        sum(chunk["stored"] for chunk in found["chunks"])
+        + found["parts"]["header"]
+        + found["parts"]["manifest"]
         == found["bytes"]
     )
     volume = inrv.load(library / "scene.inrv")
     field = found["field"]
     assert field["kind"] == "fourier" and field["outputs"] == 4 == volume.field.outputs
-    assert field["config"] == volume.manifest.field.config and field["text"] in run("info", library / "scene.inrv").stdout
+    assert (
+        field["config"] == volume.manifest.field.config
+        and field["text"] in run("info", library / "scene.inrv").stdout
+    )
     assert field["weights"] == volume.field.weight_count == found["encoding"]["weights"]
     for told, grid in zip(found["grids"], volume.grids, strict=True):
         assert (told["name"], told["active_voxels"]) == (grid.name, grid.active_voxel_count)
@@ -78,13 +85,19 @@ def test_info_tells_of_tiles_frequent_and_exact_values(run: Run) -> None:
     assert told["box"] == {"lower": [0, 0, 0], "upper": [71, 23, 23], "shape": [72, 24, 24]}
     assert told["frequent_values"] == [[0.0]] and told["exact_values"] == 3
     text = run("info", "tiled.inrv").stdout
-    for words in ("1 active, 1 inactive", "0: the voxels with these values", "3 other active voxels are stored exactly"):
+    for words in (
+        "1 active, 1 inactive",
+        "0: the voxels with these values",
+        "3 other active voxels are stored exactly",
+    ):
         assert words in text, words
 
 
 def test_info_tells_which_chunks_are_compressed(run: Run, library: Path) -> None:
     container = read_container(library / "scene.inrv")
-    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    chunks = [
+        Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)
+    ]
     noise = Chunk("CODE", os.urandom(500))
     Path("noise.inrv").write_bytes(container_bytes(container.manifest, [*chunks, noise]))
     found = json.loads(run("info", "noise.inrv", "--json").stdout)["chunks"]
@@ -99,7 +112,11 @@ def test_verify_accepts_whole_files_and_names_broken_ones(run: Run, library: Pat
     Path("flipped.inrv").write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     Path("short.inrv").write_bytes(data[:-1])
     accepted = run("verify", "good.inrv", "--device", "cpu")
-    assert accepted.exit_code == 0 and "good.inrv: valid" in accepted.stdout and "64 samples within" in accepted.stdout
+    assert (
+        accepted.exit_code == 0
+        and "good.inrv: valid" in accepted.stdout
+        and "64 samples within" in accepted.stdout
+    )
     assert "no voxel decoded (--decode decodes all)" in accepted.stdout
     decoded = run("verify", "good.inrv", "--decode", "--device", "cpu")
     assert decoded.exit_code == 0 and decoded.stdout.startswith("good.inrv: valid, ")
@@ -118,7 +135,9 @@ def test_verify_finds_codes_that_make_no_sense_where_it_decodes(run: Run) -> Non
     values = np.random.default_rng(0).random((20, 20, 20), dtype=np.float32)
     data, _ = inrv.encode_bytes({"a": values}, inrv.EncodeOptions(effort="instant", device="cpu"))
     container = read_container(data)
-    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    chunks = [
+        Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)
+    ]
     number = next(number for number, chunk in enumerate(chunks) if chunk.type == "CODE")
     tensors = {name: array.copy() for name, array in unpack_tensors(chunks[number].data).items()}
     largest = max(tensors, key=lambda name: tensors[name].nbytes)
@@ -127,19 +146,29 @@ def test_verify_finds_codes_that_make_no_sense_where_it_decodes(run: Run) -> Non
     Path("odd.inrv").write_bytes(container_bytes(container.manifest, chunks))
     assert run("verify", "odd.inrv").exit_code == 0
     refused = run("verify", "--decode", "odd.inrv")
-    assert refused.exit_code == 1 and refused.stderr.startswith("inrv: error: odd.inrv: ") and "valid" not in refused.stdout
+    assert (
+        refused.exit_code == 1
+        and refused.stderr.startswith("inrv: error: odd.inrv: ")
+        and "valid" not in refused.stdout
+    )
 
 
 def test_verify_computes_a_networks_samples(run: Run, library: Path) -> None:
     container = read_container(library / "scene.inrv")
-    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    chunks = [
+        Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)
+    ]
     number = container.manifest.field.config["samples"]
     samples = {name: array.copy() for name, array in unpack_tensors(chunks[number].data).items()}
     samples["outputs"][7, 2] += 0.5
     chunks[number] = Chunk("SAMP", pack_tensors(samples))
     Path("odd.inrv").write_bytes(container_bytes(container.manifest, chunks))
     refused = run("verify", "odd.inrv")
-    assert refused.exit_code == 1 and "stored samples differ by" in refused.stderr and "[R1]" in refused.stderr
+    assert (
+        refused.exit_code == 1
+        and "stored samples differ by" in refused.stderr
+        and "[R1]" in refused.stderr
+    )
 
 
 def test_debug_shows_the_traceback_before_and_after_the_subcommand(run: Run) -> None:
@@ -148,23 +177,33 @@ def test_debug_shows_the_traceback_before_and_after_the_subcommand(run: Run) -> 
     for arguments in (("--debug", "info", "noise.inrv"), ("info", "noise.inrv", "--debug")):
         result = run(*arguments)
         assert result.exit_code == 3
-        assert "Traceback" in result.stderr and result.stderr.splitlines()[-1].startswith("inrv: error: noise.inrv")
+        assert "Traceback" in result.stderr and result.stderr.splitlines()[-1].startswith(
+            "inrv: error: noise.inrv"
+        )
 
 
-def test_unforeseen_errors_are_one_line_too(run: Run, library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unforeseen_errors_are_one_line_too(
+    run: Run, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr(inrv, "load", fail)
     result = run("info", library / "scene.inrv")
     assert result.exit_code == 70
-    assert result.stderr == "inrv: error: RuntimeError: two lines (unforeseen: --debug shows where)\n"
+    assert (
+        result.stderr == "inrv: error: RuntimeError: two lines (unforeseen: --debug shows where)\n"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     result = run(command, "--help")
-    assert result.exit_code == 0 and result.stdout.startswith(f"Usage: inrv {command}") and "--debug" in result.stdout
+    assert (
+        result.exit_code == 0
+        and result.stdout.startswith(f"Usage: inrv {command}")
+        and "--debug" in result.stdout
+    )
 
 
 def test_help_names_choices_and_defaults_of_the_library(run: Run) -> None:
@@ -177,12 +216,21 @@ def test_help_names_choices_and_defaults_of_the_library(run: Run) -> None:
 
 
 def in_shell(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "inrv_cli", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "inrv_cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_help_names_commands_and_exit_codes_without_loading_torch() -> None:
-    code = "import sys, inrv_cli.main; print(sorted({'torch', 'numpy', 'rich', 'matplotlib'} & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    heavy = "{'torch', 'numpy', 'rich', 'matplotlib'}"
+    code = f"import sys, inrv_cli.main; print(sorted({heavy} & set(sys.modules)))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
     assert loaded.strip() == "[]"
     told = in_shell("--help")
     assert told.returncode == 0 and all(f"\n  {command} " in told.stdout for command in COMMANDS)
@@ -197,11 +245,21 @@ def test_version() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_while_training(library: Path, tmp_path: Path) -> None:
     """On a terminal, where the progress bar says when training has begun."""
-    command = [sys.executable, "-m", "inrv_cli", "encode", str(library / "scene.vdb"), "-o", str(tmp_path / "x.inrv")]
+    command = [
+        sys.executable,
+        "-m",
+        "inrv_cli",
+        "encode",
+        str(library / "scene.vdb"),
+        "-o",
+        str(tmp_path / "x.inrv"),
+    ]
     terminal, end = pytest.importorskip("pty").openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
     process = subprocess.Popen(
-        [*command, "--epochs", "1e7", "--exact-below", "0", "--device", "cpu"], stderr=end, env=environment
+        [*command, "--epochs", "1e7", "--exact-below", "0", "--device", "cpu"],
+        stderr=end,
+        env=environment,
     )
     try:
         seen = wait_for(terminal, b"loss")
@@ -237,6 +295,15 @@ def test_limits_can_be_lowered_and_must_make_sense(run: Run, library: Path) -> N
     ):
         for limit, words in refusals.items():
             refused = run(*command, library / "scene.inrv", "--limit", f"{limit}=1")
-            assert refused.exit_code == code and words in refused.stderr, (command, limit, refused.stderr)
+            assert refused.exit_code == code and words in refused.stderr, (
+                command,
+                limit,
+                refused.stderr,
+            )
         assert run(*command, library / "scene.inrv", "--limit", "leafs=1").exit_code == 2
-    assert run("info", library / "scene.inrv", "--limit", "leaves=1000", "--limit", "grids=3").exit_code == 0
+    assert (
+        run(
+            "info", library / "scene.inrv", "--limit", "leaves=1000", "--limit", "grids=3"
+        ).exit_code
+        == 0
+    )

@@ -22,8 +22,12 @@ AS_CSV = "x,y,z\n" + "\n".join(",".join(map(repr, row)) for row in POINTS.tolist
 
 
 def expected(library: Path, name: str, **how: str) -> np.ndarray:  # type: ignore[type-arg]
-    with torch.no_grad():  # as the command: without gradients features come from tables, an ulp or two away
-        values = inrv.load(library / "scene.inrv", device="cpu")[name].sample(torch.from_numpy(POINTS), **how)
+    with (
+        torch.no_grad()
+    ):  # as the command: without gradients features come from tables, an ulp or two away
+        values = inrv.load(library / "scene.inrv", device="cpu")[name].sample(
+            torch.from_numpy(POINTS), **how
+        )
     return values.numpy()
 
 
@@ -47,7 +51,16 @@ def test_csv_to_csv_is_what_the_library_says(run: Run, library: Path) -> None:
 @pytest.mark.parametrize("space", ["index", "world"])
 @pytest.mark.parametrize("interpolation", ["trilinear", "nearest", "field"])
 def test_space_and_interpolation(run: Run, library: Path, space: str, interpolation: str) -> None:
-    options = ("--space", space, "--interpolation", interpolation, "--grid", "density", "--device", "cpu")
+    options = (
+        "--space",
+        space,
+        "--interpolation",
+        interpolation,
+        "--grid",
+        "density",
+        "--device",
+        "cpu",
+    )
     result = run("sample", library / "scene.inrv", "--points", "-", *options, stdin=AS_CSV)
     header, rows = rows_of(result.stdout)
     assert header == ["x", "y", "z", "density"]
@@ -57,7 +70,16 @@ def test_space_and_interpolation(run: Run, library: Path, space: str, interpolat
 
 def test_npy_to_npy(run: Run, library: Path) -> None:
     np.save("points.npy", POINTS.astype(np.float32))
-    arguments = ("sample", library / "scene.inrv", "--points", "points.npy", "-o", "values.npy", "--grid", "1")
+    arguments = (
+        "sample",
+        library / "scene.inrv",
+        "--points",
+        "points.npy",
+        "-o",
+        "values.npy",
+        "--grid",
+        "1",
+    )
     assert run(*arguments).exit_code == 0
     values = np.load("values.npy")
     assert values.shape == (4, 6) and values.dtype == np.float64
@@ -78,7 +100,8 @@ def test_npy_to_npy(run: Run, library: Path) -> None:
         "id;x;y;z\r\n1;8;7.5;9.25\r\n",
         'name\tz\ty\tx\n"a, b; c"\t9.25\t7.5\t8\n',
         '"density","Points:0","Points:1","Points:2"\n0.5,8,7.5,9.25\n',
-        '"Point ID","x","Points_0","Points_1","Points_2","Points_Magnitude"\n0,-1,8,7.5,9.25,14.3\n',
+        '"Point ID","x","Points_0","Points_1","Points_2","Points_Magnitude"\n'
+        "0,-1,8,7.5,9.25,14.3\n",
         "P.x,P.y,P.z,Cd.x\n8,7.5,9.25,1\n",
         "ptnum\tP[0]\tP[1]\tP[2]\n0\t8\t7.5\t9.25\n",
     ],
@@ -93,7 +116,11 @@ def test_ways_to_write_csv(run: Run, library: Path, text: str, encoding: str) ->
 def test_names_of_grids_are_columns_of_their_own(run: Run) -> None:
     """ParaView takes a table whose columns have different, printable names."""
     names = ["x", "a,b", "density", "density", "line\nbreak", ""]
-    inrv.encode(SparseVolume(tuple(replace(scene().grids[0], name=name) for name in names)), "names.inrv", QUICK)
+    inrv.encode(
+        SparseVolume(tuple(replace(scene().grids[0], name=name) for name in names)),
+        "names.inrv",
+        QUICK,
+    )
     result = run("sample", "names.inrv", "--points", "-", stdin=AS_CSV)
     header, rows = rows_of(result.stdout)
     assert header == ["x", "y", "z", "x[1]", "a,b", "density", "density[1]", "line\\nbreak", "[0]"]
@@ -102,10 +129,16 @@ def test_names_of_grids_are_columns_of_their_own(run: Run) -> None:
 
 def test_a_grid_that_is_called_by_a_number(run: Run) -> None:
     fog, double = scene().grids[0], scene().grids[0].with_values(2 * scene().grids[0].values)
-    inrv.encode(SparseVolume((replace(fog, name="fog"), replace(double, name="0"))), "numbers.inrv", QUICK)
+    inrv.encode(
+        SparseVolume((replace(fog, name="fog"), replace(double, name="0"))), "numbers.inrv", QUICK
+    )
 
     def sampled(grid: str) -> tuple[str, float]:
-        header, rows = rows_of(run("sample", "numbers.inrv", "--points", "-", "--grid", grid, stdin="8,7.5,9.25\n").stdout)
+        header, rows = rows_of(
+            run(
+                "sample", "numbers.inrv", "--points", "-", "--grid", grid, stdin="8,7.5,9.25\n"
+            ).stdout
+        )
         return header[3], rows[0, 3]
 
     assert sampled("0") == sampled("1") and sampled("0")[0] == "0" and sampled("fog")[0] == "fog"
@@ -142,7 +175,12 @@ def test_other_bad_inputs(run: Run, library: Path) -> None:
     np.save("nan.npy", np.array([[0, 0, 0], [0, np.nan, 0]]))
     np.save("objects.npy", np.array([[None] * 3], dtype=object), allow_pickle=True)
     Path("noise.npy").write_bytes(b"noise")
-    for name, words in (("flat", "shape (6,)"), ("nan", "row 1"), ("objects", "not a valid NPY"), ("noise", "not a valid NPY")):
+    for name, words in (
+        ("flat", "shape (6,)"),
+        ("nan", "row 1"),
+        ("objects", "not a valid NPY"),
+        ("noise", "not a valid NPY"),
+    ):
         result = run("sample", file, "--points", f"{name}.npy")
         assert result.exit_code == 3 and words in result.stderr
     assert run("sample", file, "--points", "missing.csv").exit_code == 3
@@ -180,7 +218,11 @@ def test_no_points_have_no_values(run: Run, library: Path) -> None:
 
 def test_staggered_velocities_are_sampled_on_their_faces_and_named(run: Run) -> None:
     wind = np.arange(6 * 6 * 6 * 3, dtype=np.float32).reshape(6, 6, 6, 3)
-    inrv.encode([inrv.sparse_grid(wind, "vel", grid_class="staggered")], "wind.inrv", inrv.EncodeOptions(device="cpu"))
+    inrv.encode(
+        [inrv.sparse_grid(wind, "vel", grid_class="staggered")],
+        "wind.inrv",
+        inrv.EncodeOptions(device="cpu"),
+    )
     Path("points.csv").write_text("x,y,z\n2.5,3,3\n")
     result = run("sample", "wind.inrv", "--points", "points.csv", "--device", "cpu")
     _, rows = rows_of(result.stdout)

@@ -35,7 +35,9 @@ def test_shares_make_up_the_whole_and_skip_what_is_done(run: Run, library: Path)
 
 def test_a_forced_share_is_done_again(run: Run, library: Path) -> None:
     Path("s.inrv").write_bytes(b"old")
-    result = run("encode", library / "scene.vdb", "-o", "s.inrv", "--shard", "0/1", "--force", *QUICK)
+    result = run(
+        "encode", library / "scene.vdb", "-o", "s.inrv", "--shard", "0/1", "--force", *QUICK
+    )
     assert result.exit_code == 0 and Path("s.inrv").stat().st_size > 99
 
 
@@ -45,25 +47,78 @@ def test_senseless_shares_are_refused(run: Run, library: Path, shard: str) -> No
     assert result.exit_code == 2 and "from 0 to N - 1" in result.stderr
 
 
-def test_torchrun_trains_one_field_and_rank_0_writes_and_speaks(library: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "inrv_cli"]
-    arguments = ["encode", str(library / "scene.vdb"), "-o", "out.inrv", "--exact-below", "0", "--epochs", "5", "--device", "cpu"]
-    result = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+def test_torchrun_trains_one_field_and_rank_0_writes_and_speaks(
+    library: Path, tmp_path: Path
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "inrv_cli",
+    ]
+    arguments = [
+        "encode",
+        str(library / "scene.vdb"),
+        "-o",
+        "out.inrv",
+        "--exact-below",
+        "0",
+        "--epochs",
+        "5",
+        "--device",
+        "cpu",
+    ]
+    result = subprocess.run(
+        [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("scene.vdb -> out.inrv") == 1 and os.listdir(tmp_path) == ["out.inrv"]
-    _, alone = inrv.encode_bytes(library / "scene.vdb", inrv.EncodeOptions(exact_below=0, epochs=5, device="cpu"))
+    assert result.stdout.count("scene.vdb -> out.inrv") == 1 and os.listdir(tmp_path) == [
+        "out.inrv"
+    ]
+    _, alone = inrv.encode_bytes(
+        library / "scene.vdb", inrv.EncodeOptions(exact_below=0, epochs=5, device="cpu")
+    )
     together = inrv.load(tmp_path / "out.inrv", device="cpu").manifest.encoding["psnr"]
     assert sum(together) / len(together) == pytest.approx(alone.grids[0].psnr, abs=6)
 
 
 def test_a_lattice_by_several_processes_is_refused(library: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29411"}
-    command = [sys.executable, "-m", "inrv_cli", "encode", str(library / "scene.vdb"), "-o", "out.inrv", "--exact-below", "0"]
+    environment = {
+        **os.environ,
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29411",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "inrv_cli",
+        "encode",
+        str(library / "scene.vdb"),
+        "-o",
+        "out.inrv",
+        "--exact-below",
+        "0",
+    ]
     members = [
-        subprocess.Popen(command, cwd=tmp_path, env={**environment, "RANK": rank}, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**environment, "RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in "01"
     ]
     told = [member.communicate(timeout=120)[1] for member in members]
     assert [member.returncode for member in members] == [2, 2]
-    assert "coded by one process" in told[0] and "--shard" in told[0] and "coded by one process" not in told[1]
+    assert (
+        "coded by one process" in told[0]
+        and "--shard" in told[0]
+        and "coded by one process" not in told[1]
+    )
     assert os.listdir(tmp_path) == []

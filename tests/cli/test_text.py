@@ -17,16 +17,27 @@ NAMES = ["density", "煙の密度", "e\u0301clair", "n" * 200, "x" * WIDEST, "�
 
 
 def test_columns_stand_under_one_another_for_every_name() -> None:
-    told = table(("grid", "voxels", "PSNR"), [(name, f"{n:,}", "45.00") for n, name in enumerate(NAMES)])
+    told = table(
+        ("grid", "voxels", "PSNR"), [(name, f"{n:,}", "45.00") for n, name in enumerate(NAMES)]
+    )
     ends = {cell_len(line) for line in told.splitlines() if line.endswith(("45.00", "PSNR"))}
     assert ends == {WIDEST + len("  voxels  45.00")}
     assert all(name in told for name in NAMES)
-    assert [line for line in told.splitlines() if "45.00" not in line and "PSNR" not in line] == ["n" * 200, "風" * 30]
+    assert [line for line in told.splitlines() if "45.00" not in line and "PSNR" not in line] == [
+        "n" * 200,
+        "風" * 30,
+    ]
 
 
 def test_a_long_note_pushes_nothing_aside() -> None:
-    told = table(("grid", "PSNR", "notes"), [("a", "1", "n" * 200), ("b", "22", "none")], notes=True)
-    assert told.splitlines() == ["grid  PSNR  notes", f"a        1  {'n' * 200}", "b       22  none"]
+    told = table(
+        ("grid", "PSNR", "notes"), [("a", "1", "n" * 200), ("b", "22", "none")], notes=True
+    )
+    assert told.splitlines() == [
+        "grid  PSNR  notes",
+        f"a        1  {'n' * 200}",
+        "b       22  none",
+    ]
 
 
 def test_labels_leave_their_texts_in_one_column() -> None:
@@ -46,7 +57,11 @@ def test_commands_show_the_whole_name(run: Run, name: str) -> None:
     encoded = run("encode", "a.vdb", "--effort", "instant")
     for told in (encoded, run("info", "a.inrv"), run("compare", "a.vdb", "a.inrv")):
         assert told.exit_code == 0 and shown in told.stdout and "\x1b" not in told.stdout
-    rows = [line for line in told.stdout.splitlines() if " x " in line and "DIFFERS" not in line and "equal" in line]
+    rows = [
+        line
+        for line in told.stdout.splitlines()
+        if " x " in line and "DIFFERS" not in line and "equal" in line
+    ]
     assert len({cell_len(line) for line in rows}) == 1, "the figures stand under one another"
 
 
@@ -55,4 +70,9 @@ def test_a_name_comes_before_a_position() -> None:
 
 
 def test_a_sum_that_hardly_drifts_has_no_minus() -> None:
-    assert [drift(value) for value in (-1e-7, 0.0012, -0.0345, None)] == ["+0.00%", "+0.12%", "-3.45%", "-"]
+    assert [drift(value) for value in (-1e-7, 0.0012, -0.0345, None)] == [
+        "+0.00%",
+        "+0.12%",
+        "-3.45%",
+        "-",
+    ]

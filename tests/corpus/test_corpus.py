@@ -1,4 +1,7 @@
-"""Every real volume survives the way through an .inrv file: exact topology, header and tiles, values within their range."""
+"""Every real volume survives the way through an .inrv file.
+
+Topology, header and tiles are exact, values within their range.
+"""
 
 from __future__ import annotations
 
@@ -37,5 +40,8 @@ def test_survives(corpus: Path, tmp_path: Path, name: str) -> None:
 
 
 def test_no_file_is_forgotten(corpus: Path) -> None:
-    found = {str(path.relative_to(corpus)) for path in [*corpus.glob("*.vdb"), *corpus.glob("fire/*.vdb")]}
+    found = {
+        str(path.relative_to(corpus))
+        for path in [*corpus.glob("*.vdb"), *corpus.glob("fire/*.vdb")]
+    }
     assert found == set(FILES)

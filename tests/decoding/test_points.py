@@ -43,7 +43,9 @@ def test_arrays_and_tensors_give_the_same_bits() -> None:
         return table[tuple((coordinates + 16).T)]
 
     for interpolation in (trilinear, nearest):
-        of_tensors = interpolation(torch.from_numpy(points), lambda at: torch.from_numpy(values(at)))
+        of_tensors = interpolation(
+            torch.from_numpy(points), lambda at: torch.from_numpy(values(at))
+        )
         assert np.array_equal(interpolation(points, values), of_tensors.numpy())
 
 

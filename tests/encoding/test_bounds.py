@@ -1,4 +1,4 @@
-"""Numbers that float32 cannot hold: a bound holds for the caller's own, or is refused; nothing is lost in silence."""
+"""Numbers that float32 cannot hold: a bound holds for the caller's own, or is refused."""
 
 from __future__ import annotations
 
@@ -39,12 +39,16 @@ def report_of(array: Any, **asked: Any) -> tuple[inrv.GridReport, NDArray[np.flo
         (COUNT * 1e3 + 0.5, 0.01, "float64 numbers.*ask for more"),
     ],
 )
-def test_a_bound_below_the_rounding_is_refused_with_type_bound_and_error(array: Any, bound: Any, told: str) -> None:
+def test_a_bound_below_the_rounding_is_refused_with_type_bound_and_error(
+    array: Any, bound: Any, told: str
+) -> None:
     with pytest.raises(OptionError, match=told):
         inrv.encode_bytes({"density": array}, options(max_error=bound))
 
 
-@pytest.mark.parametrize("array", [COUNT + 2**30, COUNT + 2**60, np.full((8, 8, 8), 2**24 + 1), COUNT * 1e-6 + 4.5e6])
+@pytest.mark.parametrize(
+    "array", [COUNT + 2**30, COUNT + 2**60, np.full((8, 8, 8), 2**24 + 1), COUNT * 1e-6 + 4.5e6]
+)
 def test_without_a_bound_rounding_beyond_the_finest_step_is_refused(array: Any) -> None:
     with pytest.raises(OptionError, match=r"more than 1/65,536 of their range.*subtract an offset"):
         inrv.encode_bytes({"density": array}, options())
@@ -112,7 +116,9 @@ def test_the_rounding_of_an_extreme_is_no_reason_to_refuse_all_others() -> None:
 def test_a_number_beyond_float32_is_refused_by_name() -> None:
     array = np.ones((4, 4, 4))
     array[1, 2, 3] = 1e300
-    with pytest.raises(OptionError, match=r"'wind': the float64 1e\+300 at voxel \(1, 2, 3\) is beyond float32"):
+    with pytest.raises(
+        OptionError, match=r"'wind': the float64 1e\+300 at voxel \(1, 2, 3\) is beyond float32"
+    ):
         sparse_grid(array, "wind")
     with pytest.raises(OptionError, match="beyond float32"):
         sparse_grid(np.ones((4, 4, 4)), background=1e300)
@@ -128,21 +134,27 @@ def test_what_is_hidden_counts_for_nothing() -> None:
 def test_doubles_of_a_file_are_refused_where_passing_them_through_is_better() -> None:
     grid = sparse_grid(COUNT * 1e-6 + 4.5e6)
     assert grid.rounded is not None
-    with pytest.raises(OptionError, match=r"^site\.vdb: grid 'density': float64.*`doubles='passthrough'`"):
+    with pytest.raises(
+        OptionError, match=r"^site\.vdb: grid 'density': float64.*`doubles='passthrough'`"
+    ):
         check_rounding(grid, grid.rounded, Normalisation.fit(grid.values), options(), "site.vdb: ")
 
 
 @pytest.mark.parametrize("asked", [{"lossless": True}, {"max_error": 0}])
 def test_what_is_to_come_back_as_it_was_may_not_be_rounded_at_all(asked: dict[str, Any]) -> None:
     for array, cure in ((COUNT / 7, r"astype\('float32'\)"), (COUNT + 2**30, "array - 1073741824")):
-        with pytest.raises(OptionError, match=f"rounded to float32, and all is to come back as it was: .*{cure}"):
+        with pytest.raises(
+            OptionError, match=f"rounded to float32, and all is to come back as it was: .*{cure}"
+        ):
             inrv.encode_bytes({"density": array}, options(**asked))
     told, decoded = report_of(COUNT, **asked)
     assert told.max_error == 0 and np.array_equal(decoded, COUNT)
 
 
 @pytest.mark.parametrize("asked", [{}, {"lossless": True}, {"max_error": 0.4}, {"max_error": "1%"}])
-def test_numbers_that_round_to_the_background_are_not_lost_in_silence(asked: dict[str, object]) -> None:
+def test_numbers_that_round_to_the_background_are_not_lost_in_silence(
+    asked: dict[str, object],
+) -> None:
     array = np.full((8, 16, 16), 100_000_000, dtype=np.int64)
     array[0] += np.arange(256).reshape(16, 16) % 4
     with pytest.raises(inrv.OptionError, match="int64 numbers, which range over 2, are off by 3"):
@@ -154,4 +166,7 @@ def test_numbers_below_the_smallest_of_float32_are_refused_where_nothing_else_is
     with pytest.raises(inrv.OptionError, match="float64"):
         inrv.encode(sparse_grid(array * 1e-300), io.BytesIO(), options(exact_below=0))
     array[:3] *= 1e-60
-    assert inrv.encode(sparse_grid(array), io.BytesIO(), options(exact_below=0)).grids[0].active_voxels == array.size
+    assert (
+        inrv.encode(sparse_grid(array), io.BytesIO(), options(exact_below=0)).grids[0].active_voxels
+        == array.size
+    )

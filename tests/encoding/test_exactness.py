@@ -1,4 +1,4 @@
-"""What comes back exactly: few different values, values that many voxels have, numbers far from all others, all on request."""
+"""What comes back exactly: few different values, frequent values, extremes, all on request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ Floats = NDArray[np.float32]
 
 
 def axes(edge: int) -> list[Floats]:
-    return list(np.meshgrid(*[np.arange(edge, dtype=np.float32) - edge / 2 + 0.5] * 3, indexing="ij"))
+    return list(
+        np.meshgrid(*[np.arange(edge, dtype=np.float32) - edge / 2 + 0.5] * 3, indexing="ij")
+    )
 
 
 def level_set_of_a_box() -> Floats:
@@ -49,7 +51,9 @@ def mask() -> Floats:
 def plume(edge: int = 40) -> Floats:
     """Smoke in a dense box of exact zeros, as solvers write it."""
     x, y, z = axes(edge)
-    smoke = (1 - np.hypot(x + z / 4, y) / (4 + z / 8)).clip(0, 1) * (0.4 + 0.6 * noise((edge, edge, edge), 2))
+    smoke = (1 - np.hypot(x + z / 4, y) / (4 + z / 8)).clip(0, 1) * (
+        0.4 + 0.6 * noise((edge, edge, edge), 2)
+    )
     return np.where(smoke > 0.01, smoke, 0).astype(np.float32)
 
 
@@ -69,12 +73,16 @@ def bytes_of_values(report: inrv.EncodeReport) -> int:
 
 @pytest.mark.parametrize("made", [level_set_of_a_box, labels, mask])
 @pytest.mark.parametrize("asked", [{}, {"max_error": "1%"}, {"max_error": "0.1%"}, {"psnr": 30.0}])
-def test_few_different_values_are_stored_exactly_where_that_takes_no_more_bytes(made, asked) -> None:  # type: ignore[no-untyped-def]
+def test_few_different_values_are_stored_exactly_where_that_takes_no_more_bytes(
+    made, asked
+) -> None:  # type: ignore[no-untyped-def]
     original = SparseVolume((dense(made()),))
     data, report = inrv.encode_bytes(original, instant(**asked))
     _, exact = inrv.encode_bytes(original, instant(lossless=True))
     assert bytes_of_values(report) <= bytes_of_values(exact)
-    assert not report.grids[0].lossless or np.array_equal(values_of(data), original.grids[0].values.reshape(-1))
+    assert not report.grids[0].lossless or np.array_equal(
+        values_of(data), original.grids[0].values.reshape(-1)
+    )
     assert report.grids[0].lossless or asked.get("psnr")
 
 
@@ -96,25 +104,46 @@ def test_a_size_that_holds_every_value_gives_every_value(made) -> None:  # type:
 def test_a_psnr_beyond_the_finest_step_is_exceeded(made) -> None:  # type: ignore[no-untyped-def]
     grid = dense(made())
     data, report = inrv.encode_bytes(SparseVolume((grid,)), instant(psnr=150.0))
-    assert report.grids[0].psnr == math.inf and np.array_equal(values_of(data), grid.values.reshape(-1))
+    assert report.grids[0].psnr == math.inf and np.array_equal(
+        values_of(data), grid.values.reshape(-1)
+    )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(sorted(KINDS)), st.tuples(*[st.integers(1, 12)] * 3), st.integers(0, 99), st.booleans())
-def test_without_loss_any_numbers_come_back_bit_for_bit(made: str, shape: tuple[int, int, int], seed: int, zero: bool) -> None:
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.tuples(*[st.integers(1, 12)] * 3),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_without_loss_any_numbers_come_back_bit_for_bit(
+    made: str, shape: tuple[int, int, int], seed: int, zero: bool
+) -> None:
     grid = dense(KINDS[made](shape, seed))
-    data, report = inrv.encode_bytes(SparseVolume((grid,)), instant(**({"max_error": 0} if zero else {"lossless": True})))
+    data, report = inrv.encode_bytes(
+        SparseVolume((grid,)), instant(**({"max_error": 0} if zero else {"lossless": True}))
+    )
     assert np.array_equal(bits(values_of(data)), bits(grid.values.reshape(-1)))
     assert report.grids[0].lossless and report.grids[0].max_error == 0
 
 
 def test_without_loss_a_vdb_file_comes_back_value_by_value(tmp_path: Path) -> None:
     vectors = sparse_grid(np.stack([plume(), smooth(), -plume()], axis=3), "velocity")
-    original = SparseVolume((dense(plume()), replace(dense(smooth().astype(np.float16).astype(np.float32), "heat"), saved_as_half=True), vectors))
+    original = SparseVolume(
+        (
+            dense(plume()),
+            replace(
+                dense(smooth().astype(np.float16).astype(np.float32), "heat"), saved_as_half=True
+            ),
+            vectors,
+        )
+    )
     inrv.encode(original, tmp_path / "a.inrv", instant(lossless=True))
     inrv.load(tmp_path / "a.inrv", device="cpu").to_vdb(tmp_path / "a.vdb")
     for mine, theirs in zip(original.grids, read_volume(tmp_path / "a.vdb").grids, strict=True):
-        assert np.array_equal(bits(mine.values), bits(theirs.values)) and mine.topology.equal(theirs.topology)
+        assert np.array_equal(bits(mine.values), bits(theirs.values)) and mine.topology.equal(
+            theirs.topology
+        )
 
 
 def test_signs_of_zero_and_denormals_come_back_without_loss() -> None:
@@ -123,7 +152,8 @@ def test_signs_of_zero_and_denormals_come_back_without_loss() -> None:
     for array in (values, np.where(np.abs(values) > 0, np.float32(0), values)):
         grid = dense(array)
         assert np.array_equal(
-            bits(values_of(inrv.encode_bytes(SparseVolume((grid,)), instant(lossless=True))[0])), bits(grid.values)[:, 0]
+            bits(values_of(inrv.encode_bytes(SparseVolume((grid,)), instant(lossless=True))[0])),
+            bits(grid.values)[:, 0],
         )
 
 
@@ -133,14 +163,19 @@ def test_empty_air_stays_empty_and_the_sum_is_kept(asked: dict[str, object]) -> 
     data, report = inrv.encode_bytes(SparseVolume((grid,)), instant(**asked))
     decoded, original = values_of(data), grid.values.reshape(-1)
     assert bool((decoded[original == 0] == 0).all())
-    assert abs(float(decoded.sum() / original.sum()) - 1) < 1e-3 and abs(report.grids[0].drift or 0) < 1e-3
+    assert (
+        abs(float(decoded.sum() / original.sum()) - 1) < 1e-3
+        and abs(report.grids[0].drift or 0) < 1e-3
+    )
     assert report.grids[0].frequent == (((0.0,), int((original == 0).sum())),)
 
 
 def test_frequent_values_may_be_approximate() -> None:
     grid = dense(plume())
     data, report = inrv.encode_bytes(SparseVolume((grid,)), instant(frequent_values="approximate"))
-    assert not report.grids[0].frequent and bool((values_of(data)[grid.values.reshape(-1) == 0] != 0).any())
+    assert not report.grids[0].frequent and bool(
+        (values_of(data)[grid.values.reshape(-1) == 0] != 0).any()
+    )
 
 
 def test_frequent_values_come_back_in_every_way_of_reading() -> None:
@@ -162,7 +197,9 @@ def test_a_vector_that_many_voxels_have_comes_back_exactly() -> None:
     data, report = inrv.encode_bytes(SparseVolume((dense(wind, "wind"),)), instant(psnr=40.0))
     still = (wind == 0).all(axis=3)
     decoded = inrv.load(data, device="cpu")["wind"].dense()
-    assert not bool(decoded[still].any()) and report.grids[0].frequent == (((0.0, 0.0, 0.0), int(still.sum())),)
+    assert not bool(decoded[still].any()) and report.grids[0].frequent == (
+        ((0.0, 0.0, 0.0), int(still.sum())),
+    )
 
 
 def test_a_value_that_many_voxels_have_by_chance_is_coded_like_all_others() -> None:
@@ -176,7 +213,10 @@ def test_two_grids_are_predicted_from_one_another_over_frequent_values() -> None
     second = dense(np.where(plume() > 0, plume() ** 2 * 300 + 1, np.float32(0)), "temperature")
     data, report = inrv.encode_bytes(SparseVolume((first, second)), instant(psnr=50.0))
     volume = inrv.load(data, device="cpu")
-    assert volume.manifest.field is not None and volume.manifest.field.config["channels"][1]["reference"] == 0
+    assert (
+        volume.manifest.field is not None
+        and volume.manifest.field.config["channels"][1]["reference"] == 0
+    )
     assert all(grid.psnr >= 50 for grid in report.grids)
     for original, decoded in zip((first, second), volume.to_sparse().grids, strict=True):
         assert bool((decoded.values[original.values == 0] == 0).all())
@@ -197,7 +237,13 @@ def test_one_hot_voxel_leaves_the_others_their_quality() -> None:
     decoded = inrv.load(data, device="cpu")["density"].dense()
     rest = array < 10
     assert decoded[10, 11, 12] == 1e6 and report.grids[0].exact == 1 and report.grids[0].peak < 2
-    assert -20 * math.log10(float(np.sqrt(np.square((decoded - array)[rest]).mean())) / report.grids[0].peak) >= 44.9
+    assert (
+        -20
+        * math.log10(
+            float(np.sqrt(np.square((decoded - array)[rest]).mean())) / report.grids[0].peak
+        )
+        >= 44.9
+    )
 
 
 def test_a_bound_as_a_share_is_one_of_the_range_without_extremes() -> None:
@@ -206,7 +252,10 @@ def test_a_bound_as_a_share_is_one_of_the_range_without_extremes() -> None:
     data, _ = inrv.encode_bytes(SparseVolume((dense(array),)), instant(max_error="1%"))
     rest = array > -10
     span = float(array[rest].max() - array[rest].min())
-    assert float(np.abs((inrv.load(data, device="cpu")["density"].dense() - array)[rest]).max()) <= 0.01 * span
+    assert (
+        float(np.abs((inrv.load(data, device="cpu")["density"].dense() - array)[rest]).max())
+        <= 0.01 * span
+    )
 
 
 def test_a_long_tail_is_no_extreme() -> None:
@@ -217,21 +266,31 @@ def test_a_long_tail_is_no_extreme() -> None:
 
 @pytest.mark.parametrize("psnr", [25.0, 35.0, 45.0])
 def test_the_sum_of_a_cloud_is_kept(psnr: float) -> None:
-    original = SparseVolume((sparse_grid(smooth()), sparse_grid(300 * smooth(shift=0.2) - 40, "temperature")))
+    original = SparseVolume(
+        (sparse_grid(smooth()), sparse_grid(300 * smooth(shift=0.2) - 40, "temperature"))
+    )
     _, report = inrv.encode_bytes(original, instant(psnr=psnr))
     assert all(abs(grid.drift or 0) < 1e-3 for grid in report.grids)
 
 
 def test_a_comparison_tells_the_drift_and_the_frequent_values() -> None:
     grid = dense(plume())
-    moved = grid.with_values(np.where(grid.values > 0.5, grid.values + np.float32(0.1), grid.values))
+    moved = grid.with_values(
+        np.where(grid.values > 0.5, grid.values + np.float32(0.1), grid.values)
+    )
     (found,) = compare_volumes(SparseVolume((grid,)), SparseVolume((moved,))).grids
-    expected = float((moved.values.astype(np.float64) - grid.values).sum() / grid.values.astype(np.float64).sum())
+    expected = float(
+        (moved.values.astype(np.float64) - grid.values).sum() / grid.values.astype(np.float64).sum()
+    )
     assert found.drift == pytest.approx(expected, rel=1e-6)
     zeros = int((grid.values == 0).sum())
-    assert [(value.value, value.voxels, value.kept) for value in found.frequent] == [((0.0,), zeros, zeros)]
+    assert [(value.value, value.voxels, value.kept) for value in found.frequent] == [
+        ((0.0,), zeros, zeros)
+    ]
     hazy = grid.with_values(np.maximum(grid.values, np.float32(0.001)))
-    assert compare_volumes(SparseVolume((grid,)), SparseVolume((hazy,))).grids[0].frequent[0].kept == 0
+    assert (
+        compare_volumes(SparseVolume((grid,)), SparseVolume((hazy,))).grids[0].frequent[0].kept == 0
+    )
 
 
 def test_grids_of_one_topology_have_one_after_decoding_by_a_threshold() -> None:
@@ -258,7 +317,9 @@ def test_a_probe_of_an_image_of_bytes_is_smaller_than_its_numbers() -> None:
 def test_a_few_hot_voxels_leave_the_others_their_quality(share: float) -> None:
     array = smooth()
     hot = noise(array.shape, 5) < share
-    data, report = inrv.encode_bytes(SparseVolume((dense(np.where(hot, np.float32(1e5), array)),)), instant())
+    data, report = inrv.encode_bytes(
+        SparseVolume((dense(np.where(hot, np.float32(1e5), array)),)), instant()
+    )
     decoded = inrv.load(data, device="cpu")["density"].dense()
     assert report.grids[0].exact == int(hot.sum()) and bool((decoded[hot] == 1e5).all())
     assert float(np.sqrt(np.square((decoded - array)[~hot]).mean())) < 0.006 * report.grids[0].peak
@@ -267,8 +328,12 @@ def test_a_few_hot_voxels_leave_the_others_their_quality(share: float) -> None:
 def test_a_fourier_field_tells_its_psnr_over_all_active_voxels() -> None:
     grid = dense(np.where(plume() > 0, plume() + 1, np.float32(0)))
     data, report = inrv.encode_bytes(SparseVolume((grid,)), QUICK)
-    errors = (values_of(data) - grid.values.reshape(-1)).astype(np.float64) / float(grid.values.max())
-    assert report.grids[0].psnr == pytest.approx(-10 * math.log10(float(np.square(errors).mean())), abs=0.05)
+    errors = (values_of(data) - grid.values.reshape(-1)).astype(np.float64) / float(
+        grid.values.max()
+    )
+    assert report.grids[0].psnr == pytest.approx(
+        -10 * math.log10(float(np.square(errors).mean())), abs=0.05
+    )
 
 
 def test_a_value_without_weight_tells_nothing_between_voxels() -> None:

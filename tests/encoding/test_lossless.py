@@ -1,4 +1,7 @@
-"""What must not be lost on the way through an .inrv file: odd values, small grids, passthrough grids; and what a threshold loses."""
+"""What an .inrv file must not lose: odd values, small grids, passthrough grids.
+
+And what a threshold loses.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,13 @@ from inrv.grids import LeafValues, PassthroughGrid, sparse_grid
 from testing.lattice import bits
 
 QUICK = EncodeOptions(epochs=3, values_per_weight=4, exact_below=0, device="cpu")
-ODD_BITS = (0x7FC00001, 0xFFC12345, 0x7F800001, 0x7F800000, 0xFF800000)  # NaN, -NaN, a signalling NaN, both infinities
+ODD_BITS = (
+    0x7FC00001,
+    0xFFC12345,
+    0x7F800001,
+    0x7F800000,
+    0xFF800000,
+)  # NaN, -NaN, a signalling NaN, both infinities
 
 
 def cloud(shape: tuple[int, int, int] = (24, 20, 28)) -> np.ndarray:
@@ -48,7 +57,9 @@ def test_nonfinite_values_are_refused_with_count_and_place() -> None:
     with pytest.raises(NonFiniteError) as caught:
         inrv.encode_bytes(SparseVolume((grid,)), QUICK)
     first = tuple(grid.topology.coordinates()[5].tolist())
-    assert "grid 0 'density': 5 active voxels" in str(caught.value) and f"nan at index {first}" in str(caught.value)
+    assert "grid 0 'density': 5 active voxels" in str(
+        caught.value
+    ) and f"nan at index {first}" in str(caught.value)
     assert "`nonfinite='keep'`" in str(caught.value)
 
 
@@ -97,7 +108,9 @@ def test_nonfinite_tiles_and_inactive_voxels_are_kept() -> None:
         tile_values=odd_values()[1:2, None],
         inactive=LeafValues(np.array([place]), odd_values()[2:3, None]),
     )
-    with pytest.raises(NonFiniteError, match=r"1 tile with NaN .* at index \(64, 0, 0\); .*1 inactive voxel"):
+    with pytest.raises(
+        NonFiniteError, match=r"1 tile with NaN .* at index \(64, 0, 0\); .*1 inactive voxel"
+    ):
         inrv.encode_bytes(SparseVolume((odd,)), QUICK)
     decoded = through(SparseVolume((odd,)), replace(QUICK, nonfinite="keep"))[0].to_grid()
     assert np.array_equal(bits(decoded.tile_values), bits(odd.tile_values))
@@ -108,7 +121,9 @@ def test_small_grids_are_exact_down_to_the_sign_of_zero() -> None:
     values = np.random.default_rng(1).standard_normal((6, 7, 8, 3), dtype=np.float32)
     values[0, 0, 0] = [-0.0, 1e-42, 3e38]
     vectors = sparse_grid(values, "v", active=np.ones((6, 7, 8)))
-    flat = sparse_grid(np.full((4, 4, 4), -0.0, np.float32), "zero", background=1.0, active=np.ones((4, 4, 4)))
+    flat = sparse_grid(
+        np.full((4, 4, 4), -0.0, np.float32), "zero", background=1.0, active=np.ones((4, 4, 4))
+    )
     data, report = inrv.encode_bytes(SparseVolume((vectors, flat)), EncodeOptions(device="cpu"))
     assert [grid.psnr for grid in report.grids] == [math.inf, math.inf] and report.field is None
     volume = inrv.load(data, device="cpu")
@@ -118,7 +133,9 @@ def test_small_grids_are_exact_down_to_the_sign_of_zero() -> None:
 
 def test_a_small_grid_beside_a_large_one_is_exact() -> None:
     small = sparse_grid(np.random.default_rng(2).random((9, 9, 9), dtype=np.float32), "small")
-    volume = through(SparseVolume((small, sparse_grid(cloud(), "large"))), replace(QUICK, exact_below=800))
+    volume = through(
+        SparseVolume((small, sparse_grid(cloud(), "large"))), replace(QUICK, exact_below=800)
+    )
     assert np.array_equal(volume["small"].values(), small.values[:, 0])
     assert [part.output for part in volume["large"].entry.components] == [0]
     assert [part.output for part in volume["small"].entry.components] == [None]
@@ -132,7 +149,9 @@ def test_a_threshold_stores_leaves_only_and_says_what_it_misclassifies() -> None
     data, report = inrv.encode_bytes(volume, replace(QUICK, topology="threshold", epochs=40))
     opened = inrv.load(data, device="cpu")
     decoded = opened["density"].to_grid()
-    assert opened["density"].entry.threshold is not None and opened["velocity"].entry.threshold is None
+    assert (
+        opened["density"].entry.threshold is not None and opened["velocity"].entry.threshold is None
+    )
     inside = grid.topology.active(decoded.topology.coordinates())
     misclassified = int((~inside).sum()) + grid.topology.leaf_voxel_count - int(inside.sum())
     assert report.grids[0].misclassified == misclassified < 0.05 * grid.topology.leaf_voxel_count
@@ -145,7 +164,9 @@ def test_a_threshold_stores_leaves_only_and_says_what_it_misclassifies() -> None
 
 def test_nan_stays_active_under_a_threshold() -> None:
     grid = holed()
-    decoded = through(SparseVolume((grid,)), replace(QUICK, topology="threshold", nonfinite="keep"))[0].to_grid()
+    decoded = through(
+        SparseVolume((grid,)), replace(QUICK, topology="threshold", nonfinite="keep")
+    )[0].to_grid()
     coordinates = grid.topology.coordinates()[~np.isfinite(grid.values[:, 0])]
     assert np.array_equal(bits(decoded.lookup(coordinates)[:, 0]), bits(odd_values()))
 
@@ -159,15 +180,21 @@ def test_the_best_threshold_misclassifies_least() -> None:
     assert best_threshold(values, np.zeros(6, dtype=np.bool_))[1] == 0
 
 
-def passthrough(position: int, name: str, data: bytes, parent: int | None = None) -> PassthroughGrid:
-    return PassthroughGrid(position, name, "Tree_int32_5_4_3", False, parent, 4, data, "int32 values")
+def passthrough(
+    position: int, name: str, data: bytes, parent: int | None = None
+) -> PassthroughGrid:
+    return PassthroughGrid(
+        position, name, "Tree_int32_5_4_3", False, parent, 4, data, "int32 values"
+    )
 
 
 def test_passthrough_grids_keep_bytes_and_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inrv.storage.passthrough.PART_BYTES", 1000)
     data = bytes(range(256)) * 10
     grids = (passthrough(0, "flags", data), passthrough(2, "instance", b"header", parent=0))
-    source = SparseVolume((sparse_grid(cloud(), "density"),), passthrough=grids, vdb_version=(223, 9, 1))
+    source = SparseVolume(
+        (sparse_grid(cloud(), "density"),), passthrough=grids, vdb_version=(223, 9, 1)
+    )
     encoded, report = inrv.encode_bytes(source, QUICK)
     assert [(told.position, told.bytes_in) for told in report.passthrough] == [(0, 2560), (2, 6)]
     volume = inrv.load(encoded, device="cpu")
@@ -178,20 +205,31 @@ def test_passthrough_grids_keep_bytes_and_places(monkeypatch: pytest.MonkeyPatch
     assert [len(entry.chunks) for entry in volume.passthrough] == [3, 1]
     with pytest.raises(inrv.UnsupportedGridError, match="'flags' is passed through"):
         volume["flags"]
-    assert inrv.verify(encoded).chunks == inrv.verify(encoded, decode=True).chunks == len(volume.container.entries)
+    assert (
+        inrv.verify(encoded).chunks
+        == inrv.verify(encoded, decode=True).chunks
+        == len(volume.container.entries)
+    )
 
 
 def test_choosing_passthrough_grids() -> None:
     grids = (passthrough(0, "flags", b"tree"), passthrough(2, "instance", b"header", parent=0))
     source = SparseVolume((sparse_grid(cloud(), "density"),), passthrough=grids)
     chosen = source.choose(["instance", "density", 0])
-    assert [(grid.name, grid.position, grid.parent) for grid in chosen.passthrough] == [("instance", 0, 2), ("flags", 2, None)]
+    assert [(grid.name, grid.position, grid.parent) for grid in chosen.passthrough] == [
+        ("instance", 0, 2),
+        ("flags", 2, None),
+    ]
     assert chosen.positions == (1,)
     with pytest.raises(inrv.OptionError, match="shares the tree of grid 0"):
         source.choose(["instance"])
 
 
 def test_a_file_of_passthrough_grids_only(tmp_path: Path) -> None:
-    report = inrv.encode(SparseVolume((), passthrough=(passthrough(0, "flags", b"tree"),)), tmp_path / "x.inrv", QUICK)
+    report = inrv.encode(
+        SparseVolume((), passthrough=(passthrough(0, "flags", b"tree"),)),
+        tmp_path / "x.inrv",
+        QUICK,
+    )
     assert report.field is None and report.grids == ()
     assert inrv.load(tmp_path / "x.inrv").to_sparse().passthrough[0].data == b"tree"

@@ -1,4 +1,4 @@
-"""What can be encoded: arrays by name, grids of arrays with properties of their own, open files; and what cannot."""
+"""What can be encoded: arrays by name, grids with properties, open files; and what cannot."""
 
 from __future__ import annotations
 
@@ -24,16 +24,26 @@ def test_several_arrays_make_one_file(tmp_path: Path) -> None:
     wind = np.stack([CLOUD] * 3, axis=3)
     report = inrv.encode({"density": CLOUD, "wind": wind}, tmp_path / "scene.inrv", INSTANT)
     volume = inrv.load(tmp_path / "scene.inrv", "cpu")
-    assert list(volume) == ["density", "wind"] and [told.name for told in report.grids] == ["density", "wind"]
+    assert list(volume) == ["density", "wind"] and [told.name for told in report.grids] == [
+        "density",
+        "wind",
+    ]
     assert np.array_equal(np.asarray(volume["density"]), CLOUD)
 
 
 def test_each_grid_has_properties_of_its_own() -> None:
     first = sparse_grid(
-        CLOUD, "density", Transform.from_voxel_size(0.5, (1, 2, 3)), metadata={"author": "us", "frame": np.int32(7)}
+        CLOUD,
+        "density",
+        Transform.from_voxel_size(0.5, (1, 2, 3)),
+        metadata={"author": "us", "frame": np.int32(7)},
     )
     second = sparse_grid(
-        np.stack([CLOUD] * 3, axis=3), "vel", grid_class="staggered", vector_type="contravariant relative", background=(0, 0, 1)
+        np.stack([CLOUD] * 3, axis=3),
+        "vel",
+        grid_class="staggered",
+        vector_type="contravariant relative",
+        background=(0, 0, 1),
     )
     volume = inrv.load(inrv.encode_bytes([first, second], INSTANT)[0], "cpu")
     density, velocity = (volume[name].to_grid() for name in ("density", "vel"))
@@ -75,7 +85,13 @@ def test_wrong_properties_are_errors() -> None:
 def test_an_open_file_and_grids_of_it_can_be_encoded_again(tmp_path: Path) -> None:
     grid = sparse_grid(CLOUD, "density", Transform.from_voxel_size(2))
     volume = inrv.load(inrv.encode_bytes([grid, sparse_grid(2 * CLOUD, "heat")], INSTANT)[0], "cpu")
-    for source in (volume, [volume["density"]], volume["density"], {"density": volume["density"]}, grid):
+    for source in (
+        volume,
+        [volume["density"]],
+        volume["density"],
+        {"density": volume["density"]},
+        grid,
+    ):
         again = inrv.load(inrv.encode_bytes(source, INSTANT)[0], "cpu")["density"].to_grid()
         assert np.array_equal(again.values, grid.values) and again.transform == grid.transform
     with pytest.raises(OptionError, match=r"give it to encode\(\)"):
@@ -118,17 +134,26 @@ def test_a_vector_is_masked_as_a_whole() -> None:
     wind[1, 2, 3] = np.ma.masked
     assert sparse_grid(wind).topology.active_voxel_count == CLOUD.size - 1
     wind[4, 5, 6, 1] = np.ma.masked
-    with pytest.raises(OptionError, match=r"voxel \(4, 5, 6\), the first of 1, has some components masked"):
+    with pytest.raises(
+        OptionError, match=r"voxel \(4, 5, 6\), the first of 1, has some components masked"
+    ):
         sparse_grid(wind)
 
 
 def test_a_level_set_has_the_negative_background_inside() -> None:
     x, y, z = np.mgrid[0:30, 0:31, 0:29] - 15.0
     distance = np.sqrt(x * x + y * y + z * z) - 11
-    grid = sparse_grid(distance, "surface", background=2, active=abs(distance) < 2, grid_class="level set")
+    grid = sparse_grid(
+        distance, "surface", background=2, active=abs(distance) < 2, grid_class="level set"
+    )
     decoded = grid.dense(inrv.Box((0, 0, 0), (29, 30, 28)))[..., 0]
     assert np.array_equal(decoded, distance.clip(-2, 2).astype(np.float32))
-    assert sparse_grid(np.ma.masked_less(distance, -5), background=2, grid_class="level set").inactive.values.size == 0
+    assert (
+        sparse_grid(
+            np.ma.masked_less(distance, -5), background=2, grid_class="level set"
+        ).inactive.values.size
+        == 0
+    )
 
 
 def with_holes() -> np.ndarray[Any, Any]:
@@ -139,11 +164,22 @@ def with_holes() -> np.ndarray[Any, Any]:
 
 def test_missing_values_become_inactive_and_are_told() -> None:
     array = with_holes()
-    data, report = inrv.encode_bytes({"d": array}, EncodeOptions(effort="instant", nonfinite="inactive"))
+    data, report = inrv.encode_bytes(
+        {"d": array}, EncodeOptions(effort="instant", nonfinite="inactive")
+    )
     (told,) = report.nonfinite
-    assert (told.what, told.count, told.index, told.fate) == ("active voxel", 221, (2, 0, 0), "made inactive")
+    assert (told.what, told.count, told.index, told.fate) == (
+        "active voxel",
+        221,
+        (2, 0, 0),
+        "made inactive",
+    )
     grid = inrv.load(data, "cpu")["d"].to_grid()
-    assert grid.topology.active_voxel_count == np.isfinite(array).sum() == report.grids[0].active_voxels
+    assert (
+        grid.topology.active_voxel_count
+        == np.isfinite(array).sum()
+        == report.grids[0].active_voxels
+    )
     decoded = grid.dense(inrv.Box((0, 0, 0), (8, 9, 10)))[..., 0]
     assert np.array_equal(decoded, np.where(np.isfinite(array), array, 0))
 
@@ -178,4 +214,8 @@ def test_a_leaf_without_active_voxels_stays_where_others_have_values() -> None:
     odd = replace(grid, inactive=LeafValues(np.array([2 * 512]), np.array([[7.0]], np.float32)))
     clean = without_nonfinite(odd)
     assert clean.topology.leaf_count == 2 and clean.inactive.places.tolist() == [512]
-    assert clean.lookup(np.array([[0, 0, 0], [16, 0, 0], [16, 0, 1]]))[:, 0].tolist() == [1.0, 7.0, 0.0]
+    assert clean.lookup(np.array([[0, 0, 0], [16, 0, 0], [16, 0, 1]]))[:, 0].tolist() == [
+        1.0,
+        7.0,
+        0.0,
+    ]

@@ -1,4 +1,4 @@
-"""By which rule a grid's active voxels can be told from its values, and what becomes of the others."""
+"""By which rule a grid's active voxels can be told from its values, and what others become."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def test_scores_are_of_single_precision() -> None:
 def test_a_band_comes_back_from_its_own_values() -> None:
     grid = band()
     whole = whole_leaves(grid)
-    assert whole.topology.leaf_voxel_count == 512 * grid.topology.leaf_count and not len(whole.inactive.places)
+    assert whole.topology.leaf_voxel_count == 512 * grid.topology.leaf_count and not len(
+        whole.inactive.places
+    )
     found, leaves = thresholded(whole, whole.values, WITHIN, 0.0, LeafValues.none(1))
     assert found.topology.equal(grid.topology) and len(leaves) == grid.topology.leaf_count
     assert np.array_equal(found.inactive.places, grid.inactive.places)

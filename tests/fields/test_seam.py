@@ -57,7 +57,9 @@ def volume() -> SparseVolume:
 def expected(grid: inrv.Grid) -> np.ndarray:
     """The mean of each leaf, at its voxels (N, C)."""
     leaves = np.repeat(np.arange(grid.topology.leaf_count), grid.topology.counts)
-    sums = np.stack([np.bincount(leaves, column.astype(np.float64)) for column in grid.values.T], axis=1)
+    sums = np.stack(
+        [np.bincount(leaves, column.astype(np.float64)) for column in grid.values.T], axis=1
+    )
     return (sums / np.bincount(leaves)[:, None])[leaves]
 
 
@@ -65,7 +67,9 @@ def test_it_encodes_and_decodes(tmp_path: Path) -> None:
     told: list[inrv.Progress] = []
     report = inrv.encode(volume(), tmp_path / "a.inrv", asked(), progress=told.append)
     opened = inrv.load(tmp_path / "a.inrv", device="cpu")
-    assert opened.manifest.field is not None and opened.manifest.field.kind == "means" == report.field
+    assert (
+        opened.manifest.field is not None and opened.manifest.field.kind == "means" == report.field
+    )
     assert opened.manifest.field.outputs == 3
     for original, grid in zip(volume().grids, opened.grids, strict=True):
         decoded = grid.to_grid()
@@ -80,7 +84,9 @@ def test_every_way_of_reading_gives_the_same() -> None:
     grid = inrv.load(inrv.encode_bytes(volume(), asked())[0], device="cpu")["density"]
     whole, box = grid.dense(Box((0, 0, 0), (29, 29, 29))), Box((3, 4, 5), (20, 11, 29))
     inside = whole[3:21, 4:12, 5:30]
-    assert np.array_equal(grid.dense(box), inside) and np.array_equal(grid[3:21, 4:12, 5:30], inside)
+    assert np.array_equal(grid.dense(box), inside) and np.array_equal(
+        grid[3:21, 4:12, 5:30], inside
+    )
     assert torch.equal(grid.tensor(box), torch.from_numpy(inside))
     points = np.random.default_rng(0).integers(0, 30, (200, 3))
     for kind in (np.asarray, torch.from_numpy):
@@ -132,7 +138,9 @@ def test_what_is_set_apart_comes_back_exactly() -> None:
     decoded = inrv.load(data, device="cpu")["d"].dense()
     assert report.grids[0].exact == 2 and report.grids[0].frequent and report.field == "means"
     assert np.isnan(decoded[20, 3, 4]) and decoded[20, 3, 5] == 1e6
-    assert (decoded[values == 0] == 0).all() and np.abs(decoded[20, 3, 6:] - values[20, 3, 6:]).max() < 1
+    assert (decoded[values == 0] == 0).all() and np.abs(
+        decoded[20, 3, 6:] - values[20, 3, 6:]
+    ).max() < 1
 
 
 def test_topology_by_a_threshold_works_with_it() -> None:
@@ -171,7 +179,9 @@ def test_the_command_line_reads_its_files(run: Run) -> None:
 
 def test_its_own_rules_are_checked_when_a_file_is_opened() -> None:
     container = read_container(inrv.encode_bytes(volume(), asked())[0])
-    chunks = [Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)]
+    chunks = [
+        Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)
+    ]
     field = container.manifest.field
     assert field is not None
     for config, words in (
@@ -180,7 +190,9 @@ def test_its_own_rules_are_checked_when_a_file_is_opened() -> None:
         ({}, "means"),
         (field.config | {"colour": 1}, "colour"),
     ):
-        data = container_bytes(replace(container.manifest, field=replace(field, config=config)), chunks)
+        data = container_bytes(
+            replace(container.manifest, field=replace(field, config=config)), chunks
+        )
         for act in (inrv.load, inrv.verify):
             with pytest.raises(FormatError, match=words):
                 act(data)

@@ -48,7 +48,8 @@ def trilinear(points: Any, voxels: VoxelValues) -> Any:
             else values[:, number].clone()
         )
         told[weight == 0] = 0
-        result = result + told * weight[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):  # exact values may not be finite
+            result = result + told * weight[:, None]
     return result
 
 

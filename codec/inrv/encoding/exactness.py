@@ -85,7 +85,9 @@ class Exactness:
         """
         if self.known:
             return tuple(self._cheaper(number) for number in range(len(self.job.grids)))
-        return self.instead(self.job.grids, {n for n, grid in enumerate(self.job.grids) if grid.lossless})
+        return self.instead(
+            self.job.grids, {n for n, grid in enumerate(self.job.grids) if grid.lossless}
+        )
 
     def instead(self, grids: Sequence[PreparedGrid], numbers: set[int]) -> tuple[PreparedGrid, ...]:
         """`grids`, those with these numbers in exact form."""

@@ -31,7 +31,7 @@ class Progress:
 
     share: of the work that is done, 0 to 1
     seconds: since it began
-    seconds_left: about
+    seconds_left: about; infinity where that is not known yet
     """
 
     share: float

@@ -14,6 +14,7 @@ from inrv.fields.fourier.quantisation import Arrays, dequantise
 from inrv.fields.fourier.shape import FourierConfig
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the caller finds what is not finite
 def plain_outputs(
     config: FourierConfig, stored: Arrays, coordinates: NDArray[np.int32]
 ) -> NDArray[np.float32]:

@@ -58,6 +58,7 @@ def restore_samples(container: Container) -> Samples | None:
     return (coordinates.copy(), outputs.copy()) if len(coordinates) else None
 
 
+@np.errstate(invalid="ignore")  # of numbers that are not finite, which give NaN
 def deviation(outputs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """Return the largest |y - r| / (1 + |r|) of outputs y and expected outputs r.
 

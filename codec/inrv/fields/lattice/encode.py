@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 # Of a channel beside its codes: its place in table and manifest, names of tensors, offsets.
 CHANNEL_BITS = 8 * 150
-LEAST_SHARE = 0.01  # of the work, from which on the time left is told
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +132,14 @@ class LatticeEncoder:
         """The grids at the quality of the goal; None where no component varies."""
         if not any(grid.normalisation.varying.any() for grid in grids):
             return None
+        self._tell(0.0)
         return VolumeEncoder(grids, self.options, goal, self._tell).run()
 
     def _tell(self, share: float) -> None:
         """Tell the caller which share of the work is done."""
         if self.progress is not None:
             seconds = time.perf_counter() - self.started
-            left = seconds * (1 - share) / max(share, LEAST_SHARE)
+            left = seconds * (1 - share) / share if share else math.inf
             self.progress(Progress(share, seconds, left))
 
 

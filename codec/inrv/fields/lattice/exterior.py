@@ -85,7 +85,8 @@ def linear_units(minimum: float, maximum: float, scale: float) -> ToUnits:
 
 
 def _linear(minimum: float, maximum: float, scale: float, values: NDArray[np.float32]) -> Ints:
-    shares = (values.astype(np.float64) - minimum) / (maximum - minimum)
-    wide = np.clip(np.rint(shares * scale), -HIGHEST, HIGHEST)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is cast
+        shares = (values.astype(np.float64) - minimum) / (maximum - minimum)
+        wide = np.clip(np.rint(shares * scale), -HIGHEST, HIGHEST)
     units: Ints = np.nan_to_num(wide, nan=0.0).astype(np.int32)
     return units
