@@ -54,8 +54,9 @@ class GridOwner(Protocol):
 
 
 class VolumeGrid:
-    """One grid of a `Volume`. Values are float32: (...) of a scalar grid, (..., 3) of a vector
-    grid.
+    """One grid of a `Volume`.
+
+    Its values are float32: (...) of a scalar grid, (..., 3) of a vector grid.
 
     `sample`, `dense`, `tensor` and slices compute what is asked for and keep nothing; `to_grid`
     decodes the whole grid, and `numpy.asarray(grid)` its active box.
@@ -130,9 +131,7 @@ class VolumeGrid:
 
     @property
     def template(self) -> Grid:
-        """The grid without the values of its active leaf voxels: topology, tiles, inactive values,
-        header.
-        """
+        """The grid without the values of its active leaf voxels."""
         with named_errors(self.volume.container):
             return self.values_of_grid.template
 
@@ -176,8 +175,9 @@ class VolumeGrid:
         return self.dense().astype(dtype or np.float32, copy=False)
 
     def __getitem__(self, index: Any) -> NDArray[np.float32]:
-        """The values of a block in index space; see the class. Raises OptionError, and what `dense`
-        raises.
+        """Decode a block in index space; see the class.
+
+        Raises OptionError, and what `dense` raises.
         """
         block = Block.of(index, self._active_box)
         if block.box is None:
@@ -225,8 +225,9 @@ class VolumeGrid:
 
     @undisturbed()
     def sample(self, points: Any, space: str = "index", interpolation: str = "trilinear") -> Any:
-        """Values (...) or (..., 3) at points (..., 3), float32: one for a single point (3,), N for
-        points (N, 3).
+        """Compute values at points.
+
+        Points (..., 3) give values (...) or (..., 3), float32: one for a single point (3,).
 
         Of a staggered grid component k lives on the lower face along axis k, half a voxel from the
         centre, and is sampled there, as by OpenVDB's StaggeredBoxSampler. Raises OptionError for
@@ -273,8 +274,9 @@ class VolumeGrid:
         return np.stack([at(0.5 * face)[:, axis] for axis, face in enumerate(np.eye(3))], axis=1)
 
     def _sampled_tensor(self, points: Any, space: str, interpolation: str) -> Any:
-        """The same of a tensor (N, 3), on its device; of an array where the continuous field is
-        asked.
+        """Compute the same for a tensor (N, 3), on its device.
+
+        An array gives an array, where the continuous field is asked.
         """
         import torch
 
@@ -309,8 +311,9 @@ class VolumeGrid:
 
     @undisturbed()
     def voxels(self, coordinates: Any) -> NDArray[np.float32]:
-        """Values (n, C) of the voxels at integer index-space coordinates (n, 3): of the field, a
-        tile or the background.
+        """Give the values (n, C) of voxels at integer index-space coordinates (n, 3).
+
+        They come from the field, a tile or the background.
         """
         with named_errors(self.volume.container):
             return self.values_of_grid.voxels(np.asarray(coordinates))
@@ -364,8 +367,9 @@ def _real_tensor(points: Any) -> Any:
 
 @contextmanager
 def named_errors(container: Container) -> Iterator[None]:
-    """Errors of the format in here begin with the file's name; what memory is too small for becomes
-    one.
+    """Begin errors of the format in here with the file's name.
+
+    What memory is too small for becomes such an error.
     """
     try:
         yield

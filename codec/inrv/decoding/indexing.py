@@ -15,8 +15,9 @@ ORDER = "xyz"
 
 @dataclass(frozen=True)
 class Block:
-    """The coordinates along x, y and z that a subscript asks for; `dropped` are the axes that it
-    gives one number of.
+    """The coordinates along x, y and z that a subscript asks for.
+
+    `dropped` are the axes that it gives one number of.
     """
 
     ranges: tuple[range, ...]
@@ -24,8 +25,9 @@ class Block:
 
     @staticmethod
     def of(subscript: Any, whole: Callable[[], Box]) -> Block:
-        """What `grid[subscript]` asks for; open ends are those of the box that `whole` gives.
-        Raises OptionError.
+        """Give the block that `grid[subscript]` asks for.
+
+        Open ends are those of the box that `whole` gives. Raises OptionError.
         """
         parts = _expanded(subscript if isinstance(subscript, tuple) else (subscript,))
         ranges = tuple(_range(part, axis, whole) for axis, part in enumerate(parts))

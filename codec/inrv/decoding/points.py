@@ -1,5 +1,6 @@
-"""Values between voxels. One arithmetic for NumPy arrays and torch tensors, whose gradients it
-keeps.
+"""Values between voxels.
+
+NumPy arrays and torch tensors, whose gradients are kept, go through one arithmetic.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ def nearest(points: Any, voxels: VoxelValues) -> Any:
 
 
 def trilinear(points: Any, voxels: VoxelValues) -> Any:
-    """Values (N, C) interpolated from the 8 voxels around each index-space point (N, 3), as
-    OpenVDB's BoxSampler.
+    """Interpolate values (N, C) between voxels at index-space points (N, 3).
+
+    As OpenVDB's BoxSampler does, it takes the 8 voxels around each point.
 
     Each voxel is asked for once. Differentiable in the points and, where `voxels` is, in its
     values.
@@ -58,8 +60,9 @@ def _numbers(points: Any) -> NDArray[Any]:
 
 
 def different(coordinates: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different ones of `coordinates`, int64 (N, 3), in order, and for each of all its place
-    among them (N,).
+    """Find the different ones of some coordinates int64 (N, 3).
+
+    Returns them in order, and for each of all its place among them (N,).
     """
     if not len(coordinates):
         return coordinates, np.zeros(0, dtype=np.int64)

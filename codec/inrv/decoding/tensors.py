@@ -1,6 +1,4 @@
-"""What a caller who hands in torch tensors gets: tensors on their device, differentiable as far as
-the field is.
-"""
+"""What a caller who hands in torch tensors gets: tensors on their device, with gradients."""
 
 from __future__ import annotations
 
@@ -17,8 +15,9 @@ from inrv.fields.seam import ContinuousOutputs
 
 
 def voxels_on(values: GridValues, device: torch.device, coordinates: NDArray[np.int64]) -> Tensor:
-    """Values float32 (n, C) of the voxels at integer coordinates (n, 3), with gradients by the
-    weights of a network.
+    """Give values float32 (n, C) of voxels at integer coordinates (n, 3), as a tensor.
+
+    It has gradients by the weights of a network.
     """
     if values.outputs.module is None or not torch.is_grad_enabled():
         return torch.from_numpy(values.voxels(coordinates)).to(device)
@@ -39,8 +38,9 @@ def voxels_on(values: GridValues, device: torch.device, coordinates: NDArray[np.
 
 
 def continuous(values: GridValues, points: Tensor, clamp: bool = False) -> Tensor:
-    """Values float32 (n, C) of a continuous field at index-space points (n, 3), on the field's
-    device.
+    """Give values float32 (n, C) of a continuous field at points (n, 3), on its device.
+
+    The points are in index space.
     """
     opened = cast(ContinuousOutputs, values.outputs)
     outputs = opened.differentiable(points.to(opened.device), values.columns)
@@ -68,9 +68,7 @@ def denormalised(outputs: Tensor, minimum: float, maximum: float, clamp: bool) -
 
 
 def interpolated(values: GridValues, points: Tensor, interpolation: Any) -> Tensor:
-    """Values float32 (n, C) at index-space points (n, 3) by `trilinear` or `nearest`, on the
-    points' device.
-    """
+    """Interpolate values float32 (n, C) at index-space points (n, 3), on their device."""
     found: Tensor = interpolation(
         points, lambda coordinates: voxels_on(values, points.device, coordinates)
     )

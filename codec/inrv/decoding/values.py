@@ -1,6 +1,4 @@
-"""The values of one grid: from a field's outputs, exact values, tiles and background to what a
-voxel has.
-"""
+"""The values of one grid: what a voxel has, from the field, exact values, tiles, background."""
 
 from __future__ import annotations
 
@@ -77,21 +75,18 @@ class GridValues:
 
     @property
     def template(self) -> Grid:
-        """The grid without the values of its active leaf voxels: topology, tiles, inactive values,
-        header.
-        """
+        """The grid without the values of its active leaf voxels."""
         return self._decoded_topology[0]
 
     @cached_property
     def exact_rows(self) -> NDArray[np.int64]:
-        """Rows int64 (K,), ascending, of the active leaf voxels whose values are stored exactly,
-        beside the field.
-        """
+        """Rows int64 (K,), ascending, of the active leaf voxels with exact values."""
         return self.template.topology.place_rows(self._decoded_topology[1].places)
 
     def voxels(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
-        """Values float32 (n, C) of the voxels at integer coordinates (n, 3): of the field, a tile
-        or the background.
+        """Give values float32 (n, C) of the voxels at integer coordinates (n, 3).
+
+        They come from the field, a tile or the background.
         """
         result = self.template.lookup_outside(coordinates)
         rows = self.template.topology.voxel_rows(coordinates)
@@ -102,8 +97,9 @@ class GridValues:
         return result
 
     def field_outputs(self, coordinates: NDArray[Any]) -> Floats:
-        """The outputs (n, varying components) at coordinates (n, 3) of active leaf voxels, or
-        points where it has them.
+        """Give the outputs (n, varying components) at coordinates (n, 3).
+
+        These are active leaf voxels, or points where a field has values between voxels.
         """
         if not self.columns:
             return np.empty((len(coordinates), 0), dtype=np.float32)
@@ -118,8 +114,10 @@ class GridValues:
     def with_exact(
         self, values: NDArray[np.float32], rows: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """`values` (n, C) of the active leaf voxels at `rows` (n,), exact ones in place of the
-        field's.
+        """Put exact values in place of the field's.
+
+        values: float32 (n, C) of active leaf voxels
+        rows: int64 (n,) of these
         """
         if len(self.exact_rows):
             at, hit = self.exact_among(rows)
@@ -127,8 +125,9 @@ class GridValues:
         return values
 
     def exact_among(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The numbers of the exact values that belong to some of `rows` (n,), and where in `rows`
-        these stand.
+        """Find the exact values that belong to some rows (n,).
+
+        Returns their numbers, and where in `rows` they stand.
         """
         at = np.searchsorted(self.exact_rows, rows).clip(max=len(self.exact_rows) - 1)
         hit = np.flatnonzero(self.exact_rows[at] == rows)
@@ -191,8 +190,9 @@ class GridValues:
 
 
 def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Grid, LeafValues]:
-    """A whole-leaf grid in the topology that another one of the same leaves is decoded to, and its
-    exact values there.
+    """Bring a whole-leaf grid into the topology that another one is decoded to.
+
+    Both have the same leaves. Returns the grid, and its exact values that are active there.
     """
     leaves = whole.topology.find_leaves(topology.leaf_origins)
     unknown = np.broadcast_to(whole.values[:1], (topology.leaf_voxel_count, whole.components))
@@ -203,8 +203,9 @@ def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Gr
 
 
 def check_limits(container: Container, outputs: Outputs, grids: Sequence[GridValues]) -> None:
-    """Raise FormatError where what is to be decoded of `grids` exceeds the limits; no chunk is read
-    for it.
+    """Raise FormatError where what is to be decoded of `grids` exceeds the limits.
+
+    No chunk is read for it.
     """
     limits = container.limits
     values = sum(grid.entry.leaf_voxels * len(grid.entry.components) for grid in grids)

@@ -36,8 +36,9 @@ def load(source: Readable, device: Any = None, limits: Limits = Limits()) -> Vol
 
 
 class Volume(Mapping[str, VolumeGrid]):
-    """The coded grids of an .inrv file: a mapping of their keys, in the order of the file, that
-    finds them by position too.
+    """The coded grids of an .inrv file: a mapping of their keys, in the order of the file.
+
+    A grid is found by its position too.
 
     The key of a grid is its name; where that is missing or taken by one before, its number stands
     behind it, as in `density[1]`. Passthrough grids have no values here: `passthrough` lists them,
@@ -181,8 +182,10 @@ class Volume(Mapping[str, VolumeGrid]):
         return SparseVolume(decoded, metadata, others, version)
 
     def to_vdb(self, target: Writable) -> None:
-        """Decode every grid into a .vdb file: at a path, atomically, an existing file is replaced,
-        or into a file object.
+        """Decode every grid into a .vdb file.
+
+        At a path it appears as a whole, in place of a file that is there; or it goes into a file
+        object.
 
         Raises VdbError, and OutputError where no file can be written at the path.
         """
@@ -193,8 +196,9 @@ class Volume(Mapping[str, VolumeGrid]):
 
 
 def unique_keys(names: Sequence[str]) -> list[str]:
-    """A key for each grid: its name, or with a number behind, as in `density[1]`, where it is
-    missing or taken by one before.
+    """Give each grid a key: its name, or one with a number behind it, as in `density[1]`.
+
+    A number stands where the name is missing or taken by a grid before.
     """
     keys, taken, seen = list[str](), set(names), Counter[str]()
     for name in names:

@@ -84,8 +84,9 @@ def encode_array(
     progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
-    """Encode a dense volume, (X, Y, Z) or (X, Y, Z, 3), whose voxel [0, 0, 0] is index-space (0, 0,
-    0).
+    """Encode a dense volume.
+
+    Its shape is (X, Y, Z) or (X, Y, Z, 3), and voxel [0, 0, 0] is index-space (0, 0, 0).
 
     Raises OptionError for other shapes and for numbers that float32 cannot hold as the options ask,
     and what `encode` raises. The other arguments are those of `encode`.
@@ -139,8 +140,9 @@ def encode_bytes(
 
 
 def _read(found: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
-    """The grids that are asked for, and the size of the file they come from, None where they come
-    from none.
+    """Read the grids that are asked for.
+
+    Returns them, and the size of the file they come from; None where they come from none.
     """
     if isinstance(found, SparseVolume):
         return (found if options.grids is None else found.choose(options.grids)), None

@@ -1,6 +1,4 @@
-"""What a bound on the error leaves to codes where the source's numbers were rounded to float32
-before.
-"""
+"""What a bound on the error leaves to codes where rounding to float32 came before."""
 
 from __future__ import annotations
 
@@ -33,8 +31,9 @@ def allowed_errors(
 def check_rounding(
     grid: Grid, rounded: Rounding, usual: Normalisation, options: EncodeOptions, where: str
 ) -> None:
-    """Raise OptionError, beginning with `where`, if rounding to float32 alone breaks what `options`
-    promise of a grid.
+    """Check that rounding to float32 alone keeps what `options` promise of a grid.
+
+    Raises OptionError, beginning with `where`.
 
     That is that all is lossless, its error bound, or without one, of the usual values, FINEST_SHARE
     of the range.
@@ -66,8 +65,9 @@ def check_rounding(
 
 
 def _most_rounding(options: EncodeOptions, rounded: Rounding, span: float) -> float | None:
-    """What rounding must stay below in a component, None where it has no such limit: one constant
-    has no range to lose.
+    """Give what rounding must stay below in a component, None where it has no such limit.
+
+    One constant has no range to lose.
     """
     if options.all_lossless:
         return 0.0

@@ -1,5 +1,6 @@
-"""Which grids are stored exactly, and how: where that takes no more bytes than codes, or nothing
-less will do.
+"""Which grids are stored exactly, and in which form.
+
+That is where exact storage takes no more bytes than codes, or nothing less will do.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ class Exactness:
         return field_codec(self.job.kind).estimates
 
     def form(self, number: int) -> ExactForm:
-        """The grid of that number in the exact form that is smallest; made when it is first asked
-        for.
+        """Give the grid of that number in its smallest exact form.
+
+        The form is made when it is first asked for.
         """
         if number not in self.forms:
             self.forms[number] = self._smallest(self.job.grids[number])
@@ -67,8 +69,9 @@ class Exactness:
         return tuple(self.form(number).grid for number in range(len(self.job.grids)))
 
     def may_fit(self, most: int) -> bool:
-        """Whether a file of `most` bytes may hold every value: no exact form is made of grids that
-        are clearly too large.
+        """Tell whether a file of `most` bytes may hold every value.
+
+        No exact form is made of grids that are clearly too large.
         """
         if not self.known:
             return False
@@ -80,9 +83,7 @@ class Exactness:
         )
 
     def where_smaller(self) -> tuple[PreparedGrid, ...]:
-        """The grids, in exact form those for which codes of the quality that is asked take more
-        bytes.
-        """
+        """Give the grids, in exact form where codes of the asked quality take more bytes."""
         if self.known:
             return tuple(self._cheaper(number) for number in range(len(self.job.grids)))
         return self.instead(

@@ -74,8 +74,9 @@ class EncodeJob:
         return self.file_of(grids, self.encoder.encode(grids, goal))
 
     def file_of(self, grids: Sequence[PreparedGrid], field: EncodedField | None) -> EncodedFile:
-        """The file of `grids` with these coded values; whole-leaf grids get the thresholds that
-        serve these best.
+        """Make the file of `grids` with these coded values.
+
+        Whole-leaf grids get the thresholds that serve the values best.
         """
         if field is None:
             stored: tuple[PreparedGrid, ...] = tuple(grids)
@@ -120,8 +121,9 @@ class EncodeJob:
     def _provenance(
         self, field: EncodedField | None, misclassified: Sequence[int | None]
     ) -> dict[str, Any]:
-        """What `info` tells of the encoding; nothing that differs between two runs with the same
-        input, seed and options.
+        """Say how the file was made, for `info`.
+
+        Nothing in it differs between two runs with the same input, seed and options.
         """
         usual = asdict(EncodeOptions())
         chosen = {

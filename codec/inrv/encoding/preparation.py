@@ -123,8 +123,12 @@ def _prepare(grid: Grid, options: EncodeOptions, codec: FieldCodec) -> PreparedG
 
 
 def extremes(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of the rows `left`, bool (N,), of values (N, C) are few that span a far larger range
-    than all others do.
+    """Find the few values that span a far larger range than all others do.
+
+    values: float32 (N, C)
+    left: bool (N,) the rows among which they are sought
+
+    Returns bool (N,).
     """
     result = np.zeros_like(left)
     for column in values.T:
@@ -155,15 +159,17 @@ def _can_bound(
 
 
 def _is_constant(values: NDArray[np.float32]) -> bool:
-    """Whether the manifest can hold all values (N, C) as one, of which it does not keep the sign of
-    a zero.
+    """Tell whether the manifest can hold all values (N, C) as one.
+
+    It does not keep the sign of a zero.
     """
     return bool((values == values[:1]).all()) and not np.signbit(values).any()
 
 
 def deactivated(volume: SparseVolume) -> tuple[SparseVolume, tuple[NonFinite, ...]]:
-    """The volume without NaN and infinity, whose voxels become inactive and take the background,
-    and what they were.
+    """Make the voxels with NaN or infinity inactive, with the background for a value.
+
+    Returns the volume, and what these values were.
     """
     found = find_nonfinite(volume)
     grids = tuple(without_nonfinite(grid) for grid in volume.grids)
@@ -179,8 +185,9 @@ def _single_value(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArr
 
 
 def find_nonfinite(volume: SparseVolume) -> tuple[NonFinite, ...]:
-    """Where the coded grids of `volume` hold NaN or infinity. Raises NonFiniteError for a
-    background that does.
+    """Find where the coded grids hold NaN or infinity.
+
+    Raises NonFiniteError for a background that does.
     """
     found = []
     for position, grid in zip(volume.positions, volume.grids, strict=True):

@@ -107,8 +107,10 @@ class EncodeReport:
 def report_of(
     job: EncodeJob, file: EncodedFile, container: Container, bytes_in: int | None
 ) -> EncodeReport:
-    """The report of a job that became `file`, opened as `container`; `bytes_in` is the size of its
-    source file.
+    """Report on a job that became `file`.
+
+    container: the file, open
+    bytes_in: size of the source file
     """
     field = file.field
     return EncodeReport(
@@ -168,8 +170,9 @@ def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
 
 
 def _with_rounding(psnr: float, rounded: Rounding) -> float:
-    """A PSNR against float32 values as one against the source's numbers, each as far off as the
-    worst of its component.
+    """Turn a PSNR against float32 values into one against the source's numbers.
+
+    Each number counts as being as far off as the worst of its component.
     """
     shares = [
         error / span for error, span in zip(rounded.errors, rounded.spans, strict=True) if span

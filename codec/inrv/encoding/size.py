@@ -1,6 +1,4 @@
-"""The search for what the options ask: a quality, or the best file of a size; the same for every
-field.
-"""
+"""The search for a quality or a size, the same for every field."""
 
 from __future__ import annotations
 
@@ -28,8 +26,9 @@ AT_LOW_RATES = -2.0  # octaves, at least, towards coarser steps: bytes barely fa
 
 
 def encoded_to_quality(job: EncodeJob) -> EncodedFile:
-    """The file of the quality that is asked: grids in exact form where that is smaller, or no code
-    reaches the quality.
+    """Make the file of the quality that is asked.
+
+    Grids are in exact form where that is smaller, or where no code reaches the quality.
     """
     psnr = job.options.psnr or DEFAULT_PSNR
     exactness = Exactness(job, Goal(psnr))
@@ -85,8 +84,9 @@ def _best(job: EncodeJob, found: Sequence[EncodedFile], most: int) -> EncodedFil
 def _coded(
     job: EncodeJob, grids: tuple[PreparedGrid, ...], topology: str, psnr: float
 ) -> EncodedFile:
-    """The file of a quality, with exact topology or, where 'threshold' makes it cheaper, whole
-    leaves.
+    """Make the file of a quality.
+
+    Its topology is exact or, where `topology` is 'threshold' and it is cheaper, whole-leaf.
     """
     forms, steps = cheapest_forms(job, grids, psnr) if topology == "threshold" else (grids, None)
     return job.encoded(forms, Goal(psnr, job.room_for_field, steps))
@@ -95,8 +95,9 @@ def _coded(
 def _sized(
     job: EncodeJob, grids: tuple[PreparedGrid, ...], topology: str, psnr: float, most: int
 ) -> EncodedFile:
-    """The best file of at most `most` bytes that was found, or the smallest, its topologies chosen
-    at `psnr` dB.
+    """Find the best file of at most `most` bytes, or else the smallest.
+
+    Its topologies are chosen at `psnr` dB.
     """
     first = _coded(job, grids, topology, psnr)
     if first.field is None:
@@ -113,8 +114,9 @@ def _sized(
 
 
 def search_size(first: int, most: int, bytes_at: Callable[[float], int]) -> tuple[float, int]:
-    """The finest steps found whose file has at most `most` bytes, and its bytes; the coarsest tried
-    where none has.
+    """Find the finest steps whose file has at most `most` bytes.
+
+    Returns them and the bytes; of the coarsest steps tried where no file is so small.
 
     first: bytes with steps as they are
     bytes_at: encodes with steps finer by so many octaves and tells the bytes
@@ -133,8 +135,9 @@ def search_size(first: int, most: int, bytes_at: Callable[[float], int]) -> tupl
 
 
 def _next_finer(tried: Sequence[tuple[float, int]], wanted: float) -> float:
-    """Where log bytes, on a line through the attempts on both sides or from the nearest one, meet
-    `wanted`.
+    """Guess how much finer the steps of a file of `wanted` bytes are.
+
+    The guess lies on a line of log bytes through the attempts on both sides, or from the nearest.
     """
     below = max((entry for entry in tried if entry[1] <= wanted), default=None)
     above = min((entry for entry in tried if entry[1] > wanted), default=None)

@@ -20,8 +20,9 @@ Source: TypeAlias = Readable | SparseVolume | Volume | AnyGrid | Grids | Mapping
 
 
 def volume_or_file(source: Source) -> SparseVolume | Input:
-    """The volume that `source` holds or stands for, or the file to read it from. Raises OptionError
-    for anything else.
+    """Give the volume that `source` holds or stands for, or the file to read it from.
+
+    Raises OptionError for anything else.
     """
     if isinstance(source, SparseVolume):
         return source

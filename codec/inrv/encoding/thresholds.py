@@ -1,6 +1,4 @@
-"""Whole-leaf topology: grids that store their leaves alone, and find their active voxels by a
-threshold again.
-"""
+"""Whole-leaf topology: leaves alone are stored, and a threshold finds the active voxels again."""
 
 from __future__ import annotations
 
@@ -73,8 +71,9 @@ def of_one_topology(grids: Sequence[PreparedGrid], numbers: Iterable[int]) -> li
 def with_thresholds(
     grids: Sequence[PreparedGrid], originals: Sequence[Grid], output_of: OutputOf
 ) -> tuple[tuple[PreparedGrid, ...], tuple[int | None, ...]]:
-    """The grids, whole-leaf ones with the threshold that is best for the decoded values, and the
-    voxels each misclassifies.
+    """Give each whole-leaf grid the threshold that is best for its decoded values.
+
+    Returns all grids, and how many voxels each misclassifies.
 
     Of grids whose topologies are the same one has a threshold, the one that misclassifies the
     fewest voxels, and the others have the topology that it decodes to.
@@ -105,8 +104,9 @@ def with_thresholds(
 
 
 def _sharing(grids: Sequence[PreparedGrid]) -> list[list[int]]:
-    """The numbers of whole-leaf grids by topology; a narrow band, whose inside a threshold tells
-    too, shares with none.
+    """Group the numbers of whole-leaf grids by topology.
+
+    A narrow band shares with none: its threshold tells the inside too.
     """
     return of_one_topology(
         grids,
@@ -121,8 +121,9 @@ def _sharing(grids: Sequence[PreparedGrid]) -> list[list[int]]:
 def _decoded_values(
     grid: PreparedGrid, topology: Topology, output_of: OutputOf, output: int
 ) -> NDArray[np.float32]:
-    """Decoded values float32 (N, C), not clamped, of the leaf voxels of a topology; the grid's
-    outputs begin at `output`.
+    """Give decoded values float32 (N, C), not clamped, of the leaf voxels of a topology.
+
+    output: number of the grid's first output
     """
     scale = grid.normalisation
     values = np.repeat(scale.minimum.astype(np.float32)[None], topology.leaf_voxel_count, axis=0)
@@ -134,8 +135,12 @@ def _decoded_values(
 
 
 def best_threshold(values: NDArray[np.float32], active: NDArray[np.bool_]) -> tuple[float, int]:
-    """The threshold float32 that tells `active`, bool (N,), from scores float32 (N,) best, and how
-    many it misses.
+    """Find the threshold that tells active from inactive voxels best.
+
+    values: float32 (N,) scores
+    active: bool (N,)
+
+    Returns the threshold float32, and how many voxels it misclassifies.
     """
     order = np.argsort(-values, kind="stable")
     hits = active[order].astype(np.int64)

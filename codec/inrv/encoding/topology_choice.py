@@ -15,8 +15,11 @@ from inrv.storage import PreparedGrid
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A form of a grid, the bits that its values take in it, about, and the quantiser steps, by
-    component.
+    """A form of a grid.
+
+    grid: in this form
+    bits: that its values take, about
+    steps: quantiser steps by component
     """
 
     grid: PreparedGrid
@@ -27,8 +30,9 @@ class Form:
 def cheapest_forms(
     job: EncodeJob, grids: Sequence[PreparedGrid], psnr: float
 ) -> tuple[tuple[PreparedGrid, ...], dict[tuple[int, int], float]]:
-    """Every grid in its cheapest form, and the quantiser steps found, by number of the grid and
-    component.
+    """Find the cheapest form of every grid.
+
+    Returns the grids, and the quantiser steps found, by number of the grid and component.
 
     A form has exact or whole-leaf topology, and frequent values set apart or not. Grids of one
     topology
@@ -76,8 +80,11 @@ def cheapest_forms(
 def _cheapest(
     job: EncodeJob, forms: Sequence[PreparedGrid], psnr: float, steps: dict[int, float]
 ) -> Form | None:
-    """The form that takes the fewest bits at the quality that is asked, searched for from `steps`;
-    None where none is known.
+    """Find the form that takes the fewest bits at the quality that is asked.
+
+    steps: quantiser steps by component to begin the search with
+
+    Returns None where the field cannot tell.
     """
     found = list[Form]()
     for form in forms:

@@ -1,5 +1,4 @@
-"""All that encoding and decoding know of a field: what a field must offer, and the table of the
-fields there are.
+"""All that encoding and decoding know of a field, and the table of the fields there are.
 
 A field codes the varying components of a volume's grids as numbered outputs. It is one folder that
 holds a `FieldCodec`, and one line in FIELDS. docs/map.md tells how to add one.
@@ -40,9 +39,7 @@ class Progress:
 
     @property
     def figures(self) -> str:
-        """What a field tells of itself meanwhile, for people, as its loss; '' where that is
-        nothing.
-        """
+        """What a field tells of itself meanwhile, for people, as its loss; '' for nothing."""
         return ""
 
 
@@ -50,8 +47,9 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class Checkpoint(Protocol):
-    """A file from which an encoding goes on that was broken off; each field that resumes has its
-    own.
+    """A file from which an encoding goes on that was broken off.
+
+    Each field that resumes has its own.
     """
 
     def finish(self, write: Callable[[], object]) -> None:
@@ -106,16 +104,15 @@ class EncodedField(Protocol):
     device: str
 
     def outputs(self, number: int, topology: Topology) -> Floats:
-        """The normalised output `number` (N,) on the leaf voxels of the topology that its grid is
-        coded with.
-        """
+        """Give the normalised output `number` (N,) on the voxels that its grid is coded with."""
 
     def short_of(self, psnr: float) -> set[int]:
         """The numbers of the grids that miss so many dB, though no quantiser step is finer."""
 
     def rescaled(self, octaves: float) -> EncodedField:
-        """The same volume in quantiser steps finer by so many octaves than those that were found
-        first.
+        """Code the same volume in quantiser steps finer by so many octaves.
+
+        They relate to the steps that were found first.
 
         Raises OptionError where the field has none.
         """
@@ -127,8 +124,9 @@ class EncodedField(Protocol):
         """
 
     def summary(self) -> dict[str, Any]:
-        """What the report and the manifest's `encoding` tell of it: JSON values, the same for equal
-        runs.
+        """Give what the report and the manifest's `encoding` tell of it.
+
+        These are JSON values, the same for equal runs.
         """
 
     def description(self) -> list[tuple[str, str]]:
@@ -139,13 +137,17 @@ class FieldEncoder(Protocol):
     """Codes the grids of one volume."""
 
     def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
-        """What the values of a grid would take, searched for from `steps`; None: that is known
-        afterwards only.
+        """Estimate what the values of a grid would take.
+
+        steps: quantiser steps by component to begin the search with
+
+        Returns None where that is known afterwards only.
         """
 
     def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedField | None:
-        """The grids, coded; None where no component varies. Raises OptionError where the goal
-        cannot be reached.
+        """Code the grids; None where no component varies.
+
+        Raises OptionError where the goal cannot be reached.
         """
 
 
@@ -164,8 +166,9 @@ class Outputs(Protocol):
     module: Any
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
-        """Outputs (n, len(columns)) at active leaf voxels int32 (n, 3); if continuous, also at
-        points float (n, 3).
+        """Give outputs (n, len(columns)) at active leaf voxels int32 (n, 3).
+
+        A continuous field has outputs at points float (n, 3) too.
         """
 
     def active(
@@ -221,8 +224,9 @@ class FieldCodec(Protocol):
         """What codes a volume. Raises OptionError for a device that is not there."""
 
     def check(self, config: Value, container: Container) -> None:
-        """Raise FormatError where a manifest's config breaks a rule of this field. No torch is
-        imported for it.
+        """Raise FormatError where a manifest's config breaks a rule of this field.
+
+        No torch is imported for it.
         """
 
     def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:

@@ -1,6 +1,4 @@
-"""Functions that numba compiles when they are first called; what it made is kept on disk for the
-next time.
-"""
+"""Functions that numba compiles at their first call, and keeps on disk for the next time."""
 
 from __future__ import annotations
 
@@ -38,8 +36,9 @@ def compiled(function: Callable[..., Any], contract: bool = False) -> Any:
 
 
 class Kept(FunctionCache):  # type: ignore[misc]
-    """What was compiled of a function, in numba's folder. Where that fails, in whatever way, it is
-    as if nothing were there.
+    """What was compiled of a function, in numba's folder.
+
+    Where that fails, in whatever way, it is as if nothing were there.
     """
 
     warned = False
@@ -79,8 +78,9 @@ class Kept(FunctionCache):  # type: ignore[misc]
 
 
 class KeptFiles:
-    """A file for each version of a function that was compiled: digest of its source, digest of the
-    rest, the rest.
+    """A file for each version of a function that was compiled.
+
+    It holds a digest of the source, a digest of the rest, and the rest.
 
     numba's own files have an index, which two processes may mix up, and neither notice damage nor
     other values of the constants that a function's module imports.
@@ -90,8 +90,9 @@ class KeptFiles:
         self.folder, self.name, self.source = folder, name, source
 
     def load(self, key: Any) -> Any:
-        """What was saved under `key` by the same source, None where nothing was. Raises ValueError
-        where it is damaged.
+        """Load what was saved under `key` by the same source, None where nothing was.
+
+        Raises ValueError where it is damaged.
         """
         path = self._path(key)
         try:
