@@ -15,9 +15,8 @@ from inrv.storage import PreparedGrid
 
 GOOD_ENOUGH = 35.0  # dB: with a smaller file than that takes, masks may be better spent on values
 LOWEST_CHOICE = 30.0  # dB at which topologies are chosen where the file is still too large
-OTHER_CHOICE = (
-    3.0  # dB from the quality at which topologies were chosen, after which others may serve better
-)
+# DB from the quality at which topologies were chosen, after which others may serve better.
+OTHER_CHOICE = 3.0
 SEARCHES = 8
 ENOUGH, AIM = 0.98, 0.99  # of the asked size
 OCTAVES_A_DOUBLING = 1.7  # a first guess of how much finer steps make a file twice as large

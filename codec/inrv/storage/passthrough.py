@@ -11,9 +11,8 @@ from inrv.container import Chunk, Container, PassthroughEntry
 from inrv.container.layout import PASSTHROUGH
 from inrv.grids import PassthroughGrid
 
-PART_BYTES = (
-    64 << 20
-)  # of a grid in one chunk, so that no grid outgrows a reader's limit for chunks
+# Of a grid in one chunk, so that no grid outgrows a reader's limit for chunks.
+PART_BYTES = 64 << 20
 
 
 def store_passthrough(

@@ -21,9 +21,8 @@ SIXTEENTHS_HALF = 8  # the weight of each of two neighbours at distance 1
 SPREAD_BITS = 12  # of the mantissa
 FRACTION = 14  # bits of the reciprocal of a mantissa
 SPAN = 4  # spreads that fit in an input
-LEAST_SPREAD_SHIFT = (
-    2  # the least spread is a step >> 2: an eighth of a step for each of two values
-)
+# The least spread is a step >> 2: an eighth of a step for each of two values.
+LEAST_SPREAD_SHIFT = 2
 LOG_ONE = 64  # parts of an octave
 
 # Tables of the entropy coder.

@@ -24,9 +24,8 @@ from inrv.fields.lattice.traversal import Pass
 from inrv.support.parallel import in_turns
 
 MANY = ("first.weight", "second.weight")  # nine tenths of the parameters
-FAR = (
-    0.02  # slope of the absolute error beyond half a step, whose squared error the code takes away
-)
+# Slope of the absolute error beyond half a step, whose squared error the code takes away.
+FAR = 0.02
 FARTHEST = 8.0  # steps up to which errors are told apart by it
 LEAST_LOG, MOST_LOG = -5.0, 14.0
 RATE = 2e-3  # of the optimiser; see docs/lab-notes.md#fitting-the-networks
