@@ -94,7 +94,7 @@ class EncodedLattice:
 
     def summary(self) -> dict[str, Any]:
         """How many weights were fitted."""
-        return {"weights": self.fitted_weights}
+        return {"fitted_weights": self.fitted_weights}
 
     def description(self) -> list[tuple[str, str]]:
         """Networks and time."""
