@@ -30,6 +30,7 @@ POSITIVE = ("psnr", "size", "ratio", "values_per_weight", "epochs", "max_time")
 TARGETS = ("psnr", "max_error", "size", "ratio", "lossless")  # at most one of these is chosen
 LATTICE_ONLY = ("max_error", "effort", "lossless")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
+FOREIGN = {"lattice": FOURIER_ONLY, "fourier": LATTICE_ONLY}  # options that a field does not have
 DEFAULT_PSNR = 45.0  # dB, of a lattice where nothing is asked
 HIGHEST_PSNR = 1000.0  # dB; float64 holds the largest errors and the smallest ones below it
 DEFAULT_VALUES_PER_WEIGHT = 14.0  # the compression of Zurkova et al. 2025, Table 1
@@ -156,8 +157,8 @@ class EncodeOptions:
                 f"{' and '.join(map(self._named, asked))} "
                 "say each how good or small the file is to be: choose one"
             )
-        other = LATTICE_ONLY if self.chosen_field == "fourier" else FOURIER_ONLY
-        wrong = [name for name in other if self._chosen(name)]
+        foreign = FOREIGN.get(self.chosen_field, ())
+        wrong = [name for name in foreign if self._chosen(name)]
         if wrong:
             raise OptionError(f"{self._named(wrong[0])} is not for the field {self.chosen_field!r}")
         network = [name for name in ("preset", "values_per_weight") if self._chosen(name)]

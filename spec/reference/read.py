@@ -541,14 +541,18 @@ def main(path: str) -> None:
     for grid in decode(data):
         name, kind = grid.entry["name"] or "(no name)", grid.entry["value_type"]
         print(f"{name}: {kind}, {grid.entry['active_voxels']} active voxels")
+        print("  matrix", grid.entry["matrix"], "box", grid.entry["box"])
         if len(grid.values):
             print(
                 "  values", grid.values.min(axis=0).tolist(), "to", grid.values.max(axis=0).tolist()
             )
     for entry, joined in passthrough(data):
         print(f"{entry['name']}: {entry['tree_type']}, passed through, {len(joined)} bytes")
-    print(f"samples differ by {samples_difference(File(data)):.2g}")
+    file = File(data)
+    field = file.manifest["field"]
+    if field and field["kind"] == "fourier" and field["config"]["samples"] is not None:
+        print(f"samples differ by {samples_difference(file):.2g}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:2] or ["FILE"])

@@ -83,25 +83,35 @@ class Estimate:
 
 
 class EncodedField(Protocol):
-    """The grids of a volume, coded by a field.
+    """The grids of a volume, coded by a field."""
 
-    grids: as they are stored, with the outliers that the field leaves
-    psnrs: dB by output, over the active leaf voxels of its grid, peak = the range
-    errors: by grid, the largest error of its active leaf voxels, None where it is not measured
-    drifts: by grid, what its sum changes by, over the sum of magnitudes, None where it is not
-        measured
-    measured_voxels: voxels on which these were measured
-    seconds: that encoding took
-    device: where it was encoded, for people
-    """
+    @property
+    def grids(self) -> tuple[PreparedGrid, ...]:
+        """The grids as they are stored, with the outliers that the field leaves."""
 
-    grids: tuple[PreparedGrid, ...]
-    psnrs: tuple[float, ...]
-    errors: tuple[float | None, ...]
-    drifts: tuple[float | None, ...]
-    measured_voxels: int
-    seconds: float
-    device: str
+    @property
+    def psnrs(self) -> tuple[float, ...]:
+        """DB by output, over the active leaf voxels of its grid, peak = the range."""
+
+    @property
+    def errors(self) -> tuple[float | None, ...]:
+        """The largest error of the active leaf voxels of each grid, None if not measured."""
+
+    @property
+    def drifts(self) -> tuple[float | None, ...]:
+        """What the sum of each grid changes by, over its sum of magnitudes; None likewise."""
+
+    @property
+    def measured_voxels(self) -> int:
+        """How many voxels these figures were measured on."""
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that encoding took."""
+
+    @property
+    def device(self) -> str:
+        """Where it was encoded, for people."""
 
     def outputs(self, number: int, topology: Topology) -> Floats:
         """Give the normalised output `number` (N,) on the voxels that its grid is coded with."""
@@ -152,18 +162,23 @@ class FieldEncoder(Protocol):
 
 
 class Outputs(Protocol):
-    """The opened field of a file: normalised outputs at voxels.
+    """The opened field of a file: normalised outputs at voxels."""
 
-    weights: products that one voxel takes, about
-    lossless: outputs that are values as they were, not normalised
-    device: where outputs are computed
-    module: the torch.nn.Module of a field that is continuous, differentiable by tensors; else None
-    """
+    @property
+    def weights(self) -> int:
+        """How many products one voxel takes, about."""
 
-    weights: int
-    lossless: frozenset[int]
-    device: str
-    module: Any
+    @property
+    def lossless(self) -> frozenset[int]:
+        """The outputs that are values as they were, not normalised."""
+
+    @property
+    def device(self) -> str:
+        """Where outputs are computed."""
+
+    @property
+    def module(self) -> Any:
+        """The torch.nn.Module of a field that is continuous, with gradients; else None."""
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
         """Give outputs (n, len(columns)) at active leaf voxels int32 (n, 3).
