@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from inrv import EncodeOptions, OptionError, Transform
+from inrv import EncodeOptions, OptionError, Transform, sparse_grid
 
 
 def test_numpys_numbers_and_texts_are_pythons() -> None:
@@ -48,6 +48,8 @@ def test_grids_may_be_one_or_a_list(given: Any, expected: tuple[str | int, ...])
         {"size": "5"},
         {"seed": None, "psnr": "45"},
         {"seed": None},
+        {"seed": 2**63},
+        {"dilation": "x"},
         {"exact_below": None},
         {"psnr": "45"},
         {"exact_below": float("inf")},
@@ -67,5 +69,7 @@ def test_transforms_take_arrays() -> None:
         and sizes.map_type == "ScaleTranslateMap"
     )
     assert Transform.from_voxel_size(np.float32(0.5)) == Transform.from_voxel_size(0.5)
+    with pytest.raises(OptionError, match=r"not an inrv\.Transform"):
+        sparse_grid(np.ones((2, 2, 2)), transform=np.eye(4))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="voxel size"):
         Transform.from_voxel_size((1, 2))

@@ -227,7 +227,7 @@ def check_output(path: str, force: bool) -> None:
     if Path(path).exists() and not Path(path).is_file():
         raise Failure(OUTPUT, f"{path} is not a regular file: -o - writes to stdout")
     if Path(path).exists() and not force:
-        raise Failure(OUTPUT, f"{path} exists already: --force replaces it, -o gives another name")
+        raise Failure(OUTPUT, f"{path} exists already: give another name, or --force to replace it")
     # A symbolic link stays as it is. The file that it leads to is written.
     folder = Path(os.path.realpath(path)).parent
     with writing(path):

@@ -1,10 +1,15 @@
 """inrv: a compressed volume format and codec. VDB grids, coded by small neural networks.
 
-    encoding/   grids -> file: what is asked, prepared, searched for, reported decoding/   file ->
-    values: an open volume and its grids fields/     how values are coded: the seam, and a room each
-    for lattice and fourier storage/    grids <-> chunks container/  the bytes of an .inrv file
-    entropy/    the range coder, and the masks of leaves files/      other people's files grids/
-    sparse grids in memory metrics/    how alike two volumes are support/    what every room may use
+    encoding/   grids -> file: what is asked, prepared, searched for, reported
+    decoding/   file -> values: an open volume and its grids
+    fields/     how values are coded: the seam, and a room each for lattice and fourier
+    storage/    grids <-> chunks
+    container/  the bytes of an .inrv file
+    entropy/    the range coder, and the masks of leaves
+    files/      other people's files
+    grids/      sparse grids in memory
+    metrics/    how alike two volumes are
+    support/    what every room may use
 
 Imports run one way, downwards; docs/map.md has a line on every file. The public names below are
 loaded when they are first used.

@@ -32,6 +32,7 @@ LATTICE_ONLY = ("max_error", "effort", "lossless")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
 FOREIGN = {"lattice": FOURIER_ONLY, "fourier": LATTICE_ONLY}  # options that a field does not have
 DEFAULT_PSNR = 45.0  # dB, of a lattice where nothing is asked
+HIGHEST_SEED = 2**63 - 1  # torch takes no larger one
 HIGHEST_PSNR = 1000.0  # dB; float64 holds the largest errors and the smallest ones below it
 DEFAULT_VALUES_PER_WEIGHT = 14.0  # the compression of Zurkova et al. 2025, Table 1
 
@@ -116,6 +117,10 @@ class EncodeOptions:
         for name in ("exact_below", "seed"):
             if getattr(self, name) is None or getattr(self, name) < 0:
                 raise OptionError(f"{self._named(name)} must be a whole number >= 0")
+        if self.seed > HIGHEST_SEED:
+            raise OptionError(f"{self._named('seed')} must be at most {HIGHEST_SEED}")
+        if not isinstance(self.dilation, (int, float)):
+            raise OptionError(f"{self._named('dilation')} must be a whole number or math.inf")
         for name in POSITIVE:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)

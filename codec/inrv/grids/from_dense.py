@@ -58,6 +58,8 @@ def sparse_grid(
 
     Raises OptionError for other shapes, arrays and names, and for numbers beyond float32.
     """
+    if not isinstance(transform, Transform):
+        raise OptionError(f"grid {name!r}: transform {transform!r} is not an inrv.Transform")
     source = as_array(array, f"grid {name!r}: the array")
     numbers = source[..., None] if source.ndim == 3 else source
     if numbers.ndim != 4 or numbers.shape[3] not in (1, 3) or 0 in numbers.shape:

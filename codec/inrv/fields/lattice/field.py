@@ -74,8 +74,9 @@ class LatticeCodec:
             for channel in channels
         )
         fitted = sum(channel["fitted"] for channel in channels)
+        count = f"{len(channels)} channel" + "s" * (len(channels) != 1)
         return {
-            "text": f"lattice, {len(channels)} channels, steps as shares of the range: {steps}; "
+            "text": f"lattice, {count}, steps as shares of the range: {steps}; "
             f"{fitted} with networks of their own"
         }
 

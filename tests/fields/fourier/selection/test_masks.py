@@ -42,9 +42,10 @@ def fog() -> np.ndarray:
     return values
 
 
-def test_infinite_dilation_is_the_box() -> None:
+@pytest.mark.parametrize("dilation", [10**12, math.inf])
+def test_a_dilation_beyond_the_box_is_the_box(dilation: float) -> None:
     grid = sparse_grid(fog())
-    assert select_voxels([grid], "avm", math.inf).leaf_voxel_count == 8 * 10 * 3
+    assert select_voxels([grid], "avm", dilation).leaf_voxel_count == 8 * 10 * 3
 
 
 def test_active_zero_voxels_are_in_the_topology_but_not_in_avm() -> None:

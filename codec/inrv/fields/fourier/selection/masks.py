@@ -170,7 +170,7 @@ def dilate(mask: Topology, radius: int, box: Box) -> Topology:
     The cube is separable: eq. (3) applied `radius` times equals one dilation along each axis.
     """
     for axis in range(3):
-        remaining = radius
+        remaining = min(radius, box.shape[axis])
         while remaining > 0 and mask.leaf_count:
             width = min(remaining, LEAF_EDGE)
             mask = _dilate_along(mask, width, axis, box)
