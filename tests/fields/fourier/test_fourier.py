@@ -126,6 +126,13 @@ def test_twelve_bit_codes_are_two_planes() -> None:
     np.testing.assert_allclose(dequantise(stored)["w"], weight, atol=1 / 2047, rtol=0)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_infinite_step_is_refused_without_a_warning() -> None:
+    codes = np.array([[0, 1]], np.int8)  # NumPy warns of 0 times infinity
+    with pytest.raises(FormatError, match="not finite"):
+        dequantise({"w.codes": codes, "w.step": np.array([np.inf], np.float32)})
+
+
 @pytest.mark.parametrize("step", [0.01, 1e-4])
 def test_weights_on_steps_come_back_as_multiples(step: float) -> None:
     network = small_network()

@@ -176,6 +176,6 @@ def _restored(base: str, parts: Arrays) -> NDArray[np.float32]:
             "F2",
             f"field tensor {base!r} has codes of shape {codes.shape} without a step for each row",
         )
-    with np.errstate(over="ignore"):  # the caller finds what is not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller finds what is not finite
         result: NDArray[np.float32] = codes * step.reshape(-1, *[1] * (codes.ndim - 1))
     return result
