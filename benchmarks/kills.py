@@ -25,7 +25,6 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,7 +43,6 @@ CALLS = ("open", "fsync", "link", "replace", "unlink")
 OPTIONS = ("--epochs", "1", "--checkpoint-seconds", "0.05", "--device", "cpu")
 PARTIAL = re.compile(r"\.\.?out\.inrv(\.checkpoint)?\.[0-9a-f]{8}\.partial")
 MOST_KILLS = 8  # of a chain: then the run may end
-Plan = Callable[["Run"], None]
 
 
 def main() -> None:

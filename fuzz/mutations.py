@@ -176,19 +176,7 @@ class Draft:
 
     def change_header(self) -> None:
         """A field of the header."""
-        name = self.random.choice(
-            (
-                "major",
-                "minor",
-                "chunks",
-                "size",
-                "compression",
-                "stored",
-                "raw",
-                "manifest_crc",
-                "table_crc",
-            )
-        )
+        name = self.random.choice(FIELDS)
         self.file.header[name] = self.random.choice(WIDE if name == "size" else SIZES)
 
     def change_entry(self) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import inrv
 from inrv import EncodeOptions, Grid, SparseVolume, Topology
-from inrv.grids import LeafValues, sparse_grid
+from inrv.grids import LeafValues
 
 INSTANT = EncodeOptions(exact_below=0, effort="instant", device="cpu")
 
@@ -129,8 +129,3 @@ def decoded(data: bytes) -> list[NDArray[np.int32]]:
 def file_of(*grids: Grid, **asked: object) -> bytes:
     """The bytes of the file of some grids."""
     return inrv.encode_bytes(SparseVolume(grids), instant(**asked))[0]
-
-
-def cloud_file(**asked: object) -> bytes:
-    """The file of a small smooth cloud."""
-    return file_of(sparse_grid(smooth(12), "density"), **asked)

@@ -14,6 +14,7 @@ import inrv
 from inrv import Box, EncodeOptions, Grid, MetaValue, SparseVolume, Topology, Transform
 from inrv.fields.fourier.training import TrainingProgress
 from inrv.grids import LeafValues, sparse_grid
+from testing.vdb.referee import PROPERTIES
 
 QUICK = EncodeOptions(epochs=150, values_per_weight=4, exact_below=0, device="cpu")
 
@@ -78,15 +79,7 @@ def test_everything_but_the_coded_values_comes_back_exactly(
     decoded = inrv.load(encoded[0], device="cpu").to_sparse()
     assert decoded.metadata == scene().metadata
     for original, found in zip(scene().grids, decoded.grids, strict=True):
-        for name in (
-            "name",
-            "value_type",
-            "transform",
-            "grid_class",
-            "vector_type",
-            "saved_as_half",
-            "metadata",
-        ):
+        for name in PROPERTIES:
             assert getattr(found, name) == getattr(original, name), name
         assert found.topology.equal(original.topology)
         for name in ("background", "tile_values"):

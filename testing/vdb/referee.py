@@ -12,14 +12,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from inrv import Grid, MetaValue
 from inrv.files.vdb import list_grids
 from inrv.files.vdb.header import MAGIC, encode_metadata, encode_transform, pack_string
 from inrv.grids import Metadata, Transform
+from testing.lattice import bits
 
 HAS_POSITIONS = 20  # where a file says whether it knows where its grids lie
+# What every file gives back as it was, beside voxels and their values.
+PROPERTIES = (
+    "name",
+    "value_type",
+    "transform",
+    "grid_class",
+    "vector_type",
+    "saved_as_half",
+    "metadata",
+)
 
 
 def load_openvdb() -> Any:
@@ -33,21 +43,9 @@ def load_openvdb() -> Any:
     )
 
 
-def bits(values: NDArray[np.float32]) -> NDArray[np.int32]:
-    return np.ascontiguousarray(values).view(np.int32)
-
-
 def assert_same_bits(found: Grid, expected: Grid, but: Sequence[str] = ()) -> None:
     """Equal in every property but those named, and in the bits of every voxel."""
-    for name in (
-        "name",
-        "value_type",
-        "transform",
-        "grid_class",
-        "vector_type",
-        "saved_as_half",
-        "metadata",
-    ):
+    for name in PROPERTIES:
         assert name in but or getattr(found, name) == getattr(expected, name), name
     assert found.topology.equal(expected.topology)
     tiles = found.topology.find_tiles(expected.topology.tile_origins)

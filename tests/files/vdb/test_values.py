@@ -17,7 +17,8 @@ from inrv import Grid, SparseVolume, Topology
 from inrv.files.vdb import read_volume, write_volume
 from inrv.files.vdb.values import narrow, pack_buffer, unpack_buffer, unzip_buffer, widen
 from inrv.grids import LeafValues
-from testing.vdb.referee import HandTree, assert_same_bits, bits, load_openvdb, vdb_file
+from testing.lattice import bits
+from testing.vdb.referee import HandTree, assert_same_bits, load_openvdb, vdb_file
 
 NAN, MINUS_NAN = 0x7FC00000, 0xFFC00000
 ODD = [
