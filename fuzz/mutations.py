@@ -32,6 +32,7 @@ TYPES = (
     b"EXAC",
     b"FREQ",
     b"CODE",
+    b"BITS",
     b"NETW",
     b"SAMP",
     b"PASS",

@@ -88,12 +88,15 @@ class File:
     def to_bytes(self) -> bytes:
         """Return the file, all its checksums right."""
         offset = HEADER.size + ENTRY.size * len(self.chunks) + len(self.manifest.stored)
-        table = b""
-        for part in self.chunks:
+        entries = [b""] * len(self.chunks)
+        in_file_order = sorted(enumerate(self.chunks), key=lambda item: item[1].type == b"BITS")
+        for number, part in in_file_order:
             at = offset if part.offset is None else part.offset
             sizes = (at, len(part.stored), part.raw, zlib.crc32(part.stored), part.reserved)
-            table += ENTRY.pack(part.type, part.flags, part.compression, part.spare, *sizes)
+            about = part.type, part.flags, part.compression, part.spare
+            entries[number] = ENTRY.pack(*about, *sizes)
             offset += len(part.stored)
+        table = b"".join(entries)
         values: dict[str, Any] = {
             "magic": b"\x89INRV\r\n\x1a",
             "major": MAJOR,
@@ -107,7 +110,7 @@ class File:
             "table_crc": zlib.crc32(table),
         } | self.header
         head = HEADER.pack(*values.values(), 0)[:-4]
-        stored = b"".join(part.stored for part in self.chunks)
+        stored = b"".join(part.stored for _, part in in_file_order)
         check = struct.pack("<I", zlib.crc32(head))
         return head + check + table + self.manifest.stored + stored + self.tail
 

@@ -46,8 +46,8 @@ def require(condition: bool, rule: str) -> None:
 # ---- spec/container.md ----
 
 CRITICAL, ANCILLARY = 1, 0
-CHUNK_TYPES = dict.fromkeys(["TOPO", "INAC", "EXAC", "FREQ", "CODE", "NETW", "PASS"], CRITICAL)
-CHUNK_TYPES |= {"SAMP": ANCILLARY}
+CRITICAL_TYPES = "TOPO", "INAC", "EXAC", "FREQ", "CODE", "BITS", "NETW", "PASS"
+CHUNK_TYPES = dict.fromkeys(CRITICAL_TYPES, CRITICAL) | {"SAMP": ANCILLARY}
 HEADER = struct.Struct("<8sHHIQIIIIII")
 HEADER_FIELDS = (
     "magic", "major", "minor", "chunks", "file_size", "manifest_compression", "manifest_stored",
@@ -84,6 +84,15 @@ class File:
         require(right, f"M11: chunk {number} is not {kind}")
         return unpacked(self.data, self.table[number])
 
+    def part(self, number: int, offset: int, size: int, checksum: int) -> bytes:
+        """A part of a BITS chunk."""
+        entry = self.table[number] if number < len(self.table) else {"type": None}
+        require(entry["type"] == "BITS", f"M11: chunk {number} is not BITS")
+        require(offset >= 0 and 0 <= size <= entry["raw"] - offset, "S15: a part beyond the chunk")
+        data = self.data[entry["offset"] + offset :][:size]
+        require(zlib.crc32(data) == checksum, "S15: checksum of a part does not hold")
+        return data
+
     def tensors(self, number: int, kind: str) -> Tensors:
         return tensors_of(self.payload(number, kind))
 
@@ -103,9 +112,10 @@ def read_table(data: bytes, header: Entry) -> list[Entry]:
         require(entry["type"] in CHUNK_TYPES or not critical, f"T4: unknown type {entry['type']}")
         zero = entry["flags"] >> 1 | entry.pop("zero") | entry.pop("also_zero")
         require(zero == 0, "T5: reserved bits are set")
+        entries.append(entry)
+    for entry in sorted(entries, key=lambda entry: bool(entry["type"] == "BITS")):
         require(entry["offset"] == end, "T6: chunks do not touch")
         end += entry["stored"]
-        entries.append(entry)
     require(end == len(data), "T7: bytes behind the last chunk")
     return entries
 
@@ -120,6 +130,7 @@ def unpacked(data: bytes, about: Entry) -> bytes:
     require(compression in (0, 1), "C1: compression is not known")
     require(compression == 1 or stored == raw, "C3: stored and raw size differ")
     require(compression == 0 or stored < raw, "C4: compressed in vain")
+    require(compression == 0 or about.get("type") != "BITS", "C8: a BITS chunk is compressed")
     require(zlib.crc32(part) == checksum, "C5: checksum does not hold")
     if compression == 0:
         return part

@@ -6,7 +6,9 @@ format_spec.md explains everything here. A number of the container stands in thi
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 MAGIC = b"\x89INRV\r\n\x1a"
 MAJOR, MINOR = 2, 0
@@ -33,6 +35,7 @@ INACTIVE = "INAC"
 EXACT = "EXAC"
 FREQUENT = "FREQ"
 CODES = "CODE"
+BITS = "BITS"  # raw bytes, read part by part
 NETWORK = "NETW"
 SAMPLES = "SAMP"
 PASSTHROUGH = "PASS"
@@ -44,10 +47,31 @@ CHUNK_FLAGS = {
     EXACT: CRITICAL,
     FREQUENT: CRITICAL,
     CODES: CRITICAL,
+    BITS: CRITICAL,
     NETWORK: CRITICAL,
     SAMPLES: 0,
     PASSTHROUGH: CRITICAL,
 }
+
+
+class Typed(Protocol):
+    """Anything that has the type of a chunk."""
+
+    @property
+    def type(self) -> str:
+        """Four letters."""
+
+
+AnyChunk = TypeVar("AnyChunk", bound=Typed)
+
+
+def in_file_order(chunks: Sequence[AnyChunk]) -> list[tuple[int, AnyChunk]]:
+    """Return numbers and chunks in the order in which they lie in a file: BITS chunks come last.
+
+    What a reader needs first then lies at the head of the file.
+    """
+    return sorted(enumerate(chunks), key=lambda numbered: numbered[1].type == BITS)
+
 
 # The keys of a grid that hold the number of a chunk, and the type of that chunk.
 GRID_CHUNKS = {
@@ -69,7 +93,7 @@ class Limits:
 
     manifest_bytes: raw size of the manifest
     chunks: entries of the chunk table
-    chunk_bytes: raw size of one chunk
+    chunk_bytes: raw size of one chunk; of a BITS chunk, of one part
     grids: coded grids and passthrough grids together
     exact_bytes: raw sizes of INAC, EXAC, FREQ and PASS chunks, each once for every reference
     leaves: leaves of 8^3 voxels and tiles of all topologies

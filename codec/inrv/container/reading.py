@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import zstandard
 
 from inrv.container.dictionary import content_size, decompress
 from inrv.container.layout import (
+    BITS,
     CHUNK_FLAGS,
     COMPRESSIONS,
     CRITICAL,
@@ -27,12 +30,14 @@ from inrv.container.layout import (
     TOPOLOGY,
     VERSION,
     Limits,
+    in_file_order,
 )
 from inrv.container.manifest import Manifest
 from inrv.errors import FormatError
 from inrv.support.recognition import refusal
 from inrv.support.streams import Input, Readable, input_of
 
+PIECE = 1 << 24  # bytes that are read at a time where only their checksum is wanted
 REPLACED = " was replaced since it was opened, as the checksums in its header tell: open it anew"
 
 
@@ -115,7 +120,8 @@ class Container:
         _check_crc("T1", "the chunk table", table, table_crc)
         self.entries = _entries(table, start + stored, size, self.limits)
         self.manifest_stored = stored
-        _check_sizes("the manifest", compression, stored, raw, self.limits.manifest_bytes)
+        _check_limit("the manifest", raw, self.limits.manifest_bytes)
+        _check_sizes("the manifest", compression, stored, raw)
         data = self.file.part(start, stored)
         data = _unpack("the manifest", data, compression, raw, manifest_crc)
         self.manifest = Manifest.from_json(data, self.limits.grids)
@@ -127,14 +133,62 @@ class Container:
 
         Raises FormatError where it is missing, damaged or can no longer be read.
         """
-        try:
-            if not 0 <= number < len(self.entries):
-                message = f"there is no chunk {number}; the file holds {len(self.entries)}"
-                raise FormatError("M11", message)
-            entry = self.entries[number]
+        with self._reading():
+            entry, what = self._entry(number)
+            _check_limit(what, entry.raw, self.limits.chunk_bytes)
             stored = self.file.part(entry.offset, entry.stored)
-            what = f"chunk {number} {entry.type!r}"
             return _unpack(what, stored, entry.compression, entry.raw, entry.checksum)
+
+    def part(self, number: int, offset: int, size: int, checksum: int) -> bytes:
+        """Return a part of a BITS chunk, of which no other byte is read.
+
+        number: of the chunk
+        offset: of the part, in bytes from the start of the chunk
+        size: its bytes
+        checksum: CRC-32 of them
+
+        Raises FormatError where it does not lie in the chunk, is damaged or can no longer be read.
+        """
+        with self._reading():
+            entry, chunk = self._entry(number)
+            what = f"the part of {size:,} bytes at {offset:,} of {chunk}"
+            outside = offset < 0 or not 0 <= size <= entry.raw - offset
+            if entry.type != BITS or outside:
+                message = f"{what} does not lie in a BITS chunk; this one has {entry.raw:,} bytes"
+                raise FormatError("S15", message)
+            _check_limit(what, size, self.limits.chunk_bytes)
+            data = self.file.part(entry.offset + offset, size)
+            _check_crc("S15", what, data, checksum)
+            return data
+
+    def check_bits(self, number: int) -> None:
+        """Check the checksum of a whole BITS chunk, piece by piece: it may be of any size.
+
+        Raises FormatError.
+        """
+        with self._reading():
+            entry, what = self._entry(number)
+            checksum = 0
+            for start in range(0, entry.stored, PIECE):
+                size = min(PIECE, entry.stored - start)
+                checksum = zlib.crc32(self.file.part(entry.offset + start, size), checksum)
+            _compare_crcs("C5", what, checksum, entry.checksum)
+
+    def _entry(self, number: int) -> tuple[ChunkEntry, str]:
+        """Return the entry of a chunk and what messages call it. Raises FormatError."""
+        if not 0 <= number < len(self.entries):
+            message = f"there is no chunk {number}; the file holds {len(self.entries)}"
+            raise FormatError("M11", message)
+        return self.entries[number], f"chunk {number} {self.entries[number].type!r}"
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Make errors of what is read in the block name the file, and tell one that was replaced.
+
+        Raises FormatError.
+        """
+        try:
+            yield
         except FormatError as error:
             if self._replaced():
                 raise FormatError("I2", f"{self.name}{REPLACED}") from error
@@ -222,25 +276,37 @@ def _version(header: bytes) -> tuple[int, int]:
 
 def _entries(table: bytes, start: int, end: int, limits: Limits) -> tuple[ChunkEntry, ...]:
     """Return the chunk table; its chunks must fill the file from `start` to `end`."""
-    entries = []
-    for number, fields in enumerate(ENTRY.iter_unpack(table)):
-        kind, flags, compression, spare, offset, stored, raw, checksum, reserved = fields
-        what = f"chunk {number} {kind.decode('ascii', 'backslashreplace')!r}"
-        name = _chunk_type(what, kind, flags)
-        if flags > CRITICAL or spare or reserved:
-            found = f"flags {flags}, {spare}, {reserved}"
-            message = f"{what} sets bits that format version {MAJOR} reserves ({found})"
-            raise FormatError("T5", message)
-        if offset != start or stored > end - start:
+    entries = tuple(
+        _chunk_entry(number, fields, limits)
+        for number, fields in enumerate(ENTRY.iter_unpack(table))
+    )
+    for number, entry in in_file_order(entries):
+        if entry.offset != start or entry.stored > end - start:
+            found = f"lies at {entry.offset:,} with {entry.stored:,} bytes"
             expected = f"expected at {start:,}, ending by {end:,}"
-            raise FormatError("T6", f"{what} lies at {offset:,} with {stored:,} bytes; {expected}")
-        _check_sizes(what, compression, stored, raw, limits.chunk_bytes)
-        critical = bool(flags & CRITICAL)
-        entries.append(ChunkEntry(name, critical, compression, offset, stored, raw, checksum))
-        start += stored
+            raise FormatError("T6", f"chunk {number} {entry.type!r} {found}; {expected}")
+        start += entry.stored
     if start != end:
         raise FormatError("T7", f"the last chunk ends at {start:,}, the file at {end:,}")
-    return tuple(entries)
+    return entries
+
+
+def _chunk_entry(number: int, fields: tuple[Any, ...], limits: Limits) -> ChunkEntry:
+    """Return a line of the chunk table, checked by itself."""
+    kind, flags, compression, spare, offset, stored, raw, checksum, reserved = fields
+    what = f"chunk {number} {kind.decode('ascii', 'backslashreplace')!r}"
+    name = _chunk_type(what, kind, flags)
+    if flags > CRITICAL or spare or reserved:
+        found = f"flags {flags}, {spare}, {reserved}"
+        message = f"{what} sets bits that format version {MAJOR} reserves ({found})"
+        raise FormatError("T5", message)
+    if name != BITS:
+        _check_limit(what, raw, limits.chunk_bytes)
+    _check_sizes(what, compression, stored, raw)
+    if name == BITS and compression != STORED:
+        raise FormatError("C8", f"{what} is compressed: its parts could not be read one by one")
+    critical = bool(flags & CRITICAL)
+    return ChunkEntry(name, critical, compression, offset, stored, raw, checksum)
 
 
 def _chunk_type(what: str, kind: bytes, flags: int) -> str:
@@ -259,14 +325,18 @@ def _chunk_type(what: str, kind: bytes, flags: int) -> str:
     return name
 
 
-def _check_sizes(what: str, compression: int, stored: int, raw: int, limit: int) -> None:
+def _check_limit(what: str, raw: int, limit: int) -> None:
+    """Check, before a byte of a part is read, that it is not too large."""
+    if raw > limit:
+        message = f"{what} unpacks to {raw:,} bytes, more than the limit of {limit:,}"
+        raise FormatError("C2", message)
+
+
+def _check_sizes(what: str, compression: int, stored: int, raw: int) -> None:
     """Check, before a byte of a part is read, its compression and that its sizes fit it."""
     if compression not in COMPRESSIONS:
         known = "known are 0 (none) and 1 (zstd with dictionary 1)"
         raise FormatError("C1", f"{what} has compression {compression}; {known}")
-    if raw > limit:
-        message = f"{what} unpacks to {raw:,} bytes, more than the limit of {limit:,}"
-        raise FormatError("C2", message)
     if compression == STORED and stored != raw:
         sizes = f"its stored size is {stored:,} and its raw size {raw:,}"
         raise FormatError("C3", f"{what} is not compressed, yet {sizes}")
@@ -276,7 +346,11 @@ def _check_sizes(what: str, compression: int, stored: int, raw: int, limit: int)
 
 
 def _check_crc(id: str, what: str, data: bytes, expected: int) -> None:
-    if (found := zlib.crc32(data)) != expected:
+    _compare_crcs(id, what, zlib.crc32(data), expected)
+
+
+def _compare_crcs(id: str, what: str, found: int, expected: int) -> None:
+    if found != expected:
         found_and_expected = f"the checksum {found:08x}, expected {expected:08x}"
         raise FormatError(id, f"{what} has {found_and_expected}: the file is damaged")
 

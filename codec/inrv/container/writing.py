@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from inrv.container import dictionary
 from inrv.container.layout import (
+    BITS,
     CHUNK_FLAGS,
     ENTRY,
     HEADER,
@@ -18,6 +19,7 @@ from inrv.container.layout import (
     MINOR,
     STORED,
     ZSTD,
+    in_file_order,
 )
 from inrv.container.manifest import Manifest
 from inrv.container.reading import read_container
@@ -65,17 +67,21 @@ def stored_size(raw: bytes) -> int:
 
 
 def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], int]:
-    """Return chunk table, stored payloads and the end of the last; the first is at `offset`."""
-    entries, payloads = [], []
-    for number, chunk in enumerate(chunks):
+    """Return chunk table, stored payloads and the end of the last; the first is at `offset`.
+
+    The table is in the order of the chunks, the payloads are in that of the file.
+    """
+    entries, payloads = [b""] * len(chunks), []
+    for number, chunk in in_file_order(chunks):
         if chunk.type not in CHUNK_FLAGS:
             known = ", ".join(CHUNK_FLAGS)
             message = f"chunk {number} is of type {chunk.type!r}; the format has {known}"
             raise FormatError("T4", message)
-        compression, stored = _compress(chunk.data)
+        compression, stored = (STORED, chunk.data) if chunk.type == BITS else _compress(chunk.data)
         flags, checksum = CHUNK_FLAGS[chunk.type], zlib.crc32(stored)
         sizes = offset, len(stored), len(chunk.data)
-        entries.append(ENTRY.pack(chunk.type.encode(), flags, compression, 0, *sizes, checksum, 0))
+        packed = ENTRY.pack(chunk.type.encode(), flags, compression, 0, *sizes, checksum, 0)
+        entries[number] = packed
         payloads.append(stored)
         offset += len(stored)
     return b"".join(entries), payloads, offset

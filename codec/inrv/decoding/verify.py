@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inrv.container import Limits, unpack_tensors
-from inrv.container.layout import CHUNK_FLAGS, PASSTHROUGH
+from inrv.container.layout import BITS, CHUNK_FLAGS, PASSTHROUGH
 from inrv.decoding.grid import named_errors
 from inrv.decoding.volume import load
 from inrv.errors import FormatError
@@ -45,6 +45,9 @@ def verify(
     container = volume.container
     with named_errors(container):
         for number, entry in enumerate(container.entries):
+            if entry.type == BITS:
+                container.check_bits(number)
+                continue
             payload = container.chunk(number)
             if entry.type in CHUNK_FLAGS and entry.type != PASSTHROUGH:
                 unpack_tensors(payload)
