@@ -10,18 +10,27 @@ SETUP := $(STAMP)
 endif
 BIN := $(dir $(PYTHON))
 
-.PHONY: help setup demo test lint types unit fuzz benchmarks fixtures clean
+.PHONY: help setup core wasm demo test lint types unit fuzz benchmarks fixtures clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml constraints.txt scripts/setup.sh
+$(STAMP): pyproject.toml setup.py constraints.txt scripts/setup.sh
 	@bash scripts/setup.sh $(VENV)
 	@touch $@
 
 setup: $(SETUP)  ## Make the virtual environment
 
-demo: $(SETUP)  ## Encode, decode, compare and draw a fire; the results are in demo/
+core: $(SETUP)  ## Compile the C core, where it has changed
+	@$(PYTHON) scripts/build_core.py $(STRICT)
+
+wasm: $(SETUP)  ## Compile the C core to WebAssembly: build/inrv-*.wasm
+	@$(PYTHON) scripts/build_core.py $(STRICT) --wasm
+
+# Warnings of the C compiler are errors where the project is tested, and nowhere else.
+test unit fuzz: STRICT := --strict
+
+demo: core  ## Encode, decode, compare and draw a fire; the results are in demo/
 	@PATH="$(BIN):$$PATH" bash scripts/demo.sh
 
 test: lint types unit  ## Run the linter, the type checker and all tests
@@ -34,19 +43,19 @@ types: $(SETUP)  ## Check the types
 	$(PYTHON) -m mypy
 
 # Each worker has one thread: the workers fill the cores already.
-unit: $(SETUP)  ## Run all tests, on all cores
+unit: core  ## Run all tests, on all cores
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-fuzz: $(SETUP)  ## Try a million hostile files on the readers: about ten minutes
+fuzz: core  ## Try a million hostile files on the readers: about ten minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target head --cases 1000000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target decode --cases 10000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target vdb --cases 10000
 
-fixtures: $(SETUP)  ## Make the .vdb files of fixtures/ again
+fixtures: core  ## Make the .vdb files of fixtures/ again
 	$(PYTHON) -m fixtures.make_fire
 	$(PYTHON) -m fixtures.make_shapes
 
-benchmarks: $(SETUP)  ## List the benchmark commands
+benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.rate_distortion [FILE.vdb ...] # bytes over quality, against SZ3, SPERR, ZFP and NanoVDB"
 	@echo "$(PYTHON) -m benchmarks.corpus [FILE.vdb ...]          # size, quality and time of whole files"
 	@echo "$(PYTHON) -m benchmarks.exact [FILE.vdb ...]           # exact storage against zstd, Blosc2 and NanoVDB"

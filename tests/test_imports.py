@@ -23,12 +23,13 @@ FLOORS = (
     ("fields",),
     ("storage", "metrics"),
     ("container", "entropy", "files", "grids"),
-    ("support", "errors", "options"),
+    ("core", "support", "errors", "options"),
 )
 NEIGHBOURS = {
     ("encoding", "decoding"),
     ("files", "grids"),
     ("entropy", "grids"),
+    ("core", "errors"),
     ("support", "errors"),
     ("options", "errors"),
 }
@@ -138,13 +139,17 @@ def test_the_face_of_the_library_imports_nothing_of_it() -> None:
         (r"inrv\.fields\.fourier\b", r"inrv\.fields\.lattice\b"),
         (r"inrv\.fields\.seam$", r"inrv\.fields\.(lattice|fourier)\b"),
         (r"inrv\.decoding\b", r"inrv\.encoding\b"),
-        (r"inrv\.(container|storage|entropy|files|metrics|errors|options)\b", r"torch\b"),
-        (r"inrv\.(container|storage|files|grids|metrics|errors|options)\b", r"(numba|scipy)\b"),
+        (r"inrv\.(container|storage|entropy|files|metrics|core|errors|options)\b", r"torch\b"),
+        (r"inrv(_cli)?\b(?!\.core\.library$)", r"ctypes\b"),
+        (
+            r"inrv\.(container|storage|files|grids|core|metrics|errors|options)\b",
+            r"(numba|scipy)\b",
+        ),
         (r"inrv\.container\b", r"inrv\.(grids|storage|entropy|files)\b"),
         (r"inrv\.(?!files\.)", r"inrv\.files\.vdb\b"),
         (r"inrv_cli\b", r"inrv\.files\.vdb\b"),
         (
-            r"inrv\.(errors|options|grids|container|storage|entropy|files|metrics)\b",
+            r"inrv\.(errors|options|core|grids|container|storage|entropy|files|metrics)\b",
             r"(click|rich)\b",
         ),
     ],

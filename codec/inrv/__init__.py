@@ -9,6 +9,7 @@
     files/      other people's files
     grids/      sparse grids in memory
     metrics/    how alike two volumes are
+    core/       the C core, called from Python
     support/    what every room may use
 
 Imports run one way, downwards; docs/map.md has a line on every file. The public names below are

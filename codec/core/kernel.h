@@ -1,0 +1,36 @@
+/* Kernels: vector code that is compiled once for each set of instructions.
+ *
+ * Each `*kernel.c` is compiled once for each set, with INRV_VARIANT as the name of the set; those
+ * of the set `plain` use no intrinsics. What they have is in a struct of functions, one for each
+ * set, and `inrv_kernel` chooses the best. scripts/build_core.py has the list of sets and flags.
+ */
+#ifndef INRV_KERNEL_H
+#define INRV_KERNEL_H
+
+#include "inrv.h"
+
+/* Without options that say more, a compiler makes the plain kernels. */
+#ifndef INRV_VARIANT
+#define INRV_VARIANT plain
+#define INRV_PLAIN
+#endif
+
+#define INRV_JOIN_(a, b) a##_##b
+#define INRV_JOIN(a, b) INRV_JOIN_(a, b)
+/* The name of a function or a table in this variant: INRV_VARIANT_OF(dot) is dot_avx2. */
+#define INRV_VARIANT_OF(name) INRV_JOIN(name, INRV_VARIANT)
+
+/* Functions that exist once for each set of instructions. */
+struct inrv_kernel {
+    /* The sum of products of two vectors.
+     * a, b: int8 (count), any alignment
+     */
+    int32_t (*dot)(const int8_t *a, const int8_t *b, size_t count);
+};
+
+/* The kernels of the best of some sets of instructions, or NULL where there are none.
+ * sets: bits of INRV_SET_...; those that this machine cannot run are left out
+ */
+const struct inrv_kernel *inrv_kernel(unsigned sets);
+
+#endif

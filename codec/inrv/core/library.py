@@ -1,0 +1,108 @@
+"""The C core, found, loaded and declared: the only place that imports ctypes.
+
+While a function of the core runs, other threads of Python run too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from inrv.errors import FormatError, InrvError, OptionError
+
+LIBRARY = Path(__file__).resolve().parent.parent / (
+    "_core" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+)
+# INRV_SET_... of inrv.h.
+INSTRUCTION_SETS = {"plain": 1, "sse2": 2, "avx2": 4, "avx512": 8, "neon": 16, "simd128": 32}
+_MEMORY, _USE = 1, 2
+
+
+def reads(dtype: DTypeLike) -> Any:
+    """The type of an argument that is an array, which the function reads."""
+    return np.ctypeslib.ndpointer(dtype, flags="C_CONTIGUOUS")
+
+
+def writes(dtype: DTypeLike) -> Any:
+    """The type of an argument that is an array, which the function fills."""
+    return np.ctypeslib.ndpointer(dtype, flags=("C_CONTIGUOUS", "WRITEABLE"))
+
+
+_SETS, _SIZE = ctypes.c_uint, ctypes.c_size_t
+# What functions take that return an error; `library` makes exceptions of their errors.
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "inrv_dot": (_SETS, reads(np.int8), reads(np.int8), _SIZE, writes(np.int32)),
+}
+
+
+def raise_error(error: int, function: str) -> None:
+    """Raise the exception that an error number of the core stands for; nothing where it is 0.
+
+    error: what the function returned, INRV_OK ... of inrv.h
+    function: its name
+    """
+    if error == 0:
+        return
+    if error == _MEMORY:
+        raise MemoryError(f"{function}: there is not enough memory")
+    if error == _USE:
+        raise ValueError(f"{function}: an argument is out of its range")
+    rule = f"{chr(error >> 8)}{error & 255}"
+    raise FormatError(rule, f"the bytes break rule {rule} of the file format")
+
+
+def _checked(error: int, function: Any, arguments: object) -> int:
+    raise_error(error, function.__name__)
+    return error
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Load the core, once; its functions raise what they return."""
+    return load(LIBRARY)
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Load a library that is the core, and declare its functions.
+
+    path: the library
+    """
+    build = "in a checkout, `make core` or `python scripts/build_core.py` builds it; else install "
+    build += "the package again: `pip install --force-reinstall --no-deps inrv`"
+    if not path.exists():
+        raise InrvError(f"the C core is not at {path}: {build}")
+    try:
+        found = ctypes.CDLL(str(path))
+        found.inrv_version.restype = ctypes.c_char_p
+        found.inrv_instruction_sets.restype = ctypes.c_uint
+        for name, arguments in _FUNCTIONS.items():
+            function = getattr(found, name)
+            function.argtypes, function.errcheck = arguments, _checked
+    except (OSError, AttributeError) as error:
+        raise InrvError(
+            f"the C core at {path} is not the one expected ({error}): {build}"
+        ) from error
+    return found
+
+
+@cache
+def instruction_sets() -> int:
+    """Return what functions take as `sets`: all that run here, or the one that INRV_KERNEL names.
+
+    Tests set the variable INRV_KERNEL to a key of INSTRUCTION_SETS.
+    """
+    here: int = library().inrv_instruction_sets()
+    if not (name := os.environ.get("INRV_KERNEL")):
+        return here
+    chosen = INSTRUCTION_SETS.get(name, 0) & here
+    if not chosen:
+        known = ", ".join(key for key, bit in INSTRUCTION_SETS.items() if bit & here)
+        raise OptionError(f"INRV_KERNEL is {name!r}, but the kernels that run here are {known}")
+    return chosen

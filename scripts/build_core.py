@@ -1,0 +1,240 @@
+"""Compiles the C core: `python scripts/build_core.py` makes the library beside the package.
+
+setup.py calls this for installations and wheels, the Makefile and the tests for the rest. It needs
+nothing but Python, and a C compiler: $CC, else cc, gcc or clang, else the package ziglang.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "codec" / "core"
+OBJECTS = ROOT / "build" / "core"
+ZIG = (sys.executable, "-m", "ziglang", "cc")
+WASM = "wasm32-wasi"
+
+# Integers are exact everywhere; these keep floating point so, too: no fused operations but those
+# that the source writes, and nothing that follows from errno or traps.
+FLAGS = "-std=gnu11 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno"
+FLAGS += " -fno-trapping-math -Wall -Wextra"
+AVX2 = "-mavx2 -mfma -mbmi -mbmi2 -mlzcnt -mpopcnt"
+AVX512 = f"{AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
+
+# The variants of the kernels: codec/core/kernel.h. cpu.c asks the machine for the same sets.
+VARIANTS = {
+    "x86_64": {"plain": "-DINRV_PLAIN", "sse2": "", "avx2": AVX2, "avx512": AVX512},
+    "aarch64": {"plain": "-DINRV_PLAIN", "neon": ""},
+    "wasm32": {"plain": "-DINRV_PLAIN", "simd128": "-msimd128"},
+}
+LIBRARY = "_core" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+
+
+class BuildError(Exception):
+    """The core cannot be compiled; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C compiler that takes the options of gcc.
+
+    command: what starts it, with what every call gets
+    target: the machine that it compiles for, where that is not this one
+    """
+
+    command: tuple[str, ...]
+    target: str = ""
+
+    @cached_property
+    def triple(self) -> str:
+        """The machine that it compiles for, such as x86_64-linux-gnu."""
+        return self.target or self.run("-dumpmachine").split()[-1].lower()
+
+    @property
+    def machine(self) -> str:
+        """The key of that machine in VARIANTS; others have the plain kernels."""
+        name = self.triple.split("-")[0]
+        return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """The variants of the kernels for that machine, with their flags."""
+        return VARIANTS.get(self.machine, {"plain": "-DINRV_PLAIN"})
+
+    @cached_property
+    def version(self) -> str:
+        """What it says of itself."""
+        return self.run("--version")
+
+    def run(self, *arguments: str) -> str:
+        """Run it, and return what it prints."""
+        command = [*self.command, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BuildError(f"{shlex.join(command)}\n{done.stderr or done.stdout}")
+        sys.stderr.write(done.stderr)
+        return done.stdout
+
+    def works(self) -> bool:
+        """Whether it links a library and knows the instructions of all variants."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "empty.c")
+            source.write_text("#include <string.h>\nint inrv(void) { return 0; }\n")
+            options = " ".join([FLAGS, *self.variants.values()]).split()
+            try:
+                self.run(*options, "-shared", str(source), "-o", str(Path(folder, "empty")))
+            except (BuildError, OSError):
+                return False
+        return True
+
+
+def zig(target: str = "") -> Compiler:
+    """The compiler of the package ziglang, for this machine or another."""
+    # Left alone, zig compiles for the very processor that it runs on.
+    return Compiler((*ZIG, *(("-target", target) if target else ("-mcpu=baseline",))), target)
+
+
+def system_compiler() -> Compiler | None:
+    """$CC, or the first of cc, gcc and clang that works; None where there is none."""
+    if named := os.environ.get("CC"):
+        compiler = Compiler(tuple(shlex.split(named)))
+        if not compiler.works():
+            raise BuildError(f"$CC, {named!r}, does not compile the core: gcc and clang do")
+        return compiler
+    found = (Compiler((name,)) for name in ("cc", "gcc", "clang") if shutil.which(name))
+    return next((compiler for compiler in found if compiler.works()), None)
+
+
+def find_compiler() -> Compiler:
+    """The compiler of the system, else that of the package ziglang."""
+    if compiler := system_compiler():
+        return compiler
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError("no C compiler found: install gcc or clang, or `pip install ziglang`")
+    return zig()
+
+
+def compile_objects(
+    compiler: Compiler,
+    extra: Iterable[str] = (),
+    only: str = "",
+    sources: Sequence[Path] = (),
+    folder: Path = OBJECTS,
+) -> list[Path]:
+    """Compile the core, and return the object files; those that are still good stay.
+
+    extra: options to add
+    only: the one variant of the kernels to compile; all of them without it
+    sources: C files besides those of the core
+    folder: where the object files go
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    headers = b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.h")))
+    common = (*FLAGS.split(), f"-I{SOURCES}", *extra)
+    variants = {only: compiler.variants[only]} if only else compiler.variants
+    present = [f"-DINRV_HAS_{name.upper()}" for name in variants]
+    jobs = list[tuple[Path, str, tuple[str, ...]]]()
+    for path in (*sorted(SOURCES.glob("*.c")), *sources):
+        if not path.stem.endswith("kernel"):
+            jobs.append((path, path.stem, (*common, *present)))
+            continue
+        for name, flags in variants.items():
+            options = (*common, *flags.split(), f"-DINRV_VARIANT={name}")
+            jobs.append((path, f"{path.stem}-{name}", options))
+
+    def compiled(job: tuple[Path, str, tuple[str, ...]]) -> Path:
+        path, name, options = job
+        key = hashlib.sha256(headers + path.read_bytes())
+        key.update(repr((compiler, compiler.version, options)).encode())
+        target = folder / f"{name}-{key.hexdigest()[:16]}.o"
+        if not target.exists():
+            half = target.with_suffix(f".{os.getpid()}")
+            compiler.run(*options, "-c", str(path), "-o", str(half))
+            os.replace(half, target)
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(compiled, jobs))
+
+
+def link(compiler: Compiler, objects: Sequence[Path], output: Path, flags: Iterable[str]) -> None:
+    """Link object files to a library or a program."""
+    half = output.with_name(f".{os.getpid()}-{output.name}")
+    compiler.run(*map(str, objects), *flags, "-o", str(half))
+    os.replace(half, output)  # who has the old one loaded keeps it
+
+
+def library_flags(compiler: Compiler) -> list[str]:
+    """Options that link a shared library or a WebAssembly module.
+
+    There is no -lm: what its functions return differs from one system to another.
+    """
+    if "wasm" in compiler.triple:
+        # A module that someone calls, with what its caller needs to hand over memory.
+        exports = ("--export-dynamic", "--export=malloc", "--export=free")
+        return ["-mexec-model=reactor", "-s", *(f"-Wl,{name}" for name in exports)]
+    elf = not re.search("darwin|macos|windows|mingw|cygwin", compiler.triple)
+    return ["-shared", *(["-Wl,-z,defs", "-s"] if elf else [])]
+
+
+def build_library(
+    compiler: Compiler,
+    output: Path,
+    extra: Iterable[str] = (),
+    only: str = "",
+    folder: Path = OBJECTS,
+) -> Path:
+    """Compile and link the core, as far as that is necessary; return the library.
+
+    output: the library
+    extra: options of the compiler to add
+    only: the one variant of the kernels to compile; all of them without it
+    folder: where the object files go
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    objects = compile_objects(compiler, extra, only, folder=folder)
+    flags = library_flags(compiler)
+    linked = repr((output, [path.name for path in objects], flags))
+    stamp = folder / f"{hashlib.sha256(str(output).encode()).hexdigest()[:16]}.linked"
+    if not (output.exists() and stamp.exists() and stamp.read_text() == linked):
+        link(compiler, objects, output, flags)
+        stamp.write_text(linked)
+    return output
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--strict", action="store_true", help="a warning is an error")
+    parser.add_argument(
+        "--wasm", action="store_true", help="make build/inrv-*.wasm instead, by ziglang"
+    )
+    options = parser.parse_args()
+    extra = ["-Werror"] if options.strict else []
+    try:
+        if options.wasm:
+            # One module each: where vectors are not known, a module that has them does not load.
+            for name in VARIANTS["wasm32"]:
+                print(build_library(zig(WASM), ROOT / "build" / f"inrv-{name}.wasm", extra, name))
+        else:
+            print(build_library(find_compiler(), ROOT / "codec" / "inrv" / LIBRARY, extra))
+    except BuildError as error:
+        sys.exit(f"build_core: {error}")
+
+
+if __name__ == "__main__":
+    main()
