@@ -31,13 +31,13 @@ WASM = "wasm32-wasi"
 # Integers are exact everywhere; these keep floating point so, too: no fused operations but those
 # that the source writes, and nothing that follows from errno or traps.
 FLAGS = "-std=gnu11 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno"
-FLAGS += " -fno-trapping-math -Wall -Wextra"
+FLAGS += " -fno-trapping-math -fwrapv -Wall -Wextra -Wno-psabi"
 AVX2 = "-mavx2 -mfma -mbmi -mbmi2 -mlzcnt -mpopcnt"
 AVX512 = f"{AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
 
 # The variants of the kernels: codec/core/kernel.h. cpu.c asks the machine for the same sets.
 VARIANTS = {
-    "x86_64": {"plain": "-DINRV_PLAIN", "sse2": "", "avx2": AVX2, "avx512": AVX512},
+    "x86_64": {"plain": "-DINRV_PLAIN", "sse4": "-msse4.1 -mpopcnt", "avx2": AVX2, "avx512": AVX512},
     "aarch64": {"plain": "-DINRV_PLAIN", "neon": ""},
     "wasm32": {"plain": "-DINRV_PLAIN", "simd128": "-msimd128"},
 }

@@ -14,13 +14,16 @@ static uint32_t saved_registers(void) {
 }
 
 static unsigned of_the_machine(void) {
-    unsigned sets = INRV_SET_PLAIN | INRV_SET_SSE2, a, b, c, d;
+    unsigned sets = INRV_SET_PLAIN, a, b, c, d;
+    const unsigned ssse3_sse41_popcnt = 1u << 9 | 1u << 19 | 1u << 23;
     const unsigned fma_popcnt_osxsave_avx = 1u << 12 | 1u << 23 | 1u << 27 | 1u << 28;
     const unsigned bmi1_avx2_bmi2 = 1u << 3 | 1u << 5 | 1u << 8;
     const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
     const unsigned vnni = 1u << 11, lzcnt = 1u << 5;
 
     if (!__get_cpuid(1, &a, &b, &c, &d)) return sets;
+    if ((c & ssse3_sse41_popcnt) != ssse3_sse41_popcnt) return sets;
+    sets |= INRV_SET_SSE4;
     if ((c & fma_popcnt_osxsave_avx) != fma_popcnt_osxsave_avx) return sets;
     const uint32_t saved = saved_registers();
     if ((saved & 0x06) != 0x06) return sets; /* XMM and YMM */
@@ -40,7 +43,7 @@ static unsigned of_the_machine(void) {
 }
 #endif
 
-extern const struct inrv_kernel inrv_kernel_plain, inrv_kernel_sse2, inrv_kernel_avx2,
+extern const struct inrv_kernel inrv_kernel_plain, inrv_kernel_sse4, inrv_kernel_avx2,
     inrv_kernel_avx512, inrv_kernel_neon, inrv_kernel_simd128;
 
 /* Without options that say more, a compiler makes the plain kernels. */
@@ -59,8 +62,8 @@ static const struct {
 #ifdef INRV_HAS_AVX2
     {INRV_SET_AVX2, &inrv_kernel_avx2},
 #endif
-#ifdef INRV_HAS_SSE2
-    {INRV_SET_SSE2, &inrv_kernel_sse2},
+#ifdef INRV_HAS_SSE4
+    {INRV_SET_SSE4, &inrv_kernel_sse4},
 #endif
 #ifdef INRV_HAS_NEON
     {INRV_SET_NEON, &inrv_kernel_neon},
@@ -92,11 +95,4 @@ const struct inrv_kernel *inrv_kernel(unsigned sets) {
     for (size_t i = 0; i < COUNT; i++)
         if (sets & VARIANTS[i].set) return VARIANTS[i].kernel;
     return NULL;
-}
-
-int inrv_dot(unsigned sets, const int8_t *a, const int8_t *b, size_t count, int32_t *sum) {
-    const struct inrv_kernel *kernel = inrv_kernel(sets);
-    if (!kernel) return INRV_USE;
-    *sum = kernel->dot(a, b, count);
-    return INRV_OK;
 }

@@ -33,7 +33,7 @@ extern "C" {
 
 /* Sets of instructions that kernels are compiled for, as bits. All of them compute the same. */
 #define INRV_SET_PLAIN 1u
-#define INRV_SET_SSE2 2u
+#define INRV_SET_SSE4 2u   /* SSE4.1, with SSSE3 and POPCNT */
 #define INRV_SET_AVX2 4u   /* with FMA, BMI1, BMI2, LZCNT and POPCNT */
 #define INRV_SET_AVX512 8u /* F, BW, DQ, VL and VNNI, with all of AVX2 */
 #define INRV_SET_NEON 16u
@@ -44,13 +44,6 @@ INRV_API const char *inrv_version(void);
 
 /* The sets of instructions that this library has kernels for and that run on this machine. */
 INRV_API unsigned inrv_instruction_sets(void);
-
-/* The sum of products of two vectors: a placeholder for functions that have kernels.
- * sets: bits of INRV_SET_...; the best of them that runs here is used. INRV_USE where none does
- * a, b: int8 (count)
- * sum: int32 (1), the result
- */
-INRV_API int inrv_dot(unsigned sets, const int8_t *a, const int8_t *b, size_t count, int32_t *sum);
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,7 @@
 #ifndef INRV_KERNEL_H
 #define INRV_KERNEL_H
 
-#include "inrv.h"
+#include "lattice.h"
 
 /* Without options that say more, a compiler makes the plain kernels. */
 #ifndef INRV_VARIANT
@@ -20,12 +20,15 @@
 /* The name of a function or a table in this variant: INRV_VARIANT_OF(dot) is dot_avx2. */
 #define INRV_VARIANT_OF(name) INRV_JOIN(name, INRV_VARIANT)
 
-/* Functions that exist once for each set of instructions. */
+struct lattice_task;
+struct packed_network;
+
+/* Functions that exist once for each set of instructions: those of lattice_kernel.c. */
 struct inrv_kernel {
-    /* The sum of products of two vectors.
-     * a, b: int8 (count), any alignment
-     */
-    int32_t (*dot)(const int8_t *a, const int8_t *b, size_t count);
+    void (*pack)(struct packed_network *to, const inrv_network *network);
+    int (*corner)(inrv_work *work, const struct lattice_task *task);
+    int (*pass)(inrv_work *work, const struct lattice_task *task, int level, int odd);
+    void (*restore)(inrv_work *work, const struct lattice_task *task);
 };
 
 /* The kernels of the best of some sets of instructions, or NULL where there are none.

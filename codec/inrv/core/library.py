@@ -21,7 +21,7 @@ LIBRARY = Path(__file__).resolve().parent.parent / (
     "_core" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 )
 # INRV_SET_... of inrv.h.
-INSTRUCTION_SETS = {"plain": 1, "sse2": 2, "avx2": 4, "avx512": 8, "neon": 16, "simd128": 32}
+INSTRUCTION_SETS = {"plain": 1, "sse4": 2, "avx2": 4, "avx512": 8, "neon": 16, "simd128": 32}
 _MEMORY, _USE = 1, 2
 
 

@@ -1,0 +1,635 @@
+/* Regions of a lattice: what a kernel needs before it traverses one, and what it leaves. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel.h"
+#include "region.h"
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the core reads numbers as the file has them: on a little-endian machine"
+#endif
+
+/* ---- Memory ---- */
+
+inrv_work *inrv_work_new(unsigned sets) {
+    const struct inrv_kernel *kernel = inrv_kernel(sets);
+    inrv_work *work = kernel ? aligned_alloc(64, (sizeof *work + 63) / 64 * 64) : NULL;
+    if (!work) return NULL;
+    memset(work, 0, sizeof *work);
+    work->kernel = kernel;
+    return work;
+}
+
+void inrv_work_free(inrv_work *work) {
+    if (!work) return;
+    free(work->memory);
+    free(work);
+}
+
+/* Takes parts of the memory one behind the other; without memory it only adds up their sizes. */
+typedef struct {
+    uint8_t *memory;
+    size_t used;
+} Parts;
+
+static void *part_of(Parts *parts, size_t bytes) {
+    void *found = parts->memory ? parts->memory + parts->used : NULL;
+    parts->used += (bytes + 63) / 64 * 64;
+    return found;
+}
+
+/* ---- Where a region lies in memory ---- */
+
+/* The part of a region, in voxels, in which its leaves lie; both ends are multiples of 8. */
+typedef struct {
+    int lower[3], upper[3];
+} Window;
+
+static void cell_corner(uint16_t cell, int corner[3]) {
+    corner[0] = (cell >> 8) * 8;
+    corner[1] = (cell >> 4 & 15) * 8;
+    corner[2] = (cell & 15) * 8;
+}
+
+static Window window_of(const inrv_leaves *leaves) {
+    Window window = {{EDGE, EDGE, EDGE}, {0, 0, 0}};
+    for (size_t i = 0; i < leaves->count; i++) {
+        int corner[3];
+        cell_corner(leaves->cells[i], corner);
+        for (int axis = 0; axis < 3; axis++) {
+            if (corner[axis] < window.lower[axis]) window.lower[axis] = corner[axis];
+            if (corner[axis] + 8 > window.upper[axis]) window.upper[axis] = corner[axis] + 8;
+        }
+    }
+    return window;
+}
+
+static int larger_of(int a, int b) { return a > b ? a : b; }
+static int smaller_of(int a, int b) { return a < b ? a : b; }
+
+/* A level holds what a neighbour may be read from: three strides around the window. */
+static void shape_level(Level *level, const Window *window, int number) {
+    for (int axis = 0; axis < 3; axis++) {
+        int first = window->lower[axis] >> number,
+            behind = (window->upper[axis] + (1 << number) - 1) >> number;
+        level->lower[axis] = larger_of(0, first - 4) / 2 * 2;
+        level->upper[axis] = smaller_of(EDGE >> number, behind + 5) / 2 * 2;
+        level->half[axis] = (level->upper[axis] - level->lower[axis]) / 2;
+    }
+    level->pitch = (level->half[2] + 15) / 16 * 16 + 2 * PAD_Z;
+    level->plane = level->pitch * (level->half[1] + PAD_BEFORE + PAD_AFTER);
+    level->size = level->plane * (level->half[0] + PAD_BEFORE + PAD_AFTER);
+    level->mask_pitch = level->half[1] + 2;
+    level->mask_size = level->mask_pitch * (level->half[0] + 2);
+}
+
+static size_t voxels_of(const inrv_leaves *leaves) {
+    size_t count = 0;
+    for (size_t i = 0; i < leaves->count; i++)
+        for (int word = 0; word < 8; word++) {
+            uint64_t bits;
+            memcpy(&bits, leaves->masks + 64 * i + 8 * word, 8);
+            count += (size_t)__builtin_popcountll(bits);
+        }
+    return count;
+}
+
+static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t voxels,
+                       size_t segment) {
+    for (int number = task->level; number < INRV_LEVELS; number++) {
+        Level *level = &work->levels[number];
+        size_t values = ((size_t)level->size * 8 + 64) * sizeof(int32_t);
+        level->values = part_of(parts, values);
+        level->reference = task->channel->reference_top ? part_of(parts, values) : NULL;
+        level->targets = task->aim ? part_of(parts, values) : NULL;
+        level->masks = part_of(parts, (size_t)level->mask_size * 8 * sizeof(uint64_t));
+    }
+    if (task->channel->restoration && !task->level)
+        work->restored = part_of(parts, ((size_t)work->levels[0].size * 8 + 64) * sizeof(int32_t));
+    if (task->aim) {
+        work->coder.symbols = part_of(parts, voxels * sizeof(Symbol));
+        work->coder.raw_bytes = part_of(parts, inrv_codes_bound(voxels));
+    } else
+        work->segment = part_of(parts, segment + 2 * PADDING);
+}
+
+static int make_room(inrv_work *work, const Task *task, size_t voxels, size_t segment) {
+    Window window = window_of(&task->region->leaves);
+    for (int number = 0; number < INRV_LEVELS; number++)
+        shape_level(&work->levels[number], &window, number);
+    Parts parts = {NULL, 0};
+    take_parts(work, &parts, task, voxels, segment);
+    if (parts.used > work->size) {
+        free(work->memory);
+        work->size = 0;
+        work->memory = aligned_alloc(64, parts.used);
+        if (!work->memory) return INRV_MEMORY;
+        work->size = parts.used;
+    }
+    parts.memory = work->memory;
+    parts.used = 0;
+    take_parts(work, &parts, task, voxels, segment);
+    return INRV_OK;
+}
+
+/* The row of a level's array that holds (x, y, z), z even or odd, and on. Coordinates are in
+   strides, from the region's corner. */
+static ptrdiff_t place_of(const Level *level, int x, int y, int z) {
+    x -= level->lower[0];
+    y -= level->lower[1];
+    z -= level->lower[2];
+    int parity = (x & 1) << 2 | (y & 1) << 1 | (z & 1);
+    return parity * level->size + (x / 2 + PAD_BEFORE) * level->plane +
+           (y / 2 + PAD_BEFORE) * level->pitch + z / 2 + PAD_Z;
+}
+
+/* ---- Leaves to levels and back ---- */
+
+/* Writes the values of leaves' voxels into the arrays of all levels that hold them, within limits.
+   arrays: for each level the eight arrays; NULL for one that is left out */
+static void spread_values(const inrv_work *work, const inrv_leaves *leaves, const int32_t *values,
+                          int32_t *const arrays[INRV_LEVELS], int32_t low, int32_t high) {
+    static const uint8_t EVERY[INRV_LEVELS] = {0xff, 0x55, 0x11, 1, 1, 1, 1};
+    for (size_t leaf = 0; leaf < leaves->count; leaf++) {
+        const uint8_t *masks = leaves->masks + 64 * leaf;
+        const int32_t *rows[64];
+        int corner[3];
+        cell_corner(leaves->cells[leaf], corner);
+        for (int row = 0; row < 64; row++) {
+            rows[row] = values;
+            values += __builtin_popcount(masks[row]);
+        }
+        for (int number = 0; number < INRV_LEVELS; number++) {
+            const Level *level = &work->levels[number];
+            int stride = 1 << number, within = smaller_of(stride, 8);
+            if (!arrays[number] || (corner[0] | corner[1] | corner[2]) & (stride - 1)) continue;
+            for (int row = 0; row < 64; row++) {
+                unsigned mask = masks[row], wanted = mask & EVERY[number];
+                if (!wanted || ((row >> 3) | (row & 7)) & (within - 1)) continue;
+                int x = (corner[0] + (row >> 3)) >> number, y = (corner[1] + (row & 7)) >> number;
+                if (x < level->lower[0] || x >= level->upper[0] || y < level->lower[1] ||
+                    y >= level->upper[1])
+                    continue;
+                for (; wanted; wanted &= wanted - 1) {
+                    int bit = __builtin_ctz(wanted), z = (corner[2] + bit) >> number;
+                    if (z < level->lower[2] || z >= level->upper[2]) continue;
+                    int32_t value = rows[row][__builtin_popcount(mask & ((1u << bit) - 1))];
+                    arrays[number][place_of(level, x, y, z)] = value < low    ? low
+                                                               : value > high ? high
+                                                                              : value;
+                }
+            }
+        }
+    }
+}
+
+/* Gathers the values of leaves' voxels at multiples of 2^number from that level's arrays. */
+static void gather_values(const inrv_work *work, const inrv_leaves *leaves, int number,
+                          const int32_t *arrays, int32_t *values) {
+    const Level *level = &work->levels[number];
+    const int stride = 1 << number, within = smaller_of(stride, 8);
+    const unsigned every = number == 0 ? 0xff : number == 1 ? 0x55 : number == 2 ? 0x11 : 1;
+    for (size_t leaf = 0; leaf < leaves->count; leaf++) {
+        const uint8_t *masks = leaves->masks + 64 * leaf;
+        int corner[3];
+        cell_corner(leaves->cells[leaf], corner);
+        if ((corner[0] | corner[1] | corner[2]) & (stride - 1)) continue;
+        for (int row = 0; row < 64; row++) {
+            unsigned wanted = masks[row] & every;
+            if (!wanted || ((row >> 3) | (row & 7)) & (within - 1)) continue;
+            int x = (corner[0] + (row >> 3)) >> number, y = (corner[1] + (row & 7)) >> number;
+            int z = corner[2] >> number;
+            const int32_t *even = arrays + place_of(level, x, y, z & ~1), *odd = even + level->size;
+            if (wanted == 0xff) {
+                for (int i = 0; i < 4; i++) {
+                    values[2 * i] = even[i];
+                    values[2 * i + 1] = odd[i];
+                }
+                values += 8;
+                continue;
+            }
+            for (; wanted; wanted &= wanted - 1) {
+                int at = (z & 1) + (__builtin_ctz(wanted) >> number);
+                *values++ = (at & 1 ? odd : even)[at >> 1];
+            }
+        }
+    }
+}
+
+/* The bits of every second place. */
+static uint64_t halved(uint64_t bits) {
+    bits &= 0x5555555555555555u;
+    bits = (bits | bits >> 1) & 0x3333333333333333u;
+    bits = (bits | bits >> 2) & 0x0f0f0f0f0f0f0f0fu;
+    bits = (bits | bits >> 4) & 0x00ff00ff00ff00ffu;
+    bits = (bits | bits >> 8) & 0x0000ffff0000ffffu;
+    return (bits | bits >> 16) & 0xffffffffu;
+}
+
+/* Notes the active voxels of each row of the region along z, a bit a voxel. */
+static void mark_active(inrv_work *work, const inrv_leaves *leaves) {
+    uint8_t *active = (uint8_t *)work->active;
+    memset(active, 0, sizeof work->active);
+    for (size_t leaf = 0; leaf < leaves->count; leaf++) {
+        int corner[3];
+        cell_corner(leaves->cells[leaf], corner);
+        for (int row = 0; row < 64; row++)
+            active[((corner[0] + (row >> 3)) * EDGE + corner[1] + (row & 7)) * CELLS +
+                   corner[2] / 8] = leaves->masks[64 * leaf + (size_t)row];
+    }
+}
+
+static int32_t limited(int32_t value, int32_t top) {
+    int32_t low = -(top >> 1), high = top + (top >> 1);
+    return value < low ? low : value > high ? high : value;
+}
+
+/* A level's masks, from those of the region. */
+static void begin_masks(const inrv_work *work, Level *level, int number) {
+    memset(level->masks, 0, (size_t)level->mask_size * 8 * sizeof(uint64_t));
+    for (int x = 0; x < 2 * level->half[0]; x++)
+        for (int y = 0; y < 2 * level->half[1]; y++) {
+            const uint64_t *row =
+                work->active +
+                (((level->lower[0] + x) << number) * EDGE + ((level->lower[1] + y) << number)) * 2;
+            uint64_t low = row[0], high = row[1];
+            if (!(low | high)) continue;
+            for (int i = 0; i < number; i++) {
+                low = halved(low) | halved(high) << 32;
+                high = 0;
+            }
+            uint64_t *mask = level->masks + ((x & 1) << 2 | (y & 1) << 1) * level->mask_size +
+                             (x / 2 + 1) * level->mask_pitch + y / 2 + 1;
+            mask[0] = (halved(low) | halved(high) << 32) >> (level->lower[2] / 2);
+            mask[level->mask_size] =
+                (halved(low >> 1) | halved(high >> 1) << 32) >> (level->lower[2] / 2);
+        }
+}
+
+/* What is known of a level before its voxels: the exterior, and the next coarser level. */
+static void begin_level(inrv_work *work, const Task *task, int number) {
+    Level *level = &work->levels[number];
+    const Level *coarse = number + 1 < INRV_LEVELS ? &work->levels[number + 1] : NULL;
+    const inrv_region *region = task->region;
+    const int32_t top = task->channel->top, around = limited(region->around, top);
+    const ptrdiff_t all = 8 * level->size + 64;
+    for (ptrdiff_t i = 0; i < all; i++) level->values[i] = MISSING;
+    begin_masks(work, level, number);
+    for (int parity = 0; parity < 8; parity++)
+        for (int x = 0; x < level->half[0]; x++)
+            for (int y = 0; y < level->half[1]; y++) {
+                int32_t *row = level->values + parity * level->size +
+                               (x + PAD_BEFORE) * level->plane + (y + PAD_BEFORE) * level->pitch +
+                               PAD_Z;
+                int place[3] = {level->lower[0] + 2 * x + (parity >> 2),
+                                level->lower[1] + 2 * y + (parity >> 1 & 1),
+                                level->lower[2] + (parity & 1)};
+                if (parity == 0 && coarse) {
+                    const int32_t *even =
+                        coarse->values + place_of(coarse, place[0] / 2, place[1] / 2, place[2] / 2);
+                    const int32_t *odd = coarse->values + place_of(coarse, place[0] / 2,
+                                                                   place[1] / 2, place[2] / 2 + 1);
+                    for (int z = 0; z < level->half[2]; z++) row[z] = (z & 1 ? odd : even)[z / 2];
+                } else if (!task->channel->exterior) {
+                    continue;
+                } else if (!region->exterior) {
+                    for (int z = 0; z < level->half[2]; z++) row[z] = around;
+                } else {
+                    const int32_t *from =
+                        region->exterior +
+                        (((place[0] << number) * EDGE + (place[1] << number)) * EDGE) +
+                        (place[2] << number);
+                    for (int z = 0; z < level->half[2]; z++)
+                        row[z] = limited(from[(ptrdiff_t)z << (number + 1)], top);
+                }
+            }
+}
+
+static void begin_levels(inrv_work *work, const Task *task) {
+    const inrv_region *region = task->region;
+    mark_active(work, &region->leaves);
+    int32_t *references[INRV_LEVELS] = {0}, *targets[INRV_LEVELS] = {0};
+    for (int number = task->level; number < INRV_LEVELS; number++) {
+        Level *level = &work->levels[number];
+        references[number] = level->reference;
+        targets[number] = level->targets;
+        if (!level->reference) continue;
+        for (ptrdiff_t i = 0; i < 8 * level->size + 64; i++) level->reference[i] = MISSING;
+    }
+    int32_t top = task->channel->reference_top;
+    if (top)
+        spread_values(work, &region->reference, region->reference_values, references,
+                      limited(-HIGHEST, top), limited(2 * HIGHEST, top));
+    if (task->aim)
+        spread_values(work, &region->leaves, task->aim->targets, targets, -HIGHEST, HIGHEST);
+}
+
+/* ---- Tables ---- */
+
+static void begin_tables(Coder *coder, const int32_t *prior) {
+    memset(coder->table, 0, sizeof coder->table);
+    for (int table = 0; table < INRV_TABLES; table++) {
+        memcpy(coder->counts[table], prior + table * INRV_TOKENS, INRV_TOKENS * sizeof(int32_t));
+        coder->counts[table][46] = coder->counts[table][47] = 0;
+    }
+    coder->changed = ~(uint64_t)0;
+}
+
+/* The parts of every table whose counts have changed. */
+static void build_tables(Coder *coder) {
+    const double total = (1 << PROBABILITY_BITS) - INRV_TOKENS;
+    for (int number = 0; number < INRV_TABLES; number++) {
+        if (!(coder->changed >> number & 1)) continue;
+        const int32_t *counts = coder->counts[number];
+        Table *table = &coder->table[number];
+        int64_t sum = 0;
+        for (int i = 0; i < INRV_TOKENS; i++) sum += counts[i];
+        int32_t parts[48], rest = 1 << PROBABILITY_BITS, at;
+        /* Numbers below 2^53, so that the quotient of doubles is below the next whole number. */
+        for (int i = 0; i < 48; i++) parts[i] = 1 + (int32_t)(counts[i] * total / (double)sum);
+        for (int i = 1; i < INRV_TOKENS; i++) rest -= parts[i];
+        parts[0] = at = rest;
+        table->start[0] = INT16_MIN;
+        table->part[0] = (uint16_t)rest;
+        for (int i = 1; i < INRV_TOKENS; i++) {
+            table->start[i] = (int16_t)(at - (1 << 15));
+            table->part[i] = (uint16_t)parts[i];
+            at += parts[i];
+        }
+        for (int i = INRV_TOKENS; i < 64; i++) table->start[i] = INT16_MAX;
+    }
+    coder->changed = 0;
+}
+
+static void learn(Coder *coder) {
+    for (int number = 0; number < INRV_TABLES; number++) {
+        Table *table = &coder->table[number];
+        uint32_t any = 0;
+        for (int i = 0; i < 48; i++) any |= table->seen[0][i] | table->seen[1][i];
+        if (!any) continue;
+        for (int i = 0; i < 48; i++)
+            coder->counts[number][i] += LEARNED * (int32_t)(table->seen[0][i] + table->seen[1][i]);
+        memset(table->seen, 0, sizeof table->seen);
+        coder->changed |= (uint64_t)1 << number;
+    }
+}
+
+/* ---- Segments ---- */
+
+/* The segment that holds the codes of a level. */
+static int segment_of(int level, int segments) {
+    return segments == 1 || level > 2 ? 0 : 3 - level;
+}
+
+/* Reads from a segment from now on. It is copied, with zeros around it: a block of voxels is read
+   before it is asked whether that was too much. */
+static void open_segment(inrv_work *work, const inrv_codes *codes, int number) {
+    Coder *coder = &work->coder;
+    size_t size = codes->sizes[number];
+    uint8_t *bytes = work->segment + PADDING;
+    memset(work->segment, 0, PADDING);
+    if (size) memcpy(bytes, codes->bytes[number], size);
+    memset(bytes + size, 0, PADDING);
+    coder->word = bytes;
+    coder->last_word = coder->raw_end = bytes + size;
+    coder->raw = 0;
+    coder->raw_most = 8 * (uint64_t)size;
+}
+
+/* Words and raw bits must meet where a segment ends. */
+static int close_segment(const Coder *coder) {
+    return coder->word + (coder->raw + 7) / 8 == coder->raw_end ? INRV_OK : INRV_RULE('F', 6);
+}
+
+static int open_codes(inrv_work *work, const inrv_codes *codes) {
+    Coder *coder = &work->coder;
+    coder->lanes = 1 << codes->lanes;
+    open_segment(work, codes, 0);
+    size_t states = 4 * (size_t)coder->lanes;
+    if (codes->sizes[0] < states) return INRV_RULE('F', 6);
+    memcpy(coder->state, coder->word, states);
+    coder->word += states;
+    return INRV_OK;
+}
+
+/* After the last voxel every lane must be where the encoder began. */
+static int close_codes(const Coder *coder) {
+    for (int lane = 0; lane < coder->lanes; lane++)
+        if (coder->state[lane] != 1u << 16) return INRV_RULE('F', 6);
+    return INRV_OK;
+}
+
+/* ---- Traversal ---- */
+
+static int check_network(const inrv_network *network, int inputs, int first, int second,
+                         int outputs) {
+    return network && network->inputs == inputs && network->first == first &&
+           network->second == second && network->outputs == outputs;
+}
+
+/* Whether the caller's numbers are what the arithmetic has room for. */
+static int check(const inrv_channel *channel, const inrv_region *region) {
+    static const int INPUTS[3] = {33, 41, 45};
+    int sound = channel->top >= 1 && channel->top <= HIGHEST && channel->reference_top >= 0 &&
+                channel->reference_top <= HIGHEST;
+    sound = sound && channel->background >= -HIGHEST && channel->background <= HIGHEST;
+    for (int i = 0; i < INRV_LEVELS; i++)
+        sound = sound && channel->steps[i] >= 32 && channel->steps[i] <= 512;
+    for (int i = 0; i < 3; i++)
+        sound = sound && check_network(channel->prediction[i],
+                                       INPUTS[i] + (channel->reference_top ? 7 : 0), 32, 32, 2);
+    sound = sound && (!channel->restoration || check_network(channel->restoration, 37, 24, 16, 1));
+    sound = sound && region->mean >= 0 && region->mean <= 255 && region->spread >= 0 &&
+            region->spread <= 22;
+    for (size_t i = 0; i < region->leaves.count; i++)
+        sound = sound && region->leaves.cells[i] < CELLS * CELLS * CELLS &&
+                (!i || region->leaves.cells[i] > region->leaves.cells[i - 1]);
+    for (size_t i = 0; i < region->reference.count; i++)
+        sound = sound && region->reference.cells[i] < CELLS * CELLS * CELLS;
+    return sound ? INRV_OK : INRV_USE;
+}
+
+static Task task_of(const inrv_channel *channel, const inrv_region *region) {
+    Task task = {.channel = channel, .region = region};
+    task.wide = channel->top > EXACT_IN_FLOAT || channel->reference_top > EXACT_IN_FLOAT;
+    task.mean = (int32_t)((int64_t)region->mean * channel->top / 255);
+    task.spread = 1 << region->spread;
+    return task;
+}
+
+/* What the traversal of an encoder notes at the end of each segment. */
+typedef struct {
+    size_t symbols[INRV_SEGMENTS];
+    uint64_t raw[INRV_SEGMENTS];
+} Cuts;
+
+/* Goes through a region from coarse to fine; the codes are read, or chosen and noted. */
+static int traverse(inrv_work *work, const Task *task, const inrv_codes *codes, Cuts *cuts) {
+    const struct inrv_kernel *kernel = work->kernel;
+    const inrv_channel *channel = task->channel;
+    Coder *coder = &work->coder;
+    for (int i = 0; i < 3; i++) kernel->pack(&work->networks[1 + i], channel->prediction[i]);
+    begin_levels(work, task);
+    begin_tables(coder, channel->prior);
+    for (int number = INRV_LEVELS - 1; number >= task->level; number--) {
+        const Level *level = &work->levels[number];
+        int error = INRV_OK, segment = segment_of(number, INRV_SEGMENTS);
+        begin_level(work, task, number);
+        if (!task->aim && codes->segments > 1 && segment &&
+            segment_of(number + 1, codes->segments) != segment) {
+            error = close_segment(coder);
+            if (error) return error;
+            open_segment(work, codes, segment);
+        }
+        if (number == INRV_LEVELS - 1 && level->masks[level->mask_pitch + 1] & 1) {
+            build_tables(coder);
+            error = kernel->corner(work, task);
+            if (error) return error;
+            learn(coder);
+        }
+        for (int odd = 1; odd <= 3; odd++) {
+            build_tables(coder);
+            error = kernel->pass(work, task, number, odd);
+            if (error) return error;
+            learn(coder);
+        }
+        if (cuts) {
+            cuts->symbols[segment] = coder->count;
+            cuts->raw[segment] = coder->raw;
+        }
+    }
+    if (channel->restoration && !task->level) {
+        kernel->pack(&work->networks[0], channel->restoration);
+        kernel->restore(work, task);
+    }
+    return INRV_OK;
+}
+
+static void give_values(const inrv_work *work, const Task *task, int32_t *values) {
+    const int32_t *arrays = work->levels[task->level].values;
+    if (task->channel->restoration && !task->level) arrays = work->restored;
+    gather_values(work, &task->region->leaves, task->level, arrays, values);
+}
+
+int inrv_decode_region(inrv_work *work, const inrv_channel *channel, const inrv_region *region,
+                       const inrv_codes *codes, int level, int32_t *values) {
+    if (check(channel, region) || level < 0 || level >= INRV_LEVELS || codes->lanes < 0 ||
+        codes->lanes > 5 || (codes->segments != 1 && codes->segments != INRV_SEGMENTS))
+        return INRV_USE;
+    Task task = task_of(channel, region);
+    task.level = level;
+    size_t largest = 0;
+    for (int i = 0; i < codes->segments; i++)
+        if (codes->sizes[i] > largest) largest = codes->sizes[i];
+    int error = make_room(work, &task, 0, largest);
+    if (!error) error = open_codes(work, codes);
+    if (!error) error = traverse(work, &task, codes, NULL);
+    /* A level's prefix of an only segment ends anywhere. */
+    int whole = !level || (codes->segments > 1 && segment_of(level - 1, INRV_SEGMENTS) !=
+                                                      segment_of(level, INRV_SEGMENTS));
+    if (!error && whole) error = close_segment(&work->coder);
+    if (!error && !level) error = close_codes(&work->coder);
+    if (!error) give_values(work, &task, values);
+    return error;
+}
+
+/* ---- Encoding ---- */
+
+size_t inrv_codes_bound(size_t voxels) {
+    /* A symbol of one part in 2^15 takes 15 bits, its sign and extra bits 19; and the states. */
+    return 5 * voxels + 4 * MOST_LANES + 256;
+}
+
+enum { CUT_FROM = 4096 }; /* bytes of a region whose levels are worth parts of their own */
+
+/* The most lanes that cost at most a 400th of a region's bytes, of which each takes two. */
+static int lanes_for(size_t bytes) {
+    int log = 0;
+    while (log < 5 && ((size_t)2 << (log + 1)) * 400 <= bytes) log++;
+    return log < 2 && bytes >= 64 ? 2 : log;
+}
+
+/* Codes all symbols backwards; the words lie in `words`, the last first. words_at: their number
+   when the symbols before each cut are still to come */
+static size_t code_symbols(Coder *coder, const Cuts *cuts, uint16_t *words,
+                           size_t words_at[INRV_SEGMENTS]) {
+    size_t count = 0;
+    uint32_t mask = (uint32_t)coder->lanes - 1;
+    for (int lane = 0; lane < coder->lanes; lane++) coder->state[lane] = 1u << 16;
+    int segment = INRV_SEGMENTS - 1;
+    for (size_t i = coder->count; i-- > 0;) {
+        while (segment > 0 && i < cuts->symbols[segment - 1]) words_at[segment--] = count;
+        const Symbol *symbol = &coder->symbols[i];
+        uint32_t state = coder->state[symbol->lane & mask];
+        if (state >= (uint32_t)symbol->part << 17) {
+            words[count++] = (uint16_t)state;
+            state >>= 16;
+        }
+        coder->state[symbol->lane & mask] =
+            (state / symbol->part << PROBABILITY_BITS) + state % symbol->part + symbol->start;
+    }
+    while (segment >= 0) words_at[segment--] = count;
+    return count;
+}
+
+/* Writes the segments: states before all, words in the order of reading, raw bits from the end. */
+static int write_segments(const Coder *coder, const Cuts *cuts, const uint16_t *words,
+                          const size_t words_at[INRV_SEGMENTS], uint8_t *bytes, size_t capacity,
+                          inrv_codes *codes) {
+    size_t used = 0;
+    for (int i = 0; i < codes->segments; i++) {
+        int last = codes->segments == 1 ? INRV_SEGMENTS - 1 : i;
+        size_t from = words_at[i],
+               to = last + 1 < INRV_SEGMENTS ? words_at[last + 1] : 0; /* words, backwards */
+        uint64_t raw = i ? cuts->raw[i - 1] : 0, raw_end = cuts->raw[last];
+        size_t states = i ? 0 : 4 * (size_t)coder->lanes,
+               raw_bytes = (size_t)(raw_end - raw + 7) / 8;
+        size_t size = states + 2 * (from - to) + raw_bytes;
+        if (size > capacity - used) return INRV_USE;
+        uint8_t *at = bytes + used;
+        memcpy(at, coder->state, states);
+        at += states;
+        for (size_t word = from; word-- > to; at += 2) memcpy(at, words + word, 2);
+        memset(at, 0, raw_bytes);
+        for (uint64_t bit = raw; bit < raw_end; bit++) {
+            uint64_t place = bit - raw;
+            at[raw_bytes - 1 - (place >> 3)] |=
+                (uint8_t)((coder->raw_bytes[bit >> 3] >> (bit & 7) & 1) << (place & 7));
+        }
+        codes->bytes[i] = bytes + used;
+        codes->sizes[i] = size;
+        used += size;
+    }
+    return INRV_OK;
+}
+
+int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_region *region,
+                       const inrv_aim *aim, int32_t *values, inrv_samples *samples, uint8_t *bytes,
+                       size_t capacity, inrv_codes *codes) {
+    if (check(channel, region)) return INRV_USE;
+    Task task = task_of(channel, region);
+    task.aim = aim;
+    task.samples = samples;
+    Coder *coder = &work->coder;
+    Cuts cuts = {{0}, {0}};
+    size_t voxels = voxels_of(&region->leaves), words_at[INRV_SEGMENTS];
+    int error = make_room(work, &task, voxels, 0);
+    if (error) return error;
+    coder->count = 0;
+    coder->raw = 0;
+    memset(coder->raw_bytes, 0, inrv_codes_bound(voxels));
+    error = traverse(work, &task, NULL, &cuts);
+    if (error) return error;
+    give_values(work, &task, values);
+    /* The values are given: the levels' memory is free for the words. */
+    uint16_t *words = (uint16_t *)work->levels[0].values;
+    memset(codes, 0, sizeof *codes);
+    coder->lanes = 1;
+    size_t size = 2 * code_symbols(coder, &cuts, words, words_at) + (size_t)(coder->raw / 8);
+    codes->lanes = lanes_for(size);
+    codes->segments = size >= CUT_FROM ? INRV_SEGMENTS : 1;
+    coder->lanes = 1 << codes->lanes;
+    code_symbols(coder, &cuts, words, words_at);
+    return write_segments(coder, &cuts, words, words_at, bytes, capacity, codes);
+}

@@ -1,0 +1,116 @@
+/* The lattice: channels of values, coded region by region. The specification is spec/lattice.md.
+
+   A region is a cube of 128^3 voxels; its 8^3 blocks are cells, numbered x << 8 | y << 4 | z. A
+   leaf is a cell with a mask of 64 bytes: bit z of byte 8 x + y says whether voxel (x, y, z) is
+   active. Values come in units, as int32, in the order of leaves and, within one, of its bits. */
+
+#ifndef INRV_LATTICE_H
+#define INRV_LATTICE_H
+
+#include "inrv.h"
+
+#define INRV_LEVELS 7       /* strides 2^6 to 2^0 */
+#define INRV_SEGMENTS 4     /* of a region's codes: levels 6 to 3, 2, 1, 0 */
+#define INRV_TABLES 64      /* of the entropy coder */
+#define INRV_TOKENS 46      /* of a table */
+#define INRV_LISTED 1024    /* magnitudes whose bits an encoder has listed */
+#define INRV_MOST_INPUTS 52 /* of a network */
+
+/* A network of whole numbers, weights within +-127 and biases within +-2^20, row-major. */
+typedef struct {
+    int32_t inputs, first, second, outputs; /* widths of the layers */
+    const int8_t *first_weight;             /* [inputs][first] */
+    const int32_t *first_bias;              /* [first] */
+    const int8_t *second_weight;            /* [first][second] */
+    const int32_t *second_bias;             /* [second] */
+    const int8_t *last_weight;              /* [second][outputs] */
+    const int32_t *last_bias;               /* [outputs] */
+    const int8_t *skip_weight;              /* [inputs][outputs] */
+} inrv_network;
+
+/* What is known of a channel before its codes. */
+typedef struct {
+    int32_t steps[INRV_LEVELS]; /* of the quantiser, in units, 32 to 512; number i for stride 2^i */
+    int32_t top;                /* largest value, 1 to 2^23 */
+    int32_t background;         /* of the grid, within +-2^23 */
+    int32_t reference_top;      /* of the reference channel; 0 where there is none */
+    int32_t lossless;           /* whether values are whole numbers of 128 units */
+    int32_t exterior;           /* whether voxels that are not coded are known */
+    const inrv_network *prediction[3]; /* by number of odd axes, less 1 */
+    const inrv_network *restoration;   /* NULL where decoded values stay */
+    const int32_t *prior;              /* [64][46] counts, each at least 1 */
+} inrv_channel;
+
+/* Some leaves of a region. */
+typedef struct {
+    size_t count;
+    const uint16_t *cells; /* [count] ascending */
+    const uint8_t *masks;  /* [count][64] */
+} inrv_leaves;
+
+/* What is known of a region before its codes. */
+typedef struct {
+    inrv_leaves leaves;
+    inrv_leaves reference;           /* of the reference channel */
+    const int32_t *reference_values; /* of their voxels */
+    const int32_t *exterior; /* [128][128][128] of voxels that are not coded; NULL: all `around` */
+    int32_t around;
+    int32_t mean;   /* of the values, in 255ths of the channel's top */
+    int32_t spread; /* log2 of their mean deviation */
+} inrv_region;
+
+/* The codes of a region. */
+typedef struct {
+    const uint8_t *bytes[INRV_SEGMENTS]; /* of levels 6 to 3, 2, 1 and 0 */
+    size_t sizes[INRV_SEGMENTS];         /* of the segments */
+    int32_t segments;                    /* 4, or 1: all levels are in the first */
+    int32_t lanes;                       /* log2 of the coder's lanes, 0 to 5 */
+} inrv_codes;
+
+/* What an encoder aims at. */
+typedef struct {
+    const int32_t *targets; /* of the voxels: what codes are chosen for */
+    float rate_weight;      /* of a bit against a squared step; 0: the nearest code */
+    const float *bits; /* [64][1024] of a magnitude under a table, of the last where it is larger */
+} inrv_aim;
+
+/* Contexts of some voxels, for the fitting of networks. Arrays have room for `capacity` voxels. */
+typedef struct {
+    uint64_t seed;
+    uint32_t share; /* of the voxels that are taken, in 2^-32; all where it is 2^32 - 1 */
+    size_t capacity, count;
+    int8_t *inputs;   /* [capacity][52] of the network */
+    int32_t *base;    /* what the prediction starts from; for the filter, the decoded value */
+    int32_t *spread;  /* of the neighbours */
+    int32_t *targets; /* the voxel's own value */
+    uint8_t *odd;     /* number of odd axes; 0: inputs of the restoration filter */
+    uint8_t *level;   /* of the voxel */
+    uint8_t *flat;    /* whether all neighbours are equal */
+} inrv_samples;
+
+/* Memory for one region at a time; it grows to some 60 MB at most. One thread uses it at a time. */
+typedef struct inrv_work inrv_work;
+INRV_API inrv_work *inrv_work_new(
+    unsigned sets); /* INRV_SET_... that may be used; NULL: no memory, or none runs here */
+INRV_API void inrv_work_free(inrv_work *work);
+
+/* Decodes the values of a region's voxels at multiples of 2^level; those of level 0 are final.
+   values: int32 [n], of these voxels */
+INRV_API int inrv_decode_region(inrv_work *work, const inrv_channel *channel,
+                                const inrv_region *region, const inrv_codes *codes, int level,
+                                int32_t *values);
+
+/* Encodes a region, which mean and spread have been chosen for.
+   values: int32 [n], filled with the decoded values
+   samples: filled with contexts; NULL: none are asked for
+   bytes: filled with the segments, one behind the other
+   codes: filled: sizes, segments and lanes, and where the segments lie in `bytes` */
+INRV_API int inrv_encode_region(inrv_work *work, const inrv_channel *channel,
+                                const inrv_region *region, const inrv_aim *aim, int32_t *values,
+                                inrv_samples *samples, uint8_t *bytes, size_t capacity,
+                                inrv_codes *codes);
+
+/* Bytes that the codes of so many voxels take at most. */
+INRV_API size_t inrv_codes_bound(size_t voxels);
+
+#endif
