@@ -28,6 +28,8 @@ struct inrv_kernel {
     void (*pack)(struct packed_network *to, const inrv_network *network);
     int (*corner)(inrv_work *work, const struct lattice_task *task);
     int (*pass)(inrv_work *work, const struct lattice_task *task, int level, int odd);
+    int (*read)(inrv_work *work, int count, uint32_t first);
+    void (*write)(inrv_work *work, int count, uint32_t first);
     void (*restore)(inrv_work *work, const struct lattice_task *task);
 };
 

@@ -39,6 +39,20 @@ static void *part_of(Parts *parts, size_t bytes) {
     return found;
 }
 
+/* Sees to it that the work's memory is as large as the parts that were added up. */
+static int reserve(inrv_work *work, Parts *parts) {
+    if (parts->used > work->size) {
+        free(work->memory);
+        work->size = 0;
+        work->memory = aligned_alloc(64, parts->used);
+        if (!work->memory) return INRV_MEMORY;
+        work->size = parts->used;
+    }
+    parts->memory = work->memory;
+    parts->used = 0;
+    return INRV_OK;
+}
+
 /* ---- Where a region lies in memory ---- */
 
 /* The part of a region, in voxels, in which its leaves lie; both ends are multiples of 8. */
@@ -103,6 +117,7 @@ static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t v
         level->values = part_of(parts, values);
         level->reference = task->channel->reference_top ? part_of(parts, values) : NULL;
         level->targets = task->aim ? part_of(parts, values) : NULL;
+        level->truth = task->samples ? part_of(parts, values) : NULL;
         level->masks = part_of(parts, (size_t)level->mask_size * 8 * sizeof(uint64_t));
     }
     if (task->channel->restoration && !task->level)
@@ -120,17 +135,9 @@ static int make_room(inrv_work *work, const Task *task, size_t voxels, size_t se
         shape_level(&work->levels[number], &window, number);
     Parts parts = {NULL, 0};
     take_parts(work, &parts, task, voxels, segment);
-    if (parts.used > work->size) {
-        free(work->memory);
-        work->size = 0;
-        work->memory = aligned_alloc(64, parts.used);
-        if (!work->memory) return INRV_MEMORY;
-        work->size = parts.used;
-    }
-    parts.memory = work->memory;
-    parts.used = 0;
-    take_parts(work, &parts, task, voxels, segment);
-    return INRV_OK;
+    int error = reserve(work, &parts);
+    if (!error) take_parts(work, &parts, task, voxels, segment);
+    return error;
 }
 
 /* The row of a level's array that holds (x, y, z), z even or odd, and on. Coordinates are in
@@ -309,11 +316,12 @@ static void begin_level(inrv_work *work, const Task *task, int number) {
 static void begin_levels(inrv_work *work, const Task *task) {
     const inrv_region *region = task->region;
     mark_active(work, &region->leaves);
-    int32_t *references[INRV_LEVELS] = {0}, *targets[INRV_LEVELS] = {0};
+    int32_t *references[INRV_LEVELS] = {0}, *targets[INRV_LEVELS] = {0}, *truth[INRV_LEVELS] = {0};
     for (int number = task->level; number < INRV_LEVELS; number++) {
         Level *level = &work->levels[number];
         references[number] = level->reference;
         targets[number] = level->targets;
+        truth[number] = level->truth;
         if (!level->reference) continue;
         for (ptrdiff_t i = 0; i < 8 * level->size + 64; i++) level->reference[i] = MISSING;
     }
@@ -323,6 +331,8 @@ static void begin_levels(inrv_work *work, const Task *task) {
                       limited(-HIGHEST, top), limited(2 * HIGHEST, top));
     if (task->aim)
         spread_values(work, &region->leaves, task->aim->targets, targets, -HIGHEST, HIGHEST);
+    if (task->samples)
+        spread_values(work, &region->leaves, task->aim->values, truth, -HIGHEST, HIGHEST);
 }
 
 /* ---- Tables ---- */
@@ -543,11 +553,18 @@ size_t inrv_codes_bound(size_t voxels) {
 
 enum { CUT_FROM = 4096 }; /* bytes of a region whose levels are worth parts of their own */
 
-/* The most lanes that cost at most a 400th of a region's bytes, of which each takes two. */
+static void begin_coding(Coder *coder, size_t voxels) {
+    coder->count = 0;
+    coder->raw = 0;
+    memset(coder->raw_bytes, 0, inrv_codes_bound(voxels));
+}
+
+/* The most lanes that cost at most a 400th of a region's bytes, of which each takes two; four are
+   as fast as any number on a CPU, and small regions have one or two. */
 static int lanes_for(size_t bytes) {
-    int log = 0;
+    int log = bytes >= 1024 ? 2 : bytes >= 512 ? 1 : 0;
     while (log < 5 && ((size_t)2 << (log + 1)) * 400 <= bytes) log++;
-    return log < 2 && bytes >= 64 ? 2 : log;
+    return log;
 }
 
 /* Codes all symbols backwards; the words lie in `words`, the last first. words_at: their number
@@ -616,9 +633,7 @@ int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_
     size_t voxels = voxels_of(&region->leaves), words_at[INRV_SEGMENTS];
     int error = make_room(work, &task, voxels, 0);
     if (error) return error;
-    coder->count = 0;
-    coder->raw = 0;
-    memset(coder->raw_bytes, 0, inrv_codes_bound(voxels));
+    begin_coding(coder, voxels);
     error = traverse(work, &task, NULL, &cuts);
     if (error) return error;
     give_values(work, &task, values);
@@ -632,4 +647,103 @@ int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_
     coder->lanes = 1 << codes->lanes;
     code_symbols(coder, &cuts, words, words_at);
     return write_segments(coder, &cuts, words, words_at, bytes, capacity, codes);
+}
+
+/* ---- Numbers ---- */
+
+/* Codes the numbers of one pass; they are read where `numbers` is NULL. */
+static int pass_numbers(inrv_work *work, size_t count, int table, const int32_t *numbers,
+                        int32_t *found) {
+    Block *block = &work->block;
+    build_tables(&work->coder);
+    for (size_t first = 0; first < count; first += BLOCK) {
+        int part = (int)(count - first < BLOCK ? count - first : BLOCK), error = INRV_OK;
+        for (int i = 0; i < part; i++) block->table[i] = table;
+        if (numbers) {
+            memcpy(block->code, numbers + first, (size_t)part * sizeof *numbers);
+            work->kernel->write(work, part, (uint32_t)first);
+        } else {
+            error = work->kernel->read(work, part, (uint32_t)first);
+            memcpy(found + first, block->code, (size_t)part * sizeof *found);
+        }
+        if (error) return error;
+    }
+    learn(&work->coder);
+    return INRV_OK;
+}
+
+int inrv_decode_numbers(inrv_work *work, const int32_t *prior, size_t passes, const size_t *counts,
+                        const uint8_t *tables, const inrv_codes *codes, int32_t *numbers) {
+    Parts parts = {NULL, 0};
+    if (codes->segments != 1 || codes->lanes < 0 || codes->lanes > 5) return INRV_USE;
+    part_of(&parts, codes->sizes[0] + 2 * PADDING);
+    int error = reserve(work, &parts);
+    if (error) return error;
+    work->segment = part_of(&parts, codes->sizes[0] + 2 * PADDING);
+    begin_tables(&work->coder, prior);
+    error = open_codes(work, codes);
+    for (size_t i = 0; i < passes && !error; i++) {
+        if (tables[i] >= INRV_TABLES) return INRV_USE;
+        error = pass_numbers(work, counts[i], tables[i], NULL, numbers);
+        numbers += counts[i];
+    }
+    if (!error) error = close_segment(&work->coder);
+    return error ? error : close_codes(&work->coder);
+}
+
+int inrv_encode_numbers(inrv_work *work, const int32_t *prior, size_t passes, const size_t *counts,
+                        const uint8_t *tables, const int32_t *numbers, uint8_t *bytes,
+                        size_t capacity, inrv_codes *codes) {
+    Coder *coder = &work->coder;
+    size_t total = 0, words_at[INRV_SEGMENTS];
+    uint16_t *words = NULL;
+    for (size_t i = 0; i < passes; i++) total += counts[i];
+    for (size_t i = 0; i < total; i++)
+        if (numbers[i] <= -(1 << 19) || numbers[i] >= 1 << 19) return INRV_USE;
+    Parts parts = {NULL, 0};
+    for (int twice = 0; twice < 2; twice++) {
+        coder->symbols = part_of(&parts, total * sizeof(Symbol));
+        coder->raw_bytes = part_of(&parts, inrv_codes_bound(total));
+        words = part_of(&parts, total * sizeof *words);
+        int error = twice ? INRV_OK : reserve(work, &parts);
+        if (error) return error;
+    }
+    begin_coding(coder, total);
+    begin_tables(coder, prior);
+    for (size_t i = 0; i < passes; i++) {
+        if (tables[i] >= INRV_TABLES) return INRV_USE;
+        pass_numbers(work, counts[i], tables[i], numbers, NULL);
+        numbers += counts[i];
+    }
+    Cuts cuts;
+    for (int i = 0; i < INRV_SEGMENTS; i++) {
+        cuts.symbols[i] = coder->count;
+        cuts.raw[i] = coder->raw;
+    }
+    memset(codes, 0, sizeof *codes);
+    codes->segments = coder->lanes = 1;
+    code_symbols(coder, &cuts, words, words_at);
+    return write_segments(coder, &cuts, words, words_at, bytes, capacity, codes);
+}
+
+/* ---- Values ---- */
+
+void inrv_to_values(const inrv_scaling *scaling, const int32_t *units, size_t count, float *values,
+                    size_t pitch) {
+    const double span = scaling->maximum - scaling->minimum;
+    for (size_t i = 0; i < count; i++) {
+        double value = units[i];
+        if (scaling->offsets) {
+            double place = value * 16 / scaling->top;
+            int piece = (int)place < 15 ? (int)place : 15;
+            const double *knot = scaling->offsets + piece;
+            value += knot[0] + (place - piece) * (knot[1] - knot[0]);
+        }
+        value = scaling->minimum + span * (value / scaling->scale);
+        if (scaling->clamp) {
+            value = value < scaling->minimum ? scaling->minimum : value;
+            value = value > scaling->maximum ? scaling->maximum : value;
+        }
+        values[i * pitch] = (float)value;
+    }
 }

@@ -70,6 +70,7 @@ typedef struct {
 /* What an encoder aims at. */
 typedef struct {
     const int32_t *targets; /* of the voxels: what codes are chosen for */
+    const int32_t *values;  /* of the voxels: what they are; read for samples only */
     float rate_weight;      /* of a bit against a squared step; 0: the nearest code */
     const float *bits; /* [64][1024] of a magnitude under a table, of the last where it is larger */
 } inrv_aim;
@@ -77,15 +78,17 @@ typedef struct {
 /* Contexts of some voxels, for the fitting of networks. Arrays have room for `capacity` voxels. */
 typedef struct {
     uint64_t seed;
-    uint32_t share; /* of the voxels that are taken, in 2^-32; all where it is 2^32 - 1 */
+    uint32_t share[INRV_LEVELS]; /* of a level's voxels that is taken, in 2^-32; 2^32 - 1: all */
     size_t capacity, count;
-    int8_t *inputs;   /* [capacity][52] of the network */
-    int32_t *base;    /* what the prediction starts from; for the filter, the decoded value */
-    int32_t *spread;  /* of the neighbours */
-    int32_t *targets; /* the voxel's own value */
-    uint8_t *odd;     /* number of odd axes; 0: inputs of the restoration filter */
-    uint8_t *level;   /* of the voxel */
-    uint8_t *flat;    /* whether all neighbours are equal */
+    int8_t *inputs;     /* [capacity][52] of the network */
+    int32_t *base;      /* what the prediction starts from; for the filter, the decoded value */
+    int32_t *spread;    /* of the neighbours */
+    int32_t *targets;   /* the voxel's own value */
+    int32_t *predicted; /* of the voxel */
+    uint8_t *table;     /* of its code */
+    uint8_t *odd;       /* number of odd axes; 0: inputs of the restoration filter */
+    uint8_t *level;     /* of the voxel */
+    uint8_t *flat;      /* whether all neighbours are equal */
 } inrv_samples;
 
 /* Memory for one region at a time; it grows to some 60 MB at most. One thread uses it at a time. */
@@ -112,5 +115,29 @@ INRV_API int inrv_encode_region(inrv_work *work, const inrv_channel *channel,
 
 /* Bytes that the codes of so many voxels take at most. */
 INRV_API size_t inrv_codes_bound(size_t voxels);
+
+/* Numbers that are coded as a region's codes are, in one segment: `passes` of them, with so many
+   numbers each, all of them under one table. */
+INRV_API int inrv_decode_numbers(inrv_work *work, const int32_t *prior, size_t passes,
+                                 const size_t *counts, const uint8_t *tables,
+                                 const inrv_codes *codes, int32_t *numbers);
+INRV_API int inrv_encode_numbers(inrv_work *work, const int32_t *prior, size_t passes,
+                                 const size_t *counts, const uint8_t *tables,
+                                 const int32_t *numbers, uint8_t *bytes, size_t capacity,
+                                 inrv_codes *codes);
+
+/* How a channel's units stand for values. */
+typedef struct {
+    double scale;            /* units in the range */
+    double minimum, maximum; /* of the range */
+    int32_t top;             /* largest unit */
+    int32_t clamp;           /* whether values stay within the range */
+    const double *offsets;   /* [17] in units, added between 0 and `top`; NULL: none */
+} inrv_scaling;
+
+/* Turns units into values, computed in double and rounded once.
+   values: float32, `pitch` numbers apart */
+INRV_API void inrv_to_values(const inrv_scaling *scaling, const int32_t *units, size_t count,
+                             float *values, size_t pitch);
 
 #endif

@@ -327,6 +327,10 @@ INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, i
 
 /* ---- Networks ---- */
 
+/* Products with inputs count twice where these are 16ths, as of the prediction; the restoration
+   filter's are 32nds. Sums are of 2048ths, weights of 64ths. */
+INLINE int counts_twice(int outputs) { return outputs == 2; }
+
 #ifdef HAVE_DOT4
 
 static int32_t four_bytes(const int8_t *from, ptrdiff_t pitch, int count) {
@@ -356,7 +360,7 @@ static void pack(Packed *to, const inrv_network *network) {
         for (int g = 0; g < groups; g++)
             to->first_weight[j * groups + g] =
                 four_bytes(from + 4 * g * pitch, pitch, inputs - 4 * g);
-        int start = j < first ? (network->first_bias[j] + 32) >> 1 : 0;
+        int start = j < first ? (network->first_bias[j] + 32) >> counts_twice(outputs) : 0;
         to->first_start[j] =
             start - 64 * column_sum(from, pitch, inputs); /* inputs come 64 larger */
     }
@@ -397,6 +401,7 @@ static void pack(Packed *to, const inrv_network *network) {
 
 INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outputs)[BLOCK],
                     int groups, int first, int second, int outs) {
+    const int once = !counts_twice(outs);
     V inputs[MOST_GROUPS][VECTORS], hidden[8][VECTORS], last[8][VECTORS], skip[2][VECTORS];
     ROLLED
     for (int g = 0; g < groups; g++) UNROLLED
@@ -406,7 +411,8 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
         SUMS(4, groups, inputs, n->first_weight + 4 * t * groups, all_of(n->first_start[4 * t + j]))
         UNROLLED
         for (int v = 0; v < VECTORS; v++)
-            hidden[t][v] = activations4(sum[0][v], sum[1][v], sum[2][v], sum[3][v]);
+            hidden[t][v] = activations4(sum[0][v] >> once, sum[1][v] >> once, sum[2][v] >> once,
+                                        sum[3][v] >> once);
     }
     ROLLED
     for (int t = 0; t < second / 4; t++) {
@@ -425,13 +431,13 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
         for (int v = 0; v < VECTORS; v++) skip[0][v] = sum[0][v];
     }
     if (outs == 2) {
-        SUMS(2, (second / 4), last, n->last_weight, skip[j][v] * 2 + n->last_bias[j])
+        SUMS(2, (second / 4), last, n->last_weight, skip[j][v] * (2 - once) + n->last_bias[j])
         for (int v = 0; v < VECTORS; v++) {
             store(&outputs[0][at + v * LANES], sum[0][v]);
             store(&outputs[1][at + v * LANES], sum[1][v]);
         }
     } else {
-        SUMS(1, (second / 4), last, n->last_weight, skip[j][v] * 2 + n->last_bias[j])
+        SUMS(1, (second / 4), last, n->last_weight, skip[j][v] * (2 - once) + n->last_bias[j])
         for (int v = 0; v < VECTORS; v++) store(&outputs[0][at + v * LANES], sum[0][v]);
     }
 }
@@ -477,7 +483,8 @@ static void pack(Packed *to, const inrv_network *network) {
         for (int j = 0; j < outputs; j++)
             first_weight[i * ROW + first + j] = network->skip_weight[i * outputs + j];
     }
-    for (int j = 0; j < first; j++) to->first_start[j] = (network->first_bias[j] + 32) >> 1;
+    for (int j = 0; j < first; j++)
+        to->first_start[j] = (network->first_bias[j] + 32) >> counts_twice(outputs);
     for (int i = 0; i < first * second; i++) second_weight[i] = network->second_weight[i];
     for (int j = 0; j < second; j++) to->second_start[j] = network->second_bias[j] + 32;
     for (int i = 0; i < second * outputs; i++) last_weight[i] = network->last_weight[i];
@@ -491,6 +498,7 @@ INLINE void through(const Packed *n, Block *block, int at, int groups, int first
     const int16_t *first_weight = (const int16_t *)n->first_weight;
     const int16_t *second_weight = (const int16_t *)n->second_weight;
     const int16_t *last_weight = (const int16_t *)n->last_weight;
+    const int once = !counts_twice(outs);
     int32_t sums[ROW], more[32];
     int16_t hidden[32], last[32], part[ROW];
     for (int j = 0; j < ROW; j++) sums[j] = j < first + outs ? n->first_start[j] : 0;
@@ -504,7 +512,7 @@ INLINE void through(const Packed *n, Block *block, int at, int groups, int first
                 (int16_t)(a * w[j] + b * w[ROW + j] + c * w[2 * ROW + j] + d * w[3 * ROW + j]);
         for (int j = 0; j < ROW; j++) sums[j] += part[j];
     }
-    for (int j = 0; j < first; j++) hidden[j] = activation(sums[j] >> 5);
+    for (int j = 0; j < first; j++) hidden[j] = activation(sums[j] >> (5 + once));
     for (int j = 0; j < second; j++) more[j] = n->second_start[j];
     for (int i = 0; i < first; i += 2) {
         const int16_t *w = second_weight + i * second;
@@ -514,7 +522,7 @@ INLINE void through(const Packed *n, Block *block, int at, int groups, int first
     }
     for (int j = 0; j < second; j++) last[j] = activation(more[j] >> 6);
     for (int o = 0; o < outs; o++) {
-        int32_t sum = n->last_bias[o] + 2 * sums[first + o];
+        int32_t sum = n->last_bias[o] + (2 - once) * sums[first + o];
         for (int j = 0; j < second; j++) sum += last[j] * last_weight[j * outs + o];
         block->outputs[o][at] = sum;
     }
@@ -531,17 +539,17 @@ NOINLINE void evaluate(const Packed *n, Block *block, int count) {
 
 /* ---- Samples for fitting ---- */
 
-static int taken(inrv_samples *samples) {
+static int taken(inrv_samples *samples, int level) {
     samples->seed = samples->seed * 6364136223846793005u + 1442695040888963407u;
     uint32_t drawn = (uint32_t)(samples->seed >> 32);
     return samples->count < samples->capacity &&
-           (drawn < samples->share || samples->share == UINT32_MAX);
+           (drawn < samples->share[level] || samples->share[level] == UINT32_MAX);
 }
 
-static void sample(inrv_samples *samples, const Block *block, int count, const int32_t *targets,
+static void sample(inrv_samples *samples, const Block *block, int count, const int32_t *truth,
                    int inputs, int odd, int level) {
     for (int n = 0; n < count; n++) {
-        if (!taken(samples)) continue;
+        if (!taken(samples, level)) continue;
         size_t to = samples->count++;
         int32_t scale = block->scale[n];
         for (int i = 0; i < inputs; i++)
@@ -549,7 +557,9 @@ static void sample(inrv_samples *samples, const Block *block, int count, const i
                 (int8_t)(((uint32_t)block->inputs[i / 4][n] >> (8 * (i % 4)) & 255) - 64);
         samples->base[to] = block->base[n];
         samples->spread[to] = (scale & 0xffff) << (scale >> 16 & 31);
-        samples->targets[to] = targets[block->place[n]];
+        samples->targets[to] = truth[block->place[n]];
+        samples->predicted[to] = block->predicted[n];
+        samples->table[to] = (uint8_t)block->table[n];
         samples->odd[to] = (uint8_t)odd;
         samples->level[to] = (uint8_t)level;
         samples->flat[to] = (uint8_t)(scale >> 30 & 1);
@@ -741,7 +751,7 @@ NOINLINE int finish_block(inrv_work *work, const Passing *p, int count, uint32_t
         store(block->table + i, clip(table, 0, INRV_TABLES - 1));
     }
     if (p->task->samples)
-        sample(p->task->samples, block, count, p->level->targets, 4 * work->networks[p->odd].groups,
+        sample(p->task->samples, block, count, p->level->truth, 4 * work->networks[p->odd].groups,
                p->odd, p->number);
     if (p->task->aim)
         choose_codes(&work->coder, block, count, first, p->level->targets, p->step, p->task->aim);
@@ -889,8 +899,8 @@ NOINLINE void finish_restoration(inrv_work *work, const Task *task, int count) {
     Block *block = &work->block;
     evaluate(&work->networks[0], block, count);
     if (task->samples)
-        sample(task->samples, block, count, work->levels[0].targets, 4 * work->networks[0].groups,
-               0, 0);
+        sample(task->samples, block, count, work->levels[0].truth, 4 * work->networks[0].groups, 0,
+               0);
     for (int i = 0; i < count; i += LANES) {
         V move = clip((load(block->outputs[0] + i) + 8) >> 4, -STEP, STEP);
         store(block->code + i, clip(load(block->base + i) + move, 0, task->channel->top));
@@ -913,8 +923,8 @@ INLINE void append_neighbourhoods(Block *block, const Task *task, const int32_t 
             sum = one + other;
             difference = one - other;
         }
-        inputs[i] = (sum + 8) >> 4;
-        inputs[PAIRS_AROUND + i] = (difference + 8) >> 4;
+        inputs[i] = sum >> 3;
+        inputs[PAIRS_AROUND + i] = difference >> 3;
         any |= inputs[i] | inputs[PAIRS_AROUND + i];
     }
     store(to, own);
@@ -922,12 +932,13 @@ INLINE void append_neighbourhoods(Block *block, const Task *task, const int32_t 
     if (!uneven) return;
     int n = 2 * PAIRS_AROUND;
     for (int i = 0; i < 3; i++) {
-        inputs[n + i] = full ? all_of(ONE) : where(is_not(load(at + ahead[i]), none), all_of(ONE));
-        inputs[n + 3 + i] =
-            full ? all_of(ONE) : where(is_not(load(at + behind[i]), none), all_of(ONE));
+        inputs[n + i] = full ? all_of(FILTER_ONE)
+                             : where(is_not(load(at + ahead[i]), none), all_of(FILTER_ONE));
+        inputs[n + 3 + i] = full ? all_of(FILTER_ONE)
+                                 : where(is_not(load(at + behind[i]), none), all_of(FILTER_ONE));
     }
-    for (int i = 0; i < 4; i++) inputs[n + 6 + i] = all_of((kind + 3) % 4 == i ? ONE : 0);
-    inputs[n + 10] = clip(own - task->channel->background, -16 * STEP, 16 * STEP) >> 5;
+    for (int i = 0; i < 4; i++) inputs[n + 6 + i] = all_of((kind + 3) % 4 == i ? FILTER_ONE : 0);
+    inputs[n + 10] = clip(own - task->channel->background, -16 * STEP, 16 * STEP) >> 4;
     for (int i = n + 11; i < 40; i++) inputs[i] = all_of(0);
     Order order = order_of(uneven);
     int first = block->count;
@@ -987,5 +998,16 @@ static void restore(inrv_work *work, const Task *task) {
     if (block->count) finish_restoration(work, task, block->count);
 }
 
+/* Codes that are predicted elsewhere: the block's tables and codes are all that counts. */
+
+static int read(inrv_work *work, int count, uint32_t first) {
+    return read_codes(&work->coder, &work->block, count, first);
+}
+
+static void write(inrv_work *work, int count, uint32_t first) {
+    for (int i = 0; i < count; i++)
+        write_code(&work->coder, work->block.table[i], work->block.code[i], first + (uint32_t)i);
+}
+
 extern const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel);
-const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel) = {pack, corner, pass, restore};
+const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel) = {pack, corner, pass, read, write, restore};

@@ -20,7 +20,8 @@ enum {
     SPAN = 4,
     LOG_ONE = 64,
     LOWEST_TABLE = 5,
-    ONE = 16, /* stands for 1 in inputs */
+    ONE = 16,        /* stands for 1 in inputs of the prediction */
+    FILTER_ONE = 32, /* the same of the restoration filter */
     LEARNED = 32,
     PROBABILITY_BITS = 15,
     DIRECT = 16, /* magnitudes that are tokens themselves */
@@ -37,12 +38,12 @@ enum {
 
 /* One level of a region. Coordinates are in strides, from the region's corner. */
 typedef struct {
-    int lower[3], upper[3];                /* even: first place, and the place behind the last */
-    int half[3];                           /* places along each axis of one parity */
-    ptrdiff_t pitch, plane, size;          /* of the array of a parity: row, plane, all */
-    ptrdiff_t mask_pitch, mask_size;       /* of `masks`, which has a row more on all sides */
-    int32_t *values, *reference, *targets; /* [8][size] */
-    uint64_t *masks;                       /* [8][mask_size] of the coded voxels, a bit a voxel */
+    int lower[3], upper[3];          /* even: first place, and the place behind the last */
+    int half[3];                     /* places along each axis of one parity */
+    ptrdiff_t pitch, plane, size;    /* of the array of a parity: row, plane, all */
+    ptrdiff_t mask_pitch, mask_size; /* of `masks`, which has a row more on all sides */
+    int32_t *values, *reference, *targets, *truth; /* [8][size] */
+    uint64_t *masks; /* [8][mask_size] of the coded voxels, a bit a voxel */
 } Level;
 
 /* A network as a kernel reads it. */

@@ -9,12 +9,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from inrv.fields.lattice.codec import Reference
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.palette import Palette
+from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.search import ChannelValues, EncodedChannel, Quality
 from inrv.fields.lattice.steps import MOST_STEP, error_step
 from inrv.fields.lattice.store import StoredValues
-from inrv.grids import Grid, LeafValues, Topology
+from inrv.grids import Grid, LeafValues
 from inrv.storage import PreparedGrid
 
 # Correlation of details from which on a channel is worth being a reference.
@@ -139,9 +141,9 @@ def with_reference(channel: Channel, reference: Channel, encoded: EncodedChannel
     """
     assert reference.values.exterior is not None
     exterior = reference.values.exterior(encoded.scale)
-    known: tuple[Topology, NDArray[np.int32]] = exterior.whole(
-        reference.values.topology, encoded.decoded
-    )
+    topology, values = exterior.whole(reference.values.topology, encoded.decoded)
+    regions = Regions(topology)
+    known = Reference(regions, lambda number: values[regions.rows(number)], encoded.channel.top)
     return replace(channel.values, reference=known)
 
 

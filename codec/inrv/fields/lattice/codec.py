@@ -1,211 +1,239 @@
-"""Channels of values to the words of their regions and back."""
+"""Channels of values to the codes of their regions and back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inrv.core.lattice import (
+    LISTED,
+    ContextSamples,
+    KnownRegion,
+    LatticeChannel,
+    RegionCodes,
+)
 from inrv.errors import FormatError
-from inrv.fields.lattice.context import ChannelParameters
-from inrv.fields.lattice.entropy import RegionReader, RegionWriter, low_bits, tokens_of
-from inrv.fields.lattice.kernels import choose
+from inrv.fields.lattice.constants import INPUTS
 from inrv.fields.lattice.model import Model
 from inrv.fields.lattice.prefilter import prefilter
-from inrv.fields.lattice.regions import LevelArray
-from inrv.fields.lattice.restoration import restored
-from inrv.fields.lattice.traversal import Pass, Region, Setting, traverse
+from inrv.fields.lattice.regions import Regions, at_multiples
 from inrv.support.parallel import in_threads
 
 MEANS = 255  # parts of the channel's top in which a region's mean is stored
 MOST_SPREAD = 22
-NO_WORDS = np.zeros(0, dtype=np.uint32)
 # Of one bit against a squared step: the slope of a uniform quantiser at a high rate.
 # measured: docs/lab-notes.md#steps-and-rate
 RATE_WEIGHT = 2 * 0.6931 / 12
-LISTED = 1 << 10  # magnitudes whose bits are tabulated
+DIRECT, DIRECT_BITS = 16, 4  # magnitudes that are tokens themselves
 
 Ints = NDArray[np.int32]
-Observer = Callable[[Pass, Ints], None]
+NOTHING = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, eq=False)
-class RegionCodes:
-    """The codes of one region: what is stored of it.
+class ChannelParameters:
+    """What the decoder knows of a channel before its voxels.
+
+    steps: of the quantiser, in units, by level, the finest first
+    top: largest value, in units
+    background: of the grid, in units, within -HIGHEST and HIGHEST
+    lossless: whether every value is a whole number of STEPs, and predictions are rounded to one,
+        so that codes give it exactly
+    """
+
+    steps: tuple[int, ...]
+    top: int
+    background: int
+    lossless: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The channel that another one is predicted from.
+
+    regions: of its grid's topology
+    values: gives the values int32 (n,) of a region's voxels in its units, by number
+    top: its largest value
+    """
+
+    regions: Regions
+    values: Callable[[int], Ints]
+    top: int
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What encoder and decoder both know of a channel before its codes.
+
+    regions: of its voxels
+    reference: None where there is none
+    exterior: gives for the corner int32 (3,) of a region values int32 (128, 128, 128), in units,
+        of which those of voxels that are not coded are right, or the one that all have; None where
+        they tell nothing
+    """
+
+    regions: Regions
+    reference: Reference | None = None
+    exterior: Callable[[Ints], Ints | int] | None = None
+
+    def channel(self, parameters: ChannelParameters, model: Model) -> LatticeChannel:
+        """The channel as the core takes it."""
+        restoration = model.restoration
+        return LatticeChannel(
+            parameters.steps,
+            parameters.top,
+            parameters.background,
+            0 if self.reference is None else self.reference.top,
+            parameters.lossless,
+            self.exterior is not None,
+            [model.networks[odd].tensors for odd in INPUTS],
+            None if restoration is None else restoration.tensors,
+            model.prior,
+        )
+
+    def region(self, number: int, mean: int, spread: int) -> KnownRegion:
+        """What is known of a region; `mean` and `spread` as stored."""
+        corner = self.regions.corner(number)
+        reference = None
+        if self.reference is not None:
+            other = self.reference.regions
+            there = other.at(corner)
+            values = self.reference.values(there) if there >= 0 else NOTHING
+            reference = other.leaves(there), values
+        exterior = None if self.exterior is None else self.exterior(corner)
+        return KnownRegion(self.regions.leaves(number), reference, exterior, mean, spread)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRegion:
+    """What is stored of a region.
 
     mean: of its values, in 255ths of the channel's top
     spread: log2 of their mean deviation in units; where no neighbour is known, mean and spread
         predict a voxel
-    words: uint32 (W,) of the range coder
+    codes: of its voxels
     """
 
     mean: int
     spread: int
-    words: NDArray[np.uint32]
-
-    def mean_in(self, channel: ChannelParameters) -> int:
-        """The mean in units."""
-        return self.mean * channel.top // MEANS
+    codes: RegionCodes
 
 
-def decode_regions(
-    setting: Setting,
-    corners: Ints,
-    codes: Sequence[RegionCodes],
-    channel: ChannelParameters,
-    model: Model,
-) -> tuple[Ints, Ints]:
-    """Rows int32 (n,) and values int32 (n,) of the voxels of some regions. Raises FormatError.
+def decode_region(
+    setting: Setting, channel: LatticeChannel, number: int, stored: StoredRegion, level: int = 0
+) -> Ints:
+    """The values int32 (n,), in units, of a region's voxels at multiples of 2^level.
 
-    corners: int32 (R, 3) of the regions
+    Raises FormatError.
     """
-
-    def decoded(number: int) -> tuple[Ints, Ints]:
-        own = codes[number]
-        if own.spread > MOST_SPREAD:
-            raise FormatError(
-                "F5", f"a region's spread is 2^{own.spread}: it is at most 2^{MOST_SPREAD}"
-            )
-        decoder = _Decoder(RegionReader(model.prior, own.words))
-        region = Region.of(setting, corners[number])
-        found = _traversed(region, own, channel, model, decoder)
-        decoder.reader.check_end()
-        return found
-
-    rows, values = zip(*in_threads(decoded, range(len(corners))), strict=True)
-    return np.concatenate(rows), np.concatenate(values)
-
-
-class _Decoder:
-    """Gives the codes that a region's words hold."""
-
-    def __init__(self, reader: RegionReader) -> None:
-        self.reader = reader
-
-    def codes(self, pass_: Pass) -> Ints:
-        return self.reader.decode(pass_.tables)
-
-
-def _traversed(
-    region: Region,
-    codes: RegionCodes,
-    channel: ChannelParameters,
-    model: Model,
-    coder: _Decoder | Encoder,
-) -> tuple[Ints, Ints]:
-    """Rows and values int32 (n,) of a region's voxels, after the restoration filter if any."""
-    mean, spread = codes.mean_in(channel), 1 << codes.spread
-    values, rows = traverse(region, mean, spread, channel, model.networks, coder)
-    flat = rows.reshape(-1)
-    places = np.flatnonzero(flat >= 0)
-    if model.restoration is None:
-        return flat[places], values.reshape(-1)[places]
-    array: LevelArray = region.window.level(0)
-    return flat[places], restored(values, places, array, channel, model.restoration)
-
-
-class Encoder:
-    """Chooses codes for target values, and writes them.
-
-    values: int32 (N,) of the channel, in units, by row
-    targets: int32 (N,) what the codes are chosen for: the values, or prefiltered ones
-    writer: of the region
-    bits: float32 (64, LISTED) of each magnitude under each table
-    rate_weight: how much a bit counts against the squared error: 0, the nearest code is chosen;
-        1, as at a high rate
-    observer: sees each pass and its values, before its codes are restored to values
-    """
-
-    def __init__(
-        self,
-        values: Ints,
-        targets: Ints,
-        writer: RegionWriter,
-        bits: NDArray[np.float32],
-        rate_weight: float,
-        observer: Observer | None = None,
-    ) -> None:
-        self.values = values
-        self.targets = targets
-        self.writer = writer
-        self.bits = bits
-        self.rate_weight = rate_weight
-        self.observer = observer
-
-    def codes(self, pass_: Pass) -> Ints:
-        """The codes int32 (n,) of a pass, written and shown to the observer."""
-        codes = self._chosen(self.targets[pass_.rows] - pass_.predicted, pass_)
-        if self.observer is not None:
-            self.observer(pass_, self.values[pass_.rows])
-        self.writer.encode(pass_.tables, codes)
-        return codes
-
-    def _chosen(self, differences: Ints, pass_: Pass) -> Ints:
-        if not self.rate_weight:
-            return (differences + np.int32(pass_.step // 2)) // np.int32(pass_.step)
-        codes = np.empty(len(differences), dtype=np.int32)
-        weight = np.float32(self.rate_weight * RATE_WEIGHT)
-        choose(differences, pass_.tables, pass_.step, weight, self.bits, codes)
-        return codes
+    if stored.spread > MOST_SPREAD:
+        message = f"a region's spread is 2^{stored.spread}: it is at most 2^{MOST_SPREAD}"
+        raise FormatError("F5", message)
+    rows = setting.regions.rows(number)
+    count = rows.stop - rows.start
+    if level:
+        count = int(at_multiples(setting.regions.leaves(number), level).sum())
+    region = setting.region(number, stored.mean, stored.spread)
+    try:
+        return channel.decode(region, stored.codes, count, level)
+    except FormatError as error:
+        corner = tuple(setting.regions.corner(number).tolist())
+        message = f"the codes of the region at {corner} are damaged"
+        raise FormatError(error.id, message) from error
 
 
 def code_bits(prior: NDArray[np.int64]) -> NDArray[np.float32]:
     """Bits float32 (64, LISTED) of each magnitude under each table, its sign included."""
-    magnitudes = np.arange(LISTED, dtype=np.int32)
-    tokens = tokens_of(magnitudes)
+    magnitudes = np.arange(LISTED, dtype=np.int64)
+    top = np.frexp(magnitudes.astype(np.float64))[1] - 1
+    second = (magnitudes >> np.maximum(top - 1, 0)) & 1
+    direct = magnitudes < DIRECT
+    tokens = np.where(direct, magnitudes, DIRECT + 2 * (top - DIRECT_BITS) + second)
+    extra = np.where(direct, 0, top - 1)
     share = prior / prior.sum(axis=1, keepdims=True)
-    exact = -np.log2(share)[:, tokens] + low_bits(tokens) + (magnitudes > 0)
-    bits: NDArray[np.float32] = exact.astype(np.float32)
+    exact = -np.log2(share)[:, tokens] + extra + (magnitudes > 0)
+    bits: NDArray[np.float32] = np.ascontiguousarray(exact, dtype=np.float32)
     return bits
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which voxels' contexts an encoder gives.
+
+    shares: of the voxels of each level, the finest first
+    seed: draws them
+    """
+
+    shares: tuple[float, ...]
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedRegion:
+    """A region, encoded.
+
+    stored: what is stored of it
+    decoded: int32 (n,) in units, by row
+    samples: contexts of some voxels, where they were asked for
+    """
+
+    stored: StoredRegion
+    decoded: Ints
+    samples: ContextSamples | None
 
 
 def encode_regions(
     setting: Setting,
-    corners: Ints,
+    numbers: Sequence[int],
     values: Ints,
-    channel: ChannelParameters,
+    parameters: ChannelParameters,
     model: Model,
     rate_weight: float,
     prefiltered: bool = False,
-    observer: Observer | None = None,
-) -> tuple[list[RegionCodes], Ints, Ints]:
-    """The codes of some regions, and rows and values as `decode_regions` gives them.
+    sampling: Sampling | None = None,
+) -> list[EncodedRegion]:
+    """Encode some regions.
 
-    corners: int32 (R, 3) of the regions
-    values: int32 (N,) in units, by row of the active leaf voxels
-    rate_weight: see `Encoder`
+    numbers: of the regions
+    values: int32 (N,) in units, by row
+    rate_weight: how much a bit counts against the squared error: 0, the nearest code is chosen;
+        1, as at a high rate
     prefiltered: whether coarse voxels are coded as a smooth version of them, which is cheaper
         where most finer ones are left out
-    observer: sees every pass; regions then come one after the other
+    sampling: which contexts are asked for
     """
-    bits = code_bits(model.prior)
+    bits, channel = code_bits(model.prior), setting.channel(parameters, model)
     targets = values.copy() if prefiltered else values
 
-    def encoded(corner: Ints) -> tuple[RegionCodes, Ints, Ints]:
-        region = Region.of(setting, corner)
-        header = _measured(values[region.rows[region.rows >= 0]], channel)
+    def encoded(number: int) -> EncodedRegion:
+        rows = setting.regions.rows(number)
         if prefiltered:  # regions have no row in common
-            prefilter(targets, region, values)
-        writer = RegionWriter(model.prior)
-        encoder = Encoder(values, targets, writer, bits, rate_weight, observer)
-        rows, found = _traversed(region, header, channel, model, encoder)
-        return replace(header, words=writer.words()), rows, found
+            prefilter(targets, setting.regions.dense_rows(number), values)
+        mean, spread = _measured(values[rows], parameters)
+        codes, decoded, samples = channel.encode(
+            setting.region(number, mean, spread),
+            targets[rows],
+            values[rows],
+            rate_weight * RATE_WEIGHT,
+            bits,
+            None if sampling is None else sampling.shares,
+            0 if sampling is None else sampling.seed + number,
+        )
+        return EncodedRegion(StoredRegion(mean, spread, codes), decoded, samples)
 
-    parts = list(corners)
-    found = in_threads(encoded, parts) if observer is None else [encoded(part) for part in parts]
-    codes, rows, decoded = zip(*found, strict=True)
-    return list(codes), np.concatenate(rows), np.concatenate(decoded)
+    return in_threads(encoded, numbers)
 
 
-def _measured(values: Ints, channel: ChannelParameters) -> RegionCodes:
-    """Mean and spread of a region's values int32 (n,), and no words yet."""
+def _measured(values: Ints, parameters: ChannelParameters) -> tuple[int, int]:
+    """Mean and spread of a region's values int32 (n,), as they are stored."""
     if not len(values):
-        return RegionCodes(0, 0, NO_WORDS)
+        return 0, 0
     exact = values.astype(np.float64)
-    mean = round(float(exact.mean()) * MEANS / channel.top)
-    spread = float(np.abs(exact - mean * channel.top / MEANS).mean())
+    mean = round(float(exact.mean()) * MEANS / parameters.top)
+    spread = float(np.abs(exact - mean * parameters.top / MEANS).mean())
     log = round(math.log2(max(1.0, spread)))
-    return RegionCodes(min(mean, MEANS), min(MOST_SPREAD, log), NO_WORDS)
+    return min(mean, MEANS), min(MOST_SPREAD, log)

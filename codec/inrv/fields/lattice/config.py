@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from inrv.container import Container, Value
-from inrv.container.layout import CODES
+from inrv.container.layout import BITS, CODES
+from inrv.core.lattice import LEVELS
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SMALLEST_STEP
-from inrv.fields.lattice.order import LEVELS
 
 KEYS = ("networks", "channels")
 CHANNEL_KEYS = (
@@ -20,6 +20,7 @@ CHANNEL_KEYS = (
     "offsets",
     "lossless",
     "codes",
+    "bits",
 )
 
 
@@ -39,6 +40,9 @@ def check(config: Value, container: Container) -> None:
         _check_channel(channel, number)
         codes = channel["codes"]
         container.check_reference(codes.path, codes.count(), CODES)
+        bits = channel["bits"]
+        if bits.value is not None:
+            container.check_reference(bits.path, bits.count(), BITS)
     _check_ranges(container, [channel["lossless"].flag() for channel in channels])
 
 

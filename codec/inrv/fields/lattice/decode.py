@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Container
-from inrv.fields.lattice.codec import decode_regions
+from inrv.fields.lattice.codec import Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
-from inrv.fields.lattice.regions import region_corners
+from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.store import StoredChannel, restore_channel
-from inrv.fields.lattice.traversal import Setting
-from inrv.grids import Grid, LeafValues, Topology, leaf_keys
+from inrv.grids import Grid, LeafValues, Topology
 from inrv.storage import StoredGrids, without
+from inrv.support.parallel import in_threads
 
 NETWORKS = 3  # of which a voxel passes one, about; and the restoration filter
-PART_VALUES = 1 << 22  # brought from units to outputs at a time
+CACHE_BYTES = 1 << 28  # of decoded regions that are kept
+
+Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +79,37 @@ def open_lattice(container: Container, grids: StoredGrids) -> LatticeOutputs:
     return LatticeOutputs(weights, lossless, target, stored)
 
 
+class RegionCache:
+    """Decoded regions, the least recently used ones dropped beyond a number of bytes.
+
+    Threads may share it; two that ask for the same region at once both decode it.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[tuple[int, int], Ints] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, int], decode: Callable[[], Ints]) -> Ints:
+        """The values of `key`, channel and region; decoded where they are not kept."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        values = decode()
+        with self._lock:
+            if key not in self._kept and values.nbytes <= self.most_bytes:
+                self._kept[key] = values
+                self._bytes += values.nbytes
+            while self._bytes > self.most_bytes:
+                _, dropped = self._kept.popitem(last=False)
+                self._bytes -= dropped.nbytes
+        return values
+
+
 class LatticeOutputs:
-    """The outputs of a lattice: the regions that hold the voxels are decoded, and kept.
+    """The outputs of a lattice: the regions that hold the voxels are decoded, and some kept.
 
     weights: products that one voxel takes, about
     lossless: outputs that are values as they were, not normalised
@@ -98,17 +131,23 @@ class LatticeOutputs:
         self.lossless = lossless
         self.target_of = target_of
         self.channel_of = channel_of
-        self.decoded: dict[int, DecodedChannel] = {}
+        self.kept = RegionCache(CACHE_BYTES)
+        self._channels: dict[int, OpenChannel] = {}
+        self._lock = threading.RLock()
 
-    def channel(self, number: int) -> DecodedChannel:
+    def channel(self, number: int) -> OpenChannel:
         """A channel, of which nothing may be decoded yet."""
-        if number not in self.decoded:
-            target = self.target_of(number)
-            regions = len(region_corners(target.topology.leaf_origins))
-            stored = self.channel_of(number, regions, target.topology.leaf_voxel_count)
-            reference = None if stored.reference is None else self.channel(stored.reference)
-            self.decoded[number] = DecodedChannel(target, stored, reference)
-        return self.decoded[number]
+        with self._lock:
+            if number not in self._channels:
+                target = self.target_of(number)
+                regions = Regions(target.topology)
+                voxels = target.topology.leaf_voxel_count
+                stored = self.channel_of(number, len(regions), voxels)
+                reference = None if stored.reference is None else self.channel(stored.reference)
+                self._channels[number] = OpenChannel(
+                    number, target, regions, stored, reference, self.kept
+                )
+            return self._channels[number]
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float64]:
         """Outputs float64 (n, len(columns)) at integer coordinates (n, 3).
@@ -127,94 +166,122 @@ class LatticeOutputs:
 
         Those of lossless channels are values.
         """
-        pairs = zip(topologies, columns, strict=True)
-        return [self._active(topology, chosen) for topology, chosen in pairs]
+        results, whole = list[NDArray[np.float64]](), list[tuple[OpenChannel, Any]]()
+        for topology, chosen in zip(topologies, columns, strict=True):
+            result = np.zeros((topology.leaf_voxel_count, len(chosen)), dtype=np.float64)
+            results.append(result)
+            for place, channel in enumerate(map(self.channel, chosen)):
+                if topology in (channel.regions.topology, channel.grid.topology):
+                    whole.append((channel, result[:, place]))
+                else:
+                    result[:, place] = channel.at(topology.coordinates())
+        self._decode(whole)
+        return results
 
-    def _active(self, topology: Topology, columns: Sequence[int]) -> NDArray[np.float64]:
-        channels = [self.channel(column) for column in columns]
-        if channels and all(channel.topology is topology for channel in channels):
-            return np.stack([channel.all() for channel in channels], axis=1)
-        if channels and all(channel.whole is topology for channel in channels):
-            return np.stack([channel.all_of_grid() for channel in channels], axis=1)
-        return self.at(topology.coordinates(), columns)
+    def _decode(self, wanted: Sequence[tuple[OpenChannel, NDArray[np.float64]]]) -> None:
+        """Fill the outputs of whole channels, all channels of a region by one thread."""
+        keys = [channel.regions.keys for channel, _ in wanted]
+        regions = np.unique(np.concatenate(keys)).tolist() if keys else []
+
+        def decoded(key: int) -> None:
+            for channel, result in wanted:
+                number = channel.regions.number(key)
+                if number >= 0:
+                    channel.fill(number, result)
+
+        in_threads(decoded, regions)
 
 
-class DecodedChannel:
-    """The values of a channel, region by region as they are asked for.
+class OpenChannel:
+    """A channel of an open file, decoded region by region.
 
+    number: of the channel
     target: what it is decoded into
+    regions: of the voxels that are coded
     stored: the channel as the file holds it
     reference: the channel that it is predicted from, if any
+    kept: decoded regions of all channels
     """
 
     def __init__(
-        self, target: ChannelTarget, stored: StoredChannel, reference: DecodedChannel | None
+        self,
+        number: int,
+        target: ChannelTarget,
+        regions: Regions,
+        stored: StoredChannel,
+        reference: OpenChannel | None,
+        kept: RegionCache,
     ) -> None:
-        self.topology = topology = target.topology
-        self.stored = stored
+        self.number, self.regions, self.stored = number, regions, stored
+        self.reference, self.kept = reference, kept
         linear = linear_units(target.minimum, target.maximum, stored.scale)
         units = linear if stored.lossless is None else stored.lossless.palette.units
         self.exterior = Exterior(target.grid, target.exact, target.component, units)
-        self.reference = reference
-        self.corners = region_corners(topology.leaf_origins)
-        self.keys = leaf_keys(self.corners)
-        self.done = np.zeros(len(self.corners), dtype=np.bool_)
-        nothing = np.zeros(topology.leaf_voxel_count, dtype=np.int32)
-        self.whole, self.values = self.exterior.whole(topology, nothing)
-        apart = len(target.exact.places)
-        self.rows = self.whole.place_rows(topology.places()) if apart else None
-
-    def all(self) -> NDArray[np.float64]:
-        """Normalised values float64 (N,), by row; of a lossless channel the values."""
-        self.decode(self.corners)
-        result = np.empty(self.topology.leaf_voxel_count, dtype=np.float64)
-        for first in range(0, len(result), PART_VALUES):
-            part = slice(first, first + PART_VALUES)
-            result[part] = self._values(part)
-        return result
-
-    def all_of_grid(self) -> NDArray[np.float64]:
-        """The same by row of the grid's topology, exact values among them; 0 for those."""
-        assert self.rows is not None
-        result = np.zeros(self.whole.leaf_voxel_count, dtype=np.float64)
-        result[self.rows] = self.all()
-        return result
+        self.grid = Regions(target.grid.topology) if len(target.exact.places) else regions
+        self.rows = None
+        if self.grid is not regions:
+            self.rows = self.grid.topology.place_rows(regions.topology.places())
 
     def at(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """The same float64 (n,) at integer coordinates (n, 3); 0 where the channel has no voxel."""
-        rows = self.topology.voxel_rows(coordinates)
-        here = rows >= 0
-        self.decode(region_corners(coordinates[here]))
+        """Normalised values float64 (n,) at integer coordinates (n, 3); of a lossless channel the
+        values; 0 where the channel has no voxel.
+        """
+        rows, numbers = self.regions.topology.voxel_rows(coordinates), self.regions.find(coordinates)
+        numbers = np.where(rows >= 0, numbers, -1)
+        order = np.argsort(numbers, kind="stable")
+        asked, firsts = np.unique(numbers[order], return_index=True)
+        parts = dict(zip(asked.tolist(), np.split(order, firsts[1:]), strict=True))
+        parts.pop(-1, None)
         result = np.zeros(len(coordinates), dtype=np.float64)
-        result[here] = self._values(rows[here])
+
+        def found(number: int) -> None:
+            part = parts[number]
+            own = rows[part]
+            units = self.units(number)[own - self.regions.rows(number).start]
+            result[part] = self.outputs(units, own)
+
+        in_threads(found, list(parts))
         return result
 
-    def _values(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float64]:
-        units = self.values[rows if self.rows is None else self.rows[rows]]
+    def fill(self, number: int, result: NDArray[np.float64]) -> None:
+        """Fill the outputs of a region: those of the channel's voxels, or of all of its grid."""
+        rows = self.regions.rows(number)
+        outputs = self.outputs(self.units(number), rows)
+        if self.rows is None or len(result) == self.regions.topology.leaf_voxel_count:
+            result[rows] = outputs
+        else:
+            result[self.rows[rows]] = outputs
+
+    def outputs(self, units: Ints, rows: NDArray[np.int64] | slice) -> NDArray[np.float64]:
+        """Normalised values float64 (n,) of units int32 (n,) of the voxels at `rows`."""
         lossless, offsets = self.stored.lossless, self.stored.offsets
         if lossless is not None:
             return lossless.palette.values(units, lossless.rest[rows]).astype(np.float64)
         moved = units.astype(np.float64) if offsets is None else offsets.add(units)
         return moved / self.stored.scale
 
-    def decode(self, corners: NDArray[np.int32]) -> None:
-        """Decode those regions of the channel at `corners` (R, 3) that are not decoded yet."""
-        if not len(self.keys) or not len(corners):
-            return
-        keys = leaf_keys(corners)
-        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        places = places[self.keys[places] == keys]
-        places = places[~self.done[places]]
-        if not len(places):
-            return
-        asked, reference = self.corners[places], None
-        if self.reference is not None:
-            self.reference.decode(asked)
-            reference = (self.reference.whole, self.reference.values)
-        codes = [self.stored.codes[place] for place in places.tolist()]
-        exterior = self.exterior if self.stored.knows_exterior else None
-        setting = Setting(self.topology, reference, exterior)
+    def units(self, number: int) -> Ints:
+        """The values int32 (n,) of a region's voxels, in units."""
+        return self.kept.get((self.number, number), lambda: self._decoded(number))
+
+    def _decoded(self, number: int) -> Ints:
         stored = self.stored
-        rows, values = decode_regions(setting, asked, codes, stored.channel, stored.model)
-        self.values[rows if self.rows is None else self.rows[rows]] = values
-        self.done[places] = True
+        reference = None
+        if self.reference is not None:
+            other = self.reference
+            reference = Reference(other.grid, other.known, other.stored.channel.top)
+        exterior = self.exterior if stored.knows_exterior else None
+        setting = Setting(self.regions, reference, exterior)
+        channel = setting.channel(stored.channel, stored.model)
+        return decode_region(setting, channel, number, stored.regions(number))
+
+    def known(self, number: int) -> Ints:
+        """The units int32 (n,) of all voxels of a region of the grid, exact values among them."""
+        if self.rows is None:
+            return self.units(number)
+        rows = self.grid.rows(number)
+        values = self.exterior.exact_units[rows].copy()
+        own = self.regions.number(int(self.grid.keys[number]))
+        if own >= 0:
+            values[self.rows[self.regions.rows(own)] - rows.start] = self.units(own)
+        return values

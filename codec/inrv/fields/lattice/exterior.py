@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.fields.lattice.constants import HIGHEST
-from inrv.fields.lattice.order import REGION_EDGE
-from inrv.fields.lattice.regions import region_values
-from inrv.grids import Grid, LeafValues, Topology
+from inrv.fields.lattice.regions import CELLS, in_region
+from inrv.grids import LEAF_EDGE, Grid, LeafValues, Topology
 
 Ints = NDArray[np.int32]
 ToUnits = Callable[[NDArray[np.float32]], Ints]
+# Origins int32 (4096, 3) of a region's leaves, from its corner.
+LEAF_PLACES = LEAF_EDGE * np.argwhere(np.ones((CELLS,) * 3, dtype=np.bool_)).astype(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +38,16 @@ class Exterior:
     component: int
     units: ToUnits
 
-    def __call__(self, corner: Ints) -> Ints:
-        """Units int32 (128, 128, 128) of the region at `corner` (3,), within +-2^23."""
+    def __call__(self, corner: Ints) -> Ints | int:
+        """Units of the region at `corner` (3,), within +-2^23: int32 (128, 128, 128).
+
+        One number where all voxels that are not coded have the background.
+        """
         grid = self._in_units
         if not (len(grid.inactive.places) or grid.topology.tile_count or len(self.exact.places)):
-            return np.broadcast_to(grid.background, (REGION_EDGE,) * 3)
-        return region_values(grid, 0, corner)  # type: ignore[return-value]
+            return int(grid.background[0])
+        blocks = grid.blocks(corner + LEAF_PLACES)[:, :, 0]
+        return np.ascontiguousarray(in_region(blocks), dtype=np.int32)
 
     @cached_property
     def _in_units(self) -> Grid:
@@ -71,9 +76,15 @@ class Exterior:
         """
         if not len(self.exact.places):
             return coded, values
-        known: Ints = self._in_units.values[:, 0].copy()  # type: ignore[assignment]
+        known = self.exact_units.copy()
         known[self.grid.topology.place_rows(coded.places())] = values
         return self.grid.topology, known
+
+    @property
+    def exact_units(self) -> Ints:
+        """Units int32 (N,) by row of the grid's topology: right where values are exact."""
+        known: Ints = self._in_units.values[:, 0]  # type: ignore[assignment]
+        return known
 
 
 def linear_units(minimum: float, maximum: float, scale: float) -> ToUnits:

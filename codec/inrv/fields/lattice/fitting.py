@@ -10,7 +10,7 @@ Of the lattice only this module and the workshop import torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inrv.fields.lattice.constants import LARGEST, ONE, SLOPE, SUM_ONE, WEIGHT_ONE
+from inrv.core.lattice import ContextSamples
+from inrv.fields.lattice.constants import (
+    FILTER_ONE,
+    INPUT_ONE,
+    LARGEST,
+    ONE,
+    RESTORATION_INPUTS,
+    SLOPE,
+    STEP,
+    SUM_ONE,
+    WEIGHT_ONE,
+)
 from inrv.fields.lattice.network import LAYERS, IntegerNetwork, shapes
-from inrv.fields.lattice.traversal import Pass
+from inrv.fields.lattice.search import ChannelSamples
 from inrv.support.parallel import in_turns
 
 MANY = ("first.weight", "second.weight")  # nine tenths of the parameters
@@ -62,39 +73,30 @@ class Samples:
         return len(self.inputs)
 
 
-class Collector:
-    """Keeps a share of the voxels that an encoder passes."""
-
-    def __init__(self, share: float, generator: torch.Generator) -> None:
-        self.share = share
-        self.generator = generator
-        self.parts: dict[int, list[Samples]] = {}
-
-    def __call__(self, pass_: Pass, values: NDArray[np.int32]) -> None:
-        """Keep some voxels of a pass, whose values are int32 (n,)."""
-        if not pass_.odd:
-            return
-        share = min(1.0, self.share * (1 + pass_.level))
-        chosen = draw(share, len(values), self.generator)
-        contexts, step = pass_.contexts(chosen), np.float32(pass_.step)
-        spread = contexts.spread.astype(np.float32) / step
-        difference = (values[chosen] - contexts.base).astype(np.float32) / step
-        reach = np.where(contexts.flat, np.float32(0), spread)
-        weight = np.full(len(difference), 1 / share, dtype=np.float32)
-        columns = (contexts.inputs, difference, spread, reach, weight)
-        found = Samples(*(torch.from_numpy(column) for column in columns))
-        self.parts.setdefault(pass_.odd, []).append(found)
-
-    def samples(self, odd: int) -> Samples:
-        """What was kept of the voxels with so many odd axes."""
-        return Samples.join(self.parts[odd])
+def prediction_samples(found: ChannelSamples, odd: int, inputs: int) -> Samples | None:
+    """What the network of so many odd axes, with so many inputs, is fitted to; None for nothing."""
+    steps, shares = (np.array(column, dtype=np.float32) for column in (found.steps, found.shares))
+    parts = list[Samples]()
+    for part in found.parts:
+        own = np.flatnonzero(part.odd == odd)
+        step = steps[part.level[own]]
+        spread = part.spread[own].astype(np.float32) / step
+        difference = (part.targets[own] - part.base[own]).astype(np.float32) / step
+        reach = np.where(part.flat[own], np.float32(0), spread)
+        weight = 1 / shares[part.level[own]]
+        columns = (part.inputs[own, :inputs], difference, spread, reach, weight)
+        if len(own):
+            parts.append(Samples(*(torch.from_numpy(column) for column in columns)))
+    return Samples.join(parts) if parts else None
 
 
-def draw(share: float, count: int, generator: torch.Generator) -> NDArray[np.bool_]:
-    """Chooses a share of so many, at random: bool (count,)."""
-    numbers = torch.rand(count, generator=generator, dtype=torch.float32)
-    chosen: NDArray[np.bool_] = (numbers < share).numpy()
-    return chosen
+def restoration_samples(parts: Sequence[ContextSamples]) -> tuple[Tensor, Tensor]:
+    """Inputs int8 (n, 37) and errors float32 (n,), in steps, that the filter is fitted to."""
+    chosen = [np.flatnonzero(part.odd == 0) for part in parts]
+    pairs = list(zip(parts, chosen, strict=True))
+    inputs = np.concatenate([part.inputs[own, :RESTORATION_INPUTS] for part, own in pairs])
+    errors = np.concatenate([part.targets[own] - part.base[own] for part, own in pairs])
+    return torch.from_numpy(inputs), torch.from_numpy(errors.astype(np.float32) / np.float32(STEP))
 
 
 class Fitter:
@@ -103,18 +105,14 @@ class Fitter:
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
 
-    def collector(self, share: float) -> Collector:
-        """What keeps a share of the voxels for `networks`."""
-        return Collector(share, self.generator)
-
-    def draw(self, share: float) -> Callable[[int], NDArray[np.bool_]]:
-        """What chooses a share of so many voxels."""
-        return lambda count: draw(share, count, self.generator)
+    def seed(self) -> int:
+        """Draws the seed of something."""
+        return int(torch.randint(1 << 31, (), generator=self.generator))
 
     def networks(
         self,
         networks: dict[int, IntegerNetwork],
-        collector: Collector,
+        found: ChannelSamples,
         movable: str,
         steps: int,
         batch: int,
@@ -122,19 +120,18 @@ class Fitter:
         """Networks that predict better, by number of odd axes.
 
         networks: where they begin
-        collector: has seen the voxels that they are to predict
+        found: the contexts of the voxels that they are to predict
         movable: which parameters move, 'few' or 'all'
         steps: of the optimiser
         batch: voxels a step
         """
         reals = {odd: RealNetwork.of(network, movable) for odd, network in networks.items()}
-        count = (1 + max(reals),)
-        seeds = torch.randint(1 << 31, count, generator=self.generator)
         fits = []
         for odd, real in reals.items():
-            if collector.parts.get(odd):
-                own = torch.Generator().manual_seed(int(seeds[odd]))
-                samples = collector.samples(odd)
+            own = torch.Generator().manual_seed(self.seed())
+            inputs = networks[odd].tensors["first.weight"].shape[0]
+            samples = prediction_samples(found, odd, inputs)
+            if samples is not None:
                 fits.append(fit_prediction(real, samples, steps, RATE, batch, own))
         in_turns(fits)
         return {odd: real.whole() for odd, real in reals.items()}
@@ -142,8 +139,7 @@ class Fitter:
     def restoration(
         self,
         network: IntegerNetwork,
-        inputs: NDArray[np.int8],
-        errors: NDArray[np.float32],
+        found: ChannelSamples,
         movable: str,
         steps: int,
         batch: int,
@@ -151,13 +147,13 @@ class Fitter:
         """A restoration filter that gives the errors of some voxels better.
 
         network: where it begins
-        inputs: int8 (n, k) of the voxels
-        errors: float32 (n,) of the voxels, in steps
+        found: the neighbourhoods of the voxels
         movable, steps, batch: as of `networks`
         """
         real = RealNetwork.of(network, movable)
-        samples = torch.from_numpy(inputs), torch.from_numpy(errors)
-        in_turns([fit_restoration(real, *samples, steps, RATE, batch, self.generator)])
+        inputs, errors = restoration_samples(found.parts)
+        if len(errors):
+            in_turns([fit_restoration(real, inputs, errors, steps, RATE, batch, self.generator)])
         return real.whole()
 
 
@@ -268,7 +264,7 @@ def fit_prediction(
     """Fit a network in place, step by step; gives the loss of each step."""
 
     def loss_of(rows: Tensor) -> Tensor:
-        return prediction_loss(real(samples.inputs[rows].float() / ONE), samples, rows)
+        return prediction_loss(real(samples.inputs[rows].float() / INPUT_ONE), samples, rows)
 
     return _fit(real, loss_of, len(samples), steps, rate, batch, generator)
 
@@ -289,7 +285,7 @@ def fit_restoration(
     """
 
     def loss_of(rows: Tensor) -> Tensor:
-        outputs: Tensor = real(inputs[rows].float() / ONE)
+        outputs: Tensor = real(inputs[rows].float() / FILTER_ONE)
         return (outputs[:, 0] - errors[rows]).square().mean()
 
     return _fit(real, loss_of, len(inputs), steps, rate, batch, generator)

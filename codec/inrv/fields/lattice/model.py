@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from inrv.core.lattice import decode_numbers, encode_numbers
 from inrv.errors import FormatError
-from inrv.fields.lattice.constants import LARGEST, LARGEST_BIAS
-from inrv.fields.lattice.context import input_count
-from inrv.fields.lattice.entropy import RegionReader, RegionWriter
+from inrv.fields.lattice.constants import INPUTS, LARGEST, LARGEST_BIAS, REFERENCE_INPUTS
 from inrv.fields.lattice.network import Floats, IntegerNetwork
-from inrv.fields.lattice.order import PATTERNS
 
 DEFAULTS = Path(__file__).with_name("default.safetensors")
 ALONE, REFERENCE, RESTORATION = "alone", "reference", "restoration"  # prefixes of tensors
@@ -52,7 +50,7 @@ class Model:
     @property
     def reference(self) -> bool:
         """Whether the networks read a reference channel too."""
-        return self.networks[1].tensors["first.weight"].shape[0] == input_count(1, True)
+        return self.networks[1].tensors["first.weight"].shape[0] == INPUTS[1] + REFERENCE_INPUTS
 
     @property
     def weight_count(self) -> int:
@@ -69,33 +67,30 @@ def default_model(reference: bool, restoration: bool) -> Model:
     """
     stored = load_file(DEFAULTS)
     prefix = REFERENCE if reference else ALONE
-    networks = {odd: _part(stored, f"{prefix}.{odd}") for odd in PATTERNS}
+    networks = {odd: _part(stored, f"{prefix}.{odd}") for odd in INPUTS}
     prior = stored["prior"].astype(np.int64)
     return Model(networks, _part(stored, RESTORATION) if restoration else None, prior)
 
 
-def pack_differences(model: Model, default: Model) -> NDArray[np.uint32]:
-    """What a model differs by from the default one: words, as of a region with such codes."""
-    writer = RegionWriter(default.prior)
-    for (name, tensor), (_, begun) in zip(model.tensors(), default.tensors(), strict=True):
-        codes = (tensor - begun).reshape(-1).astype(np.int32)
-        writer.encode(_tables(name, len(codes)), codes)
-    return writer.words()
+def pack_differences(model: Model, default: Model) -> bytes:
+    """What a model differs by from the default one, coded."""
+    pairs = zip(model.tensors(), default.tensors(), strict=True)
+    passes = [(tensor - begun).reshape(-1).astype(np.int32) for (_, tensor), (_, begun) in pairs]
+    return encode_numbers(default.prior, _tables(default), passes)
 
 
-def unpack_differences(default: Model, words: NDArray[np.uint32]) -> Model:
+def unpack_differences(default: Model, codes: bytes) -> Model:
     """The model that differs so from the default one. Raises FormatError."""
-    reader = RegionReader(default.prior, words)
+    counts = [begun.size for _, begun in default.tensors()]
+    passes = decode_numbers(default.prior, _tables(default), counts, codes)
     found: dict[str, Floats] = {}
-    for name, begun in default.tensors():
-        codes = reader.decode(_tables(name, begun.size))
-        found[name] = begun + codes.reshape(begun.shape).astype(np.float32)
+    for (name, begun), differences in zip(default.tensors(), passes, strict=True):
+        found[name] = begun + differences.reshape(begun.shape).astype(np.float32)
         largest = LARGEST if name.endswith("weight") else LARGEST_BIAS
         if (np.abs(found[name]) > largest).any():
             raise FormatError(
                 "F7", f"tensor {name} of a lattice holds a number beyond +-{largest:g}"
             )
-    reader.check_end()
     return Model(
         {odd: _part(found, str(odd)) for odd in default.networks},
         None if default.restoration is None else _part(found, RESTORATION),
@@ -115,6 +110,7 @@ def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> IntegerNetwork:
     )
 
 
-def _tables(name: str, count: int) -> NDArray[np.int32]:
-    table = WEIGHT_TABLE if name.endswith("weight") else BIAS_TABLE
-    return np.full(count, table, dtype=np.int32)
+def _tables(model: Model) -> list[int]:
+    """The table under which the differences of each tensor are coded."""
+    names = (name for name, _ in model.tensors())
+    return [WEIGHT_TABLE if name.endswith("weight") else BIAS_TABLE for name in names]

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inrv.core.lattice import LEVELS
 from inrv.fields.lattice.constants import STEP
-from inrv.fields.lattice.order import LEVELS, REGION_EDGE
-from inrv.fields.lattice.traversal import Region
 
 # Units by which the target of a voxel of each level departs from its value at most.
 # measured: docs/lab-notes.md#prefilter
@@ -23,16 +22,12 @@ Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 
-def prefilter(targets: NDArray[np.int32], region: Region, values: NDArray[np.int32]) -> None:
+def prefilter(targets: NDArray[np.int32], rows: NDArray[np.int32], values: NDArray[np.int32]) -> None:
     """Write into `targets` int32 (N,) what the voxels of a region are to be coded as.
 
+    rows: int32 (128, 128, 128) of the region's voxels, -1 where not active
     values: int32 (N,) in units, by row
     """
-    rows = np.full((REGION_EDGE,) * 3, -1, dtype=np.int32)
-    x, y, z = (
-        slice(low, high) for low, high in zip(region.window.lower, region.window.upper, strict=True)
-    )
-    rows[x, y, z] = region.rows
     there = rows >= 0
     exact = np.where(there, values[np.maximum(rows, 0)], 0).astype(np.float32)
     smooth = exact

@@ -10,22 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.fields.lattice.codec import Observer, RegionCodes, encode_regions
+from inrv.core.lattice import LEVELS, ContextSamples
+from inrv.fields.lattice.codec import (
+    ChannelParameters,
+    Reference,
+    Sampling,
+    Setting,
+    StoredRegion,
+    encode_regions,
+)
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SLOPE, SMALLEST_STEP, STEP
-from inrv.fields.lattice.context import ChannelParameters
 from inrv.fields.lattice.exterior import Exterior
 from inrv.fields.lattice.model import Model, default_model, pack_differences
 from inrv.fields.lattice.offsets import Offsets
-from inrv.fields.lattice.order import LEVELS
-from inrv.fields.lattice.regions import region_corners
-from inrv.fields.lattice.restoration import restoration_samples
+from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
-from inrv.fields.lattice.traversal import Setting
 from inrv.grids import Topology
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
 TRIAL_VOXELS = 600_000
+REGION_BYTES = 6  # of a region beside its codes, about
 # A first guess of what a step of twice the size costs; see docs/lab-notes.md#size-search
 DB_A_DOUBLING = 4.5
 
@@ -99,15 +105,20 @@ class ChannelValues:
     topology: of the voxels that are coded
     values: float64 (N,) normalised to [0, 1], by row of the active leaf voxels of `topology`
     background: on the same scale
-    reference: topology, and decoded values int32 in units, of a channel that the decoder has before
+    reference: a channel that the decoder has before, decoded
     exterior: makes the exterior, given how many units the range has
     """
 
     topology: Topology
     values: NDArray[np.float64]
     background: float
-    reference: tuple[Topology, Ints] | None = None
+    reference: Reference | None = None
     exterior: Callable[[float], Exterior] | None = None
+
+    @cached_property
+    def regions(self) -> Regions:
+        """The regions of its topology."""
+        return Regions(self.topology)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,21 +144,23 @@ class EncodedChannel:
     channel: what the decoder knows before its voxels
     scale: units in the range: a value is decoded / scale
     settings: what it is coded with
-    codes: of the regions, in their order
+    regions: those that were coded, in their order
     decoded: int32 (N,) in units, by row; of regions that were not coded, the exact values
     offsets: added to decoded values; None where a bound on the error leaves no room for them
     squared: mean squared error, of the normalised values that were coded
-    coded: how many voxels `codes` and `squared` are of
+    coded: how many voxels `regions` and `squared` are of
+    samples: contexts of some voxels by region, where they were asked for
     """
 
     channel: ChannelParameters
     scale: float
     settings: Settings
-    codes: list[RegionCodes]
+    regions: list[StoredRegion]
     decoded: Ints
     offsets: Offsets | None
     squared: float
     coded: int
+    samples: list[ContextSamples]
 
     @property
     def model(self) -> Model:
@@ -187,17 +200,32 @@ class EncodedChannel:
         if not self.fitted:
             return 0
         default = default_model(self.model.reference, self.model.restoration is not None)
-        return 4 * len(pack_differences(self.model, default))
+        return len(pack_differences(self.model, default))
 
     @property
     def bits_a_voxel(self) -> float:
         """Stored bits of the codes, over the coded voxels."""
-        return 32 * sum(1 + len(code.words) for code in self.codes) / max(1, self.coded)
+        size = sum(REGION_BYTES + region.codes.size for region in self.regions)
+        return 8 * size / max(1, self.coded)
 
     def cost(self, voxels: int) -> float:
         """Bits and distortion, in bits, of so many voxels coded alike, as fitting weighs them."""
         distortion = SLOPE * self.squared * (self.scale / STEP) ** 2
         return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelSamples:
+    """Contexts of some voxels of a channel.
+
+    parts: by region
+    steps: units of a step of each level, the finest first
+    shares: of the voxels of each level that were taken
+    """
+
+    parts: list[ContextSamples]
+    steps: tuple[int, ...]
+    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,8 +270,8 @@ class ChannelEncoder:
         self.quality = quality
         self.effort = effort
         self.fitter = fitter
-        self.corners = region_corners(values.topology.leaf_origins)
-        self.some = self._some_corners(generator)
+        self.all = list(range(len(values.regions)))
+        self.some = self._some_regions(generator)
         default = default_model(values.reference is not None, not quality.bounded)
         self.settings = Settings(model or default)  # that `again` codes with; found by `run`
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
@@ -254,7 +282,7 @@ class ChannelEncoder:
         if self.effort.rounds:
             found = self._learned(found)
         self.settings = found.settings
-        encoded = self._search(self.settings, found.step, self.corners).encoded
+        encoded = self._search(self.settings, found.step, self.all).encoded
         self.trials = {}  # each holds the values of the whole channel
         return encoded
 
@@ -273,7 +301,7 @@ class ChannelEncoder:
         values: the channel, whose reference may have been decoded anew
         """
         step = min(MOST_STEP, max(LEAST_STEP, step))
-        return encode_channel(values, self.quality, self.settings, step, self.corners)
+        return encode_channel(values, self.quality, self.settings, step, self.all)
 
     def _cheaper(self, found: Trial, settings: Settings) -> Trial:
         """A trial, or another with these settings at its step: the one that costs less."""
@@ -300,17 +328,18 @@ class ChannelEncoder:
         step = quality.guess or math.sqrt(12) * 10 ** (-quality.psnr / 20)
         return min(MOST_STEP, max(LEAST_STEP, step))
 
-    def _some_corners(self, generator: np.random.Generator) -> Ints:
-        """Corners of some of the regions, about TRIAL_VOXELS in all."""
+    def _some_regions(self, generator: np.random.Generator) -> list[int]:
+        """Some of the regions, with about TRIAL_VOXELS in all."""
         count = len(self.values.values)
         if count <= TRIAL_VOXELS:
-            return self.corners
-        share = max(1, round(len(self.corners) * TRIAL_VOXELS / count))
-        return self.corners[np.sort(generator.permutation(len(self.corners))[:share])]
+            return self.all
+        share = max(1, round(len(self.all) * TRIAL_VOXELS / count))
+        chosen: list[int] = np.sort(generator.permutation(len(self.all))[:share]).tolist()
+        return chosen
 
-    def _search(self, settings: Settings, step: float, corners: Ints) -> Trial:
+    def _search(self, settings: Settings, step: float, regions: list[int]) -> Trial:
         """The trial whose PSNR lies nearest above what is asked; the first for a step."""
-        tried = [self._trial(settings, step, corners)]
+        tried = [self._trial(settings, step, regions)]
         asked = self.quality.psnr
         if asked is None:
             return tried[0]
@@ -320,25 +349,25 @@ class ChannelEncoder:
             step = _next_step(tried, asked + NEAR_ENOUGH / 2)
             if any(math.isclose(step, trial.step, rel_tol=1e-4) for trial in tried):
                 break
-            tried.append(self._trial(settings, step, corners))
+            tried.append(self._trial(settings, step, regions))
         for step in _scattered_steps(tried, asked):
             if any(0 <= trial.psnr - asked <= 2 * NEAR_ENOUGH for trial in tried):
                 break
-            tried.append(self._trial(settings, step, corners))
+            tried.append(self._trial(settings, step, regions))
         finest = min(tried, key=lambda trial: trial.step)
         while all(trial.psnr < asked for trial in tried) and finest.step > LEAST_STEP:
-            finest = self._trial(settings, max(LEAST_STEP, finest.step * SURELY_FINER), corners)
+            finest = self._trial(settings, max(LEAST_STEP, finest.step * SURELY_FINER), regions)
             tried.append(finest)
         reached = [trial for trial in tried if trial.psnr >= asked]
         if not reached:
             return max(tried, key=lambda trial: trial.psnr)
         return min(reached, key=lambda trial: trial.psnr)
 
-    def _trial(self, settings: Settings, step: float, corners: Ints) -> Trial:
+    def _trial(self, settings: Settings, step: float, regions: list[int]) -> Trial:
         """What coding some regions gives; each trial is made once."""
-        key = settings, step, len(corners)
+        key = settings, step, len(regions)
         if key not in self.trials:
-            encoded = encode_channel(self.values, self.quality, settings, step, corners)
+            encoded = encode_channel(self.values, self.quality, settings, step, regions)
             self.trials[key] = Trial(step, encoded)
         return self.trials[key]
 
@@ -351,24 +380,26 @@ class ChannelEncoder:
         effort, values, restoration = self.effort, self.values, settings.model.restoration
         count = len(values.values)
         steps = min(effort.steps, -(-effort.passes * count // effort.batch))
-        share = min(1.0, effort.samples / max(1, count) * len(self.corners) / len(self.some))
+        share = min(1.0, effort.samples / max(1, count) * len(self.all) / len(self.some))
         bare = replace(settings, model=replace(settings.model, restoration=None))
-        collector = self.fitter.collector(share)
-        encode_channel(values, self.quality, bare, step, self.some, collector)
-        networks = self.fitter.networks(
-            bare.model.networks, collector, movable, steps, effort.batch
-        )
-        model = replace(bare.model, networks=networks)
+        samples = self._sampled(bare, step, [min(1.0, share * (1 + n)) for n in range(LEVELS)])
+        networks = self.fitter.networks(bare.model.networks, samples, movable, steps, effort.batch)
+        model = replace(settings.model, networks=networks)
         if restoration is None:
             return model
-        decoded = encode_channel(values, self.quality, replace(bare, model=model), step, self.some)
-        setting = setting_of(values, bare, decoded.scale)
-        targets = _in_units(values.values, decoded.scale)
-        samples = restoration_samples(
-            setting, self.some, decoded.decoded, targets, decoded.channel, self.fitter.draw(share)
-        )
-        restoration = self.fitter.restoration(restoration, *samples, movable, steps, effort.batch)
+        samples = self._sampled(replace(bare, model=model), step, [share] + [0.0] * (LEVELS - 1))
+        restoration = self.fitter.restoration(restoration, samples, movable, steps, effort.batch)
         return replace(model, restoration=restoration)
+
+    def _sampled(self, settings: Settings, step: float, shares: list[float]) -> ChannelSamples:
+        """Contexts of voxels of some regions, as the settings decode them.
+
+        shares: of the voxels of each level, the finest first
+        """
+        assert self.fitter is not None
+        sampling = Sampling(tuple(shares), self.fitter.seed())
+        encoded = encode_channel(self.values, self.quality, settings, step, self.some, sampling)
+        return ChannelSamples(encoded.samples, encoded.channel.steps, sampling.shares)
 
 
 def encode_channel(
@@ -376,31 +407,37 @@ def encode_channel(
     quality: Quality,
     settings: Settings,
     step: float,
-    corners: Ints,
-    observer: Observer | None = None,
+    regions: list[int],
+    sampling: Sampling | None = None,
 ) -> EncodedChannel:
-    """Code the regions at `corners` (R, 3) with a step; the others' voxels keep their values."""
+    """Code some regions with a step; the others' voxels keep their values."""
     scale = STEP / step
     targets = _in_units(values.values, scale)
     channel = channel_of(values, quality, scale, int(targets.max()))
-    codes, rows, decoded = encode_regions(
+    found = encode_regions(
         setting_of(values, settings, scale),
-        corners,
+        regions,
         targets,
         channel,
         settings.model,
         0.0 if quality.bounded else 1.0,
         settings.prefiltered,
-        observer,
+        sampling,
     )
-    whole = targets.copy()
-    whole[rows] = decoded
-    exact = targets[rows].astype(np.float64) if channel.lossless else (values.values * scale)[rows]
-    offsets = None if quality.bounded else Offsets.of(decoded, exact, channel.top, scale)
+    whole, exact = targets.copy(), list[NDArray[np.float64]]()
+    for number, encoded in zip(regions, found, strict=True):
+        rows = values.regions.rows(number)
+        whole[rows] = encoded.decoded
+        exact.append(targets[rows].astype(np.float64) if channel.lossless else values.values[rows] * scale)
+    decoded, wanted = np.concatenate([one.decoded for one in found]), np.concatenate(exact)
+    offsets = None if quality.bounded else Offsets.of(decoded, wanted, channel.top, scale)
     output = decoded.astype(np.float64) if offsets is None else offsets.add(decoded)
     highest = channel.top if channel.lossless else scale
-    squared = _mean_square((exact - np.clip(output, 0, highest)) / scale)
-    return EncodedChannel(channel, scale, settings, codes, whole, offsets, squared, len(rows))
+    squared = _mean_square((wanted - np.clip(output, 0, highest)) / scale)
+    stored, samples = [one.stored for one in found], [one.samples for one in found if one.samples]
+    return EncodedChannel(
+        channel, scale, settings, stored, whole, offsets, squared, len(decoded), samples
+    )
 
 
 def _in_units(values: NDArray[np.float64], scale: float) -> Ints:
@@ -416,7 +453,7 @@ def _mean_square(errors: NDArray[np.float64]) -> float:
 def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setting:
     """What the decoder knows, at so many units in the range."""
     known = values.exterior if settings.knows_exterior else None
-    return Setting(values.topology, values.reference, None if known is None else known(scale))
+    return Setting(values.regions, values.reference, None if known is None else known(scale))
 
 
 def channel_of(

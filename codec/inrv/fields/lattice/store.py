@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Chunk, Container, pack_tensors, stored_size, unpack_tensors
+from inrv.container.layout import BITS, CODES
 from inrv.container.tensors import Arrays, take
 from inrv.errors import FormatError
-from inrv.fields.lattice.codec import RegionCodes
+from inrv.core.lattice import SEGMENTS, RegionCodes
+from inrv.fields.lattice.codec import ChannelParameters, StoredRegion
 from inrv.fields.lattice.constants import STEP
-from inrv.fields.lattice.context import ChannelParameters
 from inrv.fields.lattice.model import Model, default_model, pack_differences, unpack_differences
 from inrv.fields.lattice.offsets import KNOTS, Offsets
 from inrv.fields.lattice.palette import Palette
 from inrv.fields.lattice.search import EncodedChannel
 
-WORD_BITS = 32
-MOST_LOW_BITS = WORD_BITS - 1
+MOST_LOW_BITS = 31
+MOST_LANES = 5  # log2
+MOST_WITHIN = 1 << 14  # bytes of codes that lie in the CODE chunk itself: they are read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,7 @@ class StoredChannel:
     reference: number of the channel that it is predicted from, None where there is none
     knows_exterior: whether inactive voxels and exact values are known to the prediction
     model: the networks
-    codes: of its regions, in their order
+    regions: gives what is stored of a region, by number; with the levels from one on
     offsets: added to decoded values, None where there are none
     lossless: what the units of a lossless channel stand for; else None
     """
@@ -65,7 +69,7 @@ class StoredChannel:
     reference: int | None
     knows_exterior: bool
     model: Model
-    codes: list[RegionCodes]
+    regions: StoredRegions
     offsets: Offsets | None
     lossless: StoredValues | None
 
@@ -84,23 +88,37 @@ def store_channel(
 
     Returns its entry in the configuration.
     """
-    codes = encoded.codes
+    regions = encoded.regions
+    segments = _in_file_order([region.codes for region in regions])
+    bits = b"".join(segment for _, _, segment in segments)
+    lengths, checksums = np.zeros((2, len(regions), SEGMENTS), dtype=np.uint32)
+    for region, place, segment in segments:
+        lengths[region, place] = len(segment)
+        checksums[region, place] = zlib.crc32(segment)
+    apart = len(bits) > MOST_WITHIN
     arrays: Arrays = {
-        "means": np.array([code.mean for code in codes], dtype=np.uint8),
-        "spreads": np.array([code.spread for code in codes], dtype=np.uint8),
-        "word_counts": np.array([len(code.words) for code in codes], dtype=np.int32),
-        "words": np.concatenate([code.words for code in codes]).view(np.int32),
+        "means": np.array([region.mean for region in regions], dtype=np.uint8),
+        "spreads": np.array([region.spread for region in regions], dtype=np.uint8),
+        "lanes": np.array([region.codes.lanes for region in regions], dtype=np.uint8),
+        "segments": np.array([len(region.codes.segments) for region in regions], dtype=np.uint8),
+        "lengths": lengths.view(np.int32),
+        "checksums": checksums.view(np.int32) if apart else np.zeros((0, SEGMENTS), np.int32),
+        "bits": np.frombuffer(b"" if apart else bits, dtype=np.uint8),
     }
     restoration = encoded.model.restoration is not None
     if encoded.fitted:
         default = default_model(reference is not None, restoration)
-        arrays["network_words"] = pack_differences(encoded.model, default).view(np.int32)
+        codes = pack_differences(encoded.model, default)
+        arrays["network_codes"] = np.frombuffer(codes, dtype=np.uint8)
     if encoded.offsets is not None:
         arrays["offsets"] = encoded.offsets.knots
     if lossless is not None:
         arrays["palette"] = _rises(lossless.palette)
         arrays["low_bits"] = _planes(lossless)
-    chunks.append(Chunk("CODE", pack_tensors(arrays)))
+    number = len(chunks)
+    chunks.append(Chunk(CODES, pack_tensors(arrays)))
+    if apart:
+        chunks.append(Chunk(BITS, bits))
     return {
         "steps": list(encoded.channel.steps),
         "top": encoded.channel.top,
@@ -112,8 +130,19 @@ def store_channel(
         "fitted": encoded.fitted,
         "offsets": encoded.offsets is not None,
         "lossless": encoded.channel.lossless,
-        "codes": len(chunks) - 1,
+        "codes": number,
+        "bits": number + 1 if apart else None,
     }
+
+
+def _in_file_order(codes: Sequence[RegionCodes]) -> list[tuple[int, int, bytes]]:
+    """Region, place and bytes of each segment: those of coarse levels come first."""
+    return [
+        (region, place, own.segments[place])
+        for place in range(SEGMENTS)
+        for region, own in enumerate(codes)
+        if place < len(own.segments)
+    ]
 
 
 def _rises(palette: Palette) -> NDArray[np.int32]:
@@ -143,8 +172,8 @@ def restore_channel(
     arrays = unpack_tensors(container.chunk(config["codes"]))
     model = default_model(config["reference"] is not None, config["restoration"])
     if config["fitted"]:
-        words = take(arrays, "network_words", np.int32, (None,)).view(np.uint32)
-        model = unpack_differences(model, words)
+        codes = take(arrays, "network_codes", np.uint8, (None,))
+        model = unpack_differences(model, codes.tobytes())
     channel = ChannelParameters(
         tuple(config["steps"]), config["top"], config["background"], config["lossless"]
     )
@@ -154,7 +183,7 @@ def restore_channel(
         config["reference"],
         config["exterior"],
         model,
-        _codes(arrays, regions),
+        StoredRegions(container, config, arrays, regions),
         _offsets(arrays, channel) if config["offsets"] else None,
         _stored_values(arrays, channel, voxels) if channel.lossless else None,
     )
@@ -194,15 +223,47 @@ def _stored_values(arrays: Arrays, channel: ChannelParameters, voxels: int) -> S
     return StoredValues(Palette(entries.astype(np.int32), bits), rest)
 
 
-def _codes(arrays: Arrays, regions: int) -> list[RegionCodes]:
-    """The codes of so many regions. Raises FormatError."""
-    means = take(arrays, "means", np.uint8, (regions,)).tolist()
-    spreads = take(arrays, "spreads", np.uint8, (regions,)).tolist()
-    words = take(arrays, "words", np.int32, (None,))
-    counts = take(arrays, "word_counts", np.int32, (regions,))
-    total = int(counts.sum(dtype=np.int64))
-    if (counts < 0).any() or total != len(words):
-        raise FormatError("F5", f"there are {len(words):,} words, word_counts say {total:,}")
-    ends = counts.cumsum(dtype=np.int64)
-    parts = np.split(words.view(np.uint32), ends[:-1]) if regions else []
-    return [RegionCodes(*region) for region in zip(means, spreads, parts, strict=True)]
+class StoredRegions:
+    """What a file stores of a channel's regions, read when it is asked for. Raises FormatError.
+
+    count: how many its topology has
+    """
+
+    def __init__(
+        self, container: Container, config: dict[str, Any], arrays: Arrays, count: int
+    ) -> None:
+        self.container, self.chunk, self.bits = container, config["codes"], config["bits"]
+        self.means = take(arrays, "means", np.uint8, (count,))
+        self.spreads = take(arrays, "spreads", np.uint8, (count,))
+        self.lanes = take(arrays, "lanes", np.uint8, (count,))
+        self.segments = take(arrays, "segments", np.uint8, (count,))
+        if not np.isin(self.segments, (1, SEGMENTS)).all() or (self.lanes > MOST_LANES).any():
+            message = f"a region has 1 or {SEGMENTS} segments, and up to 2^{MOST_LANES} lanes"
+            raise FormatError("F5", f"{message}: these have {self.segments}, 2^{self.lanes}")
+        lengths = take(arrays, "lengths", np.int32, (count, SEGMENTS)).astype(np.int64)
+        held = np.arange(SEGMENTS) < self.segments[:, None]
+        apart = self.bits is not None
+        checksums = take(arrays, "checksums", np.int32, (count if apart else 0, SEGMENTS))
+        self.checksums = checksums.view(np.uint32)
+        self.within = take(arrays, "bits", np.uint8, (0 if apart else None,)).tobytes()
+        size = container.entries[self.bits].raw if apart else len(self.within)
+        if (lengths < 0).any() or lengths[~held].any() or int(lengths.sum()) != size:
+            message = f"lengths of segments add up to {int(lengths.sum()):,}"
+            raise FormatError("F5", f"{message}, the bytes that hold them are {size:,}")
+        self.lengths = lengths
+        ends = lengths.T.reshape(-1).cumsum().reshape(SEGMENTS, count).T
+        self.offsets = ends - lengths
+
+    def __call__(self, number: int, level: int = 0) -> StoredRegion:
+        """What is stored of a region for its voxels at multiples of 2^level."""
+        cut = bool(self.segments[number] == SEGMENTS)
+        needed = max(1, SEGMENTS - level) if cut else 1
+        segments = tuple(self._segment(number, place) for place in range(needed))
+        codes = RegionCodes(int(self.lanes[number]), segments, cut)
+        return StoredRegion(int(self.means[number]), int(self.spreads[number]), codes)
+
+    def _segment(self, number: int, place: int) -> bytes:
+        offset, length = int(self.offsets[number, place]), int(self.lengths[number, place])
+        if self.bits is None:
+            return self.within[offset : offset + length]
+        return self.container.part(self.bits, offset, length, int(self.checksums[number, place]))

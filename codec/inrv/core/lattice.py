@@ -1,0 +1,456 @@
+"""Regions of a lattice, decoded and coded by the core: codec/core/lattice.h in Python's terms."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, Structure, byref, c_double, c_float, c_int32, c_size_t, c_uint32, c_uint64
+from ctypes import c_void_p as Address
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.core.library import instruction_sets, library
+
+LEVELS = 7
+SEGMENTS = 4  # of a region's codes: levels 6 to 3, 2, 1, 0
+TABLES, TOKENS = 64, 46
+LISTED = 1 << 10  # magnitudes whose bits an encoder has listed
+MOST_INPUTS = 52
+ALL = (1 << 32) - 1  # a share of 1
+
+Ints = NDArray[np.int32]
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+class _Network(Structure):
+    _fields_ = (
+        ("inputs", c_int32),
+        ("first", c_int32),
+        ("second", c_int32),
+        ("outputs", c_int32),
+        ("first_weight", Address),
+        ("first_bias", Address),
+        ("second_weight", Address),
+        ("second_bias", Address),
+        ("last_weight", Address),
+        ("last_bias", Address),
+        ("skip_weight", Address),
+    )
+
+
+class _Channel(Structure):
+    _fields_ = (
+        ("steps", c_int32 * LEVELS),
+        ("top", c_int32),
+        ("background", c_int32),
+        ("reference_top", c_int32),
+        ("lossless", c_int32),
+        ("exterior", c_int32),
+        ("prediction", POINTER(_Network) * 3),
+        ("restoration", POINTER(_Network)),
+        ("prior", Address),
+    )
+
+
+class _Leaves(Structure):
+    _fields_ = (("count", c_size_t), ("cells", Address), ("masks", Address))
+
+
+class _Region(Structure):
+    _fields_ = (
+        ("leaves", _Leaves),
+        ("reference", _Leaves),
+        ("reference_values", Address),
+        ("exterior", Address),
+        ("around", c_int32),
+        ("mean", c_int32),
+        ("spread", c_int32),
+    )
+
+
+class _Codes(Structure):
+    _fields_ = (
+        ("bytes", Address * SEGMENTS),
+        ("sizes", c_size_t * SEGMENTS),
+        ("segments", c_int32),
+        ("lanes", c_int32),
+    )
+
+
+class _Aim(Structure):
+    _fields_ = (
+        ("targets", Address),
+        ("values", Address),
+        ("rate_weight", c_float),
+        ("bits", Address),
+    )
+
+
+class _Samples(Structure):
+    _fields_ = (
+        ("seed", c_uint64),
+        ("share", c_uint32 * LEVELS),
+        ("capacity", c_size_t),
+        ("count", c_size_t),
+        ("inputs", Address),
+        ("base", Address),
+        ("spread", Address),
+        ("targets", Address),
+        ("predicted", Address),
+        ("table", Address),
+        ("odd", Address),
+        ("level", Address),
+        ("flat", Address),
+    )
+
+
+class _Scaling(Structure):
+    _fields_ = (
+        ("scale", c_double),
+        ("minimum", c_double),
+        ("maximum", c_double),
+        ("top", c_int32),
+        ("clamp", c_int32),
+        ("offsets", Address),
+    )
+
+
+class _Work:
+    """Memory of the core for one region at a time, used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self.address = library().inrv_work_new(instruction_sets())
+        if not self.address:
+            raise MemoryError("there is not enough memory to decode a region")
+        self.free = library().inrv_work_free
+
+    def __del__(self) -> None:
+        if getattr(self, "address", None):
+            self.free(self.address)
+
+
+_of_thread = threading.local()
+
+
+def _work() -> Any:
+    """The address of this thread's memory."""
+    if not hasattr(_of_thread, "work"):
+        _of_thread.work = _Work()
+    return _of_thread.work.address
+
+
+@dataclass(frozen=True, eq=False)
+class Leaves:
+    """Some leaves of a region.
+
+    cells: uint16 (L,) ascending, x << 8 | y << 4 | z of each leaf's place in the region
+    masks: uint8 (L, 64) of their active voxels
+    """
+
+    cells: NDArray[np.uint16]
+    masks: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownRegion:
+    """What is known of a region before its codes.
+
+    leaves: of the voxels that are coded
+    reference: leaves of the reference channel and the values int32 of their voxels in its units;
+        None where there is none
+    exterior: int32 (128, 128, 128) values of the voxels that are not coded, or the one that all
+        have; None where they tell nothing
+    mean: of the values, in 255ths of the channel's top
+    spread: log2 of their mean deviation in units
+    """
+
+    leaves: Leaves
+    reference: tuple[Leaves, Ints] | None
+    exterior: Ints | int | None
+    mean: int
+    spread: int
+
+
+@dataclass(frozen=True, eq=False)
+class RegionCodes:
+    """The codes of a region.
+
+    lanes: log2 of the coder's lanes
+    segments: one, or those of levels 6 to 3, of level 2, of level 1 and of level 0; the finest may
+        lack where they are not decoded
+    cut: whether there are four
+    """
+
+    lanes: int
+    segments: tuple[bytes, ...]
+    cut: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of the segments."""
+        return sum(map(len, self.segments))
+
+
+@dataclass(frozen=True, eq=False)
+class ContextSamples:
+    """Contexts of some voxels, for the fitting of networks.
+
+    inputs: int8 (n, 52) of the network, zeros behind
+    base: int32 (n,) what the prediction starts from, in units; for the restoration filter the
+        decoded value
+    spread: int32 (n,) of the neighbours, in units
+    targets: int32 (n,) the voxels' values, in units
+    predicted: int32 (n,) predictions, in units; nothing for the restoration filter
+    table: uint8 (n,) of the voxels' codes; nothing for the restoration filter
+    odd: uint8 (n,) number of odd axes; 0: inputs of the restoration filter
+    level: uint8 (n,) of the voxels
+    flat: bool (n,) whether all neighbours are equal
+    """
+
+    inputs: NDArray[np.int8]
+    base: Ints
+    spread: Ints
+    targets: Ints
+    predicted: Ints
+    table: NDArray[np.uint8]
+    odd: NDArray[np.uint8]
+    level: NDArray[np.uint8]
+    flat: NDArray[np.bool_]
+
+
+class LatticeChannel:
+    """A channel as the core knows it before its codes.
+
+    steps: of the quantiser, in units, by level, the finest first
+    top: largest value, in units
+    background: of the grid, in units
+    reference_top: largest value of the reference channel; 0 where there is none
+    lossless: whether values are whole numbers of 128 units
+    exterior: whether voxels that are not coded are known
+    prediction: whole numbers of the three networks, by name of the tensor
+    restoration: those of the filter, None where there is none
+    prior: int64 (64, 46) counts with which the tables begin
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[int],
+        top: int,
+        background: int,
+        reference_top: int,
+        lossless: bool,
+        exterior: bool,
+        prediction: Sequence[Tensors],
+        restoration: Tensors | None,
+        prior: NDArray[Any],
+    ) -> None:
+        self.exterior = exterior
+        self._kept: list[Any] = []
+        own = self._own = _Channel()
+        own.steps[:] = tuple(steps)
+        own.top, own.background, own.reference_top = top, background, reference_top
+        own.lossless, own.exterior = lossless, exterior
+        for place, tensors in enumerate(prediction):
+            own.prediction[place] = ctypes.pointer(self._network(tensors))
+        if restoration is not None:
+            own.restoration = ctypes.pointer(self._network(restoration))
+        own.prior = self._address(prior, np.int32)
+
+    def _address(self, array: NDArray[Any], dtype: Any) -> int:
+        kept = np.ascontiguousarray(array, dtype=dtype)
+        self._kept.append(kept)
+        return kept.ctypes.data
+
+    def _network(self, tensors: Tensors) -> _Network:
+        inputs, first = tensors["first.weight"].shape
+        second, outputs = tensors["last.weight"].shape
+        names = ("first.weight", "first.bias", "second.weight", "second.bias", "last.weight",
+                 "last.bias", "skip.weight")  # fmt: skip
+        addresses = [
+            self._address(tensors[name], np.int32 if name.endswith("bias") else np.int8)
+            for name in names
+        ]
+        network = _Network(inputs, first, second, outputs, *addresses)
+        self._kept.append(network)
+        return network
+
+    def decode(self, region: KnownRegion, codes: RegionCodes, count: int, level: int = 0) -> Ints:
+        """Decode a region: values int32 (count,), in units, of its voxels at multiples of 2^level.
+
+        Raises FormatError (F6) where the codes are damaged.
+        """
+        values = np.empty(count, dtype=np.int32)
+        given = _Codes()
+        given.segments, given.lanes = SEGMENTS if codes.cut else 1, codes.lanes
+        _give(given, codes.segments)
+        known = _given(region)
+        library().inrv_decode_region(
+            _work(), byref(self._own), byref(known), byref(given), level, values
+        )
+        return values
+
+    def encode(
+        self,
+        region: KnownRegion,
+        targets: Ints,
+        values: Ints,
+        rate_weight: float,
+        bits: NDArray[np.float32],
+        shares: Sequence[float] | None = None,
+        seed: int = 0,
+    ) -> tuple[RegionCodes, Ints, ContextSamples | None]:
+        """Encode a region.
+
+        targets: int32 (n,) of its voxels, what codes are chosen for
+        values: int32 (n,) of its voxels, what they are
+        rate_weight: of a bit against a squared step; 0: the nearest code is chosen
+        bits: float32 (64, 1024) of a magnitude under a table
+        shares: of the voxels of each level whose contexts are asked for; None: none are
+        seed: draws them
+
+        Returns the codes, the decoded values int32 (n,), and the contexts.
+        """
+        count = len(targets)
+        decoded = np.empty(count, dtype=np.int32)
+        buffer = np.empty(library().inrv_codes_bound(count), dtype=np.uint8)
+        aim = _Aim(targets.ctypes.data, values.ctypes.data, rate_weight, bits.ctypes.data)
+        samples = None if shares is None else _Sampling(shares, seed, 2 * count)
+        known, found = _given(region), _Codes()
+        library().inrv_encode_region(
+            _work(), byref(self._own), byref(known), byref(aim), decoded,
+            None if samples is None else byref(samples.own), buffer, len(buffer), byref(found),
+        )  # fmt: skip
+        codes = _codes_of(found, buffer)
+        return codes, decoded, None if samples is None else samples.found()
+
+
+class _Sampling:
+    """Arrays that the core fills with contexts."""
+
+    def __init__(self, shares: Sequence[float], seed: int, most: int) -> None:
+        capacity = max(1, round(most * min(1.0, 1.1 * max(shares))) + 4096)
+        self.arrays = ContextSamples(
+            np.zeros((capacity, MOST_INPUTS), dtype=np.int8),
+            np.empty(capacity, dtype=np.int32),
+            np.empty(capacity, dtype=np.int32),
+            np.empty(capacity, dtype=np.int32),
+            np.empty(capacity, dtype=np.int32),
+            np.empty(capacity, dtype=np.uint8),
+            np.empty(capacity, dtype=np.uint8),
+            np.empty(capacity, dtype=np.uint8),
+            np.empty(capacity, dtype=np.bool_),
+        )
+        own = self.own = _Samples()
+        own.seed, own.capacity, own.count = seed, capacity, 0
+        own.share[:] = [min(ALL, round(share * (ALL + 1))) for share in shares]
+        for name, array in vars(self.arrays).items():
+            setattr(own, name, array.ctypes.data)
+
+    def found(self) -> ContextSamples:
+        """What was taken."""
+        arrays = vars(self.arrays).values()
+        return ContextSamples(*(array[: self.own.count].copy() for array in arrays))
+
+
+def _given(region: KnownRegion) -> _Region:
+    given = _Region()
+    given.leaves = _leaves(region.leaves)
+    if region.reference is not None:
+        leaves, values = region.reference
+        given.reference, given.reference_values = _leaves(leaves), values.ctypes.data
+    if isinstance(region.exterior, int):
+        given.around = region.exterior
+    elif region.exterior is not None:
+        given.exterior = region.exterior.ctypes.data
+    given.mean, given.spread = region.mean, region.spread
+    return given
+
+
+def _leaves(leaves: Leaves) -> _Leaves:
+    return _Leaves(len(leaves.cells), leaves.cells.ctypes.data, leaves.masks.ctypes.data)
+
+
+def _give(codes: _Codes, segments: Sequence[bytes]) -> None:
+    for place, segment in enumerate(segments):
+        codes.bytes[place] = ctypes.cast(ctypes.c_char_p(segment), Address)
+        codes.sizes[place] = len(segment)
+
+
+def _codes_of(found: _Codes, buffer: NDArray[np.uint8]) -> RegionCodes:
+    ends = np.cumsum([found.sizes[place] for place in range(found.segments)]).tolist()
+    starts = [0, *ends[:-1]]
+    segments = (buffer[start:end].tobytes() for start, end in zip(starts, ends, strict=True))
+    return RegionCodes(found.lanes, tuple(segments), found.segments == SEGMENTS)
+
+
+def encode_numbers(
+    prior: NDArray[np.int64], tables: Sequence[int], passes: Sequence[Ints]
+) -> bytes:
+    """Code numbers, within +-2^19, as the codes of a region are: one segment.
+
+    prior: int64 (64, 46) counts with which the tables begin
+    tables: of each pass
+    passes: the numbers int32 of each pass
+    """
+    numbers = np.concatenate(passes).astype(np.int32)
+    buffer = np.empty(library().inrv_codes_bound(len(numbers)), dtype=np.uint8)
+    found = _Codes()
+    library().inrv_encode_numbers(
+        _work(), prior.astype(np.int32), len(passes), _counts(map(len, passes)),
+        np.array(tables, dtype=np.uint8), numbers, buffer, len(buffer), byref(found),
+    )  # fmt: skip
+    return _codes_of(found, buffer).segments[0]
+
+
+def decode_numbers(
+    prior: NDArray[np.int64], tables: Sequence[int], counts: Sequence[int], segment: bytes
+) -> list[Ints]:
+    """The numbers of `encode_numbers`, int32 (counts[i],) each. Raises FormatError (F6)."""
+    numbers = np.empty(sum(counts), dtype=np.int32)
+    codes = _Codes()
+    codes.segments = 1
+    _give(codes, (segment,))
+    library().inrv_decode_numbers(
+        _work(), prior.astype(np.int32), len(counts), _counts(counts),
+        np.array(tables, dtype=np.uint8), byref(codes), numbers,
+    )  # fmt: skip
+    return np.split(numbers, np.cumsum(counts)[:-1])
+
+
+def _counts(counts: Any) -> NDArray[np.uintp]:
+    return np.array(list(counts), dtype=np.uintp)
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """How a channel's units stand for values.
+
+    scale: units in the range
+    minimum: of the range
+    maximum: of the range
+    top: largest unit
+    offsets: float64 (17,) in units, added between 0 and `top`; None where there are none
+    """
+
+    scale: float
+    minimum: float
+    maximum: float
+    top: int
+    offsets: NDArray[np.float64] | None = None
+
+    def values(self, units: Ints, values: NDArray[np.float32], clamp: bool = True) -> None:
+        """Fill values float32 (n,) from units int32 (n,), computed in float64 and rounded once.
+
+        values: may be a column of an array
+        clamp: whether values stay within the range
+        """
+        offsets = None if self.offsets is None else self.offsets.ctypes.data
+        own = _Scaling(self.scale, self.minimum, self.maximum, self.top, clamp, offsets)
+        units = np.ascontiguousarray(units)
+        library().inrv_to_values(
+            byref(own), units.ctypes.data, len(units), values.ctypes.data, values.strides[0] // 4
+        )
