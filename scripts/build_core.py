@@ -37,7 +37,12 @@ AVX512 = f"{AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
 
 # The variants of the kernels: codec/core/kernel.h. cpu.c asks the machine for the same sets.
 VARIANTS = {
-    "x86_64": {"plain": "-DINRV_PLAIN", "sse4": "-msse4.1 -mpopcnt", "avx2": AVX2, "avx512": AVX512},
+    "x86_64": {
+        "plain": "-DINRV_PLAIN",
+        "sse4": "-msse4.1 -mpopcnt",
+        "avx2": AVX2,
+        "avx512": AVX512,
+    },
     "aarch64": {"plain": "-DINRV_PLAIN", "neon": ""},
     "wasm32": {"plain": "-DINRV_PLAIN", "simd128": "-msimd128"},
 }

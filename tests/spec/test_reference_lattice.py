@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from inrv.fields.lattice.context import ChannelParameters
+from inrv.fields.lattice.entropy import RegionReader, RegionWriter
+from inrv.fields.lattice.traversal import Pass, Setting
 from numpy.typing import NDArray
 
 import inrv
@@ -16,8 +19,6 @@ from inrv import EncodeOptions, SparseVolume, Topology
 from inrv.container import Chunk, container_bytes, pack_tensors
 from inrv.errors import FormatError
 from inrv.fields.lattice.codec import Encoder, encode_regions
-from inrv.fields.lattice.context import ChannelParameters
-from inrv.fields.lattice.entropy import RegionReader, RegionWriter
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import Model, default_model
 from inrv.fields.lattice.network import IntegerNetwork
@@ -26,7 +27,6 @@ from inrv.fields.lattice.palette import Palette, in_order
 from inrv.fields.lattice.regions import region_corners
 from inrv.fields.lattice.search import EncodedChannel, Settings
 from inrv.fields.lattice.store import StoredValues, store_channel
-from inrv.fields.lattice.traversal import Pass, Setting
 from inrv.grids import Grid, LeafValues, sparse_grid
 from spec.reference import lattice as reference_lattice
 from spec.reference import read

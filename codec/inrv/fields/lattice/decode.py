@@ -226,7 +226,10 @@ class OpenChannel:
         """Normalised values float64 (n,) at integer coordinates (n, 3); of a lossless channel the
         values; 0 where the channel has no voxel.
         """
-        rows, numbers = self.regions.topology.voxel_rows(coordinates), self.regions.find(coordinates)
+        rows, numbers = (
+            self.regions.topology.voxel_rows(coordinates),
+            self.regions.find(coordinates),
+        )
         numbers = np.where(rows >= 0, numbers, -1)
         order = np.argsort(numbers, kind="stable")
         asked, firsts = np.unique(numbers[order], return_index=True)

@@ -22,7 +22,9 @@ Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 
-def prefilter(targets: NDArray[np.int32], rows: NDArray[np.int32], values: NDArray[np.int32]) -> None:
+def prefilter(
+    targets: NDArray[np.int32], rows: NDArray[np.int32], values: NDArray[np.int32]
+) -> None:
     """Write into `targets` int32 (N,) what the voxels of a region are to be coded as.
 
     rows: int32 (128, 128, 128) of the region's voxels, -1 where not active

@@ -428,7 +428,9 @@ def encode_channel(
     for number, encoded in zip(regions, found, strict=True):
         rows = values.regions.rows(number)
         whole[rows] = encoded.decoded
-        exact.append(targets[rows].astype(np.float64) if channel.lossless else values.values[rows] * scale)
+        exact.append(
+            targets[rows].astype(np.float64) if channel.lossless else values.values[rows] * scale
+        )
     decoded, wanted = np.concatenate([one.decoded for one in found]), np.concatenate(exact)
     offsets = None if quality.bounded else Offsets.of(decoded, wanted, channel.top, scale)
     output = decoded.astype(np.float64) if offsets is None else offsets.add(decoded)
