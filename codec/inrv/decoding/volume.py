@@ -163,13 +163,11 @@ class Volume(Mapping[str, VolumeGrid]):
         values = [grid.values_of_grid for grid in grids]
         with named_errors(self.container):
             check_limits(self.container, self.outputs, values)
-            outputs = self.outputs.active(
+            found = self.outputs.values(
                 [own.template.topology for own in values], [own.columns for own in values]
             )
-            outputs.reverse()
-            return [
-                own.filled(outputs.pop()) for own in values
-            ]  # so that outputs and values are not all held at once
+            found.reverse()
+            return [own.filled(found.pop()) for own in values]  # so that no grid is held twice
 
     @undisturbed()
     def to_sparse(self) -> SparseVolume:
