@@ -24,7 +24,7 @@ from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
 from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, EncodedChannel
 from inrv.fields.lattice.store import store_channel
 from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
-from inrv.grids import LeafValues, Topology, denormalise
+from inrv.grids import LeafValues, Topology
 from inrv.options import DEFAULT_PSNR, EncodeOptions
 from inrv.storage import PreparedGrid
 from inrv.support.processes import process_count
@@ -212,8 +212,8 @@ class VolumeEncoder:
         values = [grid.coded.values.copy() for grid in self.grids]
         for channel, found in zip(self.channels, encoded, strict=True):
             if channel.lossless is None:
-                decoded = denormalise(found.outputs, channel.minimum, channel.maximum)
-                values[channel.grid][:, channel.component] = decoded
+                scaling = found.scaling(channel.minimum, channel.maximum)
+                scaling.values(found.decoded, values[channel.grid][:, channel.component])
         grids, errors, drifts = list[PreparedGrid](), list[float](), list[float]()
         for grid, decoded in zip(self.grids, values, strict=True):
             written = _as_written(grid, decoded)

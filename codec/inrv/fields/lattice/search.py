@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.core.lattice import LEVELS, ContextSamples
+from inrv.core.lattice import LEVELS, ContextSamples, Scaling
 from inrv.fields.lattice.codec import (
     ChannelParameters,
+    EncodedRegion,
     Reference,
     Sampling,
     Setting,
-    StoredRegion,
     encode_regions,
 )
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SLOPE, SMALLEST_STEP, STEP
 from inrv.fields.lattice.exterior import Exterior
 from inrv.fields.lattice.model import Model, default_model, pack_differences
-from inrv.fields.lattice.offsets import Offsets
+from inrv.fields.lattice.offsets import KNOTS, Offsets, sums_of
 from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
 from inrv.grids import Topology
@@ -120,6 +120,11 @@ class ChannelValues:
         """The regions of its topology."""
         return Regions(self.topology)
 
+    @cached_property
+    def largest(self) -> float:
+        """The largest value."""
+        return float(self.values.max())
+
 
 @dataclass(frozen=True, eq=False)
 class Settings:
@@ -145,22 +150,33 @@ class EncodedChannel:
     scale: units in the range: a value is decoded / scale
     settings: what it is coded with
     regions: those that were coded, in their order
-    decoded: int32 (N,) in units, by row; of regions that were not coded, the exact values
     offsets: added to decoded values; None where a bound on the error leaves no room for them
     squared: mean squared error, of the normalised values that were coded
     coded: how many voxels `regions` and `squared` are of
-    samples: contexts of some voxels by region, where they were asked for
     """
 
     channel: ChannelParameters
     scale: float
     settings: Settings
-    regions: list[StoredRegion]
-    decoded: Ints
+    regions: list[EncodedRegion]
     offsets: Offsets | None
     squared: float
     coded: int
-    samples: list[ContextSamples]
+
+    @cached_property
+    def decoded(self) -> Ints:
+        """The decoded values int32 (N,), in units, by row, where all regions were coded."""
+        return np.concatenate([region.decoded for region in self.regions])
+
+    def scaling(self, minimum: float, maximum: float) -> Scaling:
+        """How its units stand for values between these."""
+        offsets = None if self.offsets is None else self.offsets.knots.astype(np.float64)
+        return Scaling(self.scale, minimum, maximum, self.channel.top, offsets)
+
+    @property
+    def samples(self) -> list[ContextSamples]:
+        """Contexts of some voxels by region, where they were asked for."""
+        return [region.samples for region in self.regions if region.samples is not None]
 
     @property
     def model(self) -> Model:
@@ -205,7 +221,7 @@ class EncodedChannel:
     @property
     def bits_a_voxel(self) -> float:
         """Stored bits of the codes, over the coded voxels."""
-        size = sum(REGION_BYTES + region.codes.size for region in self.regions)
+        size = sum(REGION_BYTES + region.stored.codes.size for region in self.regions)
         return 8 * size / max(1, self.coded)
 
     def cost(self, voxels: int) -> float:
@@ -410,46 +426,29 @@ def encode_channel(
     regions: list[int],
     sampling: Sampling | None = None,
 ) -> EncodedChannel:
-    """Code some regions with a step; the others' voxels keep their values."""
+    """Code some regions with a step."""
     scale = STEP / step
-    targets = _in_units(values.values, scale)
-    channel = channel_of(values, quality, scale, int(targets.max()))
+    channel = channel_of(values, quality, scale)
     found = encode_regions(
         setting_of(values, settings, scale),
         regions,
-        targets,
+        values.values,
+        scale,
         channel,
         settings.model,
         0.0 if quality.bounded else 1.0,
         settings.prefiltered,
         sampling,
     )
-    whole, exact = targets.copy(), list[NDArray[np.float64]]()
-    for number, encoded in zip(regions, found, strict=True):
-        rows = values.regions.rows(number)
-        whole[rows] = encoded.decoded
-        exact.append(
-            targets[rows].astype(np.float64) if channel.lossless else values.values[rows] * scale
-        )
-    decoded, wanted = np.concatenate([one.decoded for one in found]), np.concatenate(exact)
-    offsets = None if quality.bounded else Offsets.of(decoded, wanted, channel.top, scale)
-    output = decoded.astype(np.float64) if offsets is None else offsets.add(decoded)
-    highest = channel.top if channel.lossless else scale
-    squared = _mean_square((wanted - np.clip(output, 0, highest)) / scale)
-    stored, samples = [one.stored for one in found], [one.samples for one in found if one.samples]
-    return EncodedChannel(
-        channel, scale, settings, stored, whole, offsets, squared, len(decoded), samples
-    )
-
-
-def _in_units(values: NDArray[np.float64], scale: float) -> Ints:
-    """Normalised values float64 (N,) in units, int32 (N,)."""
-    units: Ints = np.rint(values * scale).astype(np.int32)
-    return units
-
-
-def _mean_square(errors: NDArray[np.float64]) -> float:
-    return float((errors * errors).mean())
+    rows = map(values.regions.rows, regions)
+    parts = [(one.decoded, values.values[own]) for one, own in zip(found, rows, strict=True)]
+    coded = sum(len(decoded) for decoded, _ in parts)
+    if quality.bounded:
+        offsets, (_, squared) = None, sums_of(parts, scale, channel.top, np.zeros(KNOTS))
+    else:
+        offsets, squared = Offsets.of(parts, scale, channel.top)
+    squared /= max(1, coded) * scale * scale
+    return EncodedChannel(channel, scale, settings, found, offsets, squared, coded)
 
 
 def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setting:
@@ -458,17 +457,16 @@ def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setti
     return Setting(values.regions, values.reference, None if known is None else known(scale))
 
 
-def channel_of(
-    values: ChannelValues, quality: Quality, scale: float, top: int
-) -> ChannelParameters:
-    """The channel of so many units in the range, whose largest value is `top`."""
+def channel_of(values: ChannelValues, quality: Quality, scale: float) -> ChannelParameters:
+    """The channel of so many units in the range."""
     fineness = 1.0 if quality.lossless else FINENESS
     steps = tuple(
         min(LARGEST_STEP, max(SMALLEST_STEP, round(STEP * fineness**level)))
         for level in range(LEVELS)
     )
     background = max(-HIGHEST, min(HIGHEST, round(values.background * scale)))
-    return ChannelParameters(steps, max(1, top), background, quality.lossless)
+    top = max(1, round(values.largest * scale))
+    return ChannelParameters(steps, top, background, quality.lossless)
 
 
 def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:

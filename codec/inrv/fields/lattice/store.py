@@ -88,7 +88,7 @@ def store_channel(
 
     Returns its entry in the configuration.
     """
-    regions = encoded.regions
+    regions = [region.stored for region in encoded.regions]
     segments = _in_file_order([region.codes for region in regions])
     bits = b"".join(segment for _, _, segment in segments)
     lengths, checksums = np.zeros((2, len(regions), SEGMENTS), dtype=np.uint32)
