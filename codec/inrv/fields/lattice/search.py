@@ -291,6 +291,7 @@ class ChannelEncoder:
         default = default_model(values.reference is not None, not quality.bounded)
         self.settings = Settings(model or default)  # that `again` codes with; found by `run`
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
+        self.slope = -DB_A_DOUBLING  # of the PSNR over the step, dB an octave, as last seen
 
     def run(self) -> EncodedChannel:
         """The channel at the quality that is asked, in the fewest bytes that the effort allows."""
@@ -345,9 +346,12 @@ class ChannelEncoder:
         return min(MOST_STEP, max(LEAST_STEP, step))
 
     def _some_regions(self, generator: np.random.Generator) -> list[int]:
-        """Some of the regions, with about TRIAL_VOXELS in all."""
+        """Some of the regions, with about TRIAL_VOXELS in all.
+
+        All of them where they are not twice as many: the last trial is then the result.
+        """
         count = len(self.values.values)
-        if count <= TRIAL_VOXELS:
+        if count <= 2 * TRIAL_VOXELS:
             return self.all
         share = max(1, round(len(self.all) * TRIAL_VOXELS / count))
         chosen: list[int] = np.sort(generator.permutation(len(self.all))[:share]).tolist()
@@ -362,7 +366,7 @@ class ChannelEncoder:
         for _ in range(SEARCHES):
             if 0 <= tried[-1].psnr - asked <= NEAR_ENOUGH:
                 break
-            step = _next_step(tried, asked + NEAR_ENOUGH / 2)
+            step = _next_step(tried, asked + NEAR_ENOUGH / 2, self.slope)
             if any(math.isclose(step, trial.step, rel_tol=1e-4) for trial in tried):
                 break
             tried.append(self._trial(settings, step, regions))
@@ -370,6 +374,7 @@ class ChannelEncoder:
             if any(0 <= trial.psnr - asked <= 2 * NEAR_ENOUGH for trial in tried):
                 break
             tried.append(self._trial(settings, step, regions))
+        self.slope = _steepness(tried, asked) or self.slope
         finest = min(tried, key=lambda trial: trial.step)
         while all(trial.psnr < asked for trial in tried) and finest.step > LEAST_STEP:
             finest = self._trial(settings, max(LEAST_STEP, finest.step * SURELY_FINER), regions)
@@ -478,13 +483,26 @@ def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:
     return [least * ratio ** (number * GOLDEN % 1) for number in range(1, SCATTERED + 1)]
 
 
-def _next_step(tried: list[Trial], psnr: float) -> float:
-    """The step where the line through the two nearest trials, dB over log step, meets `psnr`."""
+def _steepness(tried: list[Trial], psnr: float) -> float | None:
+    """The slope of the two trials nearest to `psnr`; None where there is one only."""
     near = sorted(tried, key=lambda trial: abs(trial.psnr - psnr))
-    slope = -DB_A_DOUBLING
-    if len(near) > 1 and near[0].psnr != near[1].psnr:
-        found = (near[0].psnr - near[1].psnr) / math.log2(near[0].step / near[1].step)
-        slope = min(-1.0, max(-8.0, found))
+    return _slope(near[0], near[1]) if len(near) > 1 else None
+
+
+def _slope(one: Trial, other: Trial) -> float | None:
+    """DB an octave of the step, from two trials; None where they tell nothing."""
+    if one.psnr == other.psnr or one.step == other.step:
+        return None
+    return min(-1.0, max(-8.0, (one.psnr - other.psnr) / math.log2(one.step / other.step)))
+
+
+def _next_step(tried: list[Trial], psnr: float, slope: float) -> float:
+    """The step where the line through the two nearest trials, dB over log step, meets `psnr`.
+
+    slope: of the line where there is one trial only, dB an octave
+    """
+    near = sorted(tried, key=lambda trial: abs(trial.psnr - psnr))
+    slope = _steepness(tried, psnr) or slope
     octaves = max(-3.0, min(3.0, (psnr - near[0].psnr) / slope))
     step = near[0].step * 2**octaves
     # Between the largest step that reaches the quality and the smallest above it that does not.
