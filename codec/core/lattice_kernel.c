@@ -333,11 +333,22 @@ INLINE int counts_twice(int outputs) { return outputs == 2; }
 
 #ifdef HAVE_DOT4
 
-static int32_t four_bytes(const int8_t *from, ptrdiff_t pitch, int count) {
-    uint32_t result = 0;
-    for (int i = 0; i < 4 && i < count; i++)
-        result |= (uint32_t)(uint8_t)from[i * pitch] << (8 * i);
-    return (int32_t)result;
+static uint32_t halves(int low, int high) {
+    return (uint32_t)(uint16_t)low | (uint32_t)(uint16_t)high << 16;
+}
+
+/* Writes up to four weights of a column, zeros behind, as dot4 reads them. */
+static void put_four(int32_t *to, const int8_t *from, ptrdiff_t pitch, int count) {
+    int w[4] = {0};
+    for (int i = 0; i < 4 && i < count; i++) w[i] = from[i * pitch];
+    if (WEIGHT_WORDS == 2) {
+        to[0] = (int32_t)halves(w[0], w[2]);
+        to[WEIGHT_WORDS - 1] = (int32_t)halves(w[1], w[3]);
+    } else {
+        uint32_t bytes = 0;
+        for (int i = 0; i < 4; i++) bytes |= (uint32_t)(uint8_t)w[i] << (8 * i);
+        to[0] = (int32_t)bytes;
+    }
 }
 
 static int32_t column_sum(const int8_t *from, ptrdiff_t pitch, int count) {
@@ -358,22 +369,22 @@ static void pack(Packed *to, const inrv_network *network) {
             j < first ? network->first_weight + j : network->skip_weight + j - first;
         int pitch = j < first ? first : outputs;
         for (int g = 0; g < groups; g++)
-            to->first_weight[j * groups + g] =
-                four_bytes(from + 4 * g * pitch, pitch, inputs - 4 * g);
+            put_four(to->first_weight + (j * groups + g) * WEIGHT_WORDS, from + 4 * g * pitch,
+                     pitch, inputs - 4 * g);
         int start = j < first ? (network->first_bias[j] + 32) >> counts_twice(outputs) : 0;
         to->first_start[j] =
             start - 64 * column_sum(from, pitch, inputs); /* inputs come 64 larger */
     }
     for (int j = 0; j < second; j++) {
         for (int g = 0; g < first / 4; g++)
-            to->second_weight[j * (first / 4) + g] =
-                four_bytes(network->second_weight + 4 * g * second + j, second, 4);
+            put_four(to->second_weight + (j * (first / 4) + g) * WEIGHT_WORDS,
+                     network->second_weight + 4 * g * second + j, second, 4);
         to->second_start[j] = network->second_bias[j] + 32;
     }
     for (int j = 0; j < outputs; j++) {
         for (int g = 0; g < second / 4; g++)
-            to->last_weight[j * (second / 4) + g] =
-                four_bytes(network->last_weight + 4 * g * outputs + j, outputs, 4);
+            put_four(to->last_weight + (j * (second / 4) + g) * WEIGHT_WORDS,
+                     network->last_weight + 4 * g * outputs + j, outputs, 4);
         to->last_bias[j] = network->last_bias[j];
     }
 }
@@ -385,18 +396,18 @@ static void pack(Packed *to, const inrv_network *network) {
 #endif
 
 /* COUNT sums for VECTORS vectors of voxels, over groups of four inputs. */
-#define SUMS(COUNT, GROUPS, INPUTS, WEIGHTS, START)                         \
-    V sum[COUNT][VECTORS];                                                  \
-    UNROLLED                                                                \
-    for (int j = 0; j < COUNT; j++) UNROLLED                                \
-    for (int v = 0; v < VECTORS; v++) sum[j][v] = START;                    \
-    {                                                                       \
-        const int32_t *weight = WEIGHTS;                                    \
-        ROLLED                                                              \
-        for (int g = 0; g < GROUPS; g++, weight++) UNROLLED                 \
-        for (int v = 0; v < VECTORS; v++) UNROLLED                          \
-        for (int j = 0; j < COUNT; j++)                                     \
-            sum[j][v] = dot4(sum[j][v], INPUTS[g][v], weight + j * GROUPS); \
+#define SUMS(COUNT, GROUPS, INPUTS, WEIGHTS, START)                                        \
+    V sum[COUNT][VECTORS];                                                                 \
+    UNROLLED                                                                               \
+    for (int j = 0; j < COUNT; j++) UNROLLED                                               \
+    for (int v = 0; v < VECTORS; v++) sum[j][v] = START;                                   \
+    {                                                                                      \
+        const int32_t *weight = WEIGHTS;                                                   \
+        ROLLED                                                                             \
+        for (int g = 0; g < GROUPS; g++, weight += WEIGHT_WORDS) UNROLLED                  \
+        for (int v = 0; v < VECTORS; v++) UNROLLED                                         \
+        for (int j = 0; j < COUNT; j++)                                                    \
+            sum[j][v] = dot4(sum[j][v], INPUTS[g][v], weight + j * GROUPS * WEIGHT_WORDS); \
     }
 
 INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outputs)[BLOCK],
@@ -408,7 +419,8 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
     for (int v = 0; v < VECTORS; v++) inputs[g][v] = load(&block->inputs[g][at + v * LANES]);
     ROLLED
     for (int t = 0; t < first / 4; t++) {
-        SUMS(4, groups, inputs, n->first_weight + 4 * t * groups, all_of(n->first_start[4 * t + j]))
+        SUMS(4, groups, inputs, n->first_weight + 4 * t * groups * WEIGHT_WORDS,
+             all_of(n->first_start[4 * t + j]))
         UNROLLED
         for (int v = 0; v < VECTORS; v++)
             hidden[t][v] = activations4(sum[0][v] >> once, sum[1][v] >> once, sum[2][v] >> once,
@@ -416,7 +428,7 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
     }
     ROLLED
     for (int t = 0; t < second / 4; t++) {
-        SUMS(4, (first / 4), hidden, n->second_weight + 4 * t * (first / 4),
+        SUMS(4, (first / 4), hidden, n->second_weight + 4 * t * (first / 4) * WEIGHT_WORDS,
              all_of(n->second_start[4 * t + j]))
         UNROLLED
         for (int v = 0; v < VECTORS; v++)
@@ -424,10 +436,12 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
                 activations4(sum[0][v] >> 1, sum[1][v] >> 1, sum[2][v] >> 1, sum[3][v] >> 1);
     }
     if (outs == 2) {
-        SUMS(2, groups, inputs, n->first_weight + first * groups, all_of(n->first_start[first + j]))
+        SUMS(2, groups, inputs, n->first_weight + first * groups * WEIGHT_WORDS,
+             all_of(n->first_start[first + j]))
         for (int v = 0; v < VECTORS; v++) skip[0][v] = sum[0][v], skip[1][v] = sum[1][v];
     } else {
-        SUMS(1, groups, inputs, n->first_weight + first * groups, all_of(n->first_start[first + j]))
+        SUMS(1, groups, inputs, n->first_weight + first * groups * WEIGHT_WORDS,
+             all_of(n->first_start[first + j]))
         for (int v = 0; v < VECTORS; v++) skip[0][v] = sum[0][v];
     }
     if (outs == 2) {
