@@ -478,75 +478,91 @@ NOINLINE void evaluate(const Packed *n, Block *block, int count) {
 
 #else /* without dot4: four products of 16 bits are added before they are widened */
 
-enum { ROW = 40 }; /* weights of an input, skip's included, and zeros */
+/* Rows of weights of 16 bits: the first layer's by input, all others by what they give. */
+enum { MOST_ROW = 52 };
 
 static void pack(Packed *to, const inrv_network *network) {
-    int inputs = network->inputs, first = network->first, second = network->second;
-    int outputs = network->outputs;
-    int16_t *first_weight = (int16_t *)to->first_weight,
-            *second_weight = (int16_t *)to->second_weight;
+    const int inputs = network->inputs, first = network->first, second = network->second;
+    const int outputs = network->outputs;
+    int16_t *first_weight = (int16_t *)to->first_weight, *skip = first_weight + MOST_ROW * 32;
+    int16_t *second_weight = (int16_t *)to->second_weight;
     int16_t *last_weight = (int16_t *)to->last_weight;
     memset(to, 0, sizeof *to);
     to->groups = (inputs + 3) / 4;
     to->first = first;
     to->second = second;
     to->outputs = outputs;
-    for (int i = 0; i < inputs; i++) {
-        for (int j = 0; j < first; j++)
-            first_weight[i * ROW + j] = network->first_weight[i * first + j];
+    for (int i = 0; i < inputs * first; i++) first_weight[i] = network->first_weight[i];
+    for (int i = 0; i < inputs; i++)
         for (int j = 0; j < outputs; j++)
-            first_weight[i * ROW + first + j] = network->skip_weight[i * outputs + j];
-    }
+            skip[j * MOST_ROW + i] = network->skip_weight[i * outputs + j];
     for (int j = 0; j < first; j++)
         to->first_start[j] = (network->first_bias[j] + 32) >> counts_twice(outputs);
-    for (int i = 0; i < first * second; i++) second_weight[i] = network->second_weight[i];
+    for (int i = 0; i < first; i++)
+        for (int j = 0; j < second; j++)
+            second_weight[j * first + i] = network->second_weight[i * second + j];
     for (int j = 0; j < second; j++) to->second_start[j] = network->second_bias[j] + 32;
-    for (int i = 0; i < second * outputs; i++) last_weight[i] = network->last_weight[i];
+    for (int i = 0; i < second; i++)
+        for (int j = 0; j < outputs; j++)
+            last_weight[j * second + i] = network->last_weight[i * outputs + j];
     for (int j = 0; j < outputs; j++) to->last_bias[j] = network->last_bias[j];
 }
 
 INLINE int16_t activation(int32_t sum) { return (int16_t)(sum < 0 ? 0 : sum > 127 ? 127 : sum); }
 
+INLINE int32_t product(const int16_t *a, const int16_t *b, int count) {
+    int32_t sum = 0;
+    for (int i = 0; i < count; i++) sum += a[i] * b[i];
+    return sum;
+}
+
 INLINE void through(const Packed *n, Block *block, int at, int groups, int first, int second,
                     int outs) {
     const int16_t *first_weight = (const int16_t *)n->first_weight;
+    const int16_t *skip = first_weight + MOST_ROW * 32;
     const int16_t *second_weight = (const int16_t *)n->second_weight;
     const int16_t *last_weight = (const int16_t *)n->last_weight;
     const int once = !counts_twice(outs);
-    int32_t sums[ROW], more[32];
-    int16_t hidden[32], last[32], part[ROW];
-    for (int j = 0; j < ROW; j++) sums[j] = j < first + outs ? n->first_start[j] : 0;
-    for (int g = 0; g < groups; g++) {
-        uint32_t four = (uint32_t)block->inputs[g][at];
-        int16_t a = (int16_t)((four & 255) - 64), b = (int16_t)((four >> 8 & 255) - 64);
-        int16_t c = (int16_t)((four >> 16 & 255) - 64), d = (int16_t)((four >> 24) - 64);
-        const int16_t *w = first_weight + 4 * g * ROW;
-        for (int j = 0; j < ROW; j++)
+    int32_t sums[32];
+    int16_t inputs[MOST_ROW] = {0}, hidden[32], last[32], part[32];
+    for (int g = 0; g < groups; g++)
+        for (int i = 0; i < 4; i++)
+            inputs[4 * g + i] = (int16_t)(((uint32_t)block->inputs[g][at] >> (8 * i) & 255) - 64);
+    for (int j = 0; j < first; j++) sums[j] = n->first_start[j];
+    for (int i = 0; i < 4 * groups; i += 4) {
+        const int16_t *w = first_weight + i * first;
+        for (int j = 0; j < first; j++)
             part[j] =
-                (int16_t)(a * w[j] + b * w[ROW + j] + c * w[2 * ROW + j] + d * w[3 * ROW + j]);
-        for (int j = 0; j < ROW; j++) sums[j] += part[j];
+                (int16_t)(inputs[i] * w[j] + inputs[i + 1] * w[first + j] +
+                          inputs[i + 2] * w[2 * first + j] + inputs[i + 3] * w[3 * first + j]);
+        for (int j = 0; j < first; j++) sums[j] += part[j];
     }
     for (int j = 0; j < first; j++) hidden[j] = activation(sums[j] >> (5 + once));
-    for (int j = 0; j < second; j++) more[j] = n->second_start[j];
-    for (int i = 0; i < first; i += 2) {
-        const int16_t *w = second_weight + i * second;
-        for (int j = 0; j < second; j++)
-            part[j] = (int16_t)(hidden[i] * w[j] + hidden[i + 1] * w[second + j]);
-        for (int j = 0; j < second; j++) more[j] += part[j];
-    }
-    for (int j = 0; j < second; j++) last[j] = activation(more[j] >> 6);
-    for (int o = 0; o < outs; o++) {
-        int32_t sum = n->last_bias[o] + (2 - once) * sums[first + o];
-        for (int j = 0; j < second; j++) sum += last[j] * last_weight[j * outs + o];
-        block->outputs[o][at] = sum;
-    }
+    for (int j = 0; j < second; j++)
+        last[j] = activation(
+            (n->second_start[j] + product(hidden, second_weight + j * first, first)) >> 6);
+    for (int o = 0; o < outs; o++)
+        block->outputs[o][at] = n->last_bias[o] +
+                                (2 - once) * product(inputs, skip + o * MOST_ROW, 4 * groups) +
+                                product(last, last_weight + o * second, second);
 }
 
 NOINLINE void evaluate(const Packed *n, Block *block, int count) {
-    if (n->outputs == 1)
-        for (int i = 0; i < count; i++) through(n, block, i, n->groups, 24, 16, 1);
+#define WIDTHS(GROUPS, FIRST, SECOND, OUTS)                                                \
+    case GROUPS:                                                                           \
+        for (int i = 0; i < count; i++) through(n, block, i, GROUPS, FIRST, SECOND, OUTS); \
+        break;
+    if (n->outputs == 1) switch (n->groups) {
+            WIDTHS(10, 24, 16, 1)
+        }
     else
-        for (int i = 0; i < count; i++) through(n, block, i, n->groups, 32, 32, 2);
+        switch (n->groups) {
+            WIDTHS(9, 32, 32, 2)
+            WIDTHS(10, 32, 32, 2)
+            WIDTHS(11, 32, 32, 2)
+            WIDTHS(12, 32, 32, 2)
+            WIDTHS(13, 32, 32, 2)
+        }
 }
 
 #endif
