@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "codec" / "core"
 OBJECTS = ROOT / "build" / "core"
 ZIG = (sys.executable, "-m", "ziglang", "cc")
-WASM = "wasm32-wasi"
+WASM = "wasm32-wasi"  # its libc brings malloc; nothing of WASI itself is used
 
 # Integers are exact everywhere; these keep floating point so, too: no fused operations but those
 # that the source writes, and nothing that follows from errno or traps.
@@ -172,10 +172,17 @@ def compile_objects(
 
 
 def link(compiler: Compiler, objects: Sequence[Path], output: Path, flags: Iterable[str]) -> None:
-    """Link object files to a library or a program."""
-    half = output.with_name(f".{os.getpid()}-{output.name}")
-    compiler.run(*map(str, objects), *flags, "-o", str(half))
-    os.replace(half, output)  # who has the old one loaded keeps it
+    """Link object files to a library or a program, which appears whole or not at all.
+
+    output: the library or program
+    flags: options of the linker
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # Some linkers put more beside it, which would get into wheels.
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        half = Path(folder, output.name)
+        compiler.run(*map(str, objects), *flags, "-o", str(half))
+        os.replace(half, output)  # who has the old one loaded keeps it
 
 
 def library_flags(compiler: Compiler) -> list[str]:
@@ -184,11 +191,13 @@ def library_flags(compiler: Compiler) -> list[str]:
     There is no -lm: what its functions return differs from one system to another.
     """
     if "wasm" in compiler.triple:
-        # A module that someone calls, with what its caller needs to hand over memory.
-        exports = ("--export-dynamic", "--export=malloc", "--export=free")
-        return ["-mexec-model=reactor", "-s", *(f"-Wl,{name}" for name in exports)]
-    elf = not re.search("darwin|macos|windows|mingw|cygwin", compiler.triple)
-    return ["-shared", *(["-Wl,-z,defs", "-s"] if elf else [])]
+        # No program, but functions for a caller, who needs malloc and free to hand over memory.
+        options = ("--export-dynamic", "--export=malloc", "--export=free", "-z,stack-size=262144")
+        return ["-mexec-model=reactor", "-s", *(f"-Wl,{option}" for option in options)]
+    if re.search("darwin|macos", compiler.triple):
+        return ["-shared"]
+    windows = re.search("windows|mingw|cygwin", compiler.triple)
+    return ["-shared", "-s", *([] if windows else ["-Wl,-z,defs"])]
 
 
 def build_library(
@@ -205,7 +214,6 @@ def build_library(
     only: the one variant of the kernels to compile; all of them without it
     folder: where the object files go
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
     objects = compile_objects(compiler, extra, only, folder=folder)
     flags = library_flags(compiler)
     linked = repr((output, [path.name for path in objects], flags))
@@ -214,6 +222,16 @@ def build_library(
         link(compiler, objects, output, flags)
         stamp.write_text(linked)
     return output
+
+
+def build_wasm(variant: str, extra: Iterable[str] = ()) -> Path:
+    """Compile the core to WebAssembly, as far as that is necessary; return the module.
+
+    variant: plain or simd128. A module has one: where vectors are not known, one that has them
+        does not load
+    extra: options of the compiler to add
+    """
+    return build_library(zig(WASM), ROOT / "build" / f"inrv-{variant}.wasm", extra, variant)
 
 
 def main() -> None:
@@ -227,9 +245,8 @@ def main() -> None:
     extra = ["-Werror"] if options.strict else []
     try:
         if options.wasm:
-            # One module each: where vectors are not known, a module that has them does not load.
-            for name in VARIANTS["wasm32"]:
-                print(build_library(zig(WASM), ROOT / "build" / f"inrv-{name}.wasm", extra, name))
+            for variant in VARIANTS["wasm32"]:
+                print(build_wasm(variant, extra))
         else:
             print(build_library(find_compiler(), ROOT / "codec" / "inrv" / LIBRARY, extra))
     except BuildError as error:
