@@ -83,21 +83,24 @@ class Compiler:
     def run(self, *arguments: str) -> str:
         """Run it, and return what it prints."""
         command = [*self.command, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise BuildError(f"{command[0]} cannot be started: {error}") from error
         if done.returncode:
             raise BuildError(f"{shlex.join(command)}\n{done.stderr or done.stdout}")
         sys.stderr.write(done.stderr)
         return done.stdout
 
-    def works(self) -> bool:
-        """Whether it links a library and knows the instructions of all variants."""
+    def works(self, *more: str) -> bool:
+        """Whether it links a library, knows the instructions of all variants, and more options."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "empty.c")
             source.write_text("#include <string.h>\nint inrv(void) { return 0; }\n")
-            options = " ".join([FLAGS, *self.variants.values()]).split()
             try:
+                options = [*" ".join([FLAGS, *self.variants.values()]).split(), *more]
                 self.run(*options, "-shared", str(source), "-o", str(Path(folder, "empty")))
-            except (BuildError, OSError):
+            except BuildError:
                 return False
         return True
 
@@ -171,18 +174,31 @@ def compile_objects(
         return list(pool.map(compiled, jobs))
 
 
-def link(compiler: Compiler, objects: Sequence[Path], output: Path, flags: Iterable[str]) -> None:
-    """Link object files to a library or a program, which appears whole or not at all.
+def link(
+    compiler: Compiler,
+    objects: Sequence[Path],
+    output: Path,
+    flags: Iterable[str],
+    folder: Path = OBJECTS,
+) -> None:
+    """Link object files to a library or a program, unless it is made of them already.
 
-    output: the library or program
+    output: the library or program; it appears whole or not at all
     flags: options of the linker
+    folder: where it is noted what the output is made of
     """
+    flags = list(flags)
+    made_of = repr((output, [path.name for path in objects], flags))
+    note = folder / f"{hashlib.sha256(str(output).encode()).hexdigest()[:16]}.linked"
+    if output.exists() and note.exists() and note.read_text() == made_of:
+        return
     output.parent.mkdir(parents=True, exist_ok=True)
     # Some linkers put more beside it, which would get into wheels.
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        half = Path(folder, output.name)
+    with tempfile.TemporaryDirectory(dir=output.parent) as place:
+        half = Path(place, output.name)
         compiler.run(*map(str, objects), *flags, "-o", str(half))
         os.replace(half, output)  # who has the old one loaded keeps it
+    note.write_text(made_of)
 
 
 def library_flags(compiler: Compiler) -> list[str]:
@@ -215,12 +231,7 @@ def build_library(
     folder: where the object files go
     """
     objects = compile_objects(compiler, extra, only, folder=folder)
-    flags = library_flags(compiler)
-    linked = repr((output, [path.name for path in objects], flags))
-    stamp = folder / f"{hashlib.sha256(str(output).encode()).hexdigest()[:16]}.linked"
-    if not (output.exists() and stamp.exists() and stamp.read_text() == linked):
-        link(compiler, objects, output, flags)
-        stamp.write_text(linked)
+    link(compiler, objects, output, library_flags(compiler), folder)
     return output
 
 
