@@ -16,7 +16,7 @@ Array = np.ndarray
 Tensors = dict[str, Array]
 Corner = tuple[int, ...]
 Exterior = Callable[[Corner], Array]
-Part = Callable[[int, int, int], bytes]  # a part of a BITS chunk: offset, size, CRC-32
+Part = Callable[[int, int, int], bytes]  # from its first byte, its size, its CRC-32
 
 EDGE = 128  # of a region, in voxels
 ABSENT = -(2**40)  # in an array of values: no voxel, or not yet known
@@ -150,12 +150,15 @@ NAMES = (
 )
 
 
-def outputs_of(network: Tensors, inputs: Array) -> Array:
-    """Outputs (n, outputs) of a network."""
-    x = 2 * np.clip(inputs, -63, 63)
+def outputs_of(network: Tensors, x: Array) -> Array:
+    """Outputs (n, outputs) of a network, of rows of inputs in 32nds."""
     hidden = activation(x @ network["first.weight"] + network["first.bias"])
     hidden = activation(hidden @ network["second.weight"] + network["second.bias"])
     return hidden @ network["last.weight"] + network["last.bias"] + x @ network["skip.weight"]
+
+
+def limited(inputs: Array) -> Array:
+    return np.clip(inputs, -63, 63)
 
 
 def activation(sums: Array) -> Array:
@@ -397,7 +400,8 @@ class Region:
         ]
         if self.reference is not None:
             inputs += self.reference_inputs(voxels, axes, level, odd, log)
-        outputs = outputs_of(self.networks[str(odd)], np.concatenate(inputs, axis=1))
+        row = 2 * limited(np.concatenate(inputs, axis=1))
+        outputs = outputs_of(self.networks[str(odd)], row)
         move = (
             (spread.mantissa * np.clip(outputs[:, 0], -8191, 8191) + 1024) >> 11
         ) << spread.shift
@@ -432,13 +436,14 @@ class Region:
         voxels = np.argwhere(self.active)
         values = self.values[tuple(voxels.T)]
         around = neighbours(self.values, voxels, FACES + EDGES + CORNERS, (0, 1, 2), 1, ABSENT)
-        sums, differences = ((part + 8) >> 4 for part in deviations(*around, values))
-        there = [16 * (side[:, :3] != ABSENT) for side in around]
+        sums, differences = (part >> 3 for part in deviations(*around, values))
+        there = [32 * (side[:, :3] != ABSENT) for side in around]
         odd = (voxels % 2).sum(axis=1)
-        one_of_four = 16 * np.stack([odd == number for number in (1, 2, 3, 0)], axis=1)
-        height = np.clip(values - self.config["background"], -2048, 2048) >> 5
+        one_of_four = 32 * np.stack([odd == number for number in (1, 2, 3, 0)], axis=1)
+        height = np.clip(values - self.config["background"], -2048, 2048) >> 4
         inputs = np.concatenate([sums, differences, *there, one_of_four, height[:, None]], axis=1)
-        move = np.clip((outputs_of(self.networks["restoration"], inputs)[:, 0] + 8) >> 4, -128, 128)
+        outputs = outputs_of(self.networks["restoration"], limited(inputs))[:, 0]
+        move = np.clip((outputs + 8) >> 4, -128, 128)
         flat = (sums == 0).all(axis=1) & (differences == 0).all(axis=1)
         result = self.values.copy()
         result[tuple(voxels.T)] = np.where(flat, values, np.clip(values + move, 0, self.top))
@@ -501,11 +506,6 @@ def units_of(
     return of_palette if config["lossless"] else linear
 
 
-INDEX = {name: () for name in ("means", "spreads", "lanes", "segments")} | {
-    name: (4,) for name in ("lengths", "checksums")
-}
-
-
 class Channel:
     """A channel, whose regions are decoded when they are asked for.
 
@@ -515,7 +515,7 @@ class Channel:
     exterior: gives units (128, 128, 128) of a region's inactive voxels; None where the channel does
         not know them
     separate: coordinates (n, 3) and units (n,) of the voxels with frequent and exact values
-    part, size: what reads parts of its BITS chunk, and the bytes of that chunk
+    part, size: what reads parts of its segments' bytes, and the number of all these bytes
     """
 
     def __init__(
@@ -541,9 +541,12 @@ class Channel:
             voxel: number for number, voxel in enumerate(map(tuple, self.voxels.tolist()))
         }
         self.decoded: dict[tuple[Corner, int], Array] = {}
-        for name, shape in INDEX.items():
-            right = tensors[name].shape == (len(self.corners), *shape)
-            require(right, f"S3: {name} has another shape")
+        regions, checked = len(self.corners), config["bits"] is not None
+        shapes: dict[str, tuple[int, ...]] = {"lengths": (regions, 4)}
+        shapes |= {name: (regions,) for name in ("means", "spreads", "lanes", "segments")}
+        shapes |= {"checksums": (regions if checked else 0, 4)}
+        for name, shape in shapes.items():
+            require(tensors[name].shape == shape, f"S3: {name} has another shape")
         segments, lengths = tensors["segments"], tensors["lengths"].astype(np.int64)
         require(int(tensors["spreads"].max(initial=0)) <= 22, "F5: a spread is above 22")
         require(int(tensors["lanes"].max(initial=0)) <= 5, "F5: lanes are above 5")
@@ -585,12 +588,13 @@ class Channel:
 
     def segments_of(self, number: int, level: int) -> list[bytes]:
         """The segments of region `number`; none is read that lies below the level."""
-        found = []
-        for segment, levels in enumerate(SEGMENTS[int(self.tensors["segments"][number])]):
-            begin = int(self.begins[number, segment])
-            size = int(self.tensors["lengths"][number, segment])
-            checksum = int(self.tensors["checksums"][number, segment]) % 2**32
-            found.append(self.part(begin, size, checksum) if levels[0] >= level else b"")
+        found, tensors = [], self.tensors
+        for segment, levels in enumerate(SEGMENTS[int(tensors["segments"][number])]):
+            at = number, segment
+            checked = self.config["bits"] is not None
+            checksum = int(tensors["checksums"][at]) % 2**32 if checked else 0
+            about = int(self.begins[at]), int(tensors["lengths"][at]), checksum
+            found.append(self.part(*about) if levels[0] >= level else b"")
         return found
 
     def separate_in(self, corner: Corner) -> tuple[Array, Array]:

@@ -387,8 +387,7 @@ def channel_of(file: File, number: int) -> lattice.Channel:
     topology, component = topology_of(file, entry["topology"]), entry["components"][place]
     mask, values = separate_values(file, entry, topology, "exact_values")
     units = lattice.units_of(config, tensors, component["minimum"], component["maximum"])
-    bits = config["bits"]
-    require(file.type_of(bits) == "BITS", f"M11: chunk {bits} is not BITS")
+    part, size = segments_of(file, config["bits"], tensors)
     return lattice.Channel(
         config,
         tensors,
@@ -398,9 +397,18 @@ def channel_of(file: File, number: int) -> lattice.Channel:
         reference=None if config["reference"] is None else channel_of(file, config["reference"]),
         exterior=exterior_of(file, entry, place, units) if config["exterior"] else None,
         separate=(voxels(topology.leaf_origins, mask), units(values[:, place])),
-        part=partial(file.part, bits),
-        size=file.table[bits]["raw"],
+        part=part,
+        size=size,
     )
+
+
+def segments_of(file: File, bits: int | None, tensors: Tensors) -> tuple[lattice.Part, int]:
+    """What reads parts of the segments' bytes, and the number of these."""
+    if bits is not None:
+        require(file.type_of(bits) == "BITS", f"M11: chunk {bits} is not BITS")
+        return partial(file.part, bits), file.table[bits]["raw"]
+    data = tensors["bits"].tobytes()
+    return lambda begin, size, _: data[begin : begin + size], len(data)
 
 
 def exterior_of(file: File, entry: Entry, place: int, units: Any) -> lattice.Exterior:
