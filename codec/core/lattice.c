@@ -76,6 +76,7 @@ static Window window_of(const inrv_leaves *leaves) {
             if (corner[axis] + 8 > window.upper[axis]) window.upper[axis] = corner[axis] + 8;
         }
     }
+    if (!leaves->count) memset(&window, 0, sizeof window);
     return window;
 }
 
@@ -409,7 +410,8 @@ static void open_segment(inrv_work *work, const inrv_codes *codes, int number) {
 
 /* Words and raw bits must meet where a segment ends. */
 static int close_segment(const Coder *coder) {
-    return coder->word + (coder->raw + 7) / 8 == coder->raw_end ? INRV_OK : INRV_RULE('F', 6);
+    uint64_t left = (uint64_t)(coder->raw_end - coder->word);
+    return left == (coder->raw + 7) / 8 ? INRV_OK : INRV_RULE('F', 6);
 }
 
 static int open_codes(inrv_work *work, const inrv_codes *codes) {
@@ -420,6 +422,8 @@ static int open_codes(inrv_work *work, const inrv_codes *codes) {
     if (codes->sizes[0] < states) return INRV_RULE('F', 6);
     memcpy(coder->state, coder->word, states);
     coder->word += states;
+    for (int lane = 0; lane < coder->lanes; lane++)
+        if (coder->state[lane] < 1u << 16) return INRV_RULE('F', 6);
     return INRV_OK;
 }
 

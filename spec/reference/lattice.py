@@ -1,8 +1,7 @@
 """Decodes the channels of a lattice as spec/lattice.md says; its headings are repeated here.
 
-It shares no line with the library, and is made to be read, not to be fast. It needs NumPy; the
-range decoder is that of masks.py. Arrays hold 64-bit integers where nothing else is said. Damaged
-words are a ValueError.
+It shares no line with the library, and is made to be read, not to be fast. It needs NumPy. Arrays
+hold 64-bit integers where nothing else is said. Damaged codes are a ValueError.
 """
 
 from __future__ import annotations
@@ -13,20 +12,17 @@ from typing import Any
 
 import numpy as np
 
-try:
-    from spec.reference.masks import RangeDecoder
-except ImportError:  # run from this folder
-    from masks import RangeDecoder  # type: ignore[no-redef]
-
 Array = np.ndarray
 Tensors = dict[str, Array]
 Corner = tuple[int, ...]
 Exterior = Callable[[Corner], Array]
+Part = Callable[[int, int, int], bytes]  # from its first byte, its size, its CRC-32
 
 EDGE = 128  # of a region, in voxels
 ABSENT = -(2**40)  # in an array of values: no voxel, or not yet known
 TOKENS, TABLES = 46, 64
 WEIGHT_TABLE, BIAS_TABLE = 20, 40
+SEGMENTS = {1: [[6, 5, 4, 3, 2, 1, 0]], 4: [[6, 5, 4, 3], [2], [1], [0]]}  # levels of each
 
 
 def require(condition: bool, rule: str) -> None:
@@ -111,29 +107,34 @@ def deviations(ahead: Array, behind: Array, base: Array) -> tuple[Array, Array]:
 
 # Quantised inputs
 
-LOG = np.array([0] + [(n**64).bit_length() - 1 for n in range(1, 4096)])
+
+def log_of(numbers: Array) -> Array:
+    """LOG of numbers (n,) of at least 1."""
+    e = bits_of(numbers) - 1
+    return 64 * e + ((numbers << 6) >> e) - 64
+
+
+def bits_of(numbers: Array) -> Array:
+    return np.frexp(numbers.astype(np.float64))[1].astype(np.int64)
 
 
 @dataclass
 class Spread:
-    """Mantissas and shifts of spreads (n,)."""
+    """Spreads (n,), with their mantissas and shifts."""
 
-    mantissa: Array
-    shift: Array
+    spread: Array
 
-    def __init__(self, spread: Array) -> None:
-        bits = np.array([int(value).bit_length() for value in spread], dtype=np.int64)
-        self.shift = np.maximum(0, bits - 12)
-        self.mantissa = spread >> self.shift
+    def __post_init__(self) -> None:
+        self.shift = np.maximum(0, bits_of(self.spread) - 12)
+        self.mantissa = self.spread >> self.shift
 
     def log(self) -> Array:
-        return LOG[self.mantissa] + 64 * self.shift
+        return log_of(self.spread)
 
-    def quantise(self, difference: Array) -> Array:
-        """QUANT of differences (n, k)."""
+    def quantise(self, numbers: Array) -> Array:
+        """QUANT of numbers (n, k)."""
         mantissa, shift = self.mantissa[:, None], self.shift[:, None]
-        clipped = np.clip(difference >> shift, -4 * mantissa, 4 * mantissa)
-        return np.clip((clipped * (2**19 // mantissa) + 2**13) >> 14, -127, 127)
+        return np.clip(((numbers >> shift) * (2**18 // mantissa) + 2**13) >> 14, -63, 63)
 
 
 # Networks
@@ -149,12 +150,15 @@ NAMES = (
 )
 
 
-def outputs_of(network: Tensors, inputs: Array) -> Array:
-    """Outputs (n, outputs) of a network."""
-    x = np.clip(inputs, -127, 127)
+def outputs_of(network: Tensors, x: Array) -> Array:
+    """Outputs (n, outputs) of a network, of rows of inputs in 32nds."""
     hidden = activation(x @ network["first.weight"] + network["first.bias"])
     hidden = activation(hidden @ network["second.weight"] + network["second.bias"])
     return hidden @ network["last.weight"] + network["last.bias"] + x @ network["skip.weight"]
+
+
+def limited(inputs: Array) -> Array:
+    return np.clip(inputs, -63, 63)
 
 
 def activation(sums: Array) -> Array:
@@ -167,8 +171,10 @@ def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> 
     prefixes = {odd: f"{kind}.{odd}" for odd in "123"} | (
         {"restoration": "restoration"} if config["restoration"] else {}
     )
-    codes = Codes(tensors["network_words"], defaults["prior"]) if config["fitted"] else None
-    networks = {}
+    networks, codes = {}, None
+    if config["fitted"]:
+        codes = Codes(defaults["prior"], 1)
+        codes.begin(tensors["network_codes"].tobytes())
     for name, prefix in prefixes.items():
         networks[name] = {part: defaults[f"{prefix}.{part}"].astype(np.int64) for part in NAMES}
         for part, tensor in networks[name].items() if codes else ():
@@ -182,59 +188,106 @@ def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> 
             )
     if codes:
         codes.end()
+        codes.end_lanes()
     return networks
 
 
-# Tables and codes
+# Tables, codes and coder
 
 
 def table_of(log: Array) -> Array:
     return np.clip((log + 320) // 16, 0, TABLES - 1)
 
 
-class Codes:
-    """The codes that words hold, a pass at a time."""
+class Segment:
+    """Bytes with words, from the front, and raw bits, from the end."""
 
-    def __init__(self, words: Array, prior: Array) -> None:
-        self.words = words.view("<u4").tolist()
-        self.decoder = RangeDecoder(self.words)
+    def __init__(self, data: bytes) -> None:
+        self.data, self.words, self.bits = data, 0, 0
+
+    def word(self) -> int:
+        """The next word."""
+        self.words += 1
+        require(2 * self.words <= len(self.data), "F6: words are missing")
+        return int.from_bytes(self.data[2 * self.words - 2 : 2 * self.words], "little")
+
+    def bit(self) -> int:
+        """The next raw bit."""
+        place, shift = len(self.data) - 1 - self.bits // 8, self.bits % 8
+        self.bits += 1
+        require(place >= 0, "F6: raw bits are missing")
+        return self.data[place] >> shift & 1
+
+    def end(self) -> None:
+        used = 2 * self.words + -(-self.bits // 8)
+        require(used == len(self.data), "F6: words and raw bits do not meet")
+
+
+class Codes:
+    """The codes that segments hold, a pass at a time."""
+
+    def __init__(self, prior: Array, lanes: int) -> None:
         self.counts = [[int(count) for count in row] for row in prior]
+        self.lanes = lanes
+        self.states: list[int] = []
+
+    def begin(self, data: bytes) -> None:
+        """Read on in the next segment."""
+        self.segment = Segment(data)
+        for _ in range(self.lanes - len(self.states)):  # none behind the first segment
+            low, high = self.segment.word(), self.segment.word()
+            require(high > 0, "F6: a state is below 2^16")
+            self.states.append(low + (high << 16))
 
     def parts(self, table: int) -> list[int]:
         counts = self.counts[table]
-        others = [1 + count * (2**24 - TOKENS) // sum(counts) for count in counts[1:]]
-        return [2**24 - sum(others), *others]
+        others = [1 + count * (2**15 - TOKENS) // sum(counts) for count in counts[1:]]
+        return [2**15 - sum(others), *others]
+
+    def token(self, lane: int, parts: list[int]) -> int:
+        state = self.states[lane]
+        slot = state % 2**15
+        token, start = 0, 0
+        while start + parts[token] <= slot:
+            token, start = token + 1, start + parts[token]
+        state = parts[token] * (state >> 15) + slot - start
+        if state < 2**16:
+            state = state << 16 | self.segment.word()
+        self.states[lane] = state
+        return token
+
+    def magnitude(self, token: int) -> int:
+        if token < 16:
+            return token
+        extra = 3 + (token - 16) // 2
+        return (2 + token % 2 << extra) + sum(self.segment.bit() << j for j in range(extra))
 
     def read(self, tables: Array) -> Array:
         """The codes (n,) of the voxels of a pass, whose tables are (n,)."""
-        tokens = np.zeros(len(tables), dtype=np.int64)
-        for table in sorted(set(tables.tolist())):
-            parts = self.parts(table)
-            for voxel in np.flatnonzero(tables == table):
-                tokens[voxel] = self.decoder.symbol(parts)
-        for table, token in zip(tables.tolist(), tokens.tolist(), strict=True):
+        parts = {table: self.parts(table) for table in set(tables.tolist())}
+        codes = []
+        for voxel, table in enumerate(tables.tolist()):
+            token = self.token(voxel % self.lanes, parts[table])
             self.counts[table][token] += 32
-        even = [2**23, 2**23]
-        signs = [-1 if token and self.decoder.symbol(even) else 1 for token in tokens.tolist()]
-        extra = np.where(tokens < 16, 0, 3 + (tokens - 16) // 2)
-        magnitudes = np.where(tokens < 16, tokens, (2 + tokens % 2) << extra)
-        for bit in range(int(extra.max(initial=0))):
-            for voxel in np.flatnonzero(extra > bit):
-                magnitudes[voxel] += self.decoder.symbol(even) << bit
-        return magnitudes * np.array(signs, dtype=np.int64)
+            sign = -1 if token and self.segment.bit() else 1
+            codes.append(sign * self.magnitude(token))
+        return np.array(codes, dtype=np.int64)
 
     def end(self) -> None:
-        gap = (self.decoder.point - self.decoder.lower) % 2**64
-        nothing_read = self.decoder.range == 2**64 - 1
-        require(
-            self.decoder.read >= len(self.words) and (nothing_read or gap < 2**33 - 1),
-            "F6: words are left over",
-        )
+        """End the segment."""
+        self.segment.end()
+
+    def end_lanes(self) -> None:
+        """End the codes."""
+        require(self.states == [2**16] * self.lanes, "F6: a lane does not end as it should")
 
 
 class Region:
     """One region of a channel while it is decoded.
 
+    codes: at their beginning
+    segments: their bytes, 1 or 4; those of levels that are not decoded may be anything
+    header: its mean and its spread
     active: (128, 128, 128) 1 where the channel has a voxel
     reference: (128, 128, 128) values of the reference channel, ABSENT where it has none; or None
     exterior: (128, 128, 128) values of all other voxels that are known from the start; or None
@@ -245,12 +298,14 @@ class Region:
         config: dict[str, Any],
         networks: dict[str, Tensors],
         codes: Codes,
+        segments: list[bytes],
         header: tuple[int, int],
         active: Array,
         reference: Array | None,
         exterior: Array | None,
     ) -> None:
-        self.config, self.networks, self.codes = config, networks, codes
+        self.config, self.networks = config, networks
+        self.codes, self.segments = codes, segments
         self.active, self.reference, self.top = active, reference, config["top"]
         self.mean, self.spread = header[0] * self.top // 255, 2 ** header[1]
         self.values = np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
@@ -259,22 +314,32 @@ class Region:
 
     # Traversal
 
-    def decode(self) -> Array:
-        """Final values (128, 128, 128), ABSENT where there is no voxel."""
-        if self.active[0, 0, 0]:
-            log = Spread(np.array([self.spread])).log() - LOG[self.config["steps"][6]]
-            self.take(
-                np.zeros((1, 3), dtype=np.int64),
-                self.allowed(np.array([self.mean])),
-                table_of(log),
-                6,
-            )
-        for level in range(6, -1, -1):
-            for odd in (1, 2, 3):
-                self.decode_pass(level, odd)
-        self.codes.end()
-        final = self.restored() if self.config["restoration"] else self.values
+    def decode(self, last: int = 0) -> Array:
+        """Values (128, 128, 128) of the voxels at multiples of 2^last, ABSENT elsewhere.
+
+        Those of level 0 are final.
+        """
+        for levels, data in zip(SEGMENTS[len(self.segments)], self.segments, strict=True):
+            if levels[0] < last:
+                break
+            self.codes.begin(data)
+            for level in levels:
+                if level >= last:
+                    self.decode_level(level)
+            if levels[-1] >= last:
+                self.codes.end()
+        if last == 0:
+            self.codes.end_lanes()
+        final = self.restored() if self.config["restoration"] and last == 0 else self.values
         return np.where(self.active == 1, final, ABSENT)
+
+    def decode_level(self, level: int) -> None:
+        if level == 6 and self.active[0, 0, 0]:
+            log = log_of(np.array([self.spread])) - log_of(np.array([self.config["steps"][6]]))
+            corner = np.zeros((1, 3), dtype=np.int64)
+            self.take(corner, self.allowed(np.array([self.mean])), table_of(log), level)
+        for odd in (1, 2, 3):
+            self.decode_pass(level, odd)
 
     def decode_pass(self, level: int, odd: int) -> None:
         found = [
@@ -313,21 +378,20 @@ class Region:
             np.clip(np.where(known_pairs > 0, of_sums, 2 * self.spread), step >> 2, 2**23 - 1)
         )
         slope = Spread(np.clip(of_differences, step >> 2, 2**23 - 1))
-        log = spread.log() - LOG[step]
+        log_step = log_of(np.array([step]))
+        log, log_slope = spread.log() - log_step, slope.log() - log_step
+        near = known_ahead[:, :odd].sum(axis=1) + known_behind[:, :odd].sum(axis=1)
+        whole = (known_ahead & known_behind)[:, : 2 * odd].reshape(-1, 2, odd)
         scalars = [
-            log >> 3,
-            (slope.log() - LOG[step]) >> 3,
-            64 * np.clip(base, 0, 2**23) // self.top,
-            8 * np.clip(base - self.config["background"], -16 * step, 16 * step) // step,
-            np.full_like(base, 6 * level),
-            32
-            * (known_ahead[:, :odd].sum(axis=1) + known_behind[:, :odd].sum(axis=1))
-            // (2 * odd),
-            32
-            * (known_ahead & known_behind)[:, : 2 * odd].reshape(-1, 2, odd).all(axis=1).sum(axis=1)
-            // odd,
+            (log + 8) >> 4,
+            (log_slope + 8) >> 4,
+            32 * np.clip(base, 0, 2**23) // self.top,
+            4 * np.clip(base - self.config["background"], -16 * step, 16 * step) // step,
+            np.full_like(base, 3 * level),
+            16 * near // (2 * odd),
+            16 * whole.all(axis=1).sum(axis=1) // odd,
         ]
-        there = [32 * side for side in neighbours(self.active, voxels, FACES, axes, stride, 0)]
+        there = [16 * side for side in neighbours(self.active, voxels, FACES, axes, stride, 0)]
         inputs = [
             spread.quantise(sums),
             slope.quantise(differences),
@@ -336,7 +400,8 @@ class Region:
         ]
         if self.reference is not None:
             inputs += self.reference_inputs(voxels, axes, level, odd, log)
-        outputs = outputs_of(self.networks[str(odd)], np.concatenate(inputs, axis=1))
+        row = 2 * limited(np.concatenate(inputs, axis=1))
+        outputs = outputs_of(self.networks[str(odd)], row)
         move = (
             (spread.mantissa * np.clip(outputs[:, 0], -8191, 8191) + 1024) >> 11
         ) << spread.shift
@@ -355,8 +420,8 @@ class Region:
         sums, _ = deviations(*neighbours(self.reference, voxels, FACES, axes, stride, ABSENT), base)
         all_sums = np.concatenate([np.where(there, 2 * (own - base), 0)[:, None], sums], axis=1)
         spread = Spread(np.clip(np.abs(all_sums).sum(axis=1) // 4, step >> 2, 2**23 - 1))
-        of_reference = spread.log() - LOG[step]
-        scalars = [32 * there, of_reference >> 3, np.clip(of_reference - log, -512, 511) >> 2]
+        log_other = spread.log() - log_of(np.array([step]))
+        scalars = [16 * there, (log_other + 8) >> 4, (log_other - log + 4) >> 3]
         return [spread.quantise(all_sums), np.stack(scalars, axis=1)]
 
     def allowed(self, predicted: Array) -> Array:
@@ -375,9 +440,10 @@ class Region:
         there = [32 * (side[:, :3] != ABSENT) for side in around]
         odd = (voxels % 2).sum(axis=1)
         one_of_four = 32 * np.stack([odd == number for number in (1, 2, 3, 0)], axis=1)
-        height = 8 * np.clip(values - self.config["background"], -2048, 2048) // 128
+        height = np.clip(values - self.config["background"], -2048, 2048) >> 4
         inputs = np.concatenate([sums, differences, *there, one_of_four, height[:, None]], axis=1)
-        move = np.clip((outputs_of(self.networks["restoration"], inputs)[:, 0] + 8) >> 4, -128, 128)
+        outputs = outputs_of(self.networks["restoration"], limited(inputs))[:, 0]
+        move = np.clip((outputs + 8) >> 4, -128, 128)
         flat = (sums == 0).all(axis=1) & (differences == 0).all(axis=1)
         result = self.values.copy()
         result[tuple(voxels.T)] = np.where(flat, values, np.clip(values + move, 0, self.top))
@@ -424,16 +490,18 @@ def units_of(
 ) -> Callable[[Array], Array]:
     """The function that turns values float32 of one component into units."""
 
+    lowest, highest = -(config["top"] >> 1), config["top"] + (config["top"] >> 1)
+
     def linear(values: Array) -> Array:
         wide = np.where(np.isnan(values), minimum, values.astype(np.float64))
         units = np.round((wide - minimum) / (maximum - minimum) * config["scale"])
-        return np.clip(units, -(2**23), 2**23).astype(np.int64)
+        return np.clip(units, lowest, highest).astype(np.int64)
 
     def of_palette(values: Array) -> Array:
         numbers = order(np.where(np.isnan(values), np.float32(-np.inf), values)) >> len(
             tensors["low_bits"]
         )
-        return np.minimum(128 * np.searchsorted(entries_of(tensors), numbers, side="left"), 2**23)
+        return np.minimum(128 * np.searchsorted(entries_of(tensors), numbers, side="left"), highest)
 
     return of_palette if config["lossless"] else linear
 
@@ -447,6 +515,7 @@ class Channel:
     exterior: gives units (128, 128, 128) of a region's inactive voxels; None where the channel does
         not know them
     separate: coordinates (n, 3) and units (n,) of the voxels with frequent and exact values
+    part, size: what reads parts of its segments' bytes, and the number of all these bytes
     """
 
     def __init__(
@@ -459,23 +528,34 @@ class Channel:
         reference: Channel | None,
         exterior: Exterior | None,
         separate: tuple[Array, Array],
+        part: Part,
+        size: int,
     ) -> None:
         self.config, self.tensors, self.prior = config, tensors, defaults["prior"]
         self.reference, self.exterior, self.separate = reference, exterior, separate
+        self.part = part
         self.networks = networks_of(config, tensors, defaults)
         self.corners = sorted({tuple(corner) for corner in (leaves // EDGE * EDGE).tolist()})
         self.voxels = voxels.astype(np.int64)
         self.numbers = {
             voxel: number for number, voxel in enumerate(map(tuple, self.voxels.tolist()))
         }
-        self.ends = np.cumsum(tensors["word_counts"])
-        self.decoded: dict[Corner, Array] = {}
-        for name in ("means", "spreads", "word_counts"):
-            require(
-                len(tensors[name]) == len(self.corners), f"S3: {name} has not one number a region"
-            )
+        self.decoded: dict[tuple[Corner, int], Array] = {}
+        regions, checked = len(self.corners), config["bits"] is not None
+        shapes: dict[str, tuple[int, ...]] = {"lengths": (regions, 4)}
+        shapes |= {name: (regions,) for name in ("means", "spreads", "lanes", "segments")}
+        shapes |= {"checksums": (regions if checked else 0, 4)}
+        for name, shape in shapes.items():
+            require(tensors[name].shape == shape, f"S3: {name} has another shape")
+        segments, lengths = tensors["segments"], tensors["lengths"].astype(np.int64)
         require(int(tensors["spreads"].max(initial=0)) <= 22, "F5: a spread is above 22")
-        require(int(self.ends[-1:].sum()) == len(tensors["words"]), "F5: word_counts do not add up")
+        require(int(tensors["lanes"].max(initial=0)) <= 5, "F5: lanes are above 5")
+        require(bool(np.isin(segments, (1, 4)).all()), "F5: not 1 or 4 segments")
+        require(bool((lengths >= 0).all()), "F5: a length is negative")
+        require(not lengths[segments == 1, 1:].any(), "F5: a segment too many")
+        require(int(lengths.sum()) == size, "F5: lengths do not add up")
+        # All segments 0 come first, then all segments 1, and so on.
+        self.begins = (np.cumsum(lengths.T) - lengths.T.ravel()).reshape(4, -1).T
         if config["offsets"]:
             require(tensors["offsets"].shape == (17,), "S3: offsets has another shape")
             require(bool(np.isfinite(tensors["offsets"]).all()), "F8: an offset is not finite")
@@ -484,25 +564,38 @@ class Channel:
 
     # Regions
 
-    def region(self, corner: Corner) -> Array:
-        """Final values (128, 128, 128) of a region, ABSENT where the channel has no voxel."""
+    def region(self, corner: Corner, level: int = 0) -> Array:
+        """Values (128, 128, 128) of a region, ABSENT where the channel has no voxel.
+
+        They are those of the voxels at multiples of 2^level; those of level 0 are final.
+        """
         if corner not in self.corners:
             return np.full((EDGE,) * 3, ABSENT, dtype=np.int64)
-        if corner not in self.decoded:
+        if (corner, level) not in self.decoded:
             number = self.corners.index(corner)
             inside = self.voxels[(self.voxels // EDGE * EDGE == corner).all(axis=1)] - corner
             active = np.zeros((EDGE,) * 3, dtype=np.int64)
             active[tuple(inside.T)] = 1
-            words = self.tensors["words"][
-                self.ends[number] - self.tensors["word_counts"][number] : self.ends[number]
-            ]
             header = int(self.tensors["means"][number]), int(self.tensors["spreads"][number])
+            codes = Codes(self.prior, 2 ** int(self.tensors["lanes"][number]))
+            segments = self.segments_of(number, level)
             reference = None if self.reference is None else self.reference.as_reference(corner)
-            codes, exterior = Codes(words, self.prior), self.known_exterior(corner)
-            self.decoded[corner] = Region(
-                self.config, self.networks, codes, header, active, reference, exterior
-            ).decode()
-        return self.decoded[corner]
+            exterior = self.known_exterior(corner)
+            self.decoded[corner, level] = Region(
+                self.config, self.networks, codes, segments, header, active, reference, exterior
+            ).decode(level)
+        return self.decoded[corner, level]
+
+    def segments_of(self, number: int, level: int) -> list[bytes]:
+        """The segments of region `number`; none is read that lies below the level."""
+        found, tensors = [], self.tensors
+        for segment, levels in enumerate(SEGMENTS[int(tensors["segments"][number])]):
+            at = number, segment
+            checked = self.config["bits"] is not None
+            checksum = int(tensors["checksums"][at]) % 2**32 if checked else 0
+            about = int(self.begins[at]), int(tensors["lengths"][at]), checksum
+            found.append(self.part(*about) if levels[0] >= level else b"")
+        return found
 
     def separate_in(self, corner: Corner) -> tuple[Array, Array]:
         """Places (n, 3) in the region at a corner, and units (n,), of frequent and exact values."""

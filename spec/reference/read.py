@@ -16,7 +16,7 @@ import struct
 import sys
 import zlib
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,16 @@ class File:
         self.manifest: dict[str, Any] = json.loads(unpacked(data, about | {"offset": start}))
 
     def payload(self, number: int, kind: str) -> bytes:
-        right = number < len(self.table) and self.table[number]["type"] == kind
-        require(right, f"M11: chunk {number} is not {kind}")
+        require(self.type_of(number) == kind, f"M11: chunk {number} is not {kind}")
         return unpacked(self.data, self.table[number])
+
+    def type_of(self, number: int) -> str | None:
+        return self.table[number]["type"] if number < len(self.table) else None
 
     def part(self, number: int, offset: int, size: int, checksum: int) -> bytes:
         """A part of a BITS chunk."""
-        entry = self.table[number] if number < len(self.table) else {"type": None}
-        require(entry["type"] == "BITS", f"M11: chunk {number} is not BITS")
+        require(self.type_of(number) == "BITS", f"M11: chunk {number} is not BITS")
+        entry = self.table[number]
         require(offset >= 0 and 0 <= size <= entry["raw"] - offset, "S15: a part beyond the chunk")
         data = self.data[entry["offset"] + offset :][:size]
         require(zlib.crc32(data) == checksum, "S15: checksum of a part does not hold")
@@ -385,6 +387,7 @@ def channel_of(file: File, number: int) -> lattice.Channel:
     topology, component = topology_of(file, entry["topology"]), entry["components"][place]
     mask, values = separate_values(file, entry, topology, "exact_values")
     units = lattice.units_of(config, tensors, component["minimum"], component["maximum"])
+    part, size = segments_of(file, config["bits"], tensors)
     return lattice.Channel(
         config,
         tensors,
@@ -394,7 +397,18 @@ def channel_of(file: File, number: int) -> lattice.Channel:
         reference=None if config["reference"] is None else channel_of(file, config["reference"]),
         exterior=exterior_of(file, entry, place, units) if config["exterior"] else None,
         separate=(voxels(topology.leaf_origins, mask), units(values[:, place])),
+        part=part,
+        size=size,
     )
+
+
+def segments_of(file: File, bits: int | None, tensors: Tensors) -> tuple[lattice.Part, int]:
+    """What reads parts of the segments' bytes, and the number of these."""
+    if bits is not None:
+        require(file.type_of(bits) == "BITS", f"M11: chunk {bits} is not BITS")
+        return partial(file.part, bits), file.table[bits]["raw"]
+    data = tensors["bits"].tobytes()
+    return lambda begin, size, _: data[begin : begin + size], len(data)
 
 
 def exterior_of(file: File, entry: Entry, place: int, units: Any) -> lattice.Exterior:
