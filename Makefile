@@ -68,6 +68,7 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.time_to_quality [FILE.vdb]     # fourier: PSNR over seconds of training"
 	@echo "$(PYTHON) -m benchmarks.dilation [FILE.vdb]            # fourier: which voxels to train on, the paper's Table 2"
 	@echo "$(PYTHON) -m benchmarks.scaling [FILE.vdb]             # fourier: throughput of training over processes"
+	@echo "$(PYTHON) -m benchmarks.gpu [FILE.vdb]                 # all figures of a GPU, in parts"
 	@echo "$(PYTHON) -m benchmarks.kills                          # 200 kills while encoding"
 	@echo "$(PYTHON) -m benchmarks.busy [FILE.vdb]                # the same encode alone and beside busy processes"
 
