@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 from inrv.core.lattice import LEVELS, TABLES, TOKENS, ContextSamples
 from inrv.encoding.thresholds import whole_leaves
 from inrv.fields.lattice.channels import linear_exterior
-from inrv.fields.lattice.codec import Reference, Sampling, encode_regions, tokens_of
+from inrv.fields.lattice.codec import Reference, Sampling, tokens_of
 from inrv.fields.lattice.constants import INPUTS, REFERENCE_INPUTS, RESTORATION_INPUTS, STEP
 from inrv.fields.lattice.fitting import (
     RealNetwork,
@@ -52,8 +52,7 @@ from inrv.fields.lattice.search import (
     ChannelValues,
     Quality,
     Settings,
-    channel_of,
-    setting_of,
+    encode_channel,
 )
 from inrv.fields.lattice.workshop.volumes import TrainingVolume, training_volumes
 from inrv.grids import Grid, LeafValues, Normalisation, Transform, mask_places, sparse_grid
@@ -239,19 +238,16 @@ def _round(
 
 def _code(lesson: Lesson, model: Model, generator: torch.Generator) -> tuple[int, ChannelSamples]:
     """Bytes of the codes, and what the networks may learn from them."""
-    values, scale = lesson.values, STEP / lesson.step
-    targets = np.rint(values.values * scale).astype(np.int32)
-    channel = channel_of(values, Quality(step=lesson.step), scale, int(targets.max()))
-    settings = Settings(model, knows_exterior=values.exterior is not None)
-    setting = setting_of(values, settings, scale)
-    share = 3 * SAMPLES / len(targets)
+    values = lesson.values
+    share = 3 * SAMPLES / len(values.values)
     shares = tuple(min(1.0, share * (1 + level)) for level in range(LEVELS))
     sampling = Sampling(shares, int(torch.randint(1 << 31, (), generator=generator)))
-    numbers = range(len(values.regions))
-    encoded = encode_regions(setting, numbers, targets, channel, model, 1.0, sampling=sampling)
-    parts = [region.samples for region in encoded if region.samples is not None]
-    size = sum(region.stored.codes.size for region in encoded)
-    return size, ChannelSamples(parts, channel.steps, shares)
+    settings = Settings(model, knows_exterior=values.exterior is not None)
+    numbers = list(range(len(values.regions)))
+    quality = Quality(step=lesson.step)
+    encoded = encode_channel(values, quality, settings, lesson.step, numbers, sampling)
+    size = sum(region.stored.codes.size for region in encoded.regions)
+    return size, ChannelSamples(encoded.samples, encoded.channel.steps, shares)
 
 
 def _tokens_seen(sampled: ChannelSamples) -> NDArray[np.float64]:
