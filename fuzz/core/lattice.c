@@ -9,7 +9,7 @@
 
 #include "lattice.h"
 
-enum { RECIPE = 8, EDGE = 128, MOST_VOXELS = 4096, MOST_LEAVES = 64, SETS = 6, INPUTS = 52 };
+enum { RECIPE = 8, EDGE = 128, MOST_VOXELS = 1200, MOST_LEAVES = 64, SETS = 6, INPUTS = 52 };
 enum { EXTERIOR = 1, DENSE = 2, REFERENCE = 4, RESTORATION = 8, LOSSLESS = 16, RATE = 32 };
 
 int lattice(const uint8_t *data, size_t size);
