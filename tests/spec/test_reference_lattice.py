@@ -315,7 +315,7 @@ def any_channel(
         tensors["network_codes"] = np.frombuffer(codes, dtype=np.uint8)
     if lossless:
         rows = int(generator.integers(0, 24))
-        low, high = (lattice.order(np.float32([-3e38, 3e38])) >> rows).tolist()
+        low, high = (lattice.order(np.array([-3e38, 3e38], dtype=np.float32)) >> rows).tolist()
         entries = np.unique(generator.integers(low, high, int(generator.integers(2, 300))))
         tensors["palette"] = np.append(entries[:1], np.diff(entries)).astype(np.int32)
         planes = generator.integers(0, 256, (rows, -(-voxels // 8)))
@@ -328,8 +328,9 @@ def with_codes(
     channel: lattice.Channel, generator: np.random.Generator, tensors: dict[str, Any]
 ) -> bytes:
     """The segments of a channel, with any codes; their lengths are put into the tensors."""
-    for corner in channel.corners if channel.reference else ():
-        channel.reference.region(corner)  # by its own codes
+    if channel.reference is not None:
+        for corner in channel.corners:
+            channel.reference.region(corner)  # by its own codes
     found = []
     for number, corner in enumerate(channel.corners):
         writer = lattice.Writer(lambda tables: any_codes(generator, len(tables)))
@@ -600,13 +601,11 @@ def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
     }
     defaults = read.default_networks()
     networks = lattice.networks_of(config, {}, defaults)
-    known, exterior, limits = None, None, (-(top >> 1), top + (top >> 1) + 1)
-    if knows != "nothing":
-        known = generator.integers(*limits, (128, 128, 128), dtype=np.int32)
-        exterior = known
+    limits = -(top >> 1), top + (top >> 1) + 1
+    known: NDArray[np.int32] = generator.integers(*limits, (128, 128, 128), dtype=np.int32)
     if knows == "one value":
-        exterior = int(known[0, 0, 0])
-        known = np.full_like(known, exterior)
+        known[:] = known[0, 0, 0]
+    exterior = {"nothing": None, "one value": int(known[0, 0, 0]), "all": known}[knows]
     there = generator.random((128, 128, 128)) < 0.5
     others = generator.integers(-(other_top >> 1), other_top + 1, there.shape)
     reference = np.where(there, others, lattice.ABSENT) if other_top else None
@@ -615,7 +614,14 @@ def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
 
     def region(codes: Any, segments: list[bytes], level: int = 0) -> NDArray[np.int64]:
         found: NDArray[np.int64] = lattice.Region(
-            config, networks, codes, segments, header, inside, reference, known
+            config,
+            networks,
+            codes,
+            segments,
+            header,
+            inside,
+            reference,
+            known.astype(np.int64) if config["exterior"] else None,
         ).decode(level)
         return found
 
