@@ -50,6 +50,7 @@ fuzz: core  ## Try a million hostile files on the readers: about ten minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target head --cases 1000000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target decode --cases 10000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target vdb --cases 10000
+	$(PYTHON) -m fuzz core --target dot --cases 1000000
 
 fixtures: core  ## Make the .vdb files of fixtures/ again
 	$(PYTHON) -m fixtures.make_fire
@@ -67,10 +68,11 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.time_to_quality [FILE.vdb]     # fourier: PSNR over seconds of training"
 	@echo "$(PYTHON) -m benchmarks.dilation [FILE.vdb]            # fourier: which voxels to train on, the paper's Table 2"
 	@echo "$(PYTHON) -m benchmarks.scaling [FILE.vdb]             # fourier: throughput of training over processes"
+	@echo "$(PYTHON) -m benchmarks.gpu [FILE.vdb]                 # all figures of a GPU, in parts"
 	@echo "$(PYTHON) -m benchmarks.kills                          # 200 kills while encoding"
 	@echo "$(PYTHON) -m benchmarks.busy [FILE.vdb]                # the same encode alone and beside busy processes"
 
-clean:  ## Remove the virtual environment, the demo and all caches
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## Remove the virtual environment, the compiled core, the demo and all caches
+	rm -rf $(VENV) demo build dist codec/inrv/_core.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +

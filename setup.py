@@ -1,5 +1,6 @@
 """What pyproject.toml cannot say: the C core is a library inside the package, in every wheel."""
 
+import platform
 import sys
 from pathlib import Path
 
@@ -32,8 +33,8 @@ class Wheel(bdist_wheel):
     """A wheel for every Python on one kind of machine."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """Its tag."""
-        return "py3", "none", super().get_tag()[2]
+        """Its tag. On a Mac, a Python for two kinds of machine builds for the one it is on."""
+        return "py3", "none", super().get_tag()[2].replace("universal2", platform.machine())
 
 
 sources = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "codec/core").glob("*.c"))]

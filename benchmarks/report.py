@@ -57,14 +57,13 @@ def decibels(value: float) -> str:
     return "exact" if value == float("inf") else f"{value:.2f}"
 
 
-def save(name: str, text: str, data: dict[str, Any]) -> None:
-    """Print `text` and write results/<name>.md and .json."""
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(text)
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps(_plain(data), indent=1, allow_nan=False) + "\n"
-    )
-    print(f"\n{text}\nwritten: benchmarks/results/{name}.md, {name}.json")
+def save(name: str, text: str, data: dict[str, Any], folder: Path = RESULTS) -> None:
+    """Print `text` and write <name>.md and .json into a folder, by default results/."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(text)
+    (folder / f"{name}.json").write_text(json.dumps(_plain(data), indent=1, allow_nan=False) + "\n")
+    where = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    print(f"\n{text}\nwritten: {where}/{name}.md, {name}.json")
 
 
 def _plain(data: Any) -> Any:

@@ -69,8 +69,8 @@ class Workload:
 
     @cached_property
     def bytes(self) -> int:
-        """Bytes that a file of the size leaves to the network, found by writing one untrained."""
-        data, report = encode_bytes(self.path, replace(self.default, max_time=0.1))
+        """Bytes that a file of the size leaves to the network, found by writing one."""
+        data, report = encode_bytes(self.path, replace(self.default, epochs=0.1))
         return (self.default.size or 0) - (len(data) - report.chunk_bytes["NETW"])
 
     @property

@@ -1,13 +1,18 @@
-"""`python -m fuzz run --target head --cases 100000`, `python -m fuzz replay FILE...`."""
+"""`python -m fuzz run --target head --cases 100000`, `python -m fuzz replay FILE...`.
+
+`python -m fuzz core --target dot --cases 100000` is for functions of the C core.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from fuzz import native
 from fuzz.outcomes import KNOWN
 from fuzz.runner import Report, finding_of, guarded, run, watch_time
 from fuzz.targets import TARGETS
@@ -19,6 +24,12 @@ def main() -> int:
     if options.command == "replay":
         return max([replay(Path(name)) for name in options.files], default=0)
     start = time.monotonic()
+    if options.command == "core":
+        found = native.run(
+            native.driver(), options.target, options.cases, options.processes, options.seed
+        )
+        print(core_summary(options.target, found, time.monotonic() - start))
+        return bool(found.findings)
     report = run(
         options.target,
         options.cases,
@@ -41,6 +52,11 @@ def _options() -> argparse.Namespace:
     run_options.add_argument("--processes", type=int, default=2)
     run_options.add_argument("--seed", type=int, default=0)
     run_options.add_argument("--seconds", type=float, default=0, help="stop after so long")
+    core_options = commands.add_parser("core", help="try much hostile data on the C core")
+    core_options.add_argument("--target", choices=list(native.SEEDS), required=True)
+    core_options.add_argument("--cases", type=int, default=100_000)
+    core_options.add_argument("--processes", type=int, default=2)
+    core_options.add_argument("--seed", type=int, default=0)
     replay_options = commands.add_parser("replay", help="try kept files again")
     replay_options.add_argument("files", nargs="+")
     return parser.parse_args()
@@ -66,7 +82,7 @@ def summary(name: str, report: Report, seconds: float) -> str:
     """The report in lines."""
     reached = {outcome for outcome in report.outcomes if outcome in KNOWN}
     missed = f"{len(reached)} of {len(KNOWN)}; not: {listed(KNOWN - reached)}"
-    counts = ", ".join(f"{outcome} {count:,}" for outcome, count in report.outcomes.most_common())
+    counts = counted(report.outcomes)
     rate = report.cases / seconds
     lines = [
         f"target {name}: {report.cases:,} cases in {seconds:,.0f} s, {rate:,.0f} a second",
@@ -79,6 +95,23 @@ def summary(name: str, report: Report, seconds: float) -> str:
         *(f"  {count:>6} {kind}" for kind, count in report.findings.most_common()),
     ]
     return "\n".join(lines)
+
+
+def core_summary(name: str, report: native.Report, seconds: float) -> str:
+    """The report on the core in lines."""
+    lines = [
+        f"core, target {name}: {report.outcomes.total():,} cases in {seconds:,.0f} s",
+        f"outcomes: {counted(report.outcomes)}",
+        f"steps in the code that were reached: {report.edges:,}",
+        f"findings: {len(report.findings)}",
+        *report.findings,
+    ]
+    return "\n".join(lines)
+
+
+def counted(outcomes: Counter[str]) -> str:
+    """Outcomes in a line, the most frequent first."""
+    return ", ".join(f"{outcome} {count:,}" for outcome, count in outcomes.most_common())
 
 
 def listed(names: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "codec" / "core"
 OBJECTS = ROOT / "build" / "core"
 ZIG = (sys.executable, "-m", "ziglang", "cc")
-WASM = "wasm32-wasi"
+WASM = "wasm32-wasi"  # its libc brings malloc; nothing of WASI itself is used
 
 # Integers are exact everywhere; these keep floating point so, too: no fused operations but those
 # that the source writes, and nothing that follows from errno or traps.
@@ -37,7 +37,12 @@ AVX512 = f"{AVX2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni"
 
 # The variants of the kernels: codec/core/kernel.h. cpu.c asks the machine for the same sets.
 VARIANTS = {
-    "x86_64": {"plain": "-DINRV_PLAIN", "sse4": "-msse4.1 -mpopcnt", "avx2": AVX2, "avx512": AVX512},
+    "x86_64": {
+        "plain": "-DINRV_PLAIN",
+        "sse4": "-msse4.1 -mpopcnt",
+        "avx2": AVX2,
+        "avx512": AVX512,
+    },
     "aarch64": {"plain": "-DINRV_PLAIN", "neon": ""},
     "wasm32": {"plain": "-DINRV_PLAIN", "simd128": "-msimd128"},
 }
@@ -83,21 +88,24 @@ class Compiler:
     def run(self, *arguments: str) -> str:
         """Run it, and return what it prints."""
         command = [*self.command, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise BuildError(f"{command[0]} cannot be started: {error}") from error
         if done.returncode:
             raise BuildError(f"{shlex.join(command)}\n{done.stderr or done.stdout}")
         sys.stderr.write(done.stderr)
         return done.stdout
 
-    def works(self) -> bool:
-        """Whether it links a library and knows the instructions of all variants."""
+    def works(self, *more: str) -> bool:
+        """Whether it links a library, knows the instructions of all variants, and more options."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "empty.c")
             source.write_text("#include <string.h>\nint inrv(void) { return 0; }\n")
-            options = " ".join([FLAGS, *self.variants.values()]).split()
             try:
+                options = [*" ".join([FLAGS, *self.variants.values()]).split(), *more]
                 self.run(*options, "-shared", str(source), "-o", str(Path(folder, "empty")))
-            except (BuildError, OSError):
+            except BuildError:
                 return False
         return True
 
@@ -171,11 +179,31 @@ def compile_objects(
         return list(pool.map(compiled, jobs))
 
 
-def link(compiler: Compiler, objects: Sequence[Path], output: Path, flags: Iterable[str]) -> None:
-    """Link object files to a library or a program."""
-    half = output.with_name(f".{os.getpid()}-{output.name}")
-    compiler.run(*map(str, objects), *flags, "-o", str(half))
-    os.replace(half, output)  # who has the old one loaded keeps it
+def link(
+    compiler: Compiler,
+    objects: Sequence[Path],
+    output: Path,
+    flags: Iterable[str],
+    folder: Path = OBJECTS,
+) -> None:
+    """Link object files to a library or a program, unless it is made of them already.
+
+    output: the library or program; it appears whole or not at all
+    flags: options of the linker
+    folder: where it is noted what the output is made of
+    """
+    flags = list(flags)
+    made_of = repr((output, [path.name for path in objects], flags))
+    note = folder / f"{hashlib.sha256(str(output).encode()).hexdigest()[:16]}.linked"
+    if output.exists() and note.exists() and note.read_text() == made_of:
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # Some linkers put more beside it, which would get into wheels.
+    with tempfile.TemporaryDirectory(dir=output.parent) as place:
+        half = Path(place, output.name)
+        compiler.run(*map(str, objects), *flags, "-o", str(half))
+        os.replace(half, output)  # who has the old one loaded keeps it
+    note.write_text(made_of)
 
 
 def library_flags(compiler: Compiler) -> list[str]:
@@ -184,11 +212,13 @@ def library_flags(compiler: Compiler) -> list[str]:
     There is no -lm: what its functions return differs from one system to another.
     """
     if "wasm" in compiler.triple:
-        # A module that someone calls, with what its caller needs to hand over memory.
-        exports = ("--export-dynamic", "--export=malloc", "--export=free")
-        return ["-mexec-model=reactor", "-s", *(f"-Wl,{name}" for name in exports)]
-    elf = not re.search("darwin|macos|windows|mingw|cygwin", compiler.triple)
-    return ["-shared", *(["-Wl,-z,defs", "-s"] if elf else [])]
+        # No program, but functions for a caller, who needs malloc and free to hand over memory.
+        options = ("--export-dynamic", "--export=malloc", "--export=free", "-z,stack-size=262144")
+        return ["-mexec-model=reactor", "-s", *(f"-Wl,{option}" for option in options)]
+    if re.search("darwin|macos", compiler.triple):
+        return ["-shared"]
+    windows = re.search("windows|mingw|cygwin", compiler.triple)
+    return ["-shared", "-s", *([] if windows else ["-Wl,-z,defs"])]
 
 
 def build_library(
@@ -205,15 +235,19 @@ def build_library(
     only: the one variant of the kernels to compile; all of them without it
     folder: where the object files go
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
     objects = compile_objects(compiler, extra, only, folder=folder)
-    flags = library_flags(compiler)
-    linked = repr((output, [path.name for path in objects], flags))
-    stamp = folder / f"{hashlib.sha256(str(output).encode()).hexdigest()[:16]}.linked"
-    if not (output.exists() and stamp.exists() and stamp.read_text() == linked):
-        link(compiler, objects, output, flags)
-        stamp.write_text(linked)
+    link(compiler, objects, output, library_flags(compiler), folder)
     return output
+
+
+def build_wasm(variant: str, extra: Iterable[str] = ()) -> Path:
+    """Compile the core to WebAssembly, as far as that is necessary; return the module.
+
+    variant: plain or simd128. A module has one: where vectors are not known, one that has them
+        does not load
+    extra: options of the compiler to add
+    """
+    return build_library(zig(WASM), ROOT / "build" / f"inrv-{variant}.wasm", extra, variant)
 
 
 def main() -> None:
@@ -227,9 +261,8 @@ def main() -> None:
     extra = ["-Werror"] if options.strict else []
     try:
         if options.wasm:
-            # One module each: where vectors are not known, a module that has them does not load.
-            for name in VARIANTS["wasm32"]:
-                print(build_library(zig(WASM), ROOT / "build" / f"inrv-{name}.wasm", extra, name))
+            for variant in VARIANTS["wasm32"]:
+                print(build_wasm(variant, extra))
         else:
             print(build_library(find_compiler(), ROOT / "codec" / "inrv" / LIBRARY, extra))
     except BuildError as error:

@@ -20,10 +20,12 @@ from inrv.fields.seam import (
     EncodedField,
     Estimate,
     Goal,
+    NormalisedOutputs,
     Outputs,
     Progress,
     ProgressCallback,
     Samples,
+    output_ranges,
 )
 from inrv.grids import LEAF_EDGE, Topology
 from inrv.metrics.psnr import psnr_of
@@ -144,18 +146,19 @@ class MeansEncoder:
 
 
 @dataclass(frozen=True, eq=False)
-class MeansOutputs:
+class MeansOutputs(NormalisedOutputs):
     """The opened means of a file; see `inrv.fields.seam.Outputs`.
 
     topologies: of each output
     means: of each output
+    ranges: of each output
     """
 
     topologies: tuple[Topology, ...]
     means: tuple[Means, ...]
+    ranges: Sequence[tuple[float, float]]
 
     weights = 1
-    lossless: frozenset[int] = frozenset()
     device = "cpu"
     module = None
 
@@ -220,7 +223,7 @@ class MeansCodec:
             np.array(take(arrays, f"means.{output}", np.float32, (topology.leaf_count,)))
             for output, topology in enumerate(topologies)
         )
-        return MeansOutputs(topologies, means)
+        return MeansOutputs(topologies, means, output_ranges(container))
 
     def verify(self, container: Container) -> Samples:
         """There are no samples."""

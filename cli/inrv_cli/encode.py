@@ -182,8 +182,8 @@ def encode(
 ) -> None:
     """Encode .vdb files into .inrv files.
 
-    INPUTS are files, folders, globs and frame patterns. A folder stands for every .vdb file in it.
-    A glob such as 'fire.*.vdb' stands for every .vdb file that matches, in the order of the
+    INPUTS are files, URLs, folders, globs and frame patterns. A folder stands for every .vdb file
+    in it. A glob such as 'fire.*.vdb' stands for every .vdb file that matches, in the order of the
     numbers.
 
     Frame patterns are 'fire.####.vdb', 'fire.@@@@.vdb', 'fire.%04d.vdb' and 'fire.$F4.vdb', in
@@ -219,9 +219,11 @@ def encode(
                 )
             except Exception as error:
                 codes.append(report(error, name_of_input(job.source), silent=not is_first()))
-                failed.append({"input": str(job.source), "error": message_of(error)})
+                failed.append({"input": name_of_input(job.source), "error": message_of(error)})
                 continue
-            done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
+            done.append(
+                {"input": name_of_input(job.source), "output": job.output, **as_dict(result)}
+            )
             if not (quiet or as_json):
                 click.echo(summary(job, result), err=job.output == STDOUT)
         if as_json and is_first():
@@ -257,8 +259,7 @@ def _encode(
     """
     check_input(job.source)
     check_output(job.output, force)
-    import inrv
-    from inrv.encoding.api import write_encoded
+    from inrv.encoding.api import encoded, write_encoded
     from inrv.fields.seam import field_codec
     from inrv.support.processes import ready_to_write
 
@@ -270,16 +271,14 @@ def _encode(
         if options.grids is not None:
             options = dataclasses.replace(options, grids=_chosen_in(source, options.grids))
         with progress_bar(Path(source.name).name, quiet) as progress:
-            data, result = inrv.encode_bytes(
-                source, options, progress=progress, checkpoint=checkpoint
-            )
+            contents, result = encoded(source, options, progress=progress, checkpoint=checkpoint)
         if not ready_to_write():
             return result
         if job.output == STDOUT:
-            write_output(job.output, data)
+            write_output(job.output, *contents.pieces)
         else:
             with writing(job.output):
-                write_encoded(job.output, data, checkpoint)
+                write_encoded(job.output, contents, checkpoint)
     except KeyboardInterrupt as error:
         if checkpoint is not None and checkpoint.kept:
             error.args = (f"the same command resumes from {checkpoint.path}",)

@@ -751,3 +751,32 @@ void inrv_to_values(const inrv_scaling *scaling, const int32_t *units, size_t co
         values[i * pitch] = (float)value;
     }
 }
+
+double inrv_offset_sums(const int32_t *units, const double *values, double scale, size_t count,
+                        int32_t top, double highest, const double *knots, double *diagonal,
+                        double *beside, double *wanted) {
+    /* By piece between two knots: products of the lower hat, of the upper, of both; and errors. */
+    double sums[16][5], squared = 0;
+    memset(sums, 0, sizeof sums);
+    for (size_t i = 0; i < count; i++) {
+        double place = (double)units[i] * 16 / top;
+        int piece = (int)place < 15 ? (int)place : 15;
+        double high = place - piece, low = 1 - high;
+        double value = units[i] + knots[piece] + high * (knots[piece + 1] - knots[piece]);
+        value = value < 0 ? 0 : value > highest ? highest : value;
+        double missed = values[i] * scale - value, *own = sums[piece];
+        own[0] += low * low;
+        own[1] += high * high;
+        own[2] += low * high;
+        own[3] += low * missed;
+        own[4] += high * missed;
+        squared += missed * missed;
+    }
+    for (int i = 0; i < 17; i++) {
+        const double *above = i < 16 ? sums[i] : NULL, *below = i ? sums[i - 1] : NULL;
+        diagonal[i] = (above ? above[0] : 0) + (below ? below[1] : 0);
+        beside[i] = above ? above[2] : 0;
+        wanted[i] = (above ? above[3] : 0) + (below ? below[4] : 0);
+    }
+    return squared;
+}

@@ -140,4 +140,16 @@ typedef struct {
 INRV_API void inrv_to_values(const inrv_scaling *scaling, const int32_t *units, size_t count,
                              float *values, size_t pitch);
 
+/* Adds up what the fit of offsets needs of some voxels: hat functions at 17 knots between 0 and
+   `top`, of which a voxel's value lies under two.
+   values: double, what the units stand for, over `scale`
+   highest: largest value that decoders give
+   knots: double [17] offsets so far
+   diagonal, beside: double [17] filled: sums of products of each hat with itself and the next
+   wanted: double [17] filled: sums of each hat times what is missed with the offsets so far
+   Returns the sum of squares of what is missed. */
+INRV_API double inrv_offset_sums(const int32_t *units, const double *values, double scale,
+                                 size_t count, int32_t top, double highest, const double *knots,
+                                 double *diagonal, double *beside, double *wanted);
+
 #endif

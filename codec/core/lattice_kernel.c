@@ -333,11 +333,22 @@ INLINE int counts_twice(int outputs) { return outputs == 2; }
 
 #ifdef HAVE_DOT4
 
-static int32_t four_bytes(const int8_t *from, ptrdiff_t pitch, int count) {
-    uint32_t result = 0;
-    for (int i = 0; i < 4 && i < count; i++)
-        result |= (uint32_t)(uint8_t)from[i * pitch] << (8 * i);
-    return (int32_t)result;
+static uint32_t halves(int low, int high) {
+    return (uint32_t)(uint16_t)low | (uint32_t)(uint16_t)high << 16;
+}
+
+/* Writes up to four weights of a column, zeros behind, as dot4 reads them. */
+static void put_four(int32_t *to, const int8_t *from, ptrdiff_t pitch, int count) {
+    int w[4] = {0};
+    for (int i = 0; i < 4 && i < count; i++) w[i] = from[i * pitch];
+    if (WEIGHT_WORDS == 2) {
+        to[0] = (int32_t)halves(w[0], w[2]);
+        to[WEIGHT_WORDS - 1] = (int32_t)halves(w[1], w[3]);
+    } else {
+        uint32_t bytes = 0;
+        for (int i = 0; i < 4; i++) bytes |= (uint32_t)(uint8_t)w[i] << (8 * i);
+        to[0] = (int32_t)bytes;
+    }
 }
 
 static int32_t column_sum(const int8_t *from, ptrdiff_t pitch, int count) {
@@ -358,22 +369,22 @@ static void pack(Packed *to, const inrv_network *network) {
             j < first ? network->first_weight + j : network->skip_weight + j - first;
         int pitch = j < first ? first : outputs;
         for (int g = 0; g < groups; g++)
-            to->first_weight[j * groups + g] =
-                four_bytes(from + 4 * g * pitch, pitch, inputs - 4 * g);
+            put_four(to->first_weight + (j * groups + g) * WEIGHT_WORDS, from + 4 * g * pitch,
+                     pitch, inputs - 4 * g);
         int start = j < first ? (network->first_bias[j] + 32) >> counts_twice(outputs) : 0;
         to->first_start[j] =
             start - 64 * column_sum(from, pitch, inputs); /* inputs come 64 larger */
     }
     for (int j = 0; j < second; j++) {
         for (int g = 0; g < first / 4; g++)
-            to->second_weight[j * (first / 4) + g] =
-                four_bytes(network->second_weight + 4 * g * second + j, second, 4);
+            put_four(to->second_weight + (j * (first / 4) + g) * WEIGHT_WORDS,
+                     network->second_weight + 4 * g * second + j, second, 4);
         to->second_start[j] = network->second_bias[j] + 32;
     }
     for (int j = 0; j < outputs; j++) {
         for (int g = 0; g < second / 4; g++)
-            to->last_weight[j * (second / 4) + g] =
-                four_bytes(network->last_weight + 4 * g * outputs + j, outputs, 4);
+            put_four(to->last_weight + (j * (second / 4) + g) * WEIGHT_WORDS,
+                     network->last_weight + 4 * g * outputs + j, outputs, 4);
         to->last_bias[j] = network->last_bias[j];
     }
 }
@@ -385,18 +396,18 @@ static void pack(Packed *to, const inrv_network *network) {
 #endif
 
 /* COUNT sums for VECTORS vectors of voxels, over groups of four inputs. */
-#define SUMS(COUNT, GROUPS, INPUTS, WEIGHTS, START)                         \
-    V sum[COUNT][VECTORS];                                                  \
-    UNROLLED                                                                \
-    for (int j = 0; j < COUNT; j++) UNROLLED                                \
-    for (int v = 0; v < VECTORS; v++) sum[j][v] = START;                    \
-    {                                                                       \
-        const int32_t *weight = WEIGHTS;                                    \
-        ROLLED                                                              \
-        for (int g = 0; g < GROUPS; g++, weight++) UNROLLED                 \
-        for (int v = 0; v < VECTORS; v++) UNROLLED                          \
-        for (int j = 0; j < COUNT; j++)                                     \
-            sum[j][v] = dot4(sum[j][v], INPUTS[g][v], weight + j * GROUPS); \
+#define SUMS(COUNT, GROUPS, INPUTS, WEIGHTS, START)                                        \
+    V sum[COUNT][VECTORS];                                                                 \
+    UNROLLED                                                                               \
+    for (int j = 0; j < COUNT; j++) UNROLLED                                               \
+    for (int v = 0; v < VECTORS; v++) sum[j][v] = START;                                   \
+    {                                                                                      \
+        const int32_t *weight = WEIGHTS;                                                   \
+        ROLLED                                                                             \
+        for (int g = 0; g < GROUPS; g++, weight += WEIGHT_WORDS) UNROLLED                  \
+        for (int v = 0; v < VECTORS; v++) UNROLLED                                         \
+        for (int j = 0; j < COUNT; j++)                                                    \
+            sum[j][v] = dot4(sum[j][v], INPUTS[g][v], weight + j * GROUPS * WEIGHT_WORDS); \
     }
 
 INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outputs)[BLOCK],
@@ -408,7 +419,8 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
     for (int v = 0; v < VECTORS; v++) inputs[g][v] = load(&block->inputs[g][at + v * LANES]);
     ROLLED
     for (int t = 0; t < first / 4; t++) {
-        SUMS(4, groups, inputs, n->first_weight + 4 * t * groups, all_of(n->first_start[4 * t + j]))
+        SUMS(4, groups, inputs, n->first_weight + 4 * t * groups * WEIGHT_WORDS,
+             all_of(n->first_start[4 * t + j]))
         UNROLLED
         for (int v = 0; v < VECTORS; v++)
             hidden[t][v] = activations4(sum[0][v] >> once, sum[1][v] >> once, sum[2][v] >> once,
@@ -416,7 +428,7 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
     }
     ROLLED
     for (int t = 0; t < second / 4; t++) {
-        SUMS(4, (first / 4), hidden, n->second_weight + 4 * t * (first / 4),
+        SUMS(4, (first / 4), hidden, n->second_weight + 4 * t * (first / 4) * WEIGHT_WORDS,
              all_of(n->second_start[4 * t + j]))
         UNROLLED
         for (int v = 0; v < VECTORS; v++)
@@ -424,10 +436,12 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
                 activations4(sum[0][v] >> 1, sum[1][v] >> 1, sum[2][v] >> 1, sum[3][v] >> 1);
     }
     if (outs == 2) {
-        SUMS(2, groups, inputs, n->first_weight + first * groups, all_of(n->first_start[first + j]))
+        SUMS(2, groups, inputs, n->first_weight + first * groups * WEIGHT_WORDS,
+             all_of(n->first_start[first + j]))
         for (int v = 0; v < VECTORS; v++) skip[0][v] = sum[0][v], skip[1][v] = sum[1][v];
     } else {
-        SUMS(1, groups, inputs, n->first_weight + first * groups, all_of(n->first_start[first + j]))
+        SUMS(1, groups, inputs, n->first_weight + first * groups * WEIGHT_WORDS,
+             all_of(n->first_start[first + j]))
         for (int v = 0; v < VECTORS; v++) skip[0][v] = sum[0][v];
     }
     if (outs == 2) {
@@ -464,75 +478,91 @@ NOINLINE void evaluate(const Packed *n, Block *block, int count) {
 
 #else /* without dot4: four products of 16 bits are added before they are widened */
 
-enum { ROW = 40 }; /* weights of an input, skip's included, and zeros */
+/* Rows of weights of 16 bits: the first layer's by input, all others by what they give. */
+enum { MOST_ROW = 52 };
 
 static void pack(Packed *to, const inrv_network *network) {
-    int inputs = network->inputs, first = network->first, second = network->second;
-    int outputs = network->outputs;
-    int16_t *first_weight = (int16_t *)to->first_weight,
-            *second_weight = (int16_t *)to->second_weight;
+    const int inputs = network->inputs, first = network->first, second = network->second;
+    const int outputs = network->outputs;
+    int16_t *first_weight = (int16_t *)to->first_weight, *skip = first_weight + MOST_ROW * 32;
+    int16_t *second_weight = (int16_t *)to->second_weight;
     int16_t *last_weight = (int16_t *)to->last_weight;
     memset(to, 0, sizeof *to);
     to->groups = (inputs + 3) / 4;
     to->first = first;
     to->second = second;
     to->outputs = outputs;
-    for (int i = 0; i < inputs; i++) {
-        for (int j = 0; j < first; j++)
-            first_weight[i * ROW + j] = network->first_weight[i * first + j];
+    for (int i = 0; i < inputs * first; i++) first_weight[i] = network->first_weight[i];
+    for (int i = 0; i < inputs; i++)
         for (int j = 0; j < outputs; j++)
-            first_weight[i * ROW + first + j] = network->skip_weight[i * outputs + j];
-    }
+            skip[j * MOST_ROW + i] = network->skip_weight[i * outputs + j];
     for (int j = 0; j < first; j++)
         to->first_start[j] = (network->first_bias[j] + 32) >> counts_twice(outputs);
-    for (int i = 0; i < first * second; i++) second_weight[i] = network->second_weight[i];
+    for (int i = 0; i < first; i++)
+        for (int j = 0; j < second; j++)
+            second_weight[j * first + i] = network->second_weight[i * second + j];
     for (int j = 0; j < second; j++) to->second_start[j] = network->second_bias[j] + 32;
-    for (int i = 0; i < second * outputs; i++) last_weight[i] = network->last_weight[i];
+    for (int i = 0; i < second; i++)
+        for (int j = 0; j < outputs; j++)
+            last_weight[j * second + i] = network->last_weight[i * outputs + j];
     for (int j = 0; j < outputs; j++) to->last_bias[j] = network->last_bias[j];
 }
 
 INLINE int16_t activation(int32_t sum) { return (int16_t)(sum < 0 ? 0 : sum > 127 ? 127 : sum); }
 
+INLINE int32_t product(const int16_t *a, const int16_t *b, int count) {
+    int32_t sum = 0;
+    for (int i = 0; i < count; i++) sum += a[i] * b[i];
+    return sum;
+}
+
 INLINE void through(const Packed *n, Block *block, int at, int groups, int first, int second,
                     int outs) {
     const int16_t *first_weight = (const int16_t *)n->first_weight;
+    const int16_t *skip = first_weight + MOST_ROW * 32;
     const int16_t *second_weight = (const int16_t *)n->second_weight;
     const int16_t *last_weight = (const int16_t *)n->last_weight;
     const int once = !counts_twice(outs);
-    int32_t sums[ROW], more[32];
-    int16_t hidden[32], last[32], part[ROW];
-    for (int j = 0; j < ROW; j++) sums[j] = j < first + outs ? n->first_start[j] : 0;
-    for (int g = 0; g < groups; g++) {
-        uint32_t four = (uint32_t)block->inputs[g][at];
-        int16_t a = (int16_t)((four & 255) - 64), b = (int16_t)((four >> 8 & 255) - 64);
-        int16_t c = (int16_t)((four >> 16 & 255) - 64), d = (int16_t)((four >> 24) - 64);
-        const int16_t *w = first_weight + 4 * g * ROW;
-        for (int j = 0; j < ROW; j++)
+    int32_t sums[32];
+    int16_t inputs[MOST_ROW] = {0}, hidden[32], last[32], part[32];
+    for (int g = 0; g < groups; g++)
+        for (int i = 0; i < 4; i++)
+            inputs[4 * g + i] = (int16_t)(((uint32_t)block->inputs[g][at] >> (8 * i) & 255) - 64);
+    for (int j = 0; j < first; j++) sums[j] = n->first_start[j];
+    for (int i = 0; i < 4 * groups; i += 4) {
+        const int16_t *w = first_weight + i * first;
+        for (int j = 0; j < first; j++)
             part[j] =
-                (int16_t)(a * w[j] + b * w[ROW + j] + c * w[2 * ROW + j] + d * w[3 * ROW + j]);
-        for (int j = 0; j < ROW; j++) sums[j] += part[j];
+                (int16_t)(inputs[i] * w[j] + inputs[i + 1] * w[first + j] +
+                          inputs[i + 2] * w[2 * first + j] + inputs[i + 3] * w[3 * first + j]);
+        for (int j = 0; j < first; j++) sums[j] += part[j];
     }
     for (int j = 0; j < first; j++) hidden[j] = activation(sums[j] >> (5 + once));
-    for (int j = 0; j < second; j++) more[j] = n->second_start[j];
-    for (int i = 0; i < first; i += 2) {
-        const int16_t *w = second_weight + i * second;
-        for (int j = 0; j < second; j++)
-            part[j] = (int16_t)(hidden[i] * w[j] + hidden[i + 1] * w[second + j]);
-        for (int j = 0; j < second; j++) more[j] += part[j];
-    }
-    for (int j = 0; j < second; j++) last[j] = activation(more[j] >> 6);
-    for (int o = 0; o < outs; o++) {
-        int32_t sum = n->last_bias[o] + (2 - once) * sums[first + o];
-        for (int j = 0; j < second; j++) sum += last[j] * last_weight[j * outs + o];
-        block->outputs[o][at] = sum;
-    }
+    for (int j = 0; j < second; j++)
+        last[j] = activation(
+            (n->second_start[j] + product(hidden, second_weight + j * first, first)) >> 6);
+    for (int o = 0; o < outs; o++)
+        block->outputs[o][at] = n->last_bias[o] +
+                                (2 - once) * product(inputs, skip + o * MOST_ROW, 4 * groups) +
+                                product(last, last_weight + o * second, second);
 }
 
 NOINLINE void evaluate(const Packed *n, Block *block, int count) {
-    if (n->outputs == 1)
-        for (int i = 0; i < count; i++) through(n, block, i, n->groups, 24, 16, 1);
+#define WIDTHS(GROUPS, FIRST, SECOND, OUTS)                                                \
+    case GROUPS:                                                                           \
+        for (int i = 0; i < count; i++) through(n, block, i, GROUPS, FIRST, SECOND, OUTS); \
+        break;
+    if (n->outputs == 1) switch (n->groups) {
+            WIDTHS(10, 24, 16, 1)
+        }
     else
-        for (int i = 0; i < count; i++) through(n, block, i, n->groups, 32, 32, 2);
+        switch (n->groups) {
+            WIDTHS(9, 32, 32, 2)
+            WIDTHS(10, 32, 32, 2)
+            WIDTHS(11, 32, 32, 2)
+            WIDTHS(12, 32, 32, 2)
+            WIDTHS(13, 32, 32, 2)
+        }
 }
 
 #endif

@@ -49,7 +49,7 @@ typedef struct {
 /* A network as a kernel reads it. */
 typedef struct packed_network {
     int groups, first, second, outputs;
-    int32_t first_weight[40 * MOST_GROUPS * 2]; /* the skip's behind */
+    int32_t first_weight[36 * MOST_GROUPS * 2]; /* the skip's behind */
     int32_t first_start[MOST_WIDTH];            /* what sums begin with */
     int32_t second_weight[32 * 16], second_start[32];
     int32_t last_weight[2 * 16], last_bias[2];

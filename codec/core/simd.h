@@ -20,11 +20,24 @@
 #define SIMD_AVX2
 #elif !defined(INRV_PLAIN) && defined(__SSE4_1__)
 #define SIMD_SSE4
+#elif !defined(INRV_PLAIN) && defined(__wasm_simd128__)
+#define SIMD_WASM
 #endif
 
 #if defined(SIMD_AVX512) || defined(SIMD_AVX2) || defined(SIMD_SSE4)
 #include <immintrin.h>
 #define HAVE_DOT4
+#elif defined(SIMD_WASM)
+#include <wasm_simd128.h>
+#define HAVE_DOT4
+#endif
+
+/* Words that hold four weights: bytes in one, or, where only products of 16 bits are summed, the
+   first and third in one and the second and fourth in the other. */
+#if defined(SIMD_WASM)
+#define WEIGHT_WORDS 2
+#else
+#define WEIGHT_WORDS 1
 #endif
 
 #if defined(SIMD_AVX512)
@@ -185,6 +198,57 @@ INLINE Order order_of(unsigned stay) {
     return _mm_loadu_si128((const __m128i *)orders[stay]);
 }
 INLINE void append(void *to, Order order, V a) { store(to, (V)_mm_shuffle_epi8(I(a), order)); }
+INLINE V lane_numbers(void) { return (V){0, 1, 2, 3}; }
+
+#elif defined(SIMD_WASM)
+
+typedef V M;
+typedef v128_t Order;
+#define I(a) ((v128_t)(a))
+INLINE unsigned bits_of(M m) { return wasm_i32x4_bitmask(I(m)); }
+INLINE M of_bits(unsigned bits) {
+    const V each = {1, 2, 4, 8};
+    return (all_of((int32_t)bits) & each) == each;
+}
+INLINE V larger(V a, V b) { return (V)wasm_i32x4_max(I(a), I(b)); }
+INLINE V smaller(V a, V b) { return (V)wasm_i32x4_min(I(a), I(b)); }
+INLINE V magnitude(V a) { return (V)wasm_i32x4_abs(I(a)); }
+INLINE F to_float(V a) { return (F)wasm_f32x4_convert_i32x4(I(a)); }
+INLINE V truncated(F a) { return (V)wasm_i32x4_trunc_sat_f32x4(I(a)); }
+INLINE V floored(F a) { return truncated((F)wasm_f32x4_floor(I(a))); }
+INLINE V bytes_in_lanes(v128_t a) {
+    return (V)wasm_i8x16_shuffle(a, a, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+}
+INLINE V inputs4(V a, V b, V c, V d) {
+    const v128_t low = wasm_i8x16_splat(-63), high = wasm_i8x16_splat(63);
+    v128_t p = wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(I(a), I(b)),
+                                       wasm_i16x8_narrow_i32x4(I(c), I(d)));
+    p = wasm_i8x16_min(wasm_i8x16_max(p, low), high);
+    return bytes_in_lanes(wasm_i8x16_add(p, wasm_i8x16_splat(64)));
+}
+INLINE V activations4(V a, V b, V c, V d) {
+    v128_t p = wasm_i16x8_shr(wasm_i16x8_narrow_i32x4(I(a), I(b)), 5);
+    v128_t q = wasm_i16x8_shr(wasm_i16x8_narrow_i32x4(I(c), I(d)), 5);
+    return bytes_in_lanes(wasm_i8x16_max(wasm_i8x16_narrow_i16x8(p, q), wasm_i8x16_splat(0)));
+}
+INLINE V dot4(V sum, V x, const int32_t *weights) {
+    v128_t even = wasm_v128_and(I(x), wasm_i16x8_splat(255)), odd = wasm_u16x8_shr(I(x), 8);
+    return sum + (V)wasm_i32x4_dot_i16x8(even, wasm_v128_load32_splat(weights)) +
+           (V)wasm_i32x4_dot_i16x8(odd, wasm_v128_load32_splat(weights + 1));
+}
+INLINE Order order_of(unsigned stay) {
+#define LANE(n) (n) * 4, (n) * 4 + 1, (n) * 4 + 2, (n) * 4 + 3
+#define ROW(a, b, c, d) { LANE(a), LANE(b), LANE(c), LANE(d) }
+    static const uint8_t orders[16][16] = {
+        ROW(0, 0, 0, 0), ROW(0, 0, 0, 0), ROW(1, 0, 0, 0), ROW(0, 1, 0, 0),
+        ROW(2, 0, 0, 0), ROW(0, 2, 0, 0), ROW(1, 2, 0, 0), ROW(0, 1, 2, 0),
+        ROW(3, 0, 0, 0), ROW(0, 3, 0, 0), ROW(1, 3, 0, 0), ROW(0, 1, 3, 0),
+        ROW(2, 3, 0, 0), ROW(0, 2, 3, 0), ROW(1, 2, 3, 0), ROW(0, 1, 2, 3)};
+#undef ROW
+#undef LANE
+    return wasm_v128_load(orders[stay]);
+}
+INLINE void append(void *to, Order order, V a) { store(to, (V)wasm_i8x16_swizzle(I(a), order)); }
 INLINE V lane_numbers(void) { return (V){0, 1, 2, 3}; }
 
 #else

@@ -14,7 +14,7 @@ from inrv.container.manifest import (
     MetaEntry,
     PassthroughEntry,
 )
-from inrv.container.reading import ChunkEntry, Container, read_container
+from inrv.container.reading import ChunkEntry, Container, Part, read_container
 from inrv.container.tensors import (
     Arrays,
     bytes_of_words,
@@ -23,11 +23,12 @@ from inrv.container.tensors import (
     take_words,
     unpack_tensors,
 )
-from inrv.container.writing import Chunk, container_bytes, stored_size, write_bytes
+from inrv.container.writing import AssembledFile, Chunk, assemble, container_bytes, stored_size
 
 __all__ = [
     "ACCURACY",
     "Arrays",
+    "AssembledFile",
     "Chunk",
     "ChunkEntry",
     "Component",
@@ -37,8 +38,10 @@ __all__ = [
     "Limits",
     "Manifest",
     "MetaEntry",
+    "Part",
     "PassthroughEntry",
     "Value",
+    "assemble",
     "bytes_of_words",
     "container_bytes",
     "pack_tensors",
@@ -47,5 +50,4 @@ __all__ = [
     "take",
     "take_words",
     "unpack_tensors",
-    "write_bytes",
 ]

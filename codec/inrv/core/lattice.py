@@ -5,7 +5,17 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, Structure, byref, c_double, c_float, c_int32, c_size_t, c_uint32, c_uint64
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_double,
+    c_float,
+    c_int32,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+)
 from ctypes import c_void_p as Address
 from dataclasses import dataclass
 from typing import Any
@@ -454,3 +464,30 @@ class Scaling:
         library().inrv_to_values(
             byref(own), units.ctypes.data, len(units), values.ctypes.data, values.strides[0] // 4
         )
+
+
+def offset_sums(
+    units: Ints,
+    values: NDArray[np.float64],
+    scale: float,
+    top: int,
+    highest: float,
+    knots: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], float]:
+    """What the fit of offsets needs of some voxels.
+
+    units: int32 (n,) decoded values
+    values: float64 (n,) what they stand for, over `scale`
+    scale: units in the range
+    top: largest decoded value
+    highest: largest value that decoders give
+    knots: float64 (17,) offsets so far
+
+    Returns float64 (3, 17), of the hat function at each knot the sums of its products with itself,
+    with the next, and with what is missed; and the sum of squares of what is missed, in units.
+    """
+    sums = np.empty((3, len(knots)), dtype=np.float64)
+    squared: float = library().inrv_offset_sums(
+        units, values, scale, len(units), top, highest, knots, *sums
+    )
+    return sums, squared

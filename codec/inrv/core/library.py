@@ -58,6 +58,11 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
     "inrv_work_free": (None, _POINTER),
     "inrv_codes_bound": (_SIZE, _SIZE),
     "inrv_to_values": (None, _POINTER, _POINTER, _SIZE, _POINTER, _SIZE),
+    "inrv_offset_sums": (
+        *(ctypes.c_double, reads(np.int32), reads(np.float64), ctypes.c_double),
+        *(_SIZE, ctypes.c_int32),
+        *(ctypes.c_double, reads(np.float64), *[writes(np.float64)] * 3),
+    ),
 }
 
 

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 
 from inrv.container import Container, GridEntry
 from inrv.errors import FormatError
-from inrv.fields.seam import Floats, Outputs
-from inrv.grids import Box, Grid, LeafValues, Topology, denormalise
+from inrv.fields.seam import Outputs
+from inrv.grids import Box, Grid, LeafValues, Topology
 from inrv.grids.thresholds import thresholded
 from inrv.storage import StoredGrids
-
-PART_VALUES = 1 << 22  # brought from the field's outputs to values at a time: float64 is wide
 
 
 class GridValues:
@@ -67,7 +65,7 @@ class GridValues:
         if self.entry.threshold is None:
             return restored.grid, exact
         check_limits(self.container, self.outputs, [self])
-        values = self.values_of(self.leaf_outputs(restored.grid.topology), clamp=False)
+        values = self.leaf_values(restored.grid.topology, clamp=False)
         grid, leaves = thresholded(
             restored.grid, values, self.entry.threshold_rule, self.entry.threshold, exact
         )
@@ -92,24 +90,36 @@ class GridValues:
         rows = self.template.topology.voxel_rows(coordinates)
         active = np.flatnonzero(rows >= 0)
         if len(active):
-            outputs = self.field_outputs(coordinates[active].astype(np.int32))
-            result[active] = self.with_exact(self.denormalised(outputs, clamp=True), rows[active])
+            found = self._from_field(coordinates[active].astype(np.int32))
+            result[active] = self.with_exact(found, rows[active])
         return result
 
-    def field_outputs(self, coordinates: NDArray[Any]) -> Floats:
-        """Give the outputs (n, varying components) at coordinates (n, 3).
+    def _from_field(self, coordinates: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Give values float32 (n, C) of active leaf voxels (n, 3), but for exact ones."""
+        if not self.columns:
+            return self.with_constants(np.empty((len(coordinates), 0), dtype=np.float32))
+        return self.with_constants(self.outputs.values_at(coordinates, self.columns))
 
-        These are active leaf voxels, or points where a field has values between voxels.
+    def leaf_values(self, topology: Topology, clamp: bool = True) -> NDArray[np.float32]:
+        """Values float32 (N, C) of the leaf voxels of a part of the grid, but for exact ones.
+
+        clamp: whether they are kept within the range of their component
         """
         if not self.columns:
-            return np.empty((len(coordinates), 0), dtype=np.float32)
-        return self.outputs.at(coordinates, self.columns)
+            nothing = np.empty((topology.leaf_voxel_count, 0), dtype=np.float32)
+            return self.with_constants(nothing)
+        return self.with_constants(self.outputs.values([topology], [self.columns], clamp)[0])
 
-    def leaf_outputs(self, topology: Topology) -> Floats:
-        """The outputs (N, varying components) on the active leaf voxels of a part of the grid."""
-        if not self.columns:
-            return np.empty((topology.leaf_voxel_count, 0), dtype=np.float32)
-        return self.outputs.active([topology], [self.columns])[0]
+    def with_constants(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values float32 (n, C), of which those of the varying components (n, c) were found."""
+        components = self.entry.components
+        if found.shape[1] == len(components):
+            return found
+        values = np.empty((len(found), len(components)), dtype=np.float32)
+        varying = [part.output is not None for part in components]
+        values[:, varying] = found
+        values[:, np.invert(varying)] = [part.minimum for part in components if part.output is None]
+        return values
 
     def with_exact(
         self, values: NDArray[np.float32], rows: NDArray[np.int64]
@@ -138,9 +148,9 @@ class GridValues:
         """The values float32 (K, C) of `exact_rows`."""
         return self._decoded_topology[1].values
 
-    def filled(self, outputs: Floats) -> Grid:
-        """The grid with the normalised `outputs` (N, varying components) in its leaf voxels."""
-        values = self.values_of(outputs, clamp=True)
+    def filled(self, found: NDArray[np.float32]) -> Grid:
+        """The grid with the values (N, c) of its varying components in its leaf voxels."""
+        values = self.with_constants(found)
         values[self.exact_rows] = self.exact_values
         return self.template.with_values(values)
 
@@ -151,42 +161,12 @@ class GridValues:
         topology = template.topology.subset(leaves)
         if self.columns:
             check_work(self.container, self.outputs, topology.leaf_voxel_count)
-        values = self.values_of(self.leaf_outputs(topology), clamp=True)
+        values = self.leaf_values(topology)
         if len(self.exact_rows):
             values = self.with_exact(values, template.topology.voxel_rows(topology.coordinates()))
         return replace(
             template, topology=topology, values=values, inactive=template.inactive.subset(leaves)
         )
-
-    def values_of(self, outputs: Floats, clamp: bool) -> NDArray[np.float32]:
-        """`denormalised`, a part at a time."""
-        values = np.empty((len(outputs), len(self.entry.components)), dtype=np.float32)
-        for first in range(0, len(outputs), PART_VALUES):
-            part = slice(first, first + PART_VALUES)
-            values[part] = self.denormalised(outputs[part], clamp)
-        return values
-
-    def denormalised(self, outputs: Floats, clamp: bool) -> NDArray[np.float32]:
-        """Values float32 (n, C) of the field's outputs (n, varying components).
-
-        clamp: True for voxels, whose values must be finite and lie within the range
-        """
-        if clamp and not np.isfinite(outputs).all():
-            name = f"{self.container.name}: grid {self.entry.name!r}"
-            raise FormatError("F3", f"{name}: an output of the field is not finite")
-        values = np.empty((len(outputs), len(self.entry.components)), dtype=np.float32)
-        position = 0
-        for number, component in enumerate(self.entry.components):
-            if component.output is None:
-                values[:, number] = component.minimum
-                continue
-            own = outputs[:, position]
-            lossless = component.output in self.outputs.lossless
-            values[:, number] = (
-                own if lossless else denormalise(own, component.minimum, component.maximum, clamp)
-            )
-            position += 1
-        return values
 
 
 def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Grid, LeafValues]:

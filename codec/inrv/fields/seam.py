@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from inrv.container import Chunk, Container, FieldEntry
 from inrv.container.json_rules import Value
 from inrv.errors import FormatError
-from inrv.grids import Topology
+from inrv.grids import Topology, denormalise
 from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid, StoredGrids
 
 Floats = NDArray[Any]  # float32 or float64
+PART_VALUES = 1 << 22  # brought from outputs to values at a time: float64 is wide
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,11 @@ class FieldEncoder(Protocol):
 
 
 class Outputs(Protocol):
-    """The opened field of a file: normalised outputs at voxels."""
+    """The opened field of a file: values of its outputs at voxels."""
 
     @property
     def weights(self) -> int:
         """How many products one voxel takes, about."""
-
-    @property
-    def lossless(self) -> frozenset[int]:
-        """The outputs that are values as they were, not normalised."""
 
     @property
     def device(self) -> str:
@@ -180,23 +177,89 @@ class Outputs(Protocol):
     def module(self) -> Any:
         """The torch.nn.Module of a field that is continuous, with gradients; else None."""
 
-    def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
-        """Give outputs (n, len(columns)) at active leaf voxels int32 (n, 3).
+    def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
+        """Give values float32 (n, len(columns)) of active leaf voxels int32 (n, 3).
 
-        A continuous field has outputs at points float (n, 3) too.
+        They lie within the range of their component.
         """
+
+    def values(
+        self,
+        topologies: Sequence[Topology],
+        columns: Sequence[Sequence[int]],
+        clamp: bool = True,
+    ) -> list[NDArray[np.float32]]:
+        """Values float32 (voxels, len(columns[i])) of the active leaf voxels of several grids.
+
+        clamp: whether they are kept within the range of their component
+        """
+
+
+class NormalisedOutputs:
+    """Outputs of a field that are normalised, as values; a field inherits from it.
+
+    ranges: least and greatest value of each output
+    """
+
+    ranges: Sequence[tuple[float, float]]
+
+    def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
+        """Give normalised outputs (n, len(columns)) at active leaf voxels int32 (n, 3)."""
+        raise NotImplementedError
 
     def active(
         self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
     ) -> list[Floats]:
-        """Outputs (voxels, len(columns[i])) on the active leaf voxels of each of several grids."""
+        """Normalised outputs (voxels, len(columns[i])) on the active leaf voxels of grids."""
+        raise NotImplementedError
+
+    def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
+        """See `Outputs`. Raises FormatError."""
+        return self._denormalised(self.at(coordinates, columns), columns, clamp=True)
+
+    def values(
+        self,
+        topologies: Sequence[Topology],
+        columns: Sequence[Sequence[int]],
+        clamp: bool = True,
+    ) -> list[NDArray[np.float32]]:
+        """See `Outputs`. Raises FormatError."""
+        pairs = zip(self.active(topologies, columns), columns, strict=True)
+        return [self._denormalised(outputs, chosen, clamp) for outputs, chosen in pairs]
+
+    def _denormalised(
+        self, outputs: Floats, columns: Sequence[int], clamp: bool
+    ) -> NDArray[np.float32]:
+        values = np.empty(outputs.shape, dtype=np.float32)
+        for first in range(0, len(outputs), PART_VALUES):
+            part = slice(first, first + PART_VALUES)
+            if clamp and not np.isfinite(outputs[part]).all():
+                raise FormatError("F3", "an output of the field is not finite")
+            for place, column in enumerate(columns):
+                own = outputs[part, place]
+                values[part, place] = denormalise(own, *self.ranges[column], clamp)
+        return values
+
+
+def output_ranges(container: Container) -> list[tuple[float, float]]:
+    """The least and greatest value of each output of a file's field."""
+    ranges = {
+        part.output: (part.minimum, part.maximum)
+        for grid in container.manifest.grids
+        for part in grid.components
+    }
+    assert container.manifest.field is not None
+    return [ranges.get(number, (0.0, 1.0)) for number in range(container.manifest.field.outputs)]
 
 
 class ContinuousOutputs(Outputs, Protocol):
     """The opened field of a file whose `module` is a network."""
 
+    def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
+        """Give normalised outputs (n, len(columns)) at points float (n, 3)."""
+
     def differentiable(self, points: Any, columns: Sequence[int]) -> Any:
-        """Outputs (n, len(columns)) at points (n, 3), tensors on its device, with gradients."""
+        """Normalised outputs (n, len(columns)) at points (n, 3), tensors with gradients."""
 
 
 @dataclass(frozen=True)
@@ -258,17 +321,19 @@ class NoOutputs:
     """The outputs of a file whose grids have no component that varies."""
 
     weights = 0
-    lossless: frozenset[int] = frozenset()
     device = "cpu"
     module = None
 
-    def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
+    def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
         """No output for every voxel."""
         return np.empty((len(coordinates), 0), dtype=np.float32)
 
-    def active(
-        self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
-    ) -> list[Floats]:
+    def values(
+        self,
+        topologies: Sequence[Topology],
+        columns: Sequence[Sequence[int]],
+        clamp: bool = True,
+    ) -> list[NDArray[np.float32]]:
         """No output for every voxel."""
         return [
             np.empty((topology.leaf_voxel_count, 0), dtype=np.float32) for topology in topologies

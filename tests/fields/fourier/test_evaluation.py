@@ -47,3 +47,11 @@ def test_batches_do_not_change_the_outputs() -> None:
     torch.testing.assert_close(
         evaluate(network, points, batch=77), network(points), atol=1e-6, rtol=1e-5
     )
+
+
+def test_a_device_lists_the_voxels_of_leaves_in_their_order() -> None:
+    topology = sparse_grid(fog(3)).topology
+    masks = topology.masks_of(np.arange(topology.leaf_count))
+    found = evaluation.coordinates_on(torch.device("cpu"), topology.leaf_origins.copy(), masks)
+    assert found.dtype == torch.int32
+    assert np.array_equal(found.numpy(), topology.coordinates())

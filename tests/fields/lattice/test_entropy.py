@@ -6,10 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-
-from inrv.errors import FormatError
-from inrv.fields.lattice.constants import TABLES
 from inrv.fields.lattice.entropy import (
     LARGEST_BITS,
     TOKENS,
@@ -19,6 +15,10 @@ from inrv.fields.lattice.entropy import (
     lowest_of,
     tokens_of,
 )
+from numpy.typing import NDArray
+
+from inrv.errors import FormatError
+from inrv.fields.lattice.constants import TABLES
 from inrv.fields.lattice.model import default_model
 
 QUICK = settings(

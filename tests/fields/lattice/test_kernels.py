@@ -7,12 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
-import inrv
-from inrv import SparseVolume
-from inrv.fields.lattice import restoration, traversal
-from inrv.fields.lattice.constants import MISSING, STEP
 from inrv.fields.lattice.context import (
     ChannelParameters,
     Contexts,
@@ -21,9 +15,15 @@ from inrv.fields.lattice.context import (
     neighbours_of,
 )
 from inrv.fields.lattice.kernels import Known, Neighbours, Scales, choose, predict
+from inrv.fields.lattice.order import AROUND, FACES, PARITIES
+from numpy.typing import NDArray
+
+import inrv
+from inrv import SparseVolume
+from inrv.fields.lattice import restoration, traversal
+from inrv.fields.lattice.constants import MISSING, STEP
 from inrv.fields.lattice.model import default_model
 from inrv.fields.lattice.network import IntegerNetwork
-from inrv.fields.lattice.order import AROUND, FACES, PARITIES
 from inrv.fields.lattice.regions import LevelArray, places_of
 from spec.reference import lattice as reference
 from testing.lattice import hazy_regions, in_regions, instant

@@ -14,25 +14,29 @@ from inrv.container import Container
 from inrv.fields.fourier.evaluation import decode_active, evaluate
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.store import deviation, field_entry, restore_network, restore_samples
+from inrv.fields.seam import NormalisedOutputs, output_ranges
 from inrv.grids import Topology
 from inrv.support.device import choose_device, decoding_precision
 
 
-class FourierOutputs:
+class FourierOutputs(NormalisedOutputs):
     """Evaluates the network of a file; see `inrv.fields.seam.Outputs`.
 
     module: FourierNetwork on its device
     device: str name of the device
     precision: torch.dtype that matrices are multiplied in
     weights: int weights and biases of the network
-    lossless: frozenset of outputs that are values as they were: none
+    ranges: least and greatest value of each output
     """
 
-    lossless: frozenset[int] = frozenset()
-
     def __init__(
-        self, module: FourierNetwork, device: torch.device, precision: torch.dtype
+        self,
+        module: FourierNetwork,
+        device: torch.device,
+        precision: torch.dtype,
+        ranges: Sequence[tuple[float, float]],
     ) -> None:
+        self.ranges = ranges
         self.module = module
         self.device = str(device)
         self.precision = precision
@@ -47,7 +51,8 @@ class FourierOutputs:
         chosen = choose_device(device)
         shape, stored = restore_network(container)
         network = FourierNetwork.restore(shape, stored, container.limits.weights).to(chosen).eval()
-        return FourierOutputs(network, chosen, _precision(network, container, chosen))
+        precision = _precision(network, container, chosen)
+        return FourierOutputs(network, chosen, precision, output_ranges(container))
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
         """Evaluate the network at coordinates, which may lie between voxels."""

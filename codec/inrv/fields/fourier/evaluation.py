@@ -98,7 +98,11 @@ def decode_active(
             leaves = {id(t): t.find_leaves(origins) for t in different}
             masks = {id(t): t.masks_of(leaves[id(t)]) for t in different}
             union = np.logical_or.reduce(list(masks.values()))
-            coordinates = torch.from_numpy(_coordinates(origins, union)).to(device)
+            coordinates = (
+                torch.from_numpy(_coordinates(origins, union))
+                if device.type == "cpu"
+                else coordinates_on(device, origins, union)
+            )
             outputs = evaluate(network, coordinates, used, precision=precision).cpu().numpy()
             for topology, chosen, result in asked:
                 own = outputs[masks[id(topology)][union]][:, [places[column] for column in chosen]]
@@ -128,6 +132,15 @@ def _coordinates(origins: NDArray[np.int32], mask: NDArray[np.bool_]) -> NDArray
     leaf, offset = mask.nonzero()
     found: NDArray[np.int32] = origins[leaf] + offset_coordinates().astype(np.int32)[offset]
     return found
+
+
+def coordinates_on(
+    device: torch.device, origins: NDArray[np.int32], mask: NDArray[np.bool_]
+) -> Tensor:
+    """Return what `_coordinates` returns, listed by a device, which is faster than a copy."""
+    leaf, offset = torch.from_numpy(mask).to(device).nonzero(as_tuple=True)
+    within = torch.from_numpy(offset_coordinates().astype(np.int32)).to(device)
+    return torch.from_numpy(origins).to(device)[leaf] + within[offset]
 
 
 def _scatter(

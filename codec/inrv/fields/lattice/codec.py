@@ -186,10 +186,17 @@ class EncodedRegion:
     samples: ContextSamples | None
 
 
+def in_units(values: NDArray[np.float64], scale: float) -> Ints:
+    """Normalised values float64 (n,) in units, int32 (n,), of which `scale` make the range."""
+    units: Ints = np.rint(values * scale).astype(np.int32)
+    return units
+
+
 def encode_regions(
     setting: Setting,
     numbers: Sequence[int],
-    values: Ints,
+    values: NDArray[np.float64],
+    scale: float,
     parameters: ChannelParameters,
     model: Model,
     rate_weight: float,
@@ -199,7 +206,8 @@ def encode_regions(
     """Encode some regions.
 
     numbers: of the regions
-    values: int32 (N,) in units, by row
+    values: float64 (N,) of the channel, normalised, by row
+    scale: units in the range
     rate_weight: how much a bit counts against the squared error: 0, the nearest code is chosen;
         1, as at a high rate
     prefiltered: whether coarse voxels are coded as a smooth version of them, which is cheaper
@@ -207,17 +215,17 @@ def encode_regions(
     sampling: which contexts are asked for
     """
     bits, channel = code_bits(model.prior), setting.channel(parameters, model)
-    targets = values.copy() if prefiltered else values
 
     def encoded(number: int) -> EncodedRegion:
-        rows = setting.regions.rows(number)
-        if prefiltered:  # regions have no row in common
-            prefilter(targets, setting.regions.dense_rows(number), values)
-        mean, spread = _measured(values[rows], parameters)
+        own = in_units(values[setting.regions.rows(number)], scale)
+        targets = own.copy() if prefiltered else own
+        if prefiltered:
+            prefilter(targets, setting.regions.dense_rows(number), own)
+        mean, spread = _measured(own, parameters)
         codes, decoded, samples = channel.encode(
             setting.region(number, mean, spread),
-            targets[rows],
-            values[rows],
+            targets,
+            own,
             rate_weight * RATE_WEIGHT,
             bits,
             None if sampling is None else sampling.shares,
@@ -232,8 +240,8 @@ def _measured(values: Ints, parameters: ChannelParameters) -> tuple[int, int]:
     """Mean and spread of a region's values int32 (n,), as they are stored."""
     if not len(values):
         return 0, 0
-    exact = values.astype(np.float64)
-    mean = round(float(exact.mean()) * MEANS / parameters.top)
-    spread = float(np.abs(exact - mean * parameters.top / MEANS).mean())
+    mean = round(float(values.mean(dtype=np.float64)) * MEANS / parameters.top)
+    centre = np.float32(mean * parameters.top / MEANS)
+    spread = float(np.abs(values.astype(np.float32) - centre).mean(dtype=np.float64))
     log = round(math.log2(max(1.0, spread)))
     return min(mean, MEANS), min(MOST_SPREAD, log)

@@ -1,4 +1,4 @@
-"""Where normalised values come from: regions that are decoded when they are asked for."""
+"""Where values come from: regions that are decoded when they are asked for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Container
+from inrv.core.lattice import Scaling
 from inrv.fields.lattice.codec import Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
@@ -26,6 +27,7 @@ NETWORKS = 3  # of which a voxel passes one, about; and the restoration filter
 CACHE_BYTES = 1 << 28  # of decoded regions that are kept
 
 Ints = NDArray[np.int32]
+Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +77,7 @@ def open_lattice(container: Container, grids: StoredGrids) -> LatticeOutputs:
 
     referring = any(channel["reference"] is not None for channel in channels)
     weights = default_model(referring, True).weight_count // NETWORKS
-    lossless = frozenset(n for n, channel in enumerate(channels) if channel["lossless"])
-    return LatticeOutputs(weights, lossless, target, stored)
+    return LatticeOutputs(weights, target, stored)
 
 
 class RegionCache:
@@ -109,10 +110,9 @@ class RegionCache:
 
 
 class LatticeOutputs:
-    """The outputs of a lattice: the regions that hold the voxels are decoded, and some kept.
+    """The values of a lattice: the regions that hold the voxels are decoded, and some kept.
 
     weights: products that one voxel takes, about
-    lossless: outputs that are values as they were, not normalised
     target_of: what a channel is decoded into, by number
     channel_of: a channel as stored, given its number and how many regions and voxels it has
     """
@@ -123,12 +123,10 @@ class LatticeOutputs:
     def __init__(
         self,
         weights: int,
-        lossless: frozenset[int],
         target_of: Callable[[int], ChannelTarget],
         channel_of: Callable[[int, int, int], StoredChannel],
     ) -> None:
         self.weights = weights
-        self.lossless = lossless
         self.target_of = target_of
         self.channel_of = channel_of
         self.kept = RegionCache(CACHE_BYTES)
@@ -149,37 +147,34 @@ class LatticeOutputs:
                 )
             return self._channels[number]
 
-    def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float64]:
-        """Outputs float64 (n, len(columns)) at integer coordinates (n, 3).
-
-        Those of lossless channels are values.
-        """
-        result = np.empty((len(coordinates), len(columns)), dtype=np.float64)
+    def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Values:
+        """Values float32 (n, len(columns)) at integer coordinates (n, 3)."""
+        result = np.empty((len(coordinates), len(columns)), dtype=np.float32)
         for place, column in enumerate(columns):
-            result[:, place] = self.channel(column).at(coordinates)
+            self.channel(column).at(coordinates, result[:, place])
         return result
 
-    def active(
-        self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]
-    ) -> list[NDArray[np.float64]]:
-        """Outputs float64 (voxels, len(columns[i])) on the active leaf voxels of each topology.
-
-        Those of lossless channels are values.
-        """
-        results, whole = list[NDArray[np.float64]](), list[tuple[OpenChannel, Any]]()
+    def values(
+        self,
+        topologies: Sequence[Topology],
+        columns: Sequence[Sequence[int]],
+        clamp: bool = True,
+    ) -> list[Values]:
+        """Values float32 (voxels, len(columns[i])) on the active leaf voxels of each topology."""
+        results, whole = list[Values](), list[tuple[OpenChannel, Values]]()
         for topology, chosen in zip(topologies, columns, strict=True):
-            result = np.zeros((topology.leaf_voxel_count, len(chosen)), dtype=np.float64)
+            result = np.zeros((topology.leaf_voxel_count, len(chosen)), dtype=np.float32)
             results.append(result)
             for place, channel in enumerate(map(self.channel, chosen)):
                 if topology in (channel.regions.topology, channel.grid.topology):
                     whole.append((channel, result[:, place]))
                 else:
-                    result[:, place] = channel.at(topology.coordinates())
-        self._decode(whole)
+                    channel.at(topology.coordinates(), result[:, place], clamp)
+        self._decode(whole, clamp)
         return results
 
-    def _decode(self, wanted: Sequence[tuple[OpenChannel, NDArray[np.float64]]]) -> None:
-        """Fill the outputs of whole channels, all channels of a region by one thread."""
+    def _decode(self, wanted: Sequence[tuple[OpenChannel, Values]], clamp: bool) -> None:
+        """Fill the values of whole channels, all channels of a region by one thread."""
         keys = [channel.regions.keys for channel, _ in wanted]
         regions = np.unique(np.concatenate(keys)).tolist() if keys else []
 
@@ -187,7 +182,7 @@ class LatticeOutputs:
             for channel, result in wanted:
                 number = channel.regions.number(key)
                 if number >= 0:
-                    channel.fill(number, result)
+                    channel.fill(number, result, clamp)
 
         in_threads(decoded, regions)
 
@@ -214,6 +209,10 @@ class OpenChannel:
     ) -> None:
         self.number, self.regions, self.stored = number, regions, stored
         self.reference, self.kept = reference, kept
+        offsets = None if stored.offsets is None else stored.offsets.knots.astype(np.float64)
+        self.scaling = Scaling(
+            stored.scale, target.minimum, target.maximum, stored.channel.top, offsets
+        )
         linear = linear_units(target.minimum, target.maximum, stored.scale)
         units = linear if stored.lossless is None else stored.lossless.palette.units
         self.exterior = Exterior(target.grid, target.exact, target.component, units)
@@ -222,43 +221,46 @@ class OpenChannel:
         if self.grid is not regions:
             self.rows = self.grid.topology.place_rows(regions.topology.places())
 
-    def at(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """Normalised values float64 (n,) at integer coordinates (n, 3); of a lossless channel the
-        values; 0 where the channel has no voxel.
-        """
-        rows, numbers = self.regions.topology.voxel_rows(coordinates), self.regions.find(coordinates)
-        numbers = np.where(rows >= 0, numbers, -1)
+    def at(self, coordinates: NDArray[Any], result: Values, clamp: bool = True) -> None:
+        """Fill values float32 (n,) at integer coordinates (n, 3); 0 where there is no voxel."""
+        rows = self.regions.topology.voxel_rows(coordinates)
+        numbers = np.where(rows >= 0, self.regions.find(coordinates), -1)
         order = np.argsort(numbers, kind="stable")
         asked, firsts = np.unique(numbers[order], return_index=True)
         parts = dict(zip(asked.tolist(), np.split(order, firsts[1:]), strict=True))
-        parts.pop(-1, None)
-        result = np.zeros(len(coordinates), dtype=np.float64)
+        result[parts.pop(-1, [])] = 0
 
         def found(number: int) -> None:
             part = parts[number]
             own = rows[part]
             units = self.units(number)[own - self.regions.rows(number).start]
-            result[part] = self.outputs(units, own)
+            result[part] = self._values(units, own, clamp)
 
         in_threads(found, list(parts))
-        return result
 
-    def fill(self, number: int, result: NDArray[np.float64]) -> None:
-        """Fill the outputs of a region: those of the channel's voxels, or of all of its grid."""
+    def fill(self, number: int, result: Values, clamp: bool = True) -> None:
+        """Fill the values of a region: those of the channel's voxels, or of all of its grid."""
         rows = self.regions.rows(number)
-        outputs = self.outputs(self.units(number), rows)
         if self.rows is None or len(result) == self.regions.topology.leaf_voxel_count:
-            result[rows] = outputs
+            self._values(self.units(number), rows, clamp, result[rows])
         else:
-            result[self.rows[rows]] = outputs
+            result[self.rows[rows]] = self._values(self.units(number), rows, clamp)
 
-    def outputs(self, units: Ints, rows: NDArray[np.int64] | slice) -> NDArray[np.float64]:
-        """Normalised values float64 (n,) of units int32 (n,) of the voxels at `rows`."""
-        lossless, offsets = self.stored.lossless, self.stored.offsets
-        if lossless is not None:
-            return lossless.palette.values(units, lossless.rest[rows]).astype(np.float64)
-        moved = units.astype(np.float64) if offsets is None else offsets.add(units)
-        return moved / self.stored.scale
+    def _values(
+        self,
+        units: Ints,
+        rows: NDArray[np.int64] | slice,
+        clamp: bool,
+        result: Values | None = None,
+    ) -> Values:
+        """Values float32 (n,) of units int32 (n,) of the voxels at `rows`, in `result` if given."""
+        values = np.empty(len(units), dtype=np.float32) if result is None else result
+        lossless = self.stored.lossless
+        if lossless is None:
+            self.scaling.values(units, values, clamp)
+        else:
+            values[:] = lossless.palette.values(units, lossless.rest[rows])
+        return values
 
     def units(self, number: int) -> Ints:
         """The values int32 (n,) of a region's voxels, in units."""

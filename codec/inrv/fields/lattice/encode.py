@@ -24,9 +24,10 @@ from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
 from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, EncodedChannel
 from inrv.fields.lattice.store import store_channel
 from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
-from inrv.grids import LeafValues, Topology, denormalise
+from inrv.grids import LeafValues, Topology
 from inrv.options import DEFAULT_PSNR, EncodeOptions
 from inrv.storage import PreparedGrid
+from inrv.support.parallel import in_threads
 from inrv.support.processes import process_count
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # Of a channel beside its codes: its place in table and manifest, names of tensors, offsets.
 CHANNEL_BITS = 8 * 150
+PART = 1 << 19  # voxels whose errors are measured at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +214,8 @@ class VolumeEncoder:
         values = [grid.coded.values.copy() for grid in self.grids]
         for channel, found in zip(self.channels, encoded, strict=True):
             if channel.lossless is None:
-                decoded = denormalise(found.outputs, channel.minimum, channel.maximum)
-                values[channel.grid][:, channel.component] = decoded
+                scaling = found.scaling(channel.minimum, channel.maximum)
+                scaling.values(found.decoded, values[channel.grid][:, channel.component])
         grids, errors, drifts = list[PreparedGrid](), list[float](), list[float]()
         for grid, decoded in zip(self.grids, values, strict=True):
             written = _as_written(grid, decoded)
@@ -258,19 +260,26 @@ def _outliers(
     decoded: float32 (N, C) decoded values
     written: float32 (N, C) the same as a .vdb file holds them
     """
-    coded = grid.coded
-    if not len(decoded):
-        return None, 0.0
-    exact = coded.values.astype(np.float64)
-    missed = np.maximum(np.abs(written - exact), np.abs(decoded - exact))
-    if grid.bounds is None:
-        return None, float(missed.max())
-    beyond = (missed > np.array(grid.bounds)).any(axis=1)
-    if not beyond.any():
-        return None, float(missed.max())
-    left = missed[~beyond]
-    outliers = LeafValues(coded.topology.places()[beyond], coded.values[beyond])
-    return outliers, float(left.max()) if len(left) else 0.0
+    values, bounds = grid.coded.values, grid.bounds
+    most = np.inf if bounds is None else np.array(bounds)
+
+    def of_part(part: slice) -> tuple[float, NDArray[np.int64]]:
+        exact = values[part].astype(np.float64)
+        missed = np.abs(decoded[part] - exact)
+        if written is not decoded:
+            missed = np.maximum(missed, np.abs(written[part] - exact))
+        kept = (missed <= most).all(axis=1) if bounds is not None else None
+        if kept is None or kept.all():
+            return float(missed.max()), np.empty(0, dtype=np.int64)
+        left = missed[kept]
+        return float(left.max()) if len(left) else 0.0, np.flatnonzero(~kept) + part.start
+
+    parts = _parts(values)
+    errors, beyond = zip(*in_threads(of_part, parts), strict=True) if parts else ((0.0,), ())
+    rows = np.concatenate(beyond) if beyond else np.empty(0, dtype=np.int64)
+    if not len(rows):
+        return None, max(errors)
+    return LeafValues(grid.coded.topology.places()[rows], values[rows]), max(errors)
 
 
 def _drift(grid: PreparedGrid, written: NDArray[np.float32]) -> float:
@@ -278,7 +287,19 @@ def _drift(grid: PreparedGrid, written: NDArray[np.float32]) -> float:
 
     written: float32 (N, C) decoded values as a .vdb file holds them
     """
-    values = grid.grid.values
-    whole = float(np.abs(values[np.isfinite(values)].astype(np.float64)).sum())
-    changed = float((written.astype(np.float64) - grid.coded.values).sum())
+    values, coded = grid.grid.values, grid.coded.values
+
+    def whole_of(part: slice) -> float:
+        own = values[part]
+        return float(np.abs(own[np.isfinite(own)]).sum(dtype=np.float64))
+
+    def changed_of(part: slice) -> float:
+        return float((written[part].astype(np.float64) - coded[part]).sum())
+
+    whole = sum(in_threads(whole_of, _parts(values)))
+    changed = sum(in_threads(changed_of, _parts(coded)))
     return changed / whole if whole else 0.0
+
+
+def _parts(values: NDArray[np.float32]) -> list[slice]:
+    return [slice(first, first + PART) for first in range(0, len(values), PART)]

@@ -7,16 +7,24 @@ its top. The hat functions at the knots add up to 1, so the errors that are left
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inrv.core.lattice import offset_sums
+from inrv.support.parallel import in_threads
 
 PIECES = 16  # measured: docs/lab-notes.md#offsets
 KNOTS = PIECES + 1
 FITS = 4  # measured: docs/lab-notes.md#offsets
 FARTHEST = 1 << 15  # units: a float16 holds twice as much
 RIDGE = 1e-3  # voxels that ask for no offset at each knot: where no value lies, there is none
+
+# Of some voxels: decoded values int32 (n,), in units, and float64 (n,) what they stand for,
+# normalised.
+Part = tuple[NDArray[np.int32], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,49 +39,38 @@ class Offsets:
     top: int
 
     @staticmethod
-    def of(
-        decoded: NDArray[np.int32], targets: NDArray[np.float64], top: int, highest: float
-    ) -> Offsets:
-        """Fits the offsets.
+    def of(parts: Sequence[Part], scale: float, top: int) -> tuple[Offsets, float]:
+        """Fits the offsets, and gives the sum of squares, in units, of what is missed with them.
 
-        Decoders keep values within 0 and `highest`, which leaves a rest of the errors: it is fitted
+        Decoders keep values within 0 and `scale`, which leaves a rest of the errors: it is fitted
         again, some times.
 
-        decoded: int32 (n,) decoded values, in units
-        targets: float64 (n,) what they stand for
+        parts: of the voxels
+        scale: units in the range
         top: largest decoded value
-        highest: largest value that decoders give
         """
-        piece, share = _places(decoded, top)
-        low, high = 1 - share, share
-
-        def total(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.bincount(piece, weights, PIECES).astype(np.float64)
-
-        products, first = RIDGE * np.eye(KNOTS), np.arange(PIECES)
-        for weight, shift in ((low, 0), (high, 1)):
-            products[first + shift, first + shift] += total(weight * weight)
-        products[first, first + 1] = products[first + 1, first] = total(low * high)
-        found, units = np.zeros(KNOTS), decoded.astype(np.float64)
+        found = np.zeros(KNOTS)
         for _ in range(FITS):
-            moved = units + low * found[piece] + high * found[piece + 1]
-            missed = targets - moved.clip(0, highest)
-            wanted = np.append(total(low * missed), 0.0) + np.append(0.0, total(high * missed))
-            found += np.linalg.solve(products, wanted)
-        knots = found.clip(-FARTHEST, FARTHEST).astype(np.float32)
-        return Offsets(knots.astype(np.float16), top)
+            sums, _ = sums_of(parts, scale, top, found)
+            own, beside = np.diag(RIDGE + sums[0]), np.diag(sums[1, :-1], 1)
+            found = found + np.linalg.solve(own + beside + beside.T, sums[2])
+        knots = found.clip(-FARTHEST, FARTHEST).astype(np.float32).astype(np.float16)
+        return Offsets(knots, top), sums_of(parts, scale, top, knots.astype(np.float64))[1]
 
     def add(self, decoded: NDArray[np.int32]) -> NDArray[np.float64]:
         """Decoded values int32 (n,) with their offsets, float64 (n,), in units."""
-        piece, share = _places(decoded, self.top)
+        along = decoded.astype(np.float64) * PIECES / self.top
+        piece = np.minimum(np.floor(along), PIECES - 1).astype(np.int64)
         knots = self.knots.astype(np.float64)
-        offsets = knots[piece] + share * (knots[piece + 1] - knots[piece])
+        offsets = knots[piece] + (along - piece) * (knots[piece + 1] - knots[piece])
         moved: NDArray[np.float64] = decoded.astype(np.float64) + offsets
         return moved
 
 
-def _places(decoded: NDArray[np.int32], top: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The piece int64 (n,) in which each value lies, and how far along it, float64 (n,)."""
-    along = decoded.astype(np.float64) * PIECES / top
-    piece = np.minimum(np.floor(along), PIECES - 1)
-    return piece.astype(np.int64), along - piece
+def sums_of(
+    parts: Sequence[Part], scale: float, top: int, knots: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """`offset_sums` of all parts together."""
+    found = in_threads(lambda part: offset_sums(*part, scale, top, scale, knots), parts)
+    sums, squared = zip(*found, strict=True)
+    return np.sum(sums, axis=0), float(sum(squared))

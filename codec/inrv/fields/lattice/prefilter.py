@@ -22,11 +22,13 @@ Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
 
-def prefilter(targets: NDArray[np.int32], rows: NDArray[np.int32], values: NDArray[np.int32]) -> None:
-    """Write into `targets` int32 (N,) what the voxels of a region are to be coded as.
+def prefilter(
+    targets: NDArray[np.int32], rows: NDArray[np.int32], values: NDArray[np.int32]
+) -> None:
+    """Write into `targets` int32 (n,) what the voxels of a region are to be coded as.
 
-    rows: int32 (128, 128, 128) of the region's voxels, -1 where not active
-    values: int32 (N,) in units, by row
+    rows: int32 (128, 128, 128) of its voxels, -1 where not active
+    values: int32 (n,) in units, by row
     """
     there = rows >= 0
     exact = np.where(there, values[np.maximum(rows, 0)], 0).astype(np.float32)

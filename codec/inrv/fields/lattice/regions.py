@@ -72,11 +72,12 @@ class Regions:
         return Leaves(cells.astype(np.uint16), self.topology.leaf_masks[leaves])
 
     def dense_rows(self, number: int) -> NDArray[np.int32]:
-        """The row int32 (128, 128, 128) of each of its voxels, -1 where it is not active."""
+        """The row int32 (128, 128, 128) of each voxel among its own, -1 where it is not active."""
         leaves = self.leaf_range(number)
         active = unpack_masks(self.topology.leaf_masks[leaves])
         ranks = np.cumsum(active, axis=1, dtype=np.int32) - 1
-        ranks += self.topology.starts[leaves].astype(np.int32)[:, None]
+        starts = self.topology.starts[leaves] - self.topology.starts[leaves.start]
+        ranks += starts.astype(np.int32)[:, None]
         cells = np.full((CELLS**3, LEAF_VOXELS), -1, dtype=np.int32)
         cells[self.leaves(number).cells] = np.where(active, ranks, np.int32(-1))
         return in_region(cells)

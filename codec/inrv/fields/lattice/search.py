@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.core.lattice import LEVELS, ContextSamples
+from inrv.core.lattice import LEVELS, ContextSamples, Scaling
 from inrv.fields.lattice.codec import (
     ChannelParameters,
+    EncodedRegion,
     Reference,
     Sampling,
     Setting,
-    StoredRegion,
     encode_regions,
 )
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SLOPE, SMALLEST_STEP, STEP
 from inrv.fields.lattice.exterior import Exterior
 from inrv.fields.lattice.model import Model, default_model, pack_differences
-from inrv.fields.lattice.offsets import Offsets
+from inrv.fields.lattice.offsets import KNOTS, Offsets, sums_of
 from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
 from inrv.grids import Topology
@@ -120,6 +120,11 @@ class ChannelValues:
         """The regions of its topology."""
         return Regions(self.topology)
 
+    @cached_property
+    def largest(self) -> float:
+        """The largest value."""
+        return float(self.values.max())
+
 
 @dataclass(frozen=True, eq=False)
 class Settings:
@@ -145,22 +150,33 @@ class EncodedChannel:
     scale: units in the range: a value is decoded / scale
     settings: what it is coded with
     regions: those that were coded, in their order
-    decoded: int32 (N,) in units, by row; of regions that were not coded, the exact values
     offsets: added to decoded values; None where a bound on the error leaves no room for them
     squared: mean squared error, of the normalised values that were coded
     coded: how many voxels `regions` and `squared` are of
-    samples: contexts of some voxels by region, where they were asked for
     """
 
     channel: ChannelParameters
     scale: float
     settings: Settings
-    regions: list[StoredRegion]
-    decoded: Ints
+    regions: list[EncodedRegion]
     offsets: Offsets | None
     squared: float
     coded: int
-    samples: list[ContextSamples]
+
+    @cached_property
+    def decoded(self) -> Ints:
+        """The decoded values int32 (N,), in units, by row, where all regions were coded."""
+        return np.concatenate([region.decoded for region in self.regions])
+
+    def scaling(self, minimum: float, maximum: float) -> Scaling:
+        """How its units stand for values between these."""
+        offsets = None if self.offsets is None else self.offsets.knots.astype(np.float64)
+        return Scaling(self.scale, minimum, maximum, self.channel.top, offsets)
+
+    @property
+    def samples(self) -> list[ContextSamples]:
+        """Contexts of some voxels by region, where they were asked for."""
+        return [region.samples for region in self.regions if region.samples is not None]
 
     @property
     def model(self) -> Model:
@@ -205,7 +221,7 @@ class EncodedChannel:
     @property
     def bits_a_voxel(self) -> float:
         """Stored bits of the codes, over the coded voxels."""
-        size = sum(REGION_BYTES + region.codes.size for region in self.regions)
+        size = sum(REGION_BYTES + region.stored.codes.size for region in self.regions)
         return 8 * size / max(1, self.coded)
 
     def cost(self, voxels: int) -> float:
@@ -275,6 +291,7 @@ class ChannelEncoder:
         default = default_model(values.reference is not None, not quality.bounded)
         self.settings = Settings(model or default)  # that `again` codes with; found by `run`
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
+        self.slope = -DB_A_DOUBLING  # of the PSNR over the step, dB an octave, as last seen
 
     def run(self) -> EncodedChannel:
         """The channel at the quality that is asked, in the fewest bytes that the effort allows."""
@@ -329,9 +346,12 @@ class ChannelEncoder:
         return min(MOST_STEP, max(LEAST_STEP, step))
 
     def _some_regions(self, generator: np.random.Generator) -> list[int]:
-        """Some of the regions, with about TRIAL_VOXELS in all."""
+        """Some of the regions, with about TRIAL_VOXELS in all.
+
+        All of them where they are not twice as many: the last trial is then the result.
+        """
         count = len(self.values.values)
-        if count <= TRIAL_VOXELS:
+        if count <= 2 * TRIAL_VOXELS:
             return self.all
         share = max(1, round(len(self.all) * TRIAL_VOXELS / count))
         chosen: list[int] = np.sort(generator.permutation(len(self.all))[:share]).tolist()
@@ -346,7 +366,7 @@ class ChannelEncoder:
         for _ in range(SEARCHES):
             if 0 <= tried[-1].psnr - asked <= NEAR_ENOUGH:
                 break
-            step = _next_step(tried, asked + NEAR_ENOUGH / 2)
+            step = _next_step(tried, asked + NEAR_ENOUGH / 2, self.slope)
             if any(math.isclose(step, trial.step, rel_tol=1e-4) for trial in tried):
                 break
             tried.append(self._trial(settings, step, regions))
@@ -354,6 +374,7 @@ class ChannelEncoder:
             if any(0 <= trial.psnr - asked <= 2 * NEAR_ENOUGH for trial in tried):
                 break
             tried.append(self._trial(settings, step, regions))
+        self.slope = _steepness(tried, asked) or self.slope
         finest = min(tried, key=lambda trial: trial.step)
         while all(trial.psnr < asked for trial in tried) and finest.step > LEAST_STEP:
             finest = self._trial(settings, max(LEAST_STEP, finest.step * SURELY_FINER), regions)
@@ -410,44 +431,29 @@ def encode_channel(
     regions: list[int],
     sampling: Sampling | None = None,
 ) -> EncodedChannel:
-    """Code some regions with a step; the others' voxels keep their values."""
+    """Code some regions with a step."""
     scale = STEP / step
-    targets = _in_units(values.values, scale)
-    channel = channel_of(values, quality, scale, int(targets.max()))
+    channel = channel_of(values, quality, scale)
     found = encode_regions(
         setting_of(values, settings, scale),
         regions,
-        targets,
+        values.values,
+        scale,
         channel,
         settings.model,
         0.0 if quality.bounded else 1.0,
         settings.prefiltered,
         sampling,
     )
-    whole, exact = targets.copy(), list[NDArray[np.float64]]()
-    for number, encoded in zip(regions, found, strict=True):
-        rows = values.regions.rows(number)
-        whole[rows] = encoded.decoded
-        exact.append(targets[rows].astype(np.float64) if channel.lossless else values.values[rows] * scale)
-    decoded, wanted = np.concatenate([one.decoded for one in found]), np.concatenate(exact)
-    offsets = None if quality.bounded else Offsets.of(decoded, wanted, channel.top, scale)
-    output = decoded.astype(np.float64) if offsets is None else offsets.add(decoded)
-    highest = channel.top if channel.lossless else scale
-    squared = _mean_square((wanted - np.clip(output, 0, highest)) / scale)
-    stored, samples = [one.stored for one in found], [one.samples for one in found if one.samples]
-    return EncodedChannel(
-        channel, scale, settings, stored, whole, offsets, squared, len(decoded), samples
-    )
-
-
-def _in_units(values: NDArray[np.float64], scale: float) -> Ints:
-    """Normalised values float64 (N,) in units, int32 (N,)."""
-    units: Ints = np.rint(values * scale).astype(np.int32)
-    return units
-
-
-def _mean_square(errors: NDArray[np.float64]) -> float:
-    return float((errors * errors).mean())
+    rows = map(values.regions.rows, regions)
+    parts = [(one.decoded, values.values[own]) for one, own in zip(found, rows, strict=True)]
+    coded = sum(len(decoded) for decoded, _ in parts)
+    if quality.bounded:
+        offsets, (_, squared) = None, sums_of(parts, scale, channel.top, np.zeros(KNOTS))
+    else:
+        offsets, squared = Offsets.of(parts, scale, channel.top)
+    squared /= max(1, coded) * scale * scale
+    return EncodedChannel(channel, scale, settings, found, offsets, squared, coded)
 
 
 def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setting:
@@ -456,17 +462,16 @@ def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setti
     return Setting(values.regions, values.reference, None if known is None else known(scale))
 
 
-def channel_of(
-    values: ChannelValues, quality: Quality, scale: float, top: int
-) -> ChannelParameters:
-    """The channel of so many units in the range, whose largest value is `top`."""
+def channel_of(values: ChannelValues, quality: Quality, scale: float) -> ChannelParameters:
+    """The channel of so many units in the range."""
     fineness = 1.0 if quality.lossless else FINENESS
     steps = tuple(
         min(LARGEST_STEP, max(SMALLEST_STEP, round(STEP * fineness**level)))
         for level in range(LEVELS)
     )
     background = max(-HIGHEST, min(HIGHEST, round(values.background * scale)))
-    return ChannelParameters(steps, max(1, top), background, quality.lossless)
+    top = max(1, round(values.largest * scale))
+    return ChannelParameters(steps, top, background, quality.lossless)
 
 
 def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:
@@ -478,13 +483,26 @@ def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:
     return [least * ratio ** (number * GOLDEN % 1) for number in range(1, SCATTERED + 1)]
 
 
-def _next_step(tried: list[Trial], psnr: float) -> float:
-    """The step where the line through the two nearest trials, dB over log step, meets `psnr`."""
+def _steepness(tried: list[Trial], psnr: float) -> float | None:
+    """The slope of the two trials nearest to `psnr`; None where there is one only."""
     near = sorted(tried, key=lambda trial: abs(trial.psnr - psnr))
-    slope = -DB_A_DOUBLING
-    if len(near) > 1 and near[0].psnr != near[1].psnr:
-        found = (near[0].psnr - near[1].psnr) / math.log2(near[0].step / near[1].step)
-        slope = min(-1.0, max(-8.0, found))
+    return _slope(near[0], near[1]) if len(near) > 1 else None
+
+
+def _slope(one: Trial, other: Trial) -> float | None:
+    """DB an octave of the step, from two trials; None where they tell nothing."""
+    if one.psnr == other.psnr or one.step == other.step:
+        return None
+    return min(-1.0, max(-8.0, (one.psnr - other.psnr) / math.log2(one.step / other.step)))
+
+
+def _next_step(tried: list[Trial], psnr: float, slope: float) -> float:
+    """The step where the line through the two nearest trials, dB over log step, meets `psnr`.
+
+    slope: of the line where there is one trial only, dB an octave
+    """
+    near = sorted(tried, key=lambda trial: abs(trial.psnr - psnr))
+    slope = _steepness(tried, psnr) or slope
     octaves = max(-3.0, min(3.0, (psnr - near[0].psnr) / slope))
     step = near[0].step * 2**octaves
     # Between the largest step that reaches the quality and the smallest above it that does not.

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from inrv.container import Chunk, Container, pack_tensors, stored_size, unpack_tensors
 from inrv.container.layout import BITS, CODES
 from inrv.container.tensors import Arrays, take
-from inrv.errors import FormatError
 from inrv.core.lattice import SEGMENTS, RegionCodes
+from inrv.errors import FormatError
 from inrv.fields.lattice.codec import ChannelParameters, StoredRegion
 from inrv.fields.lattice.constants import STEP
 from inrv.fields.lattice.model import Model, default_model, pack_differences, unpack_differences
@@ -88,7 +88,7 @@ def store_channel(
 
     Returns its entry in the configuration.
     """
-    regions = encoded.regions
+    regions = [region.stored for region in encoded.regions]
     segments = _in_file_order([region.codes for region in regions])
     bits = b"".join(segment for _, _, segment in segments)
     lengths, checksums = np.zeros((2, len(regions), SEGMENTS), dtype=np.uint32)

@@ -80,8 +80,8 @@ class Gradient:
         self.weights, self.weight_count = list(network.parameters()), network.weight_count
         self.objective = Objective(network, precision)
         self.averaged = processes.averaging(self.objective, samples.coordinates.device)
-        if compiled:  # and captured as a graph, but for the exchange of gradients
-            self.averaged.compile(mode="reduce-overhead" if processes.count == 1 else None)
+        if compiled:
+            self.averaged.compile()
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Set the gradients of a batch, and return this process's part of its mean squared error.
@@ -129,5 +129,7 @@ class Gradient:
         """Count the values of the samples `rows` that count, at least 1: a scalar float32."""
         samples = self.samples
         if samples.counted is None:
-            return samples.targets.new_tensor(float(len(rows) * samples.targets.shape[1]))
+            values = float(len(rows) * samples.targets.shape[1])
+            # Filled by the device: a copy from the host would wait for all that was asked before.
+            return samples.targets.new_full((), values)
         return samples.counted[rows].sum().clamp_min(1).float()

@@ -26,6 +26,7 @@ ITERATIONS = 5
 # Weights of a matrix that is worth a worker of its own: its direction takes milliseconds.
 # measured: docs/lab-notes.md#training
 LARGE_MATRIX = 1 << 15
+Number = float | Tensor  # a tensor is on a GPU, where a graph reads it
 MOMENTS = {"first": "exp_avg", "second": "exp_avg_sq"}  # Adam's, as torch names them
 
 
@@ -52,10 +53,15 @@ class Optimiser:
         self.adam = Adam(list(self.rest.values()), plan.rate)
         self.muon = Muon(matrices, plan.muon_rate, precision, compiled, in_parts)
 
-    def step(self, share: float) -> None:
-        """Make one step at a share of the highest learning rates, and drop the gradients."""
-        self.adam.step(share)
-        self.muon.step(share)
+    def set_rates(self, share: float) -> None:
+        """Set the learning rates to a share of the highest ones."""
+        self.adam.set_rate(share)
+        self.muon.set_rate(share)
+
+    def step(self) -> None:
+        """Make one step, and drop the gradients."""
+        self.adam.step()
+        self.muon.step()
 
     def state(self) -> dict[str, Tensor]:
         """Return all that is kept between two steps, by kind and name of the weight."""
@@ -78,6 +84,8 @@ class Optimiser:
 class Adam:
     """Adam as torch has it, fused where it can be.
 
+    On CUDA and ROCm its learning rate is in memory of the device, where a graph reads it.
+
     rate: float highest learning rate
     weights: the parameters that it moves
     """
@@ -85,12 +93,23 @@ class Adam:
     def __init__(self, weights: Sequence[nn.Parameter], rate: float) -> None:
         self.rate, self.weights = rate, weights
         fused = weights[0].device.type in ("cpu", "cuda")
-        self.adam = torch.optim.Adam(weights, lr=rate, betas=BETAS, fused=fused)
+        device = weights[0].device
+        on_gpu = device.type == "cuda"
+        self.adam = torch.optim.Adam(
+            weights,
+            lr=torch.full((), rate, dtype=torch.float32, device=device) if on_gpu else rate,
+            betas=BETAS,
+            fused=fused,
+            capturable=on_gpu,
+        )
 
-    def step(self, share: float) -> None:
-        """Make one step at a share of the highest learning rate, and drop the gradients."""
+    def set_rate(self, share: float) -> None:
+        """Set the learning rate to a share of the highest one."""
         for group in self.adam.param_groups:
-            group["lr"] = self.rate * share
+            group["lr"] = changed(group["lr"], self.rate * share)
+
+    def step(self) -> None:
+        """Make one step, and drop the gradients."""
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
 
@@ -124,6 +143,8 @@ class Muon:
     torch, since 2.9, takes one matrix after another.
 
     rate: float highest learning rate
+    kept: what a matrix keeps of itself in a step; a number, or a tensor on a GPU
+    moved: how far a matrix is moved along its direction; likewise
     precision: torch.dtype that momenta are made orthogonal in
     in_parts: whether workers take large matrices
     matrices: the parameters that it moves, by name
@@ -140,14 +161,24 @@ class Muon:
     ) -> None:
         self.rate, self.precision, self.in_parts = rate, precision, in_parts
         self.matrices = matrices
+        self.kept: Number = 1.0
+        self.moved: Number = rate
+        if any(matrix.device.type == "cuda" for matrix in matrices.values()):
+            device = next(iter(matrices.values())).device
+            self.kept, self.moved = torch.ones(2, dtype=torch.float32, device=device).unbind()
         self.momenta = {name: torch.zeros_like(matrix) for name, matrix in matrices.items()}
         self.orthogonal: Callable[[Tensor], Tensor] = (
             torch.compile(orthogonal) if compiled else orthogonal
         )
 
+    def set_rate(self, share: float) -> None:
+        """Set the learning rate to a share of the highest one."""
+        self.kept = changed(self.kept, 1 - self.rate * share * DECAY)
+        self.moved = changed(self.moved, self.rate * share)
+
     @torch.no_grad()
-    def step(self, share: float) -> None:
-        """Make one step at a share of the highest learning rate, and drop the gradients."""
+    def step(self) -> None:
+        """Make one step, and drop the gradients."""
         if not self.matrices:
             return
         weights: list[Tensor] = list(self.matrices.values())
@@ -155,10 +186,13 @@ class Muon:
         momenta = list(self.momenta.values())
         blend_each_(momenta, gradients, 1 - MOMENTUM)
         directions = self._directions(blended(gradients, momenta, MOMENTUM))
-        scale_each_(weights, 1 - self.rate * share * DECAY)
+        scale_each_(weights, self.kept)
         for weight, direction in zip(weights, directions, strict=True):
             taller = math.sqrt(max(1.0, len(weight) / weight.shape[1]))
-            weight.add_(direction, alpha=-self.rate * share * taller)
+            if isinstance(self.moved, Tensor):
+                weight.sub_(direction.float() * (taller * self.moved))
+            else:
+                weight.add_(direction, alpha=-self.moved * taller)
 
     def _directions(self, moves: list[Tensor]) -> list[Tensor]:
         """Make moves orthogonal."""
@@ -177,6 +211,11 @@ class Muon:
         gradient, matrix.grad = matrix.grad, None
         assert gradient is not None
         return gradient
+
+
+def changed(number: Number, value: float) -> Number:
+    """Return `value`; where `number` is a tensor, that tensor, which now has the value."""
+    return number.fill_(value) if isinstance(number, Tensor) else value
 
 
 def orthogonal(moves: Tensor) -> Tensor:

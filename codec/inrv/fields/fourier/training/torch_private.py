@@ -15,7 +15,7 @@ def add_each_(tensors: list[Tensor], others: list[Tensor]) -> None:
     torch._foreach_add_(tensors, others)  # sums the gradients of the parts of a batch
 
 
-def scale_each_(tensors: list[Tensor], factor: float) -> None:
+def scale_each_(tensors: list[Tensor], factor: float | Tensor) -> None:
     """Multiply each tensor by a factor, in place."""
     torch._foreach_mul_(tensors, factor)  # the decay of Muon's matrices
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import Samples
 from inrv.fields.fourier.training.checkpoint import Checkpoint, TrainingState
+from inrv.fields.fourier.training.graph import GraphedStep
 from inrv.fields.fourier.training.objective import Gradient
 from inrv.fields.fourier.training.optimiser import Optimiser
 from inrv.fields.fourier.training.order import Order
@@ -33,9 +35,10 @@ from inrv.support.parallel import workers
 from inrv.support.undisturbed import undisturbed
 
 PROBED_SAMPLES = 1 << 15  # on which the cost of rounding is measured
-# Floating-point operations of training: about half a minute on a large GPU, which is what compiling
-# takes.
-WORTH_COMPILING = 1e16
+# Floating-point operations and seconds of training, each about half a minute on a large GPU.
+# Compiling takes 10 s, and then saves a third.
+# measured: docs/lab-notes.md#training-on-a-gpu
+WORTH_COMPILING, SECONDS_WORTH_COMPILING = 5e15, 30.0
 # Seconds between two measurements of clock, losses and signals, each of which lets a GPU idle.
 MEASURE_SECONDS = 0.2
 
@@ -96,6 +99,7 @@ class Run:
     order: the samples of each step
     gradient: computes the gradients of a batch
     optimiser: moves the weights
+    advance: does a step on some rows
     quantisation: keeps the weights rounded; None: it has not begun
     step: int optimiser steps done
     stopped_by: what ended the run; None: it goes on
@@ -139,13 +143,17 @@ class Run:
         self.measured = 0
         self.next_measurement = 1
         self.saving: Saving | None = None
+        self.advance: Callable[[Tensor], None] = self._advance
+        if self.device.type == "cuda" and processes.count == 1:
+            self.advance = GraphedStep(self._advance)
 
     def _compiled(self, batch: int) -> bool:
         """Return whether torch compiles a step."""
         if self.plan.compiled is not None:
             return self.plan.compiled
         work = FLOPS_PER_WEIGHT * self.network.weight_count * batch * self.steps
-        return self.device.type == "cuda" and work > WORTH_COMPILING
+        long = self.plan.max_time is None or self.plan.max_time > SECONDS_WORTH_COMPILING
+        return self.device.type == "cuda" and work > WORTH_COMPILING and long
 
     def _precision(self) -> torch.dtype:
         """Return the dtype that matrices are multiplied in."""
@@ -169,12 +177,19 @@ class Run:
             self.quantisation = QuantisationAware.begin(
                 self.network, self.plan.rounding, self.mean_square
             )
-        self.losses += self.gradient(self.order.rows(self.step))
-        with nullcontext() if self.quantisation is None else self.quantisation.moving():
-            self.optimiser.step(rate_at(done))
+            if isinstance(self.advance, GraphedStep):
+                self.advance.forget()
+        self.optimiser.set_rates(rate_at(done))
+        self.advance(self.order.rows(self.step))
         self.step += 1
         if self.step >= self.next_measurement:
             self.measure()
+
+    def _advance(self, rows: Tensor) -> None:
+        """Move the weights by the gradient on the samples `rows`."""
+        self.losses += self.gradient(rows)
+        with nullcontext() if self.quantisation is None else self.quantisation.moving():
+            self.optimiser.step()
 
     def rounded(self) -> dict[str, RoundedWeight]:
         """Return what the matrices were rounded from, and to, by name, where they were."""
