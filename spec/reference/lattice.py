@@ -282,10 +282,74 @@ class Codes:
         require(self.states == [2**16] * self.lanes, "F6: a lane does not end as it should")
 
 
+class Writer:
+    """Stands in for Codes where codes are made: they are chosen, noted, and written at the end.
+
+    choose: gives the codes (n,) of the voxels of a pass, of their tables (n,)
+    """
+
+    def __init__(self, choose: Callable[[Array], Array]) -> None:
+        self.choose = choose
+        self.passes: list[list[tuple[Array, Array]]] = []  # of each segment: tables, codes
+
+    def begin(self, _: bytes) -> None:
+        self.passes.append([])
+
+    def read(self, tables: Array) -> Array:
+        codes = self.choose(tables)
+        self.passes[-1].append((tables, codes))
+        return codes
+
+    def end(self) -> None:
+        pass
+
+    def end_lanes(self) -> None:
+        pass
+
+    def segments(self, prior: Array, lanes: int) -> list[bytes]:
+        """The segments that hold these codes."""
+        symbols, counts = [], Codes(prior, lanes)
+        for segment, passes in enumerate(self.passes):
+            for tables, codes in passes:
+                parts = {table: counts.parts(table) for table in set(tables.tolist())}
+                for voxel, (table, code) in enumerate(
+                    zip(tables.tolist(), codes.tolist(), strict=True)
+                ):
+                    token, bits = token_of(abs(code))
+                    part, start = parts[table][token], sum(parts[table][:token])
+                    raw = [int(code < 0), *bits] if code else []
+                    symbols.append((segment, voxel % lanes, part, start, raw))
+                    counts.counts[table][token] += 32
+        states, words = [2**16] * lanes, [b""] * len(self.passes)
+        for segment, lane, part, start, _ in reversed(symbols):
+            x = states[lane]
+            if x >= part << 17:
+                words[segment] = (x % 2**16).to_bytes(2, "little") + words[segment]
+                x >>= 16
+            states[lane] = (x // part << 15) + x % part + start
+        words[0] = b"".join(x.to_bytes(4, "little") for x in states) + words[0]
+        raw = [
+            [bit for of, *_, bits in symbols if of == n for bit in bits] for n in range(len(words))
+        ]
+        return [
+            own + np.packbits(np.array(bits, dtype=np.uint8), bitorder="little")[::-1].tobytes()
+            for own, bits in zip(words, raw, strict=True)
+        ]
+
+
+def token_of(magnitude: int) -> tuple[int, list[int]]:
+    """The token of a magnitude, and its extra bits, the lowest first."""
+    if magnitude < 16:
+        return magnitude, []
+    extra = magnitude.bit_length() - 2
+    token = 16 + 2 * (extra - 3) + (magnitude >> extra) % 2
+    return token, [magnitude >> bit & 1 for bit in range(extra)]
+
+
 class Region:
     """One region of a channel while it is decoded.
 
-    codes: at their beginning
+    codes: at their beginning, or what makes them
     segments: their bytes, 1 or 4; those of levels that are not decoded may be anything
     header: its mean and its spread
     active: (128, 128, 128) 1 where the channel has a voxel
@@ -297,7 +361,7 @@ class Region:
         self,
         config: dict[str, Any],
         networks: dict[str, Tensors],
-        codes: Codes,
+        codes: Codes | Writer,
         segments: list[bytes],
         header: tuple[int, int],
         active: Array,

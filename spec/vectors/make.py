@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from spec.reference import masks, read
+from spec.reference import lattice, masks, read
 from spec.vectors.hexdump import lines
 from spec.vectors.tiny import FILES
 
@@ -28,6 +28,7 @@ FIRST, COLUMNS = 6, 8  # rows and columns of a tensor that are shown
 BYTES = 32  # of a row of bytes, in hexadecimal
 BITS = 16  # of a mask stream
 POINTS = 2  # of a network
+VOXELS = 2  # of a pass
 
 
 def main() -> None:
@@ -92,9 +93,15 @@ def files() -> list[Path]:
 
 
 def text_of(value: Any, indent: str = "") -> str:
-    """JSON in which every list or object that fits stands on one line."""
+    """JSON in which a list or object that fits stands on one line, as does a list of numbers."""
     short = json.dumps(value, sort_keys=False)
-    if len(short) + len(indent) <= WIDTH or not isinstance(value, (dict, list)) or not value:
+    numbers = isinstance(value, list) and all(isinstance(item, (int, float)) for item in value)
+    if (
+        numbers
+        or len(short) + len(indent) <= WIDTH
+        or not isinstance(value, (dict, list))
+        or not value
+    ):
         return short + ("\n" if not indent else "")
     inner = indent + " "
     if isinstance(value, dict):
@@ -246,6 +253,10 @@ def grid(file: read.File, entry: dict[str, Any]) -> dict[str, Any]:
     )
     if fourier:
         found["network"] = network(file, topology.coordinates()[:POINTS])
+    if field is not None and field["kind"] == "lattice":
+        outputs = [component["output"] for component in entry["components"]]
+        numbers = [output for output in outputs if output is not None]
+        found["channels"] = {str(number): channel(file, number) for number in numbers}
     decoded = read.decode_grid(file, entry)
     found["decoded"] = {
         "coordinates": array(decoded.coordinates),
@@ -265,6 +276,68 @@ def network(file: read.File, points: np.ndarray) -> dict[str, Any]:
         "features": array(features, False),
         "outputs": array(outputs, False),
     }
+
+
+def channel(file: read.File, number: int) -> dict[str, Any]:
+    """Every pass of the first region of a channel."""
+    read.channel_of.cache_clear()
+    found = read.channel_of(file, number)
+    if found.reference is not None:
+        found.reference.region(found.corners[0])  # beforehand: it is another channel's
+    with Passes() as passes:
+        values = found.region(found.corners[0])
+    final = values[values != lattice.ABSENT].astype(np.int32)
+    return {"corner": list(found.corners[0]), "passes": passes.found} | {
+        "restoration": passes.rows or None,
+        "final": array(final),
+    }
+
+
+class Passes:
+    """Notes what passes do while a region is decoded."""
+
+    def __enter__(self) -> Passes:
+        self.found: list[dict[str, Any]] = []
+        self.rows: dict[str, list[int]] = {}  # of the network's first voxel since the last pass
+        self.codes: list[int] = []
+        network, read_codes, take = lattice.outputs_of, lattice.Codes.read, lattice.Region.take
+
+        def outputs_of(tensors: read.Tensors, row: np.ndarray) -> np.ndarray:
+            out = network(tensors, row)
+            if len(row) and not self.rows:
+                self.rows = {"in": row[0].tolist(), "out": out[0].tolist()}
+            return out
+
+        def noted(codes: lattice.Codes, tables: np.ndarray) -> np.ndarray:
+            values = read_codes(codes, tables)
+            self.codes = values.tolist()
+            return values
+
+        def taken(region: Any, voxels: Any, predicted: Any, tables: Any, level: int) -> None:
+            take(region, voxels, predicted, tables, level)
+            if len(voxels):
+                values = region.values[tuple(voxels.T)]
+                columns = zip(
+                    voxels.tolist(), predicted.tolist(), tables.tolist(), self.codes,
+                    values.tolist(), strict=True,
+                )  # fmt: skip
+                first = [list(row) for row in columns][:VOXELS]
+                about = {"level": level, "voxels": len(voxels)} | self.rows
+                self.found.append(about | {"voxel, predicted, table, code, value": first})
+            self.rows = {}
+
+        self.patches = [
+            patch.object(lattice, "outputs_of", outputs_of),
+            patch.object(lattice.Codes, "read", noted),
+            patch.object(lattice.Region, "take", taken),
+        ]
+        for each in self.patches:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.patches:
+            each.stop()
 
 
 if __name__ == "__main__":

@@ -12,8 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from spec.reference import masks
-from spec.reference.read import CHUNK_TYPES, DTYPES, HEADER, TABLE_ENTRY, Array, Tensors, fourier
+from spec.reference import lattice, masks
+from spec.reference.read import (
+    CHUNK_TYPES,
+    DTYPES,
+    HEADER,
+    TABLE_ENTRY,
+    Array,
+    Tensors,
+    default_networks,
+    fourier,
+)
 
 Chunks = list[tuple[str, bytes]]
 Box = list[list[int]]
@@ -241,4 +250,37 @@ def level_2() -> bytes:
     )
 
 
-FILES = {"level-0": level_0, "level-1": level_1, "level-2": level_2}
+def level_3() -> bytes:
+    """One full leaf, and a channel in two lanes and four segments, whose codes are a pattern."""
+    config: dict[str, Any] = {"steps": [32, 32, 32, 32, 46, 77, 128], "top": 2000, "scale": 2000.0}
+    config |= {"background": 0, "reference": None, "exterior": True, "restoration": True}
+    config |= {"fitted": False, "offsets": False, "lossless": False, "codes": 1, "bits": None}
+    pattern = np.array([5, 0, -1, 1, 0, 0, 2, -3, 0, 20, 0])
+    writer = lattice.Writer(lambda tables: np.resize(pattern, len(tables)))
+    networks = lattice.networks_of(config, {}, default_networks())
+    active, known = np.zeros((2, lattice.EDGE, lattice.EDGE, lattice.EDGE), dtype=np.int64)
+    active[:8, :8, :8] = 1
+    header, empty = (64, 8), [b""] * 4
+    lattice.Region(config, networks, writer, empty, header, active, None, known).decode()
+    segments = writer.segments(default_networks()["prior"], 2)
+    codes = {
+        "means": np.array([header[0]], dtype=np.uint8),
+        "spreads": np.array([header[1]], dtype=np.uint8),
+        "lanes": np.array([1], dtype=np.uint8),
+        "segments": np.array([4], dtype=np.uint8),
+        "lengths": np.array([[len(segment) for segment in segments]], dtype="<i4"),
+        "checksums": np.zeros((0, 4), dtype="<i4"),
+        "bits": np.frombuffer(b"".join(segments), dtype=np.uint8),
+    }
+    full = np.ones((1, 512), dtype=bool)
+    topology = topology_tensors(mask_of([[(0, 0, 0)]]), None, full, LEAVES[:1])
+    component = {"minimum": 0.0, "maximum": 1.0, "output": 0}
+    grid = grid_of(512, 512, [[0, 0, 0], [7, 7, 7]], component)
+    about = {"networks": "default-1", "channels": [config]}
+    manifest = manifest_of([grid], field={"kind": "lattice", "outputs": 1, "config": about})
+    return file_of(
+        manifest, [(kind, payload_of(part)) for kind, part in [("TOPO", topology), ("CODE", codes)]]
+    )
+
+
+FILES = {"level-0": level_0, "level-1": level_1, "level-2": level_2, "level-3": level_3}

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
-from inrv.fields.lattice.context import ChannelParameters
-from inrv.fields.lattice.entropy import RegionReader, RegionWriter
-from inrv.fields.lattice.traversal import Pass, Setting
 from numpy.typing import NDArray
 
 import inrv
 from inrv import EncodeOptions, SparseVolume, Topology
 from inrv.container import Chunk, container_bytes, pack_tensors
+from inrv.core import lattice as core_lattice
+from inrv.core.library import INSTRUCTION_SETS, instruction_sets, library
 from inrv.errors import FormatError
-from inrv.fields.lattice.codec import Encoder, encode_regions
-from inrv.fields.lattice.exterior import Exterior, linear_units
-from inrv.fields.lattice.model import Model, default_model
-from inrv.fields.lattice.network import IntegerNetwork
-from inrv.fields.lattice.offsets import Offsets
-from inrv.fields.lattice.palette import Palette, in_order
-from inrv.fields.lattice.regions import region_corners
-from inrv.fields.lattice.search import EncodedChannel, Settings
-from inrv.fields.lattice.store import StoredValues, store_channel
 from inrv.grids import Grid, LeafValues, sparse_grid
-from spec.reference import lattice as reference_lattice
-from spec.reference import read
+from spec.reference import lattice, read
 
 OPTIONS = EncodeOptions(exact_below=0, effort="instant", psnr=40, device="cpu")
 Make = Callable[[], tuple[SparseVolume, EncodeOptions]]
 Floats = NDArray[np.float32]
-LARGE = 1 << 19  # of a magnitude
+LEVELS = 0, 1, 2, 3, 5
 
 
 def axes(*shape: int, end: float = 1.0) -> list[Floats]:
@@ -249,40 +240,6 @@ def shared() -> tuple[SparseVolume, EncodeOptions]:
     return replace(volume, grids=(first, second)), options
 
 
-class AnyCodes(Encoder):
-    """Codes that have nothing to do with the values, from none to the largest."""
-
-    generator = np.random.default_rng(0)
-
-    def _chosen(self, differences: NDArray[np.int32], pass_: Pass) -> NDArray[np.int32]:
-        sizes = self.generator.integers(0, 20, len(differences)) * self.generator.integers(
-            0, 2, len(differences)
-        )
-        magnitudes = self.generator.random(len(differences)) * 2.0**sizes
-        signs = self.generator.choice([-1, 1], len(differences))
-        return (magnitudes.astype(np.int32) * signs).astype(np.int32)
-
-
-def any_model(default: Model, generator: np.random.Generator) -> Model:
-    """Networks whose sums are as large as can be."""
-
-    def network(like: IntegerNetwork) -> IntegerNetwork:
-        limits = {name: 127 if name.endswith("weight") else 1 << 18 for name in like.tensors}
-        return IntegerNetwork(
-            {
-                name: generator.integers(-limits[name], limits[name] + 1, tensor.shape).astype(
-                    np.float32
-                )
-                for name, tensor in like.tensors.items()
-            }
-        )
-
-    restoration = None if default.restoration is None else network(default.restoration)
-    return Model(
-        {odd: network(like) for odd, like in default.networks.items()}, restoration, default.prior
-    )
-
-
 ODD_SEEDS = (band, 1), (band, 3), (holes, 1)  # with exterior values
 
 
@@ -291,70 +248,140 @@ def encoded(make: Make) -> bytes:
     return inrv.encode_bytes(*make())[0]
 
 
+def any_codes(generator: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """Codes that have nothing to do with values, from none to the largest."""
+    sizes = generator.integers(0, 20, count) * generator.integers(0, 2, count)
+    magnitudes = (generator.random(count) * 2.0**sizes).astype(np.int64)
+    signs: NDArray[np.int64] = generator.choice([-1, 1], count)
+    return magnitudes * signs
+
+
+def any_networks(defaults: dict[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+    """Networks whose sums are as large as can be."""
+    limits = {part: 127 if part.endswith("weight") else 1 << 18 for part in lattice.NAMES}
+    return {
+        name: {
+            part: generator.integers(-limits[part], limits[part] + 1, tensor.shape)
+            for part, tensor in network.items()
+        }
+        for name, network in defaults.items()
+    }
+
+
+def network_codes(networks: dict[str, Any], defaults: dict[str, Any]) -> bytes:
+    """What networks differ by from the default ones."""
+    writer = lattice.Writer(lambda _: np.zeros(0))
+    writer.begin(b"")
+    for name, network in defaults.items():
+        for part, tensor in network.items():
+            table = lattice.WEIGHT_TABLE if part.endswith("weight") else lattice.BIAS_TABLE
+            differences = (networks[name][part] - tensor).reshape(-1)
+            writer.passes[0].append((np.full(tensor.size, table), differences))
+    return writer.segments(read.default_networks()["prior"], 1)[0]
+
+
+def any_channel(
+    generator: np.random.Generator, like: lattice.Channel, seed: int, lossless: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration and tensors of a channel without codes, at the ends of what may be."""
+    low, high, size = generator.integers(1, 24, 3).tolist()
+    regions, voxels = len(like.corners), len(like.voxels)
+    config: dict[str, Any] = {
+        "steps": generator.integers(32, 513, 7).tolist(),
+        "top": min(1 << 23, (1 << high) + low),
+        "background": (-1) ** low << size,
+        "reference": like.config["reference"],
+        "exterior": bool(seed & 1),
+        "restoration": seed % 3 == 0,
+        "fitted": seed % 4 > 1,
+        "offsets": seed % 5 in (0, 3) and not lossless,
+        "lossless": lossless,
+        "bits": None,
+    }
+    tensors = {
+        "means": generator.integers(0, 256, regions).astype(np.uint8),
+        "spreads": generator.integers(0, 23, regions).astype(np.uint8),
+        "lanes": generator.integers(0, 6, regions).astype(np.uint8),
+        "segments": generator.choice([1, 4], regions).astype(np.uint8),
+        "lengths": np.zeros((regions, 4), dtype=np.int32),
+        "checksums": np.zeros((0, 4), dtype=np.int32),
+        "bits": np.zeros(0, dtype=np.uint8),
+    }
+    if config["offsets"]:
+        tensors["offsets"] = (generator.random(17) * 400 - 200).astype(np.float16)
+    if config["fitted"]:
+        defaults = lattice.networks_of(config | {"fitted": False}, {}, read.default_networks())
+        codes = network_codes(any_networks(defaults, generator), defaults)
+        tensors["network_codes"] = np.frombuffer(codes, dtype=np.uint8)
+    if lossless:
+        rows = int(generator.integers(0, 24))
+        low, high = (lattice.order(np.array([-3e38, 3e38], dtype=np.float32)) >> rows).tolist()
+        entries = np.unique(generator.integers(low, high, int(generator.integers(2, 300))))
+        tensors["palette"] = np.append(entries[:1], np.diff(entries)).astype(np.int32)
+        planes = generator.integers(0, 256, (rows, -(-voxels // 8)))
+        tensors["low_bits"] = planes.astype(np.uint8)
+        config["top"] = 128 * (len(entries) - 1)
+    return config | {"scale": config["top"] / 3}, tensors
+
+
+def with_codes(
+    channel: lattice.Channel, generator: np.random.Generator, tensors: dict[str, Any]
+) -> bytes:
+    """The segments of a channel, with any codes; their lengths are put into the tensors."""
+    if channel.reference is not None:
+        for corner in channel.corners:
+            channel.reference.region(corner)  # by its own codes
+    found = []
+    for number, corner in enumerate(channel.corners):
+        writer = lattice.Writer(lambda tables: any_codes(generator, len(tables)))
+        with patch.object(lattice, "Codes", lambda *_, chosen=writer: chosen):
+            channel.region(corner)
+        segments = writer.segments(channel.prior, 1 << int(tensors["lanes"][number]))
+        found.append([*segments, b"", b"", b""][:4])
+        tensors["lengths"][number] = [len(segment) for segment in found[-1]]
+    tensors["checksums"] = np.array(
+        [[zlib.crc32(segment) for segment in segments] for segments in found], dtype=np.uint32
+    ).view(np.int32)
+    return b"".join(segments[place] for place in range(4) for segments in found)
+
+
 def strange(make: Make, seed: int, lossless: bool = False) -> bytes:
     """A file whose channels are replaced by others that no encoder would choose; with outliers."""
-    AnyCodes.generator = generator = np.random.default_rng(seed)
-    fitted, with_offsets = seed % 4 > 1, seed % 5 in (0, 3) and not lossless
-    opened = inrv.load(encoded(make), device="cpu")
-    container, field, outputs = opened.container, opened.manifest.field, opened.outputs
+    generator, opened = np.random.default_rng(seed), inrv.load(encoded(make), device="cpu")
+    container, manifest = opened.container, opened.manifest
+    file, field = read.File(encoded(make)), manifest.field
     assert field is not None
     chunks = [
         Chunk(entry.type, container.chunk(number)) for number, entry in enumerate(container.entries)
     ]
-    channels: list[dict[str, Any]] = []
-    before, entries = None, []
-    for number, entry in enumerate(opened.manifest.grids):
-        target = outputs.target_of(number)  # type: ignore[attr-defined]
-        voxels = target.topology.leaf_voxel_count
-        parameters, exact = any_parameters(generator), any_palette(generator, voxels)
-        if lossless:
-            parameters = replace(
-                parameters, top=128 * (len(exact.palette.entries) - 1), lossless=True
-            )
-        default = default_model(before is not None, seed % 3 == 0)
-        model = any_model(default, generator) if fitted else default
-        values = (generator.random(voxels) * parameters.top).astype(np.int32)
-        scale, knows_exterior = parameters.top / 3, bool(seed & 1)
-        units = (
-            exact.palette.units if lossless else linear_units(target.minimum, target.maximum, scale)
-        )
-        exterior = Exterior(target.grid, target.exact, 0, units)
-        setting = Setting(target.topology, before, exterior if knows_exterior else None)
-        corners = region_corners(target.topology.leaf_origins)
-        codes, rows, found = encode_regions(setting, corners, values, parameters, model, 0.0)
-        decoded = np.empty_like(values)
-        decoded[rows] = found
-        before = exterior.whole(target.topology, decoded)
-        knots = (generator.random(17) * 400 - 200).astype(np.float16)
-        offsets = Offsets(knots, parameters.top) if with_offsets else None
-        settings = Settings(model, fitted, knows_exterior)
-        channel = EncodedChannel(parameters, scale, settings, codes, decoded, offsets, 0.0, voxels)
-        channels.append(
-            store_channel(
-                channel, number - 1 if number else None, exact if lossless else None, chunks
-            )
-        )
-        masks = target.grid.topology.leaf_masks & np.uint8(1 << seed % 8)
+    channels: list[dict[str, Any]] = list(field.config["channels"])
+
+    def bytes_so_far() -> bytes:
+        config = {**field.config, "channels": channels}
+        return container_bytes(replace(manifest, field=replace(field, config=config)), chunks)
+
+    for number, entry in enumerate(manifest.grids):
+        config, tensors = any_channel(generator, read.channel_of(file, number), seed, lossless)
+        channels[number] = config | {"codes": len(chunks)}
+        chunks.append(Chunk("CODE", pack_tensors(tensors)))
+        channel = read.channel_of(read.File(bytes_so_far()), number)
+        segments = with_codes(channel, generator, tensors)
+        if seed % 2:
+            channels[number]["bits"] = len(chunks)
+            chunks.append(Chunk("BITS", segments))
+        else:
+            tensors["checksums"] = np.zeros((0, 4), dtype=np.int32)
+            tensors["bits"] = np.frombuffer(segments, dtype=np.uint8)
+        chunks[channels[number]["codes"]] = Chunk("CODE", pack_tensors(tensors))
+        topology = read.topology_of(file, file.manifest["grids"][number]["topology"])
+        packed = np.packbits(topology.active, axis=1, bitorder="little")
+        masks = packed & np.uint8(1 << seed % 8)
         outliers = np.linspace(-5, 5, int(np.unpackbits(masks).sum()), dtype=np.float32)[:, None]
+        grids = list(manifest.grids)
+        grids[number] = replace(entry, outliers=len(chunks))
         chunks.append(Chunk("EXAC", pack_tensors({"exact_masks": masks, "exact_values": outliers})))
-        entries.append(replace(entry, outliers=len(chunks) - 1))
-    changed = replace(field, config={**field.config, "channels": channels})
-    return container_bytes(replace(opened.manifest, field=changed, grids=tuple(entries)), chunks)
-
-
-def any_palette(generator: np.random.Generator, voxels: int) -> StoredValues:
-    """A palette whose entries lie anywhere among finite values, and any low bits."""
-    low_bits = int(generator.integers(0, 24))
-    ends = in_order(np.array([-3e38, 3e38], dtype=np.float32)) >> low_bits
-    entries = np.unique(generator.integers(ends[0], ends[1], int(generator.integers(2, 300))))
-    rest = generator.integers(0, 1 << low_bits, voxels)
-    return StoredValues(Palette(entries.astype(np.int32), low_bits), rest.astype(np.int32))
-
-
-def any_parameters(generator: np.random.Generator) -> ChannelParameters:
-    low, high, size = generator.integers(1, 24, 3).tolist()
-    steps = generator.integers(32, 513, 7).tolist()
-    return ChannelParameters(tuple(steps), min(1 << 23, (1 << high) + low), (-1) ** low << size)
+        manifest = replace(manifest, grids=tuple(grids))
+    return bytes_so_far()
 
 
 def check_same_bits(data: bytes, fewest: int = 20) -> None:
@@ -431,73 +458,193 @@ def test_the_hazy_file_holds_what_it_should() -> None:
     ("make", "seed"),
     [*zip([referring] * 4 + [haze] * 3, (0, 1, 2, 3, 0, 1, 3), strict=True), *ODD_SEEDS],
 )
-def test_both_decoders_give_the_same_bits_for_any_numbers(
-    make: Make, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_decoders_give_the_same_bits_for_any_numbers(make: Make, seed: int) -> None:
     """Steps, ranges, codes and fitted networks at the ends of what the format allows."""
-    encoded(make)  # by the encoder, once
-    monkeypatch.setattr("inrv.fields.lattice.codec.Encoder", AnyCodes)
     check_same_bits(strange(make, seed))
 
 
 @pytest.mark.parametrize(
     ("make", "seed"), [(referring, 0), (referring, 3), (band, 1), (haze, 2), (haze, 3)]
 )
-def test_both_decoders_give_the_same_bits_for_any_palette(
-    make: Make, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_decoders_give_the_same_bits_for_any_palette(make: Make, seed: int) -> None:
     """Whatever the steps, codes, entries and low bits, restored or not."""
-    encoded(make)  # by the encoder, once
-    monkeypatch.setattr("inrv.fields.lattice.codec.Encoder", AnyCodes)
     check_same_bits(strange(make, seed, lossless=True))
 
 
-def test_the_range_coder_is_the_specifications() -> None:
-    """Constriction splits its range where the specification says, whatever the counts."""
+def any_passes(generator: np.random.Generator) -> tuple[list[int], list[NDArray[np.int32]]]:
+    """Tables and numbers of some passes."""
+    counts, largest = generator.integers(0, 300, 12).tolist(), (1 << 19) - 1
+    passes = [
+        generator.integers(-largest, largest + 1, count) >> generator.integers(0, 20, count)
+        for count in counts
+    ]
+    tables: list[int] = generator.integers(0, 64, len(counts)).tolist()
+    return tables, [numbers.astype(np.int32) for numbers in passes]
+
+
+def decoded_numbers(
+    prior: NDArray[np.int64], tables: list[int], counts: list[int], data: bytes
+) -> list[list[int]]:
+    """What the reference reader finds in a segment."""
+    codes = lattice.Codes(prior, 1)
+    codes.begin(data)
+    found = [
+        codes.read(np.full(count, table)).tolist()
+        for table, count in zip(tables, counts, strict=True)
+    ]
+    codes.end()
+    codes.end_lanes()
+    return found
+
+
+def test_the_coder_is_the_specifications() -> None:
+    """The core and the reference reader write the same bytes, whatever counts and codes."""
     generator = np.random.default_rng(7)
-    encoder, written = (
-        RegionWriter(counts := generator.integers(1, 1 << generator.integers(1, 15, (64, 46)))),
-        [],
-    )
-    for _ in range(20):
-        tables = generator.integers(0, 64, 50, dtype=np.int32)
-        codes = (generator.integers(-LARGE + 1, LARGE, 50) >> generator.integers(0, 20, 50)).astype(
+    for _ in range(5):
+        prior = generator.integers(1, 1 << generator.integers(1, 15, (64, 46)))
+        tables, passes = any_passes(generator)
+        segment = core_lattice.encode_numbers(prior, tables, passes)
+        counts = [len(numbers) for numbers in passes]
+        expected = [numbers.tolist() for numbers in passes]
+        assert decoded_numbers(prior, tables, counts, segment) == expected
+        writer = lattice.Writer(lambda _: np.zeros(0))
+        writer.passes = [
+            [
+                (np.full(len(numbers), table), numbers.astype(np.int64))
+                for table, numbers in zip(tables, passes, strict=True)
+            ]
+        ]
+        assert writer.segments(prior, 1) == [segment]
+
+
+def test_both_refuse_damaged_codes() -> None:
+    """Whatever the bytes: both decoders refuse them, or both give the same numbers."""
+    generator, refused = np.random.default_rng(8), 0
+    prior = read.default_networks()["prior"].astype(np.int64)
+    for case in range(200):
+        tables, counts = generator.integers(0, 64, 3).tolist(), [case % 3, 0, case % 5]
+        given = [generator.integers(-9, 10, count).astype(np.int32) for count in counts]
+        data = bytearray(core_lattice.encode_numbers(prior, tables, given))
+        place, change = int(generator.integers(len(data))), case % 4
+        if change == 1:
+            data[place] ^= 1 << int(generator.integers(8))
+        elif change:
+            data = data[:place] if change == 2 else data + bytes(place)
+        try:
+            expected = core_lattice.decode_numbers(prior, tables, counts, bytes(data))
+        except FormatError as error:
+            refused += 1
+            assert error.id == "F6"
+            with pytest.raises(ValueError, match="F6"):
+                decoded_numbers(prior, tables, counts, bytes(data))
+        else:
+            found = decoded_numbers(prior, tables, counts, bytes(data))
+            assert found == [numbers.tolist() for numbers in expected]
+    assert 50 < refused < 190
+
+
+def any_region(generator: np.random.Generator, kind: str) -> NDArray[np.bool_]:
+    """The active voxels of a region."""
+    active = np.zeros((128, 128, 128), dtype=bool)
+    if kind == "block":
+        low = generator.integers(0, 104, 3)
+        box = tuple(slice(start, start + 18) for start in low.tolist())
+        active[box] = generator.random((18, 18, 18)) < 0.85
+    elif kind == "scattered":
+        active[:] = generator.random(active.shape) < 0.001
+        active[0, 0, 0] = True
+    elif kind == "leaf":
+        active[64:72, 8:16, 120:128] = True
+    return active
+
+
+def blocks(dense: NDArray[Any]) -> NDArray[Any]:
+    """A region (128, 128, 128) by leaves (4096, 512)."""
+    parts = dense.reshape(16, 8, 16, 8, 16, 8).transpose(0, 2, 4, 1, 3, 5)
+    return np.ascontiguousarray(parts.reshape(4096, 512))
+
+
+class OfLeaves:
+    """Leaves of a region as the core has them, and what turns dense arrays to their order."""
+
+    def __init__(self, active: NDArray[np.bool_]) -> None:
+        self.masks = blocks(active)
+        self.cells = np.flatnonzero(self.masks.any(axis=1))
+        packed = np.packbits(self.masks[self.cells], axis=1, bitorder="little")
+        self.leaves = core_lattice.Leaves(self.cells.astype(np.uint16), packed)
+
+    def gathered(self, dense: NDArray[Any]) -> NDArray[np.int32]:
+        found: NDArray[np.int32] = blocks(dense)[self.cells][self.masks[self.cells]].astype(
             np.int32
         )
-        encoder.encode(tables, codes)
-        written.append((tables, codes))
-    words = encoder.words()
-    decoder = reference_lattice.Codes(words, counts)
-    for tables, codes in written:
-        assert decoder.read(tables).tolist() == codes.tolist()
-    decoder.end()
-    longer = reference_lattice.Codes(np.append(words, words[:1]), counts)
-    with pytest.raises(ValueError, match="left over"):
-        longer.end()
+        return found
 
 
-def test_both_refuse_damaged_words() -> None:
-    """Whatever the words: both decoders refuse them, or both give the same codes."""
-    generator, refused = np.random.default_rng(8), 0
-    prior = default_model(False, True).prior
-    for length in range(200):
-        words = generator.integers(0, 1 << 32, length % 5, dtype=np.uint32)
-        words[: length % 3] = (1 << 32) - 1
-        tables = generator.integers(0, 64, length % 7, dtype=np.int32)
-        ours, theirs = RegionReader(prior, words), reference_lattice.Codes(words, prior)
-        try:
-            expected = ours.decode(tables).tolist()
-            ours.check_end()
-        except FormatError:
-            refused += 1
-            with pytest.raises(ValueError, match=r"no encoder|left over"):
-                end_of(theirs, tables)
-        else:
-            assert end_of(theirs, tables) == expected
-    assert 50 < refused < 200
+@pytest.mark.parametrize("kind", ["block", "scattered", "leaf", "empty"])
+@pytest.mark.parametrize("knows", ["nothing", "one value", "all"])
+def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
+    kind: str, knows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole regions of any codes, and every 2nd to 32nd voxel of them."""
+    generator = np.random.default_rng([len(kind), len(knows)])
+    active, top = any_region(generator, kind), 1 << int(generator.integers(7, 24))
+    other_top = 1 << int(generator.integers(24)) if knows != "one value" else 0
+    config = {
+        "steps": generator.integers(32, 513, 7).tolist(),
+        "top": top,
+        "background": int(generator.integers(-top, top)),
+        "reference": 0 if other_top else None,
+        "exterior": knows != "nothing",
+        "restoration": kind != "scattered",
+        "lossless": kind == "scattered",
+        "fitted": False,
+    }
+    defaults = read.default_networks()
+    networks = lattice.networks_of(config, {}, defaults)
+    limits = -(top >> 1), top + (top >> 1) + 1
+    known: NDArray[np.int32] = generator.integers(*limits, (128, 128, 128), dtype=np.int32)
+    if knows == "one value":
+        known[:] = known[0, 0, 0]
+    exterior = {"nothing": None, "one value": int(known[0, 0, 0]), "all": known}[knows]
+    there = generator.random((128, 128, 128)) < 0.5
+    others = generator.integers(-(other_top >> 1), other_top + 1, there.shape)
+    reference = np.where(there, others, lattice.ABSENT) if other_top else None
+    writer = lattice.Writer(lambda tables: any_codes(generator, len(tables)))
+    header, inside = (120, 9), active.astype(np.int64)
 
+    def region(codes: Any, segments: list[bytes], level: int = 0) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = lattice.Region(
+            config,
+            networks,
+            codes,
+            segments,
+            header,
+            inside,
+            reference,
+            known.astype(np.int64) if config["exterior"] else None,
+        ).decode(level)
+        return found
 
-def end_of(decoder: reference_lattice.Codes, tables: NDArray[Any]) -> list[int]:
-    codes: list[int] = decoder.read(tables).tolist()
-    decoder.end()
-    return codes
+    prior = defaults["prior"]
+    expected, lanes = region(writer, [b""] * 4), int(generator.integers(6))
+    segments = writer.segments(prior, 1 << lanes)
+    own, their = OfLeaves(active), OfLeaves(there)
+    channel = core_lattice.LatticeChannel(
+        config["steps"], top, config["background"], other_top, config["lossless"],
+        config["exterior"], [networks[odd] for odd in "123"], networks.get("restoration"), prior,
+    )  # fmt: skip
+    given = (their.leaves, their.gathered(others)) if other_top else None
+    region_of_core = core_lattice.KnownRegion(own.leaves, given, exterior, *header)
+    codes = core_lattice.RegionCodes(lanes, tuple(segments), True)
+    levels = {level: region(lattice.Codes(prior, 1 << lanes), segments, level) for level in LEVELS}
+    for bit in INSTRUCTION_SETS.values():
+        if not bit & instruction_sets():
+            continue
+        work = library().inrv_work_new(bit)
+        monkeypatch.setattr(core_lattice, "_work", lambda chosen=work: chosen)
+        for level, values in levels.items():
+            taken = own.gathered(values != lattice.ABSENT) == 1
+            found = channel.decode(region_of_core, codes, int(taken.sum()), level)
+            assert np.array_equal(found, own.gathered(np.maximum(values, 0))[taken])
+        assert np.array_equal(levels[0], expected)
+        library().inrv_work_free(work)
