@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv_cli.failure import FAILED, debug_option, print_error
-from inrv_cli.files import check_input, check_output, check_stdin, read_input, write_output
+from inrv_cli.files import (
+    check_input,
+    check_output,
+    check_stdin,
+    read_input,
+    source_of,
+    write_output,
+)
+from inrv_cli.frames import Source
 from inrv_cli.limits import limits_option
 from inrv_cli.options import device_option, grid_option
 from inrv_cli.text import (
@@ -49,12 +57,12 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 
 @click.command(short_help="Measure how much two files differ.")
-@click.argument("original", type=click.Path(path_type=Path))
-@click.argument("decoded", type=click.Path(path_type=Path))
+@click.argument("original", type=source_of)
+@click.argument("decoded", type=source_of)
 @click.option(
     "--weights",
     "coded",
-    type=click.Path(path_type=Path),
+    type=source_of,
     metavar="FILE.inrv",
     help="The .inrv file that DECODED was decoded from, where DECODED is a .vdb file. "
     "Its size and the weights of its network are shown.",
@@ -80,9 +88,9 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 @click.pass_context
 def compare(
     context: click.Context,
-    original: Path,
-    decoded: Path,
-    coded: Path | None,
+    original: Source,
+    decoded: Source,
+    coded: Source | None,
     grids: tuple[str, ...],
     figure: str | None,
     min_psnr: float | None,
@@ -93,7 +101,7 @@ def compare(
 ) -> None:
     """Measure how much DECODED differs from ORIGINAL.
 
-    Each is a .vdb file or an .inrv file. One of them may be '-' for stdin.
+    Each is a .vdb file or an .inrv file, by its path or URL. One of them may be '-' for stdin.
 
     The figures are taken over every voxel of the original's active box. Values are normalised to
     [0, 1] by the original's range. The figures are the PSNR with peak 1, the NRMSE relative to the

@@ -58,8 +58,9 @@ def decode(
 ) -> None:
     """Decode .inrv files into .vdb files.
 
-    INPUTS are files, folders, globs and frame patterns such as 'fire.####.inrv'. `inrv encode
-    --help` explains them. If one input fails, the others are decoded nevertheless.
+    INPUTS are files, URLs, folders, globs and frame patterns such as 'fire.####.inrv'. `inrv encode
+    --help` explains them. If one input fails, the others are decoded nevertheless. The output of a
+    URL is written to the working directory unless -o names another place.
 
     '-' stands for stdin. It is decoded to stdout unless -o names an output.
     """

@@ -182,8 +182,8 @@ def encode(
 ) -> None:
     """Encode .vdb files into .inrv files.
 
-    INPUTS are files, folders, globs and frame patterns. A folder stands for every .vdb file in it.
-    A glob such as 'fire.*.vdb' stands for every .vdb file that matches, in the order of the
+    INPUTS are files, URLs, folders, globs and frame patterns. A folder stands for every .vdb file
+    in it. A glob such as 'fire.*.vdb' stands for every .vdb file that matches, in the order of the
     numbers.
 
     Frame patterns are 'fire.####.vdb', 'fire.@@@@.vdb', 'fire.%04d.vdb' and 'fire.$F4.vdb', in
@@ -219,9 +219,11 @@ def encode(
                 )
             except Exception as error:
                 codes.append(report(error, name_of_input(job.source), silent=not is_first()))
-                failed.append({"input": str(job.source), "error": message_of(error)})
+                failed.append({"input": name_of_input(job.source), "error": message_of(error)})
                 continue
-            done.append({"input": str(job.source), "output": job.output, **as_dict(result)})
+            done.append(
+                {"input": name_of_input(job.source), "output": job.output, **as_dict(result)}
+            )
             if not (quiet or as_json):
                 click.echo(summary(job, result), err=job.output == STDOUT)
         if as_json and is_first():

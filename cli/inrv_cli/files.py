@@ -8,29 +8,32 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from inrv.support.remote import shown_url
+from inrv.support.streams import BytesInput, Input, input_of, is_url
 from inrv_cli.failure import INPUT, OUTPUT, Failure, writing
-from inrv_cli.frames import FramePattern, expand, last_number
+from inrv_cli.frames import FramePattern, Source, expand, last_number
 from inrv_cli.options import WHOLE_NUMBER, F
 
-if TYPE_CHECKING:
-    from inrv.support.streams import Input
-
 STDIN = STDOUT = "-"
+
+
+def source_of(text: str) -> Source:
+    """Return what an argument stands for: a URL as it is, anything else as a path."""
+    return text if is_url(text) else Path(text)
 
 
 @dataclass(frozen=True)
 class Job:
     """An input file and the output that it becomes.
 
-    source: path of the input; '-' is stdin
+    source: path or URL of the input; '-' is stdin
     output: path of the output; '-' is stdout
     """
 
-    source: Path
+    source: Source
     output: str
 
     def __str__(self) -> str:
@@ -63,12 +66,12 @@ def job_list(
         )
     many = len(inputs) > 1 or any(map(os.path.isdir, patterns))
     jobs = [Job(path, _output(path, frame, output, suffix, many)) for path, frame in inputs]
-    targets: dict[str, Path] = {}
+    targets: dict[str, Source] = {}
     for job in jobs:
         key = os.path.realpath(job.output)
         if job.output != STDOUT and key == os.path.realpath(job.source):
             why = ""
-            if job.source.suffix == suffix:
+            if str(job.source).endswith(suffix):
                 why = f": {click.get_current_context().info_name} makes {suffix} files"
             raise click.UsageError(f"{job.source} would be written over itself{why}")
         if key in targets:
@@ -79,15 +82,16 @@ def job_list(
     return jobs, found.remarks
 
 
-def _output(path: Path, frame: str | None, output: str | None, suffix: str, many: bool) -> str:
-    """Return the output of one input.
+def _output(source: Source, frame: str | None, output: str | None, suffix: str, many: bool) -> str:
+    """Return the output of one input. What is at a URL has it in the working directory.
 
-    path: the input
+    source: the input
     frame: its frame number, None where no pattern found it
     output: as the user gave it
     suffix: of the output
     many: whether the output is a folder because there may be several inputs
     """
+    path = Path(_name_at(source)) if isinstance(source, str) else source
     if output is None:
         return _unnamed_output() if is_stdin(path) else str(path.with_suffix(suffix))
     if output == STDOUT:
@@ -102,6 +106,12 @@ def _output(path: Path, frame: str | None, output: str | None, suffix: str, many
             )
         return str(Path(output) / path.with_suffix(suffix).name)
     return output
+
+
+def _name_at(url: str) -> str:
+    """Return the name of the file at a URL, of the first one where several are chained."""
+    link = next(link for link in url.split("::") if is_url(link))
+    return link.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def _unnamed_output() -> str:
@@ -166,9 +176,9 @@ def print_remarks(remarks: Sequence[str], skipped: Sequence[Job] = ()) -> None:
         click.echo(f"inrv: {remark}", err=True)
 
 
-def is_stdin(path: Path) -> bool:
+def is_stdin(source: Source) -> bool:
     """Return whether an argument stands for stdin."""
-    return str(path) == STDIN
+    return str(source) == STDIN
 
 
 def check_stdin(given: Sequence[object]) -> None:
@@ -177,35 +187,39 @@ def check_stdin(given: Sequence[object]) -> None:
         raise click.UsageError("'-' stands for stdin, which can be read only once")
 
 
-def name_of_input(path: Path) -> str:
+def name_of_input(source: Source) -> str:
     """Return the name of an input for messages."""
-    return "stdin" if is_stdin(path) else str(path)
+    if is_stdin(source):
+        return "stdin"
+    return shown_url(source) if isinstance(source, str) else str(source)
 
 
-def check_input(path: Path) -> None:
-    """Raise Failure where `path` is not a file that can be opened.
+def check_input(source: Source) -> None:
+    """Raise Failure where `source` is not a file that can be opened.
 
-    A pipe is not tried, because opening it takes the writer's data away.
+    A pipe is not tried, because opening it takes the writer's data away, and a URL when it is read.
     """
-    if is_stdin(path) or path.is_fifo():
+    if isinstance(source, str) or is_stdin(source) or source.is_fifo():
         return
     try:
-        with path.open("rb"):
+        with source.open("rb"):
             pass
     except OSError as error:
-        raise Failure(INPUT, f"{path} cannot be read: {error.strerror or error}") from error
+        raise Failure(INPUT, f"{source} cannot be read: {error.strerror or error}") from error
 
 
-def read_input(path: Path) -> Input:
-    """Return the input at `path`. Stdin and named pipes are read to their ends. Raises Failure."""
-    from inrv.support.streams import Input, input_of
-
+def read_input(source: Source) -> Input:
+    """Return an input. Stdin and named pipes are read to their ends. Raises Failure."""
     try:
-        return Input(name_of_input(path), read_stdin()) if is_stdin(path) else input_of(path)
+        if is_stdin(source):
+            return BytesInput(name_of_input(source), read_stdin())
+        found = input_of(source)
+        if is_url(source):
+            found.part(0, 1)  # so that one that cannot be read is told here
+        return found
     except OSError as error:
-        raise Failure(
-            INPUT, f"{name_of_input(path)} cannot be read: {error.strerror or error}"
-        ) from error
+        reason = error.strerror or error
+        raise Failure(INPUT, f"{name_of_input(source)} cannot be read: {reason}") from error
 
 
 def read_stdin() -> bytes:

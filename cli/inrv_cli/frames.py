@@ -13,10 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 
+from inrv.support.streams import is_url
 from inrv_cli.failure import INPUT, Failure
+
+Source: TypeAlias = Path | str  # an input; a URL stays a text
 
 _PLACE = re.compile(r"#+|%[0-9]*d|\$F[0-9]*")
 # A single @ within words is a letter, as in render@2x.
@@ -40,7 +44,7 @@ class Found:
     remarks: for the user
     """
 
-    files: list[tuple[Path, str | None]]
+    files: list[tuple[Source, str | None]]
     remarks: list[str]
 
 
@@ -117,7 +121,7 @@ def _parts(number: str) -> tuple[str, str, str]:
 def expand(inputs: Sequence[str], suffixes: tuple[str, ...]) -> Found:
     """Return every file that the inputs stand for.
 
-    inputs: files, folders, globs and frame patterns
+    inputs: files, URLs, folders, globs and frame patterns
     suffixes: of the files that a folder or a glob stands for
     """
     found = [_find(text, suffixes) for text in inputs]
@@ -129,6 +133,8 @@ def expand(inputs: Sequence[str], suffixes: tuple[str, ...]) -> Found:
 
 def _find(text: str, suffixes: tuple[str, ...]) -> Found:
     """Return the files that one input stands for."""
+    if is_url(text):
+        return Found([(text, None)], [])
     path = Path(text)
     if path.is_dir():
         return _all_of(path.glob("*"), suffixes, f"{path} holds no {' or '.join(suffixes)} file")

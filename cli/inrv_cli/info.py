@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from inrv_cli.failure import debug_option
-from inrv_cli.files import check_input, read_input
+from inrv_cli.files import check_input, read_input, source_of
+from inrv_cli.frames import Source
 from inrv_cli.limits import limits_option
 from inrv_cli.text import PARTS, labelled, name_of, print_json, size, table
 
@@ -33,15 +33,15 @@ SHOWN_AS_PROPERTIES = {"name", "class", "vector_type", "is_saved_as_half_float"}
 
 
 @click.command(short_help="Show what an .inrv file holds.")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE|-")
+@click.argument("file", type=source_of, metavar="FILE|-")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @limits_option
 @debug_option
-def info(file: Path, as_json: bool, limits: Limits) -> None:
+def info(file: Source, as_json: bool, limits: Limits) -> None:
     """Show what an .inrv file holds.
 
     The command shows the field, the grids, their topology, transforms and metadata, and the bytes
-    of each chunk. FILE is a file, or '-' for stdin.
+    of each chunk. FILE is a file, a URL, or '-' for stdin.
     """
     check_input(file)
     import inrv

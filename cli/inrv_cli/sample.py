@@ -22,8 +22,10 @@ from inrv_cli.files import (
     name_of_input,
     read_input,
     read_stdin,
+    source_of,
     write_output,
 )
+from inrv_cli.frames import Source
 from inrv_cli.limits import limits_option
 from inrv_cli.options import device_option, grid_option
 from inrv_cli.text import grid_keys, names_in, shown
@@ -51,7 +53,7 @@ MOST_SHOWN = 60  # characters of a wrong line that a message shows
 
 
 @click.command(short_help="Print the values of an .inrv file at points.")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE|-")
+@click.argument("file", type=source_of, metavar="FILE|-")
 @click.option(
     "--points",
     required=True,
@@ -86,7 +88,7 @@ MOST_SHOWN = 60  # characters of a wrong line that a message shows
 @limits_option
 @debug_option
 def sample(
-    file: Path,
+    file: Source,
     points: str,
     grids: tuple[str, ...],
     space: str,
@@ -98,7 +100,7 @@ def sample(
 ) -> None:
     """Print the values of an .inrv file at points.
 
-    FILE is a file, or '-' for stdin.
+    FILE is a file, a URL, or '-' for stdin.
 
     CSV points have three columns, or a header that names x, y and z among others, in any order.
     The names Points:0 of ParaView and P.x or P[0] of Houdini are understood too. Columns are

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from inrv_cli.failure import FAILED, Failure, debug_option, report
 from inrv_cli.files import check_input, check_stdin, name_of_input, print_remarks, read_input
-from inrv_cli.frames import expand
+from inrv_cli.frames import Source, expand
 from inrv_cli.limits import limits_option
 from inrv_cli.options import device_option
 
@@ -36,8 +35,8 @@ def verify(
     The command checks the header, the manifest, every checksum, every chunk and the stored samples
     of a network. This takes only a moment, because no voxel is decoded unless you give --decode.
 
-    FILE is a file, a folder, a glob, a frame pattern, or '-' for stdin. `inrv encode --help`
-    explains them.
+    FILE is a file, a URL, a folder, a glob, a frame pattern, or '-' for stdin. `inrv encode
+    --help` explains them.
     """
     check_stdin(files)
     codes = []
@@ -52,7 +51,7 @@ def verify(
         context.exit(codes[0])
 
 
-def _verify(path: Path, decode: bool, device: str | None, limits: Limits) -> str:
+def _verify(path: Source, decode: bool, device: str | None, limits: Limits) -> str:
     """Check one file and return the line to print. Raises Failure where it is not valid."""
     check_input(path)
     import inrv

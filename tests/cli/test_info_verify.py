@@ -18,6 +18,8 @@ import pytest
 import inrv
 from inrv.container import Chunk, container_bytes, pack_tensors, read_container, unpack_tensors
 from inrv.options import CHOICES
+from testing.examples import VECTORS
+from testing.server import serving
 
 from .conftest import Run
 
@@ -306,4 +308,23 @@ def test_limits_can_be_lowered_and_must_make_sense(run: Run, library: Path) -> N
             "info", library / "scene.inrv", "--limit", "leaves=1000", "--limit", "grids=3"
         ).exit_code
         == 0
+    )
+
+
+def test_files_at_urls(run: Run, tmp_path: Path) -> None:
+    with serving(VECTORS) as server:
+        url = f"{server.url}/frequent.inrv"
+        told, local = (run("info", place).stdout for place in (url, VECTORS / "frequent.inrv"))
+        assert told.replace(url, str(VECTORS / "frequent.inrv")) == local
+        assert json.loads(run("info", "--json", url).stdout)["file"] == url
+        assert run("verify", url).stdout.startswith(f"{url}: valid")
+        run("decode", f"{url}?signed=1", "-q")
+        assert (tmp_path / "frequent.vdb").is_file()
+        assert "equal" in run("compare", url, tmp_path / "frequent.vdb").stdout
+        missing = run("info", f"{server.url}/none.inrv?signed=1")
+        message = f"inrv: error: {server.url}/none.inrv cannot be read: No such file or directory"
+        assert (missing.exit_code, missing.stderr) == (3, message + "\n")
+    lacking = run("info", "sftp://host/fog.inrv")
+    assert (
+        lacking.exit_code == 5 and "paramiko" in lacking.stderr and lacking.stderr.count("\n") == 1
     )

@@ -17,7 +17,7 @@ import pytest
 import inrv
 from inrv.files.vdb import list_grids, read_volume, write_volume
 from inrv.grids import SparseVolume, sparse_grid
-from inrv.support.streams import Input, input_of, write_through
+from inrv.support.streams import BytesInput, input_of, write_through
 from testing.vdb.referee import as_stream
 
 OPTIONS = inrv.EncodeOptions(effort="instant", exact_below=0, device="cpu")
@@ -232,8 +232,9 @@ def test_what_a_file_object_raises_is_passed_on(vdb: Path) -> None:
 
 def test_an_input_gives_its_parts_again_and_again(vdb: Path) -> None:
     data = vdb.read_bytes()
-    for file in (Input(str(vdb)), Input("memory", data)):
-        assert file.size == len(data)
+    for file in (input_of(vdb), BytesInput("memory", data)):
+        assert file.size == len(data) and file.view() == data
+        assert file.parts([(8, 5), (0, 8), (3, 0)]) == [data[8:13], data[:8], b""]
         assert (
             file.part(8, 5) == data[8:13] == file.part(8, 5)
             and file.part(len(data) - 1, 9) == data[-1:]

@@ -14,7 +14,7 @@ from inrv.container.manifest import (
     MetaEntry,
     PassthroughEntry,
 )
-from inrv.container.reading import ChunkEntry, Container, read_container
+from inrv.container.reading import ChunkEntry, Container, Part, read_container
 from inrv.container.tensors import (
     Arrays,
     bytes_of_words,
@@ -37,6 +37,7 @@ __all__ = [
     "Limits",
     "Manifest",
     "MetaEntry",
+    "Part",
     "PassthroughEntry",
     "Value",
     "bytes_of_words",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import zstandard
 
@@ -63,6 +63,24 @@ class ChunkEntry:
     checksum: int
 
 
+class Part(NamedTuple):
+    """A part of a BITS chunk.
+
+    chunk: number of the chunk
+    offset: in bytes from the start of the chunk
+    size: its bytes
+    checksum: CRC-32 of them
+    """
+
+    chunk: int
+    offset: int
+    size: int
+    checksum: int
+
+    def __str__(self) -> str:
+        return f"the part of {self.size:,} bytes at {self.offset:,} of the BITS chunk {self.chunk}"
+
+
 class Container:
     """An open .inrv file.
 
@@ -81,7 +99,7 @@ class Container:
     """
 
     def __init__(self, file: Input, limits: Limits) -> None:
-        self.file, self.name, self.size, self.limits = file, file.name, file.size, limits
+        self.file, self.name, self.limits = file, file.name, limits
         try:
             self._open()
         except FormatError as error:
@@ -97,6 +115,9 @@ class Container:
         if len(header) < HEADER_SIZE:
             found = f"has {len(header)} bytes, fewer than the {HEADER_SIZE} of a header"
             raise FormatError("H1", f"{found}: it is truncated")
+        self.size = (
+            self.file.size
+        )  # after the first read, which tells that of a small file at a URL
         count, size, compression, stored, raw, manifest_crc, table_crc = HEADER.unpack(
             header[: HEADER.size]
         )[3:]
@@ -116,13 +137,14 @@ class Container:
             end = start + stored
             message = f"chunk table and manifest end at {end:,}, beyond the file's {size:,} bytes"
             raise FormatError("H7", message)
-        table = self.file.part(HEADER_SIZE, count * ENTRY.size)
+        _check_limit("the manifest", raw, self.limits.manifest_bytes)
+        _check_sizes("the manifest", compression, stored, raw)
+        # One read, which costs a request where the file is at a URL.
+        head = self.file.part(HEADER_SIZE, start - HEADER_SIZE + stored)
+        table, data = head[: count * ENTRY.size], head[count * ENTRY.size :]
         _check_crc("T1", "the chunk table", table, table_crc)
         self.entries = _entries(table, start + stored, size, self.limits)
         self.manifest_stored = stored
-        _check_limit("the manifest", raw, self.limits.manifest_bytes)
-        _check_sizes("the manifest", compression, stored, raw)
-        data = self.file.part(start, stored)
         data = _unpack("the manifest", data, compression, raw, manifest_crc)
         self.manifest = Manifest.from_json(data, self.limits.grids)
         self._check_references()
@@ -140,7 +162,7 @@ class Container:
             return _unpack(what, stored, entry.compression, entry.raw, entry.checksum)
 
     def part(self, number: int, offset: int, size: int, checksum: int) -> bytes:
-        """Return a part of a BITS chunk, of which no other byte is read.
+        """Return a part of a BITS chunk, as `parts` does for many.
 
         number: of the chunk
         offset: of the part, in bytes from the start of the chunk
@@ -149,17 +171,31 @@ class Container:
 
         Raises FormatError where it does not lie in the chunk, is damaged or can no longer be read.
         """
+        return self.parts([Part(number, offset, size, checksum)])[0]
+
+    def parts(self, parts: Sequence[Part]) -> list[bytes]:
+        """Return parts of BITS chunks; their other bytes are not read.
+
+        They are read together: of a file at a URL, by as few requests as there are gaps between
+        them. Raises FormatError where one does not lie in its chunk, is damaged or can no longer be
+        read.
+        """
         with self._reading():
-            entry, chunk = self._entry(number)
-            what = f"the part of {size:,} bytes at {offset:,} of {chunk}"
-            outside = offset < 0 or not 0 <= size <= entry.raw - offset
-            if entry.type != BITS or outside:
-                message = f"{what} does not lie in a BITS chunk; this one has {entry.raw:,} bytes"
-                raise FormatError("S15", message)
-            _check_limit(what, size, self.limits.chunk_bytes)
-            data = self.file.part(entry.offset + offset, size)
-            _check_crc("S15", what, data, checksum)
-            return data
+            ranges = [(self._place_of(part), part.size) for part in parts]
+            found = self.file.parts(ranges)
+            for part, data in zip(parts, found, strict=True):
+                _check_crc("S15", str(part), data, part.checksum)
+            return found
+
+    def _place_of(self, part: Part) -> int:
+        """Return where a part begins in the file. Raises FormatError."""
+        entry, _ = self._entry(part.chunk)
+        inside = min(part.offset, part.size) >= 0 and part.offset + part.size <= entry.raw
+        if entry.type != BITS or not inside:
+            found = f"does not lie in one: this {entry.type} chunk has {entry.raw:,} bytes"
+            raise FormatError("S15", f"{part} {found}")
+        _check_limit(str(part), part.size, self.limits.chunk_bytes)
+        return entry.offset + part.offset
 
     def check_bits(self, number: int) -> None:
         """Check the checksum of a whole BITS chunk, piece by piece: it may be of any size.
@@ -199,7 +235,7 @@ class Container:
 
     def _replaced(self) -> bool:
         try:
-            return self.file.part(0, HEADER_SIZE) != self.header
+            return self.file.anew().part(0, HEADER_SIZE) != self.header
         except OSError:
             return False
 
@@ -376,7 +412,7 @@ def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int)
 def read_container(source: Readable, limits: Limits = DEFAULT_LIMITS) -> Container:
     """Open an .inrv file.
 
-    source: a path, the bytes of the file, or a binary file object
+    source: a path, a URL, the bytes of the file, or a binary file object
     Raises FormatError where the file is missing, damaged, hostile or of another version, else what
     `input_of` raises.
     """

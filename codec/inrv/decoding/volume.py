@@ -25,8 +25,8 @@ def load(source: Readable, device: Any = None, limits: Limits = Limits()) -> Vol
 
     Chunks are read, and the field is opened, when they are first needed.
 
-    source: a path, the bytes of the file, or a binary file object, which is read to its end from
-        where it stands
+    source: a path; a URL, as https://host/fog.inrv, of which only what is needed is read; the bytes
+        of the file; or a binary file object, which is read to its end from where it stands
     device: where a network is computed and where `tensor` puts values, as 'cuda'; None: the best
         there is. Raises OptionError where it cannot be used
     limits: what the file may take, now and when its grids are decoded
@@ -43,8 +43,8 @@ class Volume(Mapping[str, VolumeGrid]):
     The key of a grid is its name; where that is missing or taken by one before, its number stands
     behind it, as in `density[1]`. Passthrough grids have no values here: `passthrough` lists them,
     and `to_vdb` writes them. A volume holds no file open between two reads, so `with load(...) as
-    volume` is allowed and needs not be. It pickles by its path, or its bytes where it has none, and
-    is opened anew where it is unpickled.
+    volume` is allowed and needs not be. It pickles by its path or URL, or its bytes where it has
+    none, and is opened anew where it is unpickled.
 
     container: the file
     grids: the coded grids, in order

@@ -42,10 +42,10 @@ def encode(
     FormatError; nothing is written then. Processes that `inrv.support.processes.joined` has
     brought together train one fourier field, and rank 0 writes.
 
-    source: a .vdb file: its path, its bytes, or a binary file object, which is read to its end from
-        where it stands; an array for each name, as {"density": array}; grids, as `sparse_grid`
-        makes them of arrays, each with a transform and a class; a `SparseVolume`; or an open
-        `Volume` or grids of it
+    source: a .vdb file: its path, its URL, its bytes, or a binary file object, which is read to its
+        end from where it stands; an array for each name, as {"density": array}; grids, as
+        `sparse_grid` makes them of arrays, each with a transform and a class; a `SparseVolume`; or
+        an open `Volume` or grids of it
     output: a path, where the file appears when it is whole, or a binary file object
     overwrite: replace a file that is there
     progress: is called with a `Progress` now and then

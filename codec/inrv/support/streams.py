@@ -1,52 +1,130 @@
-"""What a caller may give for a file: its path, its bytes, or a binary file object."""
+"""What a caller may give for a file: its path, its URL, its bytes, or a binary file object."""
 
 from __future__ import annotations
 
 import io
 import mmap
 import os
+import re
 import stat
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from inrv.errors import OptionError
 
+# The scheme of a URL, or several as fsspec chains them. A single letter is a drive of Windows.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:_-]+://")
 
-@dataclass(frozen=True)
-class Input:
-    """An input that is read piece by piece, and more than once.
 
-    name: its path, or what errors call it
-    data: its bytes where no file holds them, else None
-    path: where the file is, whatever becomes the working directory; `name` where it is empty
+class Input(ABC):
+    """An input that is read piece by piece, more than once, and by several threads.
+
+    It pickles, and is the same input where it is unpickled.
+
+    name: its path, its URL, or what errors call it
     """
 
     name: str
-    data: bytes | None = None
-    path: str = ""
 
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many bytes it has. Raises OSError."""
+
+    @abstractmethod
     def open(self) -> BinaryIO:
         """Open it as a binary file that can be sought in. Raises OSError."""
-        return open(self.path or self.name, "rb") if self.data is None else io.BytesIO(self.data)
+
+    @abstractmethod
+    def parts(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Give the bytes of several ranges, or as many of each as there are, and read no others.
+
+        ranges: offset and length of each, in any order
+        Raises OSError.
+        """
 
     def part(self, offset: int, length: int) -> bytes:
         """Give the `length` bytes at `offset`, or as many as there are. Raises OSError."""
-        with self.open() as file:
-            file.seek(offset)
-            return file.read(length)
+        return self.parts([(offset, length)])[0]
 
     def view(self) -> memoryview:
         """Give all its bytes; those of a file are mapped, not read. Raises OSError."""
-        if self.data is not None:
-            return memoryview(self.data)
-        with self.open() as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return memoryview(self.part(0, self.size))
+
+    def anew(self) -> Input:
+        """Give the same input, which holds nothing that was read of it before."""
+        return self
+
+
+@dataclass(frozen=True)
+class BytesInput(Input):
+    """Bytes in memory.
+
+    name: what errors call them
+    data: the bytes
+    """
+
+    name: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self.data)
+
+    def open(self) -> BinaryIO:
+        """Open it as a binary file."""
+        return io.BytesIO(self.data)
+
+    def parts(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Give the bytes of several ranges."""
+        return [self.data[offset : offset + length] for offset, length in ranges]
+
+    def view(self) -> memoryview:
+        """Give all its bytes."""
+        return memoryview(self.data)
+
+
+@dataclass(frozen=True)
+class FileInput(Input):
+    """A local file.
+
+    It is opened anew by each call: that takes some microseconds, and nobody has to close it.
+
+    name: its path, as the caller gave it
+    path: where it is, whatever becomes the working directory
+    """
+
+    name: str
+    path: str
 
     @property
     def size(self) -> int:
         """How many bytes it has. Raises OSError."""
-        return os.stat(self.path or self.name).st_size if self.data is None else len(self.data)
+        return os.stat(self.path).st_size
+
+    def open(self) -> BinaryIO:
+        """Open it as a binary file. Raises OSError."""
+        return open(self.path, "rb")
+
+    def parts(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Give the bytes of several ranges. Raises OSError."""
+        found = []
+        with self.open() as file:
+            for offset, length in ranges:
+                file.seek(offset)
+                found.append(file.read(length))
+        return found
+
+    def view(self) -> memoryview:
+        """Give all its bytes, mapped. Raises OSError."""
+        with self.open() as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 PATH = (str, os.PathLike)
@@ -54,25 +132,40 @@ Readable: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | 
 Writable: TypeAlias = str | os.PathLike[str] | IO[bytes]
 
 
+def is_url(text: object) -> bool:
+    """Return whether a text is a URL, as https://host/fog.inrv, and not a path."""
+    return isinstance(text, str) and _SCHEME.match(text) is not None
+
+
 def input_of(source: Readable) -> Input:
-    """Give the input that a path, bytes or a file object stands for.
+    """Give the input that a path, a URL, bytes or a file object stands for.
 
     A file object, from where it stands, and a named pipe are read to their ends: their bytes may be
-    had only once. Raises OptionError where `source` is something else, OSError where it cannot be
-    read.
+    had only once, or their owner may close or move them.
+
+    Raises OptionError where `source` is something else or a package for its URL is missing, OSError
+    where it cannot be read.
     """
     if isinstance(source, Input):
         return source
     if isinstance(source, PATH):
-        name = os.fspath(source)
-        return (
-            Input(name, Path(name).read_bytes())
-            if _is_pipe(name)
-            else Input(name, path=os.path.abspath(name))
-        )
+        return _input_at(os.fspath(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return Input("<bytes>", bytes(source))
+        return BytesInput("<bytes>", bytes(source))
     return _read_through(source)
+
+
+def _input_at(name: str) -> Input:
+    """Give the input at a path or URL."""
+    if is_url(name):
+        from inrv.support.remote import RemoteInput
+
+        if not name.lower().startswith("file://"):
+            return RemoteInput(name)
+        name = url2pathname(urlsplit(name).path)
+    if _is_pipe(name):
+        return BytesInput(name, Path(name).read_bytes())
+    return FileInput(name, os.path.abspath(name))
 
 
 def _is_pipe(path: str) -> bool:
@@ -85,14 +178,14 @@ def _is_pipe(path: str) -> bool:
 def _read_through(source: IO[bytes]) -> Input:
     if not hasattr(source, "read"):
         raise OptionError(
-            f"source is of type {type(source).__name__}: give a path, bytes or a binary file object"
+            f"source is of type {type(source).__name__}: "
+            "give a path, a URL, bytes or a binary file object"
         )
     if isinstance(source, io.TextIOBase):
         raise OptionError("source is a text file: open it as a binary one, with mode 'rb'")
     name = getattr(source, "name", None)
-    return Input(
-        name if isinstance(name, str) else f"<{type(source).__name__}>", bytes(source.read())
-    )
+    name = name if isinstance(name, str) else f"<{type(source).__name__}>"
+    return BytesInput(name, bytes(source.read()))
 
 
 def check_writable(target: Writable) -> None:
