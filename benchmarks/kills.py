@@ -124,10 +124,10 @@ class Run:
         self.since = time.monotonic()
         code = 70
         try:
-            self.follow(inrv, "encode_bytes", "reading", "storing")
+            self.follow(inrv.encoding.api, "encoded", "reading", "storing")
             self.follow(inrv.fields.fourier.fitting, "train", "training", "storing")
             self.follow(inrv.Checkpoint, "write", "checkpoint", "training")
-            self.follow(inrv.encoding.api, "write_bytes", "writing", "after writing")
+            self.follow(inrv.container.AssembledFile, "write", "writing", "after writing")
             for name in CALLS:
                 self.count(name)
             cli(self.arguments, prog_name="inrv")

@@ -259,8 +259,7 @@ def _encode(
     """
     check_input(job.source)
     check_output(job.output, force)
-    import inrv
-    from inrv.encoding.api import write_encoded
+    from inrv.encoding.api import encoded, write_encoded
     from inrv.fields.seam import field_codec
     from inrv.support.processes import ready_to_write
 
@@ -272,16 +271,14 @@ def _encode(
         if options.grids is not None:
             options = dataclasses.replace(options, grids=_chosen_in(source, options.grids))
         with progress_bar(Path(source.name).name, quiet) as progress:
-            data, result = inrv.encode_bytes(
-                source, options, progress=progress, checkpoint=checkpoint
-            )
+            contents, result = encoded(source, options, progress=progress, checkpoint=checkpoint)
         if not ready_to_write():
             return result
         if job.output == STDOUT:
-            write_output(job.output, data)
+            write_output(job.output, *contents.pieces)
         else:
             with writing(job.output):
-                write_encoded(job.output, data, checkpoint)
+                write_encoded(job.output, contents, checkpoint)
     except KeyboardInterrupt as error:
         if checkpoint is not None and checkpoint.kept:
             error.args = (f"the same command resumes from {checkpoint.path}",)

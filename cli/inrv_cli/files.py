@@ -250,15 +250,15 @@ def check_output(path: str, force: bool) -> None:
         raise Failure(OUTPUT, f"{path} cannot be written: its folder is read-only")
 
 
-def write_output(path: str, data: bytes) -> None:
-    """Write `data` to stdout, or to the file `path`, which appears when it is whole."""
-    from inrv.container import write_bytes
+def write_output(path: str, *pieces: bytes) -> None:
+    """Write pieces to stdout, or to the file `path`, which appears when it is whole."""
+    from inrv.support.atomic import write_pieces
 
     if path == STDOUT:
         if sys.stdout is None:
             raise Failure(OUTPUT, "stdout cannot be written: it is closed")
         with writing("stdout"):
-            write_bytes(sys.stdout.buffer, data)
+            write_pieces(sys.stdout.buffer, pieces)
         return
     with writing(path):
-        write_bytes(path, data)
+        write_pieces(path, pieces)

@@ -128,7 +128,7 @@ def test_errors_name_the_file(run: Run, library: Path, monkeypatch: pytest.Monke
     def fail(*_: object, **__: object) -> None:
         raise inrv.NonFiniteError("grid 0 'density': 1 active voxel holds NaN")
 
-    monkeypatch.setattr(inrv, "encode_bytes", fail)
+    monkeypatch.setattr("inrv.encoding.api.encoded", fail)
     frames(library, "nan.vdb")
     result = run("encode", "nan.vdb")
     assert result.exit_code == 3 and result.stderr.startswith(
@@ -253,7 +253,7 @@ def test_an_interrupted_encode_leaves_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(inrv, "encode_bytes", interrupt)
+    monkeypatch.setattr("inrv.encoding.api.encoded", interrupt)
     result = run("encode", library / "scene.vdb", "-o", "scene.inrv")
     assert result.exit_code == 130 and result.stderr == "inrv: interrupted\n"
     assert os.listdir() == []

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import math
 import os
 import re
+import tracemalloc
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +27,11 @@ from inrv.container import (
     FieldEntry,
     Manifest,
     MetaEntry,
+    assemble,
     container_bytes,
     pack_tensors,
     read_container,
     unpack_tensors,
-    write_bytes,
 )
 from testing import specification
 from testing.examples import EXAMPLES, METADATA, VECTORS, empty, fourier, grid_entry, one_leaf
@@ -242,7 +245,7 @@ def test_a_file_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "volume.inrv"
     path.write_bytes(b"older")
     data = container_bytes(*fourier())
-    write_bytes(path, data)
+    assemble(*fourier()).write(path)
     assert path.read_bytes() == data
     assert list(tmp_path.iterdir()) == [path]
     mask = os.umask(0)
@@ -262,7 +265,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(
 
     monkeypatch.setattr(os, failing, fail)
     with pytest.raises(InrvError, match=r"volume\.inrv cannot be written: No space left on device"):
-        write_bytes(path, b"newer")
+        assemble(*fourier()).write(path)
     assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
 
 
@@ -277,12 +280,32 @@ def test_an_interruption_leaves_the_old_file_and_no_other(
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_bytes(path, b"newer")
+        assemble(*fourier()).write(path)
     assert path.read_bytes() == b"older" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "missing" / "volume.inrv", tmp_path):
         with pytest.raises(InrvError, match=re.escape(str(path)) + " cannot be written"):
-            write_bytes(path, container_bytes(*one_leaf()))
+            assemble(*one_leaf()).write(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_read_and_written_without_being_joined(tmp_path: Path) -> None:
+    bits = np.random.default_rng(3).integers(0, 256, 1 << 24, dtype=np.uint8).tobytes()
+    path, opened = tmp_path / "large.inrv", io.BytesIO()
+    tracemalloc.start()
+    file = assemble(empty()[0], [Chunk("CODE", b"index"), Chunk("BITS", bits)])
+    some = bits[9_000_000:9_000_009]
+    part = read_container(file).part(1, 9_000_000, 9, zlib.crc32(some))
+    file.write(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22 and part == some
+    file.write(opened)
+    data = file.joined()
+    assert data == path.read_bytes() == opened.getvalue() == file.open().read()
+    at, end = read_container(file).entries[0].offset, len(data)
+    ranges = [(0, 5), (at - 3, 6), (at, 5), (at + 4, 9), (end - 2, 9), (end, 1), (7, 0)]
+    assert file.parts(ranges) == [data[start : start + length] for start, length in ranges]
+    assert file.size == end and file.view() == data

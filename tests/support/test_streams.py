@@ -205,7 +205,7 @@ def test_what_is_no_output_is_refused_before_work_is_done(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
 
-    monkeypatch.setattr(sys.modules["inrv.encoding.api"], "encode_bytes", fail)
+    monkeypatch.setattr(sys.modules["inrv.encoding.api"], "encoded", fail)
     closed = io.BytesIO()
     closed.close()
     for output, words in (

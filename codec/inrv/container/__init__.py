@@ -23,11 +23,12 @@ from inrv.container.tensors import (
     take_words,
     unpack_tensors,
 )
-from inrv.container.writing import Chunk, container_bytes, stored_size, write_bytes
+from inrv.container.writing import AssembledFile, Chunk, assemble, container_bytes, stored_size
 
 __all__ = [
     "ACCURACY",
     "Arrays",
+    "AssembledFile",
     "Chunk",
     "ChunkEntry",
     "Component",
@@ -40,6 +41,7 @@ __all__ = [
     "Part",
     "PassthroughEntry",
     "Value",
+    "assemble",
     "bytes_of_words",
     "container_bytes",
     "pack_tensors",
@@ -48,5 +50,4 @@ __all__ = [
     "take",
     "take_words",
     "unpack_tensors",
-    "write_bytes",
 ]

@@ -1,10 +1,15 @@
-"""Writing an .inrv file: in memory, then atomically to its place."""
+"""Writing an .inrv file: laid out in memory, then piece by piece and atomically to its place."""
 
 from __future__ import annotations
 
+import io
 import zlib
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import BinaryIO
 
 from inrv.container import dictionary
 from inrv.container.layout import (
@@ -24,8 +29,8 @@ from inrv.container.layout import (
 from inrv.container.manifest import Manifest
 from inrv.container.reading import read_container
 from inrv.errors import FormatError
-from inrv.support.atomic import atomic_file
-from inrv.support.streams import PATH, Writable, write_through
+from inrv.support.atomic import write_pieces
+from inrv.support.streams import Input, Writable
 
 ZSTD_LEVEL = 19
 
@@ -42,8 +47,58 @@ class Chunk:
     data: bytes
 
 
-def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
-    """Return the bytes of the file: header, chunk table, manifest, chunks, without a gap.
+@dataclass(frozen=True, eq=False)
+class AssembledFile(Input):
+    """An .inrv file that is yet to be written. It is read like any other input.
+
+    pieces: header, chunk table and manifest, and then each chunk as it is stored, in the order of
+        the file
+    """
+
+    pieces: tuple[bytes, ...]
+    name = "<bytes>"
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where each piece begins, and where the last one ends."""
+        return [0, *accumulate(map(len, self.pieces))]
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self._starts[-1]
+
+    def open(self) -> BinaryIO:
+        """Open it as a binary file, joined."""
+        return io.BytesIO(self.joined())
+
+    def parts(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Give the bytes of several ranges."""
+        return [b"".join(self._within(offset, offset + length)) for offset, length in ranges]
+
+    def _within(self, start: int, end: int) -> Iterator[bytes]:
+        """Give what the pieces hold from `start` to `end`."""
+        for number in range(max(bisect_right(self._starts, start) - 1, 0), len(self.pieces)):
+            at = self._starts[number]
+            if at >= end:
+                return
+            yield self.pieces[number][max(start - at, 0) : end - at]
+
+    def joined(self) -> bytes:
+        """Give all its bytes."""
+        return b"".join(self.pieces)
+
+    def write(self, target: Writable) -> None:
+        """Write it to a path or to a binary file object, piece by piece.
+
+        The file at a path is at any moment the old one or the whole new one. Raises OutputError
+        where no file can be written at the path, and what a file object raises.
+        """
+        write_pieces(target, self.pieces)
+
+
+def assemble(manifest: Manifest, chunks: Sequence[Chunk]) -> AssembledFile:
+    """Return the file of a manifest and chunks: header, chunk table, manifest, chunks, no gap.
 
     Raises FormatError where manifest or chunks break a rule of the container: nothing is written
     that no reader accepts.
@@ -56,9 +111,15 @@ def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
         MAGIC, MAJOR, MINOR, len(chunks), end, compression, len(stored), len(manifest_raw),
         zlib.crc32(stored), zlib.crc32(table),
     )  # fmt: skip
-    data = b"".join([header, HEADER_CRC.pack(zlib.crc32(header)), table, stored, *payloads])
-    read_container(data)
-    return data
+    head = b"".join([header, HEADER_CRC.pack(zlib.crc32(header)), table, stored])
+    file = AssembledFile((head, *payloads))
+    read_container(file)
+    return file
+
+
+def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
+    """Return the bytes of the file that `assemble` makes. Raises FormatError."""
+    return assemble(manifest, chunks).joined()
 
 
 def stored_size(raw: bytes) -> int:
@@ -91,17 +152,3 @@ def _compress(data: bytes) -> tuple[int, bytes]:
     """Return how `data` takes fewest bytes in a file, and these bytes."""
     packed = dictionary.compress(data, ZSTD_LEVEL)
     return (ZSTD, packed) if len(packed) < len(data) else (STORED, data)
-
-
-def write_bytes(target: Writable, data: bytes) -> None:
-    """Write `data` to a path or to a binary file object.
-
-    The file at a path is at any moment the old one or the whole new one.
-    Raises OutputError where no file can be written at the path; nothing is left behind then. What a
-    file object raises is passed on.
-    """
-    if not isinstance(target, PATH):
-        write_through(target, data)
-        return
-    with atomic_file(target) as file:
-        file.write(data)

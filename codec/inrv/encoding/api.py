@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from inrv.container import read_container, write_bytes
+from inrv.container import AssembledFile, read_container
 from inrv.decoding.grid import VolumeGrid
 from inrv.decoding.volume import Volume
 from inrv.encoding.job import EncodeJob
@@ -56,18 +56,18 @@ def encode(
     check_writable(output)
     if isinstance(output, PATH) and Path(output).exists() and not overwrite:
         raise OutputExistsError(f"{os.fspath(output)} exists already: `overwrite=True` replaces it")
-    data, report = encode_bytes(source, options, progress=progress, checkpoint=checkpoint)
+    contents, report = encoded(source, options, progress=progress, checkpoint=checkpoint)
     if ready_to_write():
-        write_encoded(output, data, checkpoint)
+        write_encoded(output, contents, checkpoint)
     return report
 
 
-def write_encoded(output: Writable, data: bytes, checkpoint: Checkpoint | None) -> None:
+def write_encoded(output: Writable, contents: AssembledFile, checkpoint: Checkpoint | None) -> None:
     """Write an encoded file, and delete its checkpoint after that. Raises OutputError."""
     if checkpoint is None:
-        write_bytes(output, data)
+        contents.write(output)
     else:
-        checkpoint.finish(lambda: write_bytes(output, data))
+        checkpoint.finish(lambda: contents.write(output))
 
 
 @undisturbed()
@@ -111,7 +111,6 @@ def encode_array(
     )
 
 
-@undisturbed()
 def encode_bytes(
     source: Source,
     options: EncodeOptions = EncodeOptions(),
@@ -123,6 +122,19 @@ def encode_bytes(
 
     The caller writes them with `checkpoint.finish`, which deletes the checkpoint after that.
     """
+    contents, report = encoded(source, options, progress=progress, checkpoint=checkpoint)
+    return contents.joined(), report
+
+
+@undisturbed()
+def encoded(
+    source: Source,
+    options: EncodeOptions,
+    *,
+    progress: ProgressCallback | None,
+    checkpoint: Checkpoint | None,
+) -> tuple[AssembledFile, EncodeReport]:
+    """Encode into a file that is yet to be written. Raises what `encode` raises."""
     check_device(options.device)
     found = volume_or_file(source)
     volume, bytes_in = _read(found, options)
@@ -136,7 +148,7 @@ def encode_bytes(
     job = EncodeJob(volume, grids, gone + nonfinite, options, codec.kind, encoder, most)
     with workers() if process_count() == 1 else nullcontext():
         file = encoded_to_quality(job) if most is None else encoded_within(job, most)
-    return file.data, report_of(job, file, read_container(file.data), bytes_in)
+    return file.contents, report_of(job, file, read_container(file.contents), bytes_in)
 
 
 def _read(found: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVolume, int | None]:

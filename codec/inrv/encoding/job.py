@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from inrv.container import Chunk, FieldEntry, Manifest, container_bytes
+from inrv.container import AssembledFile, Chunk, FieldEntry, Manifest, assemble
 from inrv.encoding.preparation import NonFinite
 from inrv.encoding.thresholds import with_thresholds
 from inrv.fields.seam import EncodedField, FieldEncoder, Goal
@@ -28,14 +28,14 @@ class EncodedFile:
     misclassified: by grid, voxels that a threshold for topology takes wrongly; None where there is
         no threshold
     field: the coded values; None where no component varies
-    data: the bytes of the .inrv file
+    contents: the .inrv file
     """
 
     volume: SparseVolume
     grids: tuple[PreparedGrid, ...]
     misclassified: tuple[int | None, ...]
     field: EncodedField | None
-    data: bytes
+    contents: AssembledFile
 
     @property
     def psnr(self) -> float:
@@ -83,22 +83,22 @@ class EncodeJob:
             misclassified: tuple[int | None, ...] = (None,) * len(grids)
         else:
             stored, misclassified = with_thresholds(field.grids, self.volume.grids, field.outputs)
-        data = self._assembled(stored, field, misclassified)
-        return EncodedFile(self.volume, stored, misclassified, field, data)
+        contents = self._assembled(stored, field, misclassified)
+        return EncodedFile(self.volume, stored, misclassified, field, contents)
 
     @cached_property
     def room_for_field(self) -> int | None:
         """The bytes that a limit of the file leaves to the field; None without one."""
         if self.most_bytes is None:
             return None
-        return self.most_bytes - len(self._assembled(self.grids, None, ()))
+        return self.most_bytes - self._assembled(self.grids, None, ()).size
 
     def _assembled(
         self,
         grids: Sequence[PreparedGrid],
         field: EncodedField | None,
         misclassified: Sequence[int | None],
-    ) -> bytes:
+    ) -> AssembledFile:
         chunks: list[Chunk] = []
         entries = store_grids(grids, chunks)
         passthrough = store_passthrough(self.volume.passthrough, chunks)
@@ -116,7 +116,7 @@ class EncodeJob:
             passthrough=passthrough,
             vdb_version=self.volume.vdb_version,
         )
-        return container_bytes(manifest, chunks)
+        return assemble(manifest, chunks)
 
     def _provenance(
         self, field: EncodedField | None, misclassified: Sequence[int | None]

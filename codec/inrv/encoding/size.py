@@ -47,12 +47,12 @@ def encoded_within(job: EncodeJob, most: int) -> EncodedFile:
     exactness = Exactness(job, Goal(DEFAULT_PSNR))
     if exactness.may_fit(most):
         exact = _coded(job, exactness.everywhere, "exact", DEFAULT_PSNR)
-        if len(exact.data) <= most:
+        if exact.contents.size <= most:
             return exact
     asked = job.options.topology
     first = _sized(job, job.grids, asked or "exact", DEFAULT_PSNR, most)
     found = [first]
-    good = len(first.data) <= most and first.psnr >= GOOD_ENOUGH
+    good = first.contents.size <= most and first.psnr >= GOOD_ENOUGH
     if exactness.known and not good:
         if asked == "exact" and any(len(grid.frequent.values) for grid in job.grids):
             bare = tuple(grid.without_frequent_values() for grid in job.grids)
@@ -61,7 +61,7 @@ def encoded_within(job: EncodeJob, most: int) -> EncodedFile:
             found.append(_sized(job, job.grids, "threshold", DEFAULT_PSNR, most))
     if exactness.known and (asked == "threshold" or (asked is None and not good)):
         last = found[-1]
-        too_large = len(last.data) > most
+        too_large = last.contents.size > most
         if too_large or abs(last.psnr - DEFAULT_PSNR) > OTHER_CHOICE:
             psnr = min(last.psnr, LOWEST_CHOICE) if too_large else last.psnr
             found.append(_sized(job, job.grids, "threshold", psnr, most))
@@ -69,9 +69,9 @@ def encoded_within(job: EncodeJob, most: int) -> EncodedFile:
 
 
 def _best(job: EncodeJob, found: Sequence[EncodedFile], most: int) -> EncodedFile:
-    fitting = [file for file in found if len(file.data) <= most]
+    fitting = [file for file in found if file.contents.size <= most]
     if not fitting:
-        least = min(len(file.data) for file in found)
+        least = min(file.contents.size for file in found)
         raise OptionError(
             f"the file needs at least about {least:,} bytes, more than the {most:,} that are asked "
             "for: ask for more"
@@ -106,9 +106,9 @@ def _sized(
     def bytes_at(finer: float) -> int:
         assert first.field is not None
         found[finer] = job.file_of(first.grids, first.field.rescaled(finer))
-        return len(found[finer].data)
+        return found[finer].contents.size
 
-    finer, _ = search_size(len(first.data), most, bytes_at)
+    finer, _ = search_size(first.contents.size, most, bytes_at)
     return found[finer]
 
 

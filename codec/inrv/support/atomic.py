@@ -14,7 +14,7 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -48,6 +48,22 @@ def write_whole(target: Writable, write: Callable[[BinaryIO], None]) -> None:
     whole = io.BytesIO()
     write(whole)
     write_through(target, whole.getbuffer())
+
+
+def write_pieces(target: Writable, pieces: Iterable[bytes]) -> None:
+    """Write pieces of a file one behind the other; they are never joined in memory.
+
+    target: a path, see `atomic_file`, or a binary file object
+    Raises OutputError where no file can be written at the path; nothing is left behind then. What a
+    file object raises is passed on.
+    """
+    if not isinstance(target, PATH):
+        for piece in pieces:
+            write_through(target, piece)
+        return
+    with atomic_file(target) as file:
+        for piece in pieces:
+            file.write(piece)
 
 
 @contextmanager
