@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import inrv
 from fuzz.runner import peak_bytes, reset_peak
-from inrv import FormatError, Limits, SelectionError
+from inrv import FormatError, Limits, OptionError, SelectionError
 from inrv.container import (
     Chunk,
     Component,
@@ -437,3 +437,11 @@ def test_the_header_of_a_payload_is_short() -> None:
     payload = (len(names) + 2).to_bytes(8, "little") + b"{" + names + b"}"
     with pytest.raises(FormatError, match=r"header of 1,\d+,\d+ bytes is longer than 1,048,576"):
         unpack_tensors(payload)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "5", None])
+def test_limits_are_whole_numbers(value: Any) -> None:
+    with pytest.raises(OptionError, match=r"the limit leaves=.* is not a whole number"):
+        Limits(leaves=value)
+    with pytest.raises(OptionError, match=r"limits is of type .*: give inrv\.Limits"):
+        inrv.load(GOOD, limits=value)

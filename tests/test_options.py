@@ -41,6 +41,11 @@ def test_grids_may_be_one_or_a_list(given: Any, expected: tuple[str | int, ...])
     assert EncodeOptions(grids=given).grids == expected
 
 
+def test_no_grid_at_all_cannot_be_asked_for() -> None:
+    with pytest.raises(OptionError, match="`grids` is empty"):
+        EncodeOptions(grids=())
+
+
 @pytest.mark.parametrize(
     "asked",
     [

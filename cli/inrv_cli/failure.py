@@ -201,6 +201,8 @@ def report(error: Exception, about: object = "", silent: bool = False) -> int:
     if click.get_current_context().find_root().meta.get("debug"):
         traceback.print_exception(error)
     message = message_of(error)
+    if _is_missing_package(error):
+        message = f"a package is missing: {error}"
     if code == BUG:
         message = f"{type(error).__name__}: {error} (unforeseen: --debug shows where)"
     if str(about) not in message and not isinstance(error, Failure):
@@ -251,7 +253,7 @@ def exit_code(error: Exception) -> int:
 
     if isinstance(error, Failure):
         return error.code
-    if isinstance(error.__cause__, ImportError):
+    if isinstance(error.__cause__, ImportError) or _is_missing_package(error):
         return MISSING
     for kind, code in (
         (OptionError, USAGE),
@@ -262,6 +264,11 @@ def exit_code(error: Exception) -> int:
         if isinstance(error, kind):
             return code
     return BUG
+
+
+def _is_missing_package(error: Exception) -> bool:
+    """Return whether a package could not be imported that is not our own."""
+    return isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("inrv")
 
 
 @contextmanager

@@ -143,6 +143,8 @@ class EncodeOptions:
         if self.grids is not None:
             alone = isinstance(_plain(self.grids), (str, int))
             keys = [self.grids] if alone else list(self.grids)
+            if not keys:
+                raise OptionError("`grids` is empty: name a grid, or leave it out for all grids")
             object.__setattr__(self, "grids", tuple(map(_plain, keys)))
 
     def _whole(self, name: str) -> int | None:

@@ -118,3 +118,15 @@ def test_every_argument_that_a_message_names_is_an_option_too() -> None:
             name for name in named if message_of(inrv.OptionError(f"`{name}=1`")).startswith("`")
         }
     assert unknown == set()
+
+
+def test_a_package_that_is_missing_has_an_exit_code(
+    run: Run, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(_: object) -> None:
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    monkeypatch.setattr("inrv_cli.info.describe", lacking)
+    for name, code, words in (("numcodecs", 5, "a package is missing"), ("inrv.x", 70, "unfore")):
+        result = run("info", library / "scene.inrv")
+        assert result.exit_code == code and words in result.stderr and name in result.stderr

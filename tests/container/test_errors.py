@@ -777,7 +777,13 @@ CASES: list[tuple[str, str, Change, str]] = [
         "M17",
         "version",
         bare(manifest("vdb_version", [200, 6, 0])),
-        "first number must be at least 222",
+        "first number must be from 222 to 225",
+    ),
+    (
+        "M17",
+        "unknown version",
+        bare(manifest("vdb_version", [226, 6, 0])),
+        "first number must be from 222 to 225",
     ),
     (
         "M18",

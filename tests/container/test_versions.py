@@ -10,6 +10,8 @@ import pytest
 import inrv
 from inrv import FormatError
 from inrv.container import read_container
+from inrv.container.layout import NEWEST_VDB
+from inrv.files.vdb.header import NEWEST
 from spec.reference import read as reference_reader
 from testing import specification
 from testing.examples import VECTORS
@@ -73,3 +75,7 @@ def test_a_draft_of_the_format_is_refused_by_name(minor: int) -> None:
     with pytest.raises(FormatError, match=message) as caught:
         read_container(draft)
     assert str(caught.value).count("\n") == 0
+
+
+def test_the_newest_vdb_version_of_a_manifest_is_the_newest_that_is_written() -> None:
+    assert NEWEST_VDB == NEWEST

@@ -78,8 +78,21 @@ def test_wrong_properties_are_errors() -> None:
         sparse_grid(CLOUD, background=(1, 2))
     with pytest.raises(OptionError, match="metadata"):
         sparse_grid(CLOUD, metadata={"all": CLOUD})
+    with pytest.raises(OptionError, match="metadata is of type int"):
+        sparse_grid(CLOUD, metadata=3)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="active mask shape"):
         sparse_grid(CLOUD, active=CLOUD[0])
+
+
+@pytest.mark.parametrize("nothing", [{}, [], ()])
+def test_nothing_cannot_be_encoded(nothing: Any) -> None:
+    with pytest.raises(OptionError, match="no grid to encode"):
+        inrv.encode_bytes(nothing)
+
+
+def test_options_are_of_their_type() -> None:
+    with pytest.raises(OptionError, match=r"options is of type dict: give inrv\.EncodeOptions"):
+        inrv.encode_bytes({"density": CLOUD}, {})  # type: ignore[arg-type]
 
 
 def test_an_open_file_and_grids_of_it_can_be_encoded_again(tmp_path: Path) -> None:

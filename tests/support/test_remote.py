@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import fsspec
@@ -30,6 +31,7 @@ NOISE = np.random.default_rng(2).integers(0, 256, 1 << 20, dtype=np.uint8).tobyt
 SMALL = "fourier.inrv"
 
 
+@cache
 def with_bits(bits: bytes, remark: bytes = b"") -> bytes:
     """A file with one small chunk, one of many parts, and a manifest as long as `remark`."""
     manifest = replace(empty()[0], encoding={"remark": remark.hex()})
@@ -101,6 +103,9 @@ def test_ranges_may_be_empty_or_reach_beyond_the_end(server: RangeServer) -> Non
     ranges = [(5, 0), (len(data) - 3, 9), (len(data), 4), (len(data) + 5000, 4)]
     assert file.parts(ranges) == [b"", data[-3:], b"", b""]
     assert file.parts([]) == [] and file.size == len(data)
+    for offset in (0, 77):
+        anew = RemoteInput(f"{server.url}/bits.inrv")
+        assert anew.part(offset, 1 << 60) == data[offset:]
 
 
 def test_many_threads_may_read(server: RangeServer) -> None:

@@ -5,10 +5,13 @@ format_spec.md explains everything here. A number of the container stands in thi
 
 from __future__ import annotations
 
+import numbers
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+from inrv.errors import OptionError
 
 MAGIC = b"\x89INRV\r\n\x1a"
 MAJOR, MINOR = 2, 0
@@ -83,13 +86,15 @@ GRID_CHUNKS = {
 }
 
 MOST_PARTS = 1 << 16  # PASS chunks of one grid
-OLDEST_VDB = 222  # version of the .vdb files that a manifest may name
+OLDEST_VDB, NEWEST_VDB = 222, 225  # versions of the .vdb files that a manifest may name
 ACCURACY = 1e-4  # how far a decoder may be from the reference: the accuracy class
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a reader accepts before it allocates or computes; a caller may raise it for a file.
+
+    Raises OptionError where a limit is not a whole number >= 0.
 
     manifest_bytes: raw size of the manifest
     chunks: entries of the chunk table
@@ -111,6 +116,11 @@ class Limits:
     weights: int = 1 << 26
     values: int = 1 << 31
     work: int = 1 << 53
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, numbers.Integral) or value < 0:
+                raise OptionError(f"the limit {name}={value!r} is not a whole number >= 0")
 
     @property
     def memory(self) -> int:

@@ -22,7 +22,7 @@ from inrv.container.json_rules import (
     parse_json,
     single,
 )
-from inrv.container.layout import DEFAULT_LIMITS, MOST_PARTS, OLDEST_VDB
+from inrv.container.layout import DEFAULT_LIMITS, MOST_PARTS, NEWEST_VDB, OLDEST_VDB
 from inrv.errors import FormatError
 
 COMPONENTS = {"float": 1, "vec3s": 3}
@@ -183,8 +183,8 @@ class FieldEntry:
 def _vdb_version(value: Value) -> tuple[int, int, int]:
     """Read the version of a .vdb file and of the library that wrote it."""
     file, major, minor = (item.count((1 << 32) - 1, "2^32 - 1") for item in value.exactly(3))
-    if file < OLDEST_VDB:
-        raise value.fail("M17", f"its first number must be at least {OLDEST_VDB}")
+    if not OLDEST_VDB <= file <= NEWEST_VDB:
+        raise value.fail("M17", f"its first number must be from {OLDEST_VDB} to {NEWEST_VDB}")
     return file, major, minor
 
 

@@ -33,7 +33,7 @@ from inrv.container.layout import (
     in_file_order,
 )
 from inrv.container.manifest import Manifest
-from inrv.errors import FormatError
+from inrv.errors import FormatError, OptionError
 from inrv.support.recognition import refusal
 from inrv.support.streams import Input, Readable, input_of
 
@@ -115,9 +115,8 @@ class Container:
         if len(header) < HEADER_SIZE:
             found = f"has {len(header)} bytes, fewer than the {HEADER_SIZE} of a header"
             raise FormatError("H1", f"{found}: it is truncated")
-        self.size = (
-            self.file.size
-        )  # after the first read, which tells that of a small file at a URL
+        # The size comes after the first read, which tells that of a small file at a URL.
+        self.size = self.file.size
         count, size, compression, stored, raw, manifest_crc, table_crc = HEADER.unpack(
             header[: HEADER.size]
         )[3:]
@@ -184,7 +183,7 @@ class Container:
             ranges = [(self._place_of(part), part.size) for part in parts]
             found = self.file.parts(ranges)
             for part, data in zip(parts, found, strict=True):
-                _check_crc("S15", str(part), data, part.checksum)
+                _check_crc("S15", part, data, part.checksum)
             return found
 
     def _place_of(self, part: Part) -> int:
@@ -194,7 +193,7 @@ class Container:
         if entry.type != BITS or not inside:
             found = f"does not lie in one: this {entry.type} chunk has {entry.raw:,} bytes"
             raise FormatError("S15", f"{part} {found}")
-        _check_limit(str(part), part.size, self.limits.chunk_bytes)
+        _check_limit(part, part.size, self.limits.chunk_bytes)
         return entry.offset + part.offset
 
     def check_bits(self, number: int) -> None:
@@ -361,7 +360,7 @@ def _chunk_type(what: str, kind: bytes, flags: int) -> str:
     return name
 
 
-def _check_limit(what: str, raw: int, limit: int) -> None:
+def _check_limit(what: object, raw: int, limit: int) -> None:
     """Check, before a byte of a part is read, that it is not too large."""
     if raw > limit:
         message = f"{what} unpacks to {raw:,} bytes, more than the limit of {limit:,}"
@@ -381,11 +380,11 @@ def _check_sizes(what: str, compression: int, stored: int, raw: int) -> None:
         raise FormatError("C4", f"{what} is compressed, yet {sizes}")
 
 
-def _check_crc(id: str, what: str, data: bytes, expected: int) -> None:
+def _check_crc(id: str, what: object, data: bytes, expected: int) -> None:
     _compare_crcs(id, what, zlib.crc32(data), expected)
 
 
-def _compare_crcs(id: str, what: str, found: int, expected: int) -> None:
+def _compare_crcs(id: str, what: object, found: int, expected: int) -> None:
     if found != expected:
         found_and_expected = f"the checksum {found:08x}, expected {expected:08x}"
         raise FormatError(id, f"{what} has {found_and_expected}: the file is damaged")
@@ -414,8 +413,10 @@ def read_container(source: Readable, limits: Limits = DEFAULT_LIMITS) -> Contain
 
     source: a path, a URL, the bytes of the file, or a binary file object
     Raises FormatError where the file is missing, damaged, hostile or of another version, else what
-    `input_of` raises.
+    `input_of` raises, or OptionError where `limits` are none.
     """
+    if not isinstance(limits, Limits):
+        raise OptionError(f"limits is of type {type(limits).__name__}: give inrv.Limits(...)")
     return _opened(input_of(source), limits)
 
 

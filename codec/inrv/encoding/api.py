@@ -135,6 +135,9 @@ def encoded(
     checkpoint: Checkpoint | None,
 ) -> tuple[AssembledFile, EncodeReport]:
     """Encode into a file that is yet to be written. Raises what `encode` raises."""
+    if not isinstance(options, EncodeOptions):
+        kind = type(options).__name__
+        raise OptionError(f"options is of type {kind}: give inrv.EncodeOptions(...)")
     check_device(options.device)
     found = volume_or_file(source)
     volume, bytes_in = _read(found, options)

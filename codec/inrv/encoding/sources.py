@@ -22,8 +22,10 @@ Source: TypeAlias = Readable | SparseVolume | Volume | AnyGrid | Grids | Mapping
 def volume_or_file(source: Source) -> SparseVolume | Input:
     """Give the volume that `source` holds or stands for, or the file to read it from.
 
-    Raises OptionError for anything else.
+    Raises OptionError for anything else, and where there is no grid in it.
     """
+    if isinstance(source, (Mapping, list, tuple)) and not len(source):
+        raise OptionError("there is no grid to encode: the source is empty")
     if isinstance(source, SparseVolume):
         return source
     if isinstance(source, Volume):

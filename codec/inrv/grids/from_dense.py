@@ -60,6 +60,9 @@ def sparse_grid(
     """
     if not isinstance(transform, Transform):
         raise OptionError(f"grid {name!r}: transform {transform!r} is not an inrv.Transform")
+    if not isinstance(metadata, (Mapping, type(None))):
+        kind = type(metadata).__name__
+        raise OptionError(f"grid {name!r}: metadata is of type {kind}: give values by name")
     source = as_array(array, f"grid {name!r}: the array")
     numbers = source[..., None] if source.ndim == 3 else source
     if numbers.ndim != 4 or numbers.shape[3] not in (1, 3) or 0 in numbers.shape:

@@ -53,7 +53,7 @@ class RemoteInput(Input):
         if self._size is None:
             with self._errors():
                 files, path = self._file_system()
-                self._size = files.info(path)["size"]
+                self._size = files.info(path).get("size")
                 if self._size is None:
                     self._keep_whole(files.cat_file(path))
         return cast(int, self._size)
@@ -79,8 +79,9 @@ class RemoteInput(Input):
 
         least: bytes that the last request fetches at least
         """
-        # The first read need not know the size: what it gives of a small file tells.
-        size = self.size if any(offset for offset, _ in ranges) else self._size
+        # A read of the beginning need not know the size: what it gives of a small file tells.
+        beginning = all(offset == 0 and length <= AHEAD for offset, length in ranges)
+        size = self._size if beginning else self.size
         blocks: dict[int, bytes | memoryview] = {}
         if self._whole is None:
             numbers = {number for each in ranges for number in _blocks_of(*each, size)}
@@ -91,7 +92,7 @@ class RemoteInput(Input):
                 blocks |= self._fetched([*runs, (first, max(end, ahead.stop))])
         if (whole := self._whole) is not None:
             return [whole[offset : offset + length] for offset, length in ranges]
-        return [_joined(blocks, *each) for each in ranges]
+        return [_joined(blocks, *each, self._size) for each in ranges]
 
     def _kept(self, numbers: set[int]) -> dict[int, bytes | memoryview]:
         """Give those of some blocks that are kept."""
@@ -106,7 +107,7 @@ class RemoteInput(Input):
         blocks: dict[int, bytes | memoryview] = {}
         for (first, end), data in zip(runs, self._requested(runs), strict=True):
             view = memoryview(data)
-            own = range(first, first - -len(data) // BLOCK)
+            own = _blocks_of(first * BLOCK, len(data))
             blocks |= {number: view[(number - first) * BLOCK :][:BLOCK] for number in own}
             if self._size is None and len(data) < (end - first) * BLOCK:
                 self._size = first * BLOCK + len(data)
@@ -221,9 +222,11 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _joined(blocks: Mapping[int, bytes | memoryview], offset: int, length: int) -> bytes:
-    """Return the bytes of a range, as many as the blocks hold."""
-    touched = _blocks_of(offset, length)
+def _joined(
+    blocks: Mapping[int, bytes | memoryview], offset: int, length: int, size: int | None
+) -> bytes:
+    """Return the bytes of a range of a file of that size, as many as the blocks hold."""
+    touched = _blocks_of(offset, length, size)
     joined = b"".join(blocks.get(number, b"") for number in touched)
     start = offset - touched.start * BLOCK
     return joined[start : start + length]
