@@ -23,7 +23,16 @@
 struct lattice_task;
 struct packed_network;
 
-/* Functions that exist once for each set of instructions: those of lattice_kernel.c. */
+/* Functions that exist once for each set of instructions: those of features_kernel.c. */
+struct features_kernel {
+    size_t most; /* frequencies that they have room for */
+    void (*fill)(const uint32_t *places, size_t count, size_t k, const float *cosines,
+                 const float *sines, int half, void *features);
+    void (*gradient)(const float *positions, size_t count, size_t k, int half,
+                     const void *features, const void *slopes, float *gradient);
+};
+
+/* Those of lattice_kernel.c, and the ones above. */
 struct inrv_kernel {
     void (*pack)(struct packed_network *to, const inrv_network *network);
     int (*corner)(inrv_work *work, const struct lattice_task *task);
@@ -31,6 +40,7 @@ struct inrv_kernel {
     int (*read)(inrv_work *work, int count, uint32_t first);
     void (*write)(inrv_work *work, int count, uint32_t first);
     void (*restore)(inrv_work *work, const struct lattice_task *task);
+    const struct features_kernel *features;
 };
 
 /* The kernels of the best of some sets of instructions, or NULL where there are none.

@@ -12,19 +12,24 @@
 
 /* ---- Memory ---- */
 
+/* The first place at or behind an address at which vectors may lie. */
+static void *aligned(void *address) { return (void *)(((uintptr_t)address + 63) & ~(uintptr_t)63); }
+
 inrv_work *inrv_work_new(unsigned sets) {
     const struct inrv_kernel *kernel = inrv_kernel(sets);
-    inrv_work *work = kernel ? aligned_alloc(64, (sizeof *work + 63) / 64 * 64) : NULL;
-    if (!work) return NULL;
+    void *allocated = kernel ? malloc(sizeof(inrv_work) + 63) : NULL;
+    if (!allocated) return NULL;
+    inrv_work *work = aligned(allocated);
     memset(work, 0, sizeof *work);
     work->kernel = kernel;
+    work->allocated = allocated;
     return work;
 }
 
 void inrv_work_free(inrv_work *work) {
     if (!work) return;
     free(work->memory);
-    free(work);
+    free(work->allocated);
 }
 
 /* Takes parts of the memory one behind the other; without memory it only adds up their sizes. */
@@ -44,11 +49,11 @@ static int reserve(inrv_work *work, Parts *parts) {
     if (parts->used > work->size) {
         free(work->memory);
         work->size = 0;
-        work->memory = aligned_alloc(64, parts->used);
+        work->memory = malloc(parts->used + 63);
         if (!work->memory) return INRV_MEMORY;
         work->size = parts->used;
     }
-    parts->memory = work->memory;
+    parts->memory = aligned(work->memory);
     parts->used = 0;
     return INRV_OK;
 }

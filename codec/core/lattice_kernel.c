@@ -1039,5 +1039,7 @@ static void write(inrv_work *work, int count, uint32_t first) {
         write_code(&work->coder, work->block.table[i], work->block.code[i], first + (uint32_t)i);
 }
 
+extern const struct features_kernel INRV_VARIANT_OF(features_kernel);
 extern const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel);
-const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel) = {pack, corner, pass, read, write, restore};
+const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel) = {
+    pack, corner, pass, read, write, restore, &INRV_VARIANT_OF(features_kernel)};

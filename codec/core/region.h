@@ -98,7 +98,7 @@ struct inrv_work {
     Coder coder;
     Packed networks[4]; /* the restoration filter's first */
     uint64_t active[EDGE * EDGE * 2];
-    uint8_t *memory;
+    void *allocated, *memory; /* as malloc gave them: of this struct, and of the arrays */
     size_t size;
     int32_t *restored;
     uint8_t *segment;

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrv.fields.fourier import kernels
+from inrv.core.features import gradient, products
 
 
 def features_at(
@@ -84,7 +84,7 @@ def _by_products(
     table = torch.cat(angles)
     places = (voxels + (lengths.cumsum(0) - lengths - lowest)).numpy().astype(np.uint32)
     features = torch.empty((len(voxels), 2 * len(frequencies)), dtype=dtype)
-    kernels.products(places, table.cos().numpy(), table.sin().numpy(), as_numbers(features))
+    products(places, table.cos().numpy(), table.sin().numpy(), as_numbers(features))
     return features
 
 
@@ -97,8 +97,11 @@ def gradient_of_frequencies(positions: Tensor, features: Tensor, by_features: Te
     """
     if by_features.device.type == "cpu" and not torch.compiler.is_compiling():
         result = np.zeros((features.shape[1] // 2, 3), dtype=np.float32)
-        kernels.gradient(
-            positions.numpy(), as_numbers(features), as_numbers(by_features.contiguous()), result
+        gradient(
+            positions.contiguous().numpy(),
+            as_numbers(features),
+            as_numbers(by_features.contiguous()),
+            result,
         )
         return 2 * math.pi * torch.from_numpy(result)
     cosines, sines = features.chunk(2, dim=1)
