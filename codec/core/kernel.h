@@ -23,7 +23,7 @@
 struct lattice_task;
 struct packed_network;
 
-/* Functions that exist once for each set of instructions: those of features_kernel.c. */
+/* Functions that exist once for each set of instructions: those of fourier_kernel.c. */
 struct features_kernel {
     size_t most; /* frequencies that they have room for */
     void (*fill)(const uint32_t *places, size_t count, size_t k, const float *cosines,

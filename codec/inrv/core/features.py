@@ -1,4 +1,4 @@
-"""Fourier features and their gradient, computed by the core: codec/core/features.h.
+"""Fourier features and their gradient, computed by the core: codec/core/fourier.h.
 
 Features and their gradients (N, 2 k) hold all cosines, then all sines, as float32, or as uint16
 with the bits of bfloat16.

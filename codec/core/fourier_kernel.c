@@ -1,7 +1,7 @@
 /* Fourier features, compiled once for each set of instructions: plain loops, which compilers turn
    into vectors. */
 
-#include "features.h"
+#include "fourier.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* The door to the kernels of Fourier features. */
 
-#include "features.h"
+#include "fourier.h"
 
 #include "kernel.h"
 

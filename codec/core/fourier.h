@@ -3,8 +3,8 @@
    Features are rows of k cosines, then k sines, as float32 or as the upper halves of float32, which
    are bfloat16. */
 
-#ifndef INRV_FEATURES_H
-#define INRV_FEATURES_H
+#ifndef INRV_FOURIER_H
+#define INRV_FOURIER_H
 
 #include "inrv.h"
 
