@@ -16,11 +16,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "codec" / "core"
@@ -136,6 +140,15 @@ def find_compiler() -> Compiler:
     return zig()
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process compiles into a folder: it may make what this one needs."""
+    with open(folder / "lock", "w") as file:
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def compile_objects(
     compiler: Compiler,
     extra: Iterable[str] = (),
@@ -175,7 +188,7 @@ def compile_objects(
             os.replace(half, target)
         return target
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with alone(folder), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(compiled, jobs))
 
 
