@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fuzz.regions import number_seeds, region_seeds
 from scripts import build_core
 
 HERE = Path(__file__).resolve().parent
@@ -20,7 +21,8 @@ OPTIONS = f"-g1 -fno-omit-frame-pointer -fsanitize-coverage=trace-pc {SANITIZERS
 
 # The bytes that each target of core/targets.c begins with: good ones. Kept findings are added.
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
-    "dot": lambda: [bytes(range(200))],
+    "region": region_seeds,
+    "numbers": number_seeds,
 }
 
 

@@ -1,22 +1,123 @@
 /* The targets: a function each, and a line each in TARGETS. fuzz/native.py has their seeds. */
 #include "targets.h"
 
-#include "inrv.h"
+#include <stdlib.h>
+#include <string.h>
 
-/* The first half times the second one, in every variant that runs here. */
-static int dot(const uint8_t *data, size_t size) {
-    const int8_t *a = (const int8_t *)data;
-    int32_t first = 0, sum;
-    int error = inrv_dot(INRV_SET_PLAIN, a, a + size / 2, size / 2, &first);
-    for (unsigned set = 1; set && !error; set <<= 1) {
-        if (!(set & inrv_instruction_sets())) continue;
-        error = inrv_dot(set, a, a + size / 2, size / 2, &sum);
-        if (sum != first) __builtin_trap();
+#include "lattice.h"
+
+enum { MOST_LEAVES = 8, VOXELS = MOST_LEAVES * 512, NUMBERS = 2000 };
+
+/* What the bytes of a case begin with; fuzz/regions.py writes the same. */
+struct head {
+    uint8_t exterior, lossless, restoration, reference, cut, lanes, level, leaves, mean, spread;
+    uint16_t sizes[INRV_SEGMENTS];
+    uint32_t top;
+    struct {
+        uint8_t place, masks[3]; /* bits x, y, z of the cell, and its mask's bytes in turn */
+    } leaf[MOST_LEAVES];
+};
+
+/* A network whose weights are noise. */
+struct noise {
+    inrv_network network;
+    int8_t weights[4096];
+    int32_t biases[128];
+};
+
+static void make_noise(struct noise *noise, int inputs, int first, int second, int outputs) {
+    uint32_t state = 1;
+    for (size_t i = 0; i < sizeof noise->weights; i++) {
+        state = state * 1664525u + 1013904223u;
+        noise->weights[i] = (int8_t)((int)(state >> 27) - 16);
     }
+    memset(noise->biases, 0, sizeof noise->biases);
+    const int8_t *weights = noise->weights;
+    noise->network =
+        (inrv_network){inputs,  first,         second,  outputs,       weights, noise->biases,
+                       weights, noise->biases, weights, noise->biases, weights};
+}
+
+static inrv_work *work_of(unsigned set) {
+    static inrv_work *kept[32];
+    int number = __builtin_ctz(set);
+    if (!kept[number]) kept[number] = inrv_work_new(set);
+    return kept[number];
+}
+
+/* A region of up to eight leaves, decoded by every variant that runs here. */
+static int region(const uint8_t *data, size_t size) {
+    static struct noise prediction[3], restoration;
+    static int32_t prior[INRV_TABLES * INRV_TOKENS], first[VOXELS], values[VOXELS];
+    static const int INPUTS[3] = {33, 41, 45};
+    struct head head;
+    if (size < sizeof head) return INRV_USE;
+    memcpy(&head, data, sizeof head);
+    for (int i = 0; i < INRV_TABLES * INRV_TOKENS; i++) prior[i] = 1 + 40 / (1 + i % INRV_TOKENS);
+    inrv_channel channel = {.steps = {128, 77, 46, 32, 32, 32, 32}, .prior = prior};
+    channel.top = (int32_t)(1 + head.top % (1u << 23));
+    channel.exterior = head.exterior & 1;
+    channel.lossless = head.lossless & 1;
+    channel.reference_top = head.reference & 1 ? 1000 : 0;
+    for (int i = 0; i < 3; i++) {
+        make_noise(&prediction[i], INPUTS[i] + (channel.reference_top ? 7 : 0), 32, 32, 2);
+        channel.prediction[i] = &prediction[i].network;
+    }
+    make_noise(&restoration, 37, 24, 16, 1);
+    if (head.restoration & 1) channel.restoration = &restoration.network;
+    uint16_t cells[MOST_LEAVES];
+    uint8_t masks[MOST_LEAVES][64];
+    size_t leaves = head.leaves % (MOST_LEAVES + 1);
+    for (size_t i = 0; i < leaves; i++) {
+        unsigned place = head.leaf[i].place & 7;
+        cells[i] = (uint16_t)((place >> 2) << 8 | (place >> 1 & 1) << 4 | (place & 1));
+        for (int k = 0; k < 64; k++) masks[i][k] = head.leaf[i].masks[k % 3];
+    }
+    for (int i = 0; i < VOXELS; i++) first[i] = i % 1000;
+    inrv_region known = {
+        .leaves = {leaves, cells, masks[0]}, .mean = head.mean, .spread = head.spread % 23};
+    inrv_codes codes = {.segments = head.cut & 1 ? INRV_SEGMENTS : 1, .lanes = head.lanes % 6};
+    static int32_t reference_values[VOXELS];
+    memcpy(reference_values, first, sizeof first);
+    if (channel.reference_top) {
+        known.reference = known.leaves;
+        known.reference_values = reference_values;
+    }
+    const uint8_t *next = data + sizeof head;
+    size_t left = size - sizeof head;
+    for (int i = 0; i < codes.segments; i++) {
+        codes.bytes[i] = next;
+        codes.sizes[i] = head.sizes[i] < left ? head.sizes[i] : left;
+        next += codes.sizes[i];
+        left -= codes.sizes[i];
+    }
+    int level = head.level % INRV_LEVELS;
+    memset(first, 0, sizeof first);
+    int error = inrv_decode_region(work_of(INRV_SET_PLAIN), &channel, &known, &codes, level, first);
+    for (unsigned set = 2; set; set <<= 1) {
+        if (!(set & inrv_instruction_sets())) continue;
+        memset(values, 0, sizeof values);
+        int other = inrv_decode_region(work_of(set), &channel, &known, &codes, level, values);
+        if (other != error || (!error && memcmp(first, values, sizeof first))) __builtin_trap();
+    }
+    for (int i = 0; i < VOXELS && !error; i++)
+        if (first[i] < 0 || first[i] > channel.top) __builtin_trap();
     return error;
 }
 
+/* Numbers under two tables; the first byte says how many come first. */
+static int numbers(const uint8_t *data, size_t size) {
+    static int32_t prior[INRV_TABLES * INRV_TOKENS], found[NUMBERS];
+    if (size < 1) return INRV_USE;
+    for (int i = 0; i < INRV_TABLES * INRV_TOKENS; i++) prior[i] = 1 + 40 / (1 + i % INRV_TOKENS);
+    const size_t counts[2] = {data[0], 100};
+    const uint8_t tables[2] = {20, 40};
+    inrv_codes codes = {.segments = 1, .bytes = {data + 1}, .sizes = {size - 1}};
+    return inrv_decode_numbers(work_of(INRV_SET_PLAIN), prior, 2, counts, tables, &codes, found);
+}
+
 const struct target TARGETS[] = {
-    {"dot", dot},
+    {"region", region},
+    {"numbers", numbers},
 };
 const size_t TARGET_COUNT = sizeof TARGETS / sizeof TARGETS[0];

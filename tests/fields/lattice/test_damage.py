@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from inrv import SparseVolume
 from inrv.container import pack_tensors, unpack_tensors
 from inrv.errors import FormatError
 from inrv.grids import sparse_grid
-from testing.lattice import instant, smooth
+from testing.lattice import instant, noise, smooth
 from testing.rebuild import File, Part, payload, take_apart
 
 Arrays = dict[str, NDArray[Any]]
@@ -25,13 +26,35 @@ Arrays = dict[str, NDArray[Any]]
 
 @pytest.fixture(scope="module")
 def data() -> bytes:
-    """Two grids of 12^3, the second predicted from the first."""
+    """Two grids of 12^3, the second predicted from the first; their codes lie in CODE chunks."""
     first = smooth(12)
     volume = SparseVolume((sparse_grid(first, "density"), sparse_grid(9 * first**2, "temperature")))
     found, _ = inrv.encode_bytes(volume, instant(psnr=40.0))
-    manifest = inrv.load(found, device="cpu").manifest
-    assert manifest.field is not None and manifest.field.config["channels"][1]["reference"] == 0
+    assert [channel["bits"] for channel in channels_of(found)] == [None, None]
     return found
+
+
+@pytest.fixture(scope="module")
+def large() -> bytes:
+    """The same in two regions and with noise, so that codes lie in BITS chunks, in segments."""
+    first = np.tile(smooth(16), (9, 1, 1))[:140] + np.float32(0.3) * noise((140, 16, 16), 3)
+    second = 9 * first**2 + 4 * noise((140, 16, 16), 4)
+    volume = SparseVolume((sparse_grid(first, "density"), sparse_grid(second, "temperature")))
+    found, _ = inrv.encode_bytes(volume, instant(psnr=56.0))
+    assert None not in [channel["bits"] for channel in channels_of(found)]
+    file = take_apart(found)
+    arrays = unpack_tensors(payload(file.chunks[code_number(file)]))
+    assert arrays["segments"].tolist() == [4, 1] and arrays["checksums"].shape == (2, 4)
+    return found
+
+
+def channels_of(data: bytes) -> list[dict[str, Any]]:
+    """The channels in the configuration of a file, the second predicted from the first."""
+    manifest = inrv.load(data, device="cpu").manifest
+    assert manifest.field is not None
+    channels: list[dict[str, Any]] = manifest.field.config["channels"]
+    assert [channel["reference"] for channel in channels] == [None, 0]
+    return channels
 
 
 def read(data: bytes) -> None:
@@ -69,31 +92,65 @@ def longer(array: NDArray[Any], more: int = 1) -> NDArray[Any]:
     return np.concatenate([array, np.full(more, 77, dtype=array.dtype)])
 
 
-def count_more(arrays: Arrays) -> None:
-    """Words that no code takes, told of rightly."""
-    arrays["words"] = longer(arrays["words"], 5)
-    arrays["word_counts"][-1] += 5
+def at(name: str, place: Any, value: Any) -> Callable[[Arrays], object]:
+    """Puts another number at a place of a tensor."""
+    return lambda arrays: arrays[name].__setitem__(place, value)
 
 
+def more(name: str, place: Any, number: int) -> Callable[[Arrays], object]:
+    """Adds to the number at a place of a tensor."""
+    return lambda arrays: arrays[name].__setitem__(place, arrays[name][place] + number)
+
+
+def bytes_more(arrays: Arrays) -> None:
+    """Bytes that no code takes, told of rightly."""
+    arrays["bits"] = longer(arrays["bits"], 5)
+    arrays["lengths"][-1, 0] += 5
+
+
+NAMES = ("means", "spreads", "lanes", "segments", "lengths", "checksums", "bits")
 CODES: dict[str, Callable[[Arrays], object]] = {
-    "no means": lambda a: a.pop("means"),
-    "no words": lambda a: a.pop("words"),
-    "no counts": lambda a: a.pop("word_counts"),
-    "a mean too many": lambda a: a.update(means=longer(a["means"])),
-    "no mean at all": lambda a: a.update(means=a["means"][:0]),
-    "a spread too many": lambda a: a.update(spreads=longer(a["spreads"])),
-    "a spread that no value has": lambda a: a["spreads"].__setitem__(0, 23),
-    "the largest spread": lambda a: a["spreads"].__setitem__(0, 255),
-    "a count too many": lambda a: a.update(word_counts=longer(a["word_counts"])),
-    "a count too large": lambda a: a["word_counts"].__setitem__(0, a["word_counts"][0] + 1),
-    "a count too small": lambda a: a["word_counts"].__setitem__(0, a["word_counts"][0] - 1),
-    "a negative count": lambda a: a["word_counts"].__setitem__(0, -1),
-    "words left over": count_more,
-    "a word too many": lambda a: a.update(words=longer(a["words"])),
-    "words of another type": lambda a: a.update(words=a["words"].astype(np.int64)),
-    "words in two dimensions": lambda a: a.update(words=a["words"][None]),
-    "means of another type": lambda a: a.update(means=a["means"].astype(np.int32)),
-}
+    **{f"no {name}": (lambda a, name=name: a.pop(name)) for name in NAMES},
+    **{
+        f"{name} of another type": (
+            lambda a, name=name: a.update({name: a[name].astype(np.int64)})
+        )
+        for name in NAMES
+    },
+    **{
+        f"{name} in one more dimension": (lambda a, name=name: a.update({name: a[name][None]}))
+        for name in NAMES
+    },
+    **{
+        f"one of {name} too many": (
+            lambda a, name=name: a.update({name: np.concatenate([a[name], a[name][:1]])})
+        )
+        for name in NAMES
+        if name != "checksums"
+    },
+    **{
+        f"one of {name} too few": (lambda a, name=name: a.update({name: a[name][:-1]}))
+        for name in NAMES
+        if name != "checksums"
+    },
+    "checksums of bytes in the chunk itself": lambda a: a.update(
+        checksums=np.zeros((1, 4), np.int32)
+    ),
+    "lengths of three segments": lambda a: a.update(lengths=a["lengths"][:, :3].copy()),
+    "a spread that no value has": at("spreads", 0, 23),
+    "the largest spread": at("spreads", 0, 255),
+    "lanes that no coder has": at("lanes", 0, 6),
+    "the most lanes": at("lanes", 0, 255),
+    "more lanes than were written": at("lanes", 0, 5),
+    "no segment": at("segments", 0, 0),
+    "two segments": at("segments", 0, 2),
+    "segments that are not there": at("segments", 0, 4),
+    "a length too large": more("lengths", (0, 0), 1),
+    "a length too small": more("lengths", (0, 0), -1),
+    "a negative length": at("lengths", (0, 0), -1),
+    "a length of a segment that is not there": at("lengths", (0, 2), 1),
+    "bytes left over": bytes_more,
+}  # fmt: skip
 CONFIGS: dict[str, tuple[str, Any]] = {
     "a reference to itself": ("channels.0.reference", 0),
     "a reference to a later one": ("channels.0.reference", 1),
@@ -123,6 +180,11 @@ CONFIGS: dict[str, tuple[str, Any]] = {
     "codes in another chunk": ("channels.0.codes", 0),
     "codes in no chunk": ("channels.0.codes", 99),
     "codes before the first chunk": ("channels.0.codes", -1),
+    "bits in a chunk of another type": ("channels.0.bits", 0),
+    "bits in no chunk": ("channels.0.bits", 99),
+    "bits before the first chunk": ("channels.0.bits", -1),
+    "bits that are text": ("channels.0.bits", "1"),
+    "no key of bits": ("channels.0.bits", ...),
     "an unknown key": ("channels.0.extra", 1),
     "a key missing": ("channels.0.top", ...),
 }
@@ -139,6 +201,91 @@ def test_the_file_is_right_before_it_is_damaged(data: bytes) -> None:
 def test_wrong_codes_are_a_format_error(what: str, channel: int, data: bytes) -> None:
     with pytest.raises(FormatError):
         read(with_codes(data, CODES[what], channel))
+
+
+def both(one: Callable[[Arrays], object], two: Callable[[Arrays], object]) -> Any:
+    return lambda arrays: (one(arrays), two(arrays))
+
+
+APART: dict[str, Callable[[Arrays], object]] = {
+    "bytes in the chunk itself too": lambda a: a.update(bits=np.zeros(3, np.uint8)),
+    "a wrong checksum": more("checksums", (1, 0), 1),
+    "a wrong checksum of a level": more("checksums", (0, 3), 1),
+    "a checksum too few": lambda a: a.update(checksums=a["checksums"][:1]),
+    "no checksum": lambda a: a.update(checksums=a["checksums"][:0]),
+    "a byte that another segment has": both(
+        more("lengths", (0, 0), 1), more("lengths", (0, 1), -1)
+    ),
+    "a byte that another region has": both(more("lengths", (0, 0), 1), more("lengths", (1, 0), -1)),
+    "lengths whose sum is beyond 32 bits": both(
+        at("lengths", (0, 0), 2**31 - 1), at("lengths", (0, 1), 2**31 - 1)
+    ),
+    "one segment in place of four": at("segments", 0, 1),
+    "four segments in place of one": at("segments", 1, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", sorted(APART))
+@pytest.mark.parametrize("channel", [0, 1])
+def test_wrong_parts_are_a_format_error(what: str, channel: int, large: bytes) -> None:
+    read(with_codes(large, lambda arrays: None, channel))
+    with pytest.raises(FormatError):
+        read(with_codes(large, APART[what], channel))
+
+
+def with_bytes(data: bytes, change: Callable[[bytearray], object], checksums: bool) -> bytes:
+    """The file with other bytes in the first channel's BITS chunk.
+
+    checksums: whether the checksums of its segments are made right
+    """
+    file = take_apart(data)
+    number: int = channels_of(data)[0]["bits"]
+    found = bytearray(payload(file.chunks[number]))
+    change(found)
+    file.chunks[number] = Part(bytes(found), len(found), 0, b"BITS", file.chunks[number].flags)
+
+    def renew(arrays: Arrays) -> None:
+        place = 0
+        for segment in range(4):
+            for region, length in enumerate(arrays["lengths"][:, segment].tolist()):
+                own = bytes(found[place : place + length])
+                arrays["checksums"].view(np.uint32)[region, segment] = zlib.crc32(own)
+                place += length
+
+    whole = file.to_bytes()
+    return with_codes(whole, renew) if checksums else whole
+
+
+@pytest.mark.parametrize("place", [0, 9000, -1])
+def test_a_damaged_part_is_a_format_error_that_names_it(place: int, large: bytes) -> None:
+    def flip(found: bytearray) -> None:
+        found[place] ^= 4
+
+    with pytest.raises(FormatError, match=r"<bytes>: .*part of .* bytes at .*\[S\d+\]"):
+        read(with_bytes(large, flip, checksums=False))
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_damaged_codes_under_right_checksums_name_their_region(number: int, large: bytes) -> None:
+    """Or they give other values: what is coded under a state has no sum of its own."""
+    generator = np.random.default_rng(number)
+
+    def flip(found: bytearray) -> None:
+        found[int(generator.integers(len(found)))] ^= 1 << int(generator.integers(8))
+
+    try:
+        read(with_bytes(large, flip, checksums=True))
+    except FormatError as error:
+        assert "the codes of the region at (" in str(error) and error.id == "F6"
+
+
+@pytest.mark.parametrize("what", ["longer", "shorter", "empty"])
+def test_a_bits_chunk_of_another_size_is_a_format_error(what: str, large: bytes) -> None:
+    def change(found: bytearray) -> None:
+        found[:] = {"longer": found + b"\0", "shorter": found[:-1], "empty": b""}[what]
+
+    with pytest.raises(FormatError, match=r"lengths of segments .*\[F5\]"):
+        read(with_bytes(large, change, checksums=False))
 
 
 @pytest.mark.parametrize("what", sorted(CONFIGS))
@@ -175,7 +322,7 @@ def test_a_grid_that_does_not_fit_its_codes_ends_in_a_format_error_or_other_valu
 
 
 @settings(
-    max_examples=30,
+    max_examples=60,
     derandomize=True,
     deadline=None,
     database=None,
@@ -184,7 +331,7 @@ def test_a_grid_that_does_not_fit_its_codes_ends_in_a_format_error_or_other_valu
 @given(
     seed=st.integers(0, 1 << 30),
     channel=st.integers(0, 1),
-    name=st.sampled_from(["words", "means", "spreads"]),
+    name=st.sampled_from(["bits", "means", "spreads", "lanes", "segments", "lengths"]),
 )
 def test_flipped_bits_are_a_format_error_or_other_finite_values(
     data: bytes, seed: int, channel: int, name: str
@@ -203,7 +350,7 @@ def test_flipped_bits_are_a_format_error_or_other_finite_values(
 
 def test_networks_that_are_damaged_are_a_format_error(data: bytes) -> None:
     def other(arrays: Arrays) -> None:
-        arrays["network_words"] = np.arange(50, dtype=np.int32) * 123456789
+        arrays["network_codes"] = (np.arange(200) * 37 % 251).astype(np.uint8)
 
     file = take_apart(with_codes(data, other))
     file.edit_manifest("field.config.channels.0.fitted", True)

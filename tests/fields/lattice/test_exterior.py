@@ -13,6 +13,7 @@ from inrv.fields.lattice.constants import HIGHEST
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.grids import LeafValues, Topology
 from testing.lattice import box, placed
+from testing.regions import made
 
 
 def units_of(minimum: float, maximum: float, scale: float, values: list[float]) -> list[int]:
@@ -78,16 +79,57 @@ def test_every_voxel_of_a_region_but_the_channels_own_is_known() -> None:
     assert found.dtype == np.int32 and np.array_equal(found[asked], expected[asked])
 
 
-def test_a_region_where_nothing_but_the_background_is_known_holds_it_everywhere() -> None:
-    grid, _, _ = band()
-    bare = replace(
-        grid, topology=replace(grid.topology, tile_origins=np.zeros((0, 3), dtype=np.int32))
+def test_a_grid_where_nothing_but_the_background_is_known_has_one_number() -> None:
+    grid, exact, _ = band()
+    no_tiles = replace(
+        grid.topology,
+        tile_origins=np.zeros((0, 3), dtype=np.int32),
+        tile_edges=np.zeros(0, dtype=np.int32),
+        tile_active=np.zeros(0, dtype=np.bool_),
     )
-    bare = replace(bare, inactive=LeafValues.none(1))
-    found = Exterior(bare, LeafValues.none(1), 0, linear_units(0.0, 1.0, 100.0))(
-        np.zeros(3, dtype=np.int32)
-    )
-    assert found.shape == (128, 128, 128) and found.dtype == np.int32 and (found == 200).all()
+    tiles = np.zeros((0, 1), dtype=np.float32)
+    bare = replace(grid, topology=no_tiles, tile_values=tiles, inactive=LeafValues.none(1))
+    units, corner = linear_units(0.0, 1.0, 100.0), np.zeros(3, dtype=np.int32)
+    assert Exterior(bare, LeafValues.none(1), 0, units)(corner) == 200
+    for known, separate in [
+        (grid, LeafValues.none(1)),
+        (replace(bare, inactive=grid.inactive), LeafValues.none(1)),
+        (bare, exact),
+    ]:
+        found = Exterior(known, separate, 0, units)(corner)
+        assert isinstance(found, np.ndarray) and found.shape == (128, 128, 128)
+        assert found.dtype == np.int32 and found.flags.c_contiguous and (found != 200).any()
+
+
+def test_one_number_is_coded_as_an_array_of_it_is() -> None:
+    one = made(exterior="known", background=900)
+    whole = replace(one.region, exterior=np.full((128, 128, 128), 900, dtype=np.int32))
+    other = replace(one, region=whole)
+    (codes, values), (same, too) = one.encode(), other.encode()
+    assert codes.segments == same.segments and np.array_equal(values, too)
+    assert np.array_equal(one.decode(same), values) and np.array_equal(other.decode(codes), values)
+
+
+@pytest.mark.parametrize("reference_top", [0, 50])
+def test_what_is_far_beyond_the_range_is_known_as_half_a_range_beyond(reference_top: int) -> None:
+    """The core clips exterior values, and those of the reference channel."""
+    near = made(exterior="dense", reference_top=reference_top)
+    top, exterior = near.top, near.region.exterior
+    assert isinstance(exterior, np.ndarray)
+    assert exterior.min() < -(top >> 1) and exterior.max() > top + (top >> 1)
+    clipped = exterior.clip(-(top >> 1), top + (top >> 1))
+    far = np.where(clipped == exterior, exterior, exterior * 400)
+    reference = near.region.reference
+    if reference is not None:
+        leaves, values = reference
+        values = np.where(np.arange(len(values)) % 3 == 0, 1 << 23, values).astype(np.int32)
+        reference = leaves, values
+        least = leaves, values.clip(-(reference_top >> 1), reference_top + (reference_top >> 1))
+        near = replace(near, region=replace(near.region, reference=least))
+    codes, values = replace(near, region=replace(near.region, exterior=clipped)).encode()
+    wide = replace(near.region, exterior=far.astype(np.int32), reference=reference)
+    found, decoded = replace(near, region=wide).encode()
+    assert found.segments == codes.segments and np.array_equal(decoded, values)
 
 
 def test_a_reference_channel_is_whole_with_its_exact_values() -> None:

@@ -22,19 +22,18 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from inrv.core.lattice import LEVELS, TABLES, TOKENS, ContextSamples
 from inrv.encoding.thresholds import whole_leaves
 from inrv.fields.lattice.channels import linear_exterior
-from inrv.fields.lattice.codec import encode_regions
-from inrv.fields.lattice.constants import LOWEST_TABLE, STEP, TABLES, TABLES_OCTAVE
-from inrv.fields.lattice.context import input_count
-from inrv.fields.lattice.entropy import TOKENS, lowest_of, tokens_of
+from inrv.fields.lattice.codec import Reference, Sampling, tokens_of
+from inrv.fields.lattice.constants import INPUTS, REFERENCE_INPUTS, RESTORATION_INPUTS, STEP
 from inrv.fields.lattice.fitting import (
-    Collector,
     RealNetwork,
     Samples,
-    draw,
     fit_prediction,
     fit_restoration,
+    prediction_samples,
+    restoration_samples,
 )
 from inrv.fields.lattice.model import (
     ALONE,
@@ -48,11 +47,13 @@ from inrv.fields.lattice.model import (
     Model,
     default_model,
 )
-from inrv.fields.lattice.order import PATTERNS
-from inrv.fields.lattice.regions import region_corners
-from inrv.fields.lattice.restoration import INPUTS, restoration_samples
-from inrv.fields.lattice.search import ChannelValues, Quality, Settings, channel_of, setting_of
-from inrv.fields.lattice.traversal import Pass
+from inrv.fields.lattice.search import (
+    ChannelSamples,
+    ChannelValues,
+    Quality,
+    Settings,
+    encode_channel,
+)
 from inrv.fields.lattice.workshop.volumes import TrainingVolume, training_volumes
 from inrv.grids import Grid, LeafValues, Normalisation, Transform, mask_places, sparse_grid
 from inrv.support.parallel import in_turns
@@ -65,6 +66,9 @@ PRIOR_TOTAL = 1 << 14  # and one for every token
 SEED = 20
 QUALITY_SPREAD = 4.0  # dB, up to which a lesson may be better
 RATE, BATCH = 4e-3, 8192  # of the optimiser
+# The tables of the entropy coder: table 0 stands for a deviation so many octaves below one step.
+TABLES_OCTAVE, LOWEST_TABLE = 4, 5
+MAGNITUDES = 1 << 19  # of codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,22 +83,6 @@ class Lesson:
     values: ChannelValues
     step: float
     reference: bool
-
-
-class Tally:
-    """Counts tokens by table, and hands each pass on to a collector."""
-
-    def __init__(self, collector: Collector) -> None:
-        self.collector = collector
-        self.found = np.zeros((TABLES, TOKENS), dtype=np.int64)
-
-    def __call__(self, pass_: Pass, values: NDArray[np.int32]) -> None:
-        """See one pass, whose values are int32 (n,)."""
-        self.collector(pass_, values)
-        steps = (values - pass_.predicted).astype(np.float32) / np.float32(pass_.step)
-        codes = np.abs(np.rint(steps)).astype(np.int32)
-        seen = pass_.tables * TOKENS + tokens_of(codes)
-        self.found += np.bincount(seen, minlength=TABLES * TOKENS).reshape(TABLES, TOKENS)
 
 
 def main() -> None:
@@ -117,10 +105,11 @@ def main() -> None:
     lessons = list(_lessons(list(training_volumes(SEED)), generator))
     print(f"{len(lessons)} channels at a quality", flush=True)
     reals = {
-        reference: {odd: _fresh(input_count(odd, reference), generator) for odd in PATTERNS}
+        reference: {odd: _fresh(odd, reference, generator) for odd in INPUTS}
         for reference in (False, True)
     }
-    restoration = RealNetwork(INPUTS, RESTORATION_HIDDEN, RESTORATION_OUTPUTS, generator)
+    widths = RESTORATION_INPUTS, RESTORATION_HIDDEN, RESTORATION_OUTPUTS
+    restoration = RealNetwork(*widths, generator)
     prior = _logistic_prior()
     if arguments.begin:
         models = {reference: default_model(reference, True) for reference in reals}
@@ -136,7 +125,8 @@ def main() -> None:
         _save(reals, restoration, prior, arguments.output)
 
 
-def _fresh(inputs: int, generator: torch.Generator) -> RealNetwork:
+def _fresh(odd: int, reference: bool, generator: torch.Generator) -> RealNetwork:
+    inputs = INPUTS[odd] + (REFERENCE_INPUTS if reference else 0)
     return RealNetwork(inputs, HIDDEN, OUTPUTS, generator)
 
 
@@ -173,9 +163,14 @@ def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> I
             step = math.sqrt(12) * 10 ** (-psnr / 20)
             yield Lesson(own, step, False)
             if before is not None:
-                units = np.rint(before.values * (STEP / step)).astype(np.int32)
-                yield Lesson(replace(own, reference=(before.topology, units)), step, True)
+                yield Lesson(replace(own, reference=_known(before, STEP / step)), step, True)
             before = own
+
+
+def _known(values: ChannelValues, scale: float) -> Reference:
+    """A channel that others are predicted from, at so many units in its range."""
+    units, regions = np.rint(values.values * scale).astype(np.int32), values.regions
+    return Reference(regions, lambda number: units[regions.rows(number)], int(units.max()))
 
 
 def _with_inside(grid: Grid, values: NDArray[np.float32]) -> Grid:
@@ -204,23 +199,26 @@ def _round(
     """
     started, total = time.perf_counter(), 0
     kept: dict[bool, dict[int, list[Samples]]] = {
-        reference: {odd: [] for odd in PATTERNS} for reference in reals
+        reference: {odd: [] for odd in INPUTS} for reference in reals
     }
-    found, filtered = np.zeros((TABLES, TOKENS), dtype=np.int64), list[Any]()
+    found, filtered = np.zeros((TABLES, TOKENS), dtype=np.float64), list[ContextSamples]()
+    whole = restoration.whole()
     models = {
-        reference: Model({odd: real.whole() for odd, real in nets.items()}, None, prior)
+        reference: Model({odd: real.whole() for odd, real in nets.items()}, whole, prior)
         for reference, nets in reals.items()
     }
     for lesson in lessons:
         voxels = len(lesson.values.values)
-        share = min(1.0, 3 * SAMPLES / voxels)
-        tally = Tally(Collector(share, generator))
-        size, sample = _code(lesson, models[lesson.reference], tally, share, generator)
+        size, sampled = _code(lesson, models[lesson.reference], generator)
         total += size
-        filtered.append(sample)
-        found += tally.found * (1 << 20) // max(1, tally.found.sum())
-        for odd in tally.collector.parts:
-            samples = tally.collector.samples(odd)
+        filtered += sampled.parts
+        seen = _tokens_seen(sampled)
+        found += seen * ((1 << 20) / max(1.0, seen.sum()))
+        for odd, real in reals[lesson.reference].items():
+            inputs = real.get_parameter("first_weight").shape[0]
+            samples = prediction_samples(sampled, odd, inputs)
+            if samples is None:
+                continue
             # A share of the bytes saved counts alike in every lesson, be it smooth or noisy.
             worth = samples.weight.sum() * max(LEAST_BITS, 8 * size / voxels)
             kept[lesson.reference][odd].append(replace(samples, weight=samples.weight / worth))
@@ -231,47 +229,52 @@ def _round(
             losses = list(fit_prediction(real, samples, steps, RATE, BATCH, generator))
             loss = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
             print(f"reference {reference}, {odd} odd: loss {loss:.4f}", flush=True)
-    inputs, errors = (
-        torch.from_numpy(np.concatenate(column)) for column in zip(*filtered, strict=True)
-    )
-    in_turns([fit_restoration(restoration, inputs, errors, steps, RATE, BATCH, generator)])
+    neighbourhoods, errors = restoration_samples(filtered)
+    fit = fit_restoration(restoration, neighbourhoods, errors, steps, RATE, BATCH, generator)
+    in_turns([fit])
     print(f"round: {time.perf_counter() - started:.0f} s", flush=True)
     return _prior(found)
 
 
-def _code(
-    lesson: Lesson, model: Model, tally: Tally, share: float, generator: torch.Generator
-) -> tuple[int, tuple[NDArray[np.int8], NDArray[np.float32]]]:
-    """Bytes of the codes, and what the restoration filter may learn from them."""
-    values, scale = lesson.values, STEP / lesson.step
-    targets = np.rint(values.values * scale).astype(np.int32)
-    channel = channel_of(values, Quality(step=lesson.step), scale, int(targets.max()))
+def _code(lesson: Lesson, model: Model, generator: torch.Generator) -> tuple[int, ChannelSamples]:
+    """Bytes of the codes, and what the networks may learn from them."""
+    values = lesson.values
+    share = 3 * SAMPLES / len(values.values)
+    shares = tuple(min(1.0, share * (1 + level)) for level in range(LEVELS))
+    sampling = Sampling(shares, int(torch.randint(1 << 31, (), generator=generator)))
     settings = Settings(model, knows_exterior=values.exterior is not None)
-    setting = setting_of(values, settings, scale)
-    corners = region_corners(values.topology.leaf_origins)
-    codes, rows, found = encode_regions(
-        setting, corners, targets, channel, model, 1.0, observer=tally
-    )
-    decoded = np.empty_like(targets)
-    decoded[rows] = found
+    numbers = list(range(len(values.regions)))
+    quality = Quality(step=lesson.step)
+    encoded = encode_channel(values, quality, settings, lesson.step, numbers, sampling)
+    size = sum(region.stored.codes.size for region in encoded.regions)
+    return size, ChannelSamples(encoded.samples, encoded.channel.steps, shares)
 
-    def some(count: int) -> NDArray[np.bool_]:
-        return draw(share, count, generator)
 
-    sample = restoration_samples(setting, corners, decoded, targets, channel, some)
-    return sum(4 * len(code.words) for code in codes), sample
+def _tokens_seen(sampled: ChannelSamples) -> NDArray[np.float64]:
+    """How many voxels have each token (TABLES, TOKENS) where the nearest code is chosen, about."""
+    steps, shares = np.array(sampled.steps), np.array(sampled.shares)
+    result = np.zeros(TABLES * TOKENS, dtype=np.float64)
+    for part in sampled.parts:
+        own = np.flatnonzero(part.odd)
+        level = part.level[own]
+        codes = np.rint((part.targets[own] - part.predicted[own]) / steps[level])
+        tokens = tokens_of(np.abs(codes).astype(np.int64))
+        seen = part.table[own].astype(np.int64) * TOKENS + tokens
+        result += np.bincount(seen, weights=1 / shares[level], minlength=len(result))
+    return result.reshape(TABLES, TOKENS)
 
 
 def _logistic_prior() -> NDArray[np.int64]:
     """Counts of tokens where the codes of a table have a logistic distribution of its deviation."""
     deviations = 2.0 ** ((np.arange(TABLES) + 0.5) / TABLES_OCTAVE - LOWEST_TABLE)
-    edges = np.append(lowest_of(np.arange(TOKENS, dtype=np.int32)), 1 << 24) - 0.5
+    tokens = tokens_of(np.arange(MAGNITUDES))
+    edges = np.append(np.flatnonzero(np.diff(tokens, prepend=-1)), 1 << 24) - 0.5
     below = np.tanh(np.maximum(edges, 0) / deviations[:, None] / 2)
     counts: NDArray[np.int64] = np.round(np.diff(below, axis=1) * PRIOR_TOTAL).astype(np.int64)
     return counts + 1
 
 
-def _prior(found: NDArray[np.int64]) -> NDArray[np.int64]:
+def _prior(found: NDArray[np.float64]) -> NDArray[np.int64]:
     """Counts as they were found, begun with the logistic ones."""
     logistic = _logistic_prior()
     together = found + 64 * logistic / PRIOR_TOTAL
