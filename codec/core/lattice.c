@@ -335,8 +335,10 @@ static void begin_levels(inrv_work *work, const Task *task) {
     if (top)
         spread_values(work, &region->reference, region->reference_values, references,
                       limited(-HIGHEST, top), limited(2 * HIGHEST, top));
-    if (task->aim)
-        spread_values(work, &region->leaves, task->aim->targets, targets, -HIGHEST, HIGHEST);
+    if (task->aim) /* near the range, so that no code is beyond the last token */
+        spread_values(work, &region->leaves, task->aim->targets, targets,
+                      limited(-HIGHEST, task->channel->top),
+                      limited(2 * HIGHEST, task->channel->top));
     if (task->samples)
         spread_values(work, &region->leaves, task->aim->values, truth, -HIGHEST, HIGHEST);
 }
