@@ -66,6 +66,19 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
     "inrv_work_free": (None, _POINTER),
     "inrv_codes_bound": (_SIZE, _SIZE),
     "inrv_to_values": (None, _POINTER, _POINTER, _SIZE, _POINTER, _SIZE),
+    "inrv_index_keys": (None, reads(np.int64), _SIZE, writes(np.int32), ctypes.c_int),
+    "inrv_fill_blocks": (
+        *(None, reads(np.uint8), _SIZE, ctypes.c_int, reads(np.float32), _SIZE),
+        *(reads(np.float32), writes(np.float32)),
+    ),
+    "inrv_sample": (
+        *(_SIZE, _POINTER, _POINTER, reads(np.float64), _SIZE),
+        *(writes(np.uint8), writes(np.float32), _POINTER),
+    ),
+    "inrv_copy_box": (
+        *(None, _POINTER, reads(np.float32), ctypes.c_int, *[reads(np.int32)] * 3),
+        writes(np.float32),
+    ),
     "inrv_offset_sums": (
         *(ctypes.c_double, reads(np.int32), reads(np.float64), ctypes.c_double),
         *(_SIZE, ctypes.c_int32),

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Container, GridEntry
+from inrv.decoding import points as points_of
+from inrv.decoding.bricks import Part
 from inrv.decoding.indexing import Block
-from inrv.decoding.points import nearest, trilinear
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
@@ -27,6 +28,7 @@ T = TypeVar("T")
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
 FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
+CENTRED = (0.0, 0.0, 0.0)  # what is added to points of a grid that is not staggered
 MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
 
 
@@ -215,7 +217,7 @@ class VolumeGrid:
                 "raise the limit"
             )
         with named_errors(self.volume.container):
-            return self._shaped(self.values_of_grid.within(region).dense(region))
+            return self._shaped(self.values_of_grid.dense(region))
 
     def tensor(self, box: Box | Any = None) -> Tensor:
         """What `dense` gives, as a torch tensor on the volume's device."""
@@ -224,10 +226,20 @@ class VolumeGrid:
         return torch.from_numpy(self.dense(box)).to(self.volume.device)
 
     @undisturbed()
-    def sample(self, points: Any, space: str = "index", interpolation: str = "trilinear") -> Any:
+    def sample(
+        self,
+        points: Any,
+        space: str = "index",
+        interpolation: str = "trilinear",
+        gradient: bool = False,
+    ) -> Any:
         """Compute values at points.
 
-        Points (..., 3) give values (...) or (..., 3), float32: one for a single point (3,).
+        Points (..., 3) give values (...) or (..., 3), float32: one for a single point (3,). Beyond
+        all leaves and tiles lies the background; a point between it and a voxel is interpolated.
+
+        Of a lattice the regions of 128^3 around the points are decoded once and kept, up to the
+        `cache_bytes` of `inrv.load`, so that more points cost a look in memory.
 
         Of a staggered grid component k lives on the lower face along axis k, half a voxel from the
         centre, and is sampled there, as by OpenVDB's StaggeredBoxSampler. Raises OptionError for
@@ -235,52 +247,103 @@ class VolumeGrid:
 
         points: anything that turns into a NumPy array, lists and tuples among it: the values are a
             NumPy array; or a torch tensor: the values are one on its device, differentiable in the
-            points, and in the weights of `Volume.field` where that is a network, unless gradients
-            are disabled
+            points, once, and in the weights of `Volume.field` where that is a network, unless
+            gradients are disabled
         space: 'index' or 'world'
         interpolation: 'trilinear' over voxels, as OpenVDB's BoxSampler; 'nearest' voxel; 'field':
             the continuous field itself, which knows nothing of topology and background
+        gradient: give a pair: the values, and float32 (..., 3) of a scalar grid, (..., 3, 3) of a
+            vector grid: the derivatives of the trilinear interpolation of each component along the
+            axes of `space`; in a plane of voxels, where it has a kink, those of the upper side
         """
         torch = sys.modules.get("torch")
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
         places: Any = _real_tensor(points) if given_tensor else _unmasked(points)
-        listed = places.detach().cpu().double().numpy() if given_tensor else places
-        self._check_request(listed, space, interpolation)
+        listed = _array(places) if given_tensor else places
+        self._check_request(listed, space, interpolation, gradient)
         flat = places.reshape(-1, 3)
+        gradients: Any = None
         with named_errors(self.volume.container):
-            if given_tensor or interpolation == "field":
+            if gradient:
+                values, gradients = self._with_gradients(listed.reshape(-1, 3), space)
+                if given_tensor:
+                    values, gradients = (_like(found, places) for found in (values, gradients))
+            elif given_tensor or interpolation == "field":
                 values = self._sampled_tensor(flat, space, interpolation)
             else:
-                values = self._sampled(
-                    flat, space, {"trilinear": trilinear, "nearest": nearest}[interpolation]
-                )
-        values = self._shaped(values)
-        values = values.reshape((*places.shape[:-1], *values.shape[1:]))
-        return values if given_tensor else values[()]
+                values = self._sampled(self._in_index(flat, space), interpolation == "nearest")
+        values = self._placed(values, places, -1)
+        values = values if given_tensor else values[()]
+        return (values, self._placed(gradients, places, -2)) if gradient else values
 
-    def _sampled(
-        self, points: NDArray[np.float64], space: str, interpolation: Any
-    ) -> NDArray[np.float32]:
-        """Values float32 (N, C) at points (N, 3)."""
+    def _placed(self, values: Any, places: Any, axis: int) -> Any:
+        """Values of a list of points, as their caller gets them; components run along `axis`."""
+        if self.entry.value_type == "float":
+            values = values[..., 0] if axis == -1 else values[..., 0, :]
+        return values.reshape((*places.shape[:-1], *values.shape[1:]))
+
+    def _in_index(self, points: NDArray[np.float64], space: str) -> NDArray[np.float64]:
+        """Points (N, 3) of a space in index space."""
         index = self.transform.world_to_index(points) if space == "world" else points
-        index = index.clip(-FARTHEST, FARTHEST)
+        return index
 
-        def at(shift: Any) -> NDArray[np.float32]:
-            found: NDArray[Any] = interpolation(index + shift, self.values_of_grid.voxels)
-            return found.astype(np.float32)
-
+    @property
+    def _parts(self) -> list[Part]:
+        """By what points are shifted, for which components."""
         if not self.staggered:
-            return at(0.0)
-        return np.stack([at(0.5 * face)[:, axis] for axis, face in enumerate(np.eye(3))], axis=1)
+            return [(CENTRED, slice(0, len(self.entry.components)))]
+        return [
+            ((0.5, 0.0, 0.0), slice(0, 1)),
+            ((0.0, 0.5, 0.0), slice(1, 2)),
+            ((0.0, 0.0, 0.5), slice(2, 3)),
+        ]
+
+    def _sampled(self, index: NDArray[np.float64], nearest: bool) -> NDArray[np.float32]:
+        """Values float32 (N, C) at points (N, 3) of index space."""
+        if not self.values_of_grid.continuous:
+            return self.values_of_grid.bricks.sample(index, nearest, self._parts)[0]
+        index = index.clip(-FARTHEST, FARTHEST)
+        interpolation = points_of.nearest if nearest else points_of.trilinear
+        found = [
+            interpolation(index + shift, self.values_of_grid.voxels)[:, own]
+            for shift, own in self._parts
+        ]
+        joined: NDArray[Any] = np.concatenate(found, axis=1)
+        return joined.astype(np.float32)
+
+    def _with_gradients(
+        self, points: NDArray[np.float64], space: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Values float32 (N, C) at points (N, 3) of a space, and their derivatives (N, C, 3)."""
+        index = self._in_index(points, space)
+        values, gradients = self._index_gradients(index)
+        if space == "world":
+            gradients = gradients @ np.linalg.inv(self.transform.array())[:3, :3].T
+        return values, gradients.astype(np.float32)
+
+    def _index_gradients(
+        self, index: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Values float32 (N, C) at points of index space, and their derivatives (N, C, 3)."""
+        if not self.values_of_grid.continuous:
+            values, gradients = self.values_of_grid.bricks.sample(index, False, self._parts, True)
+            assert gradients is not None
+            return values, gradients
+        clipped = index.clip(-FARTHEST, FARTHEST)
+        found = [
+            points_of.gradient(clipped + shift, self.values_of_grid.voxels)[:, own]
+            for shift, own in self._parts
+        ]
+        return self._sampled(index, False), np.concatenate(found, axis=1)
 
     def _sampled_tensor(self, points: Any, space: str, interpolation: str) -> Any:
-        """Compute the same for a tensor (N, 3), on its device.
+        """Compute values for a tensor (N, 3), on its device.
 
         An array gives an array, where the continuous field is asked.
         """
         import torch
 
-        from inrv.decoding.tensors import continuous, interpolated
+        from inrv.decoding.tensors import continuous, differentiable, interpolated
 
         if isinstance(points, np.ndarray):
             with torch.no_grad():
@@ -292,6 +355,10 @@ class VolumeGrid:
             matrix = torch.from_numpy(np.linalg.inv(self.transform.array())).to(asked)
             asked = asked @ matrix[:3, :3] + matrix[3, :3]
         index = asked.clamp(-FARTHEST, FARTHEST)
+        if not self.values_of_grid.continuous:
+            if interpolation == "trilinear":
+                return differentiable(index, self._index_gradients, self._sampled)
+            return _like(self._sampled(_array(index), True), index)
 
         def at(shifted: Tensor) -> Tensor:
             if interpolation == "field":
@@ -299,15 +366,11 @@ class VolumeGrid:
             return interpolated(
                 self.values_of_grid,
                 shifted,
-                {"trilinear": trilinear, "nearest": nearest}[interpolation],
+                points_of.nearest if interpolation == "nearest" else points_of.trilinear,
             )
 
-        if not self.staggered:
-            return at(index)
-        faces = torch.eye(3, dtype=index.dtype, device=index.device)
-        return torch.stack(
-            [at(index + 0.5 * face)[:, axis] for axis, face in enumerate(faces)], dim=1
-        )
+        found = [at(index + index.new_tensor(shift))[:, own] for shift, own in self._parts]
+        return torch.cat(found, dim=1)
 
     @undisturbed()
     def voxels(self, coordinates: Any) -> NDArray[np.float32]:
@@ -322,23 +385,26 @@ class VolumeGrid:
         """Raise FormatError where the whole grid exceeds the limits."""
         check_limits(self.volume.container, self.values_of_grid.outputs, [self.values_of_grid])
 
-    def _check_request(self, points: NDArray[Any], space: str, interpolation: str) -> None:
+    def _check_request(
+        self, points: NDArray[Any], space: str, interpolation: str, gradient: bool
+    ) -> None:
         if not points.ndim or points.shape[-1] != 3:
             raise OptionError(
                 f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)"
             )
-        listed = points.reshape(-1, 3)
-        bad = np.flatnonzero(~np.isfinite(listed).all(axis=1))
-        if len(bad):
-            raise OptionError(
-                f"point {bad[0]} is {listed[bad[0]].tolist()}: every coordinate must be finite"
-            )
+        finite = np.isfinite(points)
+        if not finite.all():
+            bad = int(np.flatnonzero(~finite.reshape(-1, 3).all(axis=1))[0])
+            found = points.reshape(-1, 3)[bad].tolist()
+            raise OptionError(f"point {bad} is {found}: every coordinate must be finite")
         if space not in SPACES:
             raise OptionError(f"`space={space!r}` is not one of {', '.join(SPACES)}")
         if interpolation not in INTERPOLATIONS:
             raise OptionError(
                 f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}"
             )
+        if gradient and interpolation != "trilinear":
+            raise OptionError(f"`gradient=True` is of 'trilinear', not of {interpolation!r}")
         if interpolation == "field" and self.volume.field is None:
             raise OptionError(
                 "a lattice has values at voxels only: `interpolation='field'` needs a fourier field"
@@ -356,13 +422,26 @@ def _unmasked(points: Any) -> NDArray[np.float64]:
     found = as_array(points, "points")
     if np.ma.is_masked(found):
         raise OptionError("points has masked entries: leave those out, as with .compressed()")
-    return np.array(np.ma.getdata(found), dtype=np.float64)
+    return np.ascontiguousarray(np.ma.getdata(found), dtype=np.float64).reshape(found.shape)
 
 
 def _real_tensor(points: Any) -> Any:
     if points.is_complex():
         raise OptionError(f"points holds {points.dtype}, not real numbers")
     return points
+
+
+def _array(tensor: Any) -> NDArray[np.float64]:
+    """The numbers of a tensor as float64."""
+    found: NDArray[np.float64] = tensor.detach().cpu().double().numpy()
+    return found
+
+
+def _like(values: NDArray[np.float32], tensor: Any) -> Any:
+    """An array as a tensor on the device of another one."""
+    import torch
+
+    return torch.from_numpy(values).to(tensor.device)
 
 
 @contextmanager

@@ -55,6 +55,25 @@ def trilinear(points: Any, voxels: VoxelValues) -> Any:
     return result
 
 
+def gradient(points: NDArray[np.float64], voxels: VoxelValues) -> NDArray[np.float64]:
+    """The derivatives float64 (N, C, 3) of `trilinear` at index-space points (N, 3).
+
+    Where it has a kink, in the planes of voxels, they are those of its upper side.
+    """
+    base = np.floor(points)
+    beyond = points - base
+    around = base.astype(np.int64)[:, None, :] + CORNERS
+    values = voxels(around.reshape(-1, 3)).reshape(len(base), len(CORNERS), -1).astype(np.float64)
+    result = np.zeros((len(base), values.shape[2], 3))
+    for number, corner in enumerate(CORNERS):
+        shares = np.where(corner, beyond, 1 - beyond)
+        for axis in range(3):
+            others = np.delete(shares, axis, axis=1).prod(axis=1)
+            sign = 1 if corner[axis] else -1
+            result[:, :, axis] += sign * others[:, None] * values[:, number]
+    return result
+
+
 def _numbers(points: Any) -> NDArray[Any]:
     return points if isinstance(points, np.ndarray) else points.detach().cpu().numpy()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -73,3 +74,35 @@ def interpolated(values: GridValues, points: Tensor, interpolation: Any) -> Tens
         points, lambda coordinates: voxels_on(values, points.device, coordinates)
     )
     return found.float()
+
+
+ArrayValues = Callable[[NDArray[np.float64], bool], NDArray[np.float32]]
+ArrayGradients = Callable[[NDArray[np.float64]], tuple[NDArray[np.float32], NDArray[np.float64]]]
+
+
+def differentiable(points: Tensor, with_gradients: ArrayGradients, values: ArrayValues) -> Tensor:
+    """Give values float32 (n, C) at points (n, 3), on their device, which have gradients by them.
+
+    with_gradients: gives values (n, C) and their derivatives (n, C, 3)
+    values: gives values alone
+    """
+    if points.requires_grad and torch.is_grad_enabled():
+        found: Tensor = _Interpolation.apply(points, with_gradients)  # type: ignore[no-untyped-call]
+        return found
+    return torch.from_numpy(values(points.detach().cpu().double().numpy(), False)).to(points.device)
+
+
+class _Interpolation(torch.autograd.Function):
+    """Values of arrays as tensors whose gradients are known."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, with_gradients: ArrayGradients) -> Tensor:
+        values, gradients = with_gradients(points.detach().cpu().double().numpy())
+        ctx.save_for_backward(torch.from_numpy(gradients).to(points))
+        return torch.from_numpy(values).to(points.device)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
+        (gradients,) = ctx.saved_tensors
+        return (outputs[0][:, :, None].to(gradients) * gradients).sum(dim=1), None

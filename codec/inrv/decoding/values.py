@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Container, GridEntry
+from inrv.decoding.bricks import BrickCache, Bricks
 from inrv.errors import FormatError
-from inrv.fields.seam import Outputs
+from inrv.fields.seam import ContinuousOutputs, Outputs
 from inrv.grids import Box, Grid, LeafValues, Topology
 from inrv.grids.thresholds import thresholded
 from inrv.storage import StoredGrids
@@ -24,6 +25,7 @@ class GridValues:
     entry: of the grid in the manifest
     outputs_of: opens the field; called when a value is first asked for
     others: all grids of the file, of which one may have the topology that this one takes over
+    cache: where decoded regions are kept
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class GridValues:
         number: int,
         outputs_of: Callable[[], Outputs],
         others: Sequence[GridValues],
+        cache: BrickCache,
     ) -> None:
         self.container = container
         self.entry: GridEntry = container.manifest.grids[number]
@@ -40,6 +43,7 @@ class GridValues:
         self._stored = stored
         self._outputs_of = outputs_of
         self._others = others
+        self._cache = cache
 
     @property
     def columns(self) -> list[int]:
@@ -81,11 +85,35 @@ class GridValues:
         """Rows int64 (K,), ascending, of the active leaf voxels with exact values."""
         return self.template.topology.place_rows(self._decoded_topology[1].places)
 
+    @property
+    def continuous(self) -> bool:
+        """Whether the field gives values of single voxels, and has gradients."""
+        return self.outputs.module is not None
+
+    @cached_property
+    def bricks(self) -> Bricks:
+        """The decoded regions of the grid."""
+        return Bricks(self.template, self._of_leaves, self._cache)
+
+    def _of_leaves(self, leaves: slice) -> NDArray[np.float32]:
+        """Values float32 (n, C) of the active voxels of a run of leaves in one region."""
+        topology, exact_rows = self.template.topology, self.exact_rows
+        first, last = (int(topology.starts[leaf]) for leaf in (leaves.start, leaves.stop))
+        if self.columns:
+            check_work(self.container, self.outputs, last - first)
+        values = self.with_constants(self.outputs.leaf_values(topology, leaves, self.columns))
+        exact = slice(*np.searchsorted(exact_rows, (first, last)).tolist())
+        values[exact_rows[exact] - first] = self.exact_values[exact]
+        return values
+
     def voxels(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
         """Give values float32 (n, C) of the voxels at integer coordinates (n, 3).
 
         They come from the field, a tile or the background.
         """
+        if not self.continuous:
+            whole = [((0.0, 0.0, 0.0), slice(0, len(self.entry.components)))]
+            return self.bricks.sample(coordinates.astype(np.float64), True, whole)[0]
         result = self.template.lookup_outside(coordinates)
         rows = self.template.topology.voxel_rows(coordinates)
         active = np.flatnonzero(rows >= 0)
@@ -98,7 +126,8 @@ class GridValues:
         """Give values float32 (n, C) of active leaf voxels (n, 3), but for exact ones."""
         if not self.columns:
             return self.with_constants(np.empty((len(coordinates), 0), dtype=np.float32))
-        return self.with_constants(self.outputs.values_at(coordinates, self.columns))
+        opened = cast(ContinuousOutputs, self.outputs)
+        return self.with_constants(opened.values_at(coordinates, self.columns))
 
     def leaf_values(self, topology: Topology, clamp: bool = True) -> NDArray[np.float32]:
         """Values float32 (N, C) of the leaf voxels of a part of the grid, but for exact ones.
@@ -155,18 +184,24 @@ class GridValues:
         return self.template.with_values(values)
 
     def within(self, box: Box) -> Grid:
-        """The part of the grid that touches `box`, decoded."""
+        """The leaves of the grid that touch `box`, decoded, and all tiles."""
         template = self.template
         leaves = template.topology.find_leaves(box.leaves_within(template.topology.leaf_origins))
         topology = template.topology.subset(leaves)
-        if self.columns:
-            check_work(self.container, self.outputs, topology.leaf_voxel_count)
-        values = self.leaf_values(topology)
-        if len(self.exact_rows):
-            values = self.with_exact(values, template.topology.voxel_rows(topology.coordinates()))
+        if self.continuous:
+            if self.columns:
+                check_work(self.container, self.outputs, topology.leaf_voxel_count)
+            rows = template.topology.voxel_rows(topology.coordinates())
+            values = self.with_exact(self.leaf_values(topology), rows)
+        else:
+            values = self.bricks.leaf_values(leaves)
         return replace(
             template, topology=topology, values=values, inactive=template.inactive.subset(leaves)
         )
+
+    def dense(self, box: Box) -> NDArray[np.float32]:
+        """Values float32 (X, Y, Z, C) of every voxel of `box`."""
+        return self.within(box).dense(box) if self.continuous else self.bricks.dense(box)
 
 
 def _in_topology(whole: Grid, exact: LeafValues, topology: Topology) -> tuple[Grid, LeafValues]:

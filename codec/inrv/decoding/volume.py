@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from inrv.container import Container, Limits, Manifest, PassthroughEntry, read_container
+from inrv.decoding.bricks import CACHE_BYTES, BrickCache
 from inrv.decoding.grid import VolumeGrid, named_errors
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import MissingGridError, UnsupportedGridError
@@ -20,7 +21,13 @@ from inrv.support.undisturbed import undisturbed
 
 
 @undisturbed()
-def load(source: Readable, device: Any = None, limits: Limits = Limits()) -> Volume:
+def load(
+    source: Readable,
+    device: Any = None,
+    limits: Limits = Limits(),
+    *,
+    cache_bytes: int = CACHE_BYTES,
+) -> Volume:
     """Open an .inrv file. Raises FormatError where it is no valid .inrv file or exceeds the limits.
 
     Chunks are read, and the field is opened, when they are first needed.
@@ -30,9 +37,12 @@ def load(source: Readable, device: Any = None, limits: Limits = Limits()) -> Vol
     device: where a network is computed and where `tensor` puts values, as 'cuda'; None: the best
         there is. Raises OptionError where it cannot be used
     limits: what the file may take, now and when its grids are decoded
+    cache_bytes: that decoded regions may take which points and boxes asked for; those that were
+        not used for longest are dropped, and decoded again when they are needed
     """
     check_device(device)
-    return Volume(read_container(source, limits), None if device is None else str(device))
+    container = read_container(source, limits)
+    return Volume(container, None if device is None else str(device), cache_bytes)
 
 
 class Volume(Mapping[str, VolumeGrid]):
@@ -44,15 +54,20 @@ class Volume(Mapping[str, VolumeGrid]):
     behind it, as in `density[1]`. Passthrough grids have no values here: `passthrough` lists them,
     and `to_vdb` writes them. A volume holds no file open between two reads, so `with load(...) as
     volume` is allowed and needs not be. It pickles by its path or URL, or its bytes where it has
-    none, and is opened anew where it is unpickled.
+    none, and is opened anew where it is unpickled. Threads may share it, and forked processes may
+    go on with it; each process decodes the regions that it needs and does not have.
 
     container: the file
+    cache: its decoded regions
     grids: the coded grids, in order
     by_key: the same by key
     """
 
-    def __init__(self, container: Container, device: str | None = None) -> None:
+    def __init__(
+        self, container: Container, device: str | None = None, cache_bytes: int = CACHE_BYTES
+    ) -> None:
         self.container = container
+        self.cache = BrickCache(cache_bytes)
         self._asked_device = device
         with named_errors(container):
             self.codec = (
@@ -63,7 +78,7 @@ class Volume(Mapping[str, VolumeGrid]):
         self.stored = StoredGrids(container)
         values: list[GridValues] = []
         values += [
-            GridValues(container, self.stored, number, lambda: self.outputs, values)
+            GridValues(container, self.stored, number, lambda: self.outputs, values, self.cache)
             for number in range(len(self.manifest.grids))
         ]
         placed = zip(self.manifest.positions, values, strict=True)
@@ -102,7 +117,7 @@ class Volume(Mapping[str, VolumeGrid]):
         return self.manifest.passthrough
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Volume, (self.container, self._asked_device)
+        return Volume, (self.container, self._asked_device, self.cache.most_bytes)
 
     def __enter__(self) -> Volume:
         return self

@@ -177,10 +177,24 @@ class Outputs(Protocol):
     def module(self) -> Any:
         """The torch.nn.Module of a field that is continuous, with gradients; else None."""
 
-    def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
-        """Give values float32 (n, len(columns)) of active leaf voxels int32 (n, 3).
+    def leaf_values(
+        self, topology: Topology, leaves: slice, columns: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Values float32 (n, len(columns)) of the active voxels of some leaves of a grid.
 
         They lie within the range of their component.
+
+        topology: of the grid
+        leaves: a run of them, in one region of 128^3
+        """
+
+    def level_values(
+        self, topology: Topology, level: int, columns: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Values float32 (n, len(columns)) of active leaf voxels at multiples of 2^level.
+
+        They come in the order of the topology. A field may give other values here than there are at
+        level 0; they lie within the range of their component.
         """
 
     def values(
@@ -214,8 +228,20 @@ class NormalisedOutputs:
         raise NotImplementedError
 
     def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
-        """See `Outputs`. Raises FormatError."""
+        """See `ContinuousOutputs`. Raises FormatError."""
         return self._denormalised(self.at(coordinates, columns), columns, clamp=True)
+
+    def leaf_values(
+        self, topology: Topology, leaves: slice, columns: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """See `Outputs`. Raises FormatError."""
+        return self.values_at(topology.coordinates(leaves.start, leaves.stop), columns)
+
+    def level_values(
+        self, topology: Topology, level: int, columns: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """See `Outputs`. Raises FormatError."""
+        return self.values_at(topology.at_multiples(level).coordinates(), columns)
 
     def values(
         self,
@@ -257,6 +283,12 @@ class ContinuousOutputs(Outputs, Protocol):
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
         """Give normalised outputs (n, len(columns)) at points float (n, 3)."""
+
+    def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
+        """Give values float32 (n, len(columns)) of active leaf voxels int32 (n, 3).
+
+        They lie within the range of their component.
+        """
 
     def differentiable(self, points: Any, columns: Sequence[int]) -> Any:
         """Normalised outputs (n, len(columns)) at points (n, 3), tensors with gradients."""
@@ -324,9 +356,17 @@ class NoOutputs:
     device = "cpu"
     module = None
 
-    def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> NDArray[np.float32]:
+    def leaf_values(
+        self, topology: Topology, leaves: slice, columns: Sequence[int]
+    ) -> NDArray[np.float32]:
         """No output for every voxel."""
-        return np.empty((len(coordinates), 0), dtype=np.float32)
+        return np.empty((int(topology.counts[leaves].sum()), 0), dtype=np.float32)
+
+    def level_values(
+        self, topology: Topology, level: int, columns: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """No output for every voxel."""
+        return np.empty((topology.at_multiples(level).leaf_voxel_count, 0), dtype=np.float32)
 
     def values(
         self,

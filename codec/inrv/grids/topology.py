@@ -164,6 +164,14 @@ class Topology:
         """Give the place, leaf index * 512 + offset, of each active leaf voxel: int64 (N,)."""
         return mask_places(self.leaf_masks)
 
+    def at_multiples(self, level: int) -> Topology:
+        """Give the topology in which only leaf voxels at multiples of 2^level stay active."""
+        stride = 1 << level
+        chosen = pack_masks((offset_coordinates() % stride == 0).all(axis=1))
+        leaves = (self.leaf_origins % max(stride, LEAF_EDGE) == 0).all(axis=1)
+        masks = self.leaf_masks & np.where(leaves[:, None], chosen, np.uint8(0))
+        return replace(self, leaf_masks=masks)
+
     def coordinates_of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
         """Give the coordinates int32 (n, 3) of the leaf voxels, active or not, at `places` (n,)."""
         local = offset_coordinates().astype(np.int32)

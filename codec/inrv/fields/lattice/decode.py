@@ -7,24 +7,25 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Container
 from inrv.core.lattice import Scaling
+from inrv.core.sample import fill_blocks
 from inrv.fields.lattice.codec import Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
-from inrv.fields.lattice.regions import Regions
+from inrv.fields.lattice.regions import CELL_BITS, Regions
 from inrv.fields.lattice.store import StoredChannel, restore_channel
-from inrv.grids import Grid, LeafValues, Topology
+from inrv.grids import Grid, LeafValues, Topology, unpack_masks
 from inrv.storage import StoredGrids, without
+from inrv.support.forks import renew_in_children
 from inrv.support.parallel import in_threads
 
 NETWORKS = 3  # of which a voxel passes one, about; and the restoration filter
-CACHE_BYTES = 1 << 28  # of decoded regions that are kept
+KEPT_BYTES = 1 << 28  # of decoded regions that others are predicted from
 
 Ints = NDArray[np.int32]
 Values = NDArray[np.float32]
@@ -90,6 +91,10 @@ class RegionCache:
         self.most_bytes = most_bytes
         self._bytes = 0
         self._kept: OrderedDict[tuple[int, int], Ints] = OrderedDict()
+        renew_in_children(self)
+
+    def new_locks(self) -> None:
+        """Begin with a lock that no thread holds."""
         self._lock = threading.Lock()
 
     def get(self, key: tuple[int, int], decode: Callable[[], Ints]) -> Ints:
@@ -129,8 +134,12 @@ class LatticeOutputs:
         self.weights = weights
         self.target_of = target_of
         self.channel_of = channel_of
-        self.kept = RegionCache(CACHE_BYTES)
+        self.kept = RegionCache(KEPT_BYTES)
         self._channels: dict[int, OpenChannel] = {}
+        renew_in_children(self)
+
+    def new_locks(self) -> None:
+        """Begin with a lock that no thread holds."""
         self._lock = threading.RLock()
 
     def channel(self, number: int) -> OpenChannel:
@@ -147,11 +156,31 @@ class LatticeOutputs:
                 )
             return self._channels[number]
 
-    def values_at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Values:
-        """Values float32 (n, len(columns)) at integer coordinates (n, 3)."""
-        result = np.empty((len(coordinates), len(columns)), dtype=np.float32)
-        for place, column in enumerate(columns):
-            self.channel(column).at(coordinates, result[:, place])
+    def leaf_values(self, topology: Topology, leaves: slice, columns: Sequence[int]) -> Values:
+        """See `Outputs`. Raises FormatError."""
+        rows = int(topology.starts[leaves.stop] - topology.starts[leaves.start])
+        result = np.zeros((rows, len(columns)), dtype=np.float32)
+        for place, channel in enumerate([self.channel(column) for column in columns]):
+            channel.fill(topology, leaves, result[:, place])
+        return result
+
+    def level_values(self, topology: Topology, level: int, columns: Sequence[int]) -> Values:
+        """See `Outputs`. Raises FormatError.
+
+        Only what is stored of these voxels is read and decoded, and the channels that others are
+        predicted from. The values are those before the filter that restores level 0.
+        """
+        thinned, regions = topology.at_multiples(level), Regions(topology)
+        result = np.zeros((thinned.leaf_voxel_count, len(columns)), dtype=np.float32)
+        channels = [self.channel(column) for column in columns]
+
+        def decoded(number: int) -> None:
+            leaves = regions.leaf_range(number)
+            rows = slice(*thinned.starts[[leaves.start, leaves.stop]].tolist())
+            for place, channel in enumerate(channels):
+                channel.fill_level(topology, thinned, leaves, level, result[rows, place])
+
+        in_threads(decoded, range(len(regions)))
         return result
 
     def values(
@@ -161,30 +190,24 @@ class LatticeOutputs:
         clamp: bool = True,
     ) -> list[Values]:
         """Values float32 (voxels, len(columns[i])) on the active leaf voxels of each topology."""
-        results, whole = list[Values](), list[tuple[OpenChannel, Values]]()
-        for topology, chosen in zip(topologies, columns, strict=True):
-            result = np.zeros((topology.leaf_voxel_count, len(chosen)), dtype=np.float32)
-            results.append(result)
-            for place, channel in enumerate(map(self.channel, chosen)):
-                if topology in (channel.regions.topology, channel.grid.topology):
-                    whole.append((channel, result[:, place]))
-                else:
-                    channel.at(topology.coordinates(), result[:, place], clamp)
-        self._decode(whole, clamp)
-        return results
-
-    def _decode(self, wanted: Sequence[tuple[OpenChannel, Values]], clamp: bool) -> None:
-        """Fill the values of whole channels, all channels of a region by one thread."""
-        keys = [channel.regions.keys for channel, _ in wanted]
-        regions = np.unique(np.concatenate(keys)).tolist() if keys else []
+        shapes = zip(topologies, columns, strict=True)
+        results = [np.zeros((own.leaf_voxel_count, len(held)), np.float32) for own, held in shapes]
+        channels = [[self.channel(column) for column in chosen] for chosen in columns]
+        regions = [Regions(topology) for topology in topologies]
+        keys = np.unique(np.concatenate([own.keys for own in regions])) if regions else []
 
         def decoded(key: int) -> None:
-            for channel, result in wanted:
-                number = channel.regions.number(key)
-                if number >= 0:
-                    channel.fill(number, result, clamp)
+            """Fill a region of all grids, whose channels may be predicted from each other."""
+            for own, held, result in zip(regions, channels, results, strict=True):
+                number = own.number(key)
+                if number < 0:
+                    continue
+                rows, leaves = own.rows(number), own.leaf_range(number)
+                for place, channel in enumerate(held):
+                    channel.fill(own.topology, leaves, result[rows, place], clamp)
 
-        in_threads(decoded, regions)
+        in_threads(decoded, np.asarray(keys).tolist())
+        return results
 
 
 class OpenChannel:
@@ -195,7 +218,7 @@ class OpenChannel:
     regions: of the voxels that are coded
     stored: the channel as the file holds it
     reference: the channel that it is predicted from, if any
-    kept: decoded regions of all channels
+    kept: decoded regions of channels that others are predicted from
     """
 
     def __init__(
@@ -209,6 +232,9 @@ class OpenChannel:
     ) -> None:
         self.number, self.regions, self.stored = number, regions, stored
         self.reference, self.kept = reference, kept
+        self.referenced = False
+        if reference is not None:
+            reference.referenced = True
         offsets = None if stored.offsets is None else stored.offsets.knots.astype(np.float64)
         self.scaling = Scaling(
             stored.scale, target.minimum, target.maximum, stored.channel.top, offsets
@@ -217,34 +243,66 @@ class OpenChannel:
         units = linear if stored.lossless is None else stored.lossless.palette.units
         self.exterior = Exterior(target.grid, target.exact, target.component, units)
         self.grid = Regions(target.grid.topology) if len(target.exact.places) else regions
-        self.rows = None
-        if self.grid is not regions:
-            self.rows = self.grid.topology.place_rows(regions.topology.places())
 
-    def at(self, coordinates: NDArray[Any], result: Values, clamp: bool = True) -> None:
-        """Fill values float32 (n,) at integer coordinates (n, 3); 0 where there is no voxel."""
-        rows = self.regions.topology.voxel_rows(coordinates)
-        numbers = np.where(rows >= 0, self.regions.find(coordinates), -1)
-        order = np.argsort(numbers, kind="stable")
-        asked, firsts = np.unique(numbers[order], return_index=True)
-        parts = dict(zip(asked.tolist(), np.split(order, firsts[1:]), strict=True))
-        result[parts.pop(-1, [])] = 0
+    def fill(self, topology: Topology, leaves: slice, result: Values, clamp: bool = True) -> None:
+        """Fill values float32 (n,) of a run of a topology's leaves, which lie in one region.
 
-        def found(number: int) -> None:
-            part = parts[number]
-            own = rows[part]
-            units = self.units(number)[own - self.regions.rows(number).start]
-            result[part] = self._values(units, own, clamp)
-
-        in_threads(found, list(parts))
-
-    def fill(self, number: int, result: Values, clamp: bool = True) -> None:
-        """Fill the values of a region: those of the channel's voxels, or of all of its grid."""
+        Voxels that are not coded keep what `result` holds.
+        """
+        own = self.regions.topology
+        number = self._number(topology, leaves)
+        if number < 0:
+            return
         rows = self.regions.rows(number)
-        if self.rows is None or len(result) == self.regions.topology.leaf_voxel_count:
-            self._values(self.units(number), rows, clamp, result[rows])
-        else:
-            result[self.rows[rows]] = self._values(self.units(number), rows, clamp)
+        units = self.units(number)
+        if topology is own:
+            part = slice(*(own.starts[[leaves.start, leaves.stop]] - rows.start).tolist())
+            self._values(units[part], _moved(part, rows.start), clamp, result)
+            return
+        values = self._values(units, rows, clamp)
+        if topology is self.grid.topology:
+            part = slice(*(own.starts[[leaves.start, leaves.stop]] - rows.start).tolist())
+            result[_among(own.leaf_masks[leaves], topology.leaf_masks[leaves])] = values[part]
+            return
+        held = self.regions.leaf_range(number)
+        at = np.searchsorted(own.keys[held], topology.keys[leaves])
+        at = np.minimum(at, held.stop - held.start - 1)
+        there = own.keys[held][at] == topology.keys[leaves]
+        nothing = np.zeros(1, dtype=np.float32)
+        blocks = fill_blocks(own.leaf_masks[held], values[:, None], nothing)[at, :, 0]
+        blocks[~there] = 0
+        result[:] = blocks[unpack_masks(topology.leaf_masks[leaves])]
+
+    def fill_level(
+        self, topology: Topology, thinned: Topology, leaves: slice, level: int, result: Values
+    ) -> None:
+        """Fill values float32 (n,) of a region of a topology, at multiples of 2^level.
+
+        topology: of a grid
+        thinned: that topology with these voxels alone
+        leaves: all leaves of the region
+        """
+        if topology not in (self.regions.topology, self.grid.topology):
+            rows = topology.starts[[leaves.start, leaves.stop]].tolist()
+            whole = np.zeros(rows[1] - rows[0], dtype=np.float32)
+            self.fill(topology, leaves, whole)
+            result[:] = whole[_among(thinned.leaf_masks[leaves], topology.leaf_masks[leaves])]
+            return
+        number = self._number(topology, leaves)
+        if number < 0:
+            return
+        units = self._decoded(number, level)
+        coded, masks = self.regions.topology.leaf_masks[leaves], thinned.leaf_masks[leaves]
+        own = coded & masks
+        rows = self.regions.rows(number)
+        known = np.flatnonzero(_among(own, coded)) + rows.start
+        result[_among(own, masks)] = self._values(units, known, True)
+
+    def _number(self, topology: Topology, leaves: slice) -> int:
+        """The number of the region that holds a run of leaves, or -1."""
+        if leaves.start == leaves.stop:
+            return -1
+        return self.regions.number(int(topology.keys[leaves.start]) >> CELL_BITS)
 
     def _values(
         self,
@@ -264,9 +322,12 @@ class OpenChannel:
 
     def units(self, number: int) -> Ints:
         """The values int32 (n,) of a region's voxels, in units."""
+        if not self.referenced:
+            return self._decoded(number)
         return self.kept.get((self.number, number), lambda: self._decoded(number))
 
-    def _decoded(self, number: int) -> Ints:
+    def _decoded(self, number: int, level: int = 0) -> Ints:
+        """The same, decoded, of the voxels at multiples of 2^level."""
         stored = self.stored
         reference = None
         if self.reference is not None:
@@ -275,15 +336,24 @@ class OpenChannel:
         exterior = self.exterior if stored.knows_exterior else None
         setting = Setting(self.regions, reference, exterior)
         channel = setting.channel(stored.channel, stored.model)
-        return decode_region(setting, channel, number, stored.regions(number))
+        return decode_region(setting, channel, number, stored.regions(number, level), level)
 
     def known(self, number: int) -> Ints:
         """The units int32 (n,) of all voxels of a region of the grid, exact values among them."""
-        if self.rows is None:
+        if self.grid is self.regions:
             return self.units(number)
-        rows = self.grid.rows(number)
-        values = self.exterior.exact_units[rows].copy()
-        own = self.regions.number(int(self.grid.keys[number]))
-        if own >= 0:
-            values[self.rows[self.regions.rows(own)] - rows.start] = self.units(own)
+        values = self.exterior.exact_units[self.grid.rows(number)].copy()
+        leaves = self.grid.leaf_range(number)
+        own = self._number(self.grid.topology, leaves)
+        masks = self.regions.topology.leaf_masks[leaves], self.grid.topology.leaf_masks[leaves]
+        values[_among(*masks)] = self.units(own)
         return values
+
+
+def _among(some: NDArray[np.uint8], all_of_them: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which active voxels of masks uint8 (L, 64) are active in `some` of these: bool (n,)."""
+    return unpack_masks(some)[unpack_masks(all_of_them)]
+
+
+def _moved(rows: slice, by: int) -> slice:
+    return slice(rows.start + by, rows.stop + by)
