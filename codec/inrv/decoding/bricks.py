@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from inrv.core.sample import ADDRESSES, CELLS, Brick, KeyIndex, Sampler, fill_blocks
 from inrv.grids import LEAF_VOXELS, NODE_EDGE, Box, Grid, leaf_keys
-from inrv.grids.blocks import COORDINATE_LIMIT
+from inrv.grids.blocks import CELL_BITS, COORDINATE_LIMIT
 from inrv.support.forks import renew_in_children
 from inrv.support.parallel import in_threads
 
 CACHE_BYTES = 1 << 29  # of bricks that a volume keeps, unless its user says otherwise
 PART_POINTS = 1 << 15  # looked up by one thread at a time
-CELL_BITS = 12  # of a leaf's key: which cell of its region it is
 TILE_EDGE, TILE_BITS, AXIS_BITS = 4096, 12, 17  # of the tiles that hold many regions
 LEAF_BYTES = 4 * LEAF_VOXELS  # of a component of a block
 
@@ -100,7 +99,7 @@ class Bricks:
     """The bricks of one grid, one for each region of 128^3 that has leaves or smaller tiles.
 
     template: the grid, but for the values of its active leaf voxels
-    values_of: gives values float32 (n, C) of the active voxels of a run of leaves in one region
+    values_of: gives values float32 (n, C) of the active voxels of the leaves of a region
     cache: where bricks are kept
     held: those that are, by number of the region
     addresses: ADDRESSES (R,) of these

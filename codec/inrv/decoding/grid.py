@@ -17,6 +17,7 @@ from inrv.decoding.indexing import Block
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
+from inrv.grids.portions import cropped
 from inrv.metrics.psnr import psnr_of
 from inrv.support.arrays import as_array
 from inrv.support.undisturbed import undisturbed
@@ -28,6 +29,7 @@ T = TypeVar("T")
 SPACES = ("index", "world")
 INTERPOLATIONS = ("trilinear", "nearest", "field")
 FARTHEST = float(2 * COORDINATE_LIMIT)  # every voxel beyond is background
+STRIDES = tuple(1 << level for level in range(7))  # of the levels that a grid has
 CENTRED = (0.0, 0.0, 0.0)  # what is added to points of a grid that is not staggered
 MOST_PSNR = 1000.0  # dB: what else a file tells is no PSNR
 
@@ -194,36 +196,86 @@ class VolumeGrid:
         return self.box
 
     @undisturbed()
-    def dense(self, box: Box | Any = None) -> NDArray[np.float32]:
+    def dense(self, box: Box | Any = None, stride: int = 1) -> NDArray[np.float32]:
         """Values (X, Y, Z) or (X, Y, Z, 3) of every voxel of `box`.
 
-        Decodes only the leaves that touch the box. The values of a staggered grid are those of the
-        faces, where they are stored: nothing is moved. Raises OptionError where nothing is active
-            and no box is given, SelectionError where the box has more values than the limits allow,
-            FormatError.
+        Decodes only the regions of 128^3 that touch the box, and keeps them as `sample` does. The
+        values of a staggered grid are those of the faces, where they are stored: nothing is moved.
+        Raises OptionError where nothing is active and no box is given, and for another stride,
+        SelectionError where the box has more values than the limits allow, FormatError.
 
         box: a `Box`, or its lower and upper corner, both included: ((0, 0, 0), (31, 31, 31)), or an
             array (2, 3); by default the grid's own active box
+        stride: 1, or 2, 4, ... 64: only the voxels of the box whose coordinates are multiples of
+            it, read and decoded as `level` does
         """
         region = self._active_box() if box is None else Box.of(box)
-        values, most = (
-            region.volume * len(self.entry.components),
-            self.volume.container.limits.values,
-        )
+        if stride not in STRIDES:
+            raise OptionError(f"stride {stride!r} is not one of {', '.join(map(str, STRIDES))}")
+        asked = region.multiples(stride)
+        components = len(self.entry.components)
+        if asked is None:
+            shape = [high // stride - (low - 1) // stride for low, high in _ends(region)]
+            return self._shaped(np.empty((*shape, components), dtype=np.float32))
+        values, most = asked.volume * components, self.volume.container.limits.values
         if values > most:
             raise SelectionError(
-                f"grid {self.name!r}: a box of {' x '.join(map(str, region.shape))} voxels has "
+                f"grid {self.name!r}: a box of {' x '.join(map(str, asked.shape))} voxels has "
                 f"{values:,} values, more than the limit of {most:,}: fill a smaller box, or "
                 "raise the limit"
             )
         with named_errors(self.volume.container):
+            if stride > 1:
+                level = STRIDES.index(stride)
+                return self._shaped(self.values_of_grid.at_level(level, region).dense(asked))
             return self._shaped(self.values_of_grid.dense(region))
 
-    def tensor(self, box: Box | Any = None) -> Tensor:
+    @undisturbed()
+    def crop(self, box: Box | Any) -> Grid:
+        """The grid with the voxels of a box alone, decoded; all others have the background.
+
+        Decodes only the regions of 128^3 that touch the box. Tiles that cross its border are cut.
+        Raises OptionError for what is no box, SelectionError where tiles would be cut into too many
+        pieces, FormatError.
+
+        box: as `dense` takes it
+        """
+        asked = Box.of(box)
+        with named_errors(self.volume.container):
+            return cropped(self.values_of_grid.within(asked), asked)
+
+    @undisturbed()
+    def level(self, level: int, box: Box | Any = None) -> Grid:
+        """The grid of every 2^level-th voxel, decoded: a level of detail.
+
+        Voxel (i, j, k) of it is voxel 2^level (i, j, k) of this grid; its transform has voxels as
+        much wider, its tiles are as much smaller. Of a lattice only the codes of these voxels are
+        read and decoded, and of the channel that another one is predicted from, all. The values
+        then are those before the filter that restores the finest level: they differ from
+        `dense()[::2]` by a part of a step of the quantiser. A bound on the error holds for them
+        too. Where decoded values tell which voxels are active, the whole grid is decoded. Of a
+        staggered grid each component is that of the face of the voxel that is taken.
+
+        level: 0 to 6
+        box: as `dense` takes it, in voxels of this grid: what lies outside is left out, and its
+            regions are not decoded
+        Raises OptionError, FormatError, and what `crop` raises.
+        """
+        if level not in range(len(STRIDES)):
+            raise OptionError(f"level {level!r} is not one of 0 to {len(STRIDES) - 1}")
+        asked = None if box is None else Box.of(box)
+        if not level:
+            return self.to_grid() if asked is None else self.crop(asked)
+        with named_errors(self.volume.container):
+            found = self.values_of_grid.at_level(level, asked)
+            within = None if asked is None else asked.multiples(1 << level)
+            return found if asked is None else cropped(found, within)
+
+    def tensor(self, box: Box | Any = None, stride: int = 1) -> Tensor:
         """What `dense` gives, as a torch tensor on the volume's device."""
         import torch
 
-        return torch.from_numpy(self.dense(box)).to(self.volume.device)
+        return torch.from_numpy(self.dense(box, stride)).to(self.volume.device)
 
     @undisturbed()
     def sample(
@@ -415,6 +467,11 @@ class VolumeGrid:
         if self.entry.value_type == "float":
             values = values[..., 0]  # type: ignore[index]
         return values
+
+
+def _ends(box: Box) -> zip[tuple[int, int]]:
+    """The lowest and highest coordinate of a box along each axis."""
+    return zip(box.lower, box.upper, strict=True)
 
 
 def _unmasked(points: Any) -> NDArray[np.float64]:

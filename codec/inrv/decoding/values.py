@@ -14,9 +14,11 @@ from inrv.container import Container, GridEntry
 from inrv.decoding.bricks import BrickCache, Bricks
 from inrv.errors import FormatError
 from inrv.fields.seam import ContinuousOutputs, Outputs
-from inrv.grids import Box, Grid, LeafValues, Topology
+from inrv.grids import NODE_EDGE, Box, Grid, LeafValues, Topology
+from inrv.grids.portions import at_level
 from inrv.grids.thresholds import thresholded
 from inrv.storage import StoredGrids
+from inrv.support.parallel import in_threads
 
 
 class GridValues:
@@ -96,12 +98,12 @@ class GridValues:
         return Bricks(self.template, self._of_leaves, self._cache)
 
     def _of_leaves(self, leaves: slice) -> NDArray[np.float32]:
-        """Values float32 (n, C) of the active voxels of a run of leaves in one region."""
+        """Values float32 (n, C) of the active leaf voxels of a region, which has these leaves."""
         topology, exact_rows = self.template.topology, self.exact_rows
         first, last = (int(topology.starts[leaf]) for leaf in (leaves.start, leaves.stop))
         if self.columns:
             check_work(self.container, self.outputs, last - first)
-        values = self.with_constants(self.outputs.leaf_values(topology, leaves, self.columns))
+        values = self.with_constants(self.outputs.region_values(topology, leaves, self.columns))
         exact = slice(*np.searchsorted(exact_rows, (first, last)).tolist())
         values[exact_rows[exact] - first] = self.exact_values[exact]
         return values
@@ -198,6 +200,33 @@ class GridValues:
         return replace(
             template, topology=topology, values=values, inactive=template.inactive.subset(leaves)
         )
+
+    def at_level(self, level: int, box: Box | None = None) -> Grid:
+        """The grid of every 2^level-th voxel, decoded.
+
+        level: 1 to 6
+        box: only regions of 128^3 that touch it are decoded; their other voxels come too
+        """
+        template, whole = self.template, self.template.topology
+        ends = whole.region_ends
+        corners = whole.leaf_origins[ends[:-1]] // NODE_EDGE * NODE_EDGE
+        numbers = range(len(corners)) if box is None else box.touched(corners, NODE_EDGE).tolist()
+        runs = [slice(*ends[number : number + 2].tolist()) for number in numbers]
+        leaves = np.concatenate([np.arange(0), *(np.arange(run.start, run.stop) for run in runs)])
+        topology = whole.subset(leaves)
+        thinned, exact = topology.at_multiples(level), self._decoded_topology[1].subset(leaves)
+        if self.columns:
+            check_work(self.container, self.outputs, thinned.leaf_voxel_count)
+
+        def decoded(run: slice) -> NDArray[np.float32]:
+            return self.outputs.region_values(whole, run, self.columns, level)
+
+        nothing = np.empty((0, len(self.columns)), dtype=np.float32)
+        values = self.with_constants(np.concatenate([nothing, *in_threads(decoded, runs)]))
+        rows = thinned.place_rows(exact.places)
+        values[rows[rows >= 0]] = exact.values[rows >= 0]
+        part = replace(template, topology=topology, inactive=template.inactive.subset(leaves))
+        return at_level(part, values, level)
 
     def dense(self, box: Box) -> NDArray[np.float32]:
         """Values float32 (X, Y, Z, C) of every voxel of `box`."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from inrv.container import Chunk, Container, FieldEntry
 from inrv.container.json_rules import Value
 from inrv.errors import FormatError
-from inrv.grids import Topology, denormalise
+from inrv.grids import Topology, byte_counts, denormalise, masks_at_multiples
 from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid, StoredGrids
 
@@ -177,24 +177,17 @@ class Outputs(Protocol):
     def module(self) -> Any:
         """The torch.nn.Module of a field that is continuous, with gradients; else None."""
 
-    def leaf_values(
-        self, topology: Topology, leaves: slice, columns: Sequence[int]
+    def region_values(
+        self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
     ) -> NDArray[np.float32]:
-        """Values float32 (n, len(columns)) of the active voxels of some leaves of a grid.
+        """Values float32 (n, len(columns)) of the active leaf voxels of a region of 128^3.
 
-        They lie within the range of their component.
+        They lie within the range of their component. A field may give other values at a level than
+        it gives the same voxels at level 0.
 
-        topology: of the grid
-        leaves: a run of them, in one region of 128^3
-        """
-
-    def level_values(
-        self, topology: Topology, level: int, columns: Sequence[int]
-    ) -> NDArray[np.float32]:
-        """Values float32 (n, len(columns)) of active leaf voxels at multiples of 2^level.
-
-        They come in the order of the topology. A field may give other values here than there are at
-        level 0; they lie within the range of their component.
+        topology: of a grid
+        leaves: all its leaves in the region
+        level: only voxels at multiples of 2^level are asked for
         """
 
     def values(
@@ -231,17 +224,13 @@ class NormalisedOutputs:
         """See `ContinuousOutputs`. Raises FormatError."""
         return self._denormalised(self.at(coordinates, columns), columns, clamp=True)
 
-    def leaf_values(
-        self, topology: Topology, leaves: slice, columns: Sequence[int]
+    def region_values(
+        self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
     ) -> NDArray[np.float32]:
         """See `Outputs`. Raises FormatError."""
-        return self.values_at(topology.coordinates(leaves.start, leaves.stop), columns)
-
-    def level_values(
-        self, topology: Topology, level: int, columns: Sequence[int]
-    ) -> NDArray[np.float32]:
-        """See `Outputs`. Raises FormatError."""
-        return self.values_at(topology.at_multiples(level).coordinates(), columns)
+        coordinates = topology.coordinates(leaves.start, leaves.stop)
+        multiples = (coordinates & ((1 << level) - 1) == 0).all(axis=1)
+        return self.values_at(coordinates[multiples], columns)
 
     def values(
         self,
@@ -356,17 +345,13 @@ class NoOutputs:
     device = "cpu"
     module = None
 
-    def leaf_values(
-        self, topology: Topology, leaves: slice, columns: Sequence[int]
+    def region_values(
+        self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
     ) -> NDArray[np.float32]:
         """No output for every voxel."""
-        return np.empty((int(topology.counts[leaves].sum()), 0), dtype=np.float32)
-
-    def level_values(
-        self, topology: Topology, level: int, columns: Sequence[int]
-    ) -> NDArray[np.float32]:
-        """No output for every voxel."""
-        return np.empty((topology.at_multiples(level).leaf_voxel_count, 0), dtype=np.float32)
+        masks = topology.leaf_masks[leaves]
+        chosen = masks_at_multiples(topology.leaf_origins[leaves], masks, level)
+        return np.empty((int(byte_counts(chosen).sum(dtype=np.int64)), 0), dtype=np.float32)
 
     def values(
         self,

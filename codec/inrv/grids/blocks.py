@@ -26,8 +26,9 @@ PART_LEAVES = 1 << 15  # leaves whose masks are unpacked at a time
 _EDGE_BITS = 3  # of a coordinate, inside its leaf
 _CHILD_BITS = 4  # of a leaf's place inside its node, an axis
 _NODE_BITS = 17  # of a node's place, an axis
+CELL_BITS = 3 * _CHILD_BITS  # of a key: where its leaf lies in the node of 128^3
 _CHILD_SHIFTS = (2 * _CHILD_BITS, _CHILD_BITS, 0)
-_NODE_SHIFTS = tuple(3 * _CHILD_BITS + axis * _NODE_BITS for axis in (2, 1, 0))
+_NODE_SHIFTS = tuple(CELL_BITS + axis * _NODE_BITS for axis in (2, 1, 0))
 
 
 def leaf_keys(coordinates: NDArray[Any]) -> NDArray[np.int64]:
@@ -82,6 +83,20 @@ def pack_masks(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
 def unpack_masks(packed: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Turn masks of bytes (L, 64) into bool (L, 512)."""
     return np.unpackbits(packed, axis=1, bitorder="little").view(np.bool_)
+
+
+def masks_at_multiples(
+    origins: NDArray[Any], masks: NDArray[np.uint8], level: int
+) -> NDArray[np.uint8]:
+    """Give masks uint8 (L, 64) of the voxels at multiples of 2^level that are set in `masks`.
+
+    origins: integers (L, 3) of the leaves
+    """
+    stride = 1 << level
+    chosen = pack_masks((offset_coordinates() % stride == 0).all(axis=1))
+    leaves = (origins % max(stride, LEAF_EDGE) == 0).all(axis=1)
+    found: NDArray[np.uint8] = masks & np.where(leaves[:, None], chosen, np.uint8(0))
+    return found
 
 
 def mask_places(packed: NDArray[np.uint8]) -> NDArray[np.int64]:

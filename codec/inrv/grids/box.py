@@ -90,10 +90,26 @@ class Box:
 
     def leaves_within(self, origins: NDArray[Any]) -> NDArray[Any]:
         """Choose those of the leaf origins (n, 3) whose leaf touches the box."""
-        touching = np.ones(len(origins), dtype=np.bool_)
+        chosen: NDArray[Any] = origins[self.touched(origins, LEAF_EDGE)]
+        return chosen
+
+    def touched(self, corners: NDArray[Any], edge: int) -> NDArray[np.int64]:
+        """Give the numbers, ascending, of the cubes that touch the box.
+
+        corners: integers (n, 3) lowest corner of each
+        edge: of all of them
+        """
+        touching = np.ones(len(corners), dtype=np.bool_)
         for axis, (lower, upper) in enumerate(zip(self.lower, self.upper, strict=True)):
-            touching &= (origins[:, axis] <= upper) & (origins[:, axis] > lower - LEAF_EDGE)
-        return origins[touching]
+            touching &= (corners[:, axis] <= upper) & (corners[:, axis] > lower - edge)
+        return np.flatnonzero(touching)
+
+    def multiples(self, stride: int) -> Box | None:
+        """Give the box of the voxels at multiples of a stride, in strides; None for none."""
+        lower = _triple(-(-low // stride) for low in self.lower)
+        upper = _triple(high // stride for high in self.upper)
+        empty = any(low > high for low, high in zip(lower, upper, strict=True))
+        return None if empty else Box(lower, upper)
 
     def contains(self, points: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which points (N, 3) lie in the box: bool (N,)."""

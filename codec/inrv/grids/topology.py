@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.grids.blocks import (
+    CELL_BITS,
     COORDINATE_LIMIT,
     LEAF_EDGE,
     LEAF_VOXELS,
@@ -22,6 +23,7 @@ from inrv.grids.blocks import (
     leaf_offsets,
     leaf_parts,
     mask_places,
+    masks_at_multiples,
     offset_coordinates,
     pack_masks,
     unpack_masks,
@@ -99,6 +101,15 @@ class Topology:
         return leaf_keys(self.leaf_origins)
 
     @cached_property
+    def region_ends(self) -> NDArray[np.int64]:
+        """Where the leaves of each region of 128^3 begin, and where the last one's end: (R + 1,).
+
+        Leaves come in the order of regions.
+        """
+        firsts = np.flatnonzero(np.diff(self.keys >> CELL_BITS, prepend=-1))
+        return np.append(firsts, self.leaf_count)
+
+    @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Active voxels of each leaf, int64 (L,)."""
         counts = np.empty(self.leaf_count, dtype=np.int64)
@@ -166,10 +177,7 @@ class Topology:
 
     def at_multiples(self, level: int) -> Topology:
         """Give the topology in which only leaf voxels at multiples of 2^level stay active."""
-        stride = 1 << level
-        chosen = pack_masks((offset_coordinates() % stride == 0).all(axis=1))
-        leaves = (self.leaf_origins % max(stride, LEAF_EDGE) == 0).all(axis=1)
-        masks = self.leaf_masks & np.where(leaves[:, None], chosen, np.uint8(0))
+        masks = masks_at_multiples(self.leaf_origins, self.leaf_masks, level)
         return replace(self, leaf_masks=masks)
 
     def coordinates_of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:

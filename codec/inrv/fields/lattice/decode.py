@@ -19,7 +19,14 @@ from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
 from inrv.fields.lattice.regions import CELL_BITS, Regions
 from inrv.fields.lattice.store import StoredChannel, restore_channel
-from inrv.grids import Grid, LeafValues, Topology, unpack_masks
+from inrv.grids import (
+    Grid,
+    LeafValues,
+    Topology,
+    byte_counts,
+    masks_at_multiples,
+    unpack_masks,
+)
 from inrv.storage import StoredGrids, without
 from inrv.support.forks import renew_in_children
 from inrv.support.parallel import in_threads
@@ -156,31 +163,25 @@ class LatticeOutputs:
                 )
             return self._channels[number]
 
-    def leaf_values(self, topology: Topology, leaves: slice, columns: Sequence[int]) -> Values:
-        """See `Outputs`. Raises FormatError."""
-        rows = int(topology.starts[leaves.stop] - topology.starts[leaves.start])
-        result = np.zeros((rows, len(columns)), dtype=np.float32)
-        for place, channel in enumerate([self.channel(column) for column in columns]):
-            channel.fill(topology, leaves, result[:, place])
-        return result
-
-    def level_values(self, topology: Topology, level: int, columns: Sequence[int]) -> Values:
+    def region_values(
+        self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
+    ) -> Values:
         """See `Outputs`. Raises FormatError.
 
-        Only what is stored of these voxels is read and decoded, and the channels that others are
-        predicted from. The values are those before the filter that restores level 0.
+        At a level above 0 only what is stored of its voxels is read and decoded, and the channels
+        that others are predicted from. The values then are those before the filter that restores
+        level 0.
         """
-        thinned, regions = topology.at_multiples(level), Regions(topology)
-        result = np.zeros((thinned.leaf_voxel_count, len(columns)), dtype=np.float32)
-        channels = [self.channel(column) for column in columns]
-
-        def decoded(number: int) -> None:
-            leaves = regions.leaf_range(number)
-            rows = slice(*thinned.starts[[leaves.start, leaves.stop]].tolist())
-            for place, channel in enumerate(channels):
-                channel.fill_level(topology, thinned, leaves, level, result[rows, place])
-
-        in_threads(decoded, range(len(regions)))
+        masks = masks_at_multiples(
+            topology.leaf_origins[leaves], topology.leaf_masks[leaves], level
+        )
+        voxels = int(byte_counts(masks).sum(dtype=np.int64))
+        result = np.zeros((voxels, len(columns)), dtype=np.float32)
+        for place, channel in enumerate([self.channel(column) for column in columns]):
+            if level:
+                channel.fill_level(topology, leaves, masks, level, result[:, place])
+            else:
+                channel.fill(topology, leaves, result[:, place])
         return result
 
     def values(
@@ -245,58 +246,57 @@ class OpenChannel:
         self.grid = Regions(target.grid.topology) if len(target.exact.places) else regions
 
     def fill(self, topology: Topology, leaves: slice, result: Values, clamp: bool = True) -> None:
-        """Fill values float32 (n,) of a run of a topology's leaves, which lie in one region.
+        """Fill values float32 (n,) of the leaf voxels of a region of a grid's topology.
 
         Voxels that are not coded keep what `result` holds.
+
+        leaves: all of the topology in that region
         """
-        own = self.regions.topology
-        number = self._number(topology, leaves)
+        own, number = self.regions.topology, self._number(topology, leaves)
         if number < 0:
             return
-        rows = self.regions.rows(number)
-        units = self.units(number)
+        units, rows = self.units(number), self.regions.rows(number)
         if topology is own:
-            part = slice(*(own.starts[[leaves.start, leaves.stop]] - rows.start).tolist())
-            self._values(units[part], _moved(part, rows.start), clamp, result)
+            self._values(units, rows, clamp, result)
             return
         values = self._values(units, rows, clamp)
+        held, masks = self.regions.leaf_range(number), topology.leaf_masks[leaves]
         if topology is self.grid.topology:
-            part = slice(*(own.starts[[leaves.start, leaves.stop]] - rows.start).tolist())
-            result[_among(own.leaf_masks[leaves], topology.leaf_masks[leaves])] = values[part]
+            result[_among(own.leaf_masks[held], masks)] = values
             return
-        held = self.regions.leaf_range(number)
         at = np.searchsorted(own.keys[held], topology.keys[leaves])
         at = np.minimum(at, held.stop - held.start - 1)
         there = own.keys[held][at] == topology.keys[leaves]
         nothing = np.zeros(1, dtype=np.float32)
         blocks = fill_blocks(own.leaf_masks[held], values[:, None], nothing)[at, :, 0]
         blocks[~there] = 0
-        result[:] = blocks[unpack_masks(topology.leaf_masks[leaves])]
+        result[:] = blocks[unpack_masks(masks)]
 
     def fill_level(
-        self, topology: Topology, thinned: Topology, leaves: slice, level: int, result: Values
+        self,
+        topology: Topology,
+        leaves: slice,
+        masks: NDArray[np.uint8],
+        level: int,
+        result: Values,
     ) -> None:
-        """Fill values float32 (n,) of a region of a topology, at multiples of 2^level.
+        """Fill values float32 (n,) of the voxels of a region at multiples of 2^level.
 
-        topology: of a grid
-        thinned: that topology with these voxels alone
-        leaves: all leaves of the region
+        masks: uint8 (L, 64) of these, of all leaves of the topology in that region
         """
+        all_masks = topology.leaf_masks[leaves]
         if topology not in (self.regions.topology, self.grid.topology):
-            rows = topology.starts[[leaves.start, leaves.stop]].tolist()
-            whole = np.zeros(rows[1] - rows[0], dtype=np.float32)
+            whole = np.zeros(int(topology.counts[leaves].sum()), dtype=np.float32)
             self.fill(topology, leaves, whole)
-            result[:] = whole[_among(thinned.leaf_masks[leaves], topology.leaf_masks[leaves])]
+            result[:] = whole[_among(masks, all_masks)]
             return
         number = self._number(topology, leaves)
         if number < 0:
             return
+        coded = self.regions.topology.leaf_masks[self.regions.leaf_range(number)]
+        known = np.flatnonzero(_among(masks, coded)) + self.regions.rows(number).start
         units = self._decoded(number, level)
-        coded, masks = self.regions.topology.leaf_masks[leaves], thinned.leaf_masks[leaves]
-        own = coded & masks
-        rows = self.regions.rows(number)
-        known = np.flatnonzero(_among(own, coded)) + rows.start
-        result[_among(own, masks)] = self._values(units, known, True)
+        result[_among(coded, masks)] = self._values(units, known, True)
 
     def _number(self, topology: Topology, leaves: slice) -> int:
         """The number of the region that holds a run of leaves, or -1."""
@@ -353,7 +353,3 @@ class OpenChannel:
 def _among(some: NDArray[np.uint8], all_of_them: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which active voxels of masks uint8 (L, 64) are active in `some` of these: bool (n,)."""
     return unpack_masks(some)[unpack_masks(all_of_them)]
-
-
-def _moved(rows: slice, by: int) -> slice:
-    return slice(rows.start + by, rows.stop + by)

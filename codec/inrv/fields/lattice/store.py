@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Chunk, Container, pack_tensors, stored_size, unpack_tensors
+from inrv.container import Chunk, Container, Part, pack_tensors, stored_size, unpack_tensors
 from inrv.container.layout import BITS, CODES
 from inrv.container.tensors import Arrays, take
 from inrv.core.lattice import SEGMENTS, RegionCodes
@@ -258,12 +258,18 @@ class StoredRegions:
         """What is stored of a region for its voxels at multiples of 2^level."""
         cut = bool(self.segments[number] == SEGMENTS)
         needed = max(1, SEGMENTS - level) if cut else 1
-        segments = tuple(self._segment(number, place) for place in range(needed))
-        codes = RegionCodes(int(self.lanes[number]), segments, cut)
+        codes = RegionCodes(int(self.lanes[number]), self._segments(number, needed), cut)
         return StoredRegion(int(self.means[number]), int(self.spreads[number]), codes)
 
-    def _segment(self, number: int, place: int) -> bytes:
-        offset, length = int(self.offsets[number, place]), int(self.lengths[number, place])
+    def _segments(self, number: int, count: int) -> tuple[bytes, ...]:
+        """The first segments of a region."""
+        places = zip(
+            self.offsets[number, :count].tolist(),
+            self.lengths[number, :count].tolist(),
+            strict=True,
+        )
         if self.bits is None:
-            return self.within[offset : offset + length]
-        return self.container.part(self.bits, offset, length, int(self.checksums[number, place]))
+            return tuple(self.within[offset : offset + length] for offset, length in places)
+        checksums = self.checksums[number, :count].tolist()
+        parts = [Part(self.bits, *place, own) for place, own in zip(places, checksums, strict=True)]
+        return tuple(self.container.parts(parts))
