@@ -21,7 +21,7 @@ from inrv_cli.files import (
 )
 from inrv_cli.frames import Source
 from inrv_cli.limits import limits_option
-from inrv_cli.options import device_option, grid_option
+from inrv_cli.options import computing_options, grid_option
 from inrv_cli.text import (
     decibels,
     drift,
@@ -80,7 +80,7 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
     metavar="DB",
     help="Exit with code 1 where a grid is missing or its PSNR is lower than this.",
 )
-@device_option
+@computing_options
 @click.option("--force", is_flag=True, help="Replace a figure that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @limits_option

@@ -24,7 +24,7 @@ from inrv_cli.files import (
     write_output,
 )
 from inrv_cli.limits import limits_option
-from inrv_cli.options import device_option
+from inrv_cli.options import computing_options
 from inrv_cli.text import size
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     metavar="OUT",
     help="A file, a folder, a pattern, or '-' for stdout. Default: INPUT.vdb beside INPUT.inrv.",
 )
-@device_option
+@computing_options
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @shard_option

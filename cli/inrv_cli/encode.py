@@ -26,7 +26,7 @@ from inrv_cli.files import (
     share,
     write_output,
 )
-from inrv_cli.options import WHOLE_NUMBER, device_option, encode_option, grid_option
+from inrv_cli.options import WHOLE_NUMBER, computing_options, encode_option, grid_option
 from inrv_cli.text import PARTS, decibels, drift, grid_keys, labelled, name_of, print_json, size
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
     help="What becomes of grids of double: pass them through as they are, or code them as float.",
 )
 @encode_option("--seed", type=int, metavar="N", help="The seed of all random numbers.")
-@device_option
+@computing_options
 @grid_option("Encode only this grid.")
 @click.option(
     "--checkpoint/--no-checkpoint",

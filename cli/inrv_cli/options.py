@@ -5,6 +5,7 @@ The choices and defaults of encoding stand in `inrv.options`; no help text repea
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from inrv.options import CHOICES, DEFAULT_PSNR, DEFAULT_VALUES_PER_WEIGHT, EncodeOptions
+from inrv.support.parallel import MOST_THREADS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,10 +52,33 @@ def default_of(argument: str) -> str:
     return "" if default is None or default is False else f"Default: {default}."
 
 
-def device_option(command: F) -> F:
-    """Give a command --device."""
+def computing_options(command: F) -> F:
+    """Give a command --device and --threads."""
     help = "The device to compute on, for example cpu, cuda, cuda:1 or mps."
-    return encode_option("--device", metavar="D", help=help)(command)
+    threads = click.option(
+        "--threads",
+        type=click.IntRange(1, MOST_THREADS),
+        metavar="N",
+        expose_value=False,
+        callback=_take_threads,
+        help="The threads to compute with. Default: INRV_THREADS, or one for each core.",
+    )
+    return encode_option("--device", metavar="D", help=help)(threads(command))
+
+
+def _take_threads(context: click.Context, _: click.Parameter, count: int | None) -> None:
+    """Set INRV_THREADS while the command runs."""
+    if count is None:
+        return
+    before = os.environ.get("INRV_THREADS")
+    os.environ["INRV_THREADS"] = str(count)
+
+    def restore() -> None:
+        del os.environ["INRV_THREADS"]
+        if before is not None:
+            os.environ["INRV_THREADS"] = before
+
+    context.call_on_close(restore)
 
 
 def grid_option(sentence: str) -> Callable[[F], F]:

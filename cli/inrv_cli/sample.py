@@ -27,7 +27,7 @@ from inrv_cli.files import (
 )
 from inrv_cli.frames import Source
 from inrv_cli.limits import limits_option
-from inrv_cli.options import device_option, grid_option
+from inrv_cli.options import computing_options, grid_option
 from inrv_cli.text import grid_keys, names_in, shown
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ MOST_SHOWN = 60  # characters of a wrong line that a message shows
     metavar="FILE|-",
     help="A .npy file, or any other file for CSV. Default: CSV on stdout.",
 )
-@device_option
+@computing_options
 @click.option("--force", is_flag=True, help="Replace an output that is there already.")
 @limits_option
 @debug_option

@@ -10,7 +10,7 @@ from inrv_cli.failure import FAILED, Failure, debug_option, report
 from inrv_cli.files import check_input, check_stdin, name_of_input, print_remarks, read_input
 from inrv_cli.frames import Source, expand
 from inrv_cli.limits import limits_option
-from inrv_cli.options import device_option
+from inrv_cli.options import computing_options
 
 if TYPE_CHECKING:
     from inrv import Limits
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Decode every voxel too. This finds codes that make no sense though their checksums hold.",
 )
-@device_option
+@computing_options
 @limits_option
 @debug_option
 @click.pass_context

@@ -18,8 +18,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from inrv.errors import OptionError
+
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+
+MOST_THREADS = 1024
 
 # `pool`: the workers that this thread has; `works`: whether it is one itself.
 _of_thread = threading.local()
@@ -28,8 +32,13 @@ _of_thread = threading.local()
 def thread_count() -> int:
     """How many threads this one may compute with.
 
-    torch's number where it is loaded; else OMP_NUM_THREADS, else the CPUs of this process.
+    INRV_THREADS; without it torch's number where that is loaded; else OMP_NUM_THREADS, else the
+    CPUs of this process. Raises OptionError where INRV_THREADS is no number of threads.
     """
+    if asked := os.environ.get("INRV_THREADS"):
+        if not (asked.isdecimal() and 0 < int(asked) <= MOST_THREADS):
+            raise OptionError(f"INRV_THREADS is {asked!r}: it must be from 1 to {MOST_THREADS}")
+        return int(asked)
     torch = _torch()
     if torch is not None:
         return int(torch.get_num_threads())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from inrv.fields.lattice.channels import (
     with_reference,
 )
 from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
-from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, EncodedChannel
+from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, Effort, EncodedChannel
 from inrv.fields.lattice.store import store_channel
 from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
 from inrv.grids import LeafValues, Topology
@@ -33,6 +35,7 @@ from inrv.support.processes import process_count
 if TYPE_CHECKING:
     from inrv.fields.lattice.fitting import Fitter
 
+log = logging.getLogger("inrv")
 # Of a channel beside its codes: its place in table and manifest, names of tensors, offsets.
 CHANNEL_BITS = 8 * 150
 PART = 1 << 19  # voxels whose errors are measured at a time
@@ -164,7 +167,7 @@ class VolumeEncoder:
         self.grids = tuple(grids)
         self.goal = goal
         self.tell = tell
-        self.effort = EFFORTS[options.effort]
+        self.effort = _effort_of(options)
         self.seed = options.seed
         self.started = time.perf_counter()
         self.channels = tuple(channels_of(grids))
@@ -238,6 +241,17 @@ class VolumeEncoder:
             tuple(drifts),
             time.perf_counter() - self.started,
         )
+
+
+def _effort_of(options: EncodeOptions) -> Effort:
+    """The effort that is asked; without torch, 'instant' takes the place of the default one."""
+    if options.effort != "default" or find_spec("torch") is not None:
+        return EFFORTS[options.effort]
+    log.warning(
+        "inrv: torch is not installed, so no networks are fitted: coded with the effort 'instant' "
+        "(`pip install 'inrv[train]'` brings torch)"
+    )
+    return EFFORTS["instant"]
 
 
 def _psnr(goal: Goal) -> float:
