@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 try:
-    from spec.reference.masks import RangeDecoder
+    from spec.reference.range_coder import RangeDecoder
 except ImportError:  # run from this folder
-    from masks import RangeDecoder  # type: ignore[no-redef]
+    from range_coder import RangeDecoder  # type: ignore[no-redef]
 
 Array = np.ndarray
 Tensors = dict[str, Array]

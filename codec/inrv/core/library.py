@@ -1,4 +1,4 @@
-"""The C core, found, loaded and declared: the only place that imports ctypes.
+"""The C core, found, loaded and declared. Only this room imports ctypes.
 
 While a function of the core runs, other threads of Python run too.
 """
@@ -35,10 +35,22 @@ def writes(dtype: DTypeLike) -> Any:
     return np.ctypeslib.ndpointer(dtype, flags=("C_CONTIGUOUS", "WRITEABLE"))
 
 
-_SETS, _SIZE = ctypes.c_uint, ctypes.c_size_t
+_SETS, _POINTER, _SIZE = ctypes.c_uint, ctypes.c_void_p, ctypes.c_size_t
 # What functions take that return an error; `library` makes exceptions of their errors.
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "inrv_dot": (_SETS, reads(np.int8), reads(np.int8), _SIZE, writes(np.int32)),
+    "inrv_masks_decode": (
+        *(reads(np.int8), _POINTER, _POINTER, _SIZE),
+        *(_POINTER, writes(np.uint8)),
+    ),
+    "inrv_masks_encode": (reads(np.int8), _POINTER, reads(np.uint8), *[_POINTER] * 3),
+}
+# What the others take, behind what they return.
+_INFALLIBLE: dict[str, tuple[Any, ...]] = {
+    "inrv_version": (ctypes.c_char_p,),
+    "inrv_instruction_sets": (ctypes.c_uint,),
+    "inrv_masks_work": (_SIZE, _SIZE),
+    "inrv_masks_bound": (_SIZE, _SIZE),
 }
 
 
@@ -80,11 +92,12 @@ def load(path: Path) -> ctypes.CDLL:
         raise InrvError(f"the C core is not at {path}: {build}")
     try:
         found = ctypes.CDLL(str(path))
-        found.inrv_version.restype = ctypes.c_char_p
-        found.inrv_instruction_sets.restype = ctypes.c_uint
-        for name, arguments in _FUNCTIONS.items():
+        for name, (result, *arguments) in _INFALLIBLE.items():
             function = getattr(found, name)
-            function.argtypes, function.errcheck = arguments, _checked
+            function.restype, function.argtypes = result, arguments
+        for name, taken in _FUNCTIONS.items():
+            function = getattr(found, name)
+            function.argtypes, function.errcheck = taken, _checked
     except (OSError, AttributeError) as error:
         raise InrvError(
             f"the C core at {path} is not the one expected ({error}): {build}"
