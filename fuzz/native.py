@@ -9,7 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from fuzz.regions import number_seeds, region_seeds
+from inrv.core.masks import MASK_BYTES, PRIOR_BYTES, MaskLeaves, encode_region_masks
 from scripts import build_core
 
 HERE = Path(__file__).resolve().parent
@@ -24,7 +27,19 @@ OPTIONS = f"-w -g1 -fno-omit-frame-pointer -fsanitize-coverage=trace-pc {SANITIZ
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "region": region_seeds,
     "numbers": number_seeds,
+    "masks": lambda: [_masks(predicted) for predicted in (False, True)],
 }
+
+
+def _masks(predicted: bool) -> bytes:
+    """Masks of four leaves as the target `masks` reads them."""
+    kinds = np.array([0, 1, 2, 0], dtype=np.uint8)
+    masks = np.zeros((4, MASK_BYTES), dtype=np.uint8)
+    masks[0, :40], masks[1], masks[3, ::3] = 0x3F, 255, 0x81
+    reference = np.repeat(kinds[:, None], MASK_BYTES, axis=1) if predicted else None
+    leaves = MaskLeaves(np.arange(4, dtype=np.uint16), kinds, reference)
+    coded = encode_region_masks(np.zeros(PRIOR_BYTES, dtype=np.int8), leaves, masks)
+    return bytes([4, predicted, 0, *kinds, *bytes(12)]) + coded
 
 
 @dataclass

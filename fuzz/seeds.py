@@ -20,13 +20,14 @@ from inrv.container import (
     pack_tensors,
 )
 from inrv.grids import Topology
+from inrv.storage.coded_masks import pack_coded
 from inrv.storage.topology import store_topologies
 from testing.examples import (
     EXAMPLES,
+    coded_inactive,
     field_entry,
     field_tensors,
     grid_entry,
-    inactive_words,
     keys_of,
     keys_of_topology,
     topology,
@@ -74,7 +75,7 @@ def _bare() -> bytes:
     tiles, none = [(0, 0, 0, 8, 1), (4096, 0, 0, 4096, 0)], np.empty((0, 64), np.uint8)
     values = {
         "tile_values": np.ones((2, 3), np.float32),
-        "coded_masks": np.empty(0, np.uint8),
+        **pack_coded("mask", []),
         "inactive_values": np.empty((0, 3), np.float32),
     }
     constant = (Component(1.0, 1.0, None),) * 3
@@ -118,7 +119,7 @@ def _exact() -> bytes:
     exact = {"exact_masks": marked, "exact_values": odd}
     values = {
         "tile_values": np.empty((0, 1), np.float32),
-        "coded_masks": inactive_words(leaves, inactive, masks),
+        **coded_inactive(leaves, inactive, masks),
         "inactive_values": np.ones((1, 1), np.float32),
     }
     chunks = [("TOPO", topology(leaves, masks)), ("NETW", field_tensors())]
@@ -162,7 +163,7 @@ def _predicted() -> bytes:
     numbers = store_topologies(topologies, chunks)
     values = {
         "tile_values": np.ones((2, 1), np.float32),
-        "coded_masks": np.empty(0, np.uint8),
+        **pack_coded("mask", []),
         "inactive_values": np.empty((0, 1), np.float32),
     }
     chunks.append(Chunk("INAC", pack_tensors(values)))

@@ -28,6 +28,7 @@ from inrv.container import (
 )
 from inrv.entropy.masks import EMPTY, MIXED, encode_masks, kinds_of
 from inrv.grids import Topology
+from inrv.storage.coded_masks import pack_coded
 
 VECTORS = Path(__file__).resolve().parents[1] / "fixtures" / "golden"
 Arrays = dict[str, NDArray[Any]]
@@ -60,10 +61,10 @@ def bits_in(masks: NDArray[np.uint8]) -> int:
     return int(np.unpackbits(masks).sum())
 
 
-def words_of(origins: Sequence[Origin], masks: NDArray[np.uint8], **more: Any) -> NDArray[np.uint8]:
-    """Return the bytes of the words of some masks; `more` is passed on to the encoder."""
+def coded_of(name: str, origins: Sequence[Origin], masks: NDArray[np.uint8], **more: Any) -> Arrays:
+    """Return the two tensors of some masks; `more` is passed on to the encoder."""
     corners = np.array(origins, dtype=np.int32).reshape(-1, 3)
-    return encode_masks(corners, masks, **more).astype("<u4").view(np.uint8)
+    return pack_coded(name, encode_masks(corners, masks, **more))
 
 
 def key_order(origin: Origin) -> tuple[list[int], list[int]]:
@@ -86,11 +87,15 @@ def cell_masks(blocks: Sequence[Origin], cells: Sequence[Origin]) -> NDArray[np.
     return np.packbits(marked, axis=1, bitorder="little")
 
 
-def cell_words(
-    blocks: Sequence[Origin], cells: NDArray[np.uint8], leaves: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
-    """Return the words of masks of cells: of leaves, or of tiles beside these `leaves`."""
-    return words_of(blocks, cells, reference=leaves, kinds=np.full(len(blocks), MIXED, np.uint8))
+def coded_cells(
+    name: str,
+    blocks: Sequence[Origin],
+    cells: NDArray[np.uint8],
+    leaves: NDArray[np.uint8] | None = None,
+) -> Arrays:
+    """Return the tensors of masks of cells: of leaves, or of tiles beside these `leaves`."""
+    kinds = np.full(len(blocks), MIXED, np.uint8)
+    return coded_of(name, blocks, cells, reference=leaves, kinds=kinds)
 
 
 def topology(
@@ -119,17 +124,19 @@ def topology(
         node = nodes.index((x // 128 * 128, y // 128 * 128, z // 128 * 128))
         children[node, x % 128 // 8 * 256 + y % 128 // 8 * 16 + z % 128 // 8] = 1
     leaf_cells, tile_cells = cell_masks(blocks, of_leaves), cell_masks(blocks, of_tiles)
-    none = np.zeros(0, dtype=np.uint8)
+    none = pack_coded("tile", [])
     return {
         "block_origins": np.array(nodes, dtype=np.int32).reshape(-1, 3),
         "block_masks": np.packbits(children, axis=1, bitorder="little"),
-        "leaf_words": cell_words(blocks, leaf_cells),
-        "tile_words": cell_words(blocks, tile_cells, leaf_cells) if len(cells) else none,
+        **coded_cells("leaf", blocks, leaf_cells),
+        **(coded_cells("tile", blocks, tile_cells, leaf_cells) if len(cells) else none),
         "tile_origins": np.array([tile[:3] for tile in tiles], dtype=np.int32).reshape(-1, 3),
         "tile_edges": np.array([tile[3] for tile in tiles], dtype=np.int32),
         "tile_active": np.array([tile[-1] for tile in [*tiles, *cells]], dtype=np.uint8),
         "leaf_kinds": kinds_of(masks),
-        "coded_masks": words_of(leaves, masks, **more),
+        **coded_of("mask", leaves, masks, **more),
+        "mask_checksums": np.zeros(0, dtype=np.int32),
+        "bits": np.zeros(0, dtype=np.int32),
         "predicted_from": np.array([] if root is None else [root], dtype=np.int32),
     }
 
@@ -168,12 +175,12 @@ def keys_of_topology(held: Topology) -> dict[str, Any]:
     }
 
 
-def inactive_words(
+def coded_inactive(
     leaves: Sequence[Origin], inactive: NDArray[np.uint8], active: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Return the words of masks of inactive voxels, beside the masks of active ones."""
+) -> Arrays:
+    """Return the tensors of masks of inactive voxels, beside the masks of active ones."""
     kinds = np.where((active == 255).all(axis=1), EMPTY, MIXED).astype(np.uint8)
-    return words_of(leaves, inactive, reference=active, kinds=kinds)
+    return coded_of("mask", leaves, inactive, reference=active, kinds=kinds)
 
 
 def grid_entry(name: str, components: tuple[Component, ...], **changes: Any) -> GridEntry:
@@ -295,12 +302,12 @@ def fourier() -> tuple[Manifest, list[Chunk]]:
     tiles = [(256, 0, 0, 8, 1), (-4096, 0, 0, 128, 0)]
     of_tiles = {
         "tile_values": np.array([[0.25], [-3.0]], dtype=np.float32),
-        "coded_masks": inactive_words(FOURIER_LEAVES, inactive, masks),
+        **coded_inactive(FOURIER_LEAVES, inactive, masks),
         "inactive_values": np.linspace(-2, -1, bits_in(inactive), dtype=np.float32)[:, None],
     }
     of_vector_tiles = {
         "tile_values": np.array([[1, 2, 3], [-0.0, 1e-40, 0]], dtype=np.float32),
-        "coded_masks": np.zeros(0, dtype=np.uint8),
+        **pack_coded("mask", []),
         "inactive_values": np.empty((0, 3), dtype=np.float32),
     }
     voxels = [[-8, -8, 0], [-1, -1, 7], [0, 0, 8], [7, 7, 15], [-5, -4, 3]]
@@ -357,7 +364,7 @@ def no_field() -> tuple[Manifest, list[Chunk]]:
     tiles, cells = [(4096, 0, 0, 4096, 0)], [(0, 0, 40, 1)]
     of_tiles = {
         "tile_values": np.array([[0.25], [-3.0]], dtype=np.float32),
-        "coded_masks": inactive_words(LEAVES, inactive, masks),
+        **coded_inactive(LEAVES, inactive, masks),
         "inactive_values": np.linspace(-2, -1, bits_in(inactive), dtype=np.float32)[:, None],
     }
     of_voxels = {"exact_masks": exact, "exact_values": np.resize(odd, (bits_in(exact), 1))}

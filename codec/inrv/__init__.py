@@ -5,7 +5,7 @@
     fields/     how values are coded: the seam, and a room each for lattice and fourier
     storage/    grids <-> chunks
     container/  the bytes of an .inrv file
-    entropy/    the range coder, and the masks of leaves
+    entropy/    the masks of leaves
     files/      other people's files
     grids/      sparse grids in memory
     metrics/    how alike two volumes are

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "lattice.h"
+#include "masks.h"
 
-enum { MOST_LEAVES = 8, VOXELS = MOST_LEAVES * 512, NUMBERS = 2000 };
+enum { MOST_MASKS = 16, MOST_LEAVES = 8, VOXELS = MOST_LEAVES * 512, NUMBERS = 2000 };
 
 /* What the bytes of a case begin with; fuzz/regions.py writes the same. */
 struct head {
@@ -116,8 +117,45 @@ static int numbers(const uint8_t *data, size_t size) {
     return inrv_decode_numbers(work_of(INRV_SET_PLAIN), prior, 2, counts, tables, &codes, found);
 }
 
+/* Masks of a region: how many leaves, whether they have a reference, how far their cells lie from
+ * each other, their kinds, and the coded bytes. The prior is 0. What is decoded comes back when it
+ * is coded again. */
+static int masks(const uint8_t *data, size_t size) {
+    static const int8_t prior[INRV_MASK_PRIOR];
+    size_t head = 3 + MOST_MASKS, mixed = 0;
+    if (size < head) return INRV_USE;
+    uint8_t kinds[MOST_MASKS], found[MOST_MASKS][INRV_MASK_BYTES],
+        again[MOST_MASKS][INRV_MASK_BYTES], reference[MOST_MASKS][INRV_MASK_BYTES];
+    uint16_t cells[MOST_MASKS];
+    inrv_mask_leaves leaves = {data[0] % (MOST_MASKS + 1), cells, kinds, NULL};
+    if (data[1] & 1) leaves.reference = reference[0];
+    for (size_t i = 0; i < leaves.count; i++) {
+        cells[i] = (uint16_t)(i * (data[2] + 1));
+        kinds[i] = data[3 + i] & 3;
+        mixed += kinds[i] == INRV_MIXED;
+        memset(reference[i], data[3 + i], INRV_MASK_BYTES);
+    }
+    void *work = malloc(inrv_masks_work(mixed)), *least = malloc(inrv_masks_work(0));
+    uint8_t *bytes = malloc(inrv_masks_bound(mixed) + 1);
+    if (!work || !least || !bytes) abort();
+    int error = inrv_masks_decode(prior, &leaves, data + head, size - head, least, found[0]);
+    if (!error) {
+        size_t used;
+        if (inrv_masks_encode(prior, &leaves, found[0], work, bytes, &used) ||
+            used > inrv_masks_bound(mixed) ||
+            inrv_masks_decode(prior, &leaves, bytes, used, least, again[0]) ||
+            memcmp(found, again, leaves.count * INRV_MASK_BYTES))
+            __builtin_trap();
+    }
+    free(work);
+    free(least);
+    free(bytes);
+    return error;
+}
+
 const struct target TARGETS[] = {
     {"region", region},
     {"numbers", numbers},
+    {"masks", masks},
 };
 const size_t TARGET_COUNT = sizeof TARGETS / sizeof TARGETS[0];

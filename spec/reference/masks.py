@@ -1,245 +1,240 @@
 """Codes and decodes masks as spec/masks.md says.
 
 It shares no line with the library, and is made to be read, not to be fast. It needs NumPy. A mask
-is bool (512): which voxels of a leaf are set. Damaged words are a ValueError.
+is bool (512): which voxels of a leaf are set. Damaged bytes are a ValueError.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 Array = np.ndarray
 Voxel = tuple[int, int, int]
-BitOf = Callable[
-    [int, int, int], int
-]  # the bit of a voxel, from its probability, its leaf, its place in the leaf
+Leaf = tuple[int, int]  # number and front
+BitOf = Callable[[int, int, int, int], int]  # of a voxel: number in its front, prob, leaf, place
 
 MIXED, FULL, EMPTY = 0, 1, 2
-BATCH = 65536
+BLOCK = 64
 PLACES = [(i >> 6, i >> 3 & 7, i & 7) for i in range(512)]
+PRIOR = np.fromfile(Path(__file__).resolve().parents[1] / "data" / "prior-1.bin", dtype=np.int8)
 
 
-# Range coder
+# Lanes
 
 
-class RangeDecoder:
-    def __init__(self, words: Sequence[int]) -> None:
-        self.words, self.read = words, 0
-        self.lower, self.range = 0, 2**64 - 1
-        self.point = self.next_word() << 32 | self.next_word()
-
-    def next_word(self) -> int:
-        self.read += 1
-        return self.words[self.read - 1] if self.read <= len(self.words) else 0
-
-    def symbol(self, parts: Sequence[int]) -> int:
-        """The next symbol, where symbol i has parts[i] of 2^24."""
-        share = self.range >> 24
-        target = (self.point - self.lower) % 2**64 // share
-        if target >= 2**24:
-            raise ValueError("S11: no encoder makes these words")
-        i, below = 0, 0
-        while below + parts[i] <= target:
-            i, below = i + 1, below + parts[i]
-        self.lower, self.range = (self.lower + share * below) % 2**64, share * parts[i]
-        if self.range < 2**32:
-            self.lower, self.range = self.lower * 2**32 % 2**64, self.range * 2**32
-            self.point = (self.point * 2**32 + self.next_word()) % 2**64
-        return i
+def parts_of(bit: int, prob: int) -> tuple[int, int]:
+    """The part and the start of a bit, where 1 has the probability `prob` in 2^-15."""
+    return (prob, 0) if bit else (2**15 - prob, prob)
 
 
-class RangeEncoder:
-    """`lower` has all its bits here, so that no carry is left to be passed on."""
+class Decoder:
+    def __init__(self, data: bytes) -> None:
+        if not data or data[0] & 7 > 5 or data[0] >> 3 > 2:
+            raise ValueError("S11: the first byte of a region's masks is not one")
+        lanes, self.rate = 2 ** (data[0] & 7), data[0] >> 3
+        if len(data) < 1 + 4 * lanes or len(data) % 2 == 0:
+            raise ValueError("S11: the masks of a region are cut short")
+        self.states = [int(x) for x in np.frombuffer(data[1 : 1 + 4 * lanes], dtype="<u4")]
+        self.words = [int(x) for x in np.frombuffer(data[1 + 4 * lanes :], dtype="<u2")]
+        self.read = 0
+        if min(self.states) < 2**16:
+            raise ValueError("S11: the state of a lane is too small")
 
-    def __init__(self) -> None:
-        self.lower, self.range, self.count = 0, 2**64 - 1, 2
+    def bit(self, number: int, prob: int, leaf: int, place: int) -> int:
+        lane = number % len(self.states)
+        x = self.states[lane]
+        bit = int(x % 2**15 < prob)
+        part, start = parts_of(bit, prob)
+        x = part * (x // 2**15) + x % 2**15 - start
+        if x < 2**16:
+            if self.read == len(self.words):
+                raise ValueError("S11: the words of a region's masks are too few")
+            x, self.read = x << 16 | self.words[self.read], self.read + 1
+        self.states[lane] = x
+        return bit
 
-    def symbol(self, parts: Sequence[int], i: int) -> None:
-        share = self.range >> 24
-        self.lower, self.range = self.lower + share * sum(parts[:i]), share * parts[i]
-        if self.range < 2**32:
-            self.lower, self.range, self.count = self.lower << 32, self.range << 32, self.count + 1
-
-    def words(self) -> list[int]:
-        """The words of the least point whose last word is 0, without words of 0 at the end."""
-        if self.range == 2**64 - 1:
-            return []
-        point = -(-self.lower // 2**32) << 32
-        words = [point >> 32 * place & 0xFFFFFFFF for place in range(self.count - 1, -1, -1)]
-        while words and not words[-1]:
-            words.pop()
-        return words
+    def end(self) -> None:
+        if self.states != [2**16] * len(self.states) or self.read < len(self.words):
+            raise ValueError("S11: the masks of a region do not end where their bytes do")
 
 
-def parts_of_bit(prob: int) -> tuple[int, int]:
-    """The parts of 2^24 of bits 0 and 1, where 1 has the probability `prob` in 2^-20."""
-    zero = 2**20 - prob
-    first = 16 * zero - (zero > 2**19)
-    return first, 2**24 - first
+class Encoder:
+    def __init__(self, masks: Array) -> None:
+        self.masks = masks
+        self.coded: list[tuple[int, int, int]] = []
+
+    def bit(self, number: int, prob: int, leaf: int, place: int) -> int:
+        bit = int(self.masks[leaf, place])
+        self.coded.append((number, prob, bit))
+        return bit
+
+    def data(self, log_lanes: int, rate: int) -> bytes:
+        states, words = [2**16] * 2**log_lanes, []
+        for number, prob, bit in reversed(self.coded):
+            lane, (part, start) = number % len(states), parts_of(bit, prob)
+            x = states[lane]
+            if x >= part * 2**17:
+                words.append(x % 2**16)
+                x //= 2**16
+            states[lane] = x // part * 2**15 + x % part + start
+        head = bytes([log_lanes | rate << 3]) + np.array(states, dtype="<u4").tobytes()
+        return head + np.array(words[::-1], dtype="<u2").tobytes()
 
 
 # Order
 
 
-def batches(origins: list[Voxel], kinds: Sequence[int]) -> Iterator[list[tuple[int, int, Voxel]]]:
-    """Batches of (leaf, place in the leaf, voxel)."""
-    fronts: dict[int, list[tuple[int, int, int, Voxel]]] = {}
-    for leaf, origin in enumerate(origins):
-        for place in range(512) if kinds[leaf] == MIXED else ():
-            voxel = moved(origin, PLACES[place])
-            fronts.setdefault(front(voxel), []).append((front(origin), leaf, place, voxel))
-    for number in sorted(fronts):
-        found = [voxel for _, *voxel in sorted(fronts[number])]
-        for start in range(0, len(found), BATCH):
-            yield found[start : start + BATCH]
-
-
 def front(voxel: Voxel) -> int:
-    return 4 * (voxel[0] % 128) + 2 * (voxel[1] % 128) + voxel[2] % 128
+    return 4 * voxel[0] + 2 * voxel[1] + voxel[2]
+
+
+def corner(cell: int) -> Voxel:
+    return 8 * (cell >> 8), 8 * (cell >> 4 & 15), 8 * (cell & 15)
 
 
 def moved(voxel: Voxel, by: Voxel) -> Voxel:
     return voxel[0] + by[0], voxel[1] + by[1], voxel[2] + by[2]
 
 
+def fronts(cells: Sequence[int], kinds: Sequence[int]) -> list[list[tuple[int, int, Voxel]]]:
+    """The voxels of each front: leaf, place in the leaf, position in the region."""
+    found: list[list[tuple[int, int, Voxel]]] = [[] for _ in range(890)]
+    leaves = [leaf for leaf in range(len(cells)) if kinds[leaf] == MIXED]
+    for leaf in sorted(leaves, key=lambda leaf: front(corner(cells[leaf]))):
+        for place, offset in enumerate(PLACES):
+            voxel = moved(corner(cells[leaf]), offset)
+            found[front(voxel)].append((leaf, place, voxel))
+    return found
+
+
 # Contexts
 
-NEAR = [
-    (0, 0, -1),
-    (0, -1, 0),
-    (-1, 0, 0),
-    (-1, 1, 1),
-    (0, -1, 1),
-    (-1, 1, 0),
-    (-1, 0, 1),
-    (0, -1, -1),
-    (-1, 0, -1),
+NEAR = [(0, -1, -1), (0, -1, 0), (0, -1, 1), (0, 0, -1)]
+NEAR += [(-1, 0, -1), (-1, 0, 0), (-1, 0, 1), (-1, 1, 0), (-1, 1, 1)]
+OWN = [
+    [*NEAR[:4], *((-1, y, z) for y in (-1, 0, 1) for z in (-1, 0, 1))],
+    [
+        *((0, -2, 0), (0, -2, 1), (0, -1, 0), (0, -1, 1), (0, 0, -2), (0, 0, -1), (-1, 0, 0)),
+        *((-1, 0, 1), (-1, 0, 2), (-1, 1, 0), (-1, 1, 1), (-2, 0, 0), (-2, 0, 1)),
+    ],
+    [
+        *((0, -2, 1), (0, -2, 2), (0, -2, 3), (0, -1, 0), (0, 0, -1), (-1, 0, 0), (-1, 2, -1)),
+        *((-1, 0, 2), (-1, 0, 3), (-2, 1, 0), (-2, 1, 1), (-2, 2, 0), (-2, 2, 1), (-2, 3, 1)),
+    ],
+    [
+        *((-2, 0, -1), (-2, 0, 0), (-2, 0, 1), (-2, 0, 2), (-2, 1, -1), (-2, 1, 0), (-2, 1, 1)),
+        *((0, -3, 0), (0, -3, 1), (0, -2, -1), (0, -2, 0), (0, -2, 1), (0, -2, 2)),
+    ],
 ]
-WIDE = [*NEAR, (-1, -1, 0), (-1, -1, 1), (-1, 1, -1), (-1, -1, -1)]
-FAR = [*NEAR[:6], (0, 0, -2), (0, -2, 0), (-2, 0, 0), (-1, 0, 2), (0, -2, 1), (-2, 0, 1)]
-SIX = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, 0, 0), (0, -1, 0), (0, 0, -1)]
+AHEAD = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]
+BEHIND = [(0, 0, -1), (0, -1, 0), (-1, 0, 0)]
+SIX = [(0, -1, 0), (0, -1, 1), (0, 0, -1), (-1, 0, 0), (-1, 1, 0), (-1, 1, 1)]
+STARTS = [0, 8192, 16384, 32768, 40960, 49152]
 
 
-def voxels_of(origins: list[Voxel], masks: Array) -> set[Voxel]:
-    return {moved(origins[leaf], PLACES[place]) for leaf, place in np.argwhere(masks).tolist()}
+def voxels_of(cells: Sequence[int], masks: Array) -> set[Voxel]:
+    return {moved(corner(cells[leaf]), PLACES[i]) for leaf, i in np.argwhere(masks).tolist()}
 
 
-def contexts(
-    voxel: Voxel, known: set[Voxel], predicted: set[Voxel] | None
-) -> list[tuple[int, ...]]:
-    """The values of the contexts, as bits."""
-    near, wide, far = (
-        tuple(int(moved(voxel, by) in known) for by in group) for group in (NEAR, WIDE, FAR)
-    )
-    if predicted is None:
-        return [near, wide, far]
-    here, around = int(voxel in predicted), tuple(int(moved(voxel, by) in predicted) for by in SIX)
-    return [near, wide, far, (here, *near), (here, *around, *near[:6])]
+def number_of(bits: Sequence[bool]) -> int:
+    return sum(bit << place for place, bit in enumerate(bits))
+
+
+def contexts(voxel: Voxel, known: set[Voxel], predicted: set[Voxel] | None) -> list[int]:
+    """The numbers of the logits of a voxel."""
+
+    def bits(displacements: Sequence[Voxel], voxels: set[Voxel]) -> list[bool]:
+        return [moved(voxel, by) in voxels for by in displacements]
+
+    numbers = [number_of(bits(context, known)) for context in OWN]
+    if predicted is not None:
+        ahead, near = bits(AHEAD, predicted), bits(NEAR, predicted)
+        numbers.append(number_of([*ahead, *bits(BEHIND, predicted), *bits(SIX, known)]))
+        differ = [a != b for a, b in zip(bits(NEAR, known), near, strict=True)]
+        numbers.append(number_of([*ahead, *differ]))
+    return [start + number for start, number in zip(STARTS, numbers, strict=False)]
 
 
 # Probability
 
 
-def clip(logit: int) -> int:
-    return max(-2816, min(2816, logit))
-
-
-def stretch(share: int) -> int:
-    return clip(round(256 * math.log(share / (65536 - share)))) if share else -2816
-
-
 def squash(logit: int) -> int:
-    return round(2**20 / (1 + math.exp(-logit / 256)))
+    """A probability in 2^-15 for a logit in 4096ths."""
+    x = (max(-666, min(665, logit >> 6)) + 0.5) / 64
+    return max(1, min(32767, round(2**15 / (1 + math.exp(-x)))))
 
 
 class Model:
-    def __init__(self, number: int) -> None:
-        """`number` is that of the contexts, 3 or 5."""
-        self.weights = [[65536 // number] * 10 for _ in range(number + 1)]
-        self.counts: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+    def __init__(self, rate: int) -> None:
+        self.logits = [256 * int(logit) for logit in PRIOR]
+        self.shift = 7 - rate
 
-    def logits(self, values: list[tuple[int, ...]]) -> list[int]:
-        found = []
-        for context in enumerate(values):
-            zeros, ones = self.counts.get(context, (0, 0))
-            found.append(stretch(((2 * ones + 1) << 15) // (zeros + ones + 1)))
-        return [*found, 77]
+    def probability(self, numbers: list[int]) -> int:
+        return squash(sum(self.logits[number] for number in numbers))
 
-    def probability(self, logits: list[int], near: int) -> int:
-        return squash(
-            clip(
-                sum(
-                    weight[near] * logit for weight, logit in zip(self.weights, logits, strict=True)
-                )
-                >> 16
-            )
-        )
-
-    def learn(self, coded: list[tuple[list[tuple[int, ...]], list[int], int, int]]) -> None:
-        """From the contexts, logits, probabilities and bits of a batch."""
-        for near in range(10):
-            here = [
-                (logits, 2**20 * bit - prob)
-                for values, logits, prob, bit in coded
-                if sum(values[0]) == near
-            ]
-            divisor = max(1, math.isqrt(len(here))) << 17
-            for i, weight in enumerate(self.weights):
-                weight[near] += sum(error * logits[i] for logits, error in here) // divisor
-        for values, _, _, bit in coded:
-            for context in enumerate(values):
-                self.counts.setdefault(context, [0, 0])[bit] += 1
+    def learn(self, coded: list[tuple[list[int], int, int]]) -> None:
+        """From the contexts, probabilities and bits of a block."""
+        for numbers, prob, bit in coded:
+            step = (2**15 * bit - prob + (1 << self.shift - 1)) >> self.shift
+            for number in numbers:
+                self.logits[number] = (self.logits[number] + step + 2**15) % 2**16 - 2**15
 
 
-# A whole mask stream
+# A whole region
 
 
-def code(origins: Array, kinds: Sequence[int], predicted: Array | None, bit_of: BitOf) -> Array:
-    """Masks bool (L, 512) of leaves at origins (L, 3), from the bits that `bit_of` gives.
+def code(
+    cells: Sequence[int], kinds: Sequence[int], predicted: Array | None, rate: int, bit_of: BitOf
+) -> Array:
+    """Masks bool (L, 512) of leaves in `cells`, from the bits that `bit_of` gives.
 
     `predicted` is bool (L, 512), or None.
     """
-    corners: list[Voxel] = [(x, y, z) for x, y, z in np.asarray(origins).tolist()]
     masks = np.repeat(np.array(kinds, dtype=np.uint8).reshape(-1, 1) == FULL, 512, axis=1)
-    known = voxels_of(corners, masks)
-    expected = None if predicted is None else voxels_of(corners, predicted)
-    model = Model(3 if predicted is None else 5)
-    for batch in batches(corners, kinds):
-        coded = []
-        for leaf, place, voxel in batch:
-            values = contexts(voxel, known, expected)
-            logits = model.logits(values)
-            prob = model.probability(logits, sum(values[0]))
-            masks[leaf, place] = bit = bit_of(prob, leaf, place)
-            coded.append((values, logits, prob, bit))
-        known |= {voxel for leaf, place, voxel in batch if masks[leaf, place]}
-        model.learn(coded)
+    known = voxels_of(cells, masks)
+    expected = None if predicted is None else voxels_of(cells, predicted)
+    model = Model(rate)
+    for voxels in fronts(cells, kinds):
+        for first in range(0, len(voxels), BLOCK):
+            coded, found = [], set()
+            for i, (leaf, place, voxel) in enumerate(voxels[first : first + BLOCK]):
+                numbers = contexts(voxel, known, expected)
+                prob = model.probability(numbers)
+                masks[leaf, place] = bit = bit_of(i, prob, leaf, place)
+                coded.append((numbers, prob, bit))
+                found |= {voxel} if bit else set()
+            known |= found
+            model.learn(coded)
     return masks
 
 
 def decode(
-    origins: Array, kinds: Sequence[int], words: Sequence[int], predicted: Array | None = None
+    cells: Sequence[int], kinds: Sequence[int], data: bytes, predicted: Array | None = None
 ) -> Array:
-    decoder = RangeDecoder(words)
-    masks = code(
-        origins, kinds, predicted, lambda prob, leaf, place: decoder.symbol(parts_of_bit(prob))
-    )
-    if (decoder.read if MIXED in kinds else 0) < len(words):
-        raise ValueError("S11: words are left over")
+    if MIXED not in kinds:
+        if data:
+            raise ValueError("S11: a region without mixed leaves has bytes of masks")
+        return code(cells, kinds, predicted, 0, lambda *_: 0)
+    decoder = Decoder(data)
+    masks = code(cells, kinds, predicted, decoder.rate, decoder.bit)
+    decoder.end()
     return masks
 
 
 def encode(
-    origins: Array, kinds: Sequence[int], masks: Array, predicted: Array | None = None
-) -> list[int]:
-    encoder = RangeEncoder()
-
-    def bit_of(prob: int, leaf: int, place: int) -> int:
-        encoder.symbol(parts_of_bit(prob), bit := int(masks[leaf, place]))
-        return bit
-
-    code(origins, kinds, predicted, bit_of)
-    return encoder.words()
+    cells: Sequence[int],
+    kinds: Sequence[int],
+    masks: Array,
+    predicted: Array | None = None,
+    log_lanes: int = 2,
+    rate: int = 1,
+) -> bytes:
+    if MIXED not in kinds:
+        return b""
+    encoder = Encoder(masks)
+    code(cells, kinds, predicted, rate, encoder.bit)
+    return encoder.data(log_lanes, rate)

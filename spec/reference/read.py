@@ -204,10 +204,41 @@ def bits(packed: Array) -> Array:
     return np.unpackbits(packed, axis=1, bitorder="little") == 1
 
 
-def words(tensor: Array) -> list[int]:
-    require(len(tensor) % 4 == 0, "S11: bytes that are no words")
-    found: list[int] = tensor.view("<u4").tolist()
+def regions_of(origins: Array) -> dict[tuple[int, ...], list[int]]:
+    """The numbers of the leaves of each region, the regions in order."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for leaf, corner in enumerate((origins // 128).tolist()):
+        found.setdefault(tuple(corner), []).append(leaf)
     return found
+
+
+def decode_masks(
+    origins: Array, kinds: list[int], parts: list[bytes], predicted: Array | None
+) -> Array:
+    """Masks bool (L, 512) of leaves from the bytes of each region."""
+    found = np.zeros((len(origins), 512), dtype=bool)
+    for leaves, part in zip(regions_of(origins).values(), parts, strict=True):
+        cells = (origins[leaves] % 128 // 8) @ np.array([256, 16, 1])
+        own = None if predicted is None else predicted[leaves]
+        found[leaves] = masks.decode(cells.tolist(), [kinds[leaf] for leaf in leaves], part, own)
+    return found
+
+
+def parts_of(data: bytes, lengths: Array, rule: str) -> list[bytes]:
+    """Bytes, cut into those of each region."""
+    ends = np.cumsum(lengths.astype(np.int64))
+    require(int(lengths.min(initial=0)) >= 0, f"{rule}: a length is negative")
+    require(int(lengths.sum(dtype=np.int64)) == len(data), f"{rule}: lengths do not add up")
+    return [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def coded(
+    tensors: Tensors, name: str, origins: Array, kinds: list[int], predicted: Array | None
+) -> Array:
+    """Masks bool (L, 512) of two tensors; none is set where no region has bytes."""
+    lengths, data = tensors[f"{name}_lengths"], tensors[f"{name}_bytes"].tobytes()
+    require(len(lengths) == len(regions_of(origins)), "S3: lengths are not one a region")
+    return decode_masks(origins, kinds, parts_of(data, lengths, "S11"), predicted)
 
 
 def voxels(origins: Array, mask: Array) -> Array:
@@ -227,22 +258,36 @@ def topology_of(file: File, number: int) -> Topology:
     node, i = np.nonzero(bits(tensors["block_masks"]))
     blocks = tensors["block_origins"][node] + 8 * np.stack([i >> 8, i >> 4 & 15, i & 15], axis=1)
     mixed = [masks.MIXED] * len(blocks)
-    leaf_cells = masks.decode(blocks, mixed, words(tensors["leaf_words"]))
-    tile_cells, tile_words = np.zeros_like(leaf_cells), words(tensors["tile_words"])
-    if tile_words:
-        tile_cells = masks.decode(blocks, mixed, tile_words, leaf_cells)
+    leaf_cells = coded(tensors, "leaf", blocks, mixed, None)
+    tile_cells = np.zeros_like(leaf_cells)
+    if len(tensors["tile_lengths"]):
+        tile_cells = coded(tensors, "tile", blocks, mixed, leaf_cells)
     require(not (leaf_cells & tile_cells).any(), "S13: a cell is a leaf and a tile")
     require(bool((leaf_cells | tile_cells).any(axis=1).all()), "S13: a block is empty")
     leaves, tiles = (8 * voxels(blocks, cells) for cells in (leaf_cells, tile_cells))
     leaves, tiles = leaves[in_order(leaves)], tiles[in_order(tiles)]
 
-    kinds, coded = tensors["leaf_kinds"].tolist(), words(tensors["coded_masks"])
+    kinds = tensors["leaf_kinds"].tolist()
     require(len(kinds) == len(leaves), "S3: leaf_kinds has not one number a leaf")
     predicted = predicted_masks(file, number, tensors["predicted_from"].tolist(), leaves)
     edges = np.concatenate([tensors["tile_edges"], np.full(len(tiles), 8, dtype=np.int32)])
     tiles = np.concatenate([tensors["tile_origins"], tiles])
-    active = masks.decode(leaves, kinds, coded, predicted)
+    active = decode_masks(leaves, kinds, leaf_parts(file, tensors), predicted)
     return Topology(leaves, active, tiles, edges, tensors["tile_active"])
+
+
+def leaf_parts(file: File, tensors: Tensors) -> list[bytes]:
+    """The bytes of the masks of each region, from a tensor or from a BITS chunk."""
+    lengths, chunk = tensors["mask_lengths"], tensors["bits"].tolist()
+    if not chunk:
+        return parts_of(tensors["mask_bytes"].tobytes(), lengths, "S11")
+    require(len(chunk) == 1 and chunk[0] >= 0, "S11: not the number of one chunk")
+    starts = np.cumsum(lengths.astype(np.int64)) - lengths
+    checksums = tensors["mask_checksums"].view("<u4")
+    return [
+        file.part(chunk[0], *(int(number) for number in part))
+        for part in zip(starts, lengths, checksums, strict=True)
+    ]
 
 
 def predicted_masks(file: File, number: int, sources: list[int], leaves: Array) -> Array | None:
@@ -262,8 +307,9 @@ def inactive_values(file: File, entry: Entry, topology: Topology) -> tuple[Array
         return no_values, none, no_values
     tensors = file.tensors(entry["inactive_values"], "INAC")
     kinds = [masks.EMPTY if row.all() else masks.MIXED for row in topology.active]
-    coded = words(tensors["coded_masks"])
-    inactive = masks.decode(topology.leaf_origins, kinds, coded, topology.active) if coded else none
+    inactive = none
+    if len(tensors["mask_lengths"]):
+        inactive = coded(tensors, "mask", topology.leaf_origins, kinds, topology.active)
     require(not (inactive & topology.active).any(), "S8: an inactive value at an active voxel")
     return tensors["tile_values"], inactive, tensors["inactive_values"]
 
@@ -271,16 +317,17 @@ def inactive_values(file: File, entry: Entry, topology: Topology) -> tuple[Array
 def frequent_values(file: File, number: int, topology: Topology) -> list[tuple[Array, Array]]:
     """A mask bool (L, 512) and a value (C) for each frequent value."""
     tensors = file.tensors(number, "FREQ")
-    values, kinds, counts = tensors["values"], tensors["kinds"], tensors["word_counts"].tolist()
-    is_open, coded, found = topology.active, words(tensors["coded_masks"]), []
+    values, kinds, lengths = tensors["values"], tensors["kinds"], tensors["mask_lengths"]
     require(1 <= len(values) <= 256, "S14: number of frequent values")
     require(len(values) - len(kinds) in (0, 1), "S14: number of masks")
-    require(min(counts, default=0) >= 0 and sum(counts) == len(coded), "S14: word_counts")
-    for own_kinds, count in zip(kinds.tolist(), counts, strict=True):
-        mask = masks.decode(topology.leaf_origins, own_kinds, coded[:count], is_open)
+    parts = parts_of(tensors["mask_bytes"].tobytes(), lengths.reshape(-1), "S14")
+    is_open, found = topology.active, []
+    for own_kinds, own in zip(kinds.tolist(), lengths, strict=True):
+        mine, parts = parts[: len(own)], parts[len(own) :]
+        mask = decode_masks(topology.leaf_origins, own_kinds, mine, is_open)
         require(not (mask & ~is_open).any(), "S14: a voxel is not open")
         found.append(mask)
-        is_open, coded = is_open & ~mask, coded[count:]
+        is_open = is_open & ~mask
     return list(zip(found + [is_open] * (len(values) - len(kinds)), values, strict=True))
 
 

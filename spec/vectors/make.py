@@ -180,12 +180,8 @@ def topology(file: read.File, number: int) -> dict[str, Any]:
         read.topology_of(file, source)
     with Streams() as streams:
         found = read.topology_of(file, number)
-    names = (
-        ["leaf_words", "coded_masks"]
-        if len(streams.found) == 2
-        else ["leaf_words", "tile_words", "coded_masks"]
-    )
-    return dict(zip(names, streams.found, strict=True)) | {
+    return {
+        "coded_masks": streams.found,
         "leaf_origins": array(found.leaf_origins),
         "leaf_masks": array(np.packbits(found.active, axis=1, bitorder="little")),
         "tile_origins": array(found.tile_origins),
@@ -195,7 +191,7 @@ def topology(file: read.File, number: int) -> dict[str, Any]:
 
 
 class Streams:
-    """Notes the first probabilities and bits of every mask stream, while it is entered."""
+    """Notes the first probabilities and bits of the masks of every region, while it is entered."""
 
     def __enter__(self) -> Streams:
         self.found: list[dict[str, Any]] = []
@@ -206,17 +202,18 @@ class Streams:
     def __exit__(self, *_: object) -> None:
         self.patched.stop()
 
-    def decode(self, origins: Any, kinds: Any, words: Any, predicted: Any = None) -> np.ndarray:
-        decoder, bits = masks.RangeDecoder(words), []
+    def decode(self, cells: Any, kinds: Any, data: bytes, predicted: Any = None) -> np.ndarray:
+        bits, decoder = [], masks.Decoder(data) if masks.MIXED in kinds else None
 
-        def bit_of(prob: int, leaf: int, place: int) -> int:
-            bits.append([leaf, place, prob, decoder.symbol(masks.parts_of_bit(prob))])
+        def bit_of(number: int, prob: int, leaf: int, place: int) -> int:
+            assert decoder is not None
+            bits.append([leaf, place, prob, decoder.bit(number, prob, leaf, place)])
             return bits[-1][-1]
 
-        mask = masks.code(origins, kinds, predicted, bit_of)
+        mask = masks.code(cells, kinds, predicted, decoder.rate if decoder else 0, bit_of)
         about = {
             "leaves": len(mask),
-            "words": len(words),
+            "bytes": len(data),
             "bits": len(bits),
             "set": int(mask.sum()),
         }

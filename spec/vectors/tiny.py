@@ -108,8 +108,19 @@ def grid_of(
     return plain | changes
 
 
-def word_bytes(words: list[int]) -> Array:
-    return np.array(words, dtype="<u4").view(np.uint8)
+def coded(
+    name: str, origins: Array, kinds: list[int], mask: Array | None, predicted: Array | None = None
+) -> Tensors:
+    """The tensors of masks of one region, or of none where there is no mask."""
+    parts: list[bytes] = []
+    if mask is not None:
+        cells = (origins % 128 // 8) @ np.array([256, 16, 1])
+        parts = [masks.encode(cells.tolist(), kinds, mask, predicted, log_lanes=0)]
+    lengths = np.array([len(part) for part in parts], dtype="<i4")
+    return {
+        f"{name}_lengths": lengths,
+        f"{name}_bytes": np.frombuffer(b"".join(parts), dtype=np.uint8),
+    }
 
 
 def triples(*rows: tuple[int, int, int]) -> Array:
@@ -160,15 +171,15 @@ def topology_tensors(
     return {
         "block_origins": block,
         "block_masks": np.packbits(np.arange(4096) < 1, bitorder="little")[None],
-        "leaf_words": word_bytes(masks.encode(block, mixed, leaf_cells)),
-        "tile_words": word_bytes(
-            [] if tile_cells is None else masks.encode(block, mixed, tile_cells, leaf_cells)
-        ),
+        **coded("leaf", block, mixed, leaf_cells),
+        **coded("tile", block, mixed, tile_cells, leaf_cells),
         "tile_origins": listed.get("origins", triples()),
         "tile_edges": listed.get("edges", np.zeros(0, dtype="<i4")),
         "tile_active": listed.get("flags", np.zeros(0, dtype=np.uint8)),
         "leaf_kinds": np.array(kinds, dtype=np.uint8),
-        "coded_masks": word_bytes(masks.encode(leaves, kinds, active)),
+        **coded("mask", leaves, kinds, active),
+        "mask_checksums": np.zeros(0, dtype="<i4"),
+        "bits": np.zeros(0, dtype="<i4"),
         "predicted_from": np.zeros(0, dtype="<i4"),
     }
 
@@ -184,14 +195,14 @@ def level_1() -> bytes:
     kinds = [masks.MIXED, masks.EMPTY]
     values = {
         "tile_values": np.array([[-3.0], [0.75]], dtype="<f4"),
-        "coded_masks": word_bytes(masks.encode(LEAVES, kinds, inactive, ACTIVE)),
+        **coded("mask", LEAVES, kinds, inactive, ACTIVE),
         "inactive_values": np.array([[-1.0], [-2.0]], dtype="<f4"),
     }
     frequent = {
         "values": np.array([[0.25]], dtype="<f4"),
         "kinds": np.array([[masks.EMPTY, masks.FULL]], dtype=np.uint8),
-        "word_counts": np.zeros(1, dtype="<i4"),
-        "coded_masks": word_bytes([]),
+        "mask_lengths": np.zeros((1, 1), dtype="<i4"),
+        "mask_bytes": np.zeros(0, dtype=np.uint8),
     }
     exact = {
         "exact_masks": np.packbits(mask_of([[(7, 7, 7)], []]), axis=1, bitorder="little"),

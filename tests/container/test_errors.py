@@ -25,8 +25,8 @@ from testing.examples import (
     BLOCKS,
     LEAVES,
     VECTORS,
-    cell_words,
-    inactive_words,
+    coded_cells,
+    coded_inactive,
     no_field,
     no_field_masks,
 )
@@ -186,13 +186,14 @@ def cells(leaves: int, tiles: int) -> Change:
     """Cells of the first block, a bit each, in place of all others."""
     of_leaves, of_tiles = np.zeros((2, 2, 64), np.uint8)
     of_leaves[0, 0], of_tiles[0, 0] = leaves, tiles
-    leaf_words, tile_words = cell_words(BLOCKS, of_leaves), cell_words(BLOCKS, of_tiles, of_leaves)
-    return bare(tensors(TOPO, leaf_words=leaf_words, tile_words=tile_words))
+    coded = coded_cells("leaf", BLOCKS, of_leaves)
+    coded |= coded_cells("tile", BLOCKS, of_tiles, of_leaves)
+    return bare(tensors(TOPO, **coded))
 
 
 def inactive_everywhere(file: File) -> None:
     active = no_field_masks()
-    tensors(BARE_INAC, coded_masks=inactive_words(LEAVES, active * 0 + 255, active))(file)
+    tensors(BARE_INAC, **coded_inactive(LEAVES, active * 0 + 255, active))(file)
 
 
 def vector_rule(file: File) -> None:
@@ -250,7 +251,7 @@ def palette(*changes: Change) -> Change:
 
 
 def full(masks: Any) -> Any:
-    """Kinds of masks that need no words, each of which claims every voxel."""
+    """Kinds of masks that need no bytes, each of which claims every voxel."""
     return masks * 0 + 1
 
 
@@ -928,9 +929,9 @@ CASES: list[tuple[str, str, Change, str]] = [
     ("S3", "kinds", frequent(tensors(FREQ, kinds=lambda a: a[:, 1:])), "'kinds' is uint8"),
     (
         "S3",
-        "mask words",
-        frequent(tensors(FREQ, word_counts=lambda a: a[1:])),
-        r"'word_counts' is int32 \(1,\), expected .*2",
+        "mask lengths",
+        frequent(tensors(FREQ, mask_lengths=lambda a: a[1:])),
+        r"'mask_lengths' is int32 \(1, 1\), expected .*2",
     ),
     (
         "S3",
@@ -1039,42 +1040,47 @@ CASES: list[tuple[str, str, Change, str]] = [
         "exact_masks mark a voxel that has a frequent value",
     ),
     ("S11", "kind", bare(tensors(TOPO, leaf_kinds=at(0, 3))), "leaf_kinds hold a value"),
-    ("S11", "bytes", bare(tensors(TOPO, coded_masks=lambda a: a[:-1])), "not words of 4"),
     (
         "S11",
-        "words left",
-        bare(tensors(TOPO, leaf_kinds=lambda a: a * 0 + 1)),
-        "end before their .* words",
+        "lengths",
+        bare(tensors(TOPO, mask_lengths=lambda a: a + 1)),
+        "coded masks have .* their lengths say",
     ),
     (
         "S11",
-        "more words",
-        bare(tensors(TOPO, coded_masks=lambda a: np.append(a, a[:64]))),
-        "end before their .* words",
+        "bytes left",
+        bare(tensors(TOPO, leaf_kinds=lambda a: a * 0 + 1)),
+        "coded masks are damaged",
     ),
     (
         "S11",
         "bytes of leaves",
-        bare(tensors(TOPO, leaf_words=lambda a: a[:-1])),
-        "'leaf_words' has .* not words of 4",
+        bare(tensors(TOPO, leaf_bytes=lambda a: a[:-1])),
+        "coded masks have .* their lengths say",
     ),
     (
         "S11",
-        "words of leaves",
-        bare(tensors(TOPO, leaf_words=lambda a: np.append(a, a))),
-        "end before their .* words",
+        "bytes of tiles",
+        bare(tensors(TOPO, tile_bytes=at(0, 255))),
+        "coded masks are damaged",
     ),
     (
         "S11",
-        "words of tiles",
-        bare(tensors(TOPO, tile_words=lambda a: np.tile(a, 16))),
-        "end before their .* words",
+        "inactive bytes",
+        bare(tensors(BARE_INAC, mask_bytes=lambda a: np.append(a, a))),
+        "coded masks have .* their lengths say",
     ),
     (
         "S11",
-        "inactive words",
-        bare(tensors(BARE_INAC, coded_masks=lambda a: np.append(a, a))),
-        "end before their .* words",
+        "no chunk of bits",
+        bare(tensors(TOPO, bits=np.int32([99]), mask_checksums=np.int32([0]))),
+        r"bits holds \[99\], not the number of a BITS chunk",
+    ),
+    (
+        "S11",
+        "two chunks of bits",
+        bare(tensors(TOPO, bits=np.int32([0, 0]), mask_checksums=np.int32([0]))),
+        "not the number of a BITS chunk",
     ),
     (
         "S12",
@@ -1125,7 +1131,7 @@ CASES: list[tuple[str, str, Change, str]] = [
         "S14",
         "not open",
         frequent(
-            tensors(FREQ, kinds=full, word_counts=lambda a: a * 0, coded_masks=lambda a: a[:0])
+            tensors(FREQ, kinds=full, mask_lengths=lambda a: a * 0, mask_bytes=lambda a: a[:0])
         ),
         "a frequent value's mask marks a voxel",
     ),
@@ -1137,27 +1143,27 @@ CASES: list[tuple[str, str, Change, str]] = [
     ),
     (
         "S14",
-        "counts",
-        frequent(tensors(FREQ, word_counts=lambda a: a + 1)),
-        "words, their word_counts say",
+        "lengths",
+        frequent(tensors(FREQ, mask_lengths=lambda a: a + 1)),
+        "their lengths say",
     ),
     (
         "S14",
         "negative",
-        frequent(tensors(FREQ, word_counts=lambda a: np.int32([-1, a.sum() + 1]))),
-        "words, their word_counts",
+        frequent(tensors(FREQ, mask_lengths=lambda a: np.int32([[-1], [a.sum() + 1]]))),
+        "their lengths say",
     ),
     (
         "S14",
         "bytes",
-        frequent(tensors(FREQ, coded_masks=lambda a: a[:-1])),
-        "'coded_masks' has .* not words of 4",
+        frequent(tensors(FREQ, mask_bytes=lambda a: a[:-1])),
+        "their lengths say",
     ),
     (
         "S14",
-        "words left",
+        "bytes left",
         frequent(tensors(FREQ, kinds=lambda a: a * 0 + 2)),
-        "end before their .* words",
+        "coded masks are damaged",
     ),
     ("F1", "kind", manifest("field.kind", "wavelet"), "field kind 'wavelet' is not known"),
     (

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inrv.entropy.masks import regions_of
 from inrv.errors import FormatError
 from inrv.grids import FrequentValues, Topology
 from inrv.storage.values import MOST_FREQUENT, masks_of, pack_frequent, unpack_frequent
@@ -71,12 +72,13 @@ def test_a_value_that_no_voxel_has_is_allowed() -> None:
 
 def test_a_mask_over_voxels_of_another_is_refused() -> None:
     held = topology(4, 4)
+    regions = len(regions_of(held.leaf_origins))
     full = np.full(held.leaf_count, 1, np.uint8)
     arrays = {
         "values": np.zeros((2, 1), np.float32),
         "kinds": np.stack([full, full]),
-        "word_counts": np.zeros(2, np.int32),
-        "coded_masks": np.zeros(0, np.uint8),
+        "mask_lengths": np.zeros((2, regions), np.int32),
+        "mask_bytes": np.zeros(0, np.uint8),
     }
     every = np.ones((held.leaf_count, 512), dtype=np.bool_)
     whole = Topology.from_leaves(held.leaf_origins, every)
@@ -84,7 +86,7 @@ def test_a_mask_over_voxels_of_another_is_refused() -> None:
     with pytest.raises(FormatError, match=message) as caught:
         unpack_frequent(arrays, whole, 1)
     assert caught.value.id == "S14"
-    once = arrays | {"kinds": full[None], "word_counts": np.zeros(1, np.int32)}
+    once = arrays | {"kinds": full[None], "mask_lengths": np.zeros((1, regions), np.int32)}
     assert unpack_frequent(once, whole, 1).counts == [whole.leaf_voxel_count, 0]
 
 

@@ -18,7 +18,6 @@ from inrv.container import (
     Chunk,
     Component,
     Manifest,
-    bytes_of_words,
     container_bytes,
     pack_tensors,
     read_container,
@@ -27,6 +26,7 @@ from inrv.entropy.masks import encode_masks
 from inrv.errors import FormatError
 from inrv.grids import LEAF_VOXELS, Grid, LeafValues, Topology
 from inrv.storage import StoredGrids
+from inrv.storage.coded_masks import pack_coded
 from inrv.storage.topology import store_topologies
 from inrv.storage.values import pack_inactive
 from testing.examples import grid_entry, keys_of_topology
@@ -83,11 +83,11 @@ def test_any_inactive_values_come_back(
     assert np.array_equal(found.tile_values, original.tile_values)
 
 
-def test_tiles_without_inactive_voxels_take_no_words() -> None:
+def test_tiles_without_inactive_voxels_take_no_bytes() -> None:
     masks = np.arange(2 * LEAF_VOXELS).reshape(2, -1) % 3 == 0
     grid = grid_of(masks, masks, 2)
     arrays = pack_inactive(grid)
-    assert not arrays["coded_masks"].size and len(arrays["tile_values"]) == 2
+    assert not arrays["mask_bytes"].size and len(arrays["tile_values"]) == 2
     assert not len(restored(file_of(grid, arrays)).inactive.places)
 
 
@@ -102,7 +102,7 @@ def test_masks_that_follow_from_the_active_ones_cost_little() -> None:
     height = ((x >> 6) & 7) + np.random.default_rng(2).integers(0, 3, (64, 1))
     grid = grid_of((height > 3) & (height < 6), height <= 3)
     arrays = pack_inactive(grid)
-    assert len(arrays["coded_masks"]) < 300
+    assert len(arrays["mask_bytes"]) < 300
     found = restored(file_of(grid, arrays))
     assert np.array_equal(found.inactive.places, grid.inactive.places)
 
@@ -113,8 +113,7 @@ def test_a_full_leaf_takes_no_words() -> None:
     mixed = grid_of(half, ~half)
     full = mixed.topology.leaf_masks[:1]
     alone = replace(mixed.topology, leaf_origins=np.int32([[0, 0, 0]]), leaf_masks=full)
-    words = encode_masks(alone.leaf_origins, full, full, np.full(1, 2, np.uint8))
-    assert not words.size
+    assert encode_masks(alone.leaf_origins, full, full, np.full(1, 2, np.uint8)) == [b""]
     assert restored(file_of(mixed, pack_inactive(mixed))).inactive.places.tolist() == [512 + 7]
 
 
@@ -123,13 +122,15 @@ def test_what_contradicts_the_active_voxels_is_refused() -> None:
     grid = grid_of(active, ~active)
     arrays, topology = pack_inactive(grid), grid.topology
     every, kinds = np.full((2, 64), 255, dtype=np.uint8), np.zeros(2, dtype=np.uint8)
-    words = encode_masks(topology.leaf_origins, every, topology.leaf_masks, kinds)
-    coded = arrays["coded_masks"]
+    parts = encode_masks(topology.leaf_origins, every, topology.leaf_masks, kinds)
+    coded, lengths = arrays["mask_bytes"], arrays["mask_lengths"]
     marked = "masks of inactive voxels mark a voxel that the topology says is active"
     for id, message, changed in (
-        ("S8", marked, {"coded_masks": bytes_of_words(words)}),
-        ("S11", "end before their", {"coded_masks": np.append(coded, coded)}),
-        ("S11", "not words of 4", {"coded_masks": coded[:-1]}),
+        ("S8", marked, pack_coded("mask", parts)),
+        ("S11", "their lengths say", {"mask_bytes": np.append(coded, coded)}),
+        ("S11", "their lengths say", {"mask_lengths": -lengths}),
+        ("S11", "damaged", {"mask_bytes": coded[:-2], "mask_lengths": lengths - 2}),
+        ("S3", "mask_lengths", {"mask_lengths": np.append(lengths, 0).astype(np.int32)}),
         ("S3", "'inactive_values' is float32", {"inactive_values": arrays["inactive_values"][1:]}),
     ):
         with pytest.raises(FormatError, match=message) as caught:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inrv.container import bytes_of_words
 from inrv.entropy.masks import MIXED, encode_masks
 from inrv.errors import FormatError
 from inrv.grids import Topology
+from inrv.storage.coded_masks import pack_coded
 from inrv.storage.skeleton import pack_skeleton, unpack_skeleton
 
 MOST = 1 << 12
@@ -83,8 +83,8 @@ def test_cells_that_contradict_are_refused(
 ) -> None:
     arrays = pack_skeleton(topology([[0, 0, 0]], []))
     origins, kinds = np.zeros((1, 3), dtype=np.int32), np.array([MIXED], dtype=np.uint8)
-    arrays["leaf_words"] = bytes_of_words(encode_masks(origins, of_leaves, None, kinds))
-    arrays["tile_words"] = bytes_of_words(encode_masks(origins, of_tiles, of_leaves, kinds))
+    arrays |= pack_coded("leaf", encode_masks(origins, of_leaves, None, kinds))
+    arrays |= pack_coded("tile", encode_masks(origins, of_tiles, of_leaves, kinds))
     arrays["tile_active"] = np.unpackbits(of_tiles)[:1] * 0
     with pytest.raises(FormatError, match=message) as caught:
         unpack_skeleton(arrays, MOST)
@@ -102,7 +102,7 @@ def test_too_many_leaves_or_blocks_are_refused_before_they_are_listed() -> None:
 def test_too_many_cells_are_refused_before_they_are_listed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """512 cells of a block take no more than its mask, and their masks hardly a word."""
+    """512 cells of a block take no more than its mask, and their masks hardly a byte."""
     cells = [[8 * x, 8 * y, 8 * z] for x in range(8) for y in range(8) for z in range(8)]
     arrays = pack_skeleton(topology(cells, []))
     monkeypatch.setattr("inrv.storage.skeleton._cell_origins", None)
@@ -130,7 +130,7 @@ def test_tiles_that_a_mask_cannot_order_keep_their_origins(edges: tuple[int, ...
     original, ascending = topology([[8, 0, 0]], tiles), edges == (8,)
     arrays = pack_skeleton(original)
     assert len(arrays["tile_edges"]) == (0 if ascending else len(edges))
-    assert (arrays["tile_words"].size > 0) == ascending
+    assert (arrays["tile_bytes"].size > 0) == ascending
     assert same_skeleton(unpack_skeleton(arrays, MOST), original)
 
 

@@ -26,7 +26,7 @@ bare.__path__ = [{str(PACKAGE)!r}]
 """
 ALONE = """
 from inrv.support.parallel import in_threads, thread_count, workers
-assert not {name.split(".")[0] for name in sys.modules} & {"torch", "numba", "numpy"}
+assert not {name.split(".")[0] for name in sys.modules} & {"torch", "numpy"}
 print(thread_count())
 with workers() as pool:
     assert (pool is None) == (thread_count() == 1)

@@ -17,10 +17,8 @@ from inrv.container.manifest import (
 from inrv.container.reading import ChunkEntry, Container, Part, read_container
 from inrv.container.tensors import (
     Arrays,
-    bytes_of_words,
     pack_tensors,
     take,
-    take_words,
     unpack_tensors,
 )
 from inrv.container.writing import AssembledFile, Chunk, assemble, container_bytes, stored_size
@@ -42,12 +40,10 @@ __all__ = [
     "PassthroughEntry",
     "Value",
     "assemble",
-    "bytes_of_words",
     "container_bytes",
     "pack_tensors",
     "read_container",
     "stored_size",
     "take",
-    "take_words",
     "unpack_tensors",
 ]

@@ -15,7 +15,6 @@ from inrv.errors import FormatError
 
 HEADER_BYTES = 1 << 20  # of JSON: a thousand layers, each in parts, take half of it
 DTYPES = {"I8": "int8", "U8": "uint8", "I32": "int32", "F16": "float16", "F32": "float32"}
-WORD = 4  # bytes of a word of a range coder
 MOST_NAMED = 12  # tensors that a message names
 METADATA = "__metadata__"  # a key of a safetensors header that is no tensor
 
@@ -98,18 +97,3 @@ def take(
         message = f"tensor {name!r} is {found.dtype} {found.shape}, expected {expected}"
         raise FormatError("S3", message)
     return found
-
-
-def bytes_of_words(words: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Return the words of a range coder as the bytes uint8 (4 W,) that a chunk holds."""
-    return words.astype("<u4").view(np.uint8)
-
-
-def take_words(arrays: Arrays, name: str) -> NDArray[np.uint32]:
-    """Return the words uint32 (W,) of a range coder in the array `name`. Raises FormatError."""
-    found = take(arrays, name, np.uint8, (None,))
-    if len(found) % WORD:
-        message = f"tensor {name!r} has {len(found)} bytes, which are not words of {WORD}"
-        raise FormatError("S11", message)
-    words: NDArray[np.uint32] = found.view("<u4")
-    return words

@@ -57,6 +57,11 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
         *(_POINTER, reads(np.int32), _SIZE, reads(np.uintp), reads(np.uint8), reads(np.int32)),
         *_SEGMENT,
     ),
+    "inrv_masks_decode": (
+        *(reads(np.int8), _POINTER, _POINTER, _SIZE),
+        *(_POINTER, writes(np.uint8)),
+    ),
+    "inrv_masks_encode": (reads(np.int8), _POINTER, reads(np.uint8), *[_POINTER] * 3),
 }
 # What the others take, behind what they return.
 _INFALLIBLE: dict[str, tuple[Any, ...]] = {
@@ -84,6 +89,8 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
         *(_SIZE, ctypes.c_int32),
         *(ctypes.c_double, reads(np.float64), *[writes(np.float64)] * 3),
     ),
+    "inrv_masks_work": (_SIZE, _SIZE),
+    "inrv_masks_bound": (_SIZE, _SIZE),
 }
 
 

@@ -47,7 +47,7 @@ def cheapest_forms(
         if None in rules:
             continue
         topology = grids[group[0]].grid.topology
-        masks = encode_masks(topology.leaf_origins, topology.leaf_masks).nbytes
+        masks = sum(map(len, encode_masks(topology.leaf_origins, topology.leaf_masks)))
         whole, exact = list[Form](), list[Form]()
         for number, rule in zip(group, rules, strict=True):
             assert rule is not None

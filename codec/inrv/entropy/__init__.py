@@ -1,1 +1,1 @@
-"""Symbols to bytes and back: the range coder, and the masks of leaves on top of it."""
+"""Symbols to bytes and back: the masks of leaves."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Arrays, bytes_of_words, take, take_words
-from inrv.entropy.masks import MIXED, decode_masks, encode_masks
+from inrv.container import Arrays, take
+from inrv.entropy.masks import MIXED, encode_masks
 from inrv.errors import FormatError
 from inrv.grids import (
     LEAF_EDGE,
@@ -25,6 +25,7 @@ from inrv.grids import (
     pack_masks,
 )
 from inrv.grids.blocks import MASK_BYTES, NODE_EDGE
+from inrv.storage.coded_masks import pack_coded, unpack_coded
 from inrv.storage.nodes import NODE_BYTES, check_origins, count_bits, pack_nodes, unpack_nodes
 
 
@@ -40,14 +41,13 @@ def pack_skeleton(topology: Topology) -> Arrays:
     leaf_cells, tile_cells = pack_masks(masks[0]), pack_masks(masks[1])
     origins = cells[first] // LEAF_EDGE * LEAF_EDGE
     corners, node_masks = pack_nodes(origins)
-    kinds, tile_words = _kinds(len(first)), np.zeros(0, dtype=np.uint32)
-    if len(tiles):
-        tile_words = encode_masks(origins, tile_cells, leaf_cells, kinds)
+    kinds = _kinds(len(first))
+    of_tiles = encode_masks(origins, tile_cells, leaf_cells, kinds) if len(tiles) else []
     return {
         "block_origins": corners,
         "block_masks": node_masks,
-        "leaf_words": bytes_of_words(encode_masks(origins, leaf_cells, None, kinds)),
-        "tile_words": bytes_of_words(tile_words),
+        **pack_coded("leaf", encode_masks(origins, leaf_cells, None, kinds)),
+        **pack_coded("tile", of_tiles),
         "tile_origins": topology.tile_origins[:listed],
         "tile_edges": topology.tile_edges[:listed],
         "tile_active": topology.tile_active.astype(np.uint8),
@@ -98,11 +98,11 @@ def _cell_masks(
     blocks: NDArray[np.int32], arrays: Arrays
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return which cells of the blocks are leaves, and which are tiles: uint8 (B, 64) each."""
-    kinds, tile_words = _kinds(len(blocks)), take_words(arrays, "tile_words")
-    leaf_cells = decode_masks(blocks, kinds, take_words(arrays, "leaf_words"))
+    kinds = _kinds(len(blocks))
+    leaf_cells = unpack_coded("leaf", arrays, blocks, kinds)
     tile_cells = np.zeros_like(leaf_cells)
-    if len(tile_words):
-        tile_cells = decode_masks(blocks, kinds, tile_words, leaf_cells)
+    if len(take(arrays, "tile_lengths", np.int32, (None,))):
+        tile_cells = unpack_coded("tile", arrays, blocks, kinds, leaf_cells)
     if (leaf_cells & tile_cells).any():
         raise FormatError("S13", "topology: a cell of a block is a leaf and a tile")
     if not (leaf_cells | tile_cells).any(axis=1).all():

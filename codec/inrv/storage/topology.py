@@ -5,34 +5,28 @@ The masks of a topology may be predicted from those of an earlier one.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import (
-    Arrays,
-    Chunk,
-    Container,
-    bytes_of_words,
-    pack_tensors,
-    take,
-    take_words,
-    unpack_tensors,
-)
-from inrv.container.layout import TOPOLOGY
-from inrv.entropy.masks import KINDS, decode_masks, encode_masks, kinds_of
+from inrv.container import Arrays, Chunk, Container, pack_tensors, take, unpack_tensors
+from inrv.container.layout import BITS, TOPOLOGY
+from inrv.entropy.masks import KINDS, decode_masks, encode_masks, kinds_of, regions_of
 from inrv.errors import FormatError
 from inrv.grids import Topology
+from inrv.storage.coded_masks import starts_of
 from inrv.storage.skeleton import pack_skeleton, unpack_skeleton
 
+MOST_WITHIN = 1 << 14  # bytes of masks that lie in the TOPO chunk itself: they are read at once
 MOST_ROOTS = 4  # earlier topologies that one is tried to be predicted from: each try codes it once
 FULL_BYTE = 255  # eight active voxels
 
 
 def store_topologies(topologies: Sequence[Topology], chunks: list[Chunk]) -> list[int]:
-    """Append a chunk for each different topology and return the chunk number of each.
+    """Append the chunks of each different topology and return the number of its TOPO chunk.
 
     A topology is predicted from the earlier one that makes it smallest, where one does.
     """
@@ -43,27 +37,31 @@ def store_topologies(topologies: Sequence[Topology], chunks: list[Chunk]) -> lis
         known = (number for number, other in stored if topology.identical(other))
         number = next(known, len(chunks))
         if number == len(chunks):
-            root, words = _smallest(topology, dict(list(roots.items())[-MOST_ROOTS:]))
+            root, parts = _smallest(topology, dict(list(roots.items())[-MOST_ROOTS:]))
             if root is None:
                 roots[number] = topology
-            arrays = pack_skeleton(topology) | _pack_masks(topology, root, words)
+            bits = b"".join(parts)
+            apart = len(bits) > MOST_WITHIN
+            arrays = pack_skeleton(topology) | _pack_masks(parts, number + 1 if apart else None)
+            arrays["leaf_kinds"] = kinds_of(topology.leaf_masks)
+            arrays["predicted_from"] = np.array([] if root is None else [root], dtype=np.int32)
             chunks.append(Chunk(TOPOLOGY, pack_tensors(arrays)))
+            if apart:
+                chunks.append(Chunk(BITS, bits))
         numbers.append(number)
     return numbers
 
 
-def _smallest(
-    topology: Topology, roots: dict[int, Topology]
-) -> tuple[int | None, NDArray[np.uint32]]:
-    """Return the root, if any, that makes the coded masks smallest, and their words."""
+def _smallest(topology: Topology, roots: dict[int, Topology]) -> tuple[int | None, list[bytes]]:
+    """Return the root, if any, that makes the coded masks smallest, and the bytes of regions."""
     origins, masks = topology.leaf_origins, topology.leaf_masks
     best: int | None = None
-    words = encode_masks(origins, masks)
+    parts = encode_masks(origins, masks)
     for number, root in roots.items():
         predicted = encode_masks(origins, masks, _same_leaves(root, topology))
-        if len(predicted) < len(words):
-            best, words = number, predicted
-    return best, words
+        if sum(map(len, predicted)) < sum(map(len, parts)):
+            best, parts = number, predicted
+    return best, parts
 
 
 def _same_leaves(root: Topology, topology: Topology) -> NDArray[np.uint8]:
@@ -80,13 +78,72 @@ def _same_leaves(root: Topology, topology: Topology) -> NDArray[np.uint8]:
     return masks
 
 
-def _pack_masks(topology: Topology, root: int | None, words: NDArray[np.uint32]) -> Arrays:
-    """Return the tensors of the leaf masks, coded as `words`, predicted from the chunk `root`."""
+def _pack_masks(parts: Sequence[bytes], bits: int | None) -> Arrays:
+    """Return the tensors of the leaf masks.
+
+    parts: the bytes of each region
+    bits: number of the BITS chunk that holds them; None where they lie in a tensor
+    """
+    checksums = [] if bits is None else [zlib.crc32(part) for part in parts]
+    data = b"".join(parts) if bits is None else b""
     return {
-        "leaf_kinds": kinds_of(topology.leaf_masks),
-        "coded_masks": bytes_of_words(words),
-        "predicted_from": np.array([] if root is None else [root], dtype=np.int32),
+        "mask_lengths": np.array([len(part) for part in parts], dtype=np.int32),
+        "mask_checksums": np.array(checksums, dtype=np.uint32).view(np.int32),
+        "mask_bytes": np.frombuffer(data, dtype=np.uint8),
+        "bits": np.array([] if bits is None else [bits], dtype=np.int32),
     }
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMasks:
+    """The leaf masks of a topology, region by region.
+
+    container: the file
+    skeleton: the topology without its masks
+    kinds: uint8 (L,) of the masks
+    regions: which leaves each region holds, in order
+    reference: uint8 (L, 64) the masks from which these are predicted, if any
+    within: the bytes of all regions; None where they lie in the chunk `bits`
+    starts: where the bytes of each region begin, and the end
+    bits: number of the BITS chunk
+    checksums: of the bytes of each region in it
+    """
+
+    container: Container
+    skeleton: Topology
+    kinds: NDArray[np.uint8]
+    regions: list[slice]
+    reference: NDArray[np.uint8] | None
+    within: bytes | None
+    starts: list[int]
+    bits: int
+    checksums: list[int]
+
+    def masks_of(self, region: int) -> NDArray[np.uint8]:
+        """Return the masks uint8 (n, 64) of the leaves of a region; no other is read.
+
+        region: its number
+
+        Raises FormatError.
+        """
+        leaves, reference = self.regions[region], self.reference
+        return decode_masks(
+            self.skeleton.leaf_origins[leaves],
+            self.kinds[leaves],
+            [self._part(region)],
+            None if reference is None else reference[leaves],
+        )
+
+    def all_masks(self) -> NDArray[np.uint8]:
+        """Return the masks uint8 (L, 64) of all leaves. Raises FormatError."""
+        parts = [self._part(region) for region in range(len(self.regions))]
+        return decode_masks(self.skeleton.leaf_origins, self.kinds, parts, self.reference)
+
+    def _part(self, region: int) -> bytes:
+        start, end = self.starts[region], self.starts[region + 1]
+        if self.within is not None:
+            return self.within[start:end]
+        return self.container.part(self.bits, start, end - start, self.checksums[region])
 
 
 class StoredTopologies:
@@ -102,23 +159,49 @@ class StoredTopologies:
 
     def __getitem__(self, chunk: int) -> Topology:
         if chunk not in self._restored:
-            arrays = unpack_tensors(self._container.chunk(chunk))
-            skeleton = unpack_skeleton(arrays, self._container.limits.leaves - self._blocks)
-            topology = replace(skeleton, leaf_masks=self._unpack_masks(arrays, skeleton, chunk))
+            stored = self.masks(chunk)
+            topology = replace(stored.skeleton, leaf_masks=stored.all_masks())
             self._restored[chunk] = topology
             self._blocks += topology.leaf_count + topology.tile_count
         return self._restored[chunk]
 
-    def _unpack_masks(self, arrays: Arrays, skeleton: Topology, chunk: int) -> NDArray[np.uint8]:
-        """Return the leaf masks uint8 (L, 64) in the tensors of a chunk."""
+    def masks(self, chunk: int) -> StoredMasks:
+        """Return the masks of a topology, not decoded yet, with its skeleton.
+
+        Where they are predicted from another topology, that one is restored.
+        """
+        arrays = unpack_tensors(self._container.chunk(chunk))
+        skeleton = unpack_skeleton(arrays, self._container.limits.leaves - self._blocks)
         kinds = take(arrays, "leaf_kinds", np.uint8, (skeleton.leaf_count,))
         if (kinds > max(KINDS)).any():
             message = f"topology: leaf_kinds hold a value that is not one of {KINDS}"
             raise FormatError("S11", message)
-        words = take_words(arrays, "coded_masks")
         root = self._root(chunk, take(arrays, "predicted_from", np.int32, (None,)))
-        reference = None if root is None else _same_leaves(root, skeleton)
-        return decode_masks(skeleton.leaf_origins, kinds, words, reference)
+        regions = regions_of(skeleton.leaf_origins)
+        lengths = take(arrays, "mask_lengths", np.int32, (len(regions),))
+        within = take(arrays, "mask_bytes", np.uint8, (None,))
+        bits = take(arrays, "bits", np.int32, (None,))
+        checksums = take(arrays, "mask_checksums", np.int32, (len(regions) if len(bits) else 0,))
+        size = self._bits_size(bits) if len(bits) else len(within)
+        return StoredMasks(
+            container=self._container,
+            skeleton=skeleton,
+            kinds=kinds,
+            regions=regions,
+            reference=None if root is None else _same_leaves(root, skeleton),
+            within=None if len(bits) else within.tobytes(),
+            starts=starts_of(lengths, size),
+            bits=int(bits[0]) if len(bits) else 0,
+            checksums=checksums.view(np.uint32).tolist(),
+        )
+
+    def _bits_size(self, bits: NDArray[np.int32]) -> int:
+        """Return the bytes of the BITS chunk with the masks. Raises FormatError."""
+        number, entries = int(bits[0]), self._container.entries
+        if len(bits) > 1 or not 0 <= number < len(entries) or entries[number].type != BITS:
+            found = f"bits holds {bits[:4].tolist()}"
+            raise FormatError("S11", f"topology: {found}, not the number of a {BITS} chunk")
+        return entries[number].raw
 
     def _root(self, chunk: int, predicted_from: NDArray[np.int32]) -> Topology | None:
         """Return the topology that this one is predicted from, if there is any.

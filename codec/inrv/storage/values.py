@@ -6,12 +6,13 @@ Each comes as masks of voxels and their values, in the order of the voxels.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Arrays, bytes_of_words, take, take_words
-from inrv.entropy.masks import EMPTY, KINDS, MIXED, decode_masks, encode_masks, kinds_of
+from inrv.container import Arrays, take
+from inrv.entropy.masks import EMPTY, KINDS, MIXED, decode_masks, encode_masks, kinds_of, regions_of
 from inrv.errors import FormatError
 from inrv.grids import (
     LEAF_VOXELS,
@@ -25,6 +26,7 @@ from inrv.grids import (
     unpack_masks,
 )
 from inrv.grids.blocks import MASK_BYTES
+from inrv.storage.coded_masks import pack_coded, starts_of, unpack_coded
 
 MOST_FREQUENT = 1 << 8  # values of a FREQ chunk
 FULL_BYTE = 255  # eight active voxels
@@ -38,14 +40,14 @@ def pack_inactive(grid: Grid) -> Arrays:
     topology, inactive = grid.topology, grid.inactive
     if not topology.tile_count and not len(inactive.places):
         return {}
-    words = np.zeros(0, dtype=np.uint32)
+    parts: list[bytes] = []
     if len(inactive.places):
         masks = masks_of(inactive.places, topology)
         active = topology.leaf_masks
-        words = encode_masks(topology.leaf_origins, masks, active, _inactive_kinds(active))
+        parts = encode_masks(topology.leaf_origins, masks, active, _inactive_kinds(active))
     return {
         "tile_values": grid.tile_values,
-        "coded_masks": bytes_of_words(words),
+        **pack_coded("mask", parts),
         "inactive_values": inactive.values,
     }
 
@@ -56,10 +58,11 @@ def unpack_inactive(
     """Return the values float32 (T, C) of tiles, and those of inactive voxels."""
     shape = topology.tile_count, components
     tile_values: NDArray[np.float32] = take(arrays, "tile_values", np.float32, shape)
-    words, active = take_words(arrays, "coded_masks"), topology.leaf_masks
+    active = topology.leaf_masks
     masks = np.zeros_like(active)
-    if len(words):
-        masks = decode_masks(topology.leaf_origins, _inactive_kinds(active), words, active)
+    if len(take(arrays, "mask_lengths", np.int32, (None,))):
+        kinds = _inactive_kinds(active)
+        masks = unpack_coded("mask", arrays, topology.leaf_origins, kinds, active)
     if (masks & active).any():
         marked = "a voxel that the topology says is active"
         raise FormatError("S8", f"the masks of inactive voxels mark {marked}")
@@ -97,18 +100,19 @@ def pack_frequent(frequent: FrequentValues, topology: Topology) -> Arrays:
         return {}
     origins, left = topology.leaf_origins, topology.leaf_masks.copy()
     whole = len(frequent.places) == topology.leaf_voxel_count
-    kinds, words = [], []
+    kinds, parts, lengths = [], list[bytes](), list[list[int]]()
     for number in range(len(frequent.values) - whole):
         mask = masks_of(frequent.places[frequent.which == number], topology)
         kinds.append(kinds_of(mask))
-        words.append(encode_masks(origins, mask, left))
+        coded = encode_masks(origins, mask, left)
+        lengths.append([len(part) for part in coded])
+        parts += coded
         left &= ~mask
-    none = np.zeros(0, dtype=np.uint32)
     return {
         "values": frequent.values,
         "kinds": np.stack(kinds) if kinds else np.zeros((0, len(origins)), dtype=np.uint8),
-        "word_counts": np.array([len(part) for part in words], dtype=np.int32),
-        "coded_masks": bytes_of_words(np.concatenate([none, *words])),
+        "mask_lengths": np.array(lengths, dtype=np.int32).reshape(-1, len(regions_of(origins))),
+        "mask_bytes": np.frombuffer(b"".join(parts), dtype=np.uint8),
     }
 
 
@@ -116,7 +120,8 @@ def unpack_frequent(arrays: Arrays, topology: Topology, components: int) -> Freq
     """Return the values of a FREQ chunk. Raises FormatError."""
     values = take(arrays, "values", np.float32, (None, components))
     kinds = take(arrays, "kinds", np.uint8, (None, topology.leaf_count))
-    counts = take(arrays, "word_counts", np.int32, (len(kinds),))
+    regions = len(regions_of(topology.leaf_origins))
+    lengths = take(arrays, "mask_lengths", np.int32, (len(kinds), regions))
     if not 1 <= len(values) <= MOST_FREQUENT or len(values) - len(kinds) not in (0, 1):
         rule = f"they must be 1 to {MOST_FREQUENT}, and all but the last must have one"
         found = f"the frequent values are {len(values):,}, with {len(kinds):,} masks"
@@ -124,7 +129,7 @@ def unpack_frequent(arrays: Arrays, topology: Topology, components: int) -> Freq
     if (kinds > max(KINDS)).any():
         raise FormatError("S14", f"kinds of frequent values hold one that is not of {KINDS}")
     numbers = np.full((topology.leaf_count, LEAF_VOXELS), -1, dtype=np.int16)
-    masks = _frequent_masks(kinds, counts, arrays, topology)
+    masks = _frequent_masks(kinds, lengths, arrays, topology)
     try:
         for number, mask in zip(range(len(values)), masks, strict=False):
             held = np.flatnonzero(mask.any(axis=1))
@@ -132,35 +137,34 @@ def unpack_frequent(arrays: Arrays, topology: Topology, components: int) -> Freq
                 leaves = held[first : first + PART_LEAVES]
                 marked = unpack_masks(mask[leaves])
                 numbers[leaves] = np.where(marked, np.int16(number), numbers[leaves])
-    except FormatError as error:  # of the words, whatever masks they are of
+    except FormatError as error:  # of the bytes, whatever masks they are of
         raise FormatError("S14", error.message) from error
     places = np.flatnonzero(numbers >= 0)
     return FrequentValues(places, numbers.reshape(-1)[places], values)
 
 
 def _frequent_masks(
-    kinds: NDArray[np.uint8], counts: NDArray[np.int32], arrays: Arrays, topology: Topology
+    kinds: NDArray[np.uint8], lengths: NDArray[np.int32], arrays: Arrays, topology: Topology
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield each mask uint8 (L, 64), and that of all voxels that are left.
 
     They come one at a time, because they may be many.
 
     kinds: uint8 (J, L) kinds of the leaves in each mask
-    counts: int32 (J,) words of each mask
+    lengths: int32 (J, R) bytes of each mask in each region
     """
-    words, total = take_words(arrays, "coded_masks"), counts.sum(dtype=np.int64)
-    if (counts < 0).any() or total != len(words):
-        found = f"frequent values have {len(words):,} words"
-        raise FormatError("S14", f"{found}, their word_counts say {total:,}")
-    origins, left, first = topology.leaf_origins, topology.leaf_masks.copy(), 0
-    for own, count in zip(kinds, counts.tolist(), strict=True):
-        mask = decode_masks(origins, own, words[first : first + count], left)
+    data = take(arrays, "mask_bytes", np.uint8, (None,)).tobytes()
+    starts = starts_of(lengths.reshape(-1), len(data))
+    regions = lengths.shape[1]
+    origins, left = topology.leaf_origins, topology.leaf_masks.copy()
+    for number, own in enumerate(kinds):
+        bounds = starts[number * regions : (number + 1) * regions + 1]
+        mask = decode_masks(origins, own, [data[a:b] for a, b in pairwise(bounds)], left)
         if (mask & ~left).any():
             marked = "a voxel that is not active, or has another frequent value"
             raise FormatError("S14", f"a frequent value's mask marks {marked}")
         yield mask
         left &= ~mask
-        first += count
     yield left
 
 

@@ -1,23 +1,34 @@
-"""Masks to the words of a range coder, and back."""
+"""Masks of leaves to the bytes of each region, and back."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.entropy.masks.constants import PROBABILITY_BITS, VOXELS
-from inrv.entropy.masks.kinds import FULL, MIXED, kinds_of
-from inrv.entropy.range_coder import BIT, RangeReader, RangeWriter
-
-if TYPE_CHECKING:
-    from inrv.entropy.masks.model import Model
-    from inrv.entropy.masks.wavefront import Leaves
+from inrv.core.masks import MASK_BYTES, MaskLeaves, decode_region_masks, encode_region_masks
+from inrv.entropy.masks.kinds import kinds_of
+from inrv.errors import FormatError
+from inrv.support.parallel import in_threads
 
 Masks = NDArray[np.uint8]
-Words = NDArray[np.uint32]
-NOTHING = np.zeros(0, dtype=np.uint8)
+PRIOR = Path(__file__).with_name("prior-1.bin")
+REGION_BITS, LEAF_BITS = 7, 3  # log2 of their edges
+
+
+def regions_of(origins: NDArray[np.int32]) -> list[slice]:
+    """Return which leaves each region of 128^3 holds, in the order of the regions.
+
+    origins: int32 (L, 3) of the leaves, in key order
+    """
+    corners = origins >> REGION_BITS
+    starts = np.flatnonzero((corners[1:] != corners[:-1]).any(axis=1)) + 1
+    edges = [0, *starts.tolist(), len(origins)]
+    return [slice(first, end) for first, end in pairwise(edges) if end]
 
 
 def encode_masks(
@@ -25,69 +36,62 @@ def encode_masks(
     masks: Masks,
     reference: Masks | None = None,
     kinds: NDArray[np.uint8] | None = None,
-) -> Words:
-    """The words uint32 (W,) that hold the mixed ones among some leaf masks.
+) -> list[bytes]:
+    """Return the bytes of each region that hold the mixed ones among some leaf masks.
 
-    origins: int32 (L, 3) of the leaves
+    origins: int32 (L, 3) of the leaves, in key order
     masks: uint8 (L, 64) of the leaves
     reference: uint8 (L, 64) other masks of the same leaves, from which these are predicted
     kinds: uint8 (L,) by default the masks' own; MIXED may stand for any
     """
     kinds = kinds_of(masks) if kinds is None else kinds
-    leaves, model, prediction = _begin(origins, kinds, reference)
-    packed = masks[leaves.mixed]
-    voxels = np.unpackbits(packed, axis=1, bitorder="little").view(np.bool_).reshape(-1)
-    writer = RangeWriter()
-    for batch in leaves.batches():
-        expected = model.expect(leaves, batch, prediction)
-        active = voxels[batch]
-        writer.encode(active.astype(np.int32), BIT, expected / (1 << PROBABILITY_BITS))
-        model.learn(active)
-        leaves.mark(batch, active)
-    return writer.words()
+
+    def encode(region: slice) -> bytes:
+        leaves = _leaves(origins, kinds, reference, region)
+        return encode_region_masks(prior(), leaves, masks[region])
+
+    return in_threads(encode, regions_of(origins))
 
 
 def decode_masks(
     origins: NDArray[np.int32],
     kinds: NDArray[np.uint8],
-    words: Words,
+    parts: Sequence[bytes],
     reference: Masks | None = None,
 ) -> Masks:
-    """The masks uint8 (L, 64) of some leaves.
+    """Return the masks uint8 (L, 64) of some leaves.
 
-    origins: int32 (L, 3) of the leaves
+    origins: int32 (L, 3) of the leaves, in key order
     kinds: uint8 (L,) of the leaves
-    words: uint32 (W,) of `encode_masks`
+    parts: of `encode_masks`, one for each region
     reference: uint8 (L, 64) the masks from which these are predicted, if any
 
-    Raises FormatError (S11) where the words do not fit the leaves.
+    Raises FormatError (S11) where the bytes do not fit the leaves.
     """
-    leaves, model, prediction = _begin(origins, kinds, reference)
-    reader = RangeReader(words, "S11", "the words of the masks")
-    for batch in leaves.batches():
-        expected = model.expect(leaves, batch, prediction)
-        active = reader.decode(BIT, expected / (1 << PROBABILITY_BITS)).astype(np.bool_)
-        model.learn(active)
-        leaves.mark(batch, active)
-    reader.check_end(f"the masks end before their {len(words):,} words do")
-    masks = np.zeros((len(kinds), VOXELS // 8), dtype=np.uint8)
-    masks[kinds == FULL] = 255
-    masks[leaves.mixed] = leaves.masks()
-    return masks
+
+    def decode(region: tuple[slice, bytes]) -> Masks:
+        leaves, data = region
+        try:
+            return decode_region_masks(prior(), _leaves(origins, kinds, reference, leaves), data)
+        except FormatError as error:
+            message = "coded masks are damaged, or not those of their leaves"
+            raise FormatError(error.id, message) from error
+
+    regions = list(zip(regions_of(origins), parts, strict=True))
+    none = np.zeros((0, MASK_BYTES), dtype=np.uint8)
+    return np.concatenate([none, *in_threads(decode, regions)])
 
 
-def _begin(
-    origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None
-) -> tuple[Leaves, Model, Masks]:
-    """What is known of the leaves before the first voxel, the statistics, and the prediction.
+def _leaves(
+    origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None, region: slice
+) -> MaskLeaves:
+    """What the core has to know of the leaves of a region."""
+    x, y, z = (origins[region] >> LEAF_BITS & 15).T
+    cells = (x << 8 | y << 4 | z).astype(np.uint16)
+    return MaskLeaves(cells, kinds[region], None if reference is None else reference[region])
 
-    numba is imported here and not before: who only lists what a file holds need not wait for it.
-    """
-    from inrv.entropy.masks.model import Model
-    from inrv.entropy.masks.wavefront import Leaves, predictions_of
 
-    leaves = Leaves(origins, kinds == FULL, np.flatnonzero(kinds == MIXED))
-    prediction = NOTHING
-    if reference is not None:
-        prediction = predictions_of(origins, reference)[leaves.mixed].reshape(-1)
-    return leaves, Model(predicted=reference is not None), prediction
+@cache
+def prior() -> NDArray[np.int8]:
+    """What a decoder believes before the first voxel: int8, 16ths of logits."""
+    return np.fromfile(PRIOR, dtype=np.int8)

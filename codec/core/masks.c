@@ -1,0 +1,539 @@
+/* The masks of leaves: spec/masks.md says what is computed here, and in which order.
+
+   Bits of a region lie in an array of bytes [x][z div 8][y]: bit z mod 8 of such a byte is a voxel.
+   So a leaf's row of voxels along z is a byte, and four rows beside each other along y are a word
+   of 32 bits. A *window* is such a word of four rows, of the voxels from z - 4 to z + 3. */
+
+#include "masks.h"
+
+#include <string.h>
+
+#define CELLS 4096
+#define VOXELS 512    /* of a leaf */
+#define FRONTS 890    /* of a region: 7 * 127 + 1 */
+#define INNER 50      /* fronts of a leaf: 7 * 7 + 1 */
+#define BLOCK 64      /* voxels between two updates of the logits */
+#define MOST_LANES 32
+#define RATES 3
+#define FIRST_SHIFT 7 /* of the slowest rate */
+#define PADDING (2 * BLOCK)
+#define PROBABILITY_BITS 15
+
+/* The array of bits, with a margin of what windows reach. */
+#define PITCH 136
+#define PLANE (18 * PITCH)
+#define BITS (131 * PLANE)
+#define PLACE(x, row, y) (((x) + 2) * PLANE + ((row) + 1) * PITCH + (y) + 4)
+
+/* Contexts, and where their logits begin. */
+#define OWN 4
+#define PREDICTED 2
+#define CONTEXTS (OWN + PREDICTED)
+static const int STARTS[CONTEXTS + 1] = {0, 8192, 16384, 32768, 40960, 49152, INRV_MASK_PRIOR};
+
+#define SQUASH_EDGE 666
+#define LOGIT_SHIFT 6 /* from 4096ths to the 64ths of SQUASH */
+
+/* round(32768 / (1 + exp(-(i + 0.5) / 64))), at least 1, for i from -666 to -1; for i from 0 on it
+   is 32768 less the value for -1 - i. */
+static const uint16_t SQUASH[SQUASH_EDGE] = {
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
+    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3,
+    3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
+    4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7,
+    7, 7, 8, 8, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 9, 9, 9, 10, 10, 10, 10, 10, 10, 11, 11, 11, 11, 11,
+    11, 12, 12, 12, 12, 12, 13, 13, 13, 13, 13, 14, 14, 14, 14, 14, 15, 15, 15, 15, 16, 16, 16, 16,
+    17, 17, 17, 17, 18, 18, 18, 19, 19, 19, 19, 20, 20, 20, 21, 21, 21, 22, 22, 22, 23, 23, 23, 24,
+    24, 25, 25, 25, 26, 26, 27, 27, 27, 28, 28, 29, 29, 30, 30, 31, 31, 32, 32, 33, 33, 34, 34, 35,
+    35, 36, 36, 37, 37, 38, 39, 39, 40, 40, 41, 42, 42, 43, 44, 44, 45, 46, 47, 47, 48, 49, 50, 50,
+    51, 52, 53, 54, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73,
+    74, 76, 77, 78, 79, 80, 82, 83, 84, 86, 87, 88, 90, 91, 92, 94, 95, 97, 98, 100, 102, 103, 105,
+    106, 108, 110, 112, 113, 115, 117, 119, 121, 122, 124, 126, 128, 130, 132, 134, 137, 139, 141,
+    143, 145, 148, 150, 152, 155, 157, 159, 162, 165, 167, 170, 172, 175, 178, 181, 183, 186, 189,
+    192, 195, 198, 201, 205, 208, 211, 214, 218, 221, 224, 228, 232, 235, 239, 243, 246, 250, 254,
+    258, 262, 266, 270, 275, 279, 283, 288, 292, 297, 301, 306, 311, 316, 321, 326, 331, 336, 341,
+    346, 352, 357, 363, 368, 374, 380, 386, 392, 398, 404, 411, 417, 423, 430, 437, 443, 450, 457,
+    464, 472, 479, 486, 494, 502, 509, 517, 525, 533, 542, 550, 559, 567, 576, 585, 594, 603, 612,
+    622, 631, 641, 651, 661, 671, 682, 692, 703, 714, 725, 736, 747, 759, 770, 782, 794, 806, 819,
+    831, 844, 857, 870, 884, 897, 911, 925, 939, 953, 968, 983, 998, 1013, 1028, 1044, 1060, 1076,
+    1092, 1109, 1126, 1143, 1160, 1178, 1196, 1214, 1232, 1251, 1270, 1289, 1309, 1328, 1348, 1369,
+    1389, 1410, 1432, 1453, 1475, 1497, 1520, 1543, 1566, 1589, 1613, 1637, 1662, 1686, 1712, 1737,
+    1763, 1789, 1816, 1843, 1870, 1898, 1926, 1955, 1983, 2013, 2042, 2073, 2103, 2134, 2165, 2197,
+    2230, 2262, 2295, 2329, 2363, 2397, 2432, 2468, 2504, 2540, 2577, 2614, 2652, 2690, 2729, 2769,
+    2809, 2849, 2890, 2931, 2973, 3016, 3059, 3102, 3147, 3191, 3237, 3282, 3329, 3376, 3424, 3472,
+    3521, 3570, 3620, 3671, 3722, 3774, 3826, 3879, 3933, 3987, 4042, 4098, 4154, 4212, 4269, 4328,
+    4387, 4446, 4507, 4568, 4630, 4692, 4755, 4819, 4884, 4949, 5015, 5082, 5149, 5217, 5286, 5356,
+    5426, 5497, 5569, 5642, 5715, 5789, 5864, 5940, 6016, 6093, 6171, 6250, 6329, 6409, 6490, 6572,
+    6654, 6738, 6822, 6906, 6992, 7078, 7165, 7253, 7342, 7431, 7521, 7612, 7704, 7796, 7890, 7984,
+    8078, 8174, 8270, 8367, 8465, 8563, 8662, 8762, 8863, 8964, 9067, 9169, 9273, 9377, 9482, 9588,
+    9694, 9801, 9909, 10017, 10126, 10236, 10346, 10457, 10569, 10681, 10794, 10907, 11021, 11135,
+    11251, 11366, 11483, 11599, 11717, 11835, 11953, 12072, 12191, 12311, 12431, 12552, 12673,
+    12795, 12917, 13040, 13163, 13286, 13409, 13533, 13658, 13782, 13907, 14032, 14158, 14284,
+    14410, 14536, 14662, 14789, 14916, 15043, 15170, 15298, 15425, 15553, 15680, 15808, 15936,
+    16064, 16192, 16320,};
+
+/* Where a voxel of a leaf lies. */
+typedef struct {
+    int32_t own; /* its byte, from that of the leaf's first voxel */
+    int32_t bit; /* z mod 8 */
+} Place;
+
+/* A mixed leaf. */
+typedef struct {
+    int32_t own;   /* the byte of its first voxel */
+    int32_t front; /* of its first voxel */
+} Leaf;
+
+/* Voxels of a front that are coded at once. */
+typedef struct {
+    int count;
+    int32_t own[BLOCK], bit[BLOCK];
+    uint32_t here[BLOCK], beside[BLOCK], beyond[BLOCK]; /* windows at x, x - 1 and x - 2 */
+    uint32_t there[BLOCK], before[BLOCK], after[BLOCK]; /* of the reference at x, x - 1, x + 1 */
+    uint16_t context[CONTEXTS][BLOCK];                  /* numbers of logits */
+    int32_t chance[BLOCK];                              /* of a set voxel, in 2^-15 */
+    int32_t step[BLOCK];                                /* that the logits take */
+} Block;
+
+typedef struct {
+    int contexts, shift, lanes;
+    int32_t squash[2 * SQUASH_EDGE];
+    int16_t logits[INRV_MASK_PRIOR];
+    Place places[VOXELS];      /* by their front in the leaf */
+    int32_t ends[INNER + 1];   /* where the places of each front begin, and the end */
+    Leaf leaves[CELLS];        /* by front, then by cell */
+    size_t mixed;
+    uint8_t known[BITS];       /* voxels that are known to be set */
+    uint8_t reference[BITS];   /* of the masks that these are predicted from */
+    Block block;
+    /* Of a decoder. */
+    uint32_t state[MOST_LANES];
+    const uint8_t *word, *end; /* the next word; where the bytes end */
+    uint8_t tail[2 * PADDING]; /* the last words, and zeros behind them */
+    int in_tail;
+} Work;
+
+/* What an encoder has more. */
+typedef struct {
+    uint8_t truth[BITS];
+    uint32_t counts[FRONTS]; /* voxels of the fronts */
+    uint16_t *symbols;       /* chances of set voxels; the highest bit: whether this one is */
+    size_t count;
+} Encoder;
+
+static size_t round_up(size_t bytes) { return (bytes + 15) & ~(size_t)15; }
+
+size_t inrv_masks_work(size_t mixed) {
+    size_t encoder = round_up(sizeof(Encoder)) + 2 * 2 * VOXELS * mixed; /* two lists of symbols */
+    return round_up(sizeof(Work)) + (mixed ? encoder : 0);
+}
+
+size_t inrv_masks_bound(size_t mixed) {
+    /* A voxel takes PROBABILITY_BITS at most; a lane may hold half a state more. */
+    return mixed ? 1 + 8 * MOST_LANES + (VOXELS * PROBABILITY_BITS / 8 + 1) * mixed : 0;
+}
+
+/* ---- The region ---- */
+
+static int32_t first_byte(int cell) {
+    return PLACE(8 * (cell >> 8), cell & 15, 8 * (cell >> 4 & 15));
+}
+
+static void put_mask(uint8_t *bits, int32_t own, const uint8_t *mask) {
+    for (int x = 0; x < 8; x++) memcpy(bits + own + x * PLANE, mask + 8 * x, 8);
+}
+
+static void take_mask(const uint8_t *bits, int32_t own, uint8_t *mask) {
+    for (int x = 0; x < 8; x++) memcpy(mask + 8 * x, bits + own + x * PLANE, 8);
+}
+
+static int front_of(int x, int y, int z) { return 4 * x + 2 * y + z; }
+
+/* Sorts the places of a leaf by their fronts. */
+static void sort_places(Work *work) {
+    int next[INNER + 1] = {0};
+    for (int i = 0; i < VOXELS; i++) next[front_of(i >> 6, i >> 3 & 7, i & 7) + 1]++;
+    for (int i = 0; i < INNER; i++) next[i + 1] += next[i];
+    memcpy(work->ends, next, sizeof next);
+    for (int i = 0; i < VOXELS; i++) {
+        int x = i >> 6, y = i >> 3 & 7, z = i & 7;
+        work->places[next[front_of(x, y, z)]++] = (Place){x * PLANE + y, z};
+    }
+}
+
+static int cell_front(int cell) { return front_of(cell >> 8, cell >> 4 & 15, cell & 15); }
+
+/* Sorts the mixed leaves by the fronts of their first voxels. */
+static void sort_leaves(Work *work, const inrv_mask_leaves *leaves) {
+    int next[FRONTS / 8 + 1] = {0};
+    for (size_t i = 0; i < leaves->count; i++)
+        if (leaves->kinds[i] == INRV_MIXED) next[cell_front(leaves->cells[i]) + 1]++;
+    for (int i = 0; i < FRONTS / 8; i++) next[i + 1] += next[i];
+    work->mixed = (size_t)next[FRONTS / 8];
+    for (size_t i = 0; i < leaves->count; i++) {
+        int cell = leaves->cells[i], front = cell_front(cell);
+        if (leaves->kinds[i] != INRV_MIXED) continue;
+        work->leaves[next[front]++] = (Leaf){first_byte(cell), 8 * front};
+    }
+}
+
+static int begin(Work *work, const inrv_mask_leaves *leaves) {
+    if (leaves->count > CELLS) return INRV_USE;
+    for (size_t i = 0; i < leaves->count; i++)
+        if (leaves->cells[i] >= CELLS || (i && leaves->cells[i] <= leaves->cells[i - 1]) ||
+            leaves->kinds[i] > INRV_EMPTY)
+            return INRV_USE;
+    work->contexts = leaves->reference ? CONTEXTS : OWN;
+    for (int i = 0; i < SQUASH_EDGE; i++) {
+        work->squash[i] = SQUASH[i];
+        work->squash[2 * SQUASH_EDGE - 1 - i] = (1 << PROBABILITY_BITS) - SQUASH[i];
+    }
+    sort_places(work);
+    sort_leaves(work, leaves);
+    if (leaves->reference) {
+        memset(work->reference, 0, sizeof work->reference);
+        for (size_t i = 0; i < leaves->count; i++)
+            put_mask(work->reference, first_byte(leaves->cells[i]),
+                     leaves->reference + INRV_MASK_BYTES * i);
+    }
+    return INRV_OK;
+}
+
+/* Before the first voxel only those of full leaves are known. */
+static void begin_pass(Work *work, const int8_t *prior, const inrv_mask_leaves *leaves) {
+    uint8_t full[INRV_MASK_BYTES];
+    memset(full, 255, sizeof full);
+    memset(work->known, 0, sizeof work->known);
+    for (size_t i = 0; i < leaves->count; i++)
+        if (leaves->kinds[i] == INRV_FULL)
+            put_mask(work->known, first_byte(leaves->cells[i]), full);
+    for (int i = 0; i < STARTS[work->contexts]; i++) work->logits[i] = (int16_t)(prior[i] * 256);
+}
+
+/* ---- Contexts ---- */
+
+static inline uint32_t load4(const uint8_t *at) {
+    uint32_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* The window whose first row begins in a byte, at the voxel of bit `shift` of it. */
+static inline uint32_t window(const uint8_t *at, int shift, uint32_t keep) {
+    uint32_t low = load4(at), high = load4(at + PITCH);
+    return (low >> shift & keep) | (high << (8 - shift) & ~keep);
+}
+
+static void gather(const Work *work, Block *block) {
+    for (int i = 0; i < block->count; i++) {
+        int bit = block->bit[i], shift = (bit + 4) & 7;
+        uint32_t keep = 0x01010101u * (0xffu >> shift);
+        const uint8_t *at = work->known + block->own[i] - (bit < 4 ? PITCH : 0);
+        block->here[i] = window(at - 3, shift, keep);
+        block->beside[i] = window(at - PLANE - 1, shift, keep);
+        block->beyond[i] = window(at - 2 * PLANE, shift, keep);
+    }
+}
+
+static void gather_reference(const Work *work, Block *block) {
+    for (int i = 0; i < block->count; i++) {
+        int bit = block->bit[i], shift = (bit + 4) & 7;
+        uint32_t keep = 0x01010101u * (0xffu >> shift);
+        const uint8_t *at = work->reference + block->own[i] - (bit < 4 ? PITCH : 0);
+        block->there[i] = window(at - 1, shift, keep);
+        block->before[i] = window(at - PLANE - 1, shift, keep);
+        block->after[i] = window(at + PLANE - 1, shift, keep);
+    }
+}
+
+/* Bits of windows, named by their displacements, the least significant first. */
+
+static inline uint32_t near_here(uint32_t w) { /* (0,-1,-1) (0,-1,0) (0,-1,1) (0,0,-1) */
+    w = w >> 19 & 0x107;
+    return (w | w >> 5) & 15;
+}
+
+static inline uint32_t near_beside(uint32_t w) { /* (-1,0,-1) (-1,0,0) (-1,0,1) (-1,1,0) (-1,1,1) */
+    w = w >> 11 & 0x607;
+    return (w | w >> 6) & 31;
+}
+
+static inline uint32_t nine_beside(uint32_t w) { /* (-1,y,z) for y and then z from -1 to 1 */
+    w >>= 3;
+    return (w & 7) | (w >> 5 & 0x38) | (w >> 10 & 0x1c0);
+}
+
+static void find_contexts(Block *block) {
+    for (int i = 0; i < BLOCK; i++) {
+        uint32_t here = block->here[i], beside = block->beside[i], beyond = block->beyond[i], a, b,
+                 c;
+        block->context[0][i] = (uint16_t)(near_here(here) | nine_beside(beside) << 4);
+        a = here >> 12 & 0xc303;
+        b = beside >> 12 & 0x307;
+        block->context[1][i] = (uint16_t)(8192 + (((a | a >> 6 | a >> 10) & 63) |
+                                                  ((b | b >> 5) & 31) << 6 | (beyond >> 4 & 3) << 11));
+        a = here >> 13 & 0x4087;
+        b = beside >> 12 & 0x800d;
+        c = beyond >> 12 & 0x20303;
+        block->context[2][i] = (uint16_t)(16384 + (((a | a >> 4 | a >> 10) & 31) |
+                                                   ((b | b >> 14) & 15) << 5 |
+                                                   ((c | c >> 6 | c >> 13) & 31) << 9));
+        a = here >> 4 & 0x783;
+        c = beyond >> 3 & 0x70f;
+        block->context[3][i] =
+            (uint16_t)(32768 + (((c | c >> 4) & 127) | ((a | a >> 5) & 63) << 7));
+    }
+}
+
+static void find_predicted(Block *block) {
+    for (int i = 0; i < BLOCK; i++) {
+        uint32_t there = block->there[i], before = block->before[i];
+        uint32_t near = near_here(block->here[i]) | near_beside(block->beside[i]) << 4;
+        uint32_t same = near_here(there << 16) | near_beside(before) << 4;
+        uint32_t four = (there >> 12 & 3) | (there >> 20 & 1) << 2 | (block->after[i] >> 12 & 1) << 3;
+        uint32_t three = (there >> 11 & 1) | (there >> 4 & 1) << 1 | (before >> 12 & 1) << 2;
+        uint32_t six = (near >> 1 & 7) | (near >> 2 & 8) | (near >> 3 & 48);
+        block->context[4][i] = (uint16_t)(40960 + (four | three << 4 | six << 7));
+        block->context[5][i] = (uint16_t)(49152 + (four | (near ^ same) << 4));
+    }
+}
+
+/* How likely each voxel of the block is set. */
+static void expect(Work *work, Block *block) {
+    const int16_t *logits = work->logits;
+    gather(work, block);
+    find_contexts(block);
+    if (work->contexts > OWN) {
+        gather_reference(work, block);
+        find_predicted(block);
+    }
+    for (int i = 0; i < block->count; i++) {
+        int32_t sum = logits[block->context[0][i]] + logits[block->context[1][i]] +
+                      logits[block->context[2][i]] + logits[block->context[3][i]];
+        if (work->contexts > OWN) sum += logits[block->context[4][i]] + logits[block->context[5][i]];
+        int32_t place = (sum >> LOGIT_SHIFT) + SQUASH_EDGE;
+        place = place < 0 ? 0 : place >= 2 * SQUASH_EDGE ? 2 * SQUASH_EDGE - 1 : place;
+        block->chance[i] = work->squash[place];
+    }
+}
+
+/* The logits that were read move to what was found; `step` holds errors before. Sums wrap. */
+static void learn(Work *work, Block *block) {
+    int16_t *logits = work->logits;
+    const int32_t half = 1 << (work->shift - 1);
+    for (int i = 0; i < block->count; i++)
+        block->step[i] = (block->step[i] + half) >> work->shift;
+    for (int i = 0; i < block->count; i++) {
+        int32_t step = block->step[i];
+        if (!step) continue;
+        for (int k = 0; k < OWN; k++) {
+            int16_t *logit = logits + block->context[k][i];
+            *logit = (int16_t)(*logit + step);
+        }
+        for (int k = OWN; k < work->contexts; k++) {
+            int16_t *logit = logits + block->context[k][i];
+            *logit = (int16_t)(*logit + step);
+        }
+    }
+}
+
+/* ---- Fronts ---- */
+
+/* Takes a pass through the voxels of all mixed leaves; `code` fills step with the errors. */
+#define FOR_EACH_BLOCK(work, code)                                                               \
+    do {                                                                                         \
+        Block *block = &(work)->block;                                                           \
+        size_t low = 0, high = 0;                                                                \
+        block->count = 0;                                                                        \
+        for (int front = 0; front < FRONTS; front++) {                                           \
+            while (low < (work)->mixed && (work)->leaves[low].front + INNER <= front) low++;     \
+            while (high < (work)->mixed && (work)->leaves[high].front <= front) high++;          \
+            for (size_t leaf = low; leaf < high; leaf++) {                                       \
+                int inner = front - (work)->leaves[leaf].front;                                  \
+                int32_t own = (work)->leaves[leaf].own;                                          \
+                for (int i = (work)->ends[inner]; i < (work)->ends[inner + 1]; i++) {            \
+                    block->own[block->count] = own + (work)->places[i].own;                      \
+                    block->bit[block->count] = (work)->places[i].bit;                            \
+                    if (++block->count < BLOCK) continue;                                        \
+                    code;                                                                        \
+                }                                                                                \
+            }                                                                                    \
+            if (block->count) code;                                                              \
+        }                                                                                        \
+    } while (0)
+
+/* ---- Decoding ---- */
+
+static int open_bytes(Work *work, const uint8_t *bytes, size_t size) {
+    if (size < 1 || (bytes[0] & 7) > 5 || bytes[0] >> 3 >= RATES) return INRV_RULE('S', 11);
+    work->lanes = 1 << (bytes[0] & 7);
+    work->shift = FIRST_SHIFT - (bytes[0] >> 3);
+    size_t states = 4 * (size_t)work->lanes;
+    if (size < 1 + states || (size - 1) % 2) return INRV_RULE('S', 11);
+    memcpy(work->state, bytes + 1, states);
+    for (int lane = 0; lane < work->lanes; lane++)
+        if (work->state[lane] >> 16 == 0) return INRV_RULE('S', 11);
+    work->word = bytes + 1 + states;
+    work->end = bytes + size;
+    work->in_tail = 0;
+    return INRV_OK;
+}
+
+/* Makes sure that a block may be read, from zeros if need be. */
+static void ready(Work *work) {
+    size_t left = (size_t)(work->end - work->word);
+    if (work->in_tail || left >= PADDING) return;
+    memcpy(work->tail, work->word, left);
+    memset(work->tail + left, 0, sizeof work->tail - left);
+    work->word = work->tail;
+    work->end = work->tail + left;
+    work->in_tail = 1;
+}
+
+/* Reads the voxels of a block. */
+static int read_block(Work *work) {
+    Block *block = &work->block;
+    ready(work);
+    expect(work, block);
+    const uint8_t *word = work->word;
+    const unsigned lanes = (unsigned)work->lanes - 1;
+    for (int i = 0; i < block->count; i++) {
+        uint32_t state = work->state[(unsigned)i & lanes], chance = (uint32_t)block->chance[i];
+        uint32_t rest = state & ((1 << PROBABILITY_BITS) - 1), set = rest < chance;
+        uint32_t part = set ? chance : (1 << PROBABILITY_BITS) - chance;
+        uint32_t start = set ? 0 : chance;
+        state = part * (state >> PROBABILITY_BITS) + rest - start;
+        uint16_t next;
+        memcpy(&next, word, sizeof next);
+        uint32_t more = state >> 16 == 0;
+        state = more ? state << 16 | next : state;
+        word += 2 * more;
+        work->state[(unsigned)i & lanes] = state;
+        work->known[block->own[i]] |= (uint8_t)(set << block->bit[i]);
+        block->step[i] = (int32_t)(set << PROBABILITY_BITS) - (int32_t)chance;
+    }
+    work->word = word;
+    if (work->in_tail && word > work->end) return INRV_RULE('S', 11);
+    learn(work, block);
+    block->count = 0;
+    return INRV_OK;
+}
+
+static int read_voxels(Work *work) {
+    int error;
+    FOR_EACH_BLOCK(work, {
+        error = read_block(work);
+        if (error) return error;
+    });
+    for (int lane = 0; lane < work->lanes; lane++)
+        if (work->state[lane] != 1u << 16) return INRV_RULE('S', 11);
+    return work->word == work->end ? INRV_OK : INRV_RULE('S', 11);
+}
+
+int inrv_masks_decode(const int8_t *prior, const inrv_mask_leaves *leaves, const uint8_t *bytes,
+                      size_t size, void *memory, uint8_t *masks) {
+    Work *work = memory;
+    int error = begin(work, leaves);
+    if (error) return error;
+    begin_pass(work, prior, leaves);
+    if (work->mixed) {
+        error = open_bytes(work, bytes, size);
+        if (!error) error = read_voxels(work);
+        if (error) return error;
+    } else if (size) {
+        return INRV_RULE('S', 11);
+    }
+    for (size_t i = 0; i < leaves->count; i++)
+        take_mask(work->known, first_byte(leaves->cells[i]), masks + INRV_MASK_BYTES * i);
+    return INRV_OK;
+}
+
+/* ---- Encoding ---- */
+
+static void write_block(Work *work, Encoder *encoder, int front) {
+    Block *block = &work->block;
+    expect(work, block);
+    for (int i = 0; i < block->count; i++) {
+        uint32_t set = encoder->truth[block->own[i]] >> block->bit[i] & 1;
+        encoder->symbols[encoder->count++] =
+            (uint16_t)(set << PROBABILITY_BITS | (uint32_t)block->chance[i]);
+        work->known[block->own[i]] |= (uint8_t)(set << block->bit[i]);
+        block->step[i] = (int32_t)(set << PROBABILITY_BITS) - block->chance[i];
+    }
+    encoder->counts[front] += (uint32_t)block->count;
+    learn(work, block);
+    block->count = 0;
+}
+
+static void write_voxels(Work *work, Encoder *encoder) {
+    memset(encoder->counts, 0, sizeof encoder->counts);
+    encoder->count = 0;
+    FOR_EACH_BLOCK(work, write_block(work, encoder, front));
+}
+
+/* Codes all symbols backwards, from `end` to the front; returns where the words begin. */
+static uint8_t *code_symbols(const Encoder *encoder, const uint16_t *symbols, int log_lanes,
+                             uint32_t state[MOST_LANES], uint8_t *end) {
+    const unsigned lanes = (1u << log_lanes) - 1;
+    size_t place = encoder->count;
+    for (unsigned lane = 0; lane <= lanes; lane++) state[lane] = 1u << 16;
+    for (int front = FRONTS; front-- > 0;)
+        for (uint32_t i = encoder->counts[front]; i-- > 0;) {
+            uint32_t symbol = symbols[--place], chance = symbol & ((1 << PROBABILITY_BITS) - 1);
+            uint32_t set = symbol >> PROBABILITY_BITS;
+            uint32_t part = set ? chance : (1 << PROBABILITY_BITS) - chance, now = state[i & lanes];
+            if (now >= part << 17) {
+                uint16_t word = (uint16_t)now;
+                end -= 2;
+                memcpy(end, &word, sizeof word);
+                now >>= 16;
+            }
+            state[i & lanes] =
+                (now / part << PROBABILITY_BITS) + now % part + (set ? 0 : chance);
+        }
+    return end;
+}
+
+/* The most lanes that cost at most a 400th of a region's bytes, of which each takes two. */
+static int lanes_for(size_t bytes) {
+    int log = 0;
+    while (log < 5 && ((size_t)2 << (log + 1)) * 400 <= bytes) log++;
+    return log;
+}
+
+int inrv_masks_encode(const int8_t *prior, const inrv_mask_leaves *leaves, const uint8_t *masks,
+                      void *memory, uint8_t *bytes, size_t *size) {
+    Work *work = memory;
+    int error = begin(work, leaves), best = 0;
+    *size = 0;
+    if (error || !work->mixed) return error;
+    uint8_t *rest = (uint8_t *)memory + round_up(sizeof(Work));
+    Encoder *encoder = (Encoder *)(void *)rest;
+    size_t symbols = VOXELS * work->mixed;
+    uint16_t *kept = (uint16_t *)(void *)(rest + round_up(sizeof(Encoder))), *next = kept + symbols;
+    for (size_t i = 0; i < leaves->count; i++)
+        put_mask(encoder->truth, first_byte(leaves->cells[i]), masks + INRV_MASK_BYTES * i);
+    uint8_t *end = bytes + inrv_masks_bound(work->mixed);
+    uint32_t state[MOST_LANES];
+    size_t least = SIZE_MAX;
+    for (int rate = 0; rate < RATES; rate++) {
+        begin_pass(work, prior, leaves);
+        work->shift = FIRST_SHIFT - rate;
+        encoder->symbols = next;
+        write_voxels(work, encoder);
+        size_t words = (size_t)(end - code_symbols(encoder, next, 0, state, end));
+        if (words >= least) continue;
+        least = words;
+        best = rate;
+        next = kept;
+        kept = encoder->symbols;
+    }
+    int log_lanes = lanes_for(least);
+    uint8_t *words = code_symbols(encoder, kept, log_lanes, state, end);
+    size_t states = 4 * ((size_t)1 << log_lanes);
+    bytes[0] = (uint8_t)(log_lanes | best << 3);
+    memmove(bytes + 1 + states, words, (size_t)(end - words));
+    memcpy(bytes + 1, state, states);
+    *size = 1 + states + (size_t)(end - words);
+    return INRV_OK;
+}
