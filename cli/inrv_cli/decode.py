@@ -52,7 +52,10 @@ def _parse_box(
 
 
 def _box_of(part: tuple[slice, ...], volume: Volume) -> Box:
-    """The box of some ranges; their open ends are those of all active voxels. Raises OptionError."""
+    """The box of some ranges, whose open ends are those of the active voxels.
+
+    Raises OptionError.
+    """
     from inrv import Box, OptionError
     from inrv.decoding.indexing import Block
 
