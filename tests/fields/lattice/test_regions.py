@@ -10,7 +10,7 @@ import pytest
 
 import inrv
 from inrv import Box
-from inrv.fields.lattice.codec import decode_region
+from inrv.fields.lattice.codec import Setting, decode_region
 from inrv.fields.lattice.decode import LatticeOutputs, RegionCache
 from testing.lattice import bits, in_regions, instant
 
@@ -25,93 +25,85 @@ def volume(data: bytes) -> inrv.Volume:
     return inrv.load(data, device="cpu")
 
 
-def done(volume: inrv.Volume) -> list[list[tuple[int, ...]]]:
-    """The corners of the regions that are decoded and kept, by channel."""
-    assert isinstance(volume.outputs, LatticeOutputs)
-    found: list[list[tuple[int, ...]]] = [[], []]
-    for channel, region in sorted(volume.outputs.kept._kept):
-        corner = volume.outputs.channel(channel).regions.corner(region)
-        found[channel].append(tuple(corner.tolist()))
+Corner = tuple[int, ...]
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[list[Corner]]:
+    """Lists of two channels that grow by the corner of each region that is decoded."""
+    found: list[list[Corner]] = [[], []]
+
+    def decoded(setting: Setting, channel: Any, number: int, *others: Any) -> Any:
+        second = setting.reference is not None
+        found[second].append(tuple(setting.regions.corner(number).tolist()))
+        return decode_region(setting, channel, number, *others)
+
+    monkeypatch.setattr("inrv.fields.lattice.decode.decode_region", decoded)
     return found
 
 
-def test_opening_decodes_nothing(volume: inrv.Volume) -> None:
-    assert done(volume) == [[], []]
+def test_opening_decodes_nothing(volume: inrv.Volume, done: list[list[Corner]]) -> None:
     volume["density"].sample([[0.5, 400.0, 3.0]])
-    assert done(volume) == [[], []]
+    assert done == [[], []]
 
 
-def test_a_box_decodes_the_regions_it_touches(volume: inrv.Volume) -> None:
+def test_a_box_decodes_the_regions_it_touches(
+    volume: inrv.Volume, done: list[list[Corner]]
+) -> None:
     volume["density"].dense(Box((1, 1, 1), (4, 3, 5)))
-    assert done(volume) == [[(0, 0, 0)], []]
+    assert done == [[(0, 0, 0)], []]
     volume["density"].dense(Box((1, 1, -3), (4, 3, 5)))
-    assert sorted(done(volume)[0]) == [(0, 0, -128), (0, 0, 0)]
+    assert done == [[(0, 0, 0), (0, 0, -128)], []]
     volume["density"].dense(Box((290, 50, 50), (310, 62, 70)))
-    assert sorted(done(volume)[0]) == [(0, 0, -128), (0, 0, 0), (256, 0, 0)]
+    assert done == [[(0, 0, 0), (0, 0, -128), (256, 0, 0)], []]
 
 
-def test_a_point_decodes_the_region_that_holds_its_voxels(volume: inrv.Volume) -> None:
+def test_a_point_decodes_the_region_that_holds_its_voxels(
+    volume: inrv.Volume, done: list[list[Corner]]
+) -> None:
     volume["density"].sample([[4.0, 3.0, -5.0]], interpolation="nearest")
-    assert done(volume) == [[(0, 0, -128)], []]
+    assert done == [[(0, 0, -128)], []]
     volume["density"].sample([[2.25, 1.5, 3.75]])
-    assert sorted(done(volume)[0]) == [(0, 0, -128), (0, 0, 0)]
+    assert done == [[(0, 0, -128), (0, 0, 0)], []]
 
 
-def test_a_point_between_regions_decodes_those_around_it(volume: inrv.Volume) -> None:
+def test_a_point_between_regions_decodes_those_around_it(
+    volume: inrv.Volume, done: list[list[Corner]]
+) -> None:
     volume["density"].sample([[3.5, 2.5, -0.5]])
-    assert sorted(done(volume)[0]) == [(0, 0, -128), (0, 0, 0)]
+    assert sorted(done[0]) == [(0, 0, -128), (0, 0, 0)] and done[1] == []
 
 
-def test_a_predicted_grid_decodes_the_same_regions_of_the_other(volume: inrv.Volume) -> None:
+def test_a_predicted_grid_decodes_the_same_regions_of_the_other(
+    volume: inrv.Volume, done: list[list[Corner]]
+) -> None:
     assert (
         volume.manifest.field is not None
         and volume.manifest.field.config["channels"][1]["reference"] == 0
     )
     volume["temperature"].dense(Box((1, 1, 1), (4, 3, 5)))
-    assert done(volume) == [[(0, 0, 0)], [(0, 0, 0)]]
+    assert done == [[(0, 0, 0)], [(0, 0, 0)]]
 
 
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows by the number of each region that is decoded."""
-    asked: list[int] = []
-
-    def decoded(setting: Any, channel: Any, number: int, *others: Any) -> Any:
-        asked.append(number)
-        return decode_region(setting, channel, number, *others)
-
-    monkeypatch.setattr("inrv.fields.lattice.decode.decode_region", decoded)
-    return asked
-
-
-def test_nothing_is_decoded_twice(volume: inrv.Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = counted(monkeypatch)
+def test_nothing_is_decoded_twice_for_boxes_and_points(
+    volume: inrv.Volume, done: list[list[Corner]]
+) -> None:
     box = Box((1, 1, 1), (4, 3, 5))
     first = volume["density"].dense(box)
-    assert len(asked) == 1
-    assert np.array_equal(bits(volume["density"].dense(box)), bits(first)) and len(asked) == 1
+    assert np.array_equal(bits(volume["density"].dense(box)), bits(first))
+    volume["density"].sample([[2.25, 1.5, 3.75]])
+    assert done == [[(0, 0, 0)], []]
+    volume["temperature"].dense(box)
+    volume["temperature"].dense(Box((2, 2, 2), (9, 5, 6)))
+    assert done[1] == [(0, 0, 0)]
+
+
+def test_all_values_take_each_region_once(volume: inrv.Volume, done: list[list[Corner]]) -> None:
     whole = volume["density"].values()
-    assert isinstance(volume.outputs, LatticeOutputs)
-    assert sorted(asked) == list(range(len(volume.outputs.channel(0).regions))) and len(asked) > 3
+    assert len(done[0]) == len(set(done[0])) == 4 and done[1] == []
     assert np.array_equal(bits(volume["density"].values()), bits(whole))
     volume["temperature"].values()
-    assert sorted(asked) == sorted(2 * list(range(len(asked) // 2)))
-
-
-@pytest.mark.parametrize("most", [0, 1, 6000])
-def test_what_is_dropped_is_decoded_again_to_the_same_bits(
-    most: int, volume: inrv.Volume, data: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert isinstance(volume.outputs, LatticeOutputs)
-    volume.outputs.kept.most_bytes = most
-    asked = counted(monkeypatch)
-    first = volume["temperature"].values()
-    before = len(asked)
-    assert np.array_equal(bits(volume["temperature"].values()), bits(first))
-    assert len(asked) > before >= 8
-    kept = volume.outputs.kept
-    assert kept._bytes == sum(units.nbytes for units in kept._kept.values()) <= most
-    whole = inrv.load(data, device="cpu")["temperature"].values()
-    assert np.array_equal(bits(whole), bits(first))
+    assert len(done[1]) == len(set(done[1])) == 4
 
 
 def test_the_region_that_was_asked_for_last_is_kept_longest() -> None:
@@ -130,6 +122,21 @@ def test_the_region_that_was_asked_for_last_is_kept_longest() -> None:
     assert made == [1, 2, 3, 4, 2]
     cache.get((1, 1), lambda: np.zeros(31, dtype=np.int32))
     assert list(cache._kept) == [(0, 1), (0, 2), (0, 4)], "what is larger than all room stays out"
+
+
+@pytest.mark.parametrize("most", [0, 1, 6000])
+def test_what_is_dropped_is_decoded_again_to_the_same_bits(
+    most: int, volume: inrv.Volume, data: bytes, done: list[list[Corner]]
+) -> None:
+    assert isinstance(volume.outputs, LatticeOutputs)
+    kept = volume.outputs.kept
+    kept.most_bytes = most
+    first = volume["temperature"].values()
+    assert np.array_equal(bits(volume["temperature"].values()), bits(first))
+    assert len(done[0]) > 4
+    assert kept._bytes == sum(units.nbytes for units in kept._kept.values()) <= most
+    whole = inrv.load(data, device="cpu")["temperature"].values()
+    assert np.array_equal(bits(whole), bits(first))
 
 
 def test_threads_may_share_what_is_kept(data: bytes) -> None:
