@@ -266,10 +266,10 @@ def differing(name: str, by: float) -> Change:
     tensor = default.networks[2].tensors[name].copy()
     tensor.flat[0] += by
     changed = IntegerNetwork({**default.networks[2].tensors, name: tensor})
-    words = pack_differences(
+    codes = pack_differences(
         dataclasses.replace(default, networks={**default.networks, 2: changed}), default
     )
-    return tensors(-1, network_words=words.view(np.int32))
+    return tensors(-1, network_codes=np.frombuffer(codes, np.uint8))
 
 
 def chained(file: File) -> None:
@@ -1234,30 +1234,38 @@ CASES: list[tuple[str, str, Change, str]] = [
         lattice(tensors(-1, spreads=at(0, 23))),
         r"spread is 2\^23: it is at most 2\^22",
     ),
-    ("F5", "words", lattice(tensors(-1, words=lambda a: a[:-1])), "words, word_counts say"),
+    ("F5", "bits", lattice(tensors(-1, bits=lambda a: a[:-1])), "lengths of segments add up to"),
     (
         "F5",
-        "counts",
-        lattice(tensors(-1, word_counts=lambda a: a - 2 * a)),
-        "words, word_counts say",
+        "lengths",
+        lattice(tensors(-1, lengths=lambda a: -a)),
+        "lengths of segments add up to",
     ),
+    ("F5", "lanes", lattice(tensors(-1, lanes=lambda a: a * 0 + 6)), r"up to 2\^5 lanes"),
+    ("F5", "segments", lattice(tensors(-1, segments=lambda a: a * 0 + 2)), "1 or 4 segments"),
     (
         "F6",
         "damaged",
-        lattice(tensors(-1, words=lambda a: a * 0 - 1)),
-        "words of a region are damaged",
+        lattice(tensors(-1, bits=lambda a: a * 0)),
+        r"codes of the region at \(.*\) are damaged",
     ),
     (
         "F6",
         "left over",
-        lattice(tensors(-1, words=lambda a: np.tile(a, 2), word_counts=lambda a: 2 * a)),
-        "holds more words",
+        lattice(
+            tensors(
+                -1,
+                bits=lambda a: np.append(a, [0, 0]).astype(np.uint8),
+                lengths=lambda a: a + np.eye(*a.shape, dtype=np.int32)[::-1] * 2,
+            )
+        ),
+        r"codes of the region at \(.*\) are damaged",
     ),
     (
         "F6",
         "networks",
-        fitted(tensors(-1, network_words=np.full(3, -1, np.int32))),
-        "words of a region are damaged",
+        fitted(tensors(-1, network_codes=np.full(12, 255, np.uint8))),
+        "codes of a channel's networks are damaged",
     ),
     (
         "F7",

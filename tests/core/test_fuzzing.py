@@ -29,9 +29,7 @@ static int right(const uint8_t *data, size_t size) {
     return 2;
 }
 static int beyond(const uint8_t *data, size_t size) { return right(data, size) == 2 && data[size]; }
-static int overflow(const uint8_t *data, size_t size) {
-    return (0x7ffffffe + right(data, size)) & 1;
-}
+static int overflow(const uint8_t *data, size_t size) { return 1 >> (30 + right(data, size)); }
 static int leak(const uint8_t *data, size_t size) { return right(data, size) == 2 && !malloc(9); }
 
 static int trap(const uint8_t *data, size_t size) {
@@ -63,7 +61,7 @@ def test_every_target_has_seeds() -> None:
     ("target", "said"),
     [
         ("beyond", "heap-buffer-overflow"),
-        ("overflow", "integer overflow"),
+        ("overflow", "shift exponent"),
         ("trap", "ILL"),
         ("leak", "LeakSanitizer"),
     ],

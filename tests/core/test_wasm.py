@@ -19,26 +19,32 @@ def test_a_module_has_one_variant(variant: str) -> None:
     assert module(variant).call("inrv_instruction_sets") == INSTRUCTION_SETS[variant]
 
 
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 33, 1000])
-def test_it_computes_the_same(core: Module, count: int) -> None:
-    chance = np.random.default_rng(count)
-    a, b = chance.integers(-128, 128, (2, count), np.int8)
-    sums = np.zeros((2, 1), np.int32)
-    core.inrv_dot(core.call("inrv_instruction_sets"), a, b, count, sums[0])
-    library().inrv_dot(instruction_sets(), a, b, count, sums[1])
-    assert sums[0] == sums[1]
+@pytest.mark.parametrize("frequencies", [1, 7, 33])
+def test_it_computes_the_same(core: Module, frequencies: int) -> None:
+    chance = np.random.default_rng(frequencies)
+    places = chance.integers(0, 9, (40, 3), np.uint32)
+    cosines, sines = chance.random((2, 9, frequencies), np.float32)
+    found = np.zeros((2, 40, 2 * frequencies), np.float32)
+    sizes = len(places), frequencies
+    sets = core.call("inrv_instruction_sets")
+    core.inrv_features(sets, places, *sizes, cosines, sines, 0, found[0])
+    library().inrv_features(
+        instruction_sets(), places, *sizes, cosines, sines, 0, found[1].ctypes.data
+    )
+    assert found.any() and np.array_equal(found[0], found[1])
 
 
 def test_its_errors_become_exceptions(core: Module) -> None:
-    with pytest.raises(ValueError, match="inrv_dot"):
-        core.inrv_dot(0, np.zeros(1, np.int8), np.zeros(1, np.int8), 1, np.zeros(1, np.int32))
+    nothing, numbers = np.zeros((1, 3), np.uint32), np.zeros((1, 2), np.float32)
+    with pytest.raises(ValueError, match="inrv_features"):
+        core.inrv_features(0, nothing, 1, 1, numbers, numbers, 0, numbers)
 
 
 def test_memory_that_was_handed_over_is_free_again(core: Module) -> None:
-    big, sum_ = np.zeros(2**20, np.int8), np.zeros(1, np.int32)
-    sets = core.call("inrv_instruction_sets")
-    core.inrv_dot(sets, big, big, big.size, sum_)
+    places, table = np.zeros((2**18, 3), np.uint32), np.zeros((1, 1), np.float32)
+    found, sets = np.zeros((2**18, 2), np.float32), core.call("inrv_instruction_sets")
+    core.inrv_features(sets, places, len(places), 1, table, table, 0, found)
     pages = core.pages
     for _ in range(20):
-        core.inrv_dot(sets, big, big, big.size, sum_)
+        core.inrv_features(sets, places, len(places), 1, table, table, 0, found)
     assert core.pages == pages

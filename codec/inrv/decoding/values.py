@@ -103,7 +103,10 @@ class GridValues:
         first, last = (int(topology.starts[leaf]) for leaf in (leaves.start, leaves.stop))
         if self.columns:
             check_work(self.container, self.outputs, last - first)
-        values = self.with_constants(self.outputs.region_values(topology, leaves, self.columns))
+        found = np.empty((last - first, 0), dtype=np.float32)
+        if self.columns:
+            found = self.outputs.region_values(topology, leaves, self.columns)
+        values = self.with_constants(found)
         exact = slice(*np.searchsorted(exact_rows, (first, last)).tolist())
         values[exact_rows[exact] - first] = self.exact_values[exact]
         return values

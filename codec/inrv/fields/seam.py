@@ -202,13 +202,27 @@ class Outputs(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class OutputRange:
+    """What an output is normalised by.
+
+    grid: name of the grid that it belongs to
+    minimum: its least value
+    maximum: its greatest value
+    """
+
+    grid: str = ""
+    minimum: float = 0.0
+    maximum: float = 1.0
+
+
 class NormalisedOutputs:
     """Outputs of a field that are normalised, as values; a field inherits from it.
 
-    ranges: least and greatest value of each output
+    ranges: of each output
     """
 
-    ranges: Sequence[tuple[float, float]]
+    ranges: Sequence[OutputRange]
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
         """Give normalised outputs (n, len(columns)) at active leaf voxels int32 (n, 3)."""
@@ -249,22 +263,25 @@ class NormalisedOutputs:
         for first in range(0, len(outputs), PART_VALUES):
             part = slice(first, first + PART_VALUES)
             if clamp and not np.isfinite(outputs[part]).all():
-                raise FormatError("F3", "an output of the field is not finite")
+                name = self.ranges[columns[0]].grid
+                raise FormatError("F3", f"grid {name!r}: an output of the field is not finite")
             for place, column in enumerate(columns):
                 own = outputs[part, place]
-                values[part, place] = denormalise(own, *self.ranges[column], clamp)
+                ends = self.ranges[column]
+                values[part, place] = denormalise(own, ends.minimum, ends.maximum, clamp)
         return values
 
 
-def output_ranges(container: Container) -> list[tuple[float, float]]:
-    """The least and greatest value of each output of a file's field."""
+def output_ranges(container: Container) -> list[OutputRange]:
+    """What each output of a file's field is normalised by."""
     ranges = {
-        part.output: (part.minimum, part.maximum)
+        part.output: OutputRange(grid.name, part.minimum, part.maximum)
         for grid in container.manifest.grids
         for part in grid.components
     }
     assert container.manifest.field is not None
-    return [ranges.get(number, (0.0, 1.0)) for number in range(container.manifest.field.outputs)]
+    count = container.manifest.field.outputs
+    return [ranges.get(number, OutputRange()) for number in range(count)]
 
 
 class ContinuousOutputs(Outputs, Protocol):

@@ -82,7 +82,10 @@ def pack_differences(model: Model, default: Model) -> bytes:
 def unpack_differences(default: Model, codes: bytes) -> Model:
     """The model that differs so from the default one. Raises FormatError."""
     counts = [begun.size for _, begun in default.tensors()]
-    passes = decode_numbers(default.prior, _tables(default), counts, codes)
+    try:
+        passes = decode_numbers(default.prior, _tables(default), counts, codes)
+    except FormatError as error:
+        raise FormatError(error.id, "the codes of a channel's networks are damaged") from error
     found: dict[str, Floats] = {}
     for (name, begun), differences in zip(default.tensors(), passes, strict=True):
         found[name] = begun + differences.reshape(begun.shape).astype(np.float32)

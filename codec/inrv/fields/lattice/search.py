@@ -24,6 +24,7 @@ from inrv.fields.lattice.codec import (
     Sampling,
     Setting,
     encode_regions,
+    in_units,
 )
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SLOPE, SMALLEST_STEP, STEP
 from inrv.fields.lattice.exterior import Exterior
@@ -448,7 +449,11 @@ def encode_channel(
     rows = map(values.regions.rows, regions)
     parts = [(one.decoded, values.values[own]) for one, own in zip(found, rows, strict=True)]
     coded = sum(len(decoded) for decoded, _ in parts)
-    if quality.bounded:
+    if quality.lossless:  # whole numbers: a float64 of them is off by a rounding
+        missed = (np.array_equal(decoded, in_units(own, scale)) for decoded, own in parts)
+        assert all(missed)
+        offsets, squared = None, 0.0
+    elif quality.bounded:
         offsets, (_, squared) = None, sums_of(parts, scale, channel.top, np.zeros(KNOTS))
     else:
         offsets, squared = Offsets.of(parts, scale, channel.top)
