@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 from inrv.container import Container, Limits, Manifest, PassthroughEntry, read_container
@@ -13,7 +13,7 @@ from inrv.decoding.grid import VolumeGrid, named_errors
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import MissingGridError, UnsupportedGridError
 from inrv.fields.seam import NoOutputs, Outputs, check_field
-from inrv.grids import Grid, SparseVolume
+from inrv.grids import Box, Grid, PassthroughGrid, SparseVolume
 from inrv.storage import StoredGrids, restore_metadata, restore_passthrough
 from inrv.support.device import check_device
 from inrv.support.streams import Readable, Writable, check_writable
@@ -185,27 +185,44 @@ class Volume(Mapping[str, VolumeGrid]):
             return [own.filled(found.pop()) for own in values]  # so that no grid is held twice
 
     @undisturbed()
-    def to_sparse(self) -> SparseVolume:
-        """Every grid, its active voxels decoded, and every passthrough grid."""
-        decoded = tuple(self.decode(self.grids))
-        others = tuple(restore_passthrough(self.container, entry) for entry in self.passthrough)
+    def to_sparse(self, level: int = 0, box: Box | Any = None) -> SparseVolume:
+        """Every grid, its active voxels decoded, and every passthrough grid.
+
+        level: of detail, 0 to 6: only every 2^level-th voxel, as `VolumeGrid.level` gives it
+        box: only its voxels, as `VolumeGrid.crop` gives them
+
+        Passthrough grids are left out where one of these is asked for: they are bytes as a whole.
+        """
+        others: tuple[PassthroughGrid, ...] = ()
+        if level or box is not None:
+            decoded = tuple(grid.level(level, box) for grid in self.grids)
+        else:
+            decoded = tuple(self.decode(self.grids))
+            others = tuple(restore_passthrough(self.container, entry) for entry in self.passthrough)
         metadata, version = restore_metadata(self.manifest.metadata), self.manifest.vdb_version
         if version is None:
             return SparseVolume(decoded, metadata, others)
         return SparseVolume(decoded, metadata, others, version)
 
-    def to_vdb(self, target: Writable) -> None:
+    def to_vdb(self, target: Writable, level: int = 0, box: Box | Any = None) -> None:
         """Decode every grid into a .vdb file.
 
         At a path it appears as a whole, in place of a file that is there; or it goes into a file
         object.
 
+        level, box: as `to_sparse` takes them
         Raises VdbError, and OutputError where no file can be written at the path.
         """
         from inrv import files
 
         check_writable(target)
-        files.write(target, self.to_sparse())
+        files.write(target, self.to_sparse(level, box))
+
+    @property
+    def box(self) -> Box | None:
+        """The smallest box in index space that holds every active voxel of all grids."""
+        boxes = [grid.box for grid in self.grids if grid.box is not None]
+        return reduce(Box.union, boxes) if boxes else None
 
 
 def unique_keys(names: Sequence[str]) -> list[str]:
