@@ -146,10 +146,9 @@ class Topology:
         lowest, highest = [], []
         if self.leaf_voxel_count:
             filled = self.counts > 0
-            origins, masks = self.leaf_origins[filled], self.leaf_masks[filled]
-            low, high = _leaf_extents(masks)
-            lowest.append((origins + low).min(axis=0))
-            highest.append((origins + high).max(axis=0))
+            low, high = _extent(self.leaf_origins[filled], self.leaf_masks[filled])
+            lowest.append(low)
+            highest.append(high)
         if self.tile_active.any():
             origins = self.tile_origins[self.tile_active]
             edges = self.tile_edges[self.tile_active, None]
@@ -303,17 +302,20 @@ def _find(
     return np.where(found, at, -1)
 
 
-def _leaf_extents(masks: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Give the lowest and highest active local coordinate of each leaf, int32 (L, 3) each.
+def _extent(
+    origins: NDArray[np.int32], masks: NDArray[np.uint8]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Give the lowest and highest coordinate int32 (3,) of any active voxel.
 
+    origins: int32 (L, 3)
     masks: uint8 (L, 64), none of them empty
     """
-    low = np.empty((len(masks), 3), dtype=np.int32)
-    high = np.empty((len(masks), 3), dtype=np.int32)
-    for first, last in leaf_parts(0, len(masks)):
-        cubes = unpack_masks(masks[first:last]).reshape(-1, LEAF_EDGE, LEAF_EDGE, LEAF_EDGE)
-        for axis, others in enumerate(((2, 3), (1, 3), (1, 2))):
-            used = cubes.any(axis=others)
-            low[first:last, axis] = used.argmax(axis=1)
-            high[first:last, axis] = LEAF_EDGE - 1 - used[:, ::-1].argmax(axis=1)
-    return low, high
+    ends = np.empty((2, 3), dtype=np.int32)
+    for axis in range(3):
+        along = origins[:, axis]
+        others = tuple(other + 1 for other in range(3) if other != axis)
+        for end, outermost in enumerate((along.min(), along.max())):
+            outer = unpack_masks(masks[along == outermost])
+            used = np.flatnonzero(outer.reshape(-1, *[LEAF_EDGE] * 3).any(axis=(0, *others)))
+            ends[end, axis] = outermost + used[-end]
+    return ends[0], ends[1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,14 @@ from inrv.files.vdb.nodes import (
 )
 from inrv.files.vdb.values import ACTIVE_MASK, BLOSC, Bits, ValueType, narrow, pack_buffer, widen
 from inrv.grids import LEAF_VOXELS, Grid, check_range, ragged
+from inrv.support.parallel import in_threads
 
 COMPRESSION = BLOSC | ACTIVE_MASK
 # By components, bytes of OpenVDB's root, leaf and other nodes.
 _MEMORY = {1: (1304, 2144, 33804, 270348), 3: (1320, 6240, 66572, 532492)}
 _ROOT_OFFSET = 1 << 11  # makes the coordinates of a root's entries positive
-_PART = 1 << 12  # leaves packed at a time
+_PART = 1 << 11  # leaves packed by a thread at a time
+_AT_ONCE = 16  # parts packed before they are written
 
 Keys = NDArray[np.int64]
 Masks = NDArray[np.bool_]
@@ -151,22 +154,24 @@ class TreeWriter:
 
     def buffers(self) -> Iterator[bytes]:
         """Give the values of the leaves, in parts."""
-        for first in range(0, len(self.leaf_keys), _PART):
-            last = min(first + _PART, len(self.leaf_keys))
-            active = np.unpackbits(self.leaf_masks[first:last], axis=1, bitorder="little").view(
-                bool
-            )
-            start, end = np.searchsorted(self.places, (first * LEAF_SLOTS, last * LEAF_SLOTS))
-            sections = self._sections(
-                active,
-                np.full(last - first, LEAF_SLOTS) - np.diff(self.ends[first : last + 1]),
-                self.values[self.ends[first] : self.ends[last]],
-                self.places[start:end] - first * LEAF_SLOTS,
-                self.inactive[start:end],
-            )
-            for mask, section in zip(self.leaf_masks[first:last], sections, strict=True):
-                yield mask.tobytes()
-                yield section
+        parts = range(0, len(self.leaf_keys), _PART)
+        for first in range(0, len(parts), _AT_ONCE):
+            yield from in_threads(self._buffers, parts[first : first + _AT_ONCE])
+
+    def _buffers(self, first: int) -> bytes:
+        """Give the values of a part of the leaves, from `first` on."""
+        last = min(first + _PART, len(self.leaf_keys))
+        active = np.unpackbits(self.leaf_masks[first:last], axis=1, bitorder="little").view(bool)
+        start, end = np.searchsorted(self.places, (first * LEAF_SLOTS, last * LEAF_SLOTS))
+        sections = self._sections(
+            active,
+            np.full(last - first, LEAF_SLOTS) - np.diff(self.ends[first : last + 1]),
+            self.values[self.ends[first] : self.ends[last]],
+            self.places[start:end] - first * LEAF_SLOTS,
+            self.inactive[start:end],
+        )
+        masks = map(bytes, self.leaf_masks[first:last])
+        return b"".join(chain.from_iterable(zip(masks, sections, strict=True)))
 
     def _tiles(self, edge: int, shift: int) -> Keys:
         """Give the indices of the tiles of that edge, in the file's order."""
