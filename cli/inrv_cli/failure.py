@@ -77,11 +77,7 @@ class WrongUsage(click.ClickException):
 
 
 class Program(click.Group):
-    """A group of commands in the order they were added. Errors are one line and an exit code."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the subcommands."""
-        return list(self.commands)
+    """A group of commands. Errors are one line and an exit code."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse the options that stand before the subcommand."""
@@ -236,8 +232,11 @@ def message_of(error: Exception) -> str:
 
 def _options_by_argument() -> dict[str, str]:
     """Return the options of all commands, by the names of their arguments in Python."""
-    program = click.get_current_context().find_root().command
-    commands = program.commands.values() if isinstance(program, click.Group) else (program,)
+    root = click.get_current_context().find_root()
+    program, commands = root.command, [root.command]
+    if isinstance(program, click.Group):
+        found = (program.get_command(root, name) for name in program.list_commands(root))
+        commands = [command for command in found if command is not None]
     options = (
         option
         for command in commands

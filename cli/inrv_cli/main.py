@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 
 import click
 
-from inrv_cli.compare import compare
-from inrv_cli.decode import decode
-from inrv_cli.encode import encode
 from inrv_cli.failure import EXIT_CODES, Program, debug_option, occupy_descriptors, settle_stdout
-from inrv_cli.info import info
-from inrv_cli.sample import sample
-from inrv_cli.verify import verify
+
+COMMANDS = ("encode", "decode", "info", "verify", "compare", "sample")
+
+
+class Commands(Program):
+    """The subcommands, each loaded from its module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the subcommands, in order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a subcommand; None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"inrv_cli.{cmd_name}"), cmd_name)
+        return command
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             click.echo(f"inrv {version('inrv')}")
         except PackageNotFoundError:
@@ -25,7 +38,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 
 
 @click.group(
-    cls=Program, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.option(
     "--version",
@@ -38,10 +51,6 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 @debug_option
 def cli() -> None:
     """Compress OpenVDB volumes with small neural networks: .vdb files to .inrv files and back."""
-
-
-for command in (encode, decode, info, verify, compare, sample):
-    cli.add_command(command)
 
 
 def main() -> None:

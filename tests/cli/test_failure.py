@@ -26,7 +26,7 @@ LIBRARY = Path(inrv.__file__).parent
         ("a is there: `overwrite=True` replaces it", "a is there: --force replaces it"),
         ("choose by `grids`", "choose by --grid"),
         ("`device='it\\'s'` cannot", "--device it\\'s cannot"),
-        ("`git lfs pull` fetches it, `box` too", "`git lfs pull` fetches it, `box` too"),
+        ("`git lfs pull` fetches it, `cube` too", "`git lfs pull` fetches it, `cube` too"),
         ("psnr=45/size=3.vdb: not a .vdb file", "psnr=45/size=3.vdb: not a .vdb file"),
     ],
 )

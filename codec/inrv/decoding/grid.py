@@ -18,7 +18,6 @@ from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
 from inrv.grids.portions import cropped
-from inrv.metrics.psnr import psnr_of
 from inrv.support.arrays import as_array
 from inrv.support.undisturbed import undisturbed
 
@@ -117,6 +116,8 @@ class VolumeGrid:
             ]
         )
         found = psnrs[columns[0] : columns[-1] + 1] if isinstance(psnrs, list) else []
+        from inrv.metrics.psnr import psnr_of  # its package has all that a comparison needs
+
         if found and all(isinstance(psnr, float) and abs(psnr) < MOST_PSNR for psnr in found):
             parts.append(
                 f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB"
@@ -456,7 +457,7 @@ class VolumeGrid:
                 f"`interpolation={interpolation!r}` is not one of {', '.join(INTERPOLATIONS)}"
             )
         if gradient and interpolation != "trilinear":
-            raise OptionError(f"`gradient=True` is of 'trilinear', not of {interpolation!r}")
+            raise OptionError(f"only 'trilinear' values have gradients here, not {interpolation!r}")
         if interpolation == "field" and self.volume.field is None:
             raise OptionError(
                 "a lattice has values at voxels only: `interpolation='field'` needs a fourier field"

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, TypeAlias
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from inrv.errors import OptionError
 
@@ -162,6 +161,8 @@ def _input_at(name: str) -> Input:
 
         if not name.lower().startswith("file://"):
             return RemoteInput(name)
+        from urllib.request import url2pathname  # brings http and email
+
         name = url2pathname(urlsplit(name).path)
     if _is_pipe(name):
         return BytesInput(name, Path(name).read_bytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from inrv.fields.lattice.constants import STEP
 from inrv.fields.lattice.model import Model, default_model, pack_differences, unpack_differences
 from inrv.fields.lattice.offsets import KNOTS, Offsets
 from inrv.fields.lattice.palette import Palette
-from inrv.fields.lattice.search import EncodedChannel
+
+if TYPE_CHECKING:
+    from inrv.fields.lattice.search import EncodedChannel
 
 MOST_LOW_BITS = 31
 MOST_LANES = 5  # log2
