@@ -164,16 +164,18 @@ class _Pieces:
         )
         found = np.concatenate([active[1], own[on], inactive[1], own[~on]])
         is_active = np.arange(len(found)) < len(active[0]) + np.count_nonzero(on)
-        keys, firsts, leaf = np.unique(
-            leaf_keys(coordinates), return_index=True, return_inverse=True
-        )
-        places = leaf.reshape(-1) * LEAF_VOXELS + leaf_offsets(coordinates)
-        order = places.argsort(kind="stable")
-        places, found, is_active = places[order], found[order], is_active[order]
-        masks = np.zeros(len(keys) * LEAF_VOXELS, dtype=np.bool_)
+        keys = leaf_keys(coordinates)
+        runs = np.flatnonzero(np.diff(keys, prepend=-1))  # of voxels of one leaf: few to sort
+        _, firsts, leaf = np.unique(keys[runs], return_index=True, return_inverse=True)
+        lengths = np.diff(np.append(runs, len(keys)))
+        places = np.repeat(leaf.reshape(-1), lengths) * LEAF_VOXELS + leaf_offsets(coordinates)
+        masks, others = np.zeros((2, len(firsts) * LEAF_VOXELS), dtype=np.bool_)
         masks[places[is_active]] = True
+        others[places[~is_active]] = True
+        blocks = np.empty((len(masks), like.components), dtype=np.float32)
+        blocks[places] = found
         topology = Topology(
-            (coordinates[firsts] // LEAF_EDGE * LEAF_EDGE).astype(np.int32).reshape(-1, 3),
+            (coordinates[runs[firsts]] // LEAF_EDGE * LEAF_EDGE).astype(np.int32).reshape(-1, 3),
             pack_masks(masks),
             self.corners.astype(np.int32),
             self.edges,
@@ -182,9 +184,9 @@ class _Pieces:
         return replace(
             like,
             topology=topology,
-            values=found[is_active],
+            values=blocks[masks],
             tile_values=values[self.tiles],
-            inactive=LeafValues(places[~is_active], found[~is_active]),
+            inactive=LeafValues(np.flatnonzero(others), blocks[others]),
         )
 
 
