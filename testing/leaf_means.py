@@ -21,6 +21,7 @@ from inrv.fields.seam import (
     Estimate,
     Goal,
     NormalisedOutputs,
+    OutputRange,
     Outputs,
     Progress,
     ProgressCallback,
@@ -156,7 +157,7 @@ class MeansOutputs(NormalisedOutputs):
 
     topologies: tuple[Topology, ...]
     means: tuple[Means, ...]
-    ranges: Sequence[tuple[float, float]]
+    ranges: Sequence[OutputRange]
 
     weights = 1
     device = "cpu"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,13 +202,26 @@ class Outputs(Protocol):
         """
 
 
+class OutputRange(NamedTuple):
+    """What 0 and 1 stand for in an output that is normalised.
+
+    minimum: value that 0 stands for
+    maximum: value that 1 stands for
+    grid: name of the grid that the output is of
+    """
+
+    minimum: float
+    maximum: float
+    grid: str
+
+
 class NormalisedOutputs:
     """Outputs of a field that are normalised, as values; a field inherits from it.
 
-    ranges: least and greatest value of each output
+    ranges: of each output
     """
 
-    ranges: Sequence[tuple[float, float]]
+    ranges: Sequence[OutputRange]
 
     def at(self, coordinates: NDArray[Any], columns: Sequence[int]) -> Floats:
         """Give normalised outputs (n, len(columns)) at active leaf voxels int32 (n, 3)."""
@@ -248,23 +261,24 @@ class NormalisedOutputs:
         values = np.empty(outputs.shape, dtype=np.float32)
         for first in range(0, len(outputs), PART_VALUES):
             part = slice(first, first + PART_VALUES)
-            if clamp and not np.isfinite(outputs[part]).all():
-                raise FormatError("F3", "an output of the field is not finite")
             for place, column in enumerate(columns):
-                own = outputs[part, place]
-                values[part, place] = denormalise(own, *self.ranges[column], clamp)
+                own, (minimum, maximum, grid) = outputs[part, place], self.ranges[column]
+                if clamp and not np.isfinite(own).all():
+                    raise FormatError("F3", f"grid {grid!r}: an output of the field is not finite")
+                values[part, place] = denormalise(own, minimum, maximum, clamp)
         return values
 
 
-def output_ranges(container: Container) -> list[tuple[float, float]]:
-    """The least and greatest value of each output of a file's field."""
+def output_ranges(container: Container) -> list[OutputRange]:
+    """The range of each output of a file's field."""
     ranges = {
-        part.output: (part.minimum, part.maximum)
+        part.output: OutputRange(part.minimum, part.maximum, grid.name)
         for grid in container.manifest.grids
         for part in grid.components
     }
     assert container.manifest.field is not None
-    return [ranges.get(number, (0.0, 1.0)) for number in range(container.manifest.field.outputs)]
+    unused = OutputRange(0.0, 1.0, "")
+    return [ranges.get(number, unused) for number in range(container.manifest.field.outputs)]
 
 
 class ContinuousOutputs(Outputs, Protocol):

@@ -14,7 +14,7 @@ from inrv.container import Container
 from inrv.fields.fourier.evaluation import decode_active, evaluate
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.store import deviation, field_entry, restore_network, restore_samples
-from inrv.fields.seam import NormalisedOutputs, output_ranges
+from inrv.fields.seam import NormalisedOutputs, OutputRange, output_ranges
 from inrv.grids import Topology
 from inrv.support.device import choose_device, decoding_precision
 
@@ -34,7 +34,7 @@ class FourierOutputs(NormalisedOutputs):
         module: FourierNetwork,
         device: torch.device,
         precision: torch.dtype,
-        ranges: Sequence[tuple[float, float]],
+        ranges: Sequence[OutputRange],
     ) -> None:
         self.ranges = ranges
         self.module = module
