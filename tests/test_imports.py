@@ -210,6 +210,23 @@ def test_info_and_verify_load_nothing_heavy(file: str) -> None:
     assert loaded(SHOW, "verify", file) == ["0"]
 
 
+def test_decoding_and_sampling_a_lattice_load_nothing_heavy(tmp_path: Path) -> None:
+    file, points = str(ROOT / "fixtures" / "golden" / "lattice.inrv"), tmp_path / "points.csv"
+    points.write_text("1,2,3\n")
+    assert loaded(SHOW, "decode", file, "-o", str(tmp_path / "a.vdb")) == ["0"]
+    assert loaded(SHOW, "decode", file, "-o", str(tmp_path / "b.vdb"), "--lod", "1") == ["0"]
+    assert loaded(SHOW, "sample", file, "--points", str(points)) == ["0"]
+
+
+def test_decoding_loads_only_what_it_needs(tmp_path: Path) -> None:
+    file = str(ROOT / "fixtures" / "golden" / "lattice.inrv")
+    show = SHOW.rsplit("print", 1)[0] + "print(*sys.modules)"
+    modules = set(loaded(show, "decode", file, "-o", str(tmp_path / "a.vdb")))
+    unwanted = {"inrv.encoding", "inrv.metrics", "inrv.fields.fourier", "inrv_cli.encode"}
+    unwanted |= {"inrv.fields.lattice.search", "http", "matplotlib", "rich", "fsspec"}
+    assert "inrv.fields.lattice.decode" in modules and modules & unwanted == set()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

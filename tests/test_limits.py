@@ -30,6 +30,9 @@ from inrv.container import (
 )
 from inrv.entropy.masks import EMPTY, MIXED, encode_masks
 from inrv.fields.fourier.evaluation import batch_voxels
+from inrv.fields.lattice.codec import ChannelParameters, Reference, Setting, encode_regions
+from inrv.fields.lattice.model import default_model
+from inrv.fields.lattice.regions import Regions
 from inrv.grids import Topology
 from inrv.storage.topology import store_topologies
 from spec.reference import read as reference_reader
@@ -132,20 +135,39 @@ def frequent(count: int, values: int, mixed: bool) -> bytes:
     return file_of([grid], [("TOPO", held), ("FREQ", masks)])
 
 
+def zeros_of(held: Topology, reference: bool) -> dict[str, Any]:
+    """The regions of a lossless channel whose every value is its palette's first entry."""
+    regions, parameters = Regions(held), ChannelParameters((128,) * 7, 128, 0, lossless=True)
+    other = Reference(regions, lambda number: np.zeros(1 << 21, np.int32), 128)
+    setting = Setting(regions, other if reference else None)
+    model, values = default_model(reference, False), np.zeros(held.leaf_voxel_count)
+    numbers = range(len(regions))
+    found = encode_regions(setting, numbers, values, 128.0, parameters, model, 0.0)
+    stored = [region.stored for region in found]
+    sizes = [[*map(len, region.codes.segments), 0, 0, 0][:4] for region in stored]
+    return {
+        "means": np.uint8([region.mean for region in stored]),
+        "spreads": np.uint8([region.spread for region in stored]),
+        "lanes": np.uint8([region.codes.lanes for region in stored]),
+        "segments": np.uint8([len(region.codes.segments) for region in stored]),
+        "lengths": np.int32(sizes),
+        "checksums": np.zeros((0, 4), np.int32),
+        "bits": np.frombuffer(b"".join(region.codes.segments[0] for region in stored), np.uint8),
+    }
+
+
 def lossless(count: int, low_bits: int) -> bytes:
     """Two lossless channels of `count` full leaves, the second predicted from the first.
 
-    Their codes take no words at all.
+    Their codes take next to no bytes.
     """
-    regions = -(-count // 4096)
-    codes = {
-        "means": np.zeros(regions, np.uint8),
-        "spreads": np.zeros(regions, np.uint8),
-        "word_counts": np.zeros(regions, np.int32),
-        "words": np.zeros(0, np.int32),
+    held, keys = leaves(count)
+    topology = Topology.from_leaves(ordered(count), np.full((count, 64), 255, np.uint8))
+    values = {
         "palette": np.array([-1, 1], np.int32),
         "low_bits": np.zeros((low_bits, count * 64), np.uint8),
     }
+    codes = [zeros_of(topology, reference) | values for reference in (False, True)]
     channel: dict[str, Any] = {
         "steps": [128] * 7,
         "top": 128,
@@ -158,12 +180,14 @@ def lossless(count: int, low_bits: int) -> bytes:
         "offsets": False,
         "lossless": True,
         "codes": 1,
+        "bits": None,
     }
-    config = {"networks": "default-1", "channels": [channel, channel | {"reference": 0}]}
-    held, keys = leaves(count)
+    second = channel | {"reference": 0, "codes": 2}
+    config = {"networks": "default-1", "channels": [channel, second]}
     grid = grid_entry("g", (Component(0, 1, 0),), **keys)
     grids = [grid, replace(grid, name="h", components=(Component(0, 1, 1),))]
-    return file_of(grids, [("TOPO", held), ("CODE", codes)], FieldEntry("lattice", 2, config))
+    chunks = [("TOPO", held), ("CODE", codes[0]), ("CODE", codes[1])]
+    return file_of(grids, chunks, FieldEntry("lattice", 2, config))
 
 
 def decode_all(data: bytes, limits: Limits) -> int:

@@ -21,8 +21,8 @@ from testing.rebuild import Part, take_apart
 
 LARGE = 1 << 20
 TENSORS = {
-    "word_counts": np.array([3], np.int32),
-    "words": np.arange(3, dtype=np.int32),
+    "lengths": np.array([[12, 0, 0, 0]], np.int32),
+    "bits": np.arange(3, dtype=np.int32).view(np.uint8),
     "means": np.zeros(1, np.uint8),
 }
 CODE = pack_tensors(TENSORS | {"spreads": np.zeros(1, np.uint8)})

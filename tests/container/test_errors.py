@@ -1395,6 +1395,9 @@ def ids_in(source: str) -> set[str]:
 def test_code_and_specification_have_the_same_conditions() -> None:
     modules = (specification.ROOT / "codec" / "inrv").rglob("*.py")
     found = set().union(*(ids_in(path.read_text()) for path in modules))
+    for path in (specification.ROOT / "codec" / "core").glob("*.c"):
+        rules = re.findall(r"INRV_RULE\('([A-Z])', (\d+)\)", path.read_text())
+        found |= {letter + number for letter, number in rules}
     assert found == set(specification.error_ids())
 
 

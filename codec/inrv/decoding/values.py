@@ -101,10 +101,9 @@ class GridValues:
         """Values float32 (n, C) of the active leaf voxels of a region, which has these leaves."""
         topology, exact_rows = self.template.topology, self.exact_rows
         first, last = (int(topology.starts[leaf]) for leaf in (leaves.start, leaves.stop))
-        if self.columns:
-            check_work(self.container, self.outputs, last - first)
         found = np.empty((last - first, 0), dtype=np.float32)
         if self.columns:
+            check_work(self.container, self.outputs, last - first)
             found = self.outputs.region_values(topology, leaves, self.columns)
         values = self.with_constants(found)
         exact = slice(*np.searchsorted(exact_rows, (first, last)).tolist())
@@ -218,14 +217,14 @@ class GridValues:
         leaves = np.concatenate([np.arange(0), *(np.arange(run.start, run.stop) for run in runs)])
         topology = whole.subset(leaves)
         thinned, exact = topology.at_multiples(level), self._decoded_topology[1].subset(leaves)
+        found = [np.empty((0, len(self.columns)), dtype=np.float32)]
         if self.columns:
             check_work(self.container, self.outputs, thinned.leaf_voxel_count)
-
-        def decoded(run: slice) -> NDArray[np.float32]:
-            return self.outputs.region_values(whole, run, self.columns, level)
-
-        nothing = np.empty((0, len(self.columns)), dtype=np.float32)
-        values = self.with_constants(np.concatenate([nothing, *in_threads(decoded, runs)]))
+            columns, outputs = self.columns, self.outputs
+            found += in_threads(lambda run: outputs.region_values(whole, run, columns, level), runs)
+        else:
+            found.append(np.empty((thinned.leaf_voxel_count, 0), dtype=np.float32))
+        values = self.with_constants(np.concatenate(found))
         rows = thinned.place_rows(exact.places)
         values[rows[rows >= 0]] = exact.values[rows >= 0]
         part = replace(template, topology=topology, inactive=template.inactive.subset(leaves))

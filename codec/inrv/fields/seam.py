@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,18 +202,17 @@ class Outputs(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class OutputRange:
-    """What an output is normalised by.
+class OutputRange(NamedTuple):
+    """What 0 and 1 stand for in an output that is normalised.
 
-    grid: name of the grid that it belongs to
-    minimum: its least value
-    maximum: its greatest value
+    minimum: value that 0 stands for
+    maximum: value that 1 stands for
+    grid: name of the grid that the output is of
     """
 
-    grid: str = ""
-    minimum: float = 0.0
-    maximum: float = 1.0
+    minimum: float
+    maximum: float
+    grid: str
 
 
 class NormalisedOutputs:
@@ -262,26 +261,24 @@ class NormalisedOutputs:
         values = np.empty(outputs.shape, dtype=np.float32)
         for first in range(0, len(outputs), PART_VALUES):
             part = slice(first, first + PART_VALUES)
-            if clamp and not np.isfinite(outputs[part]).all():
-                name = self.ranges[columns[0]].grid
-                raise FormatError("F3", f"grid {name!r}: an output of the field is not finite")
             for place, column in enumerate(columns):
-                own = outputs[part, place]
-                ends = self.ranges[column]
-                values[part, place] = denormalise(own, ends.minimum, ends.maximum, clamp)
+                own, (minimum, maximum, grid) = outputs[part, place], self.ranges[column]
+                if clamp and not np.isfinite(own).all():
+                    raise FormatError("F3", f"grid {grid!r}: an output of the field is not finite")
+                values[part, place] = denormalise(own, minimum, maximum, clamp)
         return values
 
 
 def output_ranges(container: Container) -> list[OutputRange]:
-    """What each output of a file's field is normalised by."""
+    """The range of each output of a file's field."""
     ranges = {
-        part.output: OutputRange(grid.name, part.minimum, part.maximum)
+        part.output: OutputRange(part.minimum, part.maximum, grid.name)
         for grid in container.manifest.grids
         for part in grid.components
     }
     assert container.manifest.field is not None
-    count = container.manifest.field.outputs
-    return [ranges.get(number, OutputRange()) for number in range(count)]
+    unused = OutputRange(0.0, 1.0, "")
+    return [ranges.get(number, unused) for number in range(container.manifest.field.outputs)]
 
 
 class ContinuousOutputs(Outputs, Protocol):
