@@ -273,7 +273,9 @@ class Draft:
     def _topology(self, number: int) -> Topology | None:
         """Return what the library decodes of a TOPO chunk, where it does."""
         try:
-            return StoredTopologies(cast(Container, _Drafted(self)))[number]
+            found = StoredTopologies(cast(Container, _Drafted(self)))[number]
+            found.leaf_masks  # noqa: B018  (they are decoded when they are asked for)
+            return found
         except InrvError:
             return None
 

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.core.sample import ADDRESSES, CELLS, Brick, KeyIndex, Sampler, fill_blocks
-from inrv.grids import LEAF_VOXELS, NODE_EDGE, Box, Grid, leaf_keys
+from inrv.grids import (
+    LEAF_VOXELS,
+    NODE_EDGE,
+    Box,
+    Grid,
+    byte_counts,
+    leaf_keys,
+    unpack_masks,
+)
 from inrv.grids.blocks import CELL_BITS, COORDINATE_LIMIT
 from inrv.support.forks import renew_in_children
 from inrv.support.parallel import in_threads
@@ -99,14 +107,18 @@ class Bricks:
     """The bricks of one grid, one for each region of 128^3 that has leaves or smaller tiles.
 
     template: the grid, but for the values of its active leaf voxels
-    values_of: gives values float32 (n, C) of the active voxels of the leaves of a region
+    values_of: gives the masks uint8 (L, 64) of the leaves of a region, and the values float32
+        (n, C) of their active voxels
     cache: where bricks are kept
     held: those that are, by number of the region
     addresses: ADDRESSES (R,) of these
     """
 
     def __init__(
-        self, template: Grid, values_of: Callable[[slice], Floats], cache: BrickCache
+        self,
+        template: Grid,
+        values_of: Callable[[slice], tuple[NDArray[np.uint8], Floats]],
+        cache: BrickCache,
     ) -> None:
         self.template, self.values_of, self.cache = template, values_of, cache
         topology = template.topology
@@ -141,10 +153,10 @@ class Bricks:
         """The brick of a region. Raises FormatError."""
         leaves = slice(*(int(ends[number]) for ends in self._leaves))
         template, topology = self.template, self.template.topology
-        masks = topology.leaf_masks[leaves]
-        blocks = fill_blocks(masks, self.values_of(leaves), template.background)
-        rows, block = template.inactive.of_leaves(np.arange(leaves.start, leaves.stop))
-        blocks[block, template.inactive.places[rows] % LEAF_VOXELS] = template.inactive.values[rows]
+        masks, values = self.values_of(leaves)
+        blocks = fill_blocks(masks, values, template.background)
+        inactive = template.inactive.within(leaves)
+        blocks.reshape(-1, self.components)[inactive.places] = inactive.values
         cells = np.empty(CELLS, dtype=np.int32)
         ends = (
             np.searchsorted(self._tile_nodes, self.keys[number], side, sorter=self._by_node)
@@ -226,15 +238,15 @@ class Bricks:
         topology = self.template.topology
         nodes = topology.keys[leaves] >> CELL_BITS
         firsts = np.flatnonzero(np.diff(nodes, prepend=-1)).tolist()
-        result = np.empty((int(topology.counts[leaves].sum()), self.components), dtype=np.float32)
-        ends = np.concatenate([[0], topology.counts[leaves].cumsum()])
+        masks = topology.masks_at(leaves)
+        ends = np.concatenate([[0], byte_counts(masks).sum(axis=1, dtype=np.int64).cumsum()])
+        result = np.empty((int(ends[-1]), self.components), dtype=np.float32)
 
         def copy(run: tuple[int, int]) -> None:
             first, last = run
             number = int(np.searchsorted(self.keys, nodes[first]))
             brick, start = self.cache.get(self, number), int(self._leaves[0][number])
-            own = leaves[first:last]
-            active = np.unpackbits(topology.leaf_masks[own], axis=1, bitorder="little").view(bool)
+            own, active = leaves[first:last], unpack_masks(masks[first:last])
             result[ends[first] : ends[last]] = brick.blocks[own - start][active]
 
         in_threads(copy, list(zip(firsts, [*firsts[1:], len(leaves)], strict=True)))

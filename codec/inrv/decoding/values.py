@@ -78,9 +78,15 @@ class GridValues:
         return grid, exact.subset(leaves)
 
     @property
-    def template(self) -> Grid:
-        """The grid without the values of its active leaf voxels."""
+    def outline(self) -> Grid:
+        """The grid without the values of its active leaf voxels; its masks need not be decoded."""
         return self._decoded_topology[0]
+
+    @property
+    def template(self) -> Grid:
+        """The same; all its masks are decoded and checked."""
+        self._stored.check_whole(self.number)
+        return self.outline
 
     @cached_property
     def exact_rows(self) -> NDArray[np.int64]:
@@ -95,20 +101,26 @@ class GridValues:
     @cached_property
     def bricks(self) -> Bricks:
         """The decoded regions of the grid."""
-        return Bricks(self.template, self._of_leaves, self._cache)
+        return Bricks(self.outline, self._of_leaves, self._cache)
 
-    def _of_leaves(self, leaves: slice) -> NDArray[np.float32]:
-        """Values float32 (n, C) of the active leaf voxels of a region, which has these leaves."""
-        topology, exact_rows = self.template.topology, self.exact_rows
-        first, last = (int(topology.starts[leaf]) for leaf in (leaves.start, leaves.stop))
-        found = np.empty((last - first, 0), dtype=np.float32)
-        if self.columns:
-            check_work(self.container, self.outputs, last - first)
-            found = self.outputs.region_values(topology, leaves, self.columns)
+    def _of_leaves(self, leaves: slice) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Masks uint8 (L, 64) of the leaves of a region, and their voxels' values float32 (n, C).
+
+        leaves: all of the region
+        """
+        topology = self.outline.topology
+        with self._stored.naming(self.number):
+            masks = topology.masks_at(leaves)
+            found = np.empty((topology.voxels_in(leaves), 0), dtype=np.float32)
+            if self.columns:
+                check_work(self.container, self.outputs, len(found))
+                found = self.outputs.region_values(topology, leaves, self.columns)
         values = self.with_constants(found)
-        exact = slice(*np.searchsorted(exact_rows, (first, last)).tolist())
-        values[exact_rows[exact] - first] = self.exact_values[exact]
-        return values
+        exact = self._decoded_topology[1].within(leaves)
+        if len(exact.places):
+            own = topology.subset(np.arange(leaves.start, leaves.stop))
+            values[own.place_rows(exact.places)] = exact.values
+        return masks, values
 
     def voxels(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
         """Give values float32 (n, C) of the voxels at integer coordinates (n, 3).
@@ -189,9 +201,10 @@ class GridValues:
 
     def within(self, box: Box) -> Grid:
         """The leaves of the grid that touch `box`, decoded, and all tiles."""
-        template = self.template
+        template = self.template if self.continuous else self.outline
         leaves = template.topology.find_leaves(box.leaves_within(template.topology.leaf_origins))
-        topology = template.topology.subset(leaves)
+        with self._stored.naming(self.number):
+            topology = template.topology.subset(leaves)
         if self.continuous:
             if self.columns:
                 check_work(self.container, self.outputs, topology.leaf_voxel_count)
@@ -209,13 +222,14 @@ class GridValues:
         level: 1 to 6
         box: only regions of 128^3 that touch it are decoded; their other voxels come too
         """
-        template, whole = self.template, self.template.topology
+        template, whole = self.outline, self.outline.topology
         ends = whole.region_ends
         corners = whole.leaf_origins[ends[:-1]] // NODE_EDGE * NODE_EDGE
         numbers = range(len(corners)) if box is None else box.touched(corners, NODE_EDGE).tolist()
         runs = [slice(*ends[number : number + 2].tolist()) for number in numbers]
         leaves = np.concatenate([np.arange(0), *(np.arange(run.start, run.stop) for run in runs)])
-        topology = whole.subset(leaves)
+        with self._stored.naming(self.number):
+            topology = whole.subset(leaves)
         thinned, exact = topology.at_multiples(level), self._decoded_topology[1].subset(leaves)
         found = [np.empty((0, len(self.columns)), dtype=np.float32)]
         if self.columns:

@@ -363,7 +363,7 @@ class NoOutputs:
         self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
     ) -> NDArray[np.float32]:
         """No output for every voxel."""
-        masks = topology.leaf_masks[leaves]
+        masks = topology.masks_at(leaves)
         chosen = masks_at_multiples(topology.leaf_origins[leaves], masks, level)
         return np.empty((int(byte_counts(chosen).sum(dtype=np.int64)), 0), dtype=np.float32)
 

@@ -61,6 +61,12 @@ class LeafValues:
         counts = np.searchsorted(self.places, (leaves + 1) * LEAF_VOXELS) - first
         return ragged(first, counts), np.repeat(np.arange(len(leaves)), counts)
 
+    def within(self, leaves: slice) -> LeafValues:
+        """Give the table of a range of leaves, whose first one is then leaf 0."""
+        ends = leaves.start * LEAF_VOXELS, leaves.stop * LEAF_VOXELS
+        rows = slice(*np.searchsorted(self.places, ends).tolist())
+        return LeafValues(self.places[rows] - ends[0], self.values[rows])
+
     def subset(self, leaves: NDArray[np.int64]) -> LeafValues:
         """Give the table that belongs to the topology's `subset` of the same ascending leaves."""
         rows, leaf = self.of_leaves(leaves)

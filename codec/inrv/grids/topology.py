@@ -166,9 +166,22 @@ class Topology:
         first_leaf, last_leaf: a range as of a slice: the last is excluded, None stands for the end
         """
         first, last, _ = slice(first_leaf, last_leaf).indices(self.leaf_count)
-        places = mask_places(self.leaf_masks[first:last])
+        places = mask_places(self.masks_at(slice(first, last)))
         places += first * LEAF_VOXELS
         return self.coordinates_of(places)
+
+    def masks_at(self, leaves: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Give the masks uint8 (n, 64) of some leaves.
+
+        A topology of an open file decodes those of their regions alone.
+
+        leaves: a range, or ascending numbers int64 (n,)
+        """
+        return self.leaf_masks[leaves]
+
+    def voxels_in(self, leaves: slice) -> int:
+        """Count the active voxels of a range of leaves."""
+        return int(byte_counts(self.masks_at(leaves)).sum(dtype=np.int64))
 
     def places(self) -> NDArray[np.int64]:
         """Give the place, leaf index * 512 + offset, of each active leaf voxel: int64 (N,)."""
@@ -197,8 +210,12 @@ class Topology:
 
     def subset(self, leaves: NDArray[np.int64]) -> Topology:
         """Give the topology with only the leaves at ascending indices, and all tiles."""
-        return replace(
-            self, leaf_origins=self.leaf_origins[leaves], leaf_masks=self.leaf_masks[leaves]
+        return Topology(
+            self.leaf_origins[leaves],
+            self.masks_at(leaves),
+            self.tile_origins,
+            self.tile_edges,
+            self.tile_active,
         )
 
     def find_leaves(self, coordinates: NDArray[Any]) -> NDArray[np.int64]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -34,8 +36,9 @@ from inrv.grids import (
 )
 from inrv.grids.thresholds import ABOVE
 from inrv.storage.metadata import restore_metadata, store_metadata
-from inrv.storage.topology import StoredTopologies, store_topologies
+from inrv.storage.topology import StoredTopologies, StoredTopology, store_topologies
 from inrv.storage.values import (
+    has_inactive,
     masks_of,
     pack_exact,
     pack_frequent,
@@ -44,6 +47,7 @@ from inrv.storage.values import (
     unpack_frequent,
     unpack_inactive,
 )
+from inrv.support.forks import renew_in_children
 
 AXIS = 4  # rows and columns of a transform's matrix
 
@@ -224,36 +228,65 @@ class RestoredGrid:
 
 
 class StoredGrids:
-    """The grids of a file by number, each restored once, when it is first asked for."""
+    """The grids of a file by number, each restored once, when it is first asked for.
+
+    The masks of a topology are decoded when they are asked for, region by region; values that the
+    field does not code come with all masks. Threads may share it.
+    """
 
     def __init__(self, container: Container) -> None:
         self._container = container
         self._topologies = StoredTopologies(container)
         self._restored: dict[int, RestoredGrid] = {}
+        self._checked: set[int] = set()
+        renew_in_children(self)
+
+    def new_locks(self) -> None:
+        """Begin with a lock that no thread holds."""
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._container.manifest.grids)
 
     def __getitem__(self, number: int) -> RestoredGrid:
         """Return the grid. Raises FormatError that names it."""
-        if number not in self._restored:
-            entry = self._container.manifest.grids[number]
-            try:
-                self._restored[number] = self._restore(entry)
-            except FormatError as error:
-                raise error.within(f"grid {entry.name!r}") from error
-            except OptionError as error:  # of the transform
-                raise FormatError("S9", f"grid {entry.name!r}: {error}") from error
-        return self._restored[number]
+        with self._lock:
+            if number not in self._restored:
+                entry = self._container.manifest.grids[number]
+                try:
+                    with self.naming(number):
+                        self._restored[number] = self._restore(entry)
+                except OptionError as error:  # of the transform
+                    raise FormatError("S9", f"grid {entry.name!r}: {error}") from error
+            return self._restored[number]
+
+    @contextmanager
+    def naming(self, number: int) -> Iterator[None]:
+        """Make errors of the format in the block name a grid."""
+        try:
+            yield
+        except FormatError as error:
+            name = self._container.manifest.grids[number].name
+            raise error.within(f"grid {name!r}") from error
+
+    def check_whole(self, number: int) -> None:
+        """Decode all masks of a grid, and check what the manifest says of them.
+
+        Raises FormatError that names the grid.
+        """
+        if number in self._checked:
+            return
+        restored, entry = self[number], self._container.manifest.grids[number]
+        with self.naming(number):
+            _check_whole(entry, restored.grid.topology)
+        self._checked.add(number)
 
     def _restore(self, entry: GridEntry) -> RestoredGrid:
         """Return the grid of a manifest entry."""
         topology, components = self._topologies[entry.topology], COMPONENTS[entry.value_type]
-        _check_count("active_voxels", entry.active_voxels, topology.active_voxel_count)
-        _check_count("leaf_voxels", entry.leaf_voxels, topology.leaf_voxel_count)
-        if entry.box != _corners(topology):
-            message = f"box: the manifest says {entry.box}, the chunks hold {_corners(topology)}"
-            raise FormatError("S6", message)
+        beside = entry.frequent_values, entry.exact_values, entry.outliers
+        if any(number is not None for number in beside):
+            _check_whole(entry, topology)
         grid = self._grid(entry, topology)
         frequent = FrequentValues.none(components)
         if entry.frequent_values is not None:
@@ -267,13 +300,15 @@ class StoredGrids:
             raise FormatError("S10", "exact_masks mark a voxel that has a frequent value")
         return RestoredGrid(grid, frequent, exact.joined(frequent.leaf_values), outliers)
 
-    def _grid(self, entry: GridEntry, topology: Topology) -> Grid:
+    def _grid(self, entry: GridEntry, topology: StoredTopology) -> Grid:
         """Return the grid with its tiles and inactive values, its active leaf values NaN."""
         components = COMPONENTS[entry.value_type]
         tile_values = np.empty((0, components), dtype=np.float32)
         inactive = LeafValues.none(components)
         if entry.inactive_values is not None:
             arrays = self._tensors(entry.inactive_values)
+            if has_inactive(arrays):
+                _check_whole(entry, topology)
             tile_values, inactive = unpack_inactive(arrays, topology, components)
         elif topology.tile_count:
             message = f"{topology.tile_count:,} tiles have no values: inactive_values is null"
@@ -285,7 +320,7 @@ class StoredGrids:
             value_type=entry.value_type,
             background=np.array(entry.background, dtype=np.float32),
             topology=topology,
-            values=np.broadcast_to(unknown, (topology.leaf_voxel_count, components)),
+            values=np.broadcast_to(unknown, (entry.leaf_voxels, components)),
             tile_values=tile_values,
             inactive=inactive,
             transform=Transform(entry.map_type, tuple(rows)),
@@ -297,6 +332,15 @@ class StoredGrids:
 
     def _tensors(self, number: int) -> Arrays:
         return unpack_tensors(self._container.chunk(number))
+
+
+def _check_whole(entry: GridEntry, topology: Topology) -> None:
+    """Check what the manifest says of all voxels of a grid. Raises FormatError."""
+    _check_count("active_voxels", entry.active_voxels, topology.active_voxel_count)
+    _check_count("leaf_voxels", entry.leaf_voxels, topology.leaf_voxel_count)
+    if entry.box != _corners(topology):
+        message = f"box: the manifest says {entry.box}, the chunks hold {_corners(topology)}"
+        raise FormatError("S6", message)
 
 
 def _check_count(name: str, stated: int, found: int) -> None:

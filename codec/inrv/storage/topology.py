@@ -1,22 +1,25 @@
 """Topologies as TOPO chunks, and back: a skeleton, and the masks of its leaves.
 
-The masks of a topology may be predicted from those of an earlier one.
+The masks of a topology may be predicted from those of an earlier one. They are restored region by
+region, when they are asked for.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Arrays, Chunk, Container, pack_tensors, take, unpack_tensors
+from inrv.container import Arrays, Chunk, Container, Part, pack_tensors, take, unpack_tensors
 from inrv.container.layout import BITS, TOPOLOGY
 from inrv.entropy.masks import KINDS, decode_masks, encode_masks, kinds_of, regions_of
 from inrv.errors import FormatError
-from inrv.grids import Topology
+from inrv.grids import MASK_BYTES, Topology
 from inrv.storage.coded_masks import starts_of
 from inrv.storage.skeleton import pack_skeleton, unpack_skeleton
 
@@ -58,22 +61,24 @@ def _smallest(topology: Topology, roots: dict[int, Topology]) -> tuple[int | Non
     best: int | None = None
     parts = encode_masks(origins, masks)
     for number, root in roots.items():
-        predicted = encode_masks(origins, masks, _same_leaves(root, topology))
+        predicted = encode_masks(origins, masks, _same_leaves(root, origins))
         if sum(map(len, predicted)) < sum(map(len, parts)):
             best, parts = number, predicted
     return best, parts
 
 
-def _same_leaves(root: Topology, topology: Topology) -> NDArray[np.uint8]:
-    """Return the masks uint8 (L, 64) that `root` has at the leaves of `topology`.
+def _same_leaves(root: Topology, origins: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Return the masks uint8 (n, 64) that `root` has at the leaves at `origins` int32 (n, 3).
 
     All bits are set within an active tile of `root`.
+
+    origins: in key order
     """
-    leaf = root.find_leaves(topology.leaf_origins)
-    masks = np.zeros_like(topology.leaf_masks)
-    masks[leaf >= 0] = root.leaf_masks[leaf[leaf >= 0]]
+    leaf = root.find_leaves(origins)
+    masks = np.zeros((len(origins), MASK_BYTES), dtype=np.uint8)
+    masks[leaf >= 0] = root.masks_at(leaf[leaf >= 0])
     if root.tile_count:
-        tile = root.find_tiles(topology.leaf_origins)
+        tile = root.find_tiles(origins)
         masks[(leaf < 0) & (tile >= 0) & root.tile_active[np.maximum(tile, 0)]] = FULL_BYTE
     return masks
 
@@ -102,7 +107,7 @@ class StoredMasks:
     skeleton: the topology without its masks
     kinds: uint8 (L,) of the masks
     regions: which leaves each region holds, in order
-    reference: uint8 (L, 64) the masks from which these are predicted, if any
+    root: the topology from which the masks are predicted, if any
     within: the bytes of all regions; None where they lie in the chunk `bits`
     starts: where the bytes of each region begin, and the end
     bits: number of the BITS chunk
@@ -113,37 +118,120 @@ class StoredMasks:
     skeleton: Topology
     kinds: NDArray[np.uint8]
     regions: list[slice]
-    reference: NDArray[np.uint8] | None
+    root: Topology | None
     within: bytes | None
     starts: list[int]
     bits: int
     checksums: list[int]
 
-    def masks_of(self, region: int) -> NDArray[np.uint8]:
-        """Return the masks uint8 (n, 64) of the leaves of a region; no other is read.
+    def masks_of(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        """Return the masks uint8 (n, 64) of the leaves of some regions; no other is read.
 
-        region: its number
+        numbers: of the regions, ascending
 
         Raises FormatError.
         """
-        leaves, reference = self.regions[region], self.reference
-        return decode_masks(
-            self.skeleton.leaf_origins[leaves],
-            self.kinds[leaves],
-            [self._part(region)],
-            None if reference is None else reference[leaves],
-        )
+        chosen = [self.regions[number] for number in numbers]
+        leaves = np.concatenate([np.arange(0), *(np.arange(own.start, own.stop) for own in chosen)])
+        origins, kinds = self.skeleton.leaf_origins[leaves], self.kinds[leaves]
+        reference = None if self.root is None else _same_leaves(self.root, origins)
+        return decode_masks(origins, kinds, self._bytes_of(numbers), reference)
 
-    def all_masks(self) -> NDArray[np.uint8]:
-        """Return the masks uint8 (L, 64) of all leaves. Raises FormatError."""
-        parts = [self._part(region) for region in range(len(self.regions))]
-        return decode_masks(self.skeleton.leaf_origins, self.kinds, parts, self.reference)
-
-    def _part(self, region: int) -> bytes:
-        start, end = self.starts[region], self.starts[region + 1]
+    def parts_of(self, number: int) -> list[Part]:
+        """Return what `masks_of` reads of the file for a region, but for its root."""
+        start, end = self.starts[number], self.starts[number + 1]
         if self.within is not None:
-            return self.within[start:end]
-        return self.container.part(self.bits, start, end - start, self.checksums[region])
+            return []
+        return [Part(self.bits, start, end - start, self.checksums[number])]
+
+    def _bytes_of(self, numbers: Sequence[int]) -> list[bytes]:
+        if self.within is not None:
+            return [self.within[slice(*self.starts[number : number + 2])] for number in numbers]
+        return self.container.parts([part for own in numbers for part in self.parts_of(own)])
+
+
+class StoredTopology(Topology):
+    """A topology of an open file: masks are decoded when they are asked for, region by region.
+
+    Threads may share it: two that ask for the same region at once both decode it.
+    """
+
+    _stored: StoredMasks
+    _decoded: dict[int, NDArray[np.uint8]]  # by region
+
+    @staticmethod
+    def of(stored: StoredMasks) -> StoredTopology:
+        """Make one of which no mask is decoded yet."""
+        made, known = object.__new__(StoredTopology), vars(stored.skeleton)
+        vars(made).update({name: held for name, held in known.items() if name != "leaf_masks"})
+        vars(made).update(_stored=stored, _decoded={})
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Topology, tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+    @cached_property
+    def leaf_masks(self) -> NDArray[np.uint8]:
+        """The masks uint8 (L, 64) of all leaves. Raises FormatError."""
+        masks = self._stored.masks_of(range(len(self._stored.regions)))
+        self._decoded.clear()
+        return masks
+
+    def masks_at(self, leaves: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """See `Topology`. Raises FormatError."""
+        numbers = self._regions_of(leaves)
+        if "leaf_masks" in vars(self) or len(numbers) == len(self._stored.regions):
+            return self.leaf_masks[leaves]
+        if not numbers:
+            return np.zeros((0, MASK_BYTES), dtype=np.uint8)
+        held = self._masks_of(numbers)
+        firsts = [self._stored.regions[number].start for number in numbers]
+        if isinstance(leaves, slice) and len(numbers) == 1:
+            return held[0][leaves.start - firsts[0] : leaves.stop - firsts[0]]
+        chosen = np.arange(leaves.start, leaves.stop) if isinstance(leaves, slice) else leaves
+        ends = np.searchsorted(chosen, [*firsts[1:], self.leaf_count]).tolist()
+        parts, start = [], 0
+        for masks, first, end in zip(held, firsts, ends, strict=True):
+            parts.append(masks[chosen[start:end] - first])
+            start = end
+        return np.concatenate(parts)
+
+    def unread(self, leaves: slice | NDArray[np.int64]) -> list[Part]:
+        """Return what `masks_at` will read of the file."""
+        if "leaf_masks" in vars(self):
+            return []
+        missing = [own for own in self._regions_of(leaves) if own not in self._decoded]
+        parts = [part for own in missing for part in self._stored.parts_of(own)]
+        if isinstance(root := self._stored.root, StoredTopology):
+            for own in missing:
+                found = root.find_leaves(self.leaf_origins[self._stored.regions[own]])
+                parts += root.unread(found[found >= 0])
+        return parts
+
+    def _regions_of(self, leaves: slice | NDArray[np.int64]) -> list[int]:
+        """Return the numbers of the regions that hold some leaves, ascending."""
+        ends = self.region_ends[1:]
+        if not isinstance(leaves, slice):
+            found: list[int] = np.unique(np.searchsorted(ends, leaves, side="right")).tolist()
+            return found
+        if leaves.start >= leaves.stop:
+            return []
+        first, last = np.searchsorted(ends, (leaves.start, leaves.stop - 1), side="right").tolist()
+        return list(range(first, last + 1))
+
+    def _masks_of(self, numbers: Sequence[int]) -> list[NDArray[np.uint8]]:
+        """Return the masks of some regions, of which those that are not there are decoded."""
+        kept = self._decoded.copy()  # which another thread may clear
+        held = {own: kept[own] for own in numbers if own in kept}
+        missing = [own for own in numbers if own not in held]
+        if missing:
+            found, start = self._stored.masks_of(missing), 0
+            for own in missing:
+                leaves = self._stored.regions[own]
+                end = start + leaves.stop - leaves.start
+                held[own] = self._decoded[own] = found[start:end]
+                start = end
+        return [held[own] for own in numbers]
 
 
 class StoredTopologies:
@@ -154,22 +242,18 @@ class StoredTopologies:
 
     def __init__(self, container: Container) -> None:
         self._container = container
-        self._restored: dict[int, Topology] = {}
+        self._restored: dict[int, StoredTopology] = {}
         self._blocks = 0
 
-    def __getitem__(self, chunk: int) -> Topology:
+    def __getitem__(self, chunk: int) -> StoredTopology:
         if chunk not in self._restored:
-            stored = self.masks(chunk)
-            topology = replace(stored.skeleton, leaf_masks=stored.all_masks())
+            topology = StoredTopology.of(self.masks(chunk))
             self._restored[chunk] = topology
             self._blocks += topology.leaf_count + topology.tile_count
         return self._restored[chunk]
 
     def masks(self, chunk: int) -> StoredMasks:
-        """Return the masks of a topology, not decoded yet, with its skeleton.
-
-        Where they are predicted from another topology, that one is restored.
-        """
+        """Return the masks of a topology, not decoded yet, with its skeleton."""
         arrays = unpack_tensors(self._container.chunk(chunk))
         skeleton = unpack_skeleton(arrays, self._container.limits.leaves - self._blocks)
         kinds = take(arrays, "leaf_kinds", np.uint8, (skeleton.leaf_count,))
@@ -188,7 +272,7 @@ class StoredTopologies:
             skeleton=skeleton,
             kinds=kinds,
             regions=regions,
-            reference=None if root is None else _same_leaves(root, skeleton),
+            root=root,
             within=None if len(bits) else within.tobytes(),
             starts=starts_of(lengths, size),
             bits=int(bits[0]) if len(bits) else 0,

@@ -58,15 +58,21 @@ def unpack_inactive(
     """Return the values float32 (T, C) of tiles, and those of inactive voxels."""
     shape = topology.tile_count, components
     tile_values: NDArray[np.float32] = take(arrays, "tile_values", np.float32, shape)
+    if not has_inactive(arrays):
+        values = take(arrays, "inactive_values", np.float32, (0, components))
+        return tile_values, LeafValues(np.zeros(0, dtype=np.int64), values)
     active = topology.leaf_masks
-    masks = np.zeros_like(active)
-    if len(take(arrays, "mask_lengths", np.int32, (None,))):
-        kinds = _inactive_kinds(active)
-        masks = unpack_coded("mask", arrays, topology.leaf_origins, kinds, active)
+    kinds = _inactive_kinds(active)
+    masks = unpack_coded("mask", arrays, topology.leaf_origins, kinds, active)
     if (masks & active).any():
         marked = "a voxel that the topology says is active"
         raise FormatError("S8", f"the masks of inactive voxels mark {marked}")
     return tile_values, _take_values(arrays, "inactive_values", masks, components)
+
+
+def has_inactive(arrays: Arrays) -> bool:
+    """Return whether an INAC chunk has values of inactive voxels. Raises FormatError."""
+    return len(take(arrays, "mask_lengths", np.int32, (None,))) > 0
 
 
 def _inactive_kinds(active: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -133,10 +133,10 @@ def decode_region(
     if stored.spread > MOST_SPREAD:
         message = f"a region's spread is 2^{stored.spread}: it is at most 2^{MOST_SPREAD}"
         raise FormatError("F5", message)
-    rows = setting.regions.rows(number)
-    count = rows.stop - rows.start
     if level:
         count = int(at_multiples(setting.regions.leaves(number), level).sum())
+    else:
+        count = setting.regions.voxels(number)
     region = setting.region(number, stored.mean, stored.spread)
     try:
         return channel.decode(region, stored.codes, count, level)

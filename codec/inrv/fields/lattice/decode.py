@@ -80,8 +80,8 @@ def open_lattice(container: Container, grids: StoredGrids) -> LatticeOutputs:
         ends = part.minimum, part.maximum
         return ChannelTarget(restored.grid, restored.exact, component, *ends, coded(grid))
 
-    def stored(number: int, regions: int, voxels: int) -> StoredChannel:
-        return restore_channel(container, channels[number], regions, voxels)
+    def stored(number: int, regions: Regions) -> StoredChannel:
+        return restore_channel(container, channels[number], regions)
 
     referring = any(channel["reference"] is not None for channel in channels)
     weights = default_model(referring, True).weight_count // NETWORKS
@@ -126,7 +126,7 @@ class LatticeOutputs:
 
     weights: products that one voxel takes, about
     target_of: what a channel is decoded into, by number
-    channel_of: a channel as stored, given its number and how many regions and voxels it has
+    channel_of: a channel as stored, given its number and its regions
     """
 
     device = "cpu"
@@ -136,7 +136,7 @@ class LatticeOutputs:
         self,
         weights: int,
         target_of: Callable[[int], ChannelTarget],
-        channel_of: Callable[[int, int, int], StoredChannel],
+        channel_of: Callable[[int, Regions], StoredChannel],
     ) -> None:
         self.weights = weights
         self.target_of = target_of
@@ -155,8 +155,7 @@ class LatticeOutputs:
             if number not in self._channels:
                 target = self.target_of(number)
                 regions = Regions(target.topology)
-                voxels = target.topology.leaf_voxel_count
-                stored = self.channel_of(number, len(regions), voxels)
+                stored = self.channel_of(number, regions)
                 reference = None if stored.reference is None else self.channel(stored.reference)
                 self._channels[number] = OpenChannel(
                     number, target, regions, stored, reference, self.kept
@@ -172,9 +171,9 @@ class LatticeOutputs:
         that others are predicted from. The values then are those before the filter that restores
         level 0.
         """
-        masks = masks_at_multiples(
-            topology.leaf_origins[leaves], topology.leaf_masks[leaves], level
-        )
+        masks = topology.masks_at(leaves)
+        if level:
+            masks = masks_at_multiples(topology.leaf_origins[leaves], masks, level)
         voxels = int(byte_counts(masks).sum(dtype=np.int64))
         result = np.zeros((voxels, len(columns)), dtype=np.float32)
         for place, channel in enumerate([self.channel(column) for column in columns]):
@@ -255,20 +254,20 @@ class OpenChannel:
         own, number = self.regions.topology, self._number(topology, leaves)
         if number < 0:
             return
-        units, rows = self.units(number), self.regions.rows(number)
+        units = self.units(number)
         if topology is own:
-            self._values(units, rows, clamp, result)
+            self._values(units, number, clamp, result)
             return
-        values = self._values(units, rows, clamp)
-        held, masks = self.regions.leaf_range(number), topology.leaf_masks[leaves]
+        values = self._values(units, number, clamp)
+        held, masks = self.regions.leaf_range(number), topology.masks_at(leaves)
         if topology is self.grid.topology:
-            result[_among(own.leaf_masks[held], masks)] = values
+            result[_among(own.masks_at(held), masks)] = values
             return
         at = np.searchsorted(own.keys[held], topology.keys[leaves])
         at = np.minimum(at, held.stop - held.start - 1)
         there = own.keys[held][at] == topology.keys[leaves]
         nothing = np.zeros(1, dtype=np.float32)
-        blocks = fill_blocks(own.leaf_masks[held], values[:, None], nothing)[at, :, 0]
+        blocks = fill_blocks(own.masks_at(held), values[:, None], nothing)[at, :, 0]
         blocks[~there] = 0
         result[:] = blocks[unpack_masks(masks)]
 
@@ -284,19 +283,18 @@ class OpenChannel:
 
         masks: uint8 (L, 64) of these, of all leaves of the topology in that region
         """
-        all_masks = topology.leaf_masks[leaves]
+        all_masks = topology.masks_at(leaves)
         if topology not in (self.regions.topology, self.grid.topology):
-            whole = np.zeros(int(topology.counts[leaves].sum()), dtype=np.float32)
+            whole = np.zeros(topology.voxels_in(leaves), dtype=np.float32)
             self.fill(topology, leaves, whole)
             result[:] = whole[_among(masks, all_masks)]
             return
         number = self._number(topology, leaves)
         if number < 0:
             return
-        coded = self.regions.topology.leaf_masks[self.regions.leaf_range(number)]
-        known = np.flatnonzero(_among(masks, coded)) + self.regions.rows(number).start
-        units = self._decoded(number, level)
-        result[_among(coded, masks)] = self._values(units, known, True)
+        coded = self.regions.topology.masks_at(self.regions.leaf_range(number))
+        units, known = self._decoded(number, level), _among(masks, coded)
+        result[_among(coded, masks)] = self._values(units, number, True, among=known)
 
     def _number(self, topology: Topology, leaves: slice) -> int:
         """The number of the region that holds a run of leaves, or -1."""
@@ -307,17 +305,23 @@ class OpenChannel:
     def _values(
         self,
         units: Ints,
-        rows: NDArray[np.int64] | slice,
+        number: int,
         clamp: bool,
         result: Values | None = None,
+        among: NDArray[np.bool_] | slice = slice(None),
     ) -> Values:
-        """Values float32 (n,) of units int32 (n,) of the voxels at `rows`, in `result` if given."""
+        """Values float32 (n,) of units int32 (n,), in `result` if given.
+
+        number: of the region that they are of
+        among: which of its voxels they are
+        """
         values = np.empty(len(units), dtype=np.float32) if result is None else result
         lossless = self.stored.lossless
         if lossless is None:
             self.scaling.values(units, values, clamp)
         else:
-            values[:] = lossless.palette.values(units, lossless.rest[rows])
+            rest = lossless.rest[self.regions.rows(number)][among]
+            values[:] = lossless.palette.values(units, rest)
         return values
 
     def units(self, number: int) -> Ints:

@@ -65,11 +65,15 @@ class Regions:
         starts = self.topology.starts
         return slice(int(starts[leaves.start]), int(starts[leaves.stop]))
 
+    def voxels(self, number: int) -> int:
+        """How many its voxels are."""
+        return self.topology.voxels_in(self.leaf_range(number))
+
     def leaves(self, number: int) -> Leaves:
         """Its leaves as the core takes them; none for the number -1."""
         leaves = self.leaf_range(number) if number >= 0 else slice(0, 0)
         cells = self.topology.keys[leaves] & ((1 << CELL_BITS) - 1)
-        return Leaves(cells.astype(np.uint16), self.topology.leaf_masks[leaves])
+        return Leaves(cells.astype(np.uint16), self.topology.masks_at(leaves))
 
     def dense_rows(self, number: int) -> NDArray[np.int32]:
         """The row int32 (128, 128, 128) of each voxel among its own, -1 where it is not active."""

@@ -20,6 +20,7 @@ from inrv.fields.lattice.constants import STEP
 from inrv.fields.lattice.model import Model, default_model, pack_differences, unpack_differences
 from inrv.fields.lattice.offsets import KNOTS, Offsets
 from inrv.fields.lattice.palette import Palette
+from inrv.fields.lattice.regions import Regions
 
 if TYPE_CHECKING:
     from inrv.fields.lattice.search import EncodedChannel
@@ -164,12 +165,11 @@ def _planes(lossless: StoredValues) -> NDArray[np.uint8]:
 
 
 def restore_channel(
-    container: Container, config: dict[str, Any], regions: int, voxels: int
+    container: Container, config: dict[str, Any], regions: Regions
 ) -> StoredChannel:
     """The channel of an entry of the configuration. Raises FormatError.
 
-    regions: how many its topology has
-    voxels: how many its topology has
+    regions: of its voxels
     """
     arrays = unpack_tensors(container.chunk(config["codes"]))
     model = default_model(config["reference"] is not None, config["restoration"])
@@ -185,9 +185,9 @@ def restore_channel(
         config["reference"],
         config["exterior"],
         model,
-        StoredRegions(container, config, arrays, regions),
+        StoredRegions(container, config, arrays, len(regions)),
         _offsets(arrays, channel) if config["offsets"] else None,
-        _stored_values(arrays, channel, voxels) if channel.lossless else None,
+        _stored_values(arrays, channel, regions) if channel.lossless else None,
     )
 
 
@@ -198,8 +198,9 @@ def _offsets(arrays: Arrays, channel: ChannelParameters) -> Offsets:
     return Offsets(knots, channel.top)
 
 
-def _stored_values(arrays: Arrays, channel: ChannelParameters, voxels: int) -> StoredValues:
+def _stored_values(arrays: Arrays, channel: ChannelParameters, regions: Regions) -> StoredValues:
     """The palette and the low bits of a lossless channel. Raises FormatError."""
+    voxels = regions.topology.leaf_voxel_count  # of all regions: low bits come by row
     rises = take(arrays, "palette", np.int32, (None,))
     planes = take(arrays, "low_bits", np.uint8, (None, -(-voxels // 8)))
     steps = np.concatenate([rises[:1], rises[1:].view(np.uint32)], dtype=np.int64)
