@@ -1,11 +1,12 @@
 """How fast volumes are encoded and decoded: `python -m benchmarks.speed [FILE.vdb ...]`.
 
 Each file is encoded at 45 dB with the effort `instant`. Medians of --runs runs, of all in turns:
-decoding to memory, masks included, by each set of instructions (each in a process of its own, on all
-threads and on one); `inrv decode` and `inrv info` from start to end; a box of 32^3 voxels in the
-middle, the first that a process asks for; random points; encoding; and what SZ3 and SPERR
+decoding to memory, masks included, by each set of instructions (each in a process of its own, on
+all threads and on one); `inrv decode` and `inrv info` from start to end; a box of 32^3 voxels in
+the middle, the first that a process asks for; random points; encoding; and what SZ3 and SPERR
 (hdf5plugin) take to decode the dense boxes of the same grids at a bound of 1 % of their range, on
-one thread, as they are. Without files it takes the corpus beside the project, or the fixtures' fire.
+one thread, as they are. Without files it takes the corpus beside the project, or the fixtures'
+fire.
 """
 
 from __future__ import annotations
