@@ -127,7 +127,7 @@ def load(path: Path) -> ctypes.CDLL:
     path: the library
     """
     build = "in a checkout, `make core` or `python scripts/build_core.py` builds it; else install "
-    build += "the package again: `pip install --force-reinstall --no-deps inrv`"
+    build += "the package again"
     if not path.exists():
         raise InrvError(f"the C core is not at {path}: {build}")
     try:

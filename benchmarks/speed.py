@@ -1,0 +1,192 @@
+"""How fast volumes are encoded and decoded: `python -m benchmarks.speed [FILE.vdb ...]`.
+
+Each file is encoded at 45 dB with the effort `instant`. Medians of --runs runs, of all in turns:
+decoding to memory, masks included, by each set of instructions (each in a process of its own, on
+all threads and on one); `inrv decode` and `inrv info` from start to end; a box of 32^3 voxels in
+the middle, the first that a process asks for; random points; encoding; and what SZ3 and SPERR
+(hdf5plugin) take to decode the dense boxes of the same grids at a bound of 1 % of their range, on
+one thread, as they are. Without files it takes the corpus beside the project, or the fixtures'
+fire.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import inrv
+from benchmarks.report import CORPUS, ROOT, describe, environment, save, table
+from inrv.core.library import INSTRUCTION_SETS, library
+
+POINTS = 1_000_000
+BOX = 32
+NAMES = ("burner.vdb", "smoke.vdb", "fire/fire_0060.vdb", "wdas_cloud_sixteenth.vdb")
+
+
+def main() -> None:
+    """Measure every file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="*", type=Path, default=default_files(), metavar="FILE.vdb")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--name", default="speed", help="name of the results (%(default)s)")
+    parser.add_argument("--child", nargs=2, metavar=("WHAT", "FILE.inrv"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        print(json.dumps(CHILDREN[arguments.child[0]](arguments.child[1])))
+        return
+    run = environment("cpu")
+    print(describe(run), flush=True)
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in arguments.files:
+            found[path.name] = measure(path, Path(folder), arguments.runs)
+            print(f"{path.name}: {found[path.name]}", flush=True)
+    rows = list(dict.fromkeys(row for columns in found.values() for row in columns))
+    cells = [[row, *(number(found[name].get(row)) for name in found)] for row in rows]
+    text = f"# Speed\n\n{describe(run)}\n\n{table(['', *found], cells)}"
+    save(arguments.name, text, {"environment": run, "found": found})
+
+
+def default_files() -> list[Path]:
+    """Four volumes of the corpus, and the fixtures' fire."""
+    files = [CORPUS / name for name in NAMES]
+    return [*(path for path in files if path.exists()), ROOT / "fixtures" / "fire.vdb"]
+
+
+def measure(path: Path, folder: Path, runs: int) -> dict[str, float]:
+    """Figures of a file by name."""
+    target = folder / f"{path.stem}.inrv"
+    options = inrv.EncodeOptions(psnr=45, effort="instant")
+    encode = [seconds(lambda: inrv.encode(path, target, options, overwrite=True)) for _ in range(3)]
+    volume = inrv.load(target)
+    voxels = sum(grid.topology.leaf_voxel_count for grid in volume.grids)
+    found = {
+        "active voxels, M": voxels / 1e6,
+        "bytes": float(target.stat().st_size),
+        "encode, instant: M voxels/s": voxels / statistics.median(encode) / 1e6,
+    }
+    here = library().inrv_instruction_sets()
+    names = [name for name, bit in INSTRUCTION_SETS.items() if bit & here][::-1]
+    jobs: dict[str, Callable[[], float]] = {}
+    for threads in (None, 1):
+        for name in names:
+            label = f"decode, {name}{', one thread' if threads else ''}: M voxels/s"
+            jobs[label] = lambda name=name, threads=threads: (  # type: ignore[misc]
+                voxels / child("decode", target, INRV_KERNEL=name, INRV_THREADS=threads) / 1e6
+            )
+    command = [sys.executable, "-m", "inrv_cli"]
+    vdb = str(folder / "out.vdb")
+    jobs["inrv decode -o .vdb, process: s"] = lambda: process(
+        *command, "decode", str(target), "-o", vdb, "--force", "-q"
+    )
+    jobs["inrv info, process: s"] = lambda: process(*command, "info", str(target))
+    jobs[f"cold box of {BOX}^3: ms"] = lambda: 1e3 * child("box", target)
+    jobs["random points, warm: M/s"] = lambda: POINTS / child("points", target) / 1e6
+    taken: dict[str, list[float]] = {label: [] for label in jobs}
+    for _ in range(runs):
+        for label, job in jobs.items():
+            taken[label].append(job())
+    found |= {label: statistics.median(times) for label, times in taken.items()}
+    return found | peers(path, runs)
+
+
+def child(what: str, target: Path, **settings: Any) -> float:
+    """Seconds that a process of its own measures."""
+    chosen = {name: str(value) for name, value in settings.items() if value is not None}
+    command = [sys.executable, "-m", "benchmarks.speed", "--child", what, str(target)]
+    done = subprocess.run(
+        command, env=os.environ | chosen, capture_output=True, text=True, check=True
+    )
+    return float(json.loads(done.stdout))
+
+
+def decode(target: str) -> float:
+    """Decoding a file to memory, masks included: the third time."""
+    return [seconds(lambda: inrv.load(target).to_sparse()) for _ in range(3)][-1]
+
+
+def box(target: str) -> float:
+    """The first box that a process asks for."""
+
+    def first() -> None:
+        grid = inrv.load(target)[0]
+        whole = grid.entry.box
+        assert whole is not None
+        middle = [(low + high) // 2 for low, high in zip(*whole, strict=True)]
+        grid.dense((middle, [place + BOX - 1 for place in middle]))
+
+    return seconds(first)
+
+
+def points(target: str) -> float:
+    """Points at random in the box of the first grid, the second time."""
+    grid = inrv.load(target, cache_bytes=1 << 31)[0]
+    assert grid.box is not None
+    drawn = np.random.default_rng(0).random((POINTS, 3)) * grid.box.shape + grid.box.lower
+    return [seconds(lambda: grid.sample(drawn)) for _ in range(3)][-1]
+
+
+CHILDREN: dict[str, Callable[[str], float]] = {"decode": decode, "box": box, "points": points}
+
+
+def peers(path: Path, runs: int) -> dict[str, float]:
+    """Seconds that others take to decode the dense boxes of a file's grids."""
+    try:
+        from benchmarks.dense_codecs import CODECS, compress
+    except ImportError:
+        print("h5py and hdf5plugin are not installed: SZ3 and SPERR are left out", flush=True)
+        return {}
+    boxes = []
+    for grid in inrv.files.read(path).grids:
+        whole = grid.topology.box
+        if whole is not None:
+            values = grid.dense(whole)
+            boxes += [np.ascontiguousarray(values[..., part]) for part in range(values.shape[-1])]
+    found = {}
+    for name in ("SZ3", "SPERR"):
+        bounds = [max(float(np.ptp(dense)), 1e-9) / 100 for dense in boxes]
+        times = [
+            sum(
+                compress(dense, CODECS[name](bound))[3]
+                for dense, bound in zip(boxes, bounds, strict=True)
+            )
+            for _ in range(min(runs, 3))
+        ]
+        found[f"{name} decodes in: s"] = statistics.median(times)
+    return found
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """That `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def process(*command: str) -> float:
+    """Seconds that a command takes from start to end."""
+    return seconds(lambda: subprocess.run(command, capture_output=True, check=True))
+
+
+def number(value: float | None) -> str:
+    """A figure with three digits."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main()
