@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ def kernels(name: str) -> Iterator[None]:
     """All threads compute with the kernels of one set of instructions."""
     with (
         patch.object(lattice, "instruction_sets", lambda: INSTRUCTION_SETS[name]),
-        patch.object(lattice, "_of_thread", threading.local()),
+        patch.object(lattice, "_idle", list[object]()),
     ):
         yield
 

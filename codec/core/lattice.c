@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #include "kernel.h"
 #include "region.h"
@@ -32,6 +35,8 @@ void inrv_work_free(inrv_work *work) {
     free(work->allocated);
 }
 
+size_t inrv_work_bytes(const inrv_work *work) { return sizeof *work + work->size; }
+
 /* Takes parts of the memory one behind the other; without memory it only adds up their sizes. */
 typedef struct {
     uint8_t *memory;
@@ -44,12 +49,28 @@ static void *part_of(Parts *parts, size_t bytes) {
     return found;
 }
 
+#define HUGE_PAGE ((size_t)1 << 21)
+
+/* Memory that is freed with free(). The tens of megabytes of a region cost thousands of page faults
+   before the first voxel is decoded, unless they lie in huge pages. */
+static void *allocate(size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (bytes >= 2 * HUGE_PAGE) {
+        const size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+        void *found = aligned_alloc(HUGE_PAGE, whole);
+        if (found) madvise(found, whole, MADV_HUGEPAGE); /* where it fails, small pages do */
+        return found;
+    }
+#endif
+    return malloc(bytes);
+}
+
 /* Sees to it that the work's memory is as large as the parts that were added up. */
 static int reserve(inrv_work *work, Parts *parts) {
     if (parts->used > work->size) {
         free(work->memory);
         work->size = 0;
-        work->memory = malloc(parts->used + 63);
+        work->memory = allocate(parts->used + 63);
         if (!work->memory) return INRV_MEMORY;
         work->size = parts->used;
     }

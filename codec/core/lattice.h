@@ -96,6 +96,8 @@ typedef struct inrv_work inrv_work;
 INRV_API inrv_work *inrv_work_new(
     unsigned sets); /* INRV_SET_... that may be used; NULL: no memory, or none runs here */
 INRV_API void inrv_work_free(inrv_work *work);
+/* The memory that it holds: as much as the largest region so far took. */
+INRV_API size_t inrv_work_bytes(const inrv_work *work);
 
 /* Decodes the values of a region's voxels at multiples of 2^level; those of level 0 are final.
    values: int32 [n], of these voxels */

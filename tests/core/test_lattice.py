@@ -395,9 +395,10 @@ def test_codes_take_no_more_bytes_than_their_bound_and_no_less_room_is_taken() -
     def encode(room: int) -> int:
         buffer = np.full(codes.size + 8, 77, dtype=np.uint8)
         arguments = (ctypes.byref(own.channel._own), ctypes.byref(given), ctypes.byref(aim))
-        library().inrv_encode_region(
-            lattice._work(), *arguments, decoded, None, buffer, room, ctypes.byref(found)
-        )
+        with lattice._work() as work:
+            library().inrv_encode_region(
+                work, *arguments, decoded, None, buffer, room, ctypes.byref(found)
+            )
         assert (buffer[codes.size :] == 77).all()
         return sum(found.sizes)
 
@@ -425,6 +426,25 @@ def test_kernels_that_do_not_run_here_have_no_memory() -> None:
     missing = ~library().inrv_instruction_sets() & sum(INSTRUCTION_SETS.values())
     assert library().inrv_work_new(0) is None and library().inrv_work_new(missing) is None
     library().inrv_work_free(None)
+
+
+def test_memory_is_used_again_and_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = made(**SMALL["cut"])  # type: ignore[arg-type]
+    codes, _ = own.encode()
+    monkeypatch.setattr(lattice, "_idle", idle := [])
+    own.decode(codes)
+    (first,) = idle
+    own.decode(codes)
+    with pytest.raises(FormatError):
+        own.decode(replace(codes, segments=(b"", *codes.segments[1:])))
+    assert idle == [first] and first.nbytes > 8 * len(own.values)
+    with lattice._work() as one, lattice._work() as two:
+        assert one == first.address != two
+    assert len(idle) == 2
+    monkeypatch.setattr(lattice, "KEPT_BYTES", first.nbytes)
+    with lattice._work(), lattice._work():
+        pass
+    assert sum(work.nbytes for work in idle) <= first.nbytes
 
 
 # Values and offsets

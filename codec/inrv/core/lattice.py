@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ctypes import (
     POINTER,
     Structure,
@@ -129,6 +129,9 @@ class _Scaling(Structure):
     )
 
 
+KEPT_BYTES = 1 << 28  # of memory that waits for the next region
+
+
 class _Work:
     """Memory of the core for one region at a time, used by one thread at a time."""
 
@@ -143,14 +146,29 @@ class _Work:
             self.free(self.address)
 
 
-_of_thread = threading.local()
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        size: int = library().inrv_work_bytes(self.address)
+        return size
 
 
-def _work() -> Any:
-    """The address of this thread's memory."""
-    if not hasattr(_of_thread, "work"):
-        _of_thread.work = _Work()
-    return _of_thread.work.address
+# What no thread uses now: threads come and go, and memory that is new costs as much as decoding.
+_idle: list[_Work] = []
+
+
+@contextmanager
+def _work() -> Iterator[Any]:
+    """Gives the address of memory that nobody else uses meanwhile."""
+    try:
+        work = _idle.pop()
+    except IndexError:
+        work = _Work()
+    try:
+        yield work.address
+    finally:
+        if sum(other.nbytes for other in _idle.copy()) + work.nbytes <= KEPT_BYTES:
+            _idle.append(work)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,9 +316,10 @@ class LatticeChannel:
         given.segments, given.lanes = SEGMENTS if codes.cut else 1, codes.lanes
         _give(given, codes.segments)
         known = _given(region)
-        library().inrv_decode_region(
-            _work(), byref(self._own), byref(known), byref(given), level, values
-        )
+        with _work() as work:
+            library().inrv_decode_region(
+                work, byref(self._own), byref(known), byref(given), level, values
+            )
         return values
 
     def encode(
@@ -330,10 +349,11 @@ class LatticeChannel:
         aim = _Aim(targets.ctypes.data, values.ctypes.data, rate_weight, bits.ctypes.data)
         samples = None if shares is None else _Sampling(shares, seed, 2 * count)
         known, found = _given(region), _Codes()
-        library().inrv_encode_region(
-            _work(), byref(self._own), byref(known), byref(aim), decoded,
-            None if samples is None else byref(samples.own), buffer, len(buffer), byref(found),
-        )  # fmt: skip
+        with _work() as work:
+            library().inrv_encode_region(
+                work, byref(self._own), byref(known), byref(aim), decoded,
+                None if samples is None else byref(samples.own), buffer, len(buffer), byref(found),
+            )  # fmt: skip
         codes = _codes_of(found, buffer)
         return codes, decoded, None if samples is None else samples.found()
 
@@ -409,10 +429,11 @@ def encode_numbers(
     numbers = np.concatenate(passes).astype(np.int32)
     buffer = np.empty(library().inrv_codes_bound(len(numbers)), dtype=np.uint8)
     found = _Codes()
-    library().inrv_encode_numbers(
-        _work(), prior.astype(np.int32), len(passes), _counts(map(len, passes)),
-        np.array(tables, dtype=np.uint8), numbers, buffer, len(buffer), byref(found),
-    )  # fmt: skip
+    with _work() as work:
+        library().inrv_encode_numbers(
+            work, prior.astype(np.int32), len(passes), _counts(map(len, passes)),
+            np.array(tables, dtype=np.uint8), numbers, buffer, len(buffer), byref(found),
+        )  # fmt: skip
     return _codes_of(found, buffer).segments[0]
 
 
@@ -424,10 +445,11 @@ def decode_numbers(
     codes = _Codes()
     codes.segments = 1
     _give(codes, (segment,))
-    library().inrv_decode_numbers(
-        _work(), prior.astype(np.int32), len(counts), _counts(counts),
-        np.array(tables, dtype=np.uint8), byref(codes), numbers,
-    )  # fmt: skip
+    with _work() as work:
+        library().inrv_decode_numbers(
+            work, prior.astype(np.int32), len(counts), _counts(counts),
+            np.array(tables, dtype=np.uint8), byref(codes), numbers,
+        )  # fmt: skip
     return np.split(numbers, np.cumsum(counts)[:-1])
 
 

@@ -69,6 +69,7 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
     "inrv_instruction_sets": (ctypes.c_uint,),
     "inrv_work_new": (_POINTER, ctypes.c_uint),
     "inrv_work_free": (None, _POINTER),
+    "inrv_work_bytes": (_SIZE, _POINTER),
     "inrv_codes_bound": (_SIZE, _SIZE),
     "inrv_to_values": (None, _POINTER, _POINTER, _SIZE, _POINTER, _SIZE),
     "inrv_index_keys": (None, reads(np.int64), _SIZE, writes(np.int32), ctypes.c_int),
