@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
 def serving(root: Path, ranges: bool = True) -> Iterator[RangeServer]:
     """Serve the files of a folder."""
     with RangeServer(root, ranges) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))  # seconds until it is shut down
         thread.start()
         try:
             yield server

@@ -186,6 +186,19 @@ class Container:
                 _check_crc("S15", part, data, part.checksum)
             return found
 
+    @property
+    def distant(self) -> bool:
+        """Whether each read takes a request, so that `fetch` pays."""
+        return self.file.distant
+
+    def fetch(self, parts: Sequence[Part]) -> None:
+        """Take note of the parts that will be read next: at a URL they are read together.
+
+        Raises FormatError where one does not lie in its chunk, or can no longer be read.
+        """
+        with self._reading():
+            self.file.fetch([(self._place_of(part), part.size) for part in parts])
+
     def _place_of(self, part: Part) -> int:
         """Return where a part begins in the file. Raises FormatError."""
         entry, _ = self._entry(part.chunk)

@@ -145,7 +145,6 @@ class _Work:
         if getattr(self, "address", None):
             self.free(self.address)
 
-
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""

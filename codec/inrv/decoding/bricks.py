@@ -109,6 +109,7 @@ class Bricks:
     template: the grid, but for the values of its active leaf voxels
     values_of: gives the masks uint8 (L, 64) of the leaves of a region, and the values float32
         (n, C) of their active voxels
+    read_leaves: has the file read what some regions are decoded from, which have these leaves
     cache: where bricks are kept
     held: those that are, by number of the region
     addresses: ADDRESSES (R,) of these
@@ -118,9 +119,11 @@ class Bricks:
         self,
         template: Grid,
         values_of: Callable[[slice], tuple[NDArray[np.uint8], Floats]],
+        read_leaves: Callable[[Sequence[slice]], None],
         cache: BrickCache,
     ) -> None:
-        self.template, self.values_of, self.cache = template, values_of, cache
+        self.template, self.values_of, self.read_leaves = template, values_of, read_leaves
+        self.cache = cache
         topology = template.topology
         nodes, tile_keys = topology.keys >> CELL_BITS, leaf_keys(topology.tile_origins)
         wide = topology.tile_edges == TILE_EDGE
@@ -151,7 +154,7 @@ class Bricks:
 
     def decode(self, number: int) -> Brick:
         """The brick of a region. Raises FormatError."""
-        leaves = slice(*(int(ends[number]) for ends in self._leaves))
+        leaves = self._leaves_of(number)
         template, topology = self.template, self.template.topology
         masks, values = self.values_of(leaves)
         blocks = fill_blocks(masks, values, template.background)
@@ -169,8 +172,23 @@ class Bricks:
         cells[topology.keys[leaves] & (CELLS - 1)] = np.arange(len(masks))
         return Brick(cells, blocks)
 
+    def _leaves_of(self, number: int) -> slice:
+        """The leaves of a region."""
+        return slice(*(int(ends[number]) for ends in self._leaves))
+
+    def numbers_of(self, leaves: NDArray[np.int64]) -> list[int]:
+        """The regions, ascending, that hold some leaves."""
+        nodes = self.template.topology.keys[leaves] >> CELL_BITS
+        found: list[int] = np.searchsorted(self.keys, np.unique(nodes)).tolist()
+        return found
+
+    def read_ahead(self, numbers: Sequence[int]) -> None:
+        """Have the file read what those of some bricks are decoded from that are not kept."""
+        self.read_leaves([self._leaves_of(each) for each in numbers if each not in self.held])
+
     def get(self, numbers: Sequence[int]) -> list[Brick]:
         """Some bricks, of which those that are not kept are decoded."""
+        self.read_ahead(numbers)
         return in_threads(lambda number: self.cache.get(self, number), numbers)
 
     def sample(
@@ -227,6 +245,7 @@ class Bricks:
             brick = self.cache.get(self, int(at[place]))
             brick.copy(self.constants, corners[place].tolist(), box.lower, box.upper, result)
 
+        self.read_ahead(at[here].tolist())
         in_threads(copy, np.flatnonzero(here).tolist())
         return result
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Container, GridEntry
+from inrv.container import Container, GridEntry, Part
 from inrv.decoding.bricks import BrickCache, Bricks
 from inrv.errors import FormatError
 from inrv.fields.seam import ContinuousOutputs, Outputs
 from inrv.grids import NODE_EDGE, Box, Grid, LeafValues, Topology
 from inrv.grids.portions import at_level
 from inrv.grids.thresholds import thresholded
-from inrv.storage import StoredGrids
+from inrv.storage import StoredGrids, unread_masks
 from inrv.support.parallel import in_threads
 
 
@@ -101,7 +102,22 @@ class GridValues:
     @cached_property
     def bricks(self) -> Bricks:
         """The decoded regions of the grid."""
-        return Bricks(self.outline, self._of_leaves, self._cache)
+        return Bricks(self.outline, self._of_leaves, self.read_ahead, self._cache)
+
+    def read_ahead(self, runs: Sequence[slice], level: int = 0) -> None:
+        """Have the file read, by as few requests as can be, what regions will be decoded from.
+
+        runs: the leaves of each
+        level: of detail
+        """
+        if not self.container.distant:
+            return
+        topology, parts = self.outline.topology, list[Part]()
+        for leaves in runs:
+            parts += unread_masks(topology, leaves)
+            if self.columns:
+                parts += self.outputs.unread(topology, leaves, self.columns, level)
+        self.container.fetch(parts)
 
     def _of_leaves(self, leaves: slice) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Masks uint8 (L, 64) of the leaves of a region, and their voxels' values float32 (n, C).
@@ -121,6 +137,11 @@ class GridValues:
             own = topology.subset(np.arange(leaves.start, leaves.stop))
             values[own.place_rows(exact.places)] = exact.values
         return masks, values
+
+    def read_ahead_whole(self) -> None:
+        """Do the same for all regions."""
+        ends = self.outline.topology.region_ends.tolist()
+        self.read_ahead([slice(*run) for run in pairwise(ends)])
 
     def voxels(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
         """Give values float32 (n, C) of the voxels at integer coordinates (n, 3).
@@ -203,6 +224,8 @@ class GridValues:
         """The leaves of the grid that touch `box`, decoded, and all tiles."""
         template = self.template if self.continuous else self.outline
         leaves = template.topology.find_leaves(box.leaves_within(template.topology.leaf_origins))
+        if not self.continuous:
+            self.bricks.read_ahead(self.bricks.numbers_of(leaves))
         with self._stored.naming(self.number):
             topology = template.topology.subset(leaves)
         if self.continuous:
@@ -228,6 +251,7 @@ class GridValues:
         numbers = range(len(corners)) if box is None else box.touched(corners, NODE_EDGE).tolist()
         runs = [slice(*ends[number : number + 2].tolist()) for number in numbers]
         leaves = np.concatenate([np.arange(0), *(np.arange(run.start, run.stop) for run in runs)])
+        self.read_ahead(runs, level)
         with self._stored.naming(self.number):
             topology = whole.subset(leaves)
         thinned, exact = topology.at_multiples(level), self._decoded_topology[1].subset(leaves)

@@ -178,9 +178,10 @@ class Volume(Mapping[str, VolumeGrid]):
         values = [grid.values_of_grid for grid in grids]
         with named_errors(self.container):
             check_limits(self.container, self.outputs, values)
-            found = self.outputs.values(
-                [own.template.topology for own in values], [own.columns for own in values]
-            )
+            topologies = [own.template.topology for own in values]
+            for own in values:
+                own.read_ahead_whole()
+            found = self.outputs.values(topologies, [own.columns for own in values])
             found.reverse()
             return [own.filled(found.pop()) for own in values]  # so that no grid is held twice
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Chunk, Container, FieldEntry
+from inrv.container import Chunk, Container, FieldEntry, Part
 from inrv.container.json_rules import Value
 from inrv.errors import FormatError
 from inrv.grids import Topology, byte_counts, denormalise, masks_at_multiples
@@ -190,6 +190,11 @@ class Outputs(Protocol):
         level: only voxels at multiples of 2^level are asked for
         """
 
+    def unread(
+        self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
+    ) -> list[Part]:
+        """What `region_values` will read of the file's BITS chunks. Raises FormatError."""
+
     def values(
         self,
         topologies: Sequence[Topology],
@@ -244,6 +249,12 @@ class NormalisedOutputs:
         coordinates = topology.coordinates(leaves.start, leaves.stop)
         multiples = (coordinates & ((1 << level) - 1) == 0).all(axis=1)
         return self.values_at(coordinates[multiples], columns)
+
+    def unread(
+        self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
+    ) -> list[Part]:
+        """Nothing: a network is read as a whole."""
+        return []
 
     def values(
         self,
@@ -366,6 +377,12 @@ class NoOutputs:
         masks = topology.masks_at(leaves)
         chosen = masks_at_multiples(topology.leaf_origins[leaves], masks, level)
         return np.empty((int(byte_counts(chosen).sum(dtype=np.int64)), 0), dtype=np.float32)
+
+    def unread(
+        self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
+    ) -> list[Part]:
+        """Nothing."""
+        return []
 
     def values(
         self,

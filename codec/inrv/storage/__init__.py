@@ -4,6 +4,7 @@ from inrv.storage.grids import PreparedGrid, RestoredGrid, StoredGrids, store_gr
 from inrv.storage.inspection import GridFigures, inspect_grid
 from inrv.storage.metadata import restore_metadata, store_metadata
 from inrv.storage.passthrough import restore_passthrough, store_passthrough
+from inrv.storage.topology import unread_masks
 
 __all__ = [
     "GridFigures",
@@ -16,5 +17,6 @@ __all__ = [
     "store_grids",
     "store_metadata",
     "store_passthrough",
+    "unread_masks",
     "without",
 ]

@@ -202,10 +202,10 @@ class StoredTopology(Topology):
             return []
         missing = [own for own in self._regions_of(leaves) if own not in self._decoded]
         parts = [part for own in missing for part in self._stored.parts_of(own)]
-        if isinstance(root := self._stored.root, StoredTopology):
+        if (root := self._stored.root) is not None:
             for own in missing:
                 found = root.find_leaves(self.leaf_origins[self._stored.regions[own]])
-                parts += root.unread(found[found >= 0])
+                parts += unread_masks(root, found[found >= 0])
         return parts
 
     def _regions_of(self, leaves: slice | NDArray[np.int64]) -> list[int]:
@@ -232,6 +232,11 @@ class StoredTopology(Topology):
                 held[own] = self._decoded[own] = found[start:end]
                 start = end
         return [held[own] for own in numbers]
+
+
+def unread_masks(topology: Topology, leaves: slice | NDArray[np.int64]) -> list[Part]:
+    """Return what `Topology.masks_at` will read of a file: nothing where it is of none."""
+    return topology.unread(leaves) if isinstance(topology, StoredTopology) else []
 
 
 class StoredTopologies:

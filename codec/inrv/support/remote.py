@@ -36,6 +36,8 @@ class RemoteInput(Input):
     name: the same without what is secret in it
     """
 
+    distant = True
+
     def __init__(self, url: str) -> None:
         self.url, self.name = url, shown_url(url)
         self._lock = Lock()
@@ -70,6 +72,17 @@ class RemoteInput(Input):
         """Give the bytes of several ranges."""
         return self._read(ranges, 0)
 
+    def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Fetch ranges that will be read next, as far as there is room for them. Raises OSError."""
+        size, numbers = self.size, set[int]()
+        for each in ranges:
+            own = _blocks_of(*each, size)
+            if len(numbers) + len(own) > KEPT // BLOCK // 2:
+                break
+            numbers.update(own)
+        if self._whole is None and (runs := _runs(sorted(numbers - self._kept(numbers).keys()))):
+            self._fetched(runs, KEPT)
+
     def anew(self) -> Input:
         """Give the same input, which holds nothing that was read of it before."""
         return RemoteInput(self.url)
@@ -102,8 +115,13 @@ class RemoteInput(Input):
                 self._blocks.move_to_end(number)
             return {number: self._blocks[number] for number in found}
 
-    def _fetched(self, runs: list[tuple[int, int]]) -> dict[int, bytes | memoryview]:
-        """Fetch runs of blocks, each from its first to the one before its end, and keep them."""
+    def _fetched(
+        self, runs: list[tuple[int, int]], longest: int = LONGEST_KEPT
+    ) -> dict[int, bytes | memoryview]:
+        """Fetch runs of blocks, each from its first to the one before its end.
+
+        longest: bytes of a run whose blocks are kept
+        """
         blocks: dict[int, bytes | memoryview] = {}
         for (first, end), data in zip(runs, self._requested(runs), strict=True):
             view = memoryview(data)
@@ -111,7 +129,7 @@ class RemoteInput(Input):
             blocks |= {number: view[(number - first) * BLOCK :][:BLOCK] for number in own}
             if self._size is None and len(data) < (end - first) * BLOCK:
                 self._size = first * BLOCK + len(data)
-            if len(data) <= LONGEST_KEPT:
+            if len(data) <= longest:
                 with self._lock:
                     self._blocks.update((number, bytes(blocks[number])) for number in own)
                     while len(self._blocks) > KEPT // BLOCK:

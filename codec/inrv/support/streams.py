@@ -26,9 +26,11 @@ class Input(ABC):
     It pickles, and is the same input where it is unpickled.
 
     name: its path, its URL, or what errors call it
+    distant: whether each read takes a request, so that `fetch` pays
     """
 
     name: str
+    distant = False
 
     @property
     @abstractmethod
@@ -50,6 +52,9 @@ class Input(ABC):
     def part(self, offset: int, length: int) -> bytes:
         """Give the `length` bytes at `offset`, or as many as there are. Raises OSError."""
         return self.parts([(offset, length)])[0]
+
+    def fetch(self, ranges: Sequence[tuple[int, int]]) -> None:  # noqa: B027  (near: nothing)
+        """Take note of ranges that will be read next: a distant input reads them together."""
 
     def view(self) -> memoryview:
         """Give all its bytes; those of a file are mapped, not read. Raises OSError."""

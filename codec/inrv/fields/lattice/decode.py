@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Container
+from inrv.container import Container, Part
 from inrv.core.lattice import Scaling
 from inrv.core.sample import fill_blocks
 from inrv.fields.lattice.codec import Reference, Setting, decode_region
@@ -27,7 +27,7 @@ from inrv.grids import (
     masks_at_multiples,
     unpack_masks,
 )
-from inrv.storage import StoredGrids, without
+from inrv.storage import StoredGrids, unread_masks, without
 from inrv.support.forks import renew_in_children
 from inrv.support.parallel import in_threads
 
@@ -183,6 +183,13 @@ class LatticeOutputs:
                 channel.fill(topology, leaves, result[:, place])
         return result
 
+    def unread(
+        self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
+    ) -> list[Part]:
+        """See `Outputs`. Raises FormatError."""
+        channels = [self.channel(column) for column in columns]
+        return [part for own in channels for part in own.unread(topology, leaves, level)]
+
     def values(
         self,
         topologies: Sequence[Topology],
@@ -295,6 +302,23 @@ class OpenChannel:
         coded = self.regions.topology.masks_at(self.regions.leaf_range(number))
         units, known = self._decoded(number, level), _among(masks, coded)
         result[_among(coded, masks)] = self._values(units, number, True, among=known)
+
+    def unread(self, topology: Topology, leaves: slice, level: int) -> list[Part]:
+        """What will be read of the file for the voxels of a region of a grid's topology."""
+        number = self._number(topology, leaves)
+        if number < 0:
+            return []
+        parts = self.stored.regions.parts(number, level)
+        if topology is not self.regions.topology:
+            parts += unread_masks(self.regions.topology, self.regions.leaf_range(number))
+        if self.reference is not None:
+            other = self.reference.grid
+            there = other.number(int(self.regions.keys[number]))
+            if there >= 0:
+                own = other.leaf_range(there)
+                parts += unread_masks(other.topology, own)
+                parts += self.reference.unread(other.topology, own, 0)
+        return parts
 
     def _number(self, topology: Topology, leaves: slice) -> int:
         """The number of the region that holds a run of leaves, or -1."""

@@ -259,20 +259,26 @@ class StoredRegions:
 
     def __call__(self, number: int, level: int = 0) -> StoredRegion:
         """What is stored of a region for its voxels at multiples of 2^level."""
+        if self.bits is None:
+            places = self._places(number, level)
+            segments = tuple(self.within[offset : offset + length] for offset, length in places)
+        else:
+            segments = tuple(self.container.parts(self.parts(number, level)))
         cut = bool(self.segments[number] == SEGMENTS)
-        needed = max(1, SEGMENTS - level) if cut else 1
-        codes = RegionCodes(int(self.lanes[number]), self._segments(number, needed), cut)
+        codes = RegionCodes(int(self.lanes[number]), segments, cut)
         return StoredRegion(int(self.means[number]), int(self.spreads[number]), codes)
 
-    def _segments(self, number: int, count: int) -> tuple[bytes, ...]:
-        """The first segments of a region."""
-        places = zip(
-            self.offsets[number, :count].tolist(),
-            self.lengths[number, :count].tolist(),
-            strict=True,
-        )
+    def parts(self, number: int, level: int = 0) -> list[Part]:
+        """What of the file is read for that."""
         if self.bits is None:
-            return tuple(self.within[offset : offset + length] for offset, length in places)
-        checksums = self.checksums[number, :count].tolist()
-        parts = [Part(self.bits, *place, own) for place, own in zip(places, checksums, strict=True)]
-        return tuple(self.container.parts(parts))
+            return []
+        places = self._places(number, level)
+        checksums = self.checksums[number, : len(places)].tolist()
+        return [Part(self.bits, *place, own) for place, own in zip(places, checksums, strict=True)]
+
+    def _places(self, number: int, level: int) -> list[tuple[int, int]]:
+        """Where the segments lie that are needed, and their bytes."""
+        cut = bool(self.segments[number] == SEGMENTS)
+        needed = slice(max(1, SEGMENTS - level) if cut else 1)
+        offsets, lengths = self.offsets[number, needed], self.lengths[number, needed]
+        return list(zip(offsets.tolist(), lengths.tolist(), strict=True))
