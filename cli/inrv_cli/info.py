@@ -90,7 +90,7 @@ def describe(volume: Volume) -> dict[str, Any]:
 
 def _describe_grid(grid: VolumeGrid) -> dict[str, Any]:
     """Return what the manifest and the tensors say of a grid. No mask and no value is decoded."""
-    from inrv.storage import inspect_grid
+    from inrv.storage.inspection import inspect_grid
 
     entry = grid.entry
     figures = inspect_grid(grid.volume.container, entry)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,10 @@ from inrv.container import Chunk, Container, FieldEntry, Part
 from inrv.container.json_rules import Value
 from inrv.errors import FormatError
 from inrv.grids import Topology, byte_counts, denormalise, masks_at_multiples
-from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid, StoredGrids
+
+if TYPE_CHECKING:
+    from inrv.options import EncodeOptions
 
 Floats = NDArray[Any]  # float32 or float64
 PART_VALUES = 1 << 22  # brought from outputs to values at a time: float64 is wide

@@ -1,17 +1,14 @@
 """Grids as chunks and manifest entries: the bridge between memory and container."""
 
 from inrv.storage.grids import PreparedGrid, RestoredGrid, StoredGrids, store_grids, without
-from inrv.storage.inspection import GridFigures, inspect_grid
 from inrv.storage.metadata import restore_metadata, store_metadata
 from inrv.storage.passthrough import restore_passthrough, store_passthrough
 from inrv.storage.topology import unread_masks
 
 __all__ = [
-    "GridFigures",
     "PreparedGrid",
     "RestoredGrid",
     "StoredGrids",
-    "inspect_grid",
     "restore_metadata",
     "restore_passthrough",
     "store_grids",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import io
 import os
 import secrets
@@ -129,6 +128,8 @@ def _set_mode(file: BinaryIO, mode: int) -> None:
 
 def remove_partial(target: Path) -> None:
     """Remove what killed runs left beside `target`; files that others are writing stay."""
+    import glob  # brings re and fnmatch
+
     for name in glob.glob(f".{glob.escape(target.name)}.{RANDOM}.partial", root_dir=target.parent):
         with contextlib.suppress(OSError):
             _remove_unless_locked(target.parent / name)

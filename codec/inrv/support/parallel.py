@@ -14,11 +14,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inrv.errors import OptionError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -66,6 +68,8 @@ def workers() -> Iterator[Executor | None]:
     if count == 1:
         yield None
         return
+    from concurrent.futures import ThreadPoolExecutor  # brings logging
+
     _hold_torch()
     try:
         with ThreadPoolExecutor(count, initializer=_begin_work) as _of_thread.pool:

@@ -10,11 +10,11 @@ from inrv.fields.lattice import config as rules
 from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
 from inrv.fields.lattice.steps import LEAST_STEP, can_bound
 from inrv.fields.seam import Outputs, ProgressCallback, Samples
-from inrv.options import EncodeOptions
 from inrv.storage import StoredGrids
 
 if TYPE_CHECKING:
     from inrv.fields.lattice.encode import LatticeEncoder
+    from inrv.options import EncodeOptions
 
 
 class LatticeCodec:
