@@ -153,13 +153,21 @@ class VolumeGrid:
     @property
     def box(self) -> Box | None:
         """The smallest box in index space that holds every active voxel, if any is active."""
-        return self.topology.box
+        if not self._topology_is_stored:
+            return self.topology.box
+        return None if self.entry.box is None else Box(*self.entry.box)
 
     @property
     def active_voxel_count(self) -> int:
         """Active voxels, those of tiles included."""
-        stored = self.entry.threshold is None and self.entry.topology_of is None
-        return self.entry.active_voxels if stored else self.topology.active_voxel_count
+        if not self._topology_is_stored:
+            return self.topology.active_voxel_count
+        return self.entry.active_voxels
+
+    @property
+    def _topology_is_stored(self) -> bool:
+        """Whether the manifest speaks of the active voxels, not of whole leaves."""
+        return self.entry.threshold is None and self.entry.topology_of is None
 
     @undisturbed()
     def coordinates(self) -> NDArray[np.int32]:

@@ -176,9 +176,10 @@ def test_codes_of_another_form_are_the_callers_mistake(segments: int, lanes: int
     codes.segments, codes.lanes = segments, lanes
     lattice._give(codes, (written([(3, [5])]),))
     counts, tables = np.ones(1, dtype=np.uintp), np.full(1, 3, dtype=np.uint8)
-    with pytest.raises(ValueError, match="inrv_decode_numbers: an argument"):
+    refused = pytest.raises(ValueError, match="inrv_decode_numbers: an argument")
+    with refused, lattice._work() as work:
         library().inrv_decode_numbers(
-            lattice._work(), prior_counts, 1, counts, tables, ctypes.byref(codes),
+            work, prior_counts, 1, counts, tables, ctypes.byref(codes),
             np.empty(1, dtype=np.int32),
         )  # fmt: skip
     with pytest.raises(ValueError, match="inrv_decode_numbers: an argument"):

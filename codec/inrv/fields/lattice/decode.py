@@ -6,13 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Container, Part
-from inrv.core.lattice import Scaling
+from inrv.core.lattice import LatticeChannel, Scaling
 from inrv.core.sample import fill_blocks
 from inrv.fields.lattice.codec import Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
@@ -356,15 +356,23 @@ class OpenChannel:
 
     def _decoded(self, number: int, level: int = 0) -> Ints:
         """The same, decoded, of the voxels at multiples of 2^level."""
-        stored = self.stored
+        stored = self.stored.regions(number, level)
+        return decode_region(self._setting, self._channel, number, stored, level)
+
+    @cached_property
+    def _setting(self) -> Setting:
+        """What is known before the codes."""
         reference = None
         if self.reference is not None:
             other = self.reference
             reference = Reference(other.grid, other.known, other.stored.channel.top)
-        exterior = self.exterior if stored.knows_exterior else None
-        setting = Setting(self.regions, reference, exterior)
-        channel = setting.channel(stored.channel, stored.model)
-        return decode_region(setting, channel, number, stored.regions(number, level), level)
+        exterior = self.exterior if self.stored.knows_exterior else None
+        return Setting(self.regions, reference, exterior)
+
+    @cached_property
+    def _channel(self) -> LatticeChannel:
+        """The channel as the core takes it."""
+        return self._setting.channel(self.stored.channel, self.stored.model)
 
     def known(self, number: int) -> Ints:
         """The units int32 (n,) of all voxels of a region of the grid, exact values among them."""

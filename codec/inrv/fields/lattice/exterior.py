@@ -6,16 +6,15 @@ Narrow bands, soft edges and plumes are predicted better where these are known.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.fields.lattice.constants import HIGHEST
 from inrv.fields.lattice.regions import CELLS, in_region
-from inrv.grids import LEAF_EDGE, Grid, LeafValues, Topology
+from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Grid, LeafValues, Topology
 
 Ints = NDArray[np.int32]
 ToUnits = Callable[[NDArray[np.float32]], Ints]
@@ -30,7 +29,7 @@ class Exterior:
     grid: of whose active leaf values a decoder has only the exact ones before the channel
     exact: the exact values
     component: number of the component
-    units: turns values float32 (n, 1) into units int32 of the channel
+    units: turns values float32 (n,) into units int32 (n,) of the channel
     """
 
     grid: Grid
@@ -43,30 +42,43 @@ class Exterior:
 
         One number where all voxels that are not coded have the background.
         """
-        grid = self._in_units
-        if not (len(grid.inactive.places) or grid.topology.tile_count or len(self.exact.places)):
-            return int(grid.background[0])
-        blocks = grid.blocks(corner + LEAF_PLACES)[:, :, 0]
-        return np.ascontiguousarray(in_region(blocks), dtype=np.int32)
+        grid, background, topology = self.grid, self._background, self.grid.topology
+        if not (len(grid.inactive.places) or topology.tile_count or len(self.exact.places)):
+            return background
+        origins = corner + LEAF_PLACES
+        blocks = np.full((len(origins), LEAF_VOXELS), background, dtype=np.int32)
+        tile, leaf = topology.find_tiles(origins), topology.find_leaves(origins)
+        blocks[tile >= 0] = self._tiles[tile[tile >= 0], None]
+        present = np.flatnonzero(leaf >= 0)
+        blocks[present] = background  # voxels that are still to be decoded too: nobody reads these
+        for values, units in ((grid.inactive, self._inactive), (self.exact, self._exact)):
+            rows, block = values.of_leaves(leaf[present])
+            blocks[present[block], values.places[rows] % LEAF_VOXELS] = units[rows]
+        return np.ascontiguousarray(in_region(blocks))
 
     @cached_property
-    def _in_units(self) -> Grid:
-        """The grid with units int32 for values.
+    def _background(self) -> int:
+        """Units of the background."""
+        return int(self._in_units(self.grid.background[None])[0])
 
-        Voxels that are still to be decoded have the background, which nobody reads.
-        """
-        grid, column = self.grid, slice(self.component, self.component + 1)
-        inactive_units = self.units(grid.inactive.values[:, column])
-        background = self.units(grid.background[column])
-        tiles = self.units(grid.tile_values[:, column])
-        values: Any = np.broadcast_to(background, (len(grid.values), 1))
-        if len(self.exact.places):
-            values = values.copy()
-            rows = grid.topology.place_rows(self.exact.places)
-            values[rows] = self.units(self.exact.values[:, column])
-        units: dict[str, Any] = {"background": background, "tile_values": tiles, "values": values}
-        inactive = LeafValues(grid.inactive.places, inactive_units)  # type: ignore[arg-type]
-        return replace(grid, inactive=inactive, **units)
+    @cached_property
+    def _tiles(self) -> Ints:
+        """Units int32 (T,) of the tiles."""
+        return self._in_units(self.grid.tile_values)
+
+    @cached_property
+    def _inactive(self) -> Ints:
+        """Units int32 (M,) of the inactive values."""
+        return self._in_units(self.grid.inactive.values)
+
+    @cached_property
+    def _exact(self) -> Ints:
+        """Units int32 (K,) of the exact values."""
+        return self._in_units(self.exact.values)
+
+    def _in_units(self, values: NDArray[np.float32]) -> Ints:
+        """Units int32 (n,) of values (n, C) of the grid."""
+        return self.units(values[:, self.component])
 
     def whole(self, coded: Topology, values: Ints) -> tuple[Topology, Ints]:
         """The grid's topology, and units int32 (N,) by its rows, exact values among them.
@@ -80,10 +92,11 @@ class Exterior:
         known[self.grid.topology.place_rows(coded.places())] = values
         return self.grid.topology, known
 
-    @property
+    @cached_property
     def exact_units(self) -> Ints:
         """Units int32 (N,) by row of the grid's topology: right where values are exact."""
-        known: Ints = self._in_units.values[:, 0]  # type: ignore[assignment]
+        known = np.full(self.grid.topology.leaf_voxel_count, self._background, dtype=np.int32)
+        known[self.grid.topology.place_rows(self.exact.places)] = self._exact
         return known
 
 
