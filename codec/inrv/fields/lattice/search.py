@@ -76,7 +76,7 @@ class Effort:
 # measured: docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
     "instant": Effort(),
-    "default": Effort(("few", "all"), 300, 8),
+    "default": Effort(("few", "all"), 300, 8, batch=4096),
     "thorough": Effort(("few", "all", "all"), 2000, 60, 1_000_000),
 }
 
