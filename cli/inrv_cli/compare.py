@@ -39,7 +39,7 @@ from inrv_cli.text import (
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume, Volume
     from inrv.metrics import FrequentValue, GridMetrics, VolumeComparison
-    from inrv.support.streams import Input
+    from inrv.support.inputs import Input
 
 HEADER = (
     "grid",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inrv import Checkpoint, EncodeOptions, EncodeReport, GridReport, Progress
-    from inrv.support.streams import Input
+    from inrv.support.inputs import Input
 
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints
 

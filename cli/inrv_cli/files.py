@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
+from inrv.support.inputs import BytesInput, Input
 from inrv.support.remote import shown_url
-from inrv.support.streams import BytesInput, Input, input_of, is_url
+from inrv.support.streams import input_of, is_url
 from inrv_cli.failure import INPUT, OUTPUT, Failure, writing
 from inrv_cli.frames import FramePattern, Source, expand, last_number
 from inrv_cli.options import WHOLE_NUMBER, F

@@ -410,8 +410,8 @@ static void pack(Packed *to, const inrv_network *network) {
             sum[j][v] = dot4(sum[j][v], INPUTS[g][v], weight + j * GROUPS * WEIGHT_WORDS); \
     }
 
-INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outputs)[BLOCK],
-                    int groups, int first, int second, int outs) {
+INLINE void through(const Packed *n, Block *block, int at, int groups, int first, int second,
+                    int outs) {
     const int once = !counts_twice(outs);
     V inputs[MOST_GROUPS][VECTORS], hidden[8][VECTORS], last[8][VECTORS], skip[2][VECTORS];
     ROLLED
@@ -447,34 +447,16 @@ INLINE void through(const Packed *n, const Block *block, int at, int32_t (*outpu
     if (outs == 2) {
         SUMS(2, (second / 4), last, n->last_weight, skip[j][v] * (2 - once) + n->last_bias[j])
         for (int v = 0; v < VECTORS; v++) {
-            store(&outputs[0][at + v * LANES], sum[0][v]);
-            store(&outputs[1][at + v * LANES], sum[1][v]);
+            store(&block->outputs[0][at + v * LANES], sum[0][v]);
+            store(&block->outputs[1][at + v * LANES], sum[1][v]);
         }
     } else {
         SUMS(1, (second / 4), last, n->last_weight, skip[j][v] * (2 - once) + n->last_bias[j])
-        for (int v = 0; v < VECTORS; v++) store(&outputs[0][at + v * LANES], sum[0][v]);
+        for (int v = 0; v < VECTORS; v++) store(&block->outputs[0][at + v * LANES], sum[0][v]);
     }
 }
 
-/* Fills the outputs of the block's first `count` voxels. */
-NOINLINE void evaluate(const Packed *n, Block *block, int count) {
-#define WIDTHS(GROUPS, FIRST, SECOND, OUTS)                                    \
-    case GROUPS:                                                               \
-        for (int i = 0; i < count; i += VECTORS * LANES)                       \
-            through(n, block, i, block->outputs, GROUPS, FIRST, SECOND, OUTS); \
-        break;
-    if (n->outputs == 1) switch (n->groups) {
-            WIDTHS(10, 24, 16, 1)
-        }
-    else
-        switch (n->groups) {
-            WIDTHS(9, 32, 32, 2)
-            WIDTHS(10, 32, 32, 2)
-            WIDTHS(11, 32, 32, 2)
-            WIDTHS(12, 32, 32, 2)
-            WIDTHS(13, 32, 32, 2)
-        }
-}
+enum { TOGETHER = VECTORS * LANES }; /* voxels that `through` takes */
 
 #else /* without dot4: four products of 16 bits are added before they are widened */
 
@@ -547,10 +529,16 @@ INLINE void through(const Packed *n, Block *block, int at, int groups, int first
                                 product(last, last_weight + o * second, second);
 }
 
+enum { TOGETHER = 1 };
+
+#endif
+
+/* Fills the outputs of the block's first `count` voxels. */
 NOINLINE void evaluate(const Packed *n, Block *block, int count) {
-#define WIDTHS(GROUPS, FIRST, SECOND, OUTS)                                                \
-    case GROUPS:                                                                           \
-        for (int i = 0; i < count; i++) through(n, block, i, GROUPS, FIRST, SECOND, OUTS); \
+#define WIDTHS(GROUPS, FIRST, SECOND, OUTS)                    \
+    case GROUPS:                                               \
+        for (int i = 0; i < count; i += TOGETHER)              \
+            through(n, block, i, GROUPS, FIRST, SECOND, OUTS); \
         break;
     if (n->outputs == 1) switch (n->groups) {
             WIDTHS(10, 24, 16, 1)
@@ -564,8 +552,6 @@ NOINLINE void evaluate(const Packed *n, Block *block, int count) {
             WIDTHS(13, 32, 32, 2)
         }
 }
-
-#endif
 
 /* ---- Samples for fitting ---- */
 

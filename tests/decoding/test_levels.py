@@ -81,6 +81,14 @@ def test_a_crop_is_that_of_the_whole_grid(name: str) -> None:
         assert np.array_equal(grid.level(0, box).values, wanted.values)
 
 
+def test_a_crop_where_nothing_is_is_empty() -> None:
+    for grid in inrv.load(data_of("velocity")).grids:
+        assert grid.box is not None
+        beyond = np.array(grid.box.upper) + 1000
+        found = grid.crop(np.stack([beyond, beyond + 3]))
+        assert found.topology.leaf_count == 0 and found.values.shape == (0, found.components)
+
+
 def test_a_box_with_a_stride_has_the_voxels_at_its_multiples() -> None:
     for grid in inrv.load(data_of("velocity")).grids:
         assert grid.box is not None

@@ -16,7 +16,7 @@ from inrv import OptionError, SparseVolume, VdbError, files
 from inrv.files import FileType, ReadOptions, file_types
 from inrv.files.vdb import read_volume, write_volume
 from inrv.grids import sparse_grid
-from inrv.support.streams import Input
+from inrv.support.inputs import Input
 from testing.vdb.referee import HandTree, assert_same_bits, vdb_file
 
 FOG = SparseVolume((sparse_grid(np.arange(60.0).reshape(3, 4, 5), "fog"),))

@@ -22,8 +22,9 @@ from inrv.container import Chunk, Part, container_bytes, read_container
 from inrv.files.vdb import list_grids, read_volume, write_volume
 from inrv.grids import SparseVolume, sparse_grid
 from inrv.support import remote
+from inrv.support.inputs import FileInput
 from inrv.support.remote import AHEAD, BLOCK, GAP, RemoteInput, shown_url
-from inrv.support.streams import FileInput, input_of
+from inrv.support.streams import input_of
 from testing.examples import VECTORS, empty
 from testing.server import RangeServer, serving
 

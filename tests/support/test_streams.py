@@ -17,7 +17,8 @@ import pytest
 import inrv
 from inrv.files.vdb import list_grids, read_volume, write_volume
 from inrv.grids import SparseVolume, sparse_grid
-from inrv.support.streams import BytesInput, input_of, write_through
+from inrv.support.inputs import BytesInput
+from inrv.support.streams import input_of, write_through
 from testing.vdb.referee import as_stream
 
 OPTIONS = inrv.EncodeOptions(effort="instant", exact_below=0, device="cpu")

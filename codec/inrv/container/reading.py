@@ -34,8 +34,9 @@ from inrv.container.layout import (
 )
 from inrv.container.manifest import Manifest
 from inrv.errors import FormatError, OptionError
+from inrv.support.inputs import Input
 from inrv.support.recognition import refusal
-from inrv.support.streams import Input, Readable, input_of
+from inrv.support.streams import Readable, input_of
 
 PIECE = 1 << 24  # bytes that are read at a time where only their checksum is wanted
 REPLACED = " was replaced since it was opened, as the checksums in its header tell: open it anew"

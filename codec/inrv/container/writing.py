@@ -30,7 +30,8 @@ from inrv.container.manifest import Manifest
 from inrv.container.reading import read_container
 from inrv.errors import FormatError
 from inrv.support.atomic import write_pieces
-from inrv.support.streams import Input, Writable
+from inrv.support.inputs import Input
+from inrv.support.streams import Writable
 
 ZSTD_LEVEL = 19
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -268,7 +268,7 @@ class Bricks:
             own, active = leaves[first:last], unpack_masks(masks[first:last])
             result[ends[first] : ends[last]] = brick.blocks[own - start][active]
 
-        in_threads(copy, list(zip(firsts, [*firsts[1:], len(leaves)], strict=True)))
+        in_threads(copy, list(pairwise([*firsts, len(leaves)])))
         return result
 
 

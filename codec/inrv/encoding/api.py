@@ -21,9 +21,10 @@ from inrv.fields.seam import Checkpoint, ProgressCallback, field_codec
 from inrv.grids import SparseVolume, Transform, sparse_grid
 from inrv.options import EncodeOptions
 from inrv.support.device import check_device
+from inrv.support.inputs import Input
 from inrv.support.parallel import workers
 from inrv.support.processes import process_count, ready_to_write
-from inrv.support.streams import PATH, Input, Writable, check_writable
+from inrv.support.streams import PATH, Writable, check_writable
 from inrv.support.undisturbed import undisturbed
 
 

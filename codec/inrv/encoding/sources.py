@@ -12,7 +12,8 @@ from inrv.decoding.grid import VolumeGrid
 from inrv.decoding.volume import Volume
 from inrv.errors import OptionError
 from inrv.grids import Grid, SparseVolume, sparse_grid
-from inrv.support.streams import Input, Readable, input_of
+from inrv.support.inputs import Input
+from inrv.support.streams import Readable, input_of
 
 AnyGrid: TypeAlias = Grid | VolumeGrid
 Grids: TypeAlias = list[Grid] | list[VolumeGrid] | list[AnyGrid] | tuple[AnyGrid, ...]

@@ -11,7 +11,8 @@ from typing import BinaryIO, Protocol
 from inrv.errors import InrvError, OptionError
 from inrv.grids import SparseVolume
 from inrv.support.atomic import write_whole
-from inrv.support.streams import PATH, Input, Readable, Writable, input_of
+from inrv.support.inputs import Input
+from inrv.support.streams import PATH, Readable, Writable, input_of
 from inrv.support.undisturbed import undisturbed
 
 # By the ending of a file's name, the module whose FILE_TYPE reads and writes such files. It is

@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Any, BinaryIO, cast
 
 from inrv.errors import OptionError
-from inrv.support.streams import Input
+from inrv.support.inputs import Input
 
 BLOCK = 1 << 12
 AHEAD = 1 << 16  # bytes that a request for one range fetches at least

@@ -182,6 +182,20 @@ class Sampling:
 
 
 @dataclass(frozen=True, eq=False)
+class ChannelSamples:
+    """Contexts of some voxels of a channel.
+
+    parts: by region
+    steps: units of a step of each level, the finest first
+    shares: of the voxels of each level that were taken
+    """
+
+    parts: list[ContextSamples]
+    steps: tuple[int, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class EncodedRegion:
     """A region, encoded.
 

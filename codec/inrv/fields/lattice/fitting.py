@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from inrv.core.lattice import ContextSamples
+from inrv.fields.lattice.codec import ChannelSamples
 from inrv.fields.lattice.constants import (
     FILTER_ONE,
     INPUT_ONE,
@@ -30,7 +31,6 @@ from inrv.fields.lattice.constants import (
     WEIGHT_ONE,
 )
 from inrv.fields.lattice.network import LAYERS, IntegerNetwork, shapes
-from inrv.fields.lattice.search import ChannelSamples
 from inrv.support.parallel import in_turns
 
 MANY = ("first.weight", "second.weight")  # nine tenths of the parameters

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inrv.core.lattice import LEVELS, ContextSamples, Scaling
 from inrv.fields.lattice.codec import (
     ChannelParameters,
+    ChannelSamples,
     EncodedRegion,
     Reference,
     Sampling,
@@ -75,7 +76,7 @@ class Effort:
 # measured: docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
     "instant": Effort(),
-    "default": Effort(("few", "all"), 300, 8),
+    "default": Effort(("few", "all"), 300, 8, batch=4096),
     "thorough": Effort(("few", "all", "all"), 2000, 60, 1_000_000),
 }
 
@@ -229,20 +230,6 @@ class EncodedChannel:
         """Bits and distortion, in bits, of so many voxels coded alike, as fitting weighs them."""
         distortion = SLOPE * self.squared * (self.scale / STEP) ** 2
         return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelSamples:
-    """Contexts of some voxels of a channel.
-
-    parts: by region
-    steps: units of a step of each level, the finest first
-    shares: of the voxels of each level that were taken
-    """
-
-    parts: list[ContextSamples]
-    steps: tuple[int, ...]
-    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)

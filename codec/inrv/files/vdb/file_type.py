@@ -10,7 +10,7 @@ from inrv.files.vdb.header import MAGIC
 from inrv.files.vdb.reading import list_grids, read_volume
 from inrv.files.vdb.writing import write_stream
 from inrv.grids import SparseVolume
-from inrv.support.streams import Input
+from inrv.support.inputs import Input
 
 
 class VdbFiles:

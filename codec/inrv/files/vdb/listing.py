@@ -26,8 +26,9 @@ from inrv.files.vdb.header import (
 )
 from inrv.files.vdb.values import ZIP
 from inrv.grids import Metadata
+from inrv.support.inputs import Input
 from inrv.support.recognition import RECOGNISED_BY, refusal
-from inrv.support.streams import Input, Readable, input_of
+from inrv.support.streams import Readable, input_of
 
 _UUID_LENGTH = 36
 _POSITION_BYTES = 24

@@ -36,7 +36,8 @@ from inrv.grids import (
     ragged,
     round_numbers,
 )
-from inrv.support.streams import Input, Readable, input_of
+from inrv.support.inputs import Input
+from inrv.support.streams import Readable, input_of
 from inrv.support.undisturbed import undisturbed
 
 TREES = {

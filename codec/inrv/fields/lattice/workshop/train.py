@@ -25,7 +25,7 @@ from safetensors.numpy import save_file
 from inrv.core.lattice import LEVELS, TABLES, TOKENS, ContextSamples
 from inrv.encoding.thresholds import whole_leaves
 from inrv.fields.lattice.channels import linear_exterior
-from inrv.fields.lattice.codec import Reference, Sampling, tokens_of
+from inrv.fields.lattice.codec import ChannelSamples, Reference, Sampling, tokens_of
 from inrv.fields.lattice.constants import INPUTS, REFERENCE_INPUTS, RESTORATION_INPUTS, STEP
 from inrv.fields.lattice.fitting import (
     RealNetwork,
@@ -48,7 +48,6 @@ from inrv.fields.lattice.model import (
     default_model,
 )
 from inrv.fields.lattice.search import (
-    ChannelSamples,
     ChannelValues,
     Quality,
     Settings,
