@@ -1,4 +1,4 @@
-"""What a box of a file at a URL reads: the head of the file, and the bytes of its regions."""
+"""What a box reads and decodes: at a URL the head of the file, and the bytes of its regions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import inrv
 from inrv import EncodeOptions, SparseVolume, sparse_grid
 from inrv.container.layout import BITS
+from inrv.errors import FormatError
 from inrv.storage.topology import StoredTopologies
 from inrv.support.remote import AHEAD, BLOCK
 from testing.server import RangeServer, serving
@@ -107,3 +108,17 @@ def test_a_whole_volume_takes_few_requests(server: RangeServer) -> None:
         assert np.array_equal(mine.values, theirs.values)
     assert len(server.reads) <= 4
     assert sum(count for _, count in server.reads) < len(data())
+
+
+def test_what_the_manifest_says_of_the_whole_is_checked_with_the_whole() -> None:
+    expected = inrv.load(data())["a"].dense(BOX)
+    for lie in ({"leaf_voxels": 7}, {"active_voxels": 1 << 20}, {"box": ((0, 0, 0), (1, 1, 1))}):
+        volume = inrv.load(data())
+        for name, value in lie.items():
+            object.__setattr__(volume["a"].entry, name, value)
+        assert np.array_equal(volume["a"].dense(BOX), expected)
+        message = r"<bytes>: grid 'a': .* the manifest says"
+        for whole in (inrv.VolumeGrid.to_grid, inrv.VolumeGrid.coordinates):
+            with pytest.raises(FormatError, match=message) as told:
+                whole(volume["a"])
+            assert told.value.id == "S6"
