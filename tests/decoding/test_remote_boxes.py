@@ -111,14 +111,20 @@ def test_a_whole_volume_takes_few_requests(server: RangeServer) -> None:
 
 
 def test_what_the_manifest_says_of_the_whole_is_checked_with_the_whole() -> None:
-    expected = inrv.load(data())["a"].dense(BOX)
+    expected, message = (
+        inrv.load(data())["a"].dense(BOX),
+        r"<bytes>: grid 'a': .* the manifest says",
+    )
     for lie in ({"leaf_voxels": 7}, {"active_voxels": 1 << 20}, {"box": ((0, 0, 0), (1, 1, 1))}):
         volume = inrv.load(data())
         for name, value in lie.items():
             object.__setattr__(volume["a"].entry, name, value)
         assert np.array_equal(volume["a"].dense(BOX), expected)
-        message = r"<bytes>: grid 'a': .* the manifest says"
         for whole in (inrv.VolumeGrid.to_grid, inrv.VolumeGrid.coordinates):
             with pytest.raises(FormatError, match=message) as told:
                 whole(volume["a"])
             assert told.value.id == "S6"
+    beyond = inrv.load(data())
+    object.__setattr__(beyond["a"].entry, "leaf_voxels", 1 << 62)  # more than the leaves can hold
+    with pytest.raises(FormatError, match=message):
+        beyond["a"].dense(BOX)

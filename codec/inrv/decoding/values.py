@@ -65,6 +65,8 @@ class GridValues:
         """The grid without the values of its active leaf voxels, and the exact ones among those."""
         restored = self._stored[self.number]
         exact = restored.exact.joined(restored.outliers)
+        if self.entry.threshold is not None or self.entry.topology_of is not None:
+            self._stored.check_whole(self.number)
         if self.entry.topology_of is not None:
             return _in_topology(
                 restored.grid, exact, self._others[self.entry.topology_of].template.topology

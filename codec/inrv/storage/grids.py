@@ -27,6 +27,7 @@ from inrv.container.manifest import Corner
 from inrv.errors import FormatError, OptionError
 from inrv.grids import (
     COMPONENTS,
+    LEAF_VOXELS,
     FrequentValues,
     Grid,
     LeafValues,
@@ -285,7 +286,8 @@ class StoredGrids:
         """Return the grid of a manifest entry."""
         topology, components = self._topologies[entry.topology], COMPONENTS[entry.value_type]
         beside = entry.frequent_values, entry.exact_values, entry.outliers
-        if any(number is not None for number in beside):
+        too_many = entry.leaf_voxels > topology.leaf_count * LEAF_VOXELS
+        if too_many or any(number is not None for number in beside):
             _check_whole(entry, topology)
         grid = self._grid(entry, topology)
         frequent = FrequentValues.none(components)
