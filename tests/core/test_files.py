@@ -145,7 +145,7 @@ NUMBERS = """
     1e-400 0.1 -12.5e-3 123456789012345678901234567890123456789012345678901234567890e-70
     0.000000000000000000001e21 8.5070591730234615865843651857942052864e37 4.35e0 1E+2
     100000000000000016777215 6.1e-5
-""".split()
+"""
 
 
 def with_matrix(numbers: list[str]) -> bytes:
@@ -160,7 +160,10 @@ def with_matrix(numbers: list[str]) -> bytes:
 def test_numbers_are_rounded_as_by_python() -> None:
     chance = np.random.default_rng(7)
     doubles = chance.integers(0, 0x7FF << 52, 1200).astype(np.uint64).view(np.float64)
-    numbers = [*NUMBERS, *(f"{double:.{places}e}" for double in doubles for places in (3, 16, 22))]
+    numbers = [
+        *NUMBERS.split(),
+        *(f"{double:.{places}e}" for double in doubles for places in (3, 16, 22)),
+    ]
     for first in range(0, len(numbers) - 15, 16):
         part = numbers[first : first + 16]
         assert list(CoreFile(with_matrix(part)).grids[0].matrix) == list(map(float, part))
