@@ -267,6 +267,13 @@ class CoreDecoder:
         )  # fmt: skip
         return values, active == 1
 
+    def active(self, corner: Any, level: int = 0) -> NDArray[np.bool_]:
+        """Which voxels (E, E, E) of a region are active; no value is decoded for it."""
+        active = np.empty((EDGE >> level,) * 3, dtype=np.uint8)
+        place = active.ctypes.data_as(c_void_p)
+        call("inrv_decode_block", self.decoder, (c_int32 * 3)(*corner), level, FLOAT, None, place)
+        return active == 1
+
 
 class CorePoints:
     """Decoded regions that are kept for points.

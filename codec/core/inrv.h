@@ -188,7 +188,8 @@ INRV_API int inrv_decode(inrv_decoder *decoder, const int32_t *corner, int level
 
 /* Decodes every voxel of a region at multiples of 2^level: leaves, tiles and background.
    format: INRV_FLOAT, INRV_HALF or INRV_UNITS
-   values: [x][y][z][components] with 128 >> level voxels along each axis
+   values: [x][y][z][components] with 128 >> level voxels along each axis; or NULL: none are decoded
+           but those that tell which voxels are active
    active: uint8 [x][y][z], filled with 1 and 0; or NULL */
 INRV_API int inrv_decode_block(inrv_decoder *decoder, const int32_t *corner, int level, int format,
                                void *values, uint8_t *active);

@@ -27,12 +27,8 @@ struct inrv_points {
 
 /* ---- Beginning ---- */
 
-/* The key of sample.c. */
 static int64_t key_of(const int32_t corner[3], int shift) {
-    int64_t key = 0;
-    for (int axis = 0; axis < 3; axis++)
-        key = key << 17 | (int64_t)((corner[axis] + (1 << 23)) >> shift);
-    return key;
+    return inrv_index_key(corner[0], corner[1], corner[2], shift);
 }
 
 static int make_index(Memory *memory, const int64_t *keys, size_t count, int32_t **slots,
@@ -180,18 +176,15 @@ static void fill_cells(void *context, uint32_t number) {
 
 static void fill_blocks(const inrv_decoded *decoded, const inrv_grid *grid, float *blocks) {
     const size_t components = (size_t)grid->components;
-    const float *values = decoded->values, *others = decoded->inactive_values;
-    for (size_t i = 0; i < decoded->leaves * INRV_LEAF_VOXELS; i++, blocks += components) {
-        const float *from = grid->background;
-        if (decoded->masks[i / 8] >> (i & 7) & 1) {
-            from = values;
-            values += components;
-        } else if (decoded->inactive_masks[i / 8] >> (i & 7) & 1) {
-            from = others;
+    const float *others = decoded->inactive_values;
+    inrv_fill_blocks(decoded->masks, decoded->leaves, grid->components, decoded->values, components,
+                     grid->background, blocks);
+    for (size_t byte = 0; byte < 64 * decoded->leaves; byte++)
+        for (unsigned bits = decoded->inactive_masks[byte]; bits; bits &= bits - 1) {
+            const size_t voxel = 8 * byte + (size_t)__builtin_ctz(bits);
+            memcpy(blocks + voxel * components, others, components * sizeof *blocks);
             others += components;
         }
-        memcpy(blocks, from, components * sizeof *blocks);
-    }
 }
 
 static int load(inrv_points *points, size_t region) {

@@ -12,8 +12,9 @@ import pytest
 
 import inrv
 from fixtures.make_golden import FOLDER
-from inrv import EncodeOptions, FormatError
+from inrv import EncodeOptions, FormatError, SparseVolume
 from inrv.container import Limits
+from inrv.grids import sparse_grid
 from testing.core_files import (
     EDGE,
     HALF,
@@ -255,16 +256,31 @@ def test_tiles_fill_blocks(name: str) -> None:
                 assert active[0, 0, 0] == topology.tile_active[tile]
 
 
-def test_halves_are_rounded_as_by_numpy(encoded: bytes) -> None:
-    for data in (encoded, file_of("no_field"), file_of("velocity")):
-        for grid, decoder in grids_of(data):
-            if is_fourier(data):
-                continue
-            for corner in decoder.corners[:2]:
-                single, _ = decoder.block(corner)
-                half, _ = decoder.block(corner, format=HALF)
-                with np.errstate(over="ignore"):
-                    assert half.tobytes() == single.astype(np.float16).tobytes(), grid
+def test_halves_are_rounded_as_by_numpy() -> None:
+    chance = np.random.default_rng(3)
+    bits = chance.integers(0, 1 << 32, (16, 16, 16), dtype=np.uint32)
+    near = chance.integers(0x32800000, 0x48000000, (8, 16, 16), dtype=np.uint32)
+    bits[8:] = near & np.uint32(0xFFFFF000) | chance.integers(0, 2, near.shape, dtype=np.uint32)
+    volume = SparseVolume((sparse_grid(bits.view(np.float32), "noise"),))
+    data = inrv.encode_bytes(volume, EncodeOptions(exact_below=1 << 20, nonfinite="keep"))[0]
+    for grid, decoder in grids_of(data):
+        single, _ = decoder.block((0, 0, 0))
+        assert single.tobytes() == grid.dense(((0,) * 3, (EDGE - 1,) * 3)).tobytes()
+        half, _ = decoder.block((0, 0, 0), format=HALF)
+        with np.errstate(over="ignore", invalid="ignore"):
+            assert half.tobytes() == single.astype(np.float16).tobytes()
+
+
+def test_active_voxels_need_no_values() -> None:
+    """Even of a field whose values the core does not compute."""
+    for grid, decoder in grids_of(file_of("velocity")):
+        topology = grid.topology
+        for corner in decoder.corners:
+            active = decoder.active(corner)
+            coordinates = topology.coordinates() - corner
+            inside = ((coordinates >= 0) & (coordinates < EDGE)).all(axis=1)
+            assert active[tuple(coordinates[inside].T)].all()
+            assert active.sum() == inside.sum()
 
 
 def test_units_are_whole_numbers_of_the_range(encoded: bytes) -> None:
@@ -307,6 +323,16 @@ def test_threads_share_a_file(encoded: bytes) -> None:
 
 
 # ---- Points ----
+
+
+def test_components_of_a_staggered_grid_live_on_faces() -> None:
+    values = np.random.default_rng(1).normal(size=(20, 9, 30, 3)).astype(np.float32)
+    grid = sparse_grid(values, "velocity", grid_class="staggered")
+    data = inrv.encode_bytes(SparseVolume((grid,)), EncodeOptions(exact_below=1 << 20))[0]
+    for found, decoder in grids_of(data):
+        assert CoreFile(data).grids[0].grid_class == 3
+        points = np.random.default_rng(0).uniform(-2, 32, (COUNT, 3))
+        assert CorePoints(decoder)(points).tobytes() == found.sample(points).tobytes()
 
 
 @pytest.mark.parametrize("nearest", [False, True])
