@@ -14,20 +14,24 @@ import numpy as np
 from fuzz.regions import number_seeds, region_seeds
 from inrv.core.masks import MASK_BYTES, PRIOR_BYTES, MaskLeaves, encode_region_masks
 from scripts import build_core
+from testing.rebuild import uncompressed
 
 HERE = Path(__file__).resolve().parent
 NEW = HERE / "findings" / "new"
+GOLDEN = HERE.parent / "fixtures" / "golden"
 # What is left out costs gcc a minute a file of vector code, and address finds the same mistakes.
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=null,object-size,pointer-overflow"
 SANITIZERS += " -fno-sanitize-recover=all"
 # The build of the library has shown the warnings; without optimisation there are others.
 OPTIONS = f"-w -g1 -fno-omit-frame-pointer -fsanitize-coverage=trace-pc {SANITIZERS}"
+OPTIONS += " -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION"
 
 # The bytes that each target of core/targets.c begins with: good ones. Kept findings are added.
 SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "region": region_seeds,
     "numbers": number_seeds,
     "masks": lambda: [_masks(predicted) for predicted in (False, True)],
+    "file": lambda: [uncompressed(path.read_bytes()) for path in sorted(GOLDEN.glob("*.inrv"))],
 }
 
 

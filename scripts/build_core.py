@@ -29,6 +29,12 @@ if sys.platform != "win32":
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "codec" / "core"
 OBJECTS = ROOT / "build" / "core"
+# What the format ships, by its name in codec/core/data.h.
+DATA = {
+    "dictionary": ROOT / "codec" / "inrv" / "container" / "dictionary-1.bin",
+    "prior": ROOT / "codec" / "inrv" / "entropy" / "masks" / "prior-1.bin",
+    "networks": ROOT / "codec" / "inrv" / "fields" / "lattice" / "default.safetensors",
+}
 ZIG = (sys.executable, "-m", "ziglang", "cc")
 WASM = "wasm32-wasi"  # its libc brings malloc; nothing of WASI itself is used
 
@@ -149,6 +155,26 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def write_data(folder: Path) -> Path:
+    """Write what the format ships as a C file, unless it is there; return it.
+
+    folder: where it goes
+    """
+    parts = ['#include "data.h"\n']
+    for name, path in DATA.items():
+        data = path.read_bytes()
+        rows = (data[first : first + 24] for first in range(0, len(data), 24))
+        lines = ",\n".join(",".join(map(str, row)) for row in rows)
+        parts.append(f"const uint8_t inrv_data_{name}[] = {{\n{lines}}};\n")
+        parts.append(f"const size_t inrv_data_{name}_size = {len(data)};\n")
+    target, text = folder / "data.c", "".join(parts)
+    if not target.exists() or target.read_text() != text:
+        half = target.with_suffix(f".{os.getpid()}")
+        half.write_text(text)
+        os.replace(half, target)
+    return target
+
+
 def compile_objects(
     compiler: Compiler,
     extra: Iterable[str] = (),
@@ -169,7 +195,7 @@ def compile_objects(
     variants = {only: compiler.variants[only]} if only else compiler.variants
     present = [f"-DINRV_HAS_{name.upper()}" for name in variants]
     jobs = list[tuple[Path, str, tuple[str, ...]]]()
-    for path in (*sorted(SOURCES.glob("*.c")), *sources):
+    for path in (*sorted(SOURCES.glob("*.c")), write_data(folder), *sources):
         if not path.stem.endswith("kernel"):
             jobs.append((path, path.stem, (*common, *present)))
             continue
@@ -270,10 +296,18 @@ def main() -> None:
     parser.add_argument(
         "--wasm", action="store_true", help="make build/inrv-*.wasm instead, by ziglang"
     )
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        type=Path,
+        help="write data.c there instead, for who compiles codec/core/*.c in another way",
+    )
     options = parser.parse_args()
     extra = ["-Werror"] if options.strict else []
     try:
-        if options.wasm:
+        if options.data:
+            print(write_data(options.data))
+        elif options.wasm:
             for variant in VARIANTS["wasm32"]:
                 print(build_wasm(variant, extra))
         else:

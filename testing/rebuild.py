@@ -135,6 +135,14 @@ def payload(part: Part) -> bytes:
     return decompressor.decompress(FRAME_MAGIC + part.stored)
 
 
+def uncompressed(data: bytes) -> bytes:
+    """Return a valid file with every part of it stored as it is."""
+    file = take_apart(data)
+    for part in (file.manifest, *file.chunks):
+        part.stored, part.compression = payload(part), 0
+    return file.to_bytes()
+
+
 def tensor_file(header: Any, data: bytes = b"") -> bytes:
     """Return a safetensors file with any header."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()

@@ -3,10 +3,9 @@
 
 #include <string.h>
 
-#define NODE_BITS 17
-#define HALF (1 << 23)  /* coordinates are within +-HALF */
+#define HALF (1 << 23)      /* coordinates are within +-HALF */
 #define FARTHEST 16777216.0 /* beyond it every voxel is background */
-#define BATCH 32        /* points that are looked up before the first of them is computed */
+#define BATCH 32            /* points that are looked up before the first of them is computed */
 
 /* Where a slot is looked for first: the upper bits of a product spread the keys. */
 static size_t first_slot(int64_t key, int bits) {
@@ -33,12 +32,6 @@ static int32_t find(const inrv_index *index, int64_t key) {
     return found;
 }
 
-static int64_t key_of(int32_t x, int32_t y, int32_t z, int shift) {
-    const int64_t i = (x + HALF) >> shift, j = (y + HALF) >> shift, k = (z + HALF) >> shift;
-
-    return i << 2 * NODE_BITS | j << NODE_BITS | k;
-}
-
 /* The values of a cell: voxel o has base[o * step + component]. */
 typedef struct {
     const float *base; /* NULL: in a brick that is not there */
@@ -56,7 +49,7 @@ static Cell cell_at(const inrv_bricks *in, int32_t x, int32_t y, int32_t z, uint
     int32_t found = 0; /* the background */
 
     if (x > -HALF && x < HALF && y > -HALF && y < HALF && z > -HALF && z < HALF) {
-        const int64_t key = key_of(x, y, z, 7);
+        const int64_t key = inrv_index_key(x, y, z, 7);
         if (key != last->key) *last = (Last){key, find(&in->regions, key)};
         if (last->number >= 0) {
             const inrv_brick *brick = in->bricks + last->number;
@@ -71,7 +64,7 @@ static Cell cell_at(const inrv_bricks *in, int32_t x, int32_t y, int32_t z, uint
             }
             found = ~number;
         } else if (in->tile_values) {
-            const int32_t tile = find(&in->tiles, key_of(x, y, z, 12));
+            const int32_t tile = find(&in->tiles, inrv_index_key(x, y, z, 12));
             if (tile >= 0) found = in->tile_values[tile];
         }
     }
@@ -162,8 +155,8 @@ static void derive(const Place *place, int components, double *gradients) {
             const int step = 4 >> axis, low = axis == 2 ? 2 : 1, high = axis == 0 ? 2 : 4;
             const double s = b[axis == 2 ? 1 : 2], t = b[axis == 0 ? 1 : 0];
             const double lower = (v[step] - v[0]) * (1 - s) + (v[step + low] - v[low]) * s;
-            const double upper = (v[step + high] - v[high]) * (1 - s) +
-                                 (v[step + low + high] - v[low + high]) * s;
+            const double upper =
+                (v[step + high] - v[high]) * (1 - s) + (v[step + low + high] - v[low + high]) * s;
             gradients[3 * c + axis] = lower * (1 - t) + upper * t;
         }
     }

@@ -28,19 +28,28 @@ typedef struct {
 /* The bricks of a grid. */
 typedef struct {
     int32_t components;
-    const float *constants;    /* [constants][components]; number 0 is the background */
-    inrv_index regions;        /* by x >> 7, y >> 7, z >> 7: three times 17 bits, plus 2^16 each */
-    const inrv_brick *bricks;  /* [regions]; cells NULL where a brick is not there */
-    inrv_index tiles;          /* tiles of 4096^3: by x >> 12, ..., in 17 bits, plus 2^11 each */
+    const float *constants;     /* [constants][components]; number 0 is the background */
+    inrv_index regions;         /* by x >> 7, y >> 7, z >> 7: three times 17 bits, plus 2^16 each */
+    const inrv_brick *bricks;   /* [regions]; cells NULL where a brick is not there */
+    inrv_index tiles;           /* tiles of 4096^3: by x >> 12, ..., in 17 bits, plus 2^11 each */
     const int32_t *tile_values; /* [tiles] numbers of constants */
 } inrv_bricks;
 
 /* How points are looked up. */
 typedef struct {
-    double shift[3]; /* added to every point */
-    int32_t nearest; /* whether the nearest voxel is taken, instead of the 8 around a point */
+    double shift[3];      /* added to every point */
+    int32_t nearest;      /* whether the nearest voxel is taken, instead of the 8 around a point */
     int32_t first, count; /* the components that are asked for */
 } inrv_lookup;
+
+/* The key of the cube of 2^shift voxels that a voxel lies in; coordinates are within +-2^23.
+   shift: 7 or 12 */
+static inline int64_t inrv_index_key(int32_t x, int32_t y, int32_t z, int shift) {
+    const int32_t half = 1 << 23;
+
+    return (int64_t)((x + half) >> shift) << 34 | (int64_t)((y + half) >> shift) << 17 |
+           ((z + half) >> shift);
+}
 
 /* Fill slots so that keys are found.
  * keys: [count], all different

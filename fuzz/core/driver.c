@@ -234,6 +234,7 @@ int main(int count, char **arguments) {
         if (error == INRV_OK) printf("accepted");
         else if (error == INRV_MEMORY) printf("memory");
         else if (error == INRV_USE) printf("use");
+        else if (error == INRV_NOT_SUPPORTED) printf("unsupported");
         else printf("%c%d", INRV_RULE_LETTER(error), INRV_RULE_NUMBER(error));
         printf(" %lu\n", outcomes[error]);
     }

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import inrv
+from fixtures.make_golden import FOLDER
 from inrv.core import library
 from scripts import build_core
 from scripts.build_core import BuildError, Compiler
+from testing.rebuild import uncompressed
 
+EXAMPLE = build_core.SOURCES / "examples" / "value_at.c"
 HEADER = build_core.SOURCES / "inrv.h"
 COMPILER = build_core.find_compiler()
 
 
-def run_program(source: Path, folder: Path, *arguments: str) -> str:
-    """Compile a C program that uses the library as anyone would, and return what it prints."""
+def run_program(source: Path, folder: Path, *arguments: str, links: Sequence[str] = ()) -> str:
+    """Compile a C program that uses the library as anyone would, and return what it prints.
+
+    links: options of the linker besides
+    """
     program = folder / source.stem
     place = library.LIBRARY.parent
     options = ["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{HEADER.parent}"]
     libraries = [str(library.LIBRARY), f"-Wl,-rpath,{place}"]
-    COMPILER.run(*options, str(source), *libraries, "-o", str(program))
+    COMPILER.run(*options, str(source), *libraries, *links, "-o", str(program))
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -35,6 +44,35 @@ def test_a_program_in_c_uses_the_library(tmp_path: Path) -> None:
     version, sets = run_program(source, tmp_path).split()
     assert version == library.library().inrv_version().decode()
     assert int(sets) == library.library().inrv_instruction_sets()
+
+
+def has_zstd_header(folder: Path) -> bool:
+    """Whether the compiler finds zstd.h, and so whether the example reads what is compressed."""
+    source = folder / "has_zstd.c"
+    source.write_text("#include <zstd.h>")
+    try:
+        COMPILER.run("-fsyntax-only", str(source))
+    except BuildError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["lattice", "frequent", "no_field"])
+def test_the_example_prints_a_value_at_a_point(tmp_path: Path, name: str) -> None:
+    data, path = (FOLDER / f"{name}.inrv").read_bytes(), tmp_path / "volume.inrv"
+    zstd = has_zstd_header(tmp_path)
+    path.write_bytes(data if zstd else uncompressed(data))
+    grid = next(iter(inrv.load(data).values()))
+    lower, upper = grid.box.lower, grid.box.upper
+    index = [(2 * low + high) / 3 for low, high in zip(lower, upper, strict=True)]
+    world = grid.transform.index_to_world(np.array([index]))
+    point = [f"{number:.17g}" for number in world[0]]
+    links = ["-lzstd"] if zstd else []
+    printed = run_program(EXAMPLE, tmp_path, str(path), grid.name, *point, links=links)
+    head, value, *_ = printed.splitlines()
+    voxels = grid.entry.active_voxels
+    assert head == f"{grid.name}: {grid.entry.value_type}, {voxels} active voxels"
+    assert float(value) == pytest.approx(float(grid.sample(world, space="world")[0]), rel=1e-5)
 
 
 def test_the_header_is_one_for_cpp_too(tmp_path: Path) -> None:
@@ -55,8 +93,10 @@ def test_it_compiles_for_other_machines(target: str) -> None:
 
 def test_plain_c_needs_no_options(tmp_path: Path) -> None:
     """Who has another build system compiles all files alike, and has the plain kernels."""
-    sources = [str(path) for path in sorted(build_core.SOURCES.glob("*.c"))]
-    COMPILER.run("-O1", "-shared", "-fPIC", *sources, "-o", str(tmp_path / "plain.so"))
+    data = build_core.write_data(tmp_path)
+    sources = [str(path) for path in [*sorted(build_core.SOURCES.glob("*.c")), data]]
+    include = f"-I{build_core.SOURCES}"
+    COMPILER.run("-O1", "-shared", "-fPIC", include, *sources, "-o", str(tmp_path / "plain.so"))
     assert library.load(tmp_path / "plain.so").inrv_instruction_sets() == 1
 
 

@@ -1,50 +1,62 @@
-"""The C core as WebAssembly computes what the library computes."""
+"""The C core as WebAssembly decodes files to the values that Python has."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from inrv.core.library import INSTRUCTION_SETS, instruction_sets, library
+import inrv
+from fixtures.make_golden import FOLDER
+from inrv import FormatError
+from inrv.core.library import INSTRUCTION_SETS
+from testing.core_files import CoreDecoder, CoreFile
 from testing.wasm import Module, module
 
+VARIANTS = ["plain", "simd128"]
+# A channel of a reference, fitted networks; frequent and exact values; a palette; no field.
+NAMES = ["lattice", "bounded", "frequent", "palette", "no_field"]
 
-@pytest.fixture(params=["plain", "simd128"])
+
+@pytest.fixture(params=VARIANTS)
 def core(request: pytest.FixtureRequest) -> Module:
     return module(request.param)
 
 
-@pytest.mark.parametrize("variant", ["plain", "simd128"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_module_has_one_variant(variant: str) -> None:
     assert module(variant).call("inrv_instruction_sets") == INSTRUCTION_SETS[variant]
 
 
-@pytest.mark.parametrize("frequencies", [1, 7, 33])
-def test_it_computes_the_same(core: Module, frequencies: int) -> None:
-    chance = np.random.default_rng(frequencies)
-    places = chance.integers(0, 9, (40, 3), np.uint32)
-    cosines, sines = chance.random((2, 9, frequencies), np.float32)
-    found = np.zeros((2, 40, 2 * frequencies), np.float32)
-    sizes = len(places), frequencies
-    sets = core.call("inrv_instruction_sets")
-    core.inrv_features(sets, places, *sizes, cosines, sines, 0, found[0])
-    library().inrv_features(
-        instruction_sets(), places, *sizes, cosines, sines, 0, found[1].ctypes.data
-    )
-    assert found.any() and np.array_equal(found[0], found[1])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_decodes_golden_files(core: Module, name: str) -> None:
+    data = (FOLDER / f"{name}.inrv").read_bytes()
+    volume, file = inrv.load(data), CoreFile(data)
+    for number, blocks in enumerate(core.decoded(data)):
+        grid = volume[file.grids[number].position]
+        for corner, block in zip(CoreDecoder(file, number).corners, blocks, strict=True):
+            dense = grid.dense((corner, corner + 127))
+            assert block.tobytes() == dense.tobytes()
+
+
+def test_it_decodes_levels() -> None:
+    data = (FOLDER / "lattice.inrv").read_bytes()
+    blocks = module("simd128").decoded(data, level=2)
+    grid = inrv.load(data)["density"]
+    assert blocks[0][0].tobytes() == grid.dense(((0,) * 3, (127,) * 3), stride=4).tobytes()
 
 
 def test_its_errors_become_exceptions(core: Module) -> None:
-    nothing, numbers = np.zeros((1, 3), np.uint32), np.zeros((1, 2), np.float32)
-    with pytest.raises(ValueError, match="inrv_features"):
-        core.inrv_features(0, nothing, 1, 1, numbers, numbers, 0, numbers)
+    data = bytearray((FOLDER / "lattice.inrv").read_bytes())
+    data[20] ^= 1
+    with pytest.raises(FormatError, match="H4"):
+        core.decoded(bytes(data))
 
 
-def test_memory_that_was_handed_over_is_free_again(core: Module) -> None:
-    places, table = np.zeros((2**18, 3), np.uint32), np.zeros((1, 1), np.float32)
-    found, sets = np.zeros((2**18, 2), np.float32), core.call("inrv_instruction_sets")
-    core.inrv_features(sets, places, len(places), 1, table, table, 0, found)
+def test_memory_is_free_again() -> None:
+    core, data = module("simd128"), (FOLDER / "palette.inrv").read_bytes()
+    first = core.decoded(data)
     pages = core.pages
-    for _ in range(20):
-        core.inrv_features(sets, places, len(places), 1, table, table, 0, found)
+    for _ in range(5):
+        again = core.decoded(data)
     assert core.pages == pages
+    assert all(np.array_equal(*pair) for pair in zip(first[0], again[0], strict=True))

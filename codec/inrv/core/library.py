@@ -22,7 +22,7 @@ LIBRARY = Path(__file__).resolve().parent.parent / (
 )
 # INRV_SET_... of inrv.h.
 INSTRUCTION_SETS = {"plain": 1, "sse4": 2, "avx2": 4, "avx512": 8, "neon": 16, "simd128": 32}
-_MEMORY, _USE = 1, 2
+_MEMORY, _USE, _NOT_SUPPORTED = 1, 2, 3
 
 
 def reads(dtype: DTypeLike) -> Any:
@@ -107,6 +107,8 @@ def raise_error(error: int, function: str) -> None:
         raise MemoryError(f"{function}: there is not enough memory")
     if error == _USE:
         raise ValueError(f"{function}: an argument is out of its range")
+    if error == _NOT_SUPPORTED:
+        raise FormatError("F1", f"{function}: values of such a field are not computed by the core")
     rule = f"{chr(error >> 8)}{error & 255}"
     raise FormatError(rule, f"the bytes break rule {rule} of the file format")
 

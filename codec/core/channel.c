@@ -1,0 +1,568 @@
+/* Channels: their networks, segments and units, and what units stand for. */
+#include "channel.h"
+
+#include <string.h>
+
+#include "data.h"
+
+enum {
+    EDGE = 128,
+    REGION_VOXELS = EDGE * EDGE * EDGE,
+    HIGHEST = 1 << 23,
+    ENTRY_UNITS = 128, /* units of an entry of a palette */
+    TENSORS = 7,       /* of a network */
+    KNOTS = 17,
+    MOST_SPREAD = 22,
+    MOST_LANES = 5,
+    MOST_LOW_BITS = 31,
+    WEIGHT_TABLE = 20, /* of the coder, for what fitted networks differ by */
+    BIAS_TABLE = 40,
+    LARGEST_WEIGHT = 127,
+    LARGEST_BIAS = 1 << 20,
+    MOST_NUMBERS = 1 << 14 /* of four networks */
+};
+
+/* ---- Networks ---- */
+
+static const char *const NAMES[TENSORS] = {"first.bias",  "first.weight", "last.bias",
+                                           "last.weight", "second.bias",  "second.weight",
+                                           "skip.weight"};
+static const uint8_t IS_WEIGHT[TENSORS] = {0, 1, 0, 1, 0, 1, 1};
+
+int inrv_lattice_open(Lattice *lattice, unsigned sets) {
+    Tensor prior;
+    if (lattice->prior) return INRV_OK;
+    if (!lattice->work) lattice->work = inrv_work_new(sets);
+    if (!lattice->work) return INRV_MEMORY;
+    if (!lattice->defaults.data)
+        TRY(inrv_tensors_open(lattice->memory, inrv_data_networks, inrv_data_networks_size, 0,
+                              &lattice->defaults));
+    TRY(inrv_tensor(&lattice->defaults, "prior", TENSOR_I16, INRV_TABLES, INRV_TOKENS, &prior));
+    lattice->prior = inrv_take(lattice->memory, INRV_TABLES * INRV_TOKENS, sizeof(int32_t));
+    if (!lattice->prior) return INRV_MEMORY;
+    for (size_t i = 0; i < INRV_TABLES * INRV_TOKENS; i++) {
+        int16_t count;
+        memcpy(&count, prior.data + 2 * i, sizeof count);
+        lattice->prior[i] = count;
+    }
+    return INRV_OK;
+}
+
+void inrv_lattice_free(Lattice *lattice) {
+    inrv_work_free(lattice->work);
+    inrv_tensors_free(lattice->memory, &lattice->defaults);
+    inrv_give(lattice->memory, lattice->prior);
+    inrv_give(lattice->memory, lattice->exterior.items);
+    for (int i = 0; i < INRV_SEGMENTS; i++) inrv_give(lattice->memory, lattice->segments[i].items);
+}
+
+static void shape_network(inrv_network *network, int number, int reference) {
+    static const int32_t INPUTS[4] = {33, 41, 45, 37};
+    const int restoration = number == 3;
+    network->inputs = INPUTS[number] + (reference && !restoration ? 7 : 0);
+    network->first = restoration ? 24 : 32;
+    network->second = restoration ? 16 : 32;
+    network->outputs = restoration ? 1 : 2;
+}
+
+static size_t tensor_size(const inrv_network *network, int tensor) {
+    const size_t inputs = (size_t)network->inputs, first = (size_t)network->first,
+                 second = (size_t)network->second, outputs = (size_t)network->outputs;
+    const size_t sizes[TENSORS] = {first,  inputs * first, outputs,         second * outputs,
+                                   second, first * second, inputs * outputs};
+    return sizes[tensor];
+}
+
+/* The name of a default tensor: "alone.1.first.bias", "restoration.first.bias". */
+static void name_tensor(char name[32], int network, int reference, int tensor) {
+    static const char *const PREFIXES[] = {"alone.", "reference.", "restoration."};
+    const char *prefix = PREFIXES[network == 3 ? 2 : reference];
+    size_t at = strlen(prefix);
+    memcpy(name, prefix, at);
+    if (network < 3) {
+        name[at++] = (char)('1' + network);
+        name[at++] = '.';
+    }
+    memcpy(name + at, NAMES[tensor], strlen(NAMES[tensor]) + 1);
+}
+
+/* The numbers of the default networks, tensor by tensor; `counts` tells how many each has. */
+static int default_numbers(const Lattice *lattice, const Channel *channel, int networks,
+                           int32_t *numbers, size_t *counts) {
+    const int reference = channel->entry->reference != NO_NUMBER;
+    for (int i = 0; i < networks * TENSORS; i++) {
+        const int network = i / TENSORS, tensor = i % TENSORS, weight = IS_WEIGHT[tensor];
+        char name[32];
+        Tensor found;
+        counts[i] = tensor_size(&channel->networks[network], tensor);
+        name_tensor(name, network, reference, tensor);
+        const uint64_t rows = weight && tensor == 1   ? (uint64_t)channel->networks[network].inputs
+                              : weight && tensor == 6 ? (uint64_t)channel->networks[network].inputs
+                              : weight && tensor == 5 ? (uint64_t)channel->networks[network].first
+                              : weight                ? (uint64_t)channel->networks[network].second
+                                                      : counts[i];
+        TRY(inrv_tensor(&lattice->defaults, name, weight ? TENSOR_I8 : TENSOR_I16, rows,
+                        weight ? counts[i] / rows : ONE_AXIS, &found));
+        for (size_t k = 0; k < counts[i]; k++) {
+            int16_t bias;
+            if (!weight) memcpy(&bias, found.data + 2 * k, sizeof bias);
+            *numbers++ = weight ? (int8_t)found.data[k] : bias;
+        }
+    }
+    return INRV_OK;
+}
+
+/* Adds what fitted networks differ by. */
+static int add_differences(Lattice *lattice, const Channel *channel, int tensors,
+                           const size_t *counts, int32_t *numbers, int32_t *spare) {
+    uint8_t tables[4 * TENSORS];
+    Tensor codes;
+    TRY(inrv_tensor(&channel->tensors, "network_codes", TENSOR_U8, ANY, ONE_AXIS, &codes));
+    for (int i = 0; i < tensors; i++)
+        tables[i] = IS_WEIGHT[i % TENSORS] ? WEIGHT_TABLE : BIAS_TABLE;
+    const inrv_codes given = {.bytes = {codes.data}, .sizes = {codes.rows}, .segments = 1};
+    TRY(inrv_decode_numbers(lattice->work, lattice->prior, (size_t)tensors, counts, tables, &given,
+                            spare));
+    for (int i = 0; i < tensors; i++) {
+        const int32_t most = IS_WEIGHT[i % TENSORS] ? LARGEST_WEIGHT : LARGEST_BIAS;
+        for (size_t k = 0; k < counts[i]; k++, numbers++) {
+            *numbers += *spare++;
+            if (*numbers < -most || *numbers > most) return INRV_RULE('F', 7);
+        }
+    }
+    return INRV_OK;
+}
+
+/* Hands the numbers to the networks. */
+static void give_numbers(Channel *channel, int networks, const size_t *counts,
+                         const int32_t *numbers) {
+    int8_t *weight = channel->weights;
+    int32_t *bias = channel->biases;
+    for (int i = 0; i < networks; i++) {
+        inrv_network *network = &channel->networks[i];
+        const int32_t **biases[TENSORS] = {&network->first_bias,
+                                           NULL,
+                                           &network->last_bias,
+                                           NULL,
+                                           &network->second_bias,
+                                           NULL,
+                                           NULL};
+        const int8_t **weights[TENSORS] = {NULL,
+                                           &network->first_weight,
+                                           NULL,
+                                           &network->last_weight,
+                                           NULL,
+                                           &network->second_weight,
+                                           &network->skip_weight};
+        for (int tensor = 0; tensor < TENSORS; tensor++) {
+            if (IS_WEIGHT[tensor])
+                *weights[tensor] = weight;
+            else
+                *biases[tensor] = bias;
+            for (size_t k = counts[i * TENSORS + tensor]; k--; numbers++) {
+                if (IS_WEIGHT[tensor])
+                    *weight++ = (int8_t)*numbers;
+                else
+                    *bias++ = *numbers;
+            }
+        }
+    }
+}
+
+static int open_networks(Lattice *lattice, Channel *channel) {
+    const ChannelEntry *entry = channel->entry;
+    const int networks = entry->restoration ? 4 : 3;
+    size_t counts[4 * TENSORS];
+    for (int i = 0; i < networks; i++)
+        shape_network(&channel->networks[i], i, entry->reference != NO_NUMBER);
+    int32_t *numbers = inrv_take(lattice->memory, 2 * MOST_NUMBERS, sizeof *numbers);
+    channel->weights = inrv_take(lattice->memory, MOST_NUMBERS, 1);
+    channel->biases = inrv_take(lattice->memory, MOST_NUMBERS, sizeof(int32_t));
+    int error = numbers && channel->weights && channel->biases ? INRV_OK : INRV_MEMORY;
+    if (!error) error = default_numbers(lattice, channel, networks, numbers, counts);
+    if (!error && entry->fitted)
+        error = add_differences(lattice, channel, networks * TENSORS, counts, numbers,
+                                numbers + MOST_NUMBERS);
+    if (!error) give_numbers(channel, networks, counts, numbers);
+    inrv_give(lattice->memory, numbers);
+    return error;
+}
+
+/* ---- Opening ---- */
+
+/* Where each segment begins: segments 0 of all regions come first. */
+static int open_segments(Lattice *lattice, Channel *channel) {
+    const Container *container = &lattice->file->container;
+    const Tensors *tensors = &channel->tensors;
+    const size_t regions = channel->stored->topology->regions;
+    const int apart = channel->entry->bits != NO_NUMBER;
+    uint64_t size = 0;
+    TRY(inrv_tensor(tensors, "means", TENSOR_U8, regions, ONE_AXIS, &channel->means));
+    TRY(inrv_tensor(tensors, "spreads", TENSOR_U8, regions, ONE_AXIS, &channel->spreads));
+    TRY(inrv_tensor(tensors, "lanes", TENSOR_U8, regions, ONE_AXIS, &channel->lanes));
+    TRY(inrv_tensor(tensors, "segments", TENSOR_U8, regions, ONE_AXIS, &channel->segments));
+    TRY(inrv_tensor(tensors, "lengths", TENSOR_I32, regions, INRV_SEGMENTS, &channel->lengths));
+    TRY(inrv_tensor(tensors, "checksums", TENSOR_I32, apart ? regions : 0, INRV_SEGMENTS,
+                    &channel->checksums));
+    TRY(inrv_tensor(tensors, "bits", TENSOR_U8, apart ? 0 : ANY, ONE_AXIS, &channel->bits));
+    channel->starts =
+        inrv_take(lattice->memory, (uint64_t)regions * INRV_SEGMENTS + 1, sizeof(uint64_t));
+    if (!channel->starts) return INRV_MEMORY;
+    for (size_t segment = 0; segment < INRV_SEGMENTS; segment++)
+        for (size_t i = 0; i < regions; i++) {
+            const int32_t length = tensor_int(&channel->lengths, i * INRV_SEGMENTS + segment);
+            const uint8_t segments = channel->segments.data[i];
+            if ((segments != 1 && segments != INRV_SEGMENTS) || length < 0 ||
+                (segment >= segments && length) || channel->lanes.data[i] > MOST_LANES)
+                return INRV_RULE('F', 5);
+            channel->starts[i * INRV_SEGMENTS + segment] = size;
+            size += (uint32_t)length;
+        }
+    const uint64_t held =
+        apart ? container->chunks[channel->entry->bits].raw : (uint64_t)channel->bits.rows;
+    return size == held ? INRV_OK : INRV_RULE('F', 5);
+}
+
+static double half_to_double(uint16_t half) {
+    const int exponent = half >> 10 & 31, mantissa = half & 1023;
+    double value = exponent ? mantissa + 1024 : mantissa;
+    for (int i = exponent ? exponent : 1; i < 25; i++) value /= 2;
+    for (int i = 25; i < exponent; i++) value *= 2;
+    return half >> 15 ? -value : value;
+}
+
+static int open_offsets(Channel *channel) {
+    Tensor offsets;
+    TRY(inrv_tensor(&channel->tensors, "offsets", TENSOR_F16, KNOTS, ONE_AXIS, &offsets));
+    for (int i = 0; i < KNOTS; i++) {
+        uint16_t half;
+        memcpy(&half, offsets.data + 2 * i, sizeof half);
+        if ((half >> 10 & 31) == 31) return INRV_RULE('F', 8);
+        channel->knots[i] = half_to_double(half);
+    }
+    return INRV_OK;
+}
+
+static int open_palette(Lattice *lattice, Channel *channel) {
+    const Stored *stored = channel->stored;
+    Tensor rises;
+    TRY(inrv_tensor(&channel->tensors, "palette", TENSOR_I32, ANY, ONE_AXIS, &rises));
+    TRY(inrv_tensor(&channel->tensors, "low_bits", TENSOR_U8, ANY, ANY, &channel->low_bits));
+    if (rises.rows != (uint64_t)channel->entry->top / ENTRY_UNITS + 1 ||
+        channel->entry->top % ENTRY_UNITS || channel->low_bits.rows > MOST_LOW_BITS)
+        return INRV_RULE('F', 8);
+    const int64_t most = (int64_t)1 << (MOST_LOW_BITS - (int)channel->low_bits.rows);
+    channel->palette = inrv_take(lattice->memory, rises.rows, sizeof(int32_t));
+    if (!channel->palette) return INRV_MEMORY;
+    int64_t entry = 0;
+    for (size_t i = 0; i < rises.rows; i++) {
+        const int32_t rise = tensor_int(&rises, i);
+        entry = i ? entry + (uint32_t)rise : rise;
+        if ((i && !rise) || entry < -most || entry >= most) return INRV_RULE('F', 8);
+        channel->palette[i] = (int32_t)entry;
+    }
+    /* Its voxels are counted as regions are decoded. */
+    const uint64_t voxels = stored->entry->grid.leaf_voxels;
+    return channel->low_bits.columns <= voxels / 8 + 1 ? INRV_OK : INRV_RULE('S', 3);
+}
+
+int inrv_channel_open(Lattice *lattice, const ChannelEntry *entry, Stored *stored,
+                      Channel *channel) {
+    channel->entry = entry;
+    channel->stored = stored;
+    TRY(inrv_tensors_read(&lattice->file->container, lattice->memory, (uint32_t)entry->codes,
+                          &channel->tensors));
+    TRY(open_networks(lattice, channel));
+    TRY(open_segments(lattice, channel));
+    if (entry->offsets) TRY(open_offsets(channel));
+    if (entry->lossless) TRY(open_palette(lattice, channel));
+    inrv_channel *parameters = &channel->parameters;
+    memcpy(parameters->steps, entry->steps, sizeof parameters->steps);
+    parameters->top = entry->top;
+    parameters->background = entry->background;
+    if (entry->reference != NO_NUMBER)
+        parameters->reference_top = lattice->file->channels[entry->reference].top;
+    parameters->lossless = entry->lossless;
+    parameters->exterior = entry->exterior;
+    for (int i = 0; i < 3; i++) parameters->prediction[i] = &channel->networks[i];
+    parameters->restoration = entry->restoration ? &channel->networks[3] : NULL;
+    parameters->prior = lattice->prior;
+    return INRV_OK;
+}
+
+void inrv_channel_free(Memory *memory, Channel *channel) {
+    inrv_tensors_free(memory, &channel->tensors);
+    inrv_give(memory, channel->weights);
+    inrv_give(memory, channel->biases);
+    inrv_give(memory, channel->starts);
+    inrv_give(memory, channel->palette);
+    inrv_give(memory, channel->units.items);
+    inrv_give(memory, channel->known.items);
+}
+
+/* ---- Values to units ---- */
+
+/* Whole numbers in the order of float32 values, from their bits and back. */
+static int32_t in_order(int32_t bits) { return bits < 0 ? bits ^ INT32_MAX : bits; }
+
+static int32_t linear_units(const Channel *channel, float value) {
+    const Entry *grid = channel->stored->entry;
+    const double minimum = grid->grid.component[channel->entry->component].minimum,
+                 maximum = grid->grid.component[channel->entry->component].maximum;
+    double units = ((double)value - minimum) / (maximum - minimum) * channel->entry->scale;
+    if (units != units) return 0;
+    units = units < -HIGHEST ? -HIGHEST : units > HIGHEST ? HIGHEST : units;
+    /* The sum has no bits for halves: it is rounded to the nearest, halves to the even one. */
+    const double large = 6755399441055744.0;
+    return (int32_t)(units + large - large);
+}
+
+static int32_t palette_units(const Channel *channel, float value) {
+    int32_t bits, low = 0, high = channel->entry->top / ENTRY_UNITS + 1;
+    if (value != value) value = -__builtin_inff();
+    memcpy(&bits, &value, sizeof bits);
+    const int32_t wanted = in_order(bits) >> channel->low_bits.rows;
+    while (low < high) {
+        const int32_t middle = (low + high) / 2;
+        if (channel->palette[middle] < wanted)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low * ENTRY_UNITS < HIGHEST ? low * ENTRY_UNITS : HIGHEST;
+}
+
+/* The component's value among those of all components, in units. */
+static int32_t units_of(const Channel *channel, const uint8_t *values) {
+    float value;
+    memcpy(&value, values + 4 * channel->entry->component, sizeof value);
+    return channel->entry->lossless ? palette_units(channel, value) : linear_units(channel, value);
+}
+
+/* ---- Exterior ---- */
+
+/* Fills tiles in the exterior of a region. */
+typedef struct {
+    const Channel *channel;
+    uint64_t key;
+    int32_t *exterior;
+} TileFiller;
+
+static void fill_tile(void *context, uint32_t tile) {
+    const TileFiller *filler = context;
+    const Stored *stored = filler->channel->stored;
+    const Topology *topology = stored->topology;
+    const size_t components = (size_t)stored->entry->grid.components;
+    const int32_t units =
+        units_of(filler->channel, stored->tile_values.data + 4 * tile * components);
+    const int32_t *corner = topology->tile_corners[tile];
+    if (topology->tile_edges[tile] >= EDGE) {
+        for (size_t i = 0; i < REGION_VOXELS; i++) filler->exterior[i] = units;
+        return;
+    }
+    for (int x = 0; x < 8; x++)
+        for (int y = 0; y < 8; y++)
+            for (int z = 0; z < 8; z++)
+                filler->exterior[(((corner[0] & 127) + x) * EDGE + (corner[1] & 127) + y) * EDGE +
+                                 (corner[2] & 127) + z] = units;
+}
+
+/* Fills voxels of leaves that are not coded. */
+static void fill_leaves(const Channel *channel, int32_t *exterior) {
+    const Stored *stored = channel->stored;
+    const uint8_t *coded = stored->coded.items, *other = stored->other.items;
+    const int32_t *source = stored->source.items;
+    size_t row = 0, number = 0;
+    for (size_t byte = 0; byte < 64 * stored->leaves; byte++) {
+        const int cell = stored->cells[byte / 64], x = (cell >> 8) * 8 + (int)(byte / 8 % 8),
+                  y = (cell >> 4 & 15) * 8 + (int)(byte % 8);
+        int32_t *to = exterior + (x * EDGE + y) * EDGE + (cell & 15) * 8;
+        for (int bit = 0; bit < 8; bit++) {
+            if (stored->masks[byte] >> bit & 1) {
+                if (!(coded[byte] >> bit & 1))
+                    to[bit] = units_of(channel, inrv_separate_value(stored, source[row]));
+                row++;
+            } else if (other[byte] >> bit & 1) {
+                to[bit] = units_of(channel, inrv_inactive_value(stored, number++));
+            }
+        }
+    }
+}
+
+static int make_exterior(Lattice *lattice, const Channel *channel, uint64_t key,
+                         inrv_region *region) {
+    const Stored *stored = channel->stored;
+    uint8_t background[3 * sizeof(float)];
+    memcpy(background, stored->entry->grid.background, sizeof background);
+    region->around = units_of(channel, background);
+    if (!stored->separate && !stored->topology->tiles && !stored->inactive_values.rows)
+        return INRV_OK;
+    int32_t *exterior = inrv_room(lattice->memory, &lattice->exterior, REGION_VOXELS, 4);
+    if (!exterior) return INRV_MEMORY;
+    for (size_t i = 0; i < REGION_VOXELS; i++) exterior[i] = region->around;
+    TileFiller filler = {channel, key, exterior};
+    inrv_visit_tiles(stored->topology, key, fill_tile, &filler);
+    fill_leaves(channel, exterior);
+    region->exterior = exterior;
+    return INRV_OK;
+}
+
+/* ---- Units ---- */
+
+/* The units of all voxels of a region of the grid, separate ones among them. */
+static int find_known(Lattice *lattice, Channel *channel, const int32_t **known) {
+    const Stored *stored = channel->stored;
+    *known = channel->units.items;
+    if (!stored->separate) return INRV_OK;
+    const int32_t *source = stored->source.items, *units = channel->units.items;
+    int32_t *all = inrv_room(lattice->memory, &channel->known, stored->voxels, 4);
+    if (!all) return INRV_MEMORY;
+    for (size_t row = 0; row < stored->voxels; row++)
+        all[row] = source[row] < 0 ? *units++
+                                   : units_of(channel, inrv_separate_value(stored, source[row]));
+    *known = all;
+    return INRV_OK;
+}
+
+/* Reads the segments that a level needs. */
+static int read_codes(Lattice *lattice, const Channel *channel, int level, inrv_codes *codes) {
+    const size_t region = channel->stored->region;
+    codes->lanes = channel->lanes.data[region];
+    codes->segments = channel->segments.data[region];
+    const int needed = codes->segments == 1 || level > 2 ? 1 : INRV_SEGMENTS - level;
+    for (int i = 0; i < needed; i++) {
+        const size_t place = region * INRV_SEGMENTS + (size_t)i;
+        const size_t size = (size_t)tensor_int(&channel->lengths, place);
+        codes->sizes[i] = size;
+        codes->bytes[i] = channel->bits.data + channel->starts[place];
+        if (channel->entry->bits == NO_NUMBER) continue;
+        if (size > lattice->file->container.limits.chunk_bytes) return INRV_RULE('C', 2);
+        uint8_t *segment = inrv_room(lattice->memory, &lattice->segments[i], size + 1, 1);
+        if (!segment) return INRV_MEMORY;
+        TRY(inrv_part(&lattice->file->container, (uint32_t)channel->entry->bits,
+                      channel->starts[place], size,
+                      (uint32_t)tensor_int(&channel->checksums, place), segment));
+        codes->bytes[i] = segment;
+    }
+    return INRV_OK;
+}
+
+static size_t count_at(const Stored *stored, int level) {
+    const uint8_t *coded = stored->coded.items;
+    uint8_t pattern[64];
+    size_t count = 0;
+    for (size_t i = 0; i < stored->leaves; i++) {
+        inrv_pattern(stored->cells[i], level, pattern);
+        for (int byte = 0; byte < 64; byte++) pattern[byte] &= coded[64 * i + (size_t)byte];
+        count += count_bits(pattern, 1);
+    }
+    return count;
+}
+
+/* Decodes a channel whose reference is decoded. */
+static int decode_units(Lattice *lattice, Channel *channel, uint64_t key, int level,
+                        uint64_t turn) {
+    Stored *stored = channel->stored;
+    inrv_region region = {.around = 0};
+    inrv_codes codes = {.segments = 1};
+    TRY(inrv_stored_load(lattice->topologies, stored, key, turn));
+    channel->count = 0;
+    if (stored->region != NO_REGION) {
+        region.leaves = (inrv_leaves){stored->leaves, stored->cells, stored->coded.items};
+        region.mean = channel->means.data[stored->region];
+        region.spread = channel->spreads.data[stored->region];
+        if (region.spread > MOST_SPREAD) return INRV_RULE('F', 5);
+        if (channel->entry->exterior) TRY(make_exterior(lattice, channel, key, &region));
+        Channel *other = channel->reference;
+        if (other && other->stored->region != NO_REGION) {
+            region.reference =
+                (inrv_leaves){other->stored->leaves, other->stored->cells, other->stored->masks};
+            TRY(find_known(lattice, other, &region.reference_values));
+        }
+        TRY(read_codes(lattice, channel, level, &codes));
+        const size_t count = count_at(stored, level);
+        int32_t *units = inrv_room(lattice->memory, &channel->units, count + 1, 4);
+        if (!units) return INRV_MEMORY;
+        TRY(inrv_decode_region(lattice->work, &channel->parameters, &region, &codes, level, units));
+        channel->count = count;
+    }
+    channel->turn = turn;
+    channel->level = level;
+    return INRV_OK;
+}
+
+static int is_decoded(const Channel *channel, int level, uint64_t turn) {
+    return channel->turn == turn && channel->level == level;
+}
+
+int inrv_channel_units(Lattice *lattice, Channel *channel, uint64_t key, int level, uint64_t turn) {
+    if (is_decoded(channel, level, turn)) return INRV_OK;
+    /* A chain of references may be long: it is gone back along without recursion. */
+    Channel *first = channel;
+    first->referring = NULL;
+    while (first->reference && !is_decoded(first->reference, 0, turn)) {
+        first->reference->referring = first;
+        first = first->reference;
+    }
+    for (Channel *next = first; next; next = next->referring)
+        TRY(decode_units(lattice, next, key, next == channel ? level : 0, turn));
+    return INRV_OK;
+}
+
+/* ---- Units to values ---- */
+
+static float palette_value(const Channel *channel, int32_t units, uint64_t number) {
+    uint32_t order = (uint32_t)channel->palette[units / ENTRY_UNITS] << channel->low_bits.rows;
+    for (size_t row = 0; row < channel->low_bits.rows; row++) {
+        const uint8_t *bits = channel->low_bits.data + row * channel->low_bits.columns;
+        order |= (uint32_t)(bits[number / 8] >> (number & 7) & 1) << row;
+    }
+    const int32_t bits = in_order((int32_t)order);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static int palette_values(Lattice *lattice, Channel *channel, float *values, size_t pitch) {
+    Stored *stored = channel->stored;
+    const int32_t *units = channel->units.items;
+    uint64_t before = 0;
+    if (channel->low_bits.rows) TRY(inrv_coded_before(lattice->topologies, stored, &before));
+    const uint64_t end = before + stored->voxels - stored->separate;
+    if (channel->low_bits.rows && end > 8 * (uint64_t)channel->low_bits.columns)
+        return INRV_RULE('S', 3);
+    const uint8_t *coded = stored->coded.items;
+    for (size_t i = 0, next = 0; i < stored->leaves; i++) {
+        uint8_t some[64];
+        const uint8_t *all = coded + 64 * i;
+        inrv_pattern(stored->cells[i], channel->level, some);
+        for (int byte = 0; byte < 64; byte++) some[byte] &= all[byte];
+        EACH_VOXEL(1, some, all, row,
+                   values[next * pitch] = palette_value(channel, units[next], before + row);
+                   next++);
+        before += count_bits(all, 1);
+    }
+    return INRV_OK;
+}
+
+int inrv_channel_values(Lattice *lattice, Channel *channel, int clamp, float *values,
+                        size_t pitch) {
+    const ChannelEntry *entry = channel->entry;
+    if (!channel->count) return INRV_OK;
+    if (entry->lossless) return palette_values(lattice, channel, values, pitch);
+    const inrv_grid *grid = &channel->stored->entry->grid;
+    const inrv_scaling scaling = {.scale = entry->scale,
+                                  .minimum = grid->component[entry->component].minimum,
+                                  .maximum = grid->component[entry->component].maximum,
+                                  .top = entry->top,
+                                  .clamp = clamp,
+                                  .offsets = entry->offsets ? channel->knots : NULL};
+    inrv_to_values(&scaling, channel->units.items, channel->count, values, pitch);
+    return INRV_OK;
+}
+
+void inrv_channel_copy(const Channel *channel, float *places, size_t pitch) {
+    const int32_t *units = channel->units.items;
+    for (size_t i = 0; i < channel->count; i++, places += pitch)
+        memcpy(places, units + i, sizeof *units);
+}

@@ -1,0 +1,64 @@
+/* Channels of an open file, region by region: spec/lattice.md. */
+#ifndef INRV_CHANNEL_H
+#define INRV_CHANNEL_H
+
+#include "lattice.h"
+#include "stored.h"
+
+/* What all channels of a decoder share. */
+typedef struct {
+    const inrv_file *file;
+    Memory *memory;
+    Topologies *topologies;
+    inrv_work *work;
+    Tensors defaults; /* the networks that the format ships */
+    int32_t *prior;   /* [64][46] */
+    Room exterior;    /* int32 [128][128][128] */
+    Room segments[INRV_SEGMENTS];
+} Lattice;
+
+/* A channel. What follows `turn` is that of one region. */
+typedef struct channel {
+    const ChannelEntry *entry;
+    Stored *stored;
+    struct channel *reference; /* NULL: none */
+    struct channel *referring; /* while units are decoded: the channel that they are for */
+    Tensors tensors;
+    inrv_channel parameters;
+    inrv_network networks[4]; /* of 1, 2, 3 odd axes, and restoration */
+    int8_t *weights;
+    int32_t *biases;
+    Tensor means, spreads, lanes, segments, lengths, checksums, bits;
+    uint64_t *starts; /* [regions][4] of the segments */
+    double knots[17]; /* of the offsets */
+    int32_t *palette; /* [top / 128 + 1] */
+    Tensor low_bits;
+
+    uint64_t turn;
+    int level;
+    size_t count; /* of the units */
+    Room units;   /* int32 [count] of the coded voxels, of those at multiples of 2^level */
+    Room known;   /* int32 [voxels] those of separate voxels among them */
+} Channel;
+
+/* Opens the networks that the format ships, if they are not open. */
+int inrv_lattice_open(Lattice *lattice, unsigned sets);
+void inrv_lattice_free(Lattice *lattice);
+
+/* Opens a channel.
+   stored: the grid whose component it is */
+int inrv_channel_open(Lattice *lattice, const ChannelEntry *entry, Stored *stored,
+                      Channel *channel);
+void inrv_channel_free(Memory *memory, Channel *channel);
+
+/* Decodes the units of a region, and those of the channels that it is predicted from. */
+int inrv_channel_units(Lattice *lattice, Channel *channel, uint64_t key, int level, uint64_t turn);
+
+/* Turns the units into values: as many floats, `pitch` floats apart.
+   clamp: whether they stay within the range of the component */
+int inrv_channel_values(Lattice *lattice, Channel *channel, int clamp, float *values, size_t pitch);
+
+/* Copies the units, as their bytes, to such places. */
+void inrv_channel_copy(const Channel *channel, float *places, size_t pitch);
+
+#endif
