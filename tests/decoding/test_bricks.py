@@ -275,3 +275,26 @@ def test_tensors_have_these_gradients_in_world_space_too(name: str) -> None:
 def test_other_interpolations_have_no_gradient() -> None:
     with pytest.raises(OptionError, match="trilinear"):
         inrv.load(data_of("torus"), "cpu")[0].sample([0, 0, 0], "index", "nearest", True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_process_forked_while_another_thread_opens_a_field_goes_on() -> None:
+    data, held, done = data_of("torus"), threading.Event(), threading.Event()
+    lock = getattr(vars(inrv.Volume)["outputs"], "lock", threading.RLock())
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            done.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(_first_value, (data,)).get(60) is not None
+    done.set()
+    holder.join()
+
+
+def _first_value(data: bytes) -> float:
+    return float(inrv.load(data, "cpu")[0].values()[0])

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from inrv.errors import OptionError
 from inrv.support import parallel
-from inrv.support.parallel import in_threads, in_turns, workers
+from inrv.support.parallel import in_threads, in_turns, thread_count, workers
 
 CPU = torch.device("cpu")
 PACKAGE = Path(parallel.__file__).resolve().parents[1]
@@ -135,3 +136,17 @@ def test_threads_are_those_of_the_environment_and_torch_is_held_when_it_comes(as
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
 def test_threads_are_the_cpus_of_the_process_where_the_environment_says_nothing() -> None:
     assert told(NARROW, None) == ["1"]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1025", "٣"])
+def test_a_number_of_threads_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("INRV_THREADS", value)
+    with pytest.raises(OptionError, match=r"INRV_THREADS is .*: it must be from 1 to 1024"):
+        thread_count()
+
+
+def test_a_variable_says_how_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INRV_THREADS", "3")
+    assert thread_count() == 3

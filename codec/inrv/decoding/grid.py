@@ -270,7 +270,7 @@ class VolumeGrid:
             regions are not decoded
         Raises OptionError, FormatError, and what `crop` raises.
         """
-        if level not in range(len(STRIDES)):
+        if not isinstance(level, (int, np.integer)) or level not in range(len(STRIDES)):
             raise OptionError(f"level {level!r} is not one of 0 to {len(STRIDES) - 1}")
         asked = None if box is None else Box.of(box)
         if not level:

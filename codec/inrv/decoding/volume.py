@@ -11,7 +11,7 @@ from inrv.container import Container, Limits, Manifest, PassthroughEntry, read_c
 from inrv.decoding.bricks import CACHE_BYTES, BrickCache
 from inrv.decoding.grid import VolumeGrid, named_errors
 from inrv.decoding.values import GridValues, check_limits
-from inrv.errors import MissingGridError, UnsupportedGridError
+from inrv.errors import MissingGridError, OptionError, UnsupportedGridError
 from inrv.fields.seam import NoOutputs, Outputs, check_field
 from inrv.grids import Box, Grid, PassthroughGrid, SparseVolume
 from inrv.storage import StoredGrids, restore_metadata, restore_passthrough
@@ -42,6 +42,8 @@ def load(
     """
     check_device(device)
     container = read_container(source, limits)
+    if not isinstance(cache_bytes, int) or cache_bytes < 0:
+        raise OptionError(f"`cache_bytes` is {cache_bytes!r}: it must be a number of bytes")
     return Volume(container, None if device is None else str(device), cache_bytes)
 
 

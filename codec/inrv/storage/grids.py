@@ -254,11 +254,8 @@ class StoredGrids:
         with self._lock:
             if number not in self._restored:
                 entry = self._container.manifest.grids[number]
-                try:
-                    with self.naming(number):
-                        self._restored[number] = self._restore(entry)
-                except OptionError as error:  # of the transform
-                    raise FormatError("S9", f"grid {entry.name!r}: {error}") from error
+                with self.naming(number):
+                    self._restored[number] = self._restore(entry)
             return self._restored[number]
 
     @contextmanager
@@ -316,6 +313,10 @@ class StoredGrids:
             message = f"{topology.tile_count:,} tiles have no values: inactive_values is null"
             raise FormatError("S7", message)
         rows = (entry.matrix[first : first + AXIS] for first in range(0, AXIS * AXIS, AXIS))
+        try:
+            transform = Transform(entry.map_type, tuple(rows))
+        except OptionError as error:
+            raise FormatError("S9", str(error)) from error
         unknown = np.full((1, components), np.nan, dtype=np.float32)
         return Grid(
             name=entry.name,
@@ -325,7 +326,7 @@ class StoredGrids:
             values=np.broadcast_to(unknown, (entry.leaf_voxels, components)),
             tile_values=tile_values,
             inactive=inactive,
-            transform=Transform(entry.map_type, tuple(rows)),
+            transform=transform,
             grid_class=entry.grid_class,
             vector_type=entry.vector_type,
             saved_as_half=entry.saved_as_half,

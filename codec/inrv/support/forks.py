@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
+from functools import cached_property
+from threading import RLock
 from typing import Protocol
 
 
@@ -29,6 +32,20 @@ def renew_in_children(owner: HasLocks) -> None:
 def _in_child() -> None:
     for owner in list(_owners):
         owner.new_locks()
+    _renew_cached_properties()
+
+
+def _renew_cached_properties() -> None:
+    """Up to Python 3.11 a cached property has a lock, which all objects of its class share."""
+    if sys.version_info >= (3, 12):
+        return
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] != "inrv":
+            continue
+        for kind in vars(module).values():
+            for found in vars(kind).values() if isinstance(kind, type) else ():
+                if isinstance(found, cached_property):
+                    found.lock = RLock()  # type: ignore[attr-defined]
 
 
 if hasattr(os, "register_at_fork"):

@@ -38,7 +38,7 @@ def thread_count() -> int:
     CPUs of this process. Raises OptionError where INRV_THREADS is no number of threads.
     """
     if asked := os.environ.get("INRV_THREADS"):
-        if not (asked.isdecimal() and 0 < int(asked) <= MOST_THREADS):
+        if not (asked.isascii() and asked.isdecimal() and 0 < int(asked) <= MOST_THREADS):
             raise OptionError(f"INRV_THREADS is {asked!r}: it must be from 1 to {MOST_THREADS}")
         return int(asked)
     torch = _torch()
