@@ -31,6 +31,8 @@ from inrv.core.library import INSTRUCTION_SETS, library
 
 POINTS = 1_000_000
 BOX = 32
+# As after an installation: compiled modules are kept.
+INSTALLED = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 NAMES = ("burner.vdb", "smoke.vdb", "fire/fire_0060.vdb", "wdas_cloud_sixteenth.vdb")
 
 
@@ -111,7 +113,7 @@ def child(what: str, target: Path, *arguments: Any, **settings: Any) -> float:
     command = [sys.executable, "-m", "benchmarks.speed", "--child", what, str(target)]
     command += map(str, arguments)
     done = subprocess.run(
-        command, env=os.environ | chosen, capture_output=True, text=True, check=True
+        command, env=INSTALLED | chosen, capture_output=True, text=True, check=True
     )
     return float(json.loads(done.stdout))
 
@@ -179,7 +181,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def process(*command: str) -> float:
     """Seconds that a command takes from start to end."""
-    return seconds(lambda: subprocess.run(command, capture_output=True, check=True))
+    return seconds(lambda: subprocess.run(command, env=INSTALLED, capture_output=True, check=True))
 
 
 def number(value: float | None) -> str:
