@@ -43,7 +43,7 @@ def load(
     check_device(device)
     container = read_container(source, limits)
     if not isinstance(cache_bytes, int) or cache_bytes < 0:
-        raise OptionError(f"`cache_bytes` is {cache_bytes!r}: it must be a number of bytes")
+        raise OptionError(f"cache_bytes is {cache_bytes!r}: it must be a number of bytes")
     return Volume(container, None if device is None else str(device), cache_bytes)
 
 
