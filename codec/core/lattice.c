@@ -151,6 +151,8 @@ static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t v
         work->restored = part_of(parts, ((size_t)work->levels[0].size * 8 + 64) * sizeof(int32_t));
     if (task->aim) {
         work->coder.symbols = part_of(parts, voxels * sizeof(Symbol));
+        work->coder.pending = part_of(parts, (voxels + CHAINS) * sizeof(Pending));
+        work->coder.arrivals = part_of(parts, voxels + CHAINS);
         work->coder.raw_bytes = part_of(parts, inrv_codes_bound(voxels));
     } else
         work->segment = part_of(parts, segment + 2 * PADDING);
@@ -356,10 +358,8 @@ static void begin_levels(inrv_work *work, const Task *task) {
     if (top)
         spread_values(work, &region->reference, region->reference_values, references,
                       limited(-HIGHEST, top), limited(2 * HIGHEST, top));
-    if (task->aim) /* near the range, so that no code is beyond the last token */
-        spread_values(work, &region->leaves, task->aim->targets, targets,
-                      limited(-HIGHEST, task->channel->top),
-                      limited(2 * HIGHEST, task->channel->top));
+    if (task->aim) /* within the range: signs are implied at its ends */
+        spread_values(work, &region->leaves, task->aim->targets, targets, 0, task->channel->top);
     if (task->samples)
         spread_values(work, &region->leaves, task->aim->values, truth, -HIGHEST, HIGHEST);
 }
@@ -368,18 +368,19 @@ static void begin_levels(inrv_work *work, const Task *task) {
 
 static void begin_tables(Coder *coder, const int32_t *prior) {
     memset(coder->table, 0, sizeof coder->table);
-    for (int table = 0; table < INRV_TABLES; table++) {
+    for (int table = 0; table < ALL_TABLES; table++) {
         memcpy(coder->counts[table], prior + table * INRV_TOKENS, INRV_TOKENS * sizeof(int32_t));
         coder->counts[table][46] = coder->counts[table][47] = 0;
     }
-    coder->changed = ~(uint64_t)0;
+    memset(coder->changed, 1, sizeof coder->changed);
+    memset(coder->chain, 0, sizeof coder->chain);
 }
 
 /* The parts of every table whose counts have changed. */
 static void build_tables(Coder *coder) {
     const double total = (1 << PROBABILITY_BITS) - INRV_TOKENS;
-    for (int number = 0; number < INRV_TABLES; number++) {
-        if (!(coder->changed >> number & 1)) continue;
+    for (int number = 0; number < ALL_TABLES; number++) {
+        if (!coder->changed[number]) continue;
         const int32_t *counts = coder->counts[number];
         Table *table = &coder->table[number];
         int64_t sum = 0;
@@ -398,11 +399,11 @@ static void build_tables(Coder *coder) {
         }
         for (int i = INRV_TOKENS; i < 64; i++) table->start[i] = INT16_MAX;
     }
-    coder->changed = 0;
+    memset(coder->changed, 0, sizeof coder->changed);
 }
 
 static void learn(Coder *coder) {
-    for (int number = 0; number < INRV_TABLES; number++) {
+    for (int number = 0; number < ALL_TABLES; number++) {
         Table *table = &coder->table[number];
         uint32_t any = 0;
         for (int i = 0; i < 48; i++) any |= table->seen[0][i] | table->seen[1][i];
@@ -410,7 +411,7 @@ static void learn(Coder *coder) {
         for (int i = 0; i < 48; i++)
             coder->counts[number][i] += LEARNED * (int32_t)(table->seen[0][i] + table->seen[1][i]);
         memset(table->seen, 0, sizeof table->seen);
-        coder->changed |= (uint64_t)1 << number;
+        coder->changed[number] = 1;
     }
 }
 
@@ -472,7 +473,7 @@ static int check_network(const inrv_network *network, int inputs, int first, int
 
 /* Whether the caller's numbers are what the arithmetic has room for. */
 static int check(const inrv_channel *channel, const inrv_region *region) {
-    static const int INPUTS[3] = {33, 41, 45};
+    static const int INPUTS[3] = {41, 49, 45};
     int sound = channel->top >= 1 && channel->top <= HIGHEST && channel->reference_top >= 0 &&
                 channel->reference_top <= HIGHEST;
     sound = sound && channel->background >= -HIGHEST && channel->background <= HIGHEST;
@@ -530,9 +531,9 @@ static int traverse(inrv_work *work, const Task *task, const inrv_codes *codes, 
             if (error) return error;
             learn(coder);
         }
-        for (int odd = 1; odd <= 3; odd++) {
+        for (int turn = 0; turn < 7; turn++) {
             build_tables(coder);
-            error = kernel->pass(work, task, number, odd);
+            error = kernel->pass(work, task, number, turn);
             if (error) return error;
             learn(coder);
         }
@@ -653,6 +654,13 @@ static int write_segments(const Coder *coder, const Cuts *cuts, const uint16_t *
     return INRV_OK;
 }
 
+/* Adds up how often each token came. */
+static void add_tokens(const Coder *coder, const int32_t *prior, uint32_t *tokens) {
+    for (int table = 0; table < ALL_TABLES; table++)
+        for (int i = 0; i < INRV_TOKENS; i++)
+            *tokens++ += (uint32_t)(coder->counts[table][i] - *prior++) / LEARNED;
+}
+
 int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_region *region,
                        const inrv_aim *aim, int32_t *values, inrv_samples *samples, uint8_t *bytes,
                        size_t capacity, inrv_codes *codes) {
@@ -668,6 +676,7 @@ int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_
     begin_coding(coder, voxels);
     error = traverse(work, &task, NULL, &cuts);
     if (error) return error;
+    if (samples) add_tokens(coder, channel->prior, samples->tokens);
     give_values(work, &task, values);
     /* The values are given: the levels' memory is free for the words. */
     uint16_t *words = (uint16_t *)work->levels[0].values;

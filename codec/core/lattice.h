@@ -11,10 +11,11 @@
 
 #define INRV_LEVELS 7       /* strides 2^6 to 2^0 */
 #define INRV_SEGMENTS 4     /* of a region's codes: levels 6 to 3, 2, 1, 0 */
-#define INRV_TABLES 64      /* of the entropy coder */
+#define INRV_TABLES 64      /* of the entropy coder, for each quantiser */
+#define INRV_QUANTISERS 2   /* of a trellis */
 #define INRV_TOKENS 46      /* of a table */
 #define INRV_LISTED 1024    /* magnitudes whose bits an encoder has listed */
-#define INRV_MOST_INPUTS 52 /* of a network */
+#define INRV_MOST_INPUTS 56 /* of a network */
 
 /* A network of whole numbers, weights within +-127 and biases within +-2^20, row-major. */
 typedef struct {
@@ -36,9 +37,10 @@ typedef struct {
     int32_t reference_top;      /* of the reference channel; 0 where there is none */
     int32_t lossless;           /* whether values are whole numbers of 128 units */
     int32_t exterior;           /* whether voxels that are not coded are known */
+    int32_t trellis;            /* whether codes are of two quantisers in turn */
     const inrv_network *prediction[3]; /* by number of odd axes, less 1 */
     const inrv_network *restoration;   /* NULL where decoded values stay */
-    const int32_t *prior;              /* [64][46] counts, each at least 1 */
+    const int32_t *prior;              /* [2][64][46] counts, each at least 1 */
 } inrv_channel;
 
 /* Some leaves of a region. */
@@ -72,7 +74,7 @@ typedef struct {
     const int32_t *targets; /* of the voxels: what codes are chosen for */
     const int32_t *values;  /* of the voxels: what they are; read for samples only */
     float rate_weight;      /* of a bit against a squared step; 0: the nearest code */
-    const float *bits; /* [64][1024] of a magnitude under a table, of the last where it is larger */
+    const float *bits; /* [2][64][1024] of a magnitude under a table, of the last where it is larger */
 } inrv_aim;
 
 /* Contexts of some voxels, for the fitting of networks. Arrays have room for `capacity` voxels. */
@@ -89,6 +91,7 @@ typedef struct {
     uint8_t *odd;       /* number of odd axes; 0: inputs of the restoration filter */
     uint8_t *level;     /* of the voxel */
     uint8_t *flat;      /* whether all neighbours are equal */
+    uint32_t *tokens;   /* [2][64][46] how often each token came, added up */
 } inrv_samples;
 
 /* Memory for one region at a time; it grows to some 60 MB at most. One thread uses it at a time. */

@@ -21,13 +21,14 @@ static int32_t clipped(int64_t a, int32_t low, int32_t high) {
 /* Pairs by number of odd axes, as displacements along (first, second, third) axis. */
 typedef struct {
     int pairs;
-    int8_t ahead[16][3];
+    int8_t ahead[18][3];
 } Pattern;
 #define CORNERS {1, 1, 1}, {1, 1, -1}, {1, -1, 1}, {1, -1, -1}
 #define EDGES {0, 1, 1}, {0, 1, -1}, {1, 0, 1}, {1, 0, -1}, {1, 1, 0}, {1, -1, 0}
 #define FACES {1, 0, 0}, {0, 1, 0}, {0, 0, 1}
+#define SIBLINGS {1, 1, 0}, {1, -1, 0}, {1, 0, 1}, {1, 0, -1}
 static const Pattern PATTERNS[4] = {{0, {{0}}},
-                                    {10,
+                                    {14,
                                      {{1, 0, 0},
                                       {3, 0, 0},
                                       {1, 2, 0},
@@ -37,8 +38,9 @@ static const Pattern PATTERNS[4] = {{0, {{0}}},
                                       {1, 2, 2},
                                       {1, 2, -2},
                                       {1, -2, 2},
-                                      {1, -2, -2}}},
-                                    {14,
+                                      {1, -2, -2},
+                                      SIBLINGS}},
+                                    {18,
                                      {{0, 1, 0},
                                       {0, 0, 1},
                                       {0, 3, 0},
@@ -49,7 +51,8 @@ static const Pattern PATTERNS[4] = {{0, {{0}}},
                                       {2, 1, 0},
                                       {2, -1, 0},
                                       {2, 0, 1},
-                                      {2, 0, -1}}},
+                                      {2, 0, -1},
+                                      SIBLINGS}},
                                     {16, {FACES, {3, 0, 0}, {0, 3, 0}, {0, 0, 3}, EDGES, CORNERS}}};
 static const int8_t AROUND[13][3] = {FACES, EDGES, CORNERS};
 enum { PAIRS_AROUND = 13 };
@@ -57,9 +60,10 @@ enum { PAIRS_AROUND = 13 };
 /* A parity is 4 x + 2 y + z of the coordinates' lowest bits. */
 typedef struct {
     int odd, parity, first; /* odd axes; which; the axis that comes first in the pattern */
+    int order;              /* how many parities with as many odd axes come before */
 } Parity;
-static const Parity PARITIES[7] = {{1, 4, 0}, {1, 2, 1}, {1, 1, 2}, {2, 3, 0},
-                                   {2, 5, 1}, {2, 6, 2}, {3, 7, 0}};
+static const Parity PARITIES[7] = {{1, 4, 0, 0}, {1, 2, 1, 1}, {1, 1, 2, 2}, {2, 3, 0, 0},
+                                   {2, 5, 1, 1}, {2, 6, 2, 2}, {3, 7, 0, 0}};
 
 static void turn(const int8_t *displacement, int first, int sign, int turned[3]) {
     int next = 1;
@@ -92,7 +96,7 @@ typedef struct {
     const Task *task;
     const Level *level;
     int number, odd, step, log_step; /* of the level */
-    ptrdiff_t ahead[16], behind[16]; /* of the pairs, from a voxel's place */
+    ptrdiff_t ahead[18], behind[18]; /* of the pairs, from a voxel's place */
     ptrdiff_t face_ahead[3], face_behind[3];
     Way faces[6]; /* ahead, then behind */
 } Passing;
@@ -224,10 +228,10 @@ INLINE V deviation(const int32_t *at, V base) {
    active: which of them are coded
    face: for each face neighbour, of which of them it is active */
 INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, int32_t place,
-                            unsigned active, const unsigned face[6], int pairs, int odd,
-                            int with_reference, int full, int wide) {
+                            unsigned active, const unsigned face[6], int pairs, int slots,
+                            int odd, int with_reference, int full, int wide) {
     const inrv_channel *channel = p->task->channel;
-    V inputs[INRV_MOST_INPUTS + 4], sums[16], differences[16], near, curves;
+    V inputs[INRV_MOST_INPUTS + 4], sums[18], differences[18], near, curves;
     V base = base_of(at, p->ahead, p->behind, pairs, odd, all_of(p->task->mean), active, full, wide,
                      &near, &curves);
     V bend = all_of(0), lean = all_of(0), known = all_of(pairs), spread, slope;
@@ -269,9 +273,10 @@ INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, i
     int shifted = scaled(spread, active, &mantissa, &shift);
     quantised(sums, pairs, mantissa, shift, shifted, inputs);
     int other_shifted = scaled(slope, active, &other_mantissa, &other_shift);
-    quantised(differences, pairs, other_mantissa, other_shift, other_shifted, inputs + pairs);
+    quantised(differences, pairs, other_mantissa, other_shift, other_shifted, inputs + slots);
+    for (int i = pairs; i < slots; i++) inputs[i] = inputs[slots + i] = all_of(0);
     V log_spread = log64(spread) - p->log_step;
-    int n = 2 * pairs;
+    int n = 2 * slots;
     for (int i = 0; i < 6; i++) inputs[n++] = sixteens(face[i]);
     inputs[n++] = (log_spread + 8) >> 4;
     inputs[n++] = (log64(slope) - p->log_step + 8) >> 4;
@@ -461,7 +466,7 @@ enum { TOGETHER = VECTORS * LANES }; /* voxels that `through` takes */
 #else /* without dot4: four products of 16 bits are added before they are widened */
 
 /* Rows of weights of 16 bits: the first layer's by input, all others by what they give. */
-enum { MOST_ROW = 52 };
+enum { MOST_ROW = 56 };
 
 static void pack(Packed *to, const inrv_network *network) {
     const int inputs = network->inputs, first = network->first, second = network->second;
@@ -545,11 +550,10 @@ NOINLINE void evaluate(const Packed *n, Block *block, int count) {
         }
     else
         switch (n->groups) {
-            WIDTHS(9, 32, 32, 2)
-            WIDTHS(10, 32, 32, 2)
             WIDTHS(11, 32, 32, 2)
             WIDTHS(12, 32, 32, 2)
             WIDTHS(13, 32, 32, 2)
+            WIDTHS(14, 32, 32, 2)
         }
 }
 
@@ -649,42 +653,76 @@ INLINE unsigned deposited(unsigned bits, unsigned places) {
 
 INLINE int extra_bits(int token) { return 3 + (token - DIRECT) / 2; }
 
-/* The code of a token, whose sign and extra bits are read. */
-static int32_t code_of(Coder *coder, int token) {
+/* The sign that a code can only have, 1 or -1, because values end at 0 and `top`; 0: either. */
+static int only_sign(int32_t predicted, int32_t magnitude, int half, int32_t step, int32_t top) {
+    int32_t reach = (2 * magnitude - 1 - half) * step;
+    return 2 * predicted < reach ? 1 : 2 * (top - predicted) < reach ? -1 : 0;
+}
+
+/* The code of a token, whose extra bits and sign are read. */
+static int32_t code_of(Coder *coder, int token, int32_t predicted, int half, int32_t step,
+                       int32_t top) {
     if (!token) return 0;
     uint64_t bits = raw_bits(coder);
     int32_t magnitude = token;
-    int used = 1;
+    int used = 0;
     if (token >= DIRECT) {
-        int extra = extra_bits(token);
-        magnitude = ((2 + token % 2) << extra) + (int32_t)(bits >> 1 & ((1u << extra) - 1));
-        used += extra;
+        used = extra_bits(token);
+        magnitude = ((2 + token % 2) << used) + (int32_t)(bits & ((1u << used) - 1));
     }
+    int sign = step ? only_sign(predicted, magnitude, half, step, top) : 0;
+    if (!sign) sign = bits >> used++ & 1 ? -1 : 1;
     coder->raw += (uint64_t)used;
-    return bits & 1 ? -magnitude : magnitude;
+    return sign * magnitude;
 }
 
+/* ---- Trellis ---- */
+
+/* Where a token leads from a state, by its lowest bit; the lowest bit of a state is the quantiser
+   that it has. */
+static const uint8_t NEXT[STATES][2] = {{0, 2}, {5, 7}, {1, 3}, {6, 4},
+                                        {2, 0}, {4, 6}, {3, 1}, {7, 5}};
+
 /* Reads the codes of the block's first `count` voxels; the first is number `first` of its pass. */
-NOINLINE int read_codes(Coder *coder, Block *block, int count, uint32_t first) {
+NOINLINE int read_codes(Coder *coder, Block *block, int count, uint32_t first, int trellis,
+                        int32_t step, int32_t top) {
     const uint8_t *word = coder->word;
     const uint32_t lanes = (uint32_t)coder->lanes - 1;
     uint32_t *state = coder->state;
     int32_t *codes = block->code;
-    for (int i = 0; i < count; i++) {
-        uint32_t lane = (first + (uint32_t)i) & lanes;
-        state[lane] = read_token(coder, block->table[i], state[lane], &word, codes + i, i & 1);
-    }
+    if (trellis)
+        for (int i = 0; i < count; i++) {
+            uint32_t lane = (first + (uint32_t)i) & lanes;
+            uint8_t *chain = coder->chain + i % CHAINS;
+            int half = *chain & 1;
+            block->half[i] = half;
+            state[lane] = read_token(coder, block->table[i] + half * INRV_TABLES, state[lane],
+                                     &word, codes + i, i & 1);
+            *chain = NEXT[*chain][codes[i] & 1];
+        }
+    else
+        for (int i = 0; i < count; i++) {
+            uint32_t lane = (first + (uint32_t)i) & lanes;
+            state[lane] = read_token(coder, block->table[i], state[lane], &word, codes + i, i & 1);
+        }
     coder->word = word;
     if (word > coder->last_word) return INRV_RULE('F', 6);
     for (int i = count; i % LANES; i++) codes[i] = 0;
     for (int i = 0; i < count; i += LANES) {
         V tokens = load(codes + i);
         if (UNLIKELY(bits_of(is_above(tokens, all_of(DIRECT - 1))))) {
-            for (int k = i; k < i + LANES; k++) codes[k] = code_of(coder, codes[k]);
+            for (int k = i; k < i + LANES; k++)
+                codes[k] = code_of(coder, codes[k], block->predicted[k], trellis ? block->half[k] : 0, step, top);
             continue;
         }
-        unsigned signed_ = bits_of(is_above(tokens, all_of(0)));
-        M negative = of_bits(deposited((unsigned)raw_bits(coder), signed_));
+        V reach = (2 * tokens - 1 - (trellis ? load(block->half + i) : all_of(0))) * step;
+        V predicted = load(block->predicted + i);
+        M low = is_above(reach, 2 * predicted), high = is_above(reach, 2 * (top - predicted));
+        unsigned any = bits_of(is_above(tokens, all_of(0)));
+        unsigned only_up = bits_of(low), only_down = bits_of(high) & ~only_up;
+        if (!step) only_up = only_down = 0;
+        unsigned signed_ = any & ~(only_up | only_down);
+        M negative = of_bits(deposited((unsigned)raw_bits(coder), signed_) | only_down);
         coder->raw += (unsigned)__builtin_popcount(signed_);
         store(codes + i, choose(negative, -tokens, tokens));
     }
@@ -702,7 +740,7 @@ static void write_raw(Coder *coder, uint32_t bits, int count) {
         coder->raw_bytes[coder->raw >> 3] |= (uint8_t)((bits >> i & 1) << (coder->raw & 7));
 }
 
-static void write_code(Coder *coder, int table, int32_t code, uint32_t number) {
+static void write_code(Coder *coder, int table, int32_t code, uint32_t number, int sign) {
     Table *own = &coder->table[table];
     uint32_t magnitude = (uint32_t)(code < 0 ? -code : code);
     int token = token_of(magnitude);
@@ -712,8 +750,8 @@ static void write_code(Coder *coder, int table, int32_t code, uint32_t number) {
     symbol->lane = (uint8_t)(number % MOST_LANES);
     own->seen[0][token]++;
     if (!token) return;
-    write_raw(coder, code < 0, 1);
     if (token >= DIRECT) write_raw(coder, magnitude, extra_bits(token));
+    if (!sign) write_raw(coder, code < 0, 1);
 }
 
 static int32_t floor_div(int32_t a, int32_t b) {
@@ -741,12 +779,114 @@ INLINE int32_t chosen(int32_t difference, int table, int32_t step, const inrv_ai
 }
 
 NOINLINE void choose_codes(Coder *coder, Block *block, int count, uint32_t first,
-                           const int32_t *targets, int32_t step, const inrv_aim *aim) {
+                           const int32_t *targets, int32_t step, int32_t top, const inrv_aim *aim) {
     for (int i = 0; i < count; i++) {
         int32_t difference = targets[block->place[i]] - block->predicted[i];
         block->code[i] = chosen(difference, block->table[i], step, aim);
-        write_code(coder, block->table[i], block->code[i], first + (uint32_t)i);
+        int32_t code = block->code[i];
+        write_code(coder, block->table[i], code, first + (uint32_t)i,
+                   only_sign(block->predicted[i], code < 0 ? -code : code, 0, step, top));
     }
+}
+
+/* The states that lead to each state, and the lowest bit of the token that does. */
+static const uint8_t BEFORE[STATES][2] = {{0, 4}, {2, 6}, {0, 4}, {2, 6},
+                                          {3, 5}, {1, 7}, {3, 5}, {1, 7}};
+static const uint8_t BY[STATES][2] = {{0, 1}, {0, 1}, {1, 0}, {1, 0},
+                                      {1, 0}, {0, 1}, {0, 1}, {1, 0}};
+#define NEVER 1e30f
+
+/* Of a quantiser, the magnitudes with even and with odd tokens that cost least. */
+INLINE void candidates(const Pending *one, const float *bits, int half, const Passing *p,
+                       float scale, float cost[2], int32_t magnitude[2]) {
+    const float weight = p->task->aim->rate_weight;
+    float distance = (float)(one->difference < 0 ? -one->difference : one->difference) * scale;
+    int sign = one->difference < 0 ? -1 : 1;
+    int32_t nearest = (int32_t)((distance + (float)half) * 0.5f + 0.5f);
+    cost[0] = cost[1] = NEVER;
+    magnitude[0] = magnitude[1] = 0;
+    for (int i = 0; i < 4; i++) {
+        int32_t k = i < 3 ? nearest + 1 - i : 0;
+        if (k < 0) continue;
+        int only = only_sign(one->predicted, k, half, p->step, p->task->channel->top);
+        if (k && only == -sign) continue;
+        int odd = token_of((uint32_t)k) & 1;
+        float missed = (distance - (float)(2 * k - (k ? half : 0))) * 0.5f;
+        float own = missed * missed + weight * (bits[k < INRV_LISTED ? k : INRV_LISTED - 1] - (k && only ? 1.0f : 0.0f));
+        if (own >= cost[odd]) continue;
+        cost[odd] = own;
+        magnitude[odd] = k;
+    }
+}
+
+/* Chooses the codes of the voxels that wait, chain by chain, and writes them and their values. */
+NOINLINE void choose_path(Coder *coder, const Passing *p) {
+    const inrv_aim *aim = p->task->aim;
+    const size_t count = coder->waiting;
+    const float scale = 2.0f / (float)p->step;
+    Pending *pending = coder->pending;
+    float cost[STATES][CHAINS], next[STATES][CHAINS];
+    for (int s = 0; s < STATES; s++)
+        for (int c = 0; c < CHAINS; c++) cost[s][c] = coder->chain[c] == s ? 0 : NEVER;
+    for (size_t first = 0; first < count; first += CHAINS) {
+        float own[2][2][CHAINS];
+        int chains = count - first < CHAINS ? (int)(count - first) : CHAINS;
+        for (int c = 0; c < chains; c++) {
+            const Pending *one = pending + first + c;
+            for (int half = 0; half < 2; half++) {
+                float found[2];
+                int32_t unused[2];
+                candidates(one, aim->bits + (half * INRV_TABLES + one->table) * INRV_LISTED, half,
+                           p, scale, found, unused);
+                own[half][0][c] = found[0];
+                own[half][1][c] = found[1];
+            }
+        }
+        uint8_t arrivals[CHAINS] = {0};
+        for (int s = 0; s < STATES; s++) {
+            const int a = BEFORE[s][0], b = BEFORE[s][1];
+            const float *by_a = own[a & 1][BY[s][0]], *by_b = own[b & 1][BY[s][1]];
+            for (int c = 0; c < CHAINS; c++) {
+                float one = cost[a][c] + by_a[c], other = cost[b][c] + by_b[c];
+                next[s][c] = other < one ? other : one;
+                arrivals[c] |= (uint8_t)((other < one) << s);
+            }
+        }
+        for (int c = 0; c < chains; c++) {
+            coder->arrivals[first + c] = arrivals[c];
+            for (int s = 0; s < STATES; s++) cost[s][c] = next[s][c];
+        }
+    }
+    /* Backwards along each chain's best path: the codes take the place of the differences. */
+    for (int c = 0; c < CHAINS && (size_t)c < count; c++) {
+        int state = 0;
+        for (int s = 1; s < STATES; s++)
+            if (cost[s][c] < cost[state][c]) state = s;
+        for (size_t i = (count - 1 - c) / CHAINS * CHAINS + c;; i -= CHAINS) {
+            Pending *one = pending + i;
+            int way = coder->arrivals[i] >> state & 1, odd = BY[state][way];
+            state = BEFORE[state][way];
+            float costs[2];
+            int32_t magnitudes[2];
+            candidates(one, aim->bits + ((state & 1) * INRV_TABLES + one->table) * INRV_LISTED,
+                       state & 1, p, scale, costs, magnitudes);
+            one->difference = one->difference < 0 ? -magnitudes[odd] : magnitudes[odd];
+            if (i < CHAINS) break;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const Pending *one = pending + i;
+        uint8_t *chain = coder->chain + i % CHAINS;
+        int half = *chain & 1, code = one->difference;
+        write_code(coder, one->table + half * INRV_TABLES, code, (uint32_t)i,
+                   only_sign(one->predicted, code < 0 ? -code : code, half, p->step,
+                             p->task->channel->top));
+        int64_t twice = 2 * code - (code > 0 ? half : code < 0 ? -half : 0);
+        p->level->values[one->place] =
+            clipped(one->predicted + (twice * p->step >> 1), 0, p->task->channel->top);
+        *chain = NEXT[*chain][token_of((uint32_t)(code < 0 ? -code : code)) & 1];
+    }
+    coder->waiting = 0;
 }
 
 /* ---- Prediction ---- */
@@ -769,16 +909,34 @@ NOINLINE int finish_block(inrv_work *work, const Passing *p, int count, uint32_t
     if (p->task->samples)
         sample(p->task->samples, block, count, p->level->truth, 4 * work->networks[p->odd].groups,
                p->odd, p->number);
+    if (p->task->aim && channel->trellis) {
+        for (int i = 0; i < count; i++) {
+            Pending *one = work->coder.pending + work->coder.waiting++;
+            one->place = block->place[i];
+            one->predicted = block->predicted[i];
+            one->difference = p->level->targets[block->place[i]] - block->predicted[i];
+            one->table = block->table[i];
+        }
+        return INRV_OK;
+    }
     if (p->task->aim)
-        choose_codes(&work->coder, block, count, first, p->level->targets, p->step, p->task->aim);
+        choose_codes(&work->coder, block, count, first, p->level->targets, p->step, p->task->channel->top, p->task->aim);
     else {
-        int error = read_codes(&work->coder, block, count, first);
+        int error = read_codes(&work->coder, block, count, first, channel->trellis, p->step, channel->top);
         if (UNLIKELY(error)) return error;
     }
-    for (int i = 0; i < count; i += LANES) {
-        V value = load(block->predicted + i) + load(block->code + i) * p->step;
-        store(block->code + i, clip(value, 0, channel->top));
-    }
+    if (channel->trellis)
+        for (int i = 0; i < count; i += LANES) {
+            V code = load(block->code + i), half = load(block->half + i);
+            V less = choose(is_above(code, all_of(0)), half, where(is_above(all_of(0), code), -half));
+            V value = load(block->predicted + i) + ((2 * code - less) * p->step >> 1);
+            store(block->code + i, clip(value, 0, channel->top));
+        }
+    else
+        for (int i = 0; i < count; i += LANES) {
+            V value = load(block->predicted + i) + load(block->code + i) * p->step;
+            store(block->code + i, clip(value, 0, channel->top));
+        }
     for (int i = 0; i < count; i++) p->level->values[block->place[i]] = block->code[i];
     return INRV_OK;
 }
@@ -804,7 +962,7 @@ static uint64_t inner_places(const Level *level) {
 }
 
 INLINE int pass_parity(inrv_work *work, Passing *p, const Parity *parity, uint32_t *number,
-                       int pairs, int odd, int with_reference) {
+                       int pairs, int slots, int odd, int with_reference) {
     const Level *level = p->level;
     Block *block = &work->block;
     const uint64_t inner = inner_places(level);
@@ -832,11 +990,11 @@ INLINE int pass_parity(inrv_work *work, Passing *p, const Parity *parity, uint32
                 const int32_t *at = level->values + start + z;
                 int32_t place = (int32_t)(start + z);
                 if (deep && !((uint64_t)active << z & ~inner))
-                    append_contexts(block, p, at, place, active, face, pairs, odd, with_reference,
-                                    1, wide);
+                    append_contexts(block, p, at, place, active, face, pairs, slots, odd,
+                                    with_reference, 1, wide);
                 else
-                    append_contexts(block, p, at, place, active, face, pairs, odd, with_reference,
-                                    0, wide);
+                    append_contexts(block, p, at, place, active, face, pairs, slots, odd,
+                                    with_reference, 0, wide);
                 if (block->count < BLOCK) continue;
                 int error = finish_block(work, p, BLOCK, *number);
                 if (UNLIKELY(error)) return error;
@@ -847,44 +1005,52 @@ INLINE int pass_parity(inrv_work *work, Passing *p, const Parity *parity, uint32
     return INRV_OK;
 }
 
-#define PARITY(NAME, PAIRS, ODD, REFERENCE)                                                  \
+#define PARITY(NAME, PAIRS, SLOTS, ODD, REFERENCE)                                                  \
     NOINLINE int NAME(inrv_work *work, Passing *p, const Parity *parity, uint32_t *number) { \
-        return pass_parity(work, p, parity, number, PAIRS, ODD, REFERENCE);                  \
+        return pass_parity(work, p, parity, number, PAIRS, SLOTS, ODD, REFERENCE);               \
     }
-PARITY(one_odd, 10, 1, 0)
-PARITY(two_odd, 14, 2, 0)
-PARITY(three_odd, 16, 3, 0)
-PARITY(one_odd_referring, 10, 1, 1)
-PARITY(two_odd_referring, 14, 2, 1)
-PARITY(three_odd_referring, 16, 3, 1)
+PARITY(one_odd_0, 10, 14, 1, 0)
+PARITY(one_odd_1, 12, 14, 1, 0)
+PARITY(one_odd_2, 14, 14, 1, 0)
+PARITY(two_odd_0, 14, 18, 2, 0)
+PARITY(two_odd_1, 16, 18, 2, 0)
+PARITY(two_odd_2, 18, 18, 2, 0)
+PARITY(three_odd, 16, 16, 3, 0)
+PARITY(one_odd_0_referring, 10, 14, 1, 1)
+PARITY(one_odd_1_referring, 12, 14, 1, 1)
+PARITY(one_odd_2_referring, 14, 14, 1, 1)
+PARITY(two_odd_0_referring, 14, 18, 2, 1)
+PARITY(two_odd_1_referring, 16, 18, 2, 1)
+PARITY(two_odd_2_referring, 18, 18, 2, 1)
+PARITY(three_odd_referring, 16, 16, 3, 1)
 
 static int32_t log_of(int32_t number) {
     int top = 31 - __builtin_clz((uint32_t)number);
     return LOG_ONE * top + (int32_t)(((int64_t)number << 6 >> top) - LOG_ONE);
 }
 
-static int pass(inrv_work *work, const Task *task, int number, int odd) {
+static int pass(inrv_work *work, const Task *task, int number, int turn) {
     typedef int Walk(inrv_work *, Passing *, const Parity *, uint32_t *);
-    static Walk *const WALKS[2][4] = {
-        {0, one_odd, two_odd, three_odd},
-        {0, one_odd_referring, two_odd_referring, three_odd_referring}};
-    Walk *walk = WALKS[task->channel->reference_top > 0][odd];
+    static Walk *const WALKS[2][7] = {
+        {one_odd_0, one_odd_1, one_odd_2, two_odd_0, two_odd_1, two_odd_2, three_odd},
+        {one_odd_0_referring, one_odd_1_referring, one_odd_2_referring, two_odd_0_referring, two_odd_1_referring, two_odd_2_referring, three_odd_referring}};
+    Walk *walk = WALKS[task->channel->reference_top > 0][turn];
+    const Parity *parity = &PARITIES[turn];
     int step = task->channel->steps[number];
     Passing passing = {.task = task,
                        .level = &work->levels[number],
                        .number = number,
-                       .odd = odd,
+                       .odd = parity->odd,
                        .step = step,
                        .log_step = log_of(step)};
     uint32_t coded = 0;
     work->block.count = 0;
-    for (int i = 0; i < 7; i++) {
-        if (PARITIES[i].odd != odd) continue;
-        begin_parity(&passing, &PARITIES[i]);
-        int error = walk(work, &passing, &PARITIES[i], &coded);
-        if (error) return error;
-    }
-    return work->block.count ? finish_block(work, &passing, work->block.count, coded) : INRV_OK;
+    begin_parity(&passing, parity);
+    int error = walk(work, &passing, parity, &coded);
+    if (!error && work->block.count)
+        error = finish_block(work, &passing, work->block.count, coded);
+    if (!error && work->coder.waiting) choose_path(&work->coder, &passing);
+    return error;
 }
 
 /* The region's corner voxel, predicted by the region's mean, its table by the spread. */
@@ -898,10 +1064,12 @@ static int corner(inrv_work *work, const Task *task) {
     block->table[0] = clipped((log_of(task->spread) - log_of(step) + LOWEST_TABLE * LOG_ONE) >> 4,
                               0, INRV_TABLES - 1);
     block->place[0] = (int32_t)(PAD_BEFORE * level->plane + PAD_BEFORE * level->pitch + PAD_Z);
-    if (task->aim)
-        choose_codes(&work->coder, block, 1, 0, level->targets, step, task->aim);
-    else {
-        int error = read_codes(&work->coder, block, 1, 0);
+    if (task->aim) {
+        choose_codes(&work->coder, block, 1, 0, level->targets, step, channel->top, task->aim);
+        int32_t magnitude = block->code[0] < 0 ? -block->code[0] : block->code[0];
+        work->coder.chain[0] = NEXT[0][token_of((uint32_t)magnitude) & 1];
+    } else {
+        int error = read_codes(&work->coder, block, 1, 0, channel->trellis, step, channel->top);
         if (error) return error;
     }
     level->values[block->place[0]] =
@@ -1017,12 +1185,12 @@ static void restore(inrv_work *work, const Task *task) {
 /* Codes that are predicted elsewhere: the block's tables and codes are all that counts. */
 
 static int read(inrv_work *work, int count, uint32_t first) {
-    return read_codes(&work->coder, &work->block, count, first);
+    return read_codes(&work->coder, &work->block, count, first, 0, 0, 0);
 }
 
 static void write(inrv_work *work, int count, uint32_t first) {
     for (int i = 0; i < count; i++)
-        write_code(&work->coder, work->block.table[i], work->block.code[i], first + (uint32_t)i);
+        write_code(&work->coder, work->block.table[i], work->block.code[i], first + (uint32_t)i, 0);
 }
 
 extern const struct features_kernel INRV_VARIANT_OF(features_kernel);

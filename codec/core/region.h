@@ -26,6 +26,9 @@ enum {
     PROBABILITY_BITS = 15,
     DIRECT = 16, /* magnitudes that are tokens themselves */
     MOST_LANES = 32,
+    CHAINS = 16, /* of a trellis */
+    STATES = 8,  /* of a chain */
+    ALL_TABLES = INRV_QUANTISERS * INRV_TABLES,
     PAD_BEFORE = 1,
     PAD_AFTER = 2,
     PAD_Z = 4,  /* rows and voxels around an array of a parity */
@@ -59,7 +62,7 @@ typedef struct packed_network {
 typedef struct {
     int32_t inputs[MOST_GROUPS][ROOM]; /* four bytes each: inputs + 64 */
     int32_t base[ROOM], scale[ROOM], log[ROOM], place[ROOM];
-    int32_t outputs[2][BLOCK], predicted[BLOCK], table[BLOCK], code[ROOM];
+    int32_t outputs[2][BLOCK], predicted[BLOCK], table[BLOCK], code[ROOM], half[ROOM];
     int count;
 } Block;
 
@@ -76,10 +79,16 @@ typedef struct {
     uint8_t lane; /* number in its pass, mod 32 */
 } Symbol;
 
+/* A voxel of a pass whose code is not chosen yet. */
 typedef struct {
-    Table table[INRV_TABLES] __attribute__((aligned(64)));
-    int32_t counts[INRV_TABLES][48];
-    uint64_t changed; /* tables whose parts are to be computed anew */
+    int32_t place, predicted, difference, table;
+} Pending;
+
+typedef struct {
+    Table table[ALL_TABLES] __attribute__((aligned(64)));
+    int32_t counts[ALL_TABLES][48];
+    uint8_t changed[ALL_TABLES]; /* whether a table's parts are to be computed anew */
+    uint8_t chain[CHAINS];       /* the state of each chain of the trellis */
     uint32_t state[MOST_LANES];
     int lanes;
     /* decoding: the words of the segment and, from its end, its raw bits */
@@ -87,6 +96,9 @@ typedef struct {
     uint64_t raw, raw_most;
     /* encoding */
     Symbol *symbols;
+    Pending *pending;
+    uint8_t *arrivals;
+    size_t waiting;
     size_t count;
     uint8_t *raw_bytes;
 } Coder;

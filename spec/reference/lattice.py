@@ -6,7 +6,7 @@ hold 64-bit integers where nothing else is said. Damaged codes are a ValueError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ Part = Callable[[int, int, int], bytes]  # from its first byte, its size, its CR
 EDGE = 128  # of a region, in voxels
 ABSENT = -(2**40)  # in an array of values: no voxel, or not yet known
 TOKENS, TABLES = 46, 64
+CHAINS = 16
+NEXT = [(0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)]
 WEIGHT_TABLE, BIAS_TABLE = 20, 40
 SEGMENTS = {1: [[6, 5, 4, 3, 2, 1, 0]], 4: [[6, 5, 4, 3], [2], [1], [0]]}  # levels of each
 
@@ -46,11 +48,17 @@ CORNERS = [(1, 1, 1), (1, 1, -1), (1, -1, 1), (1, -1, -1)]
 BESIDE_1 = [(1, y, z) for y, z in [(2, 0), (-2, 0), (0, 2), (0, -2)]]
 BESIDE_1 += [(1, y, z) for y in (2, -2) for z in (2, -2)]
 BESIDE_2 = [(0, 1, 1), (0, 1, -1), *CORNERS, (2, 1, 0), (2, -1, 0), (2, 0, 1), (2, 0, -1)]
+SIBLINGS = [(1, 1, 0), (1, -1, 0), (1, 0, 1), (1, 0, -1)]
 PAIRS = {
     1: [(1, 0, 0), (3, 0, 0), *BESIDE_1],
     2: [(0, 1, 0), (0, 0, 1), (0, 3, 0), (0, 0, 3), *BESIDE_2],
     3: [*FACES, (3, 0, 0), (0, 3, 0), (0, 0, 3), *EDGES, *CORNERS],
 }
+
+
+def pairs_of(odd: int, turn: int) -> list[tuple[int, ...]]:
+    """The pairs of a parity that comes behind `turn` others with as many odd axes."""
+    return PAIRS[odd] + (SIBLINGS[: 2 * turn] if odd < 3 else [])
 
 
 def look_up(array: Array, voxels: Array, outside: int) -> Array:
@@ -168,8 +176,8 @@ def activation(sums: Array) -> Array:
 def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> dict[str, Tensors]:
     """The networks '1', '2', '3' and 'restoration' of a channel."""
     kind = "alone" if config["reference"] is None else "reference"
-    prefixes = {odd: f"{kind}.{odd}" for odd in "123"} | (
-        {"restoration": "restoration"} if config["restoration"] else {}
+    prefixes = {odd: f"{config['set']}.{kind}.{odd}" for odd in "123"} | (
+        {"restoration": f"{config['set']}.restoration"} if config["restoration"] else {}
     )
     networks, codes = {}, None
     if config["fitted"]:
@@ -179,9 +187,8 @@ def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> 
         networks[name] = {part: defaults[f"{prefix}.{part}"].astype(np.int64) for part in NAMES}
         for part, tensor in networks[name].items() if codes else ():
             weight = part.endswith("weight")
-            tensor += codes.read(
-                np.full(tensor.size, WEIGHT_TABLE if weight else BIAS_TABLE)
-            ).reshape(tensor.shape)
+            numbers, _ = codes.read(np.full(tensor.size, WEIGHT_TABLE if weight else BIAS_TABLE))
+            tensor += numbers.reshape(tensor.shape)
             require(
                 bool((np.abs(tensor) <= (127 if weight else 2**20)).all()),
                 "F7: a weight or bias is out of bounds",
@@ -223,13 +230,42 @@ class Segment:
         require(used == len(self.data), "F6: words and raw bits do not meet")
 
 
+@dataclass
+class Ends:
+    """Where the values of a pass's voxels end: predictions (n,), the largest value, the step."""
+
+    predicted: Array
+    top: int
+    step: int
+
+    def sign(self, voxel: int, magnitude: int, quantiser: int) -> int:
+        """The only sign that a code can have, 1 or -1; 0 where it can have both."""
+        below = int(self.predicted[voxel])
+        reach = (2 * magnitude - 1 - quantiser) * self.step
+        return 1 if 2 * below < reach else -1 if 2 * (self.top - below) < reach else 0
+
+
+class Chains:
+    """The states of a trellis's chains, and the quantiser of each voxel of a pass."""
+
+    def __init__(self) -> None:
+        self.states = [0] * CHAINS
+
+    def quantiser(self, voxel: int) -> int:
+        return self.states[voxel % CHAINS] % 2
+
+    def follow(self, voxel: int, token: int) -> None:
+        self.states[voxel % CHAINS] = NEXT[self.states[voxel % CHAINS]][token % 2]
+
+
 class Codes:
     """The codes that segments hold, a pass at a time."""
 
     def __init__(self, prior: Array, lanes: int) -> None:
-        self.counts = [[int(count) for count in row] for row in prior]
+        self.counts = [[[int(count) for count in row] for row in tables] for tables in prior]
         self.lanes = lanes
         self.states: list[int] = []
+        self.chains = Chains()
 
     def begin(self, data: bytes) -> None:
         """Read on in the next segment."""
@@ -239,8 +275,8 @@ class Codes:
             require(high > 0, "F6: a state is below 2^16")
             self.states.append(low + (high << 16))
 
-    def parts(self, table: int) -> list[int]:
-        counts = self.counts[table]
+    def parts(self, quantiser: int, table: int) -> list[int]:
+        counts = self.counts[quantiser][table]
         others = [1 + count * (2**15 - TOKENS) // sum(counts) for count in counts[1:]]
         return [2**15 - sum(others), *others]
 
@@ -262,16 +298,28 @@ class Codes:
         extra = 3 + (token - 16) // 2
         return (2 + token % 2 << extra) + sum(self.segment.bit() << j for j in range(extra))
 
-    def read(self, tables: Array) -> Array:
-        """The codes (n,) of the voxels of a pass, whose tables are (n,)."""
-        parts = {table: self.parts(table) for table in set(tables.tolist())}
-        codes = []
+    def read(
+        self, tables: Array, ends: Ends | None = None, trellis: bool = False
+    ) -> tuple[Array, Array]:
+        """The codes (n,) of the voxels of a pass, whose tables are (n,), and their quantisers."""
+        parts = self.all_parts(tables)
+        codes, quantisers = [], []
         for voxel, table in enumerate(tables.tolist()):
-            token = self.token(voxel % self.lanes, parts[table])
-            self.counts[table][token] += 32
-            sign = -1 if token and self.segment.bit() else 1
-            codes.append(sign * self.magnitude(token))
-        return np.array(codes, dtype=np.int64)
+            quantiser = self.chains.quantiser(voxel) if trellis else 0
+            token = self.token(voxel % self.lanes, parts[quantiser, table])
+            self.counts[quantiser][table][token] += 32
+            self.chains.follow(voxel, token)
+            magnitude = self.magnitude(token)
+            sign = ends.sign(voxel, magnitude, quantiser) if ends else 0
+            if magnitude and not sign:
+                sign = -1 if self.segment.bit() else 1
+            codes.append(sign * magnitude)
+            quantisers.append(quantiser)
+        return np.array(codes, dtype=np.int64), np.array(quantisers, dtype=np.int64)
+
+    def all_parts(self, tables: Array) -> dict[tuple[int, int], list[int]]:
+        """The parts of every table of a pass, of both quantisers."""
+        return {(q, table): self.parts(q, table) for q in (0, 1) for table in set(tables.tolist())}
 
     def end(self) -> None:
         """End the segment."""
@@ -290,15 +338,26 @@ class Writer:
 
     def __init__(self, choose: Callable[[Array], Array]) -> None:
         self.choose = choose
-        self.passes: list[list[tuple[Array, Array]]] = []  # of each segment: tables, codes
+        # Of each segment: the tables, codes and quantisers, and which signs are not stored.
+        self.passes: list[list[tuple[Array, Array, Array, Array]]] = []
+        self.chains = Chains()
 
     def begin(self, _: bytes) -> None:
         self.passes.append([])
 
-    def read(self, tables: Array) -> Array:
-        codes = self.choose(tables)
-        self.passes[-1].append((tables, codes))
-        return codes
+    def read(
+        self, tables: Array, ends: Ends | None = None, trellis: bool = False
+    ) -> tuple[Array, Array]:
+        codes = self.choose(tables).copy()
+        quantisers, implied = np.zeros((2, len(codes)), dtype=np.int64)
+        for voxel, code in enumerate(codes.tolist()):
+            quantisers[voxel] = quantiser = self.chains.quantiser(voxel) if trellis else 0
+            self.chains.follow(voxel, token_of(abs(code))[0])
+            sign = ends.sign(voxel, abs(code), quantiser) if ends else 0
+            implied[voxel] = sign != 0
+            codes[voxel] = sign * abs(code) if sign else code
+        self.passes[-1].append((tables, codes, quantisers, implied))
+        return codes, quantisers
 
     def end(self) -> None:
         pass
@@ -310,16 +369,16 @@ class Writer:
         """The segments that hold these codes."""
         symbols, counts = [], Codes(prior, lanes)
         for segment, passes in enumerate(self.passes):
-            for tables, codes in passes:
-                parts = {table: counts.parts(table) for table in set(tables.tolist())}
-                for voxel, (table, code) in enumerate(
-                    zip(tables.tolist(), codes.tolist(), strict=True)
-                ):
+            for columns in passes:
+                parts = counts.all_parts(columns[0])
+                rows = zip(*(column.tolist() for column in columns), strict=True)
+                for voxel, (table, code, quantiser, implied) in enumerate(rows):
                     token, bits = token_of(abs(code))
-                    part, start = parts[table][token], sum(parts[table][:token])
-                    raw = [int(code < 0), *bits] if code else []
+                    own = parts[quantiser, table]
+                    part, start = own[token], sum(own[:token])
+                    raw = [*bits, *([int(code < 0)] if code and not implied else [])]
                     symbols.append((segment, voxel % lanes, part, start, raw))
-                    counts.counts[table][token] += 32
+                    counts.counts[quantiser][table][token] += 32
         states, words = [2**16] * lanes, [b""] * len(self.passes)
         for segment, lane, part, start, _ in reversed(symbols):
             x = states[lane]
@@ -402,36 +461,33 @@ class Region:
             log = log_of(np.array([self.spread])) - log_of(np.array([self.config["steps"][6]]))
             corner = np.zeros((1, 3), dtype=np.int64)
             self.take(corner, self.allowed(np.array([self.mean])), table_of(log), level)
-        for odd in (1, 2, 3):
-            self.decode_pass(level, odd)
+        for odd, parities in PARITIES.items():
+            for turn, (odd_axes, axes) in enumerate(parities):
+                voxels = self.voxels_of(level, odd_axes)
+                predicted, tables = self.predict(voxels, axes, level, odd, turn)
+                self.take(voxels, predicted, tables, level)
 
-    def decode_pass(self, level: int, odd: int) -> None:
-        found = [
-            (voxels, *self.predict(voxels, axes, level, odd))
-            for voxels, axes in self.parities(level, odd)
-        ]
-        voxels, predicted, tables = (np.concatenate(column) for column in zip(*found, strict=True))
-        self.take(voxels, predicted, tables, level)
-
-    def parities(self, level: int, odd: int) -> Iterator[tuple[Array, tuple[int, int, int]]]:
-        """The active voxels (n, 3) of each parity, and its axes."""
-        for odd_axes, axes in PARITIES[odd]:
-            first = [bit << level for bit in odd_axes]
-            part = self.active[tuple(slice(start, None, 2 << level) for start in first)]
-            yield np.argwhere(part) * (2 << level) + first, axes
+    def voxels_of(self, level: int, odd_axes: tuple[int, int, int]) -> Array:
+        """The active voxels (n, 3) of a parity."""
+        first = [bit << level for bit in odd_axes]
+        part = self.active[tuple(slice(start, None, 2 << level) for start in first)]
+        return np.argwhere(part) * (2 << level) + first
 
     def take(self, voxels: Array, predicted: Array, tables: Array, level: int) -> None:
-        values = predicted + self.codes.read(tables) * self.config["steps"][level]
-        self.values[tuple(voxels.T)] = np.clip(values, 0, self.top)
+        step = self.config["steps"][level]
+        found = self.codes.read(tables, Ends(predicted, self.top, step), self.config["trellis"])
+        codes, quantisers = found
+        moves = (2 * codes - quantisers * np.sign(codes)) * step >> 1
+        self.values[tuple(voxels.T)] = np.clip(predicted + moves, 0, self.top)
 
     # Prediction
 
     def predict(
-        self, voxels: Array, axes: tuple[int, ...], level: int, odd: int
+        self, voxels: Array, axes: tuple[int, ...], level: int, odd: int, turn: int
     ) -> tuple[Array, Array]:
         """Predicted values and tables (n,)."""
         step, stride = self.config["steps"][level], 1 << level
-        ahead, behind = neighbours(self.values, voxels, PAIRS[odd], axes, stride, ABSENT)
+        ahead, behind = neighbours(self.values, voxels, pairs_of(odd, turn), axes, stride, ABSENT)
         base = base_of(ahead, behind, odd, np.full(len(voxels), self.mean))
         sums, differences = deviations(ahead, behind, base)
         known_ahead, known_behind = ahead != ABSENT, behind != ABSENT
@@ -456,9 +512,12 @@ class Region:
             16 * whole.all(axis=1).sum(axis=1) // odd,
         ]
         there = [16 * side for side in neighbours(self.active, voxels, FACES, axes, stride, 0)]
+        later = np.zeros((len(voxels), len(pairs_of(odd, 2)) - len(pairs_of(odd, turn))), dtype=int)
         inputs = [
             spread.quantise(sums),
+            later,
             slope.quantise(differences),
+            later,
             *there,
             np.stack(scalars, axis=1),
         ]

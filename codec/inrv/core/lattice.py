@@ -27,9 +27,9 @@ from inrv.core.library import instruction_sets, library
 
 LEVELS = 7
 SEGMENTS = 4  # of a region's codes: levels 6 to 3, 2, 1, 0
-TABLES, TOKENS = 64, 46
+QUANTISERS, TABLES, TOKENS = 2, 64, 46
 LISTED = 1 << 10  # magnitudes whose bits an encoder has listed
-MOST_INPUTS = 52
+MOST_INPUTS = 56
 ALL = (1 << 32) - 1  # a share of 1
 
 Ints = NDArray[np.int32]
@@ -60,6 +60,7 @@ class _Channel(Structure):
         ("reference_top", c_int32),
         ("lossless", c_int32),
         ("exterior", c_int32),
+        ("trellis", c_int32),
         ("prediction", POINTER(_Network) * 3),
         ("restoration", POINTER(_Network)),
         ("prior", Address),
@@ -115,6 +116,7 @@ class _Samples(Structure):
         ("odd", Address),
         ("level", Address),
         ("flat", Address),
+        ("tokens", Address),
     )
 
 
@@ -236,6 +238,7 @@ class ContextSamples:
     odd: uint8 (n,) number of odd axes; 0: inputs of the restoration filter
     level: uint8 (n,) of the voxels
     flat: bool (n,) whether all neighbours are equal
+    tokens: uint32 (2, 64, 46) how often each token came under each table of each quantiser
     """
 
     inputs: NDArray[np.int8]
@@ -247,6 +250,7 @@ class ContextSamples:
     odd: NDArray[np.uint8]
     level: NDArray[np.uint8]
     flat: NDArray[np.bool_]
+    tokens: NDArray[np.uint32]
 
 
 class LatticeChannel:
@@ -271,6 +275,7 @@ class LatticeChannel:
         reference_top: int,
         lossless: bool,
         exterior: bool,
+        trellis: bool,
         prediction: Sequence[Tensors],
         restoration: Tensors | None,
         prior: NDArray[Any],
@@ -280,7 +285,7 @@ class LatticeChannel:
         own = self._own = _Channel()
         own.steps[:] = tuple(steps)
         own.top, own.background, own.reference_top = top, background, reference_top
-        own.lossless, own.exterior = lossless, exterior
+        own.lossless, own.exterior, own.trellis = lossless, exterior, trellis
         for place, tensors in enumerate(prediction):
             own.prediction[place] = ctypes.pointer(self._network(tensors))
         if restoration is not None:
@@ -372,6 +377,7 @@ class _Sampling:
             np.empty(capacity, dtype=np.uint8),
             np.empty(capacity, dtype=np.uint8),
             np.empty(capacity, dtype=np.bool_),
+            np.zeros((QUANTISERS, TABLES, TOKENS), dtype=np.uint32),
         )
         own = self.own = _Samples()
         own.seed, own.capacity, own.count = seed, capacity, 0
@@ -381,8 +387,8 @@ class _Sampling:
 
     def found(self) -> ContextSamples:
         """What was taken."""
-        arrays = vars(self.arrays).values()
-        return ContextSamples(*(array[: self.own.count].copy() for array in arrays))
+        *arrays, tokens = vars(self.arrays).values()
+        return ContextSamples(*(array[: self.own.count].copy() for array in arrays), tokens)
 
 
 def _given(region: KnownRegion) -> _Region:

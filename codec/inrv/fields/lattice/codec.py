@@ -27,7 +27,9 @@ MEANS = 255  # parts of the channel's top in which a region's mean is stored
 MOST_SPREAD = 22
 # Of one bit against a squared step: the slope of a uniform quantiser at a high rate.
 # measured: docs/lab-notes.md#steps-and-rate
-RATE_WEIGHT = 2 * 0.6931 / 12
+import os
+TRELLIS = os.environ.get('TRELLIS') == '1'
+RATE_WEIGHT = float(os.environ.get('RW', '1')) * 2 * 0.6931 / 12
 DIRECT, DIRECT_BITS = 16, 4  # magnitudes that are tokens themselves
 
 Ints = NDArray[np.int32]
@@ -49,6 +51,7 @@ class ChannelParameters:
     top: int
     background: int
     lossless: bool = False
+    trellis: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,7 @@ class Setting:
             0 if self.reference is None else self.reference.top,
             parameters.lossless,
             self.exterior is not None,
+            parameters.trellis,
             [model.networks[odd].tensors for odd in INPUTS],
             None if restoration is None else restoration.tensors,
             model.prior,
@@ -163,8 +167,8 @@ def code_bits(prior: NDArray[np.int64]) -> NDArray[np.float32]:
     """Bits float32 (64, LISTED) of each magnitude under each table, its sign included."""
     magnitudes = np.arange(LISTED, dtype=np.int64)
     extra = np.where(magnitudes < DIRECT, 0, _highest_bits(magnitudes) - 1)
-    share = prior / prior.sum(axis=1, keepdims=True)
-    exact = -np.log2(share)[:, tokens_of(magnitudes)] + extra + (magnitudes > 0)
+    share = prior / prior.sum(axis=-1, keepdims=True)
+    exact = -np.log2(share)[..., tokens_of(magnitudes)] + extra + (magnitudes > 0)
     bits: NDArray[np.float32] = np.ascontiguousarray(exact, dtype=np.float32)
     return bits
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,18 +59,29 @@ class Model:
         return sum(tensor.size for _, tensor in self.tensors())
 
 
-@lru_cache(maxsize=4)
-def default_model(reference: bool, restoration: bool) -> Model:
-    """The networks that come with the codec.
+@lru_cache(maxsize=64)
+def default_model(reference: bool, restoration: bool, number: int = 0) -> Model:
+    """Networks that come with the codec.
 
     reference: whether the channel has a reference channel
     restoration: whether decoded values are filtered
+    number: of the set
     """
-    stored = load_file(DEFAULTS)
-    prefix = REFERENCE if reference else ALONE
+    stored = _stored()
+    prefix = f"{number}.{REFERENCE if reference else ALONE}"
     networks = {odd: _part(stored, f"{prefix}.{odd}") for odd in INPUTS}
-    prior = stored["prior"].astype(np.int64)
-    return Model(networks, _part(stored, RESTORATION) if restoration else None, prior)
+    restored = _part(stored, f"{number}.{RESTORATION}") if restoration else None
+    return Model(networks, restored, stored["prior"].astype(np.int64))
+
+
+@lru_cache(maxsize=1)
+def _stored() -> dict[str, NDArray[Any]]:
+    return load_file(os.environ.get("DEFAULTS", DEFAULTS))
+
+
+def set_count() -> int:
+    """How many sets of networks come with the codec."""
+    return sum(name.endswith(f".{ALONE}.1.first.bias") for name in _stored())
 
 
 def pack_differences(model: Model, default: Model) -> bytes:

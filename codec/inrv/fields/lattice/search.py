@@ -26,6 +26,7 @@ from inrv.fields.lattice.codec import (
     Setting,
     encode_regions,
     in_units,
+    TRELLIS,
 )
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SLOPE, SMALLEST_STEP, STEP
 from inrv.fields.lattice.exterior import Exterior
@@ -463,7 +464,7 @@ def channel_of(values: ChannelValues, quality: Quality, scale: float) -> Channel
     )
     background = max(-HIGHEST, min(HIGHEST, round(values.background * scale)))
     top = max(1, round(values.largest * scale))
-    return ChannelParameters(steps, top, background, quality.lossless)
+    return ChannelParameters(steps, top, background, quality.lossless, TRELLIS and not quality.bounded)
 
 
 def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:

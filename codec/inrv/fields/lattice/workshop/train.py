@@ -11,6 +11,7 @@ import argparse
 import itertools
 import math
 import time
+from copy import deepcopy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,18 +21,25 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from inrv.core.lattice import LEVELS, TABLES, TOKENS, ContextSamples
+from inrv.core.lattice import LEVELS, QUANTISERS, TABLES, ContextSamples
 from inrv.encoding.thresholds import whole_leaves
 from inrv.fields.lattice.channels import linear_exterior
 from inrv.fields.lattice.codec import ChannelSamples, Reference, Sampling, tokens_of
-from inrv.fields.lattice.constants import INPUTS, REFERENCE_INPUTS, RESTORATION_INPUTS, STEP
+from inrv.fields.lattice.constants import (
+    INPUT_ONE,
+    INPUTS,
+    REFERENCE_INPUTS,
+    RESTORATION_INPUTS,
+    STEP,
+)
 from inrv.fields.lattice.fitting import (
     RealNetwork,
     Samples,
     fit_prediction,
     fit_restoration,
+    prediction_loss,
     prediction_samples,
     restoration_samples,
 )
@@ -45,8 +53,8 @@ from inrv.fields.lattice.model import (
     RESTORATION_HIDDEN,
     RESTORATION_OUTPUTS,
     Model,
-    default_model,
 )
+from inrv.fields.lattice.network import IntegerNetwork
 from inrv.fields.lattice.search import (
     ChannelValues,
     Quality,
@@ -63,6 +71,7 @@ KNOWING = 0.6  # of the lessons know the values of inactive voxels
 LEAST_BITS = 0.05  # a voxel
 PRIOR_TOTAL = 1 << 14  # and one for every token
 SEED = 20
+GROUPS = dict[str, int]()
 QUALITY_SPREAD = 4.0  # dB, up to which a lesson may be better
 RATE, BATCH = 4e-3, 8192  # of the optimiser
 # The tables of the entropy coder: table 0 stands for a deviation so many octaves below one step.
@@ -70,18 +79,22 @@ TABLES_OCTAVE, LOWEST_TABLE = 4, 5
 MAGNITUDES = 1 << 19  # of codes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Lesson:
     """A channel at a quality.
 
     values: of the channel
     step: of the quantiser, as a share of the range
     reference: whether it has a reference channel
+    family: of its volume
+    choice: number of the set of networks that suits it best so far
     """
 
     values: ChannelValues
     step: float
     reference: bool
+    family: str
+    choice: int = 0
 
 
 def main() -> None:
@@ -94,39 +107,98 @@ def main() -> None:
         "--steps", type=int, default=800, help="of the optimiser in each round (%(default)s)"
     )
     parser.add_argument(
-        "--begin",
-        action="store_true",
-        help="with the present default networks, not with fresh ones",
+        "--sets", type=int, default=1, help="how many sets of networks there are (%(default)s)"
     )
+    parser.add_argument("--alone", action="store_true", help="train nothing for reference channels")
+    parser.add_argument("--begin", type=Path, help="networks to begin with, not fresh ones")
     parser.add_argument("--output", type=Path, default=DEFAULTS)
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(SEED)
     lessons = list(_lessons(list(training_volumes(SEED)), generator))
+    if arguments.alone:
+        lessons = [lesson for lesson in lessons if not lesson.reference]
     print(f"{len(lessons)} channels at a quality", flush=True)
-    reals = {
-        reference: {odd: _fresh(odd, reference, generator) for odd in INPUTS}
-        for reference in (False, True)
-    }
-    widths = RESTORATION_INPUTS, RESTORATION_HIDDEN, RESTORATION_OUTPUTS
-    restoration = RealNetwork(*widths, generator)
-    prior = _logistic_prior()
     if arguments.begin:
-        models = {reference: default_model(reference, True) for reference in reals}
-        reals = {
-            reference: {odd: RealNetwork.of(net) for odd, net in model.networks.items()}
-            for reference, model in models.items()
-        }
-        begun, prior = models[False].restoration, models[False].prior
-        assert begun is not None
-        restoration = RealNetwork.of(begun)
-    for _ in range(arguments.rounds):
-        prior = _round(lessons, reals, restoration, prior, arguments.steps, generator)
-        _save(reals, restoration, prior, arguments.output)
+        begun = load_file(arguments.begin)
+        count = sum(name.endswith(".alone.1.first.bias") for name in begun)
+        sets = [NetworkSet.of(begun, number) for number in range(count)]
+        prior = begun["prior"].astype(np.int64)
+    else:
+        sets, prior = [NetworkSet.fresh(generator)], _logistic_prior()
+    for number in range(arguments.rounds):
+        if number and len(sets) < arguments.sets or len(sets) > arguments.sets:
+            sets = _split(lessons, sets, arguments.sets)
+        prior = _round(lessons, sets, prior, arguments.steps, generator)
+        _save(sets, prior, arguments.output)
+
+
+@dataclass(eq=False)
+class NetworkSet:
+    """Networks that some lessons learn together.
+
+    predictions: by number of odd axes, without and with a reference channel
+    restoration: the filter
+    """
+
+    predictions: dict[bool, dict[int, RealNetwork]]
+    restoration: RealNetwork
+
+    @staticmethod
+    def fresh(generator: torch.Generator) -> NetworkSet:
+        """One that knows nothing."""
+        return NetworkSet(
+            {
+                reference: {odd: _fresh(odd, reference, generator) for odd in INPUTS}
+                for reference in (False, True)
+            },
+            RealNetwork(RESTORATION_INPUTS, RESTORATION_HIDDEN, RESTORATION_OUTPUTS, generator),
+        )
+
+    @staticmethod
+    def of(stored: dict[str, NDArray[Any]], number: int) -> NetworkSet:
+        """One that was stored."""
+
+        def part(name: str) -> RealNetwork:
+            start = f"{number}.{name}."
+            return RealNetwork.of(
+                IntegerNetwork(
+                    {
+                        key.removeprefix(start): tensor.astype(np.float32)
+                        for key, tensor in stored.items()
+                        if key.startswith(start)
+                    }
+                )
+            )
+
+        return NetworkSet(
+            {
+                reference: {
+                    odd: part(f"{REFERENCE if reference else ALONE}.{odd}") for odd in INPUTS
+                }
+                for reference in (False, True)
+            },
+            part(RESTORATION),
+        )
+
+    def model(self, reference: bool, prior: NDArray[np.int64]) -> Model:
+        """The networks in whole numbers."""
+        nets = {odd: real.whole() for odd, real in self.predictions[reference].items()}
+        return Model(nets, self.restoration.whole(), prior)
 
 
 def _fresh(odd: int, reference: bool, generator: torch.Generator) -> RealNetwork:
     inputs = INPUTS[odd] + (REFERENCE_INPUTS if reference else 0)
     return RealNetwork(inputs, HIDDEN, OUTPUTS, generator)
+
+
+def _split(lessons: list[Lesson], sets: list[NetworkSet], count: int) -> list[NetworkSet]:
+    """As many copies of the first set, one a family; the rest share them."""
+    families = sorted({lesson.family for lesson in lessons})
+    for lesson in lessons:
+        lesson.choice = families.index(lesson.family) % count
+        if lesson.family in GROUPS:
+            lesson.choice = GROUPS[lesson.family] % count
+    return [deepcopy(sets[0]) for _ in range(count)]
 
 
 def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
@@ -160,9 +232,11 @@ def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> I
             more = QUALITY_SPREAD * float(torch.rand((), generator=generator))
             psnr = QUALITIES[number % len(QUALITIES)] + more
             step = math.sqrt(12) * 10 ** (-psnr / 20)
-            yield Lesson(own, step, False)
+            family = getattr(volume, 'family', volume.name.rsplit(' ', 1)[0])
+            yield Lesson(own, step, False, family)
             if before is not None:
-                yield Lesson(replace(own, reference=_known(before, STEP / step)), step, True)
+                known = _known(before, STEP / step)
+                yield Lesson(replace(own, reference=known), step, True, family)
             before = own
 
 
@@ -186,53 +260,79 @@ def _with_inside(grid: Grid, values: NDArray[np.float32]) -> Grid:
 
 def _round(
     lessons: Sequence[Lesson],
-    reals: dict[bool, dict[int, RealNetwork]],
-    restoration: RealNetwork,
+    sets: list[NetworkSet],
     prior: NDArray[np.int64],
     steps: int,
     generator: torch.Generator,
 ) -> NDArray[np.int64]:
-    """Code every lesson with the present networks, and fit them to it.
+    """Code every lesson with the set that suits it, and fit the sets to what was seen.
 
     Returns the tables that the codes would have liked.
     """
     started, total = time.perf_counter(), 0
-    kept: dict[bool, dict[int, list[Samples]]] = {
-        reference: {odd: [] for odd in INPUTS} for reference in reals
-    }
-    found, filtered = np.zeros((TABLES, TOKENS), dtype=np.float64), list[ContextSamples]()
-    whole = restoration.whole()
-    models = {
-        reference: Model({odd: real.whole() for odd, real in nets.items()}, whole, prior)
-        for reference, nets in reals.items()
-    }
+    kept = {(n, r, odd): list[Samples]() for n in range(len(sets)) for r in (False, True) for odd in INPUTS}
+    filtered = [list[ContextSamples]() for _ in sets]
+    found = np.zeros(prior.shape, dtype=np.float64)
+    models = [{r: one.model(r, prior) for r in (False, True)} for one in sets]
+    sizes = dict[str, int]()
     for lesson in lessons:
         voxels = len(lesson.values.values)
-        size, sampled = _code(lesson, models[lesson.reference], generator)
+        size, sampled = _code(lesson, models[lesson.choice][lesson.reference], generator)
+        samples = {
+            odd: prediction_samples(sampled, odd, INPUTS[odd] + REFERENCE_INPUTS * lesson.reference)
+            for odd in INPUTS
+        }
+        if len(sets) > 1:
+            lesson.choice = _best(lesson, sets, samples)
         total += size
-        filtered += sampled.parts
-        seen = _tokens_seen(sampled)
+        label = f"{lesson.family}{'*' if lesson.reference else ''}"
+        sizes[label] = sizes.get(label, 0) + size
+        filtered[lesson.choice] += sampled.parts
+        seen = sum(part.tokens for part in sampled.parts).astype(np.float64)
         found += seen * ((1 << 20) / max(1.0, seen.sum()))
-        for odd, real in reals[lesson.reference].items():
-            inputs = real.get_parameter("first_weight").shape[0]
-            samples = prediction_samples(sampled, odd, inputs)
-            if samples is None:
-                continue
-            # A share of the bytes saved counts alike in every lesson, be it smooth or noisy.
-            worth = samples.weight.sum() * max(LEAST_BITS, 8 * size / voxels)
-            kept[lesson.reference][odd].append(replace(samples, weight=samples.weight / worth))
-    print(f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes", flush=True)
-    for reference, nets in reals.items():
-        for odd, real in nets.items():
-            samples = Samples.join(kept[reference][odd])
-            losses = list(fit_prediction(real, samples, steps, RATE, BATCH, generator))
-            loss = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
-            print(f"reference {reference}, {odd} odd: loss {loss:.4f}", flush=True)
-    neighbourhoods, errors = restoration_samples(filtered)
-    fit = fit_restoration(restoration, neighbourhoods, errors, steps, RATE, BATCH, generator)
-    in_turns([fit])
+        for odd, one in samples.items():
+            if one is not None:
+                # A share of the bytes saved counts alike in every lesson, be it smooth or noisy.
+                worth = one.weight.sum() * max(LEAST_BITS, 8 * size / voxels)
+                place = lesson.choice, lesson.reference, odd
+                kept[place].append(replace(one, weight=one.weight / worth))
+    chosen = [sum(lesson.choice == n for lesson in lessons) for n in range(len(sets))]
+    print(f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes; {chosen}; {sizes}", flush=True)
+    for (n, reference, odd), parts in kept.items():
+        if not parts:
+            continue
+        samples = Samples.join(parts)
+        real = sets[n].predictions[reference][odd]
+        losses = list(fit_prediction(real, samples, steps, RATE, BATCH, generator))
+        loss = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
+        print(f"set {n}, reference {reference}, {odd} odd: loss {loss:.4f}", flush=True)
+    for one, parts in zip(sets, filtered, strict=True):
+        if parts:
+            neighbourhoods, errors = restoration_samples(parts)
+            fit = fit_restoration(
+                one.restoration, neighbourhoods, errors, steps, RATE, BATCH, generator
+            )
+            in_turns([fit])
     print(f"round: {time.perf_counter() - started:.0f} s", flush=True)
     return _prior(found)
+
+
+@torch.no_grad()
+def _best(lesson: Lesson, sets: list[NetworkSet], samples: dict[int, Samples | None]) -> int:
+    """The number of the set that predicts a lesson's voxels best."""
+
+    def loss(one: NetworkSet) -> float:
+        total = 0.0
+        for odd, part in samples.items():
+            if part is not None:
+                real = one.predictions[lesson.reference][odd]
+                rows = torch.arange(len(part))
+                outputs = real(part.inputs.float() / INPUT_ONE)
+                total += float(prediction_loss(outputs, part, rows)) * float(part.weight.sum())
+        return total
+
+    losses = [loss(one) for one in sets]
+    return losses.index(min(losses))
 
 
 def _code(lesson: Lesson, model: Model, generator: torch.Generator) -> tuple[int, ChannelSamples]:
@@ -249,55 +349,41 @@ def _code(lesson: Lesson, model: Model, generator: torch.Generator) -> tuple[int
     return size, ChannelSamples(encoded.samples, encoded.channel.steps, shares)
 
 
-def _tokens_seen(sampled: ChannelSamples) -> NDArray[np.float64]:
-    """How many voxels have each token (TABLES, TOKENS) where the nearest code is chosen, about."""
-    steps, shares = np.array(sampled.steps), np.array(sampled.shares)
-    result = np.zeros(TABLES * TOKENS, dtype=np.float64)
-    for part in sampled.parts:
-        own = np.flatnonzero(part.odd)
-        level = part.level[own]
-        codes = np.rint((part.targets[own] - part.predicted[own]) / steps[level])
-        tokens = tokens_of(np.abs(codes).astype(np.int64))
-        seen = part.table[own].astype(np.int64) * TOKENS + tokens
-        result += np.bincount(seen, weights=1 / shares[level], minlength=len(result))
-    return result.reshape(TABLES, TOKENS)
-
-
 def _logistic_prior() -> NDArray[np.int64]:
     """Counts of tokens where the codes of a table have a logistic distribution of its deviation."""
     deviations = 2.0 ** ((np.arange(TABLES) + 0.5) / TABLES_OCTAVE - LOWEST_TABLE)
-    tokens = tokens_of(np.arange(MAGNITUDES))
-    edges = np.append(np.flatnonzero(np.diff(tokens, prepend=-1)), 1 << 24) - 0.5
-    below = np.tanh(np.maximum(edges, 0) / deviations[:, None] / 2)
-    counts: NDArray[np.int64] = np.round(np.diff(below, axis=1) * PRIOR_TOTAL).astype(np.int64)
-    return counts + 1
+    magnitudes = np.arange(MAGNITUDES)
+    first = np.flatnonzero(np.diff(tokens_of(magnitudes), prepend=-1))
+    counts = []
+    for half in range(QUANTISERS):
+        values = magnitudes - np.minimum(magnitudes, 1) * half / 2
+        edges = np.append(np.append(0, (values[1:] + values[:-1]) / 2)[first], 1 << 24)
+        below = np.tanh(edges / deviations[:, None] / 2)
+        counts.append(np.round(np.diff(below, axis=1) * PRIOR_TOTAL).astype(np.int64) + 1)
+    return np.stack(counts)
 
 
 def _prior(found: NDArray[np.float64]) -> NDArray[np.int64]:
     """Counts as they were found, begun with the logistic ones."""
     logistic = _logistic_prior()
     together = found + 64 * logistic / PRIOR_TOTAL
-    shares = together / together.sum(axis=1, keepdims=True)
+    shares = together / together.sum(axis=-1, keepdims=True)
     counts: NDArray[np.int64] = np.round(shares * PRIOR_TOTAL).astype(np.int64)
     return counts + 1
 
 
-def _save(
-    reals: dict[bool, dict[int, RealNetwork]],
-    restoration: RealNetwork,
-    prior: NDArray[np.int64],
-    path: Path,
-) -> None:
+def _save(sets: list[NetworkSet], prior: NDArray[np.int64], path: Path) -> None:
     """Write all networks and the counts with which tables begin."""
-    networks = {RESTORATION: restoration}
-    for reference, nets in reals.items():
-        for odd, real in nets.items():
-            networks[f"{REFERENCE if reference else ALONE}.{odd}"] = real
     tensors: dict[str, NDArray[Any]] = {"prior": prior.astype(np.int16)}
-    for prefix, real in networks.items():
-        for name, tensor in real.whole().tensors.items():
-            dtype = np.int8 if name.endswith("weight") else np.int16
-            tensors[f"{prefix}.{name}"] = tensor.astype(dtype)
+    for number, one in enumerate(sets):
+        networks = {RESTORATION: one.restoration}
+        for reference, nets in one.predictions.items():
+            for odd, real in nets.items():
+                networks[f"{REFERENCE if reference else ALONE}.{odd}"] = real
+        for prefix, real in networks.items():
+            for name, tensor in real.whole().tensors.items():
+                dtype = np.int8 if name.endswith("weight") else np.int16
+                tensors[f"{number}.{prefix}.{name}"] = tensor.astype(dtype)
     save_file(tensors, path)
 
 
