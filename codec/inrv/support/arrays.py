@@ -6,7 +6,6 @@ They have arrays of any library, data sets of files, lists and scalars.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,10 +153,3 @@ def plain(value: Any) -> Any:
     if (isinstance(value, (np.generic, np.ndarray)) or is_tensor(value)) and np.ndim(value) == 0:
         return value.item()
     return value
-
-
-def plain_keys(wanted: Any) -> tuple[str | int, ...]:
-    """Turn one name or position, or a list or array of them, into a tuple."""
-    alone = isinstance(wanted, (str, int, np.generic))
-    keys: Sequence[Any] = [wanted] if alone else list(wanted)
-    return tuple(plain(key) for key in keys)
