@@ -19,6 +19,7 @@ from inrv.errors import FormatError, OptionError, SelectionError
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
 from inrv.grids.portions import cropped
 from inrv.support.arrays import as_array
+from inrv.support.extras import needed_for
 from inrv.support.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -282,7 +283,8 @@ class VolumeGrid:
 
     def tensor(self, box: Box | Any = None, stride: int = 1) -> Tensor:
         """What `dense` gives, as a torch tensor on the volume's device."""
-        import torch
+        with needed_for("a tensor", "train"):
+            import torch
 
         return torch.from_numpy(self.dense(box, stride)).to(self.volume.device)
 

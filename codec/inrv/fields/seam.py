@@ -149,6 +149,10 @@ class EncodedField(Protocol):
 class FieldEncoder(Protocol):
     """Codes the grids of one volume."""
 
+    @property
+    def options(self) -> EncodeOptions:
+        """The options that it keeps, where this machine cannot keep all that were asked for."""
+
     def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
         """Estimate what the values of a grid would take.
 

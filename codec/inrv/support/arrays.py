@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import OptionError
+from inrv.support.extras import needed_for
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,14 +108,16 @@ def _of_dlpack(values: Any) -> NDArray[Any]:
     try:
         return np.from_dlpack(values)
     except _CONVERSION:
-        from torch.utils.dlpack import from_dlpack
+        with needed_for("an array on a GPU", "train"):
+            from torch.utils.dlpack import from_dlpack
 
         return _of_tensor(from_dlpack(values))
 
 
 def _of_gpu(values: Any) -> NDArray[Any]:
     """Give the values of an array in the memory of a GPU."""
-    import torch
+    with needed_for("an array on a GPU", "train"):
+        import torch
 
     return _of_tensor(torch.as_tensor(values))
 
