@@ -139,6 +139,11 @@ def encoded(
     if not isinstance(options, EncodeOptions):
         kind = type(options).__name__
         raise OptionError(f"options is of type {kind}: give inrv.EncodeOptions(...)")
+    if not callable(progress) and progress is not None:
+        raise OptionError(f"progress is of type {type(progress).__name__}: give a function")
+    if not hasattr(checkpoint, "finish") and checkpoint is not None:
+        kind = type(checkpoint).__name__
+        raise OptionError(f"checkpoint is of type {kind}: give inrv.Checkpoint.beside(output)")
     check_device(options.device)
     found = volume_or_file(source)
     volume, bytes_in = _read(found, options)

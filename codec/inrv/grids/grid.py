@@ -18,11 +18,12 @@ from inrv.grids.blocks import (
     unpack_masks,
 )
 from inrv.grids.box import Box
-from inrv.grids.metadata import Metadata
+from inrv.grids.metadata import Metadata, check_text, metadata_of
 from inrv.grids.passthrough import PassthroughGrid
 from inrv.grids.rounding import Rounding
 from inrv.grids.topology import Topology
 from inrv.grids.transform import Transform
+from inrv.support.arrays import as_triple
 
 COMPONENTS = {"float": 1, "vec3s": 3}
 SLAB_VOXELS = 1 << 22  # of a dense box filled at a time
@@ -92,6 +93,8 @@ class Grid:
     metadata: by name
     rounded: how the values were rounded to float32 from the source's numbers; None where they
         are these
+
+    Raises OptionError for a name that is no text, and for what is no metadata.
     """
 
     name: str
@@ -107,6 +110,10 @@ class Grid:
     saved_as_half: bool = False
     metadata: Metadata = field(default_factory=dict)
     rounded: Rounding | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "the name of a grid")
+        object.__setattr__(self, "metadata", metadata_of(self.metadata, f"grid {self.name!r}"))
 
     @property
     def components(self) -> int:
@@ -220,12 +227,21 @@ class SparseVolume:
         in their order
     vdb_version: file version, and major and minor version of the library, that a .vdb file is
         written as
+
+    Raises OptionError where one of them is of another kind.
     """
 
     grids: tuple[Grid, ...]
     metadata: Metadata = field(default_factory=dict)
     passthrough: tuple[PassthroughGrid, ...] = ()
     vdb_version: tuple[int, int, int] = (224, 10, 0)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("grids", Grid), ("passthrough", PassthroughGrid)):
+            object.__setattr__(self, name, _all_of(kind, getattr(self, name), name))
+        object.__setattr__(self, "metadata", metadata_of(self.metadata, "the volume"))
+        version = as_triple(self.vdb_version, "vdb_version")
+        object.__setattr__(self, "vdb_version", version)
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -256,6 +272,22 @@ class SparseVolume:
             grids=tuple(grid for grid in grids if isinstance(grid, Grid)),
             passthrough=tuple(passed),
         )
+
+
+def _all_of(kind: type[Any], given: Any, name: str) -> tuple[Any, ...]:
+    """Give some grids as a tuple. Raises OptionError where one is of another kind."""
+    if not isinstance(given, (tuple, list)):
+        raise OptionError(
+            f"{name} of a volume is of type {type(given).__name__}: give a tuple of "
+            f"inrv.{kind.__name__}"
+        )
+    for place, grid in enumerate(given):
+        if not isinstance(grid, kind):
+            raise OptionError(
+                f"{name}[{place}] of a volume is of type {type(grid).__name__}, not "
+                f"inrv.{kind.__name__}"
+            )
+    return tuple(given)
 
 
 def _position(held: dict[int, Grid | PassthroughGrid], wanted: str | int) -> int:

@@ -50,6 +50,9 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
     if kind == "V" and found.dtype.names is None and np.can_cast(found.dtype, np.float32):
         return found.astype(np.float32)  # bfloat16 and its like of ml_dtypes
     if kind not in REAL:
+        whole = [number for number in found.flat if isinstance(number, int)] if kind == "O" else []
+        if (largest := max(whole, key=abs, default=0)).bit_length() >= 64:
+            raise OptionError(f"{what} holds {largest}: whole numbers have at most 64 bits here")
         cure = CURES.get(kind, "pass real numbers")
         raise OptionError(
             f"{what} holds {found.dtype} (in a {type(values).__name__}), not real numbers: {cure}"
