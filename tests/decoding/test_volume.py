@@ -97,11 +97,13 @@ def test_what_is_shown_tells_grids_sizes_and_quality(data: bytes) -> None:
     assert shown.startswith(
         f"<inrv.Volume '<bytes>', {len(bounded):,} bytes>\n  'density': float, fog volume, "
     )
-    assert " active voxels, no error above 1%, PSNR " in shown
+    assert " active voxels, box (2, 2, 3) to (21, 19, 23), no error above 1%, PSNR " in shown
     shown = repr(inrv.load(data, "cpu")["wind"])
     assert shown.startswith(
-        "<inrv.VolumeGrid 'wind' of '<bytes>': vec3s, unknown, 7,920 active voxels, PSNR 4"
+        "<inrv.VolumeGrid 'wind' of '<bytes>': vec3s, unknown, 7,920 active voxels, "
+        "box (0, 0, 0) to (19, 17, 21), PSNR 4"
     )
+    assert len(shown) < 200 and "\n" not in shown
     assert "values exact" in repr(inrv.load(data, "cpu")[3])
 
 

@@ -17,6 +17,7 @@ from inrv.decoding.indexing import Block
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
+from inrv.grids.grid import description_of
 from inrv.grids.portions import cropped
 from inrv.support.arrays import as_array
 from inrv.support.extras import needed_for
@@ -92,10 +93,11 @@ class VolumeGrid:
 
     @property
     def description(self) -> str:
-        """Type, class, active voxels and quality, for people; from the manifest alone."""
+        """Type, class, active voxels, box and quality, for people; from the manifest alone."""
         entry = self.entry
-        voxels = f"{entry.active_voxels:,} active voxels"
-        return f"{entry.value_type}, {entry.grid_class}, {voxels}, {self._quality}"
+        box = None if entry.box is None else Box(*entry.box)
+        shown = description_of(entry.value_type, entry.grid_class, entry.active_voxels, box)
+        return f"{shown}, {self._quality}"
 
     @property
     def _quality(self) -> str:

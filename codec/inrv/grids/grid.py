@@ -40,6 +40,9 @@ class LeafValues:
     places: NDArray[np.int64]
     values: NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        return f"<LeafValues of {len(self.places):,} voxels>"
+
     @staticmethod
     def none(components: int) -> LeafValues:
         """Make a table of no voxel."""
@@ -114,6 +117,11 @@ class Grid:
     def __post_init__(self) -> None:
         check_text(self.name, "the name of a grid")
         object.__setattr__(self, "metadata", metadata_of(self.metadata, f"grid {self.name!r}"))
+
+    def __repr__(self) -> str:
+        active, box = self.topology.active_voxel_count, self.topology.box
+        shown = description_of(self.value_type, self.grid_class, active, box)
+        return f"<inrv.Grid {self.name!r}: {shown}>"
 
     @property
     def components(self) -> int:
@@ -243,6 +251,10 @@ class SparseVolume:
         version = as_triple(self.vdb_version, "vdb_version")
         object.__setattr__(self, "vdb_version", version)
 
+    def __repr__(self) -> str:
+        grids = [f"  {grid!r}" for grid in (*self.grids, *self.passthrough)]
+        return "\n".join([f"<inrv.SparseVolume of {len(grids)} grids>", *grids])
+
     @property
     def positions(self) -> tuple[int, ...]:
         """The place of each of `grids` among all grids of the file."""
@@ -272,6 +284,12 @@ class SparseVolume:
             grids=tuple(grid for grid in grids if isinstance(grid, Grid)),
             passthrough=tuple(passed),
         )
+
+
+def description_of(value_type: str, grid_class: str, active: int, box: Box | None) -> str:
+    """Tell people of a grid: its type, its class, how many voxels are active, and where."""
+    where = "" if box is None else f", box {box.lower} to {box.upper}"
+    return f"{value_type}, {grid_class}, {active:,} active voxels{where}"
 
 
 def _all_of(kind: type[Any], given: Any, name: str) -> tuple[Any, ...]:

@@ -52,6 +52,10 @@ class Topology:
     tile_edges: NDArray[np.int32]
     tile_active: NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"<{name} of {self.leaf_count:,} leaves and {self.tile_count:,} tiles>"
+
     @staticmethod
     def empty() -> Topology:
         """Make a topology without a leaf or a tile."""
