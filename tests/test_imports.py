@@ -258,7 +258,8 @@ def test_help_comparisons_and_errors_load_nothing_heavy(
 
 def test_what_the_benchmark_of_speed_measures_is_a_process_of_a_user() -> None:
     code = "import sys, numpy, inrv; known = set(sys.modules)\n"
-    code += f"sys.path.insert(0, {str(ROOT)!r}); import benchmarks.speed_child\nprint(*sorted(set(sys.modules) - known))"
+    code += f"sys.path.insert(0, {str(ROOT)!r})\nimport benchmarks.speed_child\n"
+    code += "print(*sorted(set(sys.modules) - known))"
     assert loaded(code) == ["benchmarks", "benchmarks.speed_child"]
 
 
