@@ -39,9 +39,9 @@ def encode(
 ) -> EncodeReport:
     """Encode a .vdb file, or grids in memory, into an .inrv file.
 
-    Raises OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or
-    FormatError; nothing is written then. Processes that `inrv.support.processes.joined` has
-    brought together train one fourier field, and rank 0 writes.
+    Raises OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError,
+    MissingPackageError or FormatError; nothing is written then. Processes that
+    `inrv.support.processes.joined` has brought together train one fourier field, and rank 0 writes.
 
     source: a .vdb file: its path, its URL, its bytes, or a binary file object, which is read to its
         end from where it stands; an array for each name, as {"density": array}; grids, as

@@ -33,8 +33,8 @@ def input_of(source: Readable) -> Input:
     A file object, from where it stands, and a named pipe are read to their ends: their bytes may be
     had only once, or their owner may close or move them.
 
-    Raises OptionError where `source` is something else or a package for its URL is missing, OSError
-    where it cannot be read.
+    Raises OptionError where `source` is something else, MissingPackageError where a package for its
+    URL is missing, OSError where it cannot be read.
     """
     if isinstance(source, Input):
         return source
@@ -83,7 +83,7 @@ def _read_through(source: IO[bytes]) -> Input:
 def check_writable(target: Writable) -> None:
     """Raise OptionError, before work is done for it, where nothing can be written to `target`.
 
-    It is to be a path, or a binary file object that is open for writing.
+    It is to be a path, not a URL, or a binary file object that is open for writing.
     """
     if isinstance(target, PATH):
         _check_path(os.fspath(target))
