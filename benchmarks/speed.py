@@ -2,23 +2,21 @@
 
 Each file is encoded at 45 dB with the effort `instant`. Medians of --runs runs, of all in turns:
 decoding to memory, masks included, by each set of instructions (each in a process of its own, on
-all threads and on one); `inrv decode` and `inrv info` from start to end; the
-first box of 32^3 voxels that a process asks for; random points; encoding; and what SZ3 and SPERR
-(hdf5plugin) take to decode the dense boxes of the same grids at a bound of 1 % of their range, on
-one thread, as they are. Without files it takes the corpus beside the project, or the fixtures'
-fire.
+all threads and on one); `inrv decode` and `inrv info` from start to end; `inrv.load(path)[0]` and
+a box of 32^3 voxels of it in a process that has imported NumPy and inrv; random points; encoding;
+and what SZ3 and SPERR (hdf5plugin) take to decode the dense boxes of the same grids at a bound of
+1 % of their range, on one thread, as they are. Without files it takes the corpus beside the
+project, or the fixtures' fire.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,10 +25,9 @@ import numpy as np
 
 import inrv
 from benchmarks.report import CORPUS, ROOT, describe, environment, save, table
+from benchmarks.speed_child import BOX, POINTS, seconds
 from inrv.core.library import INSTRUCTION_SETS, library
 
-POINTS = 1_000_000
-BOX = 32
 # As after an installation: compiled modules are kept.
 INSTALLED = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 NAMES = ("burner.vdb", "smoke.vdb", "fire/fire_0060.vdb", "wdas_cloud_sixteenth.vdb")
@@ -44,12 +41,7 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path, default=default_files(), metavar="FILE.vdb")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--name", default="speed", help="name of the results (%(default)s)")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.child:
-        what, *rest = arguments.child
-        print(json.dumps(CHILDREN[what](*rest)))
-        return
     run = environment("cpu")
     print(describe(run), flush=True)
     found: dict[str, dict[str, float]] = {}
@@ -110,39 +102,12 @@ def measure(path: Path, folder: Path, runs: int) -> dict[str, float]:
 def child(what: str, target: Path, *arguments: Any, **settings: Any) -> float:
     """Seconds that a process of its own measures."""
     chosen = {name: str(value) for name, value in settings.items() if value is not None}
-    command = [sys.executable, "-m", "benchmarks.speed", "--child", what, str(target)]
+    command = [sys.executable, "-m", "benchmarks.speed_child", what, str(target)]
     command += map(str, arguments)
     done = subprocess.run(
         command, env=INSTALLED | chosen, capture_output=True, text=True, check=True
     )
-    return float(json.loads(done.stdout))
-
-
-def decode(target: str) -> float:
-    """Decoding a file to memory, masks included: the third time."""
-    return [seconds(lambda: inrv.load(target).to_sparse()) for _ in range(2)][-1]
-
-
-def box(target: str, *corner: str) -> float:
-    """The first box that a process asks for, at a corner."""
-    low = [int(place) for place in corner]
-
-    def first() -> None:
-        grid = inrv.load(target)[0]
-        grid.dense((low, [place + BOX - 1 for place in low]))
-
-    return seconds(first)
-
-
-def points(target: str) -> float:
-    """Points at random in the box of the first grid, the second time."""
-    grid = inrv.load(target, cache_bytes=1 << 31)[0]
-    assert grid.box is not None
-    drawn = np.random.default_rng(0).random((POINTS, 3)) * grid.box.shape + grid.box.lower
-    return [seconds(lambda: grid.sample(drawn)) for _ in range(3)][-1]
-
-
-CHILDREN: dict[str, Callable[..., float]] = {"decode": decode, "box": box, "points": points}
+    return float(done.stdout)
 
 
 def peers(path: Path, runs: int) -> dict[str, float]:
@@ -170,13 +135,6 @@ def peers(path: Path, runs: int) -> dict[str, float]:
         ]
         found[f"{name} decodes in: s"] = statistics.median(times)
     return found
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """That `work` takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def process(*command: str) -> float:

@@ -93,13 +93,14 @@ class Compiler:
     @cached_property
     def version(self) -> str:
         """What it says of itself."""
-        return self.run("--version")
+        with tempfile.TemporaryDirectory() as folder:  # zig for macOS leaves an empty a.o behind
+            return self.run("--version", folder=folder)
 
-    def run(self, *arguments: str) -> str:
-        """Run it, and return what it prints."""
+    def run(self, *arguments: str, folder: str | None = None) -> str:
+        """Run it, in a folder or the working directory, and return what it prints."""
         command = [*self.command, *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         except OSError as error:
             raise BuildError(f"{command[0]} cannot be started: {error}") from error
         if done.returncode:

@@ -122,6 +122,7 @@ class EncodedMeans:
 class MeansEncoder:
     """Codes a volume; see `inrv.fields.seam.FieldEncoder`."""
 
+    options: EncodeOptions
     progress: ProgressCallback | None
 
     def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
@@ -202,7 +203,7 @@ class MeansCodec:
         checkpoint: Checkpoint | None,
     ) -> MeansEncoder:
         """What takes the means."""
-        return MeansEncoder(progress)
+        return MeansEncoder(options, progress)
 
     def check(self, config: Value, container: Container) -> None:
         """Check that `means` is the number of a CODE chunk."""

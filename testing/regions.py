@@ -24,7 +24,6 @@ from inrv.core.library import INSTRUCTION_SETS, library
 from inrv.fields.lattice.codec import RATE_WEIGHT, code_bits
 from inrv.fields.lattice.constants import INPUTS
 from inrv.fields.lattice.model import Model, default_model
-from inrv.fields.lattice.regions import at_multiples
 
 # The sets of instructions whose kernels run here.
 KERNELS = [
@@ -64,6 +63,14 @@ def leaves_of(active: Flags) -> Leaves:
 def of_voxels(dense: NDArray[Any], active: Flags) -> NDArray[Any]:
     """Numbers (128, 128, 128) of a region's active voxels, in their order."""
     return np.ascontiguousarray(by_cell(dense)[by_cell(active)])
+
+
+def at_multiples(leaves: Leaves, level: int) -> Flags:
+    """Which of some leaves' active voxels lie at multiples of 2^level: bool (voxels,)."""
+    every = np.arange(EDGE) % (1 << level) == 0
+    cells = by_cell(every[:, None, None] & every[:, None] & every)[leaves.cells]
+    found: Flags = cells[np.unpackbits(leaves.masks, axis=1, bitorder="little").view(np.bool_)]
+    return found
 
 
 @cache

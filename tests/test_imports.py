@@ -256,6 +256,13 @@ def test_help_comparisons_and_errors_load_nothing_heavy(
     assert loaded(SHOW, *arguments) == [code]
 
 
+def test_what_the_benchmark_of_speed_measures_is_a_process_of_a_user() -> None:
+    code = "import sys, numpy, inrv; known = set(sys.modules)\n"
+    code += f"sys.path.insert(0, {str(ROOT)!r})\nimport benchmarks.speed_child\n"
+    code += "print(*sorted(set(sys.modules) - known))"
+    assert loaded(code) == ["benchmarks", "benchmarks.speed_child"]
+
+
 def test_the_library_loads_nothing_heavy_until_it_must() -> None:
     """Opening, slicing a file without a network and encoding in an instant need no torch."""
     show = "\nimport sys\nfound = {name.split('.')[0] for name in sys.modules}\n"

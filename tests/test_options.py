@@ -59,11 +59,32 @@ def test_no_grid_at_all_cannot_be_asked_for() -> None:
         {"psnr": "45"},
         {"exact_below": float("inf")},
         {"ratio": [1]},
+        {"effort": np.array(["instant", "default"])},
+        {"lossless": 1},
+        {"lossless": np.array([True, False])},
+        {"grids": 1.5},
+        {"grids": ("density", None)},
+        {"dilation": -1},
+        {"dilation": 0.5},
+        {"dilation": float("nan")},
     ],
 )
 def test_other_types_are_errors(asked: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         EncodeOptions(**asked)
+
+
+@pytest.mark.parametrize("huge", [2**63, 10**30, 10**400])
+@pytest.mark.parametrize("name", ["size", "seed", "exact_below", "dilation"])
+def test_whole_numbers_end_where_64_bits_do(name: str, huge: int) -> None:
+    with pytest.raises(OptionError, match=f"`{name}={huge}` must be at most {2**63 - 1}"):
+        EncodeOptions(**{name: huge})
+
+
+@pytest.mark.parametrize("name", ["psnr", "ratio", "values_per_weight", "epochs", "max_time"])
+def test_numbers_end_where_floats_do(name: str) -> None:
+    with pytest.raises(OptionError, match=f"`{name}=1000.*` must be .*below 1.8e308"):
+        EncodeOptions(**{name: 10**400})
 
 
 def test_transforms_take_arrays() -> None:

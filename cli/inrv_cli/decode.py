@@ -39,7 +39,7 @@ def _parse_box(
     if text is None:
         return None
     found = [
-        re.fullmatch(r"\s*(-?\d{1,9})?\s*:\s*(-?\d{1,9})?\s*", part) for part in text.split(",")
+        re.fullmatch(r"\s*(-?\d{1,99})?\s*:\s*(-?\d{1,99})?\s*", part) for part in text.split(",")
     ]
     ranges = [
         slice(*(None if end is None else int(end) for end in match.groups()))

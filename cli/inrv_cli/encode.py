@@ -207,7 +207,7 @@ def encode(
     options = _options(chosen)
     from inrv.support.processes import is_first, joined, process_count
 
-    with joined(options.device):
+    with joined(options.device), _warnings(not quiet and is_first()):
         quiet |= not is_first()
         if not quiet:
             print_remarks(remarks, skipped)
@@ -232,6 +232,19 @@ def encode(
             print_remarks(["--shard shares out the inputs, one process for each file"])
     if codes:
         click.get_current_context().exit(codes[0])
+
+
+@contextmanager
+def _warnings(wanted: bool) -> Iterator[None]:
+    """Let the library's warnings reach stderr or not."""
+    import logging
+
+    log = logging.getLogger("inrv")
+    before, log.disabled = log.disabled, not wanted
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _options(chosen: dict[str, Any]) -> EncodeOptions:

@@ -248,13 +248,20 @@ def _options_by_argument() -> dict[str, str]:
 
 def exit_code(error: Exception) -> int:
     """Return the exit code that stands for an error."""
-    from inrv.errors import InrvError, OptionError, OutputError, OutputExistsError
+    from inrv.errors import (
+        InrvError,
+        MissingPackageError,
+        OptionError,
+        OutputError,
+        OutputExistsError,
+    )
 
     if isinstance(error, Failure):
         return error.code
-    if isinstance(error.__cause__, ImportError) or _is_missing_package(error):
+    if _is_missing_package(error):
         return MISSING
     for kind, code in (
+        (MissingPackageError, MISSING),
         (OptionError, USAGE),
         ((OutputError, OutputExistsError), OUTPUT),
         (InrvError, INPUT),

@@ -13,7 +13,7 @@ import click
 
 from inrv.support.inputs import BytesInput, Input
 from inrv.support.remote import shown_url
-from inrv.support.streams import input_of, is_url
+from inrv.support.streams import check_writable, input_of, is_url
 from inrv_cli.failure import INPUT, OUTPUT, Failure, writing
 from inrv_cli.frames import FramePattern, Source, expand, last_number
 from inrv_cli.options import WHOLE_NUMBER, F
@@ -48,7 +48,8 @@ def job_list(
 ) -> tuple[list[Job], list[str]]:
     """Return the jobs that a command line asks for, and remarks for the user.
 
-    Raises UsageError where an output would be written over its input or over another output.
+    Raises UsageError where an output would be written over its input or over another output, and
+    OptionError where `output` is a URL.
 
     patterns: the inputs, as frames.expand() takes them
     output: a file, a folder, a pattern or '-'; None puts each output beside its input
@@ -56,6 +57,8 @@ def job_list(
     outputs_end: the suffix of the outputs
     """
     check_stdin(patterns)
+    if output is not None:
+        check_writable(output)
     found = expand(patterns, inputs_end)
     inputs, suffix = found.files, outputs_end
     if output == STDOUT and len(inputs) > 1:
@@ -233,10 +236,13 @@ def read_stdin() -> bytes:
 def check_output(path: str, force: bool) -> None:
     """Raise Failure where `path` cannot become a file, before any work is done. Makes its folder.
 
+    Raises OptionError where it is a URL.
+
     force: whether a file that is there may be replaced
     """
     if path == STDOUT:
         return
+    check_writable(path)
     if Path(path).is_dir():
         raise Failure(OUTPUT, f"{path} is a folder")
     if Path(path).exists() and not Path(path).is_file():

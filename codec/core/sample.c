@@ -124,7 +124,7 @@ static void look_up(const inrv_bricks *in, const inrv_lookup *lookup, const doub
 }
 
 /* Sums in float64 in the order of the corners, rounded once. A voxel without weight tells nothing,
-   NaN and infinity no more than others. */
+   NaN and infinity no more than others. -0.0 changes no sum, where 0.0 would change -0.0. */
 static void interpolate(const Place *place, int components, float *values) {
     double weights[8];
 
@@ -134,10 +134,10 @@ static void interpolate(const Place *place, int components, float *values) {
         weights[i] = x * y * (i & 1 ? b[2] : 1 - b[2]);
     }
     for (int c = 0; c < components; c++) {
-        double sum = 0;
+        double sum = -0.0;
         for (int i = 0; i < 8; i++) {
             const double value = place->corners[i][c];
-            sum += weights[i] == 0 ? 0.0 : value * weights[i];
+            sum += weights[i] == 0 ? -0.0 : value * weights[i];
         }
         values[c] = (float)sum;
     }

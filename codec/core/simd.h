@@ -58,6 +58,31 @@ INLINE void store(void *to, V a) { *(V_unaligned *)to = (V_unaligned)a; }
 INLINE V all_of(int32_t a) { return (V){0} + a; }
 INLINE F all_of_f(float a) { return (F){0} + a; }
 
+#if !defined(SIMD_AVX512)
+typedef V M; /* all bits of a lane, or none */
+#endif
+
+#if LANES == 4
+INLINE M of_bits(unsigned bits) {
+    const V each = {1, 2, 4, 8};
+    return (all_of((int32_t)bits) & each) == each;
+}
+INLINE V lane_numbers(void) { return (V){0, 1, 2, 3}; }
+/* Which bytes of a vector come first, so that the lanes that stay do. */
+INLINE const uint8_t *bytes_of_lanes(unsigned stay) {
+#define LANE(n) (n) * 4, (n) * 4 + 1, (n) * 4 + 2, (n) * 4 + 3
+#define ROW(a, b, c, d) LANE(a), LANE(b), LANE(c), LANE(d)
+    static const uint8_t orders[16][16] = {
+        {ROW(0, 0, 0, 0)}, {ROW(0, 0, 0, 0)}, {ROW(1, 0, 0, 0)}, {ROW(0, 1, 0, 0)},
+        {ROW(2, 0, 0, 0)}, {ROW(0, 2, 0, 0)}, {ROW(1, 2, 0, 0)}, {ROW(0, 1, 2, 0)},
+        {ROW(3, 0, 0, 0)}, {ROW(0, 3, 0, 0)}, {ROW(1, 3, 0, 0)}, {ROW(0, 1, 3, 0)},
+        {ROW(2, 3, 0, 0)}, {ROW(0, 2, 3, 0)}, {ROW(1, 2, 3, 0)}, {ROW(0, 1, 2, 3)}};
+#undef ROW
+#undef LANE
+    return orders[stay];
+}
+#endif
+
 #if defined(SIMD_AVX512)
 
 typedef __mmask16 M;
@@ -65,7 +90,6 @@ typedef unsigned Order; /* of the lanes that stay */
 #define I(a) ((__m512i)(a))
 INLINE M is_not(V a, V b) { return _mm512_cmpneq_epi32_mask(I(a), I(b)); }
 INLINE M is_above(V a, V b) { return _mm512_cmpgt_epi32_mask(I(a), I(b)); }
-INLINE M no_lane(void) { return 0; }
 INLINE V choose(M m, V a, V b) { return (V)_mm512_mask_blend_epi32(m, I(b), I(a)); }
 INLINE V where(M m, V a) { return (V)_mm512_maskz_mov_epi32(m, I(a)); }
 INLINE V plus_one(M m, V a) {
@@ -107,7 +131,6 @@ INLINE V lane_numbers(void) { return (V){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1
 
 #elif defined(SIMD_AVX2)
 
-typedef V M;
 typedef __m256i Order;
 #define I(a) ((__m256i)(a))
 INLINE unsigned bits_of(M m) { return (unsigned)_mm256_movemask_ps((__m256)m); }
@@ -153,14 +176,9 @@ INLINE V lane_numbers(void) { return (V){0, 1, 2, 3, 4, 5, 6, 7}; }
 
 #elif defined(SIMD_SSE4)
 
-typedef V M;
 typedef __m128i Order;
 #define I(a) ((__m128i)(a))
 INLINE unsigned bits_of(M m) { return (unsigned)_mm_movemask_ps((__m128)m); }
-INLINE M of_bits(unsigned bits) {
-    const V each = {1, 2, 4, 8};
-    return (all_of((int32_t)bits) & each) == each;
-}
 INLINE V larger(V a, V b) { return (V)_mm_max_epi32(I(a), I(b)); }
 INLINE V smaller(V a, V b) { return (V)_mm_min_epi32(I(a), I(b)); }
 INLINE V magnitude(V a) { return (V)_mm_abs_epi32(I(a)); }
@@ -186,30 +204,15 @@ INLINE V dot4(V sum, V x, const int32_t *weights) {
     return sum + (V)_mm_madd_epi16(pairs, _mm_set1_epi16(1));
 }
 INLINE Order order_of(unsigned stay) {
-#define LANE(n) (n) * 4, (n) * 4 + 1, (n) * 4 + 2, (n) * 4 + 3
-#define ROW(a, b, c, d) { LANE(a), LANE(b), LANE(c), LANE(d) }
-    static const uint8_t orders[16][16] = {
-        ROW(0, 0, 0, 0), ROW(0, 0, 0, 0), ROW(1, 0, 0, 0), ROW(0, 1, 0, 0),
-        ROW(2, 0, 0, 0), ROW(0, 2, 0, 0), ROW(1, 2, 0, 0), ROW(0, 1, 2, 0),
-        ROW(3, 0, 0, 0), ROW(0, 3, 0, 0), ROW(1, 3, 0, 0), ROW(0, 1, 3, 0),
-        ROW(2, 3, 0, 0), ROW(0, 2, 3, 0), ROW(1, 2, 3, 0), ROW(0, 1, 2, 3)};
-#undef ROW
-#undef LANE
-    return _mm_loadu_si128((const __m128i *)orders[stay]);
+    return _mm_loadu_si128((const __m128i *)bytes_of_lanes(stay));
 }
 INLINE void append(void *to, Order order, V a) { store(to, (V)_mm_shuffle_epi8(I(a), order)); }
-INLINE V lane_numbers(void) { return (V){0, 1, 2, 3}; }
 
 #elif defined(SIMD_WASM)
 
-typedef V M;
 typedef v128_t Order;
 #define I(a) ((v128_t)(a))
 INLINE unsigned bits_of(M m) { return wasm_i32x4_bitmask(I(m)); }
-INLINE M of_bits(unsigned bits) {
-    const V each = {1, 2, 4, 8};
-    return (all_of((int32_t)bits) & each) == each;
-}
 INLINE V larger(V a, V b) { return (V)wasm_i32x4_max(I(a), I(b)); }
 INLINE V smaller(V a, V b) { return (V)wasm_i32x4_min(I(a), I(b)); }
 INLINE V magnitude(V a) { return (V)wasm_i32x4_abs(I(a)); }
@@ -236,31 +239,14 @@ INLINE V dot4(V sum, V x, const int32_t *weights) {
     return sum + (V)wasm_i32x4_dot_i16x8(even, wasm_v128_load32_splat(weights)) +
            (V)wasm_i32x4_dot_i16x8(odd, wasm_v128_load32_splat(weights + 1));
 }
-INLINE Order order_of(unsigned stay) {
-#define LANE(n) (n) * 4, (n) * 4 + 1, (n) * 4 + 2, (n) * 4 + 3
-#define ROW(a, b, c, d) { LANE(a), LANE(b), LANE(c), LANE(d) }
-    static const uint8_t orders[16][16] = {
-        ROW(0, 0, 0, 0), ROW(0, 0, 0, 0), ROW(1, 0, 0, 0), ROW(0, 1, 0, 0),
-        ROW(2, 0, 0, 0), ROW(0, 2, 0, 0), ROW(1, 2, 0, 0), ROW(0, 1, 2, 0),
-        ROW(3, 0, 0, 0), ROW(0, 3, 0, 0), ROW(1, 3, 0, 0), ROW(0, 1, 3, 0),
-        ROW(2, 3, 0, 0), ROW(0, 2, 3, 0), ROW(1, 2, 3, 0), ROW(0, 1, 2, 3)};
-#undef ROW
-#undef LANE
-    return wasm_v128_load(orders[stay]);
-}
+INLINE Order order_of(unsigned stay) { return wasm_v128_load(bytes_of_lanes(stay)); }
 INLINE void append(void *to, Order order, V a) { store(to, (V)wasm_i8x16_swizzle(I(a), order)); }
-INLINE V lane_numbers(void) { return (V){0, 1, 2, 3}; }
 
 #else
 
-typedef V M;
 typedef unsigned Order;
 INLINE unsigned bits_of(M m) {
     return (unsigned)((m[0] & 1) | (m[1] & 2) | (m[2] & 4) | (m[3] & 8));
-}
-INLINE M of_bits(unsigned bits) {
-    const V each = {1, 2, 4, 8};
-    return (all_of((int32_t)bits) & each) == each;
 }
 INLINE V larger(V a, V b) {
     V m = a > b;
@@ -297,14 +283,12 @@ INLINE void append(void *to, Order stay, V a) {
         next += stay >> i & 1;
     }
 }
-INLINE V lane_numbers(void) { return (V){0, 1, 2, 3}; }
 
 #endif
 
 #if !defined(SIMD_AVX512)
 INLINE M is_not(V a, V b) { return a != b; }
 INLINE M is_above(V a, V b) { return a > b; }
-INLINE M no_lane(void) { return (M){0}; }
 INLINE V choose(M m, V a, V b) { return (m & a) | (~m & b); }
 INLINE V where(M m, V a) { return m & a; }
 INLINE V plus_one(M m, V a) { return a - m; }

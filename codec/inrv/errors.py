@@ -55,6 +55,10 @@ class OptionError(InrvError, ValueError):
     """An argument or option has a value that makes no sense."""
 
 
+class MissingPackageError(InrvError, ImportError):
+    """A package that an extra of the installation brings is missing."""
+
+
 class OutputError(InrvError):
     """A file cannot be written.
 

@@ -7,7 +7,8 @@ The choices of an option stand in CHOICES, and the defaults are those of `Encode
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -32,7 +33,7 @@ LATTICE_ONLY = ("max_error", "effort", "lossless")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
 FOREIGN = {"lattice": FOURIER_ONLY, "fourier": LATTICE_ONLY}  # options that a field does not have
 DEFAULT_PSNR = 45.0  # dB, of a lattice where nothing is asked
-HIGHEST_SEED = 2**63 - 1  # torch takes no larger one
+HIGHEST_WHOLE = 2**63 - 1  # torch takes no larger seed
 HIGHEST_PSNR = 1000.0  # dB; float64 holds the largest errors and the smallest ones below it
 DEFAULT_VALUES_PER_WEIGHT = 14.0  # the compression of Zurkova et al. 2025, Table 1
 
@@ -108,24 +109,21 @@ class EncodeOptions:
     def __post_init__(self) -> None:
         self._make_plain()
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            chosen = getattr(self, name)
+            if not isinstance(chosen, (str, type(None))) or chosen not in choices:
                 raise OptionError(
                     f"{self._named(name)} is not one of {', '.join(filter(None, choices))}"
                 )
-        if self.lossless not in (True, False) or isinstance(self.lossless, str):
+        if not isinstance(self.lossless, bool):
             raise OptionError(f"{self._named('lossless')} must be True or False")
-        for name in ("exact_below", "seed"):
-            if getattr(self, name) is None or getattr(self, name) < 0:
+        for name in ("exact_below", "seed", "dilation"):
+            if getattr(self, name) < 0:
                 raise OptionError(f"{self._named(name)} must be a whole number >= 0")
-        if self.seed > HIGHEST_SEED:
-            raise OptionError(f"{self._named('seed')} must be at most {HIGHEST_SEED}")
-        if not isinstance(self.dilation, (int, float)):
-            raise OptionError(f"{self._named('dilation')} must be a whole number or math.inf")
         for name in POSITIVE:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if value is not None and not (number and value > 0 and math.isfinite(value)):
-                raise OptionError(f"{self._named(name)} must be a positive number")
+            if value is not None and not (number and 0 < value <= sys.float_info.max):
+                raise OptionError(f"{self._named(name)} must be a positive number below 1.8e308")
         if self.psnr is not None and self.psnr > HIGHEST_PSNR:
             raise OptionError(
                 f"{self._named('psnr')} is more than {HIGHEST_PSNR:g} dB: take `lossless=True`"
@@ -140,20 +138,27 @@ class EncodeOptions:
             object.__setattr__(self, entry.name, _plain(getattr(self, entry.name)))
         for name in WHOLE:
             object.__setattr__(self, name, self._whole(name))
+        if self.dilation != math.inf:
+            object.__setattr__(self, "dilation", self._whole("dilation"))
         if self.grids is not None:
-            alone = isinstance(_plain(self.grids), (str, int))
-            keys = [self.grids] if alone else list(self.grids)
+            given: Any = self.grids
+            several = isinstance(given, Iterable) and not isinstance(given, str)
+            keys = tuple(map(_plain, given if several else [given]))
             if not keys:
                 raise OptionError("`grids` is empty: name a grid, or leave it out for all grids")
-            object.__setattr__(self, "grids", tuple(map(_plain, keys)))
+            if not all(isinstance(key, (str, int)) for key in keys):
+                raise OptionError(f"{self._named('grids')} must be names or positions of grids")
+            object.__setattr__(self, "grids", keys)
 
     def _whole(self, name: str) -> int | None:
         """Return an option that must be a whole number as an integer. Raises OptionError."""
         value = getattr(self, name)
         if value is None and getattr(EncodeOptions, name) is None:
             return None
-        if not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
+        if not isinstance(value, (int, float)) or not abs(value) < math.inf or value != int(value):
             raise OptionError(f"{self._named(name)} must be a whole number")
+        if value > HIGHEST_WHOLE:
+            raise OptionError(f"{self._named(name)} must be at most {HIGHEST_WHOLE}")
         return int(value)
 
     def _check_together(self) -> None:

@@ -47,6 +47,14 @@ def test_other_boxes_are_mistakes(run: Run, torus: Path, box: str) -> None:
     assert result.exit_code == 2 and "0:64,-8:8,10:20" in result.stderr
 
 
+@pytest.mark.parametrize("huge", ["9" * 20, "-" + "9" * 20, "3000000000"])
+def test_a_box_that_is_too_far_away_is_a_mistake(run: Run, torus: Path, huge: str) -> None:
+    for box in (f"{huge}:,0:1,0:1", f"0:1,:{huge},0:1"):
+        result = run("decode", torus, "-o", "part.vdb", "--box", box)
+        assert result.exit_code == 2 and f"{huge} along " in result.stderr
+        assert "from -2147483647 to 2147483647" in result.stderr
+
+
 def test_an_empty_box_is_a_mistake_too(run: Run, torus: Path) -> None:
     result = run("decode", torus, "-o", "part.vdb", "--box", "5:5,0:9,0:9")
     assert result.exit_code == 2 and "empty" in result.stderr and not Path("part.vdb").exists()

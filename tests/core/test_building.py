@@ -84,11 +84,15 @@ def test_the_header_is_one_for_cpp_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["aarch64-linux-gnu", "aarch64-macos", "x86_64-windows-gnu"])
-def test_it_compiles_for_other_machines(target: str) -> None:
+def test_it_compiles_for_other_machines(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ziglang")
+    monkeypatch.chdir(tmp_path)
     compiler = build_core.zig(target)
     assert {"aarch64": 2, "x86_64": 4}[compiler.machine] == len(compiler.variants)
     assert build_core.compile_objects(compiler, ["-Werror", "-O0"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_plain_c_needs_no_options(tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ from inrv.core.lattice import LEVELS, RegionCodes, Scaling, offset_sums
 from inrv.core.library import INSTRUCTION_SETS, library
 from inrv.errors import FormatError
 from inrv.fields.lattice.codec import RATE_WEIGHT, code_bits
-from inrv.fields.lattice.regions import at_multiples
 from inrv.support.parallel import in_threads
-from testing.regions import KERNELS, STEPS, Box, Ints, Made, kernels, made
+from testing.regions import KERNELS, STEPS, Box, Ints, Made, at_multiples, kernels, made
 
 WHOLE: Box = ((0, 128), (0, 128), (0, 128))
 LEAF: Box = ((0, 8), (0, 8), (0, 8))

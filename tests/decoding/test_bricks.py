@@ -98,6 +98,18 @@ def test_samples_are_those_of_the_decoded_grid_to_the_bit(data: bytes) -> None:
         assert np.array_equal(grid.voxels(coordinates), whole.lookup(coordinates), equal_nan=True)
 
 
+def test_a_point_on_a_voxel_has_its_value_to_the_bit() -> None:
+    values = np.linspace(-1, 1, 4**3, dtype=np.float32).reshape(4, 4, 4)
+    values[1:3] = -0.0
+    values[0, 0, 1:3] = np.nan, np.inf
+    options = EncodeOptions(lossless=True, nonfinite="keep", exact_below=0)
+    data = inrv.encode_bytes(sparse_grid(values, "a", active=np.ones(values.shape)), options)[0]
+    points = np.argwhere(np.ones(values.shape))
+    found = inrv.load(data, "cpu")[0].sample(points).reshape(values.shape)
+    assert np.array_equal(found, values, equal_nan=True)
+    assert np.array_equal(np.signbit(found[1:3]), np.signbit(values[1:3]))
+
+
 @pytest.mark.parametrize("data", [data for _, data in cases()], ids=[name for name, _ in cases()])
 def test_boxes_are_those_of_the_decoded_grid(data: bytes) -> None:
     for grid in inrv.load(data, "cpu").grids:

@@ -60,6 +60,16 @@ def test_a_voxel_without_weight_tells_nothing(odd: float) -> None:
     assert of_tensors.tolist() == [[1.0], [1.0]]
 
 
+def test_zero_keeps_its_sign() -> None:
+    def values(coordinates: Any) -> np.ndarray:
+        return np.where(coordinates[:, :1] < 2, np.float32(-0.0), np.float32(0.0))
+
+    points = np.array([[0.0, 1.0, 2.0], [0.5, 0.25, 0.75], [1.5, 0.0, 0.0], [2.0, 0.5, 1.0]])
+    of_tensors = trilinear(torch.from_numpy(points), lambda at: torch.from_numpy(values(at)))
+    for found in (trilinear(points, values), of_tensors.numpy()):
+        assert np.signbit(found[:, 0]).tolist() == [True, True, False, False]
+
+
 def test_no_points_give_no_values() -> None:
     assert trilinear(np.empty((0, 3)), lambda at: at.astype(np.float32)).shape == (0, 3)
     assert trilinear(torch.empty(0, 3), lambda at: torch.from_numpy(at).float()).shape == (0, 3)

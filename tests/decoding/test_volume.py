@@ -97,11 +97,13 @@ def test_what_is_shown_tells_grids_sizes_and_quality(data: bytes) -> None:
     assert shown.startswith(
         f"<inrv.Volume '<bytes>', {len(bounded):,} bytes>\n  'density': float, fog volume, "
     )
-    assert " active voxels, no error above 1%, PSNR " in shown
+    assert " active voxels, box (2, 2, 3) to (21, 19, 23), no error above 1%, PSNR " in shown
     shown = repr(inrv.load(data, "cpu")["wind"])
     assert shown.startswith(
-        "<inrv.VolumeGrid 'wind' of '<bytes>': vec3s, unknown, 7,920 active voxels, PSNR 4"
+        "<inrv.VolumeGrid 'wind' of '<bytes>': vec3s, unknown, 7,920 active voxels, "
+        "box (0, 0, 0) to (19, 17, 21), PSNR 4"
     )
+    assert len(shown) < 200 and "\n" not in shown
     assert "values exact" in repr(inrv.load(data, "cpu")[3])
 
 
@@ -148,6 +150,43 @@ def test_slices_are_blocks_in_index_space(volume: inrv.Volume) -> None:
 def test_other_subscripts_are_errors(volume: inrv.Volume, subscript: Any) -> None:
     with pytest.raises(OptionError):
         volume["density"][subscript]
+
+
+HUGE = (2**31, -(2**31), 2**63, 10**30, -(10**30))
+
+
+@pytest.mark.parametrize("huge", HUGE)
+def test_coordinates_that_are_too_far_away_are_named(volume: inrv.Volume, huge: int) -> None:
+    grid, end = volume["density"], 2**31 - 1
+    for subscript in (huge, (0, huge), slice(huge, 4), slice(0, huge), (..., slice(huge, huge))):
+        with pytest.raises(OptionError, match=f"^{huge} along .* from -{end} to {end}$"):
+            grid[subscript]
+    for work in (grid.dense, grid.crop, grid.tensor, lambda box: grid.level(1, box), inrv.Box.of):
+        with pytest.raises(OptionError, match=str(huge)):
+            work((np.minimum(0, [huge] * 3).tolist(), np.maximum(0, [huge] * 3).tolist()))
+    assert (grid[end, 0, 0], grid[-end, 0, 0]) == (0, 0)
+    assert np.array_equal(grid[0 : 4 : abs(huge), 9, 11], grid[0:1, 9, 11])
+
+
+def test_voxels_are_asked_for_by_three_whole_numbers(volume: inrv.Volume) -> None:
+    for grid in volume.grids:
+        places = [[10, 9, 11], [3, 4, 5], [2**62, 0, 0], [-(2**62), 0, 0]]
+        found = grid.voxels(places)
+        assert np.array_equal(found, grid.voxels(np.array(places, dtype=np.float64)))
+        assert np.array_equal(found[0].reshape(-1), np.asarray(grid[10, 9, 11]).reshape(-1))
+        assert (found[2:] == grid.to_grid().background).all()
+    wrong = (
+        [1, 2, 3],
+        [[1, 2]],
+        [[1, 2, 0.5]],
+        [[1, 2, np.nan]],
+        [[1, 2, np.inf]],
+        "x",
+        [[10**30, 0, 0]],
+    )
+    for coordinates in wrong:
+        with pytest.raises(OptionError, match="coordinates"):
+            volume["density"].voxels(coordinates)
 
 
 def test_a_grid_is_not_walked_through_without_an_end(volume: inrv.Volume) -> None:

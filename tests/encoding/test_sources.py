@@ -84,6 +84,70 @@ def test_wrong_properties_are_errors() -> None:
         sparse_grid(CLOUD, active=CLOUD[0])
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (2**70, "'a': metadata 1180591620717411303424 has more than 64 bits"),
+        ((2**40, 1, 2), r"'a': metadata \(1099511627776, 1, 2\) is no .* 32 bits"),
+        ((2**70, 1, 2), r"'a': metadata \(1180591620717411303424, 1, 2\) is no .* 32 bits"),
+        (None, "'a': metadata None is no"),
+        (b"abc", "'a': metadata b'abc' is no"),
+        ("\ud800", r"'a': metadata is '\\ud800', which no file can hold"),
+        (MetaValue("int32", 2**31), r"metadata\.a\.value is 2147483648: .* of 32 bits"),
+        (MetaValue("int32", "x"), r"metadata\.a\.value is 'x': .* of 32 bits"),
+        (MetaValue("vec3i", (1, 2)), r"metadata\.a\.value is \[1, 2\]: .* 3 items"),
+        (MetaValue("float", 1e300), r"metadata\.a\.value is 1e\+300: .* float32"),
+        (MetaValue("unheard", 5), r"metadata\.a\.value is 5: .* 'unheard'"),
+        (MetaValue(5, "x"), r"metadata\.a\.type is 5"),  # type: ignore[arg-type]
+    ],
+)
+def test_metadata_that_no_file_can_hold_are_refused_at_the_door(value: Any, words: str) -> None:
+    with pytest.raises(OptionError, match=f"^grid 'fog': {words}"):
+        inrv.encode_bytes(sparse_grid(CLOUD, "fog", metadata={"a": value}), INSTANT)
+    with pytest.raises(OptionError, match=f"^the volume: {words}"):
+        inrv.encode_bytes(SparseVolume((sparse_grid(CLOUD),), {"a": value}), INSTANT)
+
+
+def test_a_volume_takes_what_a_grid_takes() -> None:
+    grid = sparse_grid(CLOUD, "fog")
+    given: Any = {"frame": 7, "kept": MetaValue("unheard", b"12"), "odd": "\udcff"}
+    volume = SparseVolume([grid], given, vdb_version=[224, 10, 0])  # type: ignore[arg-type]
+    expected = {**given, "frame": MetaValue("int32", 7), "odd": MetaValue("string", "\udcff")}
+    assert volume.grids == (grid,) and volume.metadata == expected
+    assert inrv.load(inrv.encode_bytes(volume, INSTANT)[0]).to_sparse().metadata == expected
+    assert replace(grid, metadata=given).metadata == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"metadata": 3}, "the volume: metadata is of type int: give values by name"),
+        ({"metadata": {3: 4}}, "the volume: a name of metadata is 3: it must be a text"),
+        ({"grids": 5}, "grids of a volume is of type int"),
+        ({"grids": sparse_grid(CLOUD)}, r"grids of a volume is of type Grid: .* inrv\.Grid"),
+        ({"grids": (CLOUD,)}, r"grids\[0\] of a volume is of type ndarray, not inrv\.Grid"),
+        ({"passthrough": (3,)}, r"passthrough\[0\] of a volume is of type int"),
+        ({"vdb_version": 3}, "vdb_version 3 is not three whole numbers"),
+        ({"vdb_version": (2**70, 1, 1)}, "vdb_version holds 1180591620717411303424"),
+        ({"vdb_version": (1, 1, 1)}, r"vdb_version is \[1, 1, 1\]: its first number must be from"),
+    ],
+)
+def test_a_volume_refuses_what_is_of_another_kind(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        inrv.encode_bytes(SparseVolume(**{"grids": (sparse_grid(CLOUD),), **wrong}), INSTANT)
+
+
+@pytest.mark.parametrize("name", [3, None, "a\ud800"])
+def test_the_name_of_a_grid_is_a_text(name: Any) -> None:
+    for make in (
+        lambda: sparse_grid(CLOUD, name),
+        lambda: replace(sparse_grid(CLOUD), name=name),
+        lambda: inrv.encode_bytes({name: CLOUD}),
+    ):
+        with pytest.raises(OptionError, match="the name of a grid is "):
+            make()
+
+
 @pytest.mark.parametrize("nothing", [{}, [], ()])
 def test_nothing_cannot_be_encoded(nothing: Any) -> None:
     with pytest.raises(OptionError, match="no grid to encode"):
@@ -93,6 +157,10 @@ def test_nothing_cannot_be_encoded(nothing: Any) -> None:
 def test_options_are_of_their_type() -> None:
     with pytest.raises(OptionError, match=r"options is of type dict: give inrv\.EncodeOptions"):
         inrv.encode_bytes({"density": CLOUD}, {})  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="progress is of type int: give a function"):
+        inrv.encode_bytes({"density": CLOUD}, progress=3)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"checkpoint is of type str: .*Checkpoint\.beside"):
+        inrv.encode_bytes({"density": CLOUD}, checkpoint="x")  # type: ignore[arg-type]
 
 
 def test_an_open_file_and_grids_of_it_can_be_encoded_again(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from inrv.grids import (
     Grid,
     LeafValues,
     Normalisation,
+    PassthroughGrid,
+    SparseVolume,
     Topology,
     block_coordinates,
     denormalise,
@@ -80,6 +82,27 @@ def test_vector_arrays_become_vec3s() -> None:
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match="shape"):
         sparse_grid(np.zeros(shape))
+
+
+def test_what_is_shown_of_a_grid_is_a_line() -> None:
+    values = np.zeros((9, 20, 20), np.float32)
+    values[2:, 3:5, 4] = 1
+    grid = sparse_grid(values, "fog", metadata={"frame": 7})
+    line = "<inrv.Grid 'fog': float, fog volume, 14 active voxels, box (2, 3, 4) to (8, 4, 4)>"
+    assert repr(grid) == line
+    assert repr(grid.topology) == "<Topology of 2 leaves and 0 tiles>"
+    assert repr(grid.inactive) == "<LeafValues of 0 voxels>"
+    empty = sparse_grid(np.zeros((1, 1, 1, 3)), "wind")
+    assert repr(empty) == "<inrv.Grid 'wind': vec3s, unknown, 0 active voxels>"
+    passed = PassthroughGrid(1, "ids", "Tree_int32_5_4_3", False, None, 0, bytes(1234), "integers")
+    shown = "<inrv.PassthroughGrid 'ids': Tree_int32_5_4_3, 1,234 bytes (integers)>"
+    assert repr(passed) == shown
+    assert repr(SparseVolume((grid, empty), passthrough=(passed,))).splitlines() == [
+        "<inrv.SparseVolume of 3 grids>",
+        f"  {line}",
+        f"  {empty!r}",
+        f"  {shown}",
+    ]
 
 
 def test_normalisation_is_exact_at_both_ends() -> None:

@@ -75,7 +75,9 @@ def test_any_leaves_come_with_their_masks() -> None:
             for each in (found, whole):
                 assert np.array_equal(each.masks_at(run), topology.leaf_masks[run])
                 assert np.array_equal(each.masks_at(some), topology.leaf_masks[some])
-                assert each.voxels_in(run) == topology.counts[run].sum()
+                for level in range(5):
+                    count = topology.at_multiples(level).counts[run].sum()
+                    assert each.voxels_in(run, level) == count
     nothing, (number,), _ = stored([Topology.empty()])
     assert StoredTopologies(nothing)[number].masks_at(slice(0, 0)).shape == (0, 64)
 

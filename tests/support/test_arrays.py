@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inrv import OptionError, sparse_grid
 from inrv.grids import Box
-from inrv.support.arrays import as_array, as_triple, plain, plain_keys
+from inrv.support.arrays import as_array, as_triple, plain
 
 BASE = np.random.default_rng(1).integers(0, 100, (9, 10, 11)).astype(np.float64)
 
@@ -140,7 +140,7 @@ def test_masks_survive_in_sequences_and_behind_protocols() -> None:
         (BASE + 1j, "complex128.*its magnitude"),
         (torch.as_tensor(BASE) * 1j, "complex128"),
         (BASE.astype(object), r"object.*astype\(float\)"),
-        ([[[2**70]]], "object"),
+        ([[[2**70]]], "holds 1180591620717411303424: .* 64 bits"),
         (None, "NoneType"),
         ("scan.npy", "not real numbers"),
         (np.zeros((2, 2, 2), "M8[s]"), "datetime64"),
@@ -188,8 +188,3 @@ def test_scalars_become_pythons_own() -> None:
     assert [(value, type(value)) for value in values] == [
         (0.5, float), (3, int), ("a", str), (2, int), (2.5, float), ("b", str), (None, type(None)),
     ]  # fmt: skip
-    assert (
-        plain_keys("density") == ("density",)
-        and plain_keys(np.array([1, 2])) == (1, 2)
-        and plain_keys(["a", 1]) == ("a", 1)
-    )

@@ -162,20 +162,22 @@ def test_what_cannot_be_read_names_the_url_without_its_secrets(server: RangeServ
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "kind", "words"),
     [
-        ("nonsense://host/fog.inrv", "Protocol not known: nonsense"),
-        ("sftp://host/fog.inrv", "a package is missing .*paramiko"),
+        ("nonsense://host/fog.inrv", inrv.OptionError, "Protocol not known: nonsense"),
+        ("sftp://host/fog.inrv", inrv.MissingPackageError, "a package is missing .*paramiko"),
     ],
 )
-def test_what_no_package_reads_is_refused_in_words(url: str, words: str) -> None:
-    with pytest.raises(inrv.OptionError, match=f"^{url} cannot be read.*{words}"):
+def test_what_no_package_reads_is_refused_in_words(
+    url: str, kind: type[inrv.InrvError], words: str
+) -> None:
+    with pytest.raises(kind, match=f"^{url} cannot be read.*{words}"):
         inrv.load(url)
 
 
 def test_without_fsspec_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(inrv.OptionError, match=r"fsspec.*pip install 'inrv\[remote\]'"):
+    with pytest.raises(inrv.MissingPackageError, match=r"fsspec.*pip install 'inrv\[remote\]'"):
         inrv.load("https://host/fog.inrv")
 
 

@@ -213,10 +213,14 @@ def test_what_is_no_output_is_refused_before_work_is_done(
         (io.StringIO(), "a text file.*'wb'"),
         (None, "of type NoneType"),
         (closed, "closed"),
+        ("https://us:secret@host/x.inrv", "https://host/x.inrv is a URL"),
+        ("s3://bucket/x.inrv", "s3://bucket/x.inrv is a URL"),
+        ("a\0b", r"'a\\x00b' is no path"),
+        ("a\ud900b", r"'a\\ud900b' is no path"),
     ):
-        with pytest.raises(inrv.OptionError, match=f"output is .*{words}"):
+        with pytest.raises(inrv.OptionError, match=f"^output .*{words}"):
             inrv.encode(vdb, output, OPTIONS)  # type: ignore[arg-type]
-        with pytest.raises(inrv.OptionError, match=f"output is .*{words}"):
+        with pytest.raises(inrv.OptionError, match=f"^output .*{words}"):
             inrv.load(coded).to_vdb(output)  # type: ignore[arg-type]
     with vdb.open("rb") as reading, pytest.raises(inrv.OptionError, match="not open for writing"):
         inrv.encode(vdb, reading, OPTIONS)

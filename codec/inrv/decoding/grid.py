@@ -17,8 +17,10 @@ from inrv.decoding.indexing import Block
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
+from inrv.grids.grid import description_of
 from inrv.grids.portions import cropped
 from inrv.support.arrays import as_array
+from inrv.support.extras import needed_for
 from inrv.support.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -91,10 +93,11 @@ class VolumeGrid:
 
     @property
     def description(self) -> str:
-        """Type, class, active voxels and quality, for people; from the manifest alone."""
+        """Type, class, active voxels, box and quality, for people; from the manifest alone."""
         entry = self.entry
-        voxels = f"{entry.active_voxels:,} active voxels"
-        return f"{entry.value_type}, {entry.grid_class}, {voxels}, {self._quality}"
+        box = None if entry.box is None else Box(*entry.box)
+        shown = description_of(entry.value_type, entry.grid_class, entry.active_voxels, box)
+        return f"{shown}, {self._quality}"
 
     @property
     def _quality(self) -> str:
@@ -282,7 +285,8 @@ class VolumeGrid:
 
     def tensor(self, box: Box | Any = None, stride: int = 1) -> Tensor:
         """What `dense` gives, as a torch tensor on the volume's device."""
-        import torch
+        with needed_for("a tensor", "train"):
+            import torch
 
         return torch.from_numpy(self.dense(box, stride)).to(self.volume.device)
 
@@ -437,10 +441,11 @@ class VolumeGrid:
     def voxels(self, coordinates: Any) -> NDArray[np.float32]:
         """Give the values (n, C) of voxels at integer index-space coordinates (n, 3).
 
-        They come from the field, a tile or the background.
+        They come from the field, a tile or the background. Raises OptionError for what are no
+        coordinates, FormatError.
         """
         with named_errors(self.volume.container):
-            return self.values_of_grid.voxels(np.asarray(coordinates))
+            return self.values_of_grid.voxels(_whole_triples(coordinates))
 
     def check_limits(self) -> None:
         """Raise FormatError where the whole grid exceeds the limits."""
@@ -483,11 +488,22 @@ def _ends(box: Box) -> zip[tuple[int, int]]:
     return zip(box.lower, box.upper, strict=True)
 
 
-def _unmasked(points: Any) -> NDArray[np.float64]:
+def _whole_triples(coordinates: Any) -> NDArray[np.int64]:
+    """Coordinates as int64 (n, 3). Raises OptionError for others than whole numbers."""
+    found = _unmasked(coordinates, "coordinates")
+    if found.ndim != 2 or found.shape[1] != 3:
+        raise OptionError(f"coordinates have shape {found.shape}, expected (n, 3)")
+    wrong = np.flatnonzero((found != np.floor(found)).any(axis=1) | np.isinf(found).any(axis=1))
+    if len(wrong):
+        raise OptionError(f"coordinates {found[wrong[0]].tolist()} are not three whole numbers")
+    return found.clip(-FARTHEST, FARTHEST).astype(np.int64)
+
+
+def _unmasked(points: Any, what: str = "points") -> NDArray[np.float64]:
     """Points as float64. Raises OptionError, for masked ones too."""
-    found = as_array(points, "points")
+    found = as_array(points, what)
     if np.ma.is_masked(found):
-        raise OptionError("points has masked entries: leave those out, as with .compressed()")
+        raise OptionError(f"{what} has masked entries: leave those out, as with .compressed()")
     return np.ascontiguousarray(np.ma.getdata(found), dtype=np.float64).reshape(found.shape)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from inrv.errors import OptionError
 from inrv.grids import Box
+from inrv.grids.box import FARTHEST
 
 ORDER = "xyz"
 
@@ -75,14 +76,24 @@ def _expanded(parts: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _range(part: Any, axis: int, whole: Callable[[], Box]) -> range:
     if not isinstance(part, slice):
-        at = _whole(part, axis)
+        at = _coordinate(part, axis)
         return range(at, at + 1)
-    start = whole().lower[axis] if part.start is None else _whole(part.start, axis)
-    stop = whole().upper[axis] + 1 if part.stop is None else _whole(part.stop, axis)
+    start = whole().lower[axis] if part.start is None else _coordinate(part.start, axis)
+    stop = whole().upper[axis] + 1 if part.stop is None else _coordinate(part.stop, axis)
     step = 1 if part.step is None else _whole(part.step, axis)
     if step < 1:
         raise OptionError(f"step {step} along {ORDER[axis]} must be at least 1")
     return range(start, stop, step)
+
+
+def _coordinate(number: Any, axis: int) -> int:
+    at = _whole(number, axis)
+    if abs(at) > FARTHEST:
+        raise OptionError(
+            f"{at} along {ORDER[axis]} is too far away: coordinates are from -{FARTHEST} to "
+            f"{FARTHEST}"
+        )
+    return at
 
 
 def _whole(number: Any, axis: int) -> int:

@@ -38,7 +38,7 @@ def trilinear(points: Any, voxels: VoxelValues) -> Any:
     found = voxels(unique)
     values = found[inverse].reshape(len(base), len(CORNERS), found.shape[1])
     beyond = points - (base if isinstance(points, np.ndarray) else points.new_tensor(base))
-    result: Any = 0
+    result: Any = -0.0  # it changes no sum, where 0 would change -0.0
     for number, corner in enumerate(CORNERS):
         weight: Any = 1
         for axis, upper in enumerate(corner):
@@ -49,7 +49,7 @@ def trilinear(points: Any, voxels: VoxelValues) -> Any:
             if isinstance(values, np.ndarray)
             else values[:, number].clone()
         )
-        told[weight == 0] = 0
+        told[weight == 0] = -0.0
         with np.errstate(over="ignore", invalid="ignore"):  # exact values may not be finite
             result = result + told * weight[:, None]
     return result

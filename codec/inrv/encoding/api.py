@@ -39,9 +39,9 @@ def encode(
 ) -> EncodeReport:
     """Encode a .vdb file, or grids in memory, into an .inrv file.
 
-    Raises OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError or
-    FormatError; nothing is written then. Processes that `inrv.support.processes.joined` has
-    brought together train one fourier field, and rank 0 writes.
+    Raises OutputExistsError, OutputError, VdbError, NonFiniteError, OptionError, SelectionError,
+    MissingPackageError or FormatError; nothing is written then. Processes that
+    `inrv.support.processes.joined` has brought together train one fourier field, and rank 0 writes.
 
     source: a .vdb file: its path, its URL, its bytes, or a binary file object, which is read to its
         end from where it stands; an array for each name, as {"density": array}; grids, as
@@ -139,6 +139,11 @@ def encoded(
     if not isinstance(options, EncodeOptions):
         kind = type(options).__name__
         raise OptionError(f"options is of type {kind}: give inrv.EncodeOptions(...)")
+    if not callable(progress) and progress is not None:
+        raise OptionError(f"progress is of type {type(progress).__name__}: give a function")
+    if not hasattr(checkpoint, "finish") and checkpoint is not None:
+        kind = type(checkpoint).__name__
+        raise OptionError(f"checkpoint is of type {kind}: give inrv.Checkpoint.beside(output)")
     check_device(options.device)
     found = volume_or_file(source)
     volume, bytes_in = _read(found, options)

@@ -125,13 +125,13 @@ class EncodeJob:
 
         Nothing in it differs between two runs with the same input, seed and options.
         """
-        usual = asdict(EncodeOptions())
+        usual, kept = EncodeOptions(), self.options if field is None else self.encoder.options
         chosen = {
             name: value
-            for name, value in asdict(self.options).items()
-            if value != usual[name] and name != "device"
+            for name, value in asdict(kept).items()
+            if value != getattr(usual, name) and name != "device"
         }
-        if math.isinf(self.options.dilation):
+        if math.isinf(kept.dilation):
             chosen["dilation"] = "inf"
         if "grids" in chosen:
             chosen["grids"] = list(chosen["grids"])

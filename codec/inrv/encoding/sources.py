@@ -8,10 +8,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from inrv.container import Manifest
 from inrv.decoding.grid import VolumeGrid
 from inrv.decoding.volume import Volume
-from inrv.errors import OptionError
+from inrv.errors import FormatError, OptionError
 from inrv.grids import Grid, SparseVolume, sparse_grid
+from inrv.storage import store_metadata
 from inrv.support.inputs import Input
 from inrv.support.streams import Readable, input_of
 
@@ -28,23 +30,36 @@ def volume_or_file(source: Source) -> SparseVolume | Input:
     if isinstance(source, (Mapping, list, tuple)) and not len(source):
         raise OptionError("there is no grid to encode: the source is empty")
     if isinstance(source, SparseVolume):
-        return source
+        return _checked(source)
     if isinstance(source, Volume):
         return source.to_sparse()
     if isinstance(source, Mapping):
-        return SparseVolume(tuple(_named(name, value) for name, value in source.items()))
+        return _checked(SparseVolume(tuple(_named(name, value) for name, value in source.items())))
     if isinstance(source, (Grid, VolumeGrid)):
-        return SparseVolume((_decoded(source),))
+        return _checked(SparseVolume((_decoded(source),)))
     if isinstance(source, (list, tuple)) and all(
         isinstance(grid, (Grid, VolumeGrid)) for grid in source
     ):
-        return SparseVolume(tuple(_decoded(grid) for grid in source))
+        return _checked(SparseVolume(tuple(_decoded(grid) for grid in source)))
     if isinstance(source, (list, tuple, np.ndarray)) or hasattr(source, "__array__"):
         raise OptionError(
             f"a {type(source).__name__} is neither a file nor grids: give arrays by name, as "
             "{'density': array}"
         )
     return input_of(source)
+
+
+def _checked(volume: SparseVolume) -> SparseVolume:
+    """Give a volume whose metadata a manifest can hold. Raises OptionError."""
+    owners = [("the volume", volume.metadata, volume.vdb_version)]
+    owners += [(f"grid {grid.name!r}", grid.metadata, volume.vdb_version) for grid in volume.grids]
+    for owner, metadata, version in owners:
+        manifest = Manifest("", store_metadata(metadata), (), None, {}, vdb_version=version)
+        try:
+            Manifest.from_json(manifest.to_json())
+        except FormatError as error:
+            raise OptionError(f"{owner}: {error.message.removeprefix('manifest.')}") from error
+    return volume
 
 
 def _named(name: str, value: Any) -> Grid:

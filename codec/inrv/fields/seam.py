@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from inrv.container import Chunk, Container, FieldEntry, Part
 from inrv.container.json_rules import Value
 from inrv.errors import FormatError
-from inrv.grids import Topology, byte_counts, denormalise, masks_at_multiples
+from inrv.grids import Topology, denormalise
 from inrv.storage import PreparedGrid, StoredGrids
 
 if TYPE_CHECKING:
@@ -148,6 +148,10 @@ class EncodedField(Protocol):
 
 class FieldEncoder(Protocol):
     """Codes the grids of one volume."""
+
+    @property
+    def options(self) -> EncodeOptions:
+        """The options that it keeps, where this machine cannot keep all that were asked for."""
 
     def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
         """Estimate what the values of a grid would take.
@@ -376,9 +380,7 @@ class NoOutputs:
         self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
     ) -> NDArray[np.float32]:
         """No output for every voxel."""
-        masks = topology.masks_at(leaves)
-        chosen = masks_at_multiples(topology.leaf_origins[leaves], masks, level)
-        return np.empty((int(byte_counts(chosen).sum(dtype=np.int64)), 0), dtype=np.float32)
+        return np.empty((topology.voxels_in(leaves, level), 0), dtype=np.float32)
 
     def unread(
         self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0

@@ -14,6 +14,7 @@ from inrv.grids.blocks import LEAF_EDGE
 from inrv.support.arrays import as_array, as_triple
 
 Triple = tuple[int, int, int]
+FARTHEST = (1 << 31) - 1  # coordinate along an axis, as OpenVDB's; voxels lie much nearer
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Box:
 
     lower: lowest corner in index space: a tuple, list or array of three whole numbers
     upper: highest corner, of the same kinds
-    Raises OptionError where a corner is something else, or where the box is empty.
+    Raises OptionError where a corner is something else or not within +-FARTHEST, or where the box
+    is empty.
     """
 
     lower: Triple
@@ -31,6 +33,11 @@ class Box:
     def __post_init__(self) -> None:
         for corner in ("lower", "upper"):
             found = as_triple(getattr(self, corner), f"{corner} corner of a box")
+            if max(map(abs, found)) > FARTHEST:
+                raise OptionError(
+                    f"{corner} corner {found} of a box is too far away: coordinates are from "
+                    f"-{FARTHEST} to {FARTHEST}"
+                )
             object.__setattr__(self, corner, found)
         if any(low > high for low, high in zip(self.lower, self.upper, strict=True)):
             raise OptionError(
@@ -46,14 +53,13 @@ class Box:
         """
         if isinstance(box, Box):
             return box
-        corners = as_array(box, "a box")
+        corners: Any = as_array(box, "a box")
         if corners.shape != (2, 3):
             raise OptionError(
                 "a box is a lower and an upper corner of three whole numbers each, "
                 f"not {corners.tolist()}"
             )
-        lower, upper = (as_triple(corner, "corner of a box") for corner in corners)
-        return Box(lower, upper)
+        return Box(*corners)
 
     @property
     def shape(self) -> Triple:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inrv.errors import OptionError
 from inrv.grids.blocks import LEAF_EDGE, LEAF_VOXELS
 from inrv.grids.grid import Grid, LeafValues
-from inrv.grids.metadata import MetaValue
+from inrv.grids.metadata import check_text, metadata_of
 from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
 from inrv.grids.topology import Topology
 from inrv.grids.transform import Transform
@@ -60,9 +60,8 @@ def sparse_grid(
     """
     if not isinstance(transform, Transform):
         raise OptionError(f"grid {name!r}: transform {transform!r} is not an inrv.Transform")
-    if not isinstance(metadata, (Mapping, type(None))):
-        kind = type(metadata).__name__
-        raise OptionError(f"grid {name!r}: metadata is of type {kind}: give values by name")
+    name = check_text(name, "the name of a grid")
+    entries = metadata_of({} if metadata is None else metadata, f"grid {name!r}")
     source = as_array(array, f"grid {name!r}: the array")
     numbers = source[..., None] if source.ndim == 3 else source
     if numbers.ndim != 4 or numbers.shape[3] not in (1, 3) or 0 in numbers.shape:
@@ -84,7 +83,7 @@ def sparse_grid(
     )
     topology, kept, within = _cut(values, mask, inside)
     return Grid(
-        name=str(name),
+        name=name,
         value_type="float" if numbers.shape[3] == 1 else "vec3s",
         background=background_value,
         topology=topology,
@@ -94,7 +93,7 @@ def sparse_grid(
         transform=transform,
         grid_class=kind,
         vector_type=_one_of(VECTOR_TYPES, vector_type, "vector type"),
-        metadata={key: MetaValue.of(value) for key, value in (metadata or {}).items()},
+        metadata=entries,
         rounded=rounded,
     )
 

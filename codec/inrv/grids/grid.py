@@ -18,11 +18,12 @@ from inrv.grids.blocks import (
     unpack_masks,
 )
 from inrv.grids.box import Box
-from inrv.grids.metadata import Metadata
+from inrv.grids.metadata import Metadata, check_text, metadata_of
 from inrv.grids.passthrough import PassthroughGrid
 from inrv.grids.rounding import Rounding
 from inrv.grids.topology import Topology
 from inrv.grids.transform import Transform
+from inrv.support.arrays import as_triple
 
 COMPONENTS = {"float": 1, "vec3s": 3}
 SLAB_VOXELS = 1 << 22  # of a dense box filled at a time
@@ -38,6 +39,9 @@ class LeafValues:
 
     places: NDArray[np.int64]
     values: NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        return f"<LeafValues of {len(self.places):,} voxels>"
 
     @staticmethod
     def none(components: int) -> LeafValues:
@@ -92,6 +96,8 @@ class Grid:
     metadata: by name
     rounded: how the values were rounded to float32 from the source's numbers; None where they
         are these
+
+    Raises OptionError for a name that is no text, and for what is no metadata.
     """
 
     name: str
@@ -107,6 +113,15 @@ class Grid:
     saved_as_half: bool = False
     metadata: Metadata = field(default_factory=dict)
     rounded: Rounding | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "the name of a grid")
+        object.__setattr__(self, "metadata", metadata_of(self.metadata, f"grid {self.name!r}"))
+
+    def __repr__(self) -> str:
+        active, box = self.topology.active_voxel_count, self.topology.box
+        shown = description_of(self.value_type, self.grid_class, active, box)
+        return f"<inrv.Grid {self.name!r}: {shown}>"
 
     @property
     def components(self) -> int:
@@ -220,12 +235,25 @@ class SparseVolume:
         in their order
     vdb_version: file version, and major and minor version of the library, that a .vdb file is
         written as
+
+    Raises OptionError where one of them is of another kind.
     """
 
     grids: tuple[Grid, ...]
     metadata: Metadata = field(default_factory=dict)
     passthrough: tuple[PassthroughGrid, ...] = ()
     vdb_version: tuple[int, int, int] = (224, 10, 0)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("grids", Grid), ("passthrough", PassthroughGrid)):
+            object.__setattr__(self, name, _all_of(kind, getattr(self, name), name))
+        object.__setattr__(self, "metadata", metadata_of(self.metadata, "the volume"))
+        version = as_triple(self.vdb_version, "vdb_version")
+        object.__setattr__(self, "vdb_version", version)
+
+    def __repr__(self) -> str:
+        grids = [f"  {grid!r}" for grid in (*self.grids, *self.passthrough)]
+        return "\n".join([f"<inrv.SparseVolume of {len(grids)} grids>", *grids])
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -256,6 +284,28 @@ class SparseVolume:
             grids=tuple(grid for grid in grids if isinstance(grid, Grid)),
             passthrough=tuple(passed),
         )
+
+
+def description_of(value_type: str, grid_class: str, active: int, box: Box | None) -> str:
+    """Tell people of a grid: its type, its class, how many voxels are active, and where."""
+    where = "" if box is None else f", box {box.lower} to {box.upper}"
+    return f"{value_type}, {grid_class}, {active:,} active voxels{where}"
+
+
+def _all_of(kind: type[Any], given: Any, name: str) -> tuple[Any, ...]:
+    """Give some grids as a tuple. Raises OptionError where one is of another kind."""
+    if not isinstance(given, (tuple, list)):
+        raise OptionError(
+            f"{name} of a volume is of type {type(given).__name__}: give a tuple of "
+            f"inrv.{kind.__name__}"
+        )
+    for place, grid in enumerate(given):
+        if not isinstance(grid, kind):
+            raise OptionError(
+                f"{name}[{place}] of a volume is of type {type(grid).__name__}, not "
+                f"inrv.{kind.__name__}"
+            )
+    return tuple(given)
 
 
 def _position(held: dict[int, Grid | PassthroughGrid], wanted: str | int) -> int:

@@ -31,6 +31,10 @@ class PassthroughGrid:
     data: bytes
     reason: str
 
+    def __repr__(self) -> str:
+        size = f"{len(self.data):,} bytes"
+        return f"<inrv.PassthroughGrid {self.name!r}: {self.tree_type}, {size} ({self.reason})>"
+
     def moved(self, places: Mapping[int, int]) -> PassthroughGrid:
         """Give the grid at another position.
 

@@ -52,6 +52,10 @@ class Topology:
     tile_edges: NDArray[np.int32]
     tile_active: NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return f"<{name} of {self.leaf_count:,} leaves and {self.tile_count:,} tiles>"
+
     @staticmethod
     def empty() -> Topology:
         """Make a topology without a leaf or a tile."""
@@ -179,9 +183,12 @@ class Topology:
         """
         return self.leaf_masks[leaves]
 
-    def voxels_in(self, leaves: slice) -> int:
-        """Count the active voxels of a range of leaves."""
-        return int(byte_counts(self.masks_at(leaves)).sum(dtype=np.int64))
+    def voxels_in(self, leaves: slice, level: int = 0) -> int:
+        """Count the active voxels of a range of leaves that lie at multiples of 2^level."""
+        masks = self.masks_at(leaves)
+        if level:
+            masks = masks_at_multiples(self.leaf_origins[leaves], masks, level)
+        return int(byte_counts(masks).sum(dtype=np.int64))
 
     def places(self) -> NDArray[np.int64]:
         """Give the place, leaf index * 512 + offset, of each active leaf voxel: int64 (N,)."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from inrv.errors import InrvError
 from inrv.grids import Box, Grid, SparseVolume
 from inrv.metrics.comparison import PART_VOXELS, GridComparison, VolumeComparison, pair_grids
+from inrv.support.extras import needed_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +84,8 @@ def draw_comparison(
 
     The slice is the one with the most active voxels within the middle third of an axis, the same
     for all grids where their transforms are equal; of vectors the magnitude is shown. Empty and
-    constant grids are left out. Raises InrvError where nothing is left, or matplotlib is missing.
+    constant grids are left out. Raises InrvError where nothing is left, MissingPackageError where
+    matplotlib is missing.
     """
     pairs, _, _ = pair_grids(original, decoded)
     together = zip(pairs, comparison.grids, strict=True)
@@ -178,18 +180,14 @@ def _active_voxels_across(grid: Grid, box: Box, axis: int) -> NDArray[np.int64]:
 
 
 def check_drawing() -> None:
-    """Raise InrvError where matplotlib, which draws figures, is not installed."""
+    """Raise MissingPackageError where matplotlib, which draws figures, is not installed."""
     _drawing()
 
 
 def _drawing() -> tuple[type[FigureCanvasAgg], type[Figure]]:
-    try:
+    with needed_for("a figure", "figures"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InrvError(
-            f"figures need matplotlib ({error}): pip install 'inrv[figures]'"
-        ) from error
     return FigureCanvasAgg, Figure
 
 

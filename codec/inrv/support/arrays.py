@@ -6,13 +6,13 @@ They have arrays of any library, data sets of files, lists and scalars.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import OptionError
+from inrv.support.extras import needed_for
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +50,9 @@ def as_array(values: Any, what: str) -> NDArray[Any]:
     if kind == "V" and found.dtype.names is None and np.can_cast(found.dtype, np.float32):
         return found.astype(np.float32)  # bfloat16 and its like of ml_dtypes
     if kind not in REAL:
+        whole = [number for number in found.flat if isinstance(number, int)] if kind == "O" else []
+        if (largest := max(whole, key=abs, default=0)).bit_length() >= 64:
+            raise OptionError(f"{what} holds {largest}: whole numbers have at most 64 bits here")
         cure = CURES.get(kind, "pass real numbers")
         raise OptionError(
             f"{what} holds {found.dtype} (in a {type(values).__name__}), not real numbers: {cure}"
@@ -108,14 +111,16 @@ def _of_dlpack(values: Any) -> NDArray[Any]:
     try:
         return np.from_dlpack(values)
     except _CONVERSION:
-        from torch.utils.dlpack import from_dlpack
+        with needed_for("an array on a GPU", "train"):
+            from torch.utils.dlpack import from_dlpack
 
         return _of_tensor(from_dlpack(values))
 
 
 def _of_gpu(values: Any) -> NDArray[Any]:
     """Give the values of an array in the memory of a GPU."""
-    import torch
+    with needed_for("an array on a GPU", "train"):
+        import torch
 
     return _of_tensor(torch.as_tensor(values))
 
@@ -154,10 +159,3 @@ def plain(value: Any) -> Any:
     if (isinstance(value, (np.generic, np.ndarray)) or is_tensor(value)) and np.ndim(value) == 0:
         return value.item()
     return value
-
-
-def plain_keys(wanted: Any) -> tuple[str | int, ...]:
-    """Turn one name or position, or a list or array of them, into a tuple."""
-    alone = isinstance(wanted, (str, int, np.generic))
-    keys: Sequence[Any] = [wanted] if alone else list(wanted)
-    return tuple(plain(key) for key in keys)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from inrv.errors import OptionError
+from inrv.support.extras import needed_for
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,8 @@ def choose_device(name: Any = None) -> torch.device:
 
     Raises OptionError where it is not there.
     """
-    import torch
+    with needed_for("a device other than the CPU", "train"):
+        import torch
 
     if name is None:
         name = (

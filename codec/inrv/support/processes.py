@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from inrv.errors import OptionError
+from inrv.support.extras import needed_for
 
 
 def _group() -> Any:
@@ -65,8 +66,9 @@ def joined(device: str | None = None) -> Iterator[None]:
     if not started_together() or _group() is not None:
         yield
         return
-    import torch
-    import torch.distributed as dist
+    with needed_for("work by several processes", "train"):
+        import torch
+        import torch.distributed as dist
 
     if not dist.is_available():
         yield

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any, BinaryIO, cast
 
-from inrv.errors import OptionError
+from inrv.errors import MissingPackageError, OptionError
 from inrv.support.inputs import Input
 
 BLOCK = 1 << 12
@@ -153,7 +153,10 @@ class RemoteInput(Input):
         self._whole, self._size = data, len(data)
 
     def _check_schemes(self) -> None:
-        """Raise OptionError where fsspec does not know a scheme, or lacks the package for it."""
+        """Check that fsspec knows each scheme, and has the package for it.
+
+        Raises OptionError, MissingPackageError.
+        """
         try:
             from fsspec import get_filesystem_class
 
@@ -162,7 +165,7 @@ class RemoteInput(Input):
                 if found:
                     get_filesystem_class(scheme.lower())
         except ImportError as error:
-            raise OptionError(
+            raise MissingPackageError(
                 f"{self.name} cannot be read, because a package is missing ({error}): "
                 "pip install 'inrv[remote]' brings what http and https need"
             ) from error

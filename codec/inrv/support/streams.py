@@ -33,8 +33,8 @@ def input_of(source: Readable) -> Input:
     A file object, from where it stands, and a named pipe are read to their ends: their bytes may be
     had only once, or their owner may close or move them.
 
-    Raises OptionError where `source` is something else or a package for its URL is missing, OSError
-    where it cannot be read.
+    Raises OptionError where `source` is something else, MissingPackageError where a package for its
+    URL is missing, OSError where it cannot be read.
     """
     if isinstance(source, Input):
         return source
@@ -83,9 +83,10 @@ def _read_through(source: IO[bytes]) -> Input:
 def check_writable(target: Writable) -> None:
     """Raise OptionError, before work is done for it, where nothing can be written to `target`.
 
-    It is to be a path, or a binary file object that is open for writing.
+    It is to be a path, not a URL, or a binary file object that is open for writing.
     """
     if isinstance(target, PATH):
+        _check_path(os.fspath(target))
         return
     if not hasattr(target, "write"):
         raise OptionError(
@@ -95,6 +96,22 @@ def check_writable(target: Writable) -> None:
         raise OptionError("output is a text file: open it as a binary one, with mode 'wb'")
     if getattr(target, "closed", False) or not getattr(target, "writable", lambda: True)():
         raise OptionError("output is a file object that is closed or not open for writing")
+
+
+def _check_path(name: str) -> None:
+    if is_url(name):
+        from inrv.support.remote import shown_url
+
+        raise OptionError(
+            f"output {shown_url(name)} is a URL, and files are written to paths: name a path, "
+            "and upload the file"
+        )
+    try:
+        os.stat(name)
+    except OSError:
+        return  # nothing is there yet, or whoever writes tells what is wrong
+    except ValueError as error:  # a NUL in the path, or a surrogate that stands for no byte
+        raise OptionError(f"output {name!r} is no path: {error}") from error
 
 
 def write_through(target: IO[bytes], data: bytes | memoryview) -> None:

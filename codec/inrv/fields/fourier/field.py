@@ -15,6 +15,7 @@ from inrv.fields.fourier.store import deviation, field_entry, restore_network, r
 from inrv.fields.seam import Outputs, ProgressCallback, Samples
 from inrv.options import EncodeOptions
 from inrv.storage import StoredGrids
+from inrv.support.extras import needed_for
 
 if TYPE_CHECKING:
     from inrv.fields.fourier.encode import FourierEncoder
@@ -36,7 +37,8 @@ class FourierCodec:
         self, options: EncodeOptions, progress: ProgressCallback | None, checkpoint: Any
     ) -> FourierEncoder:
         """Return what trains the network of a volume. Raises OptionError for an absent device."""
-        from inrv.fields.fourier.encode import FourierEncoder
+        with needed_for("the field 'fourier'", "train"):
+            from inrv.fields.fourier.encode import FourierEncoder
 
         return FourierEncoder(options, progress, checkpoint)
 
@@ -46,7 +48,8 @@ class FourierCodec:
 
     def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
         """Restore the network, on the device. Raises FormatError, OptionError."""
-        from inrv.fields.fourier.decode import FourierOutputs
+        with needed_for("the field 'fourier'", "train"):
+            from inrv.fields.fourier.decode import FourierOutputs
 
         return FourierOutputs.open(container, device)
 

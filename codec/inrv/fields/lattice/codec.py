@@ -20,7 +20,7 @@ from inrv.errors import FormatError
 from inrv.fields.lattice.constants import INPUTS
 from inrv.fields.lattice.model import Model
 from inrv.fields.lattice.prefilter import prefilter
-from inrv.fields.lattice.regions import Regions, at_multiples
+from inrv.fields.lattice.regions import Regions
 from inrv.support.parallel import in_threads
 
 MEANS = 255  # parts of the channel's top in which a region's mean is stored
@@ -105,7 +105,7 @@ class Setting:
         reference = None
         if self.reference is not None:
             other = self.reference.regions
-            there = other.at(corner)
+            there = other.number(int(self.regions.keys[number]))
             values = self.reference.values(there) if there >= 0 else NOTHING
             reference = other.leaves(there), values
         exterior = None if self.exterior is None else self.exterior(corner)
@@ -137,10 +137,7 @@ def decode_region(
     if stored.spread > MOST_SPREAD:
         message = f"a region's spread is 2^{stored.spread}: it is at most 2^{MOST_SPREAD}"
         raise FormatError("F5", message)
-    if level:
-        count = int(at_multiples(setting.regions.leaves(number), level).sum())
-    else:
-        count = setting.regions.voxels(number)
+    count = setting.regions.voxels(number, level)
     region = setting.region(number, stored.mean, stored.spread)
     try:
         return channel.decode(region, stored.codes, count, level)

@@ -17,7 +17,7 @@ from inrv.core.sample import fill_blocks
 from inrv.fields.lattice.codec import Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
-from inrv.fields.lattice.regions import CELL_BITS, Regions
+from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.store import StoredChannel, restore_channel
 from inrv.grids import (
     Grid,
@@ -27,6 +27,7 @@ from inrv.grids import (
     masks_at_multiples,
     unpack_masks,
 )
+from inrv.grids.blocks import CELL_BITS
 from inrv.storage import StoredGrids, unread_masks, without
 from inrv.support.forks import renew_in_children
 from inrv.support.parallel import in_threads

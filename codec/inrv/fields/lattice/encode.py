@@ -23,12 +23,13 @@ from inrv.fields.lattice.channels import (
     with_reference,
 )
 from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
-from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, Effort, EncodedChannel
+from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, EncodedChannel
 from inrv.fields.lattice.store import store_channel
 from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
 from inrv.grids import LeafValues, Topology
 from inrv.options import DEFAULT_PSNR, EncodeOptions
 from inrv.storage import PreparedGrid
+from inrv.support.extras import needed_for
 from inrv.support.parallel import in_threads
 from inrv.support.processes import process_count
 
@@ -117,7 +118,8 @@ class LatticeEncoder:
                 "a lattice is coded by one process: share out the files over the processes, or "
                 "take `field='fourier'`"
             )
-        self.options, self.progress = options, progress
+        self.options, self.progress = _possible(options), progress
+        self.told = self.options is options  # whether the caller knows which options are kept
         self.started = time.perf_counter()
 
     def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate:
@@ -137,6 +139,12 @@ class LatticeEncoder:
         """The grids at the quality of the goal; None where no component varies."""
         if not any(grid.normalisation.varying.any() for grid in grids):
             return None
+        if not self.told:
+            log.warning(
+                "inrv: torch is not installed, so no networks are fitted: coded with the effort "
+                "'instant' (pip install 'inrv[train]' brings torch)"
+            )
+            self.told = True
         self._tell(0.0)
         return VolumeEncoder(grids, self.options, goal, self._tell).run()
 
@@ -167,7 +175,7 @@ class VolumeEncoder:
         self.grids = tuple(grids)
         self.goal = goal
         self.tell = tell
-        self.effort = _effort_of(options)
+        self.effort = EFFORTS[options.effort]
         self.seed = options.seed
         self.started = time.perf_counter()
         self.channels = tuple(channels_of(grids))
@@ -201,7 +209,8 @@ class VolumeEncoder:
         """What fits networks, where the effort has rounds: only then torch is imported."""
         if not self.effort.rounds:
             return None
-        from inrv.fields.lattice.fitting import Fitter
+        with needed_for("fitting networks", "train"):
+            from inrv.fields.lattice.fitting import Fitter
 
         return Fitter(self.seed)
 
@@ -243,15 +252,11 @@ class VolumeEncoder:
         )
 
 
-def _effort_of(options: EncodeOptions) -> Effort:
-    """The effort that is asked; without torch, 'instant' takes the place of the default one."""
+def _possible(options: EncodeOptions) -> EncodeOptions:
+    """The options; without torch, the effort 'instant' takes the place of the default one."""
     if options.effort != "default" or find_spec("torch") is not None:
-        return EFFORTS[options.effort]
-    log.warning(
-        "inrv: torch is not installed, so no networks are fitted: coded with the effort 'instant' "
-        "(`pip install 'inrv[train]'` brings torch)"
-    )
-    return EFFORTS["instant"]
+        return options
+    return replace(options, effort="instant")
 
 
 def _psnr(goal: Goal) -> float:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.core.lattice import Leaves
-from inrv.grids import LEAF_EDGE, LEAF_VOXELS, NODE_EDGE, Topology, leaf_keys, unpack_masks
+from inrv.grids import LEAF_EDGE, LEAF_VOXELS, NODE_EDGE, Topology, unpack_masks
+from inrv.grids.blocks import CELL_BITS
 
 REGION_EDGE = NODE_EDGE  # measured: docs/lab-notes.md#regions
 CELLS = REGION_EDGE // LEAF_EDGE  # along an edge
-CELL_BITS = 12  # of a leaf's key: where it lies in its region
 
 
 class Regions:
@@ -31,23 +31,10 @@ class Regions:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def find(self, coordinates: NDArray[Any]) -> NDArray[np.int64]:
-        """The number int64 (n,) of the region that holds each coordinate (n, 3), or -1."""
-        return self._numbers(leaf_keys(coordinates) >> CELL_BITS)
-
-    def at(self, corner: NDArray[Any]) -> int:
-        """The number of the region at a corner (3,), or -1."""
-        return int(self.find(corner[None])[0])
-
     def number(self, key: int) -> int:
         """The number of the region with this key, or -1."""
-        return int(self._numbers(np.array([key]))[0])
-
-    def _numbers(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        if not len(self.keys):
-            return np.full(len(keys), -1, dtype=np.int64)
-        at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[at] == keys, at, -1)
+        at = int(np.searchsorted(self.keys, key))
+        return at if at < len(self) and self.keys[at] == key else -1
 
     def corner(self, number: int) -> NDArray[np.int32]:
         """The lowest corner int32 (3,) of a region."""
@@ -65,9 +52,9 @@ class Regions:
         starts = self.topology.starts
         return slice(int(starts[leaves.start]), int(starts[leaves.stop]))
 
-    def voxels(self, number: int) -> int:
-        """How many its voxels are."""
-        return self.topology.voxels_in(self.leaf_range(number))
+    def voxels(self, number: int, level: int = 0) -> int:
+        """How many its voxels at multiples of 2^level are."""
+        return self.topology.voxels_in(self.leaf_range(number), level)
 
     def leaves(self, number: int) -> Leaves:
         """Its leaves as the core takes them; none for the number -1."""
@@ -91,14 +78,3 @@ def in_region(cells: NDArray[Any]) -> NDArray[Any]:
     """Values (4096, 512) of a region's cells, by voxel: (128, 128, 128)."""
     shape = (CELLS, CELLS, CELLS, LEAF_EDGE, LEAF_EDGE, LEAF_EDGE)
     return cells.reshape(shape).transpose(0, 3, 1, 4, 2, 5).reshape((REGION_EDGE,) * 3)
-
-
-def at_multiples(leaves: Leaves, level: int) -> NDArray[np.bool_]:
-    """Which of some leaves' active voxels lie at multiples of 2^level: bool (voxels,)."""
-    stride, local = 1 << level, np.arange(LEAF_EDGE) % min(1 << level, LEAF_EDGE) == 0
-    within = local[:, None, None] & local[:, None] & local
-    chosen = np.broadcast_to(within.reshape(-1), (len(leaves.cells), LEAF_VOXELS))
-    if stride > LEAF_EDGE:
-        cells = leaves.cells.astype(np.int64)[:, None] >> np.array([8, 4, 0]) & (CELLS - 1)
-        chosen = chosen & (cells % (stride // LEAF_EDGE) == 0).all(axis=1)[:, None]
-    return chosen[unpack_masks(leaves.masks)]
