@@ -203,6 +203,22 @@ void inrv_fill_blocks(const uint8_t *masks, size_t leaves, int components, const
     }
 }
 
+void inrv_put_values(const uint8_t *some, const uint8_t *all, size_t leaves, size_t components,
+                     const void *values, size_t stride, void *result) {
+    const char *from = values;
+    char *to = result;
+    for (size_t byte = 0; byte < leaves * (INRV_LEAF_VOXELS / 8); byte++)
+        for (unsigned left = some[byte] | all[byte]; left; left &= left - 1) {
+            const unsigned voxel = left & -left;
+            if (some[byte] & voxel) {
+                const size_t count = all[byte] & voxel ? components : 0;
+                for (size_t c = 0; c < count; c++) memcpy(to + 4 * c, from + 4 * c, 4);
+                from += 4 * components;
+            }
+            if (all[byte] & voxel) to += 4 * stride;
+        }
+}
+
 void inrv_copy_box(const inrv_brick *brick, const float *constants, int components,
                    const int32_t *corner, const int32_t *lower, const int32_t *upper,
                    float *target) {

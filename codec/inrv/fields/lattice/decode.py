@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inrv.container import Container, Part
 from inrv.core.lattice import LatticeChannel, Scaling
-from inrv.core.sample import fill_blocks
+from inrv.core.sample import fill_blocks, put_values
 from inrv.fields.lattice.codec import Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
@@ -268,7 +268,7 @@ class OpenChannel:
         values = self._values(units, number, clamp)
         held, masks = self.regions.leaf_range(number), topology.masks_at(leaves)
         if topology is self.grid.topology:
-            result[_among(own.masks_at(held), masks)] = values
+            put_values(own.masks_at(held), masks, values, result)
             return
         at = np.searchsorted(own.keys[held], topology.keys[leaves])
         at = np.minimum(at, held.stop - held.start - 1)
@@ -301,7 +301,7 @@ class OpenChannel:
             return
         coded = self.regions.topology.masks_at(self.regions.leaf_range(number))
         units, known = self._decoded(number, level), _among(masks, coded)
-        result[_among(coded, masks)] = self._values(units, number, True, among=known)
+        put_values(coded & masks, masks, self._values(units, number, True, among=known), result)
 
     def unread(self, topology: Topology, leaves: slice, level: int) -> list[Part]:
         """What will be read of the file for the voxels of a region of a grid's topology."""
@@ -382,7 +382,7 @@ class OpenChannel:
         leaves = self.grid.leaf_range(number)
         own = self._number(self.grid.topology, leaves)
         masks = self.regions.topology.leaf_masks[leaves], self.grid.topology.leaf_masks[leaves]
-        values[_among(*masks)] = self.units(own)
+        put_values(*masks, self.units(own), values)
         return values
 
 
