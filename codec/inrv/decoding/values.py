@@ -92,6 +92,10 @@ class GridValues:
         self._stored.check_whole(self.number)
         return self.outline
 
+    def whole_topology(self) -> Topology:
+        """The topology of the template."""
+        return self.template.topology
+
     @cached_property
     def exact_rows(self) -> NDArray[np.int64]:
         """Rows int64 (K,), ascending, of the active leaf voxels with exact values."""
@@ -176,7 +180,9 @@ class GridValues:
         if not self.columns:
             nothing = np.empty((topology.leaf_voxel_count, 0), dtype=np.float32)
             return self.with_constants(nothing)
-        return self.with_constants(self.outputs.values([topology], [self.columns], clamp)[0])
+        return self.with_constants(
+            self.outputs.values([lambda: topology], [self.columns], clamp)[0]
+        )
 
     def with_constants(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values float32 (n, C), of which those of the varying components (n, c) were found."""
