@@ -775,24 +775,38 @@ int inrv_encode_numbers(inrv_work *work, const int32_t *prior, size_t passes, co
 
 /* ---- Values ---- */
 
+static float value_of(const inrv_scaling *scaling, int32_t units) {
+    double value = units;
+    if (scaling->offsets) {
+        double place = value * 16 / scaling->top;
+        int piece = (int)place < 15 ? (int)place : 15;
+        const double *knot = scaling->offsets + piece;
+        value += knot[0] + (place - piece) * (knot[1] - knot[0]);
+    }
+    value = scaling->minimum + (scaling->maximum - scaling->minimum) * (value / scaling->scale);
+    if (scaling->clamp) {
+        value = value < scaling->minimum ? scaling->minimum : value;
+        value = value > scaling->maximum ? scaling->maximum : value;
+    }
+    return (float)value;
+}
+
+/* Units whose values are listed before they are looked up, where there are more voxels than that:
+   two quotients of doubles take longer than a look into the cache. */
+enum { LISTED_UNITS = 1 << 13 };
+
 void inrv_to_values(const inrv_scaling *scaling, const int32_t *units, size_t count, float *values,
                     size_t pitch) {
-    const double span = scaling->maximum - scaling->minimum;
-    for (size_t i = 0; i < count; i++) {
-        double value = units[i];
-        if (scaling->offsets) {
-            double place = value * 16 / scaling->top;
-            int piece = (int)place < 15 ? (int)place : 15;
-            const double *knot = scaling->offsets + piece;
-            value += knot[0] + (place - piece) * (knot[1] - knot[0]);
-        }
-        value = scaling->minimum + span * (value / scaling->scale);
-        if (scaling->clamp) {
-            value = value < scaling->minimum ? scaling->minimum : value;
-            value = value > scaling->maximum ? scaling->maximum : value;
-        }
-        values[i * pitch] = (float)value;
+    float list[LISTED_UNITS];
+    const int32_t listed = scaling->top < LISTED_UNITS ? scaling->top + 1 : 0;
+    if (count < (size_t)listed || listed <= 0) {
+        for (size_t i = 0; i < count; i++) values[i * pitch] = value_of(scaling, units[i]);
+        return;
     }
+    for (int32_t i = 0; i < listed; i++) list[i] = value_of(scaling, i);
+    for (size_t i = 0; i < count; i++)
+        values[i * pitch] =
+            (uint32_t)units[i] < (uint32_t)listed ? list[units[i]] : value_of(scaling, units[i]);
 }
 
 double inrv_offset_sums(const int32_t *units, const double *values, double scale, size_t count,

@@ -194,6 +194,12 @@ void inrv_fill_blocks(const uint8_t *masks, size_t leaves, int components, const
                       size_t stride, const float *others, float *blocks) {
     for (size_t byte = 0; byte < leaves * (INRV_LEAF_VOXELS / 8); byte++) {
         const unsigned mask = masks[byte];
+        if (components == 1 && stride == 1 && (mask == 0 || mask == 255)) { /* most rows */
+            for (int bit = 0; bit < 8; bit++) blocks[bit] = mask ? values[bit] : *others;
+            values += mask ? 8 : 0;
+            blocks += 8;
+            continue;
+        }
         for (int bit = 0; bit < 8; bit++, blocks += components) {
             const int active = mask >> bit & 1;
             const float *from = active ? values : others;
