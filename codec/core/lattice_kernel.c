@@ -520,9 +520,11 @@ INLINE void through(const Packed *n, Block *block, int at, int groups, int first
         for (int j = 0; j < first; j++) sums[j] += part[j];
     }
     for (int j = 0; j < first; j++) hidden[j] = activation(sums[j] >> (5 + once));
+    /* Sums first, then all activations in vectors: a branch for each would often be mispredicted.
+     */
     for (int j = 0; j < second; j++)
-        last[j] = activation(
-            (n->second_start[j] + product(hidden, second_weight + j * first, first)) >> 6);
+        sums[j] = n->second_start[j] + product(hidden, second_weight + j * first, first);
+    for (int j = 0; j < second; j++) last[j] = activation(sums[j] >> 6);
     for (int o = 0; o < outs; o++)
         block->outputs[o][at] = n->last_bias[o] +
                                 (2 - once) * product(inputs, skip + o * MOST_ROW, 4 * groups) +
