@@ -136,6 +136,18 @@ static size_t voxels_of(const inrv_leaves *leaves) {
     return count;
 }
 
+/* A layer of cells in a region: voxels of level 0 from an x on, along it a cell. */
+static Level layer_of(const Level *level, int x) {
+    Level layer = *level;
+    layer.lower[0] = x;
+    layer.upper[0] = x + 8;
+    layer.half[0] = 4;
+    layer.size = layer.plane * (layer.half[0] + PAD_BEFORE + PAD_AFTER);
+    return layer;
+}
+
+static int restores(const Task *task) { return task->channel->restoration && !task->level; }
+
 static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t voxels,
                        size_t segment) {
     for (int number = task->level; number < INRV_LEVELS; number++) {
@@ -147,8 +159,10 @@ static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t v
         level->truth = task->samples ? part_of(parts, values) : NULL;
         level->masks = part_of(parts, (size_t)level->mask_size * 8 * sizeof(uint64_t));
     }
-    if (task->channel->restoration && !task->level)
-        work->restored = part_of(parts, ((size_t)work->levels[0].size * 8 + 64) * sizeof(int32_t));
+    if (restores(task)) {
+        const Level layer = layer_of(&work->levels[0], 0);
+        work->restored = part_of(parts, ((size_t)layer.size * 8 + 64) * sizeof(int32_t));
+    }
     if (task->aim) {
         work->coder.symbols = part_of(parts, voxels * sizeof(Symbol));
         work->coder.raw_bytes = part_of(parts, inrv_codes_bound(voxels));
@@ -241,10 +255,10 @@ static void spread_values(const inrv_work *work, const inrv_leaves *leaves, cons
     }
 }
 
-/* Gathers the values of leaves' voxels at multiples of 2^number from that level's arrays. */
-static void gather_values(const inrv_work *work, const inrv_leaves *leaves, int number,
-                          const int32_t *arrays, int32_t *values) {
-    const Level *level = &work->levels[number];
+/* Gathers the values of leaves' voxels at multiples of 2^number from arrays of that level, or of a
+   layer of it. Returns where the next ones go. */
+static int32_t *gather_values(const Level *level, const inrv_leaves *leaves, int number,
+                              const int32_t *arrays, int32_t *values) {
     const int stride = 1 << number, within = smaller_of(stride, 8);
     const unsigned every = number == 0 ? 0xff : number == 1 ? 0x55 : number == 2 ? 0x11 : 1;
     for (size_t leaf = 0; leaf < leaves->count; leaf++) {
@@ -272,6 +286,7 @@ static void gather_values(const inrv_work *work, const inrv_leaves *leaves, int 
             }
         }
     }
+    return values;
 }
 
 /* The bits of every second place. */
@@ -556,17 +571,26 @@ static int traverse(inrv_work *work, const Task *task, const inrv_codes *codes, 
             cuts->raw[segment] = coder->raw;
         }
     }
-    if (channel->restoration && !task->level) {
-        kernel->pack(&work->networks[0], channel->restoration);
-        kernel->restore(work, task);
-    }
     return INRV_OK;
 }
 
-static void give_values(const inrv_work *work, const Task *task, int32_t *values) {
-    const int32_t *arrays = work->levels[task->level].values;
-    if (task->channel->restoration && !task->level) arrays = work->restored;
-    gather_values(work, &task->region->leaves, task->level, arrays, values);
+/* Restored values are gathered layer by layer: so much of them stays in the cache. */
+static void give_values(inrv_work *work, const Task *task, int32_t *values) {
+    const Level *level = &work->levels[task->level];
+    const inrv_leaves *leaves = &task->region->leaves;
+    if (!restores(task)) {
+        gather_values(level, leaves, task->level, level->values, values);
+        return;
+    }
+    work->kernel->pack(&work->networks[0], task->channel->restoration);
+    for (size_t first = 0, end; first < leaves->count; first = end) {
+        const int cell_x = leaves->cells[first] >> 8;
+        for (end = first; end < leaves->count && leaves->cells[end] >> 8 == cell_x; end++) continue;
+        const Level layer = layer_of(level, 8 * cell_x);
+        const inrv_leaves own = {end - first, leaves->cells + first, leaves->masks + 64 * first};
+        work->kernel->restore(work, task, &layer);
+        values = gather_values(&layer, &own, 0, work->restored, values);
+    }
 }
 
 int inrv_decode_region(inrv_work *work, const inrv_channel *channel, const inrv_region *region,

@@ -92,7 +92,7 @@ typedef struct {
     uint8_t *flat;      /* whether all neighbours are equal */
 } inrv_samples;
 
-/* Memory for one region at a time; it grows to some 60 MB at most. One thread uses it at a time. */
+/* Memory for one region at a time; it grows to some 50 MB at most. One thread uses it at a time. */
 typedef struct inrv_work inrv_work;
 INRV_API inrv_work *inrv_work_new(
     unsigned sets); /* INRV_SET_... that may be used; NULL: no memory, or none runs here */
