@@ -17,6 +17,7 @@ from inrv.core.lattice import (
     Leaves,
     encode_numbers,
 )
+from testing.regions import nothing_but
 
 MOST_LEAVES = 8
 STEPS = (128, 77, 46, 32, 32, 32, 32)
@@ -59,7 +60,7 @@ def _region(number: int, exterior: int, lossless: int, restoration: int, referen
         _prior(),
     )
     known = (np.arange(count) % REFERENCE_TOP).astype(np.int32)
-    around = 0 if exterior else None
+    around = nothing_but(0) if exterior else None
     region = KnownRegion(leaves, (leaves, known) if reference else None, around, 100, 7)
     bits = np.ones((TABLES, LISTED), dtype=np.float32)
     codes, _, _ = channel.encode(region, values, values, 0.0, bits)

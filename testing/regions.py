@@ -16,6 +16,7 @@ from inrv.core import lattice
 from inrv.core.lattice import (
     ContextSamples,
     KnownRegion,
+    KnownVoxels,
     LatticeChannel,
     Leaves,
     RegionCodes,
@@ -71,6 +72,18 @@ def at_multiples(leaves: Leaves, level: int) -> Flags:
     cells = by_cell(every[:, None, None] & every[:, None] & every)[leaves.cells]
     found: Flags = cells[np.unpackbits(leaves.masks, axis=1, bitorder="little").view(np.bool_)]
     return found
+
+
+def known_voxels(dense: Ints) -> KnownVoxels:
+    """Every voxel of a region, known to have the values int32 (128, 128, 128)."""
+    active = np.ones((EDGE,) * 3, dtype=np.bool_)
+    return KnownVoxels(leaves_of(active), of_voxels(dense, active), 0)
+
+
+def nothing_but(value: int) -> KnownVoxels:
+    """Every voxel of a region, known to have one value."""
+    nowhere = leaves_of(np.zeros((EDGE,) * 3, dtype=np.bool_))
+    return KnownVoxels(nowhere, np.zeros(0, dtype=np.int32), value)
 
 
 @cache
@@ -165,9 +178,9 @@ def made(
         there = generator.random(active.shape) < 0.9
         other = np.rint(cloud * reference_top).astype(np.int32)
         reference = leaves_of(there), of_voxels(other, there)
-    around: Ints | int | None = {"known": background, "unknown": None}.get(exterior)
+    around = nothing_but(background) if exterior == "known" else None
     if exterior == "dense":
-        around = generator.integers(-top, 2 * top, active.shape, dtype=np.int32)
+        around = known_voxels(generator.integers(-top, 2 * top, active.shape, dtype=np.int32))
     model = model or default_model(reference_top > 0, restoration)
     mean = round(float(values.mean()) * 255 / top) if len(values) else 0
     region = KnownRegion(leaves_of(active), reference, around, mean, 10)

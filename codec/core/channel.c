@@ -53,6 +53,8 @@ void inrv_lattice_free(Lattice *lattice) {
     inrv_tensors_free(lattice->memory, &lattice->defaults);
     inrv_give(lattice->memory, lattice->prior);
     inrv_give(lattice->memory, lattice->exterior.items);
+    inrv_give(lattice->memory, lattice->exterior_masks.items);
+    inrv_give(lattice->memory, lattice->exterior_cells.items);
     for (int i = 0; i < INRV_SEGMENTS; i++) inrv_give(lattice->memory, lattice->segments[i].items);
 }
 
@@ -341,51 +343,66 @@ static int32_t units_of(const Channel *channel, const uint8_t *values) {
 
 /* ---- Exterior ---- */
 
-/* Fills tiles in the exterior of a region. */
+/* A list of the voxels of a region that are not coded, by cell. */
 typedef struct {
     const Channel *channel;
-    uint64_t key;
-    int32_t *exterior;
-} TileFiller;
+    uint16_t *cells;
+    uint8_t (*masks)[64];
+    int32_t *values;
+    size_t count, voxels;
+    inrv_region *region;
+} Listing;
 
-static void fill_tile(void *context, uint32_t tile) {
-    const TileFiller *filler = context;
-    const Stored *stored = filler->channel->stored;
+static void count_tile(void *context, uint32_t tile) {
+    (void)tile;
+    ++*(size_t *)context;
+}
+
+static void list_tile(void *context, uint32_t tile) {
+    Listing *listing = context;
+    const Stored *stored = listing->channel->stored;
     const Topology *topology = stored->topology;
     const size_t components = (size_t)stored->entry->grid.components;
     const int32_t units =
-        units_of(filler->channel, stored->tile_values.data + 4 * tile * components);
-    const int32_t *corner = topology->tile_corners[tile];
+        units_of(listing->channel, stored->tile_values.data + 4 * tile * components);
     if (topology->tile_edges[tile] >= EDGE) {
-        for (size_t i = 0; i < REGION_VOXELS; i++) filler->exterior[i] = units;
+        listing->region->around = units;
         return;
     }
-    for (int x = 0; x < 8; x++)
-        for (int y = 0; y < 8; y++)
-            for (int z = 0; z < 8; z++)
-                filler->exterior[(((corner[0] & 127) + x) * EDGE + (corner[1] & 127) + y) * EDGE +
-                                 (corner[2] & 127) + z] = units;
+    const int32_t *corner = topology->tile_corners[tile];
+    listing->cells[listing->count] =
+        (uint16_t)((corner[0] & 127) / 8 << 8 | (corner[1] & 127) / 8 << 4 | (corner[2] & 127) / 8);
+    memset(listing->masks[listing->count++], 255, 64);
+    for (int i = 0; i < LEAF_VOXELS; i++) listing->values[listing->voxels++] = units;
 }
 
-/* Fills voxels of leaves that are not coded. */
-static void fill_leaves(const Channel *channel, int32_t *exterior) {
+/* Lists the voxels of leaves that are not coded and have a value of their own. */
+static void list_leaves(Listing *listing) {
+    const Channel *channel = listing->channel;
     const Stored *stored = channel->stored;
     const uint8_t *coded = stored->coded.items, *other = stored->other.items;
     const int32_t *source = stored->source.items;
     size_t row = 0, number = 0;
-    for (size_t byte = 0; byte < 64 * stored->leaves; byte++) {
-        const int cell = stored->cells[byte / 64], x = (cell >> 8) * 8 + (int)(byte / 8 % 8),
-                  y = (cell >> 4 & 15) * 8 + (int)(byte % 8);
-        int32_t *to = exterior + (x * EDGE + y) * EDGE + (cell & 15) * 8;
-        for (int bit = 0; bit < 8; bit++) {
-            if (stored->masks[byte] >> bit & 1) {
-                if (!(coded[byte] >> bit & 1))
-                    to[bit] = units_of(channel, inrv_separate_value(stored, source[row]));
-                row++;
-            } else if (other[byte] >> bit & 1) {
-                to[bit] = units_of(channel, inrv_inactive_value(stored, number++));
+    for (size_t leaf = 0; leaf < stored->leaves; leaf++) {
+        uint8_t *listed = listing->masks[listing->count], any = 0;
+        for (size_t i = 0; i < 64; i++) {
+            const size_t byte = 64 * leaf + i;
+            listed[i] = (uint8_t)((stored->masks[byte] & ~coded[byte]) | other[byte]);
+            any |= listed[i];
+            for (int bit = 0; bit < 8; bit++) {
+                int32_t *to = &listing->values[listing->voxels];
+                if (stored->masks[byte] >> bit & 1) {
+                    if (listed[i] >> bit & 1)
+                        *to = units_of(channel, inrv_separate_value(stored, source[row]));
+                    row++;
+                } else if (listed[i] >> bit & 1) {
+                    *to = units_of(channel, inrv_inactive_value(stored, number++));
+                }
+                listing->voxels += listed[i] >> bit & 1;
             }
         }
+        listing->cells[listing->count] = stored->cells[leaf];
+        listing->count += any != 0;
     }
 }
 
@@ -397,13 +414,17 @@ static int make_exterior(Lattice *lattice, const Channel *channel, uint64_t key,
     region->around = units_of(channel, background);
     if (!stored->separate && !stored->topology->tiles && !stored->inactive_values.rows)
         return INRV_OK;
-    int32_t *exterior = inrv_room(lattice->memory, &lattice->exterior, REGION_VOXELS, 4);
-    if (!exterior) return INRV_MEMORY;
-    for (size_t i = 0; i < REGION_VOXELS; i++) exterior[i] = region->around;
-    TileFiller filler = {channel, key, exterior};
-    inrv_visit_tiles(stored->topology, key, fill_tile, &filler);
-    fill_leaves(channel, exterior);
-    region->exterior = exterior;
+    size_t most = stored->leaves;
+    inrv_visit_tiles(stored->topology, key, count_tile, &most);
+    Listing listing = {.channel = channel, .region = region};
+    listing.values = inrv_room(lattice->memory, &lattice->exterior, most * LEAF_VOXELS, 4);
+    listing.masks = inrv_room(lattice->memory, &lattice->exterior_masks, most, 64);
+    listing.cells = inrv_room(lattice->memory, &lattice->exterior_cells, most, 2);
+    if (!listing.values || !listing.masks || !listing.cells) return INRV_MEMORY;
+    inrv_visit_tiles(stored->topology, key, list_tile, &listing);
+    list_leaves(&listing);
+    region->exterior = (inrv_leaves){listing.count, listing.cells, listing.masks[0]};
+    region->exterior_values = listing.values;
     return INRV_OK;
 }
 

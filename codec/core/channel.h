@@ -13,7 +13,8 @@ typedef struct {
     inrv_work *work;
     Tensors defaults; /* the networks that the format ships */
     int32_t *prior;   /* [64][46] */
-    Room exterior;    /* int32 [128][128][128] */
+    Room exterior;    /* int32 [listed] of voxels of a region that are not coded */
+    Room exterior_masks, exterior_cells; /* of these */
     Room segments[INRV_SEGMENTS];
 } Lattice;
 

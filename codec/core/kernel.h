@@ -21,6 +21,7 @@
 #define INRV_VARIANT_OF(name) INRV_JOIN(name, INRV_VARIANT)
 
 struct lattice_task;
+struct lattice_level;
 struct packed_network;
 
 /* Functions that exist once for each set of instructions: those of fourier_kernel.c. */
@@ -28,8 +29,8 @@ struct features_kernel {
     size_t most; /* frequencies that they have room for */
     void (*fill)(const uint32_t *places, size_t count, size_t k, const float *cosines,
                  const float *sines, int half, void *features);
-    void (*gradient)(const float *positions, size_t count, size_t k, int half,
-                     const void *features, const void *slopes, float *gradient);
+    void (*gradient)(const float *positions, size_t count, size_t k, int half, const void *features,
+                     const void *slopes, float *gradient);
 };
 
 /* Those of lattice_kernel.c, and the ones above. */
@@ -39,7 +40,8 @@ struct inrv_kernel {
     int (*pass)(inrv_work *work, const struct lattice_task *task, int level, int odd);
     int (*read)(inrv_work *work, int count, uint32_t first);
     void (*write)(inrv_work *work, int count, uint32_t first);
-    void (*restore)(inrv_work *work, const struct lattice_task *task);
+    void (*restore)(inrv_work *work, const struct lattice_task *task,
+                    const struct lattice_level *layer);
     const struct features_kernel *features;
 };
 

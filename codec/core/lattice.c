@@ -136,6 +136,18 @@ static size_t voxels_of(const inrv_leaves *leaves) {
     return count;
 }
 
+/* A layer of cells in a region: voxels of level 0 from an x on, along it a cell. */
+static Level layer_of(const Level *level, int x) {
+    Level layer = *level;
+    layer.lower[0] = x;
+    layer.upper[0] = x + 8;
+    layer.half[0] = 4;
+    layer.size = layer.plane * (layer.half[0] + PAD_BEFORE + PAD_AFTER);
+    return layer;
+}
+
+static int restores(const Task *task) { return task->channel->restoration && !task->level; }
+
 static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t voxels,
                        size_t segment) {
     for (int number = task->level; number < INRV_LEVELS; number++) {
@@ -147,8 +159,10 @@ static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t v
         level->truth = task->samples ? part_of(parts, values) : NULL;
         level->masks = part_of(parts, (size_t)level->mask_size * 8 * sizeof(uint64_t));
     }
-    if (task->channel->restoration && !task->level)
-        work->restored = part_of(parts, ((size_t)work->levels[0].size * 8 + 64) * sizeof(int32_t));
+    if (restores(task)) {
+        const Level layer = layer_of(&work->levels[0], 0);
+        work->restored = part_of(parts, ((size_t)layer.size * 8 + 64) * sizeof(int32_t));
+    }
     if (task->aim) {
         work->coder.symbols = part_of(parts, voxels * sizeof(Symbol));
         work->coder.raw_bytes = part_of(parts, inrv_codes_bound(voxels));
@@ -180,48 +194,71 @@ static ptrdiff_t place_of(const Level *level, int x, int y, int z) {
 
 /* ---- Leaves to levels and back ---- */
 
-/* Writes the values of leaves' voxels into the arrays of all levels that hold them, within limits.
+/* Where the values of each row of a leaf begin, among those of the leaf. A popcount of each row
+   would be a call where the compiler may not assume the instruction. */
+static void find_rows(const uint8_t masks[64], int starts[64]) {
+    const uint64_t ones = 0x0101010101010101u;
+    int before = 0;
+    for (int slab = 0; slab < 8; slab++) {
+        uint64_t counts;
+        memcpy(&counts, masks + 8 * slab, 8);
+        counts -= counts >> 1 & 0x55 * ones;
+        counts = (counts & 0x33 * ones) + (counts >> 2 & 0x33 * ones);
+        counts = (counts + (counts >> 4)) & 0x0f * ones;
+        const uint64_t ends = counts * ones;
+        for (int row = 0; row < 8; row++)
+            starts[8 * slab + row] = before + (int)((ends << 8) >> (8 * row) & 255);
+        before += (int)(ends >> 56);
+    }
+}
+
+static int32_t limited(int32_t value, int32_t top) {
+    int32_t low = -(top >> 1), high = top + (top >> 1);
+    return value < low ? low : value > high ? high : value;
+}
+
+/* Writes the values of leaves' voxels into the arrays of all levels that hold them, within what is
+   half a range beyond 0 and `top`.
    arrays: for each level the eight arrays; NULL for one that is left out */
 static void spread_values(const inrv_work *work, const inrv_leaves *leaves, const int32_t *values,
-                          int32_t *const arrays[INRV_LEVELS], int32_t low, int32_t high) {
+                          int32_t *const arrays[INRV_LEVELS], int32_t top) {
     static const uint8_t EVERY[INRV_LEVELS] = {0xff, 0x55, 0x11, 1, 1, 1, 1};
     for (size_t leaf = 0; leaf < leaves->count; leaf++) {
         const uint8_t *masks = leaves->masks + 64 * leaf;
-        const int32_t *rows[64];
-        int corner[3];
+        int corner[3], starts[64];
         cell_corner(leaves->cells[leaf], corner);
-        for (int row = 0; row < 64; row++) {
-            rows[row] = values;
-            values += __builtin_popcount(masks[row]);
-        }
+        find_rows(masks, starts);
         for (int number = 0; number < INRV_LEVELS; number++) {
             const Level *level = &work->levels[number];
             int stride = 1 << number, within = smaller_of(stride, 8);
             if (!arrays[number] || (corner[0] | corner[1] | corner[2]) & (stride - 1)) continue;
+            const int z = corner[2] >> number;
             for (int row = 0; row < 64; row++) {
-                unsigned mask = masks[row], wanted = mask & EVERY[number];
+                const unsigned wanted = masks[row] & EVERY[number];
                 if (!wanted || ((row >> 3) | (row & 7)) & (within - 1)) continue;
                 int x = (corner[0] + (row >> 3)) >> number, y = (corner[1] + (row & 7)) >> number;
                 if (x < level->lower[0] || x >= level->upper[0] || y < level->lower[1] ||
                     y >= level->upper[1])
                     continue;
-                for (; wanted; wanted &= wanted - 1) {
-                    int bit = __builtin_ctz(wanted), z = (corner[2] + bit) >> number;
-                    if (z < level->lower[2] || z >= level->upper[2]) continue;
-                    int32_t value = rows[row][__builtin_popcount(mask & ((1u << bit) - 1))];
-                    arrays[number][place_of(level, x, y, z)] = value < low    ? low
-                                                               : value > high ? high
-                                                                              : value;
+                int32_t *even = arrays[number] + place_of(level, x, y, z & ~1);
+                const int32_t *value = values + starts[row];
+                for (unsigned left = masks[row]; left; left &= left - 1, value++) {
+                    const int bit = __builtin_ctz(left), at = (z & 1) + (bit >> number);
+                    if (!(wanted >> bit & 1) || z + (bit >> number) < level->lower[2] ||
+                        z + (bit >> number) >= level->upper[2])
+                        continue;
+                    even[(at & 1) * level->size + (at >> 1)] = limited(*value, top);
                 }
             }
         }
+        values += starts[63] + __builtin_popcount(masks[63]);
     }
 }
 
-/* Gathers the values of leaves' voxels at multiples of 2^number from that level's arrays. */
-static void gather_values(const inrv_work *work, const inrv_leaves *leaves, int number,
-                          const int32_t *arrays, int32_t *values) {
-    const Level *level = &work->levels[number];
+/* Gathers the values of leaves' voxels at multiples of 2^number from arrays of that level, or of a
+   layer of it. Returns where the next ones go. */
+static int32_t *gather_values(const Level *level, const inrv_leaves *leaves, int number,
+                              const int32_t *arrays, int32_t *values) {
     const int stride = 1 << number, within = smaller_of(stride, 8);
     const unsigned every = number == 0 ? 0xff : number == 1 ? 0x55 : number == 2 ? 0x11 : 1;
     for (size_t leaf = 0; leaf < leaves->count; leaf++) {
@@ -249,6 +286,7 @@ static void gather_values(const inrv_work *work, const inrv_leaves *leaves, int 
             }
         }
     }
+    return values;
 }
 
 /* The bits of every second place. */
@@ -274,11 +312,6 @@ static void mark_active(inrv_work *work, const inrv_leaves *leaves) {
     }
 }
 
-static int32_t limited(int32_t value, int32_t top) {
-    int32_t low = -(top >> 1), high = top + (top >> 1);
-    return value < low ? low : value > high ? high : value;
-}
-
 /* A level's masks, from those of the region. */
 static void begin_masks(const inrv_work *work, Level *level, int number) {
     memset(level->masks, 0, (size_t)level->mask_size * 8 * sizeof(uint64_t));
@@ -301,67 +334,62 @@ static void begin_masks(const inrv_work *work, Level *level, int number) {
         }
 }
 
-/* What is known of a level before its voxels: the exterior, and the next coarser level. */
-static void begin_level(inrv_work *work, const Task *task, int number) {
-    Level *level = &work->levels[number];
-    const Level *coarse = number + 1 < INRV_LEVELS ? &work->levels[number + 1] : NULL;
-    const inrv_region *region = task->region;
-    const int32_t top = task->channel->top, around = limited(region->around, top);
-    const ptrdiff_t all = 8 * level->size + 64;
-    for (ptrdiff_t i = 0; i < all; i++) level->values[i] = MISSING;
-    begin_masks(work, level, number);
+/* The voxels of a level of which nothing is known, and `around` in those of its window. */
+static void begin_values(const Level *level, int32_t *values, int32_t around) {
+    const ptrdiff_t behind = level->pitch - PAD_Z - level->half[2];
     for (int parity = 0; parity < 8; parity++)
-        for (int x = 0; x < level->half[0]; x++)
-            for (int y = 0; y < level->half[1]; y++) {
-                int32_t *row = level->values + parity * level->size +
-                               (x + PAD_BEFORE) * level->plane + (y + PAD_BEFORE) * level->pitch +
-                               PAD_Z;
-                int place[3] = {level->lower[0] + 2 * x + (parity >> 2),
-                                level->lower[1] + 2 * y + (parity >> 1 & 1),
-                                level->lower[2] + (parity & 1)};
-                if (parity == 0 && coarse) {
-                    const int32_t *even =
-                        coarse->values + place_of(coarse, place[0] / 2, place[1] / 2, place[2] / 2);
-                    const int32_t *odd = coarse->values + place_of(coarse, place[0] / 2,
-                                                                   place[1] / 2, place[2] / 2 + 1);
-                    for (int z = 0; z < level->half[2]; z++) row[z] = (z & 1 ? odd : even)[z / 2];
-                } else if (!task->channel->exterior) {
-                    continue;
-                } else if (!region->exterior) {
-                    for (int z = 0; z < level->half[2]; z++) row[z] = around;
-                } else {
-                    const int32_t *from =
-                        region->exterior +
-                        (((place[0] << number) * EDGE + (place[1] << number)) * EDGE) +
-                        (place[2] << number);
-                    for (int z = 0; z < level->half[2]; z++)
-                        row[z] = limited(from[(ptrdiff_t)z << (number + 1)], top);
-                }
+        for (int x = -PAD_BEFORE; x < level->half[0] + PAD_AFTER; x++)
+            for (int y = -PAD_BEFORE; y < level->half[1] + PAD_AFTER; y++) {
+                const int inside = x >= 0 && x < level->half[0] && y >= 0 && y < level->half[1];
+                const int32_t within = inside ? around : MISSING;
+                for (int z = 0; z < PAD_Z; z++) *values++ = MISSING;
+                for (int z = 0; z < level->half[2]; z++) *values++ = within;
+                for (ptrdiff_t z = 0; z < behind; z++) *values++ = MISSING;
             }
+    for (int i = 0; i < 64; i++) *values++ = MISSING;
+}
+
+/* What is known of a level before its voxels besides the exterior: the next coarser level. */
+static void begin_level(inrv_work *work, int number) {
+    Level *level = &work->levels[number];
+    begin_masks(work, level, number);
+    if (number + 1 == INRV_LEVELS) return;
+    const Level *coarse = &work->levels[number + 1];
+    for (int x = 0; x < level->half[0]; x++)
+        for (int y = 0; y < level->half[1]; y++) {
+            const int at[3] = {level->lower[0] / 2 + x, level->lower[1] / 2 + y,
+                               level->lower[2] / 2};
+            int32_t *row = level->values + place_of(level, 2 * at[0], 2 * at[1], 2 * at[2]);
+            const int32_t *even = coarse->values + place_of(coarse, at[0], at[1], at[2]);
+            const int32_t *odd = coarse->values + place_of(coarse, at[0], at[1], at[2] + 1);
+            for (int z = 0; z < level->half[2]; z++) row[z] = (z & 1 ? odd : even)[z / 2];
+        }
 }
 
 static void begin_levels(inrv_work *work, const Task *task) {
     const inrv_region *region = task->region;
+    const inrv_channel *channel = task->channel;
+    int32_t *values[INRV_LEVELS] = {0}, *references[INRV_LEVELS] = {0};
+    int32_t *targets[INRV_LEVELS] = {0}, *truth[INRV_LEVELS] = {0};
+    const int32_t around = channel->exterior ? limited(region->around, channel->top) : MISSING;
     mark_active(work, &region->leaves);
-    int32_t *references[INRV_LEVELS] = {0}, *targets[INRV_LEVELS] = {0}, *truth[INRV_LEVELS] = {0};
     for (int number = task->level; number < INRV_LEVELS; number++) {
-        Level *level = &work->levels[number];
+        const Level *level = &work->levels[number];
+        values[number] = level->values;
         references[number] = level->reference;
         targets[number] = level->targets;
         truth[number] = level->truth;
-        if (!level->reference) continue;
-        for (ptrdiff_t i = 0; i < 8 * level->size + 64; i++) level->reference[i] = MISSING;
+        begin_values(level, level->values, around);
+        if (level->reference) begin_values(level, level->reference, MISSING);
     }
-    int32_t top = task->channel->reference_top;
-    if (top)
+    if (channel->exterior)
+        spread_values(work, &region->exterior, region->exterior_values, values, channel->top);
+    if (channel->reference_top)
         spread_values(work, &region->reference, region->reference_values, references,
-                      limited(-HIGHEST, top), limited(2 * HIGHEST, top));
+                      channel->reference_top);
     if (task->aim) /* near the range, so that no code is beyond the last token */
-        spread_values(work, &region->leaves, task->aim->targets, targets,
-                      limited(-HIGHEST, task->channel->top),
-                      limited(2 * HIGHEST, task->channel->top));
-    if (task->samples)
-        spread_values(work, &region->leaves, task->aim->values, truth, -HIGHEST, HIGHEST);
+        spread_values(work, &region->leaves, task->aim->targets, targets, channel->top);
+    if (task->samples) spread_values(work, &region->leaves, task->aim->values, truth, 2 * HIGHEST);
 }
 
 /* ---- Tables ---- */
@@ -489,6 +517,8 @@ static int check(const inrv_channel *channel, const inrv_region *region) {
                 (!i || region->leaves.cells[i] > region->leaves.cells[i - 1]);
     for (size_t i = 0; i < region->reference.count; i++)
         sound = sound && region->reference.cells[i] < CELLS * CELLS * CELLS;
+    for (size_t i = 0; i < region->exterior.count; i++)
+        sound = sound && region->exterior.cells[i] < CELLS * CELLS * CELLS;
     return sound ? INRV_OK : INRV_USE;
 }
 
@@ -517,7 +547,7 @@ static int traverse(inrv_work *work, const Task *task, const inrv_codes *codes, 
     for (int number = INRV_LEVELS - 1; number >= task->level; number--) {
         const Level *level = &work->levels[number];
         int error = INRV_OK, segment = segment_of(number, INRV_SEGMENTS);
-        begin_level(work, task, number);
+        begin_level(work, number);
         if (!task->aim && codes->segments > 1 && segment &&
             segment_of(number + 1, codes->segments) != segment) {
             error = close_segment(coder);
@@ -541,17 +571,26 @@ static int traverse(inrv_work *work, const Task *task, const inrv_codes *codes, 
             cuts->raw[segment] = coder->raw;
         }
     }
-    if (channel->restoration && !task->level) {
-        kernel->pack(&work->networks[0], channel->restoration);
-        kernel->restore(work, task);
-    }
     return INRV_OK;
 }
 
-static void give_values(const inrv_work *work, const Task *task, int32_t *values) {
-    const int32_t *arrays = work->levels[task->level].values;
-    if (task->channel->restoration && !task->level) arrays = work->restored;
-    gather_values(work, &task->region->leaves, task->level, arrays, values);
+/* Restored values are gathered layer by layer: so much of them stays in the cache. */
+static void give_values(inrv_work *work, const Task *task, int32_t *values) {
+    const Level *level = &work->levels[task->level];
+    const inrv_leaves *leaves = &task->region->leaves;
+    if (!restores(task)) {
+        gather_values(level, leaves, task->level, level->values, values);
+        return;
+    }
+    work->kernel->pack(&work->networks[0], task->channel->restoration);
+    for (size_t first = 0, end; first < leaves->count; first = end) {
+        const int cell_x = leaves->cells[first] >> 8;
+        for (end = first; end < leaves->count && leaves->cells[end] >> 8 == cell_x; end++) continue;
+        const Level layer = layer_of(level, 8 * cell_x);
+        const inrv_leaves own = {end - first, leaves->cells + first, leaves->masks + 64 * first};
+        work->kernel->restore(work, task, &layer);
+        values = gather_values(&layer, &own, 0, work->restored, values);
+    }
 }
 
 int inrv_decode_region(inrv_work *work, const inrv_channel *channel, const inrv_region *region,
@@ -760,24 +799,38 @@ int inrv_encode_numbers(inrv_work *work, const int32_t *prior, size_t passes, co
 
 /* ---- Values ---- */
 
+static float value_of(const inrv_scaling *scaling, int32_t units) {
+    double value = units;
+    if (scaling->offsets) {
+        double place = value * 16 / scaling->top;
+        int piece = (int)place < 15 ? (int)place : 15;
+        const double *knot = scaling->offsets + piece;
+        value += knot[0] + (place - piece) * (knot[1] - knot[0]);
+    }
+    value = scaling->minimum + (scaling->maximum - scaling->minimum) * (value / scaling->scale);
+    if (scaling->clamp) {
+        value = value < scaling->minimum ? scaling->minimum : value;
+        value = value > scaling->maximum ? scaling->maximum : value;
+    }
+    return (float)value;
+}
+
+/* Units whose values are listed before they are looked up, where there are more voxels than that:
+   two quotients of doubles take longer than a look into the cache. */
+enum { LISTED_UNITS = 1 << 13 };
+
 void inrv_to_values(const inrv_scaling *scaling, const int32_t *units, size_t count, float *values,
                     size_t pitch) {
-    const double span = scaling->maximum - scaling->minimum;
-    for (size_t i = 0; i < count; i++) {
-        double value = units[i];
-        if (scaling->offsets) {
-            double place = value * 16 / scaling->top;
-            int piece = (int)place < 15 ? (int)place : 15;
-            const double *knot = scaling->offsets + piece;
-            value += knot[0] + (place - piece) * (knot[1] - knot[0]);
-        }
-        value = scaling->minimum + span * (value / scaling->scale);
-        if (scaling->clamp) {
-            value = value < scaling->minimum ? scaling->minimum : value;
-            value = value > scaling->maximum ? scaling->maximum : value;
-        }
-        values[i * pitch] = (float)value;
+    float list[LISTED_UNITS];
+    const int32_t listed = scaling->top < LISTED_UNITS ? scaling->top + 1 : 0;
+    if (count < (size_t)listed || listed <= 0) {
+        for (size_t i = 0; i < count; i++) values[i * pitch] = value_of(scaling, units[i]);
+        return;
     }
+    for (int32_t i = 0; i < listed; i++) list[i] = value_of(scaling, i);
+    for (size_t i = 0; i < count; i++)
+        values[i * pitch] =
+            (uint32_t)units[i] < (uint32_t)listed ? list[units[i]] : value_of(scaling, units[i]);
 }
 
 double inrv_offset_sums(const int32_t *units, const double *values, double scale, size_t count,

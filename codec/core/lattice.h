@@ -53,10 +53,11 @@ typedef struct {
     inrv_leaves leaves;
     inrv_leaves reference;           /* of the reference channel */
     const int32_t *reference_values; /* of their voxels */
-    const int32_t *exterior; /* [128][128][128] of voxels that are not coded; NULL: all `around` */
-    int32_t around;
-    int32_t mean;   /* of the values, in 255ths of the channel's top */
-    int32_t spread; /* log2 of their mean deviation */
+    inrv_leaves exterior;            /* voxels that are not coded, cells in any order */
+    const int32_t *exterior_values;  /* of these */
+    int32_t around;                  /* value of all others that are not coded */
+    int32_t mean;                    /* of the values, in 255ths of the channel's top */
+    int32_t spread;                  /* log2 of their mean deviation */
 } inrv_region;
 
 /* The codes of a region. */
@@ -91,7 +92,7 @@ typedef struct {
     uint8_t *flat;      /* whether all neighbours are equal */
 } inrv_samples;
 
-/* Memory for one region at a time; it grows to some 60 MB at most. One thread uses it at a time. */
+/* Memory for one region at a time; it grows to some 50 MB at most. One thread uses it at a time. */
 typedef struct inrv_work inrv_work;
 INRV_API inrv_work *inrv_work_new(
     unsigned sets); /* INRV_SET_... that may be used; NULL: no memory, or none runs here */

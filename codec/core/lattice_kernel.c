@@ -520,9 +520,11 @@ INLINE void through(const Packed *n, Block *block, int at, int groups, int first
         for (int j = 0; j < first; j++) sums[j] += part[j];
     }
     for (int j = 0; j < first; j++) hidden[j] = activation(sums[j] >> (5 + once));
+    /* Sums first, then all activations in vectors: a branch for each would often be mispredicted.
+     */
     for (int j = 0; j < second; j++)
-        last[j] = activation(
-            (n->second_start[j] + product(hidden, second_weight + j * first, first)) >> 6);
+        sums[j] = n->second_start[j] + product(hidden, second_weight + j * first, first);
+    for (int j = 0; j < second; j++) last[j] = activation(sums[j] >> 6);
     for (int o = 0; o < outs; o++)
         block->outputs[o][at] = n->last_bias[o] +
                                 (2 - once) * product(inputs, skip + o * MOST_ROW, 4 * groups) +
@@ -921,13 +923,16 @@ NOINLINE void finish_restoration(inrv_work *work, const Task *task, int count) {
         V move = clip((load(block->outputs[0] + i) + 8) >> 4, -STEP, STEP);
         store(block->code + i, clip(load(block->base + i) + move, 0, task->channel->top));
     }
-    for (int i = 0; i < count; i++) work->restored[block->place[i]] = block->code[i];
+    for (int i = 0; i < count; i++) work->restored[block->log[i]] = block->code[i];
 }
 
-/* kind: number of odd coordinates */
-INLINE void append_neighbourhoods(Block *block, const Task *task, const int32_t *at, int32_t *to,
-                                  int32_t place, unsigned active, const ptrdiff_t *ahead,
-                                  const ptrdiff_t *behind, int kind, int full) {
+/* place: of the first voxel in the level's arrays
+   to: its place among restored values, which the block has where it has logarithms otherwise
+   kind: number of odd coordinates */
+INLINE void append_neighbourhoods(Block *block, const Task *task, const int32_t *at,
+                                  int32_t *restored, int32_t place, int32_t to, unsigned active,
+                                  const ptrdiff_t *ahead, const ptrdiff_t *behind, int kind,
+                                  int full) {
     V inputs[40], own = load(at), twice = own + own, any = all_of(0);
     const V none = all_of(MISSING);
     UNROLLED
@@ -943,7 +948,7 @@ INLINE void append_neighbourhoods(Block *block, const Task *task, const int32_t 
         inputs[PAIRS_AROUND + i] = difference >> 3;
         any |= inputs[i] | inputs[PAIRS_AROUND + i];
     }
-    store(to, own);
+    store(restored + to, own);
     unsigned uneven = active & bits_of(is_not(any, all_of(0)));
     if (!uneven) return;
     int n = 2 * PAIRS_AROUND;
@@ -965,10 +970,12 @@ INLINE void append_neighbourhoods(Block *block, const Task *task, const int32_t 
     }
     append(&block->base[first], order, own);
     append(&block->place[first], order, lane_numbers() + place);
+    append(&block->log[first], order, lane_numbers() + to);
     block->count = first + __builtin_popcount(uneven);
 }
 
-static void restore(inrv_work *work, const Task *task) {
+/* Restores a layer of cells of level 0. */
+static void restore(inrv_work *work, const Task *task, const Level *layer) {
     const Level *level = &work->levels[0];
     Block *block = &work->block;
     const uint64_t inner = inner_places(level);
@@ -983,7 +990,8 @@ static void restore(inrv_work *work, const Task *task) {
         }
     block->count = 0;
     memset(block->scale, 0, sizeof block->scale);
-    for (int x = 0; x < level->half[0]; x++)
+    const int start_x = (layer->lower[0] - level->lower[0]) / 2;
+    for (int x = start_x; x < start_x + layer->half[0]; x++)
         for (int y = 0; y < level->half[1]; y++)
             for (int parity = 0; parity < 8; parity++) {
                 uint64_t mask =
@@ -991,21 +999,23 @@ static void restore(inrv_work *work, const Task *task) {
                 if (!mask) continue;
                 int deep = task->channel->exterior && x >= 1 && x < level->half[0] - 2 && y >= 1 &&
                            y < level->half[1] - 2;
-                ptrdiff_t start = parity * level->size + (x + PAD_BEFORE) * level->plane +
-                                  (y + PAD_BEFORE) * level->pitch + PAD_Z;
+                const ptrdiff_t row = (y + PAD_BEFORE) * level->pitch + PAD_Z;
+                const ptrdiff_t start =
+                    parity * level->size + (x + PAD_BEFORE) * level->plane + row;
+                const ptrdiff_t start_in_layer =
+                    parity * layer->size + (x - start_x + PAD_BEFORE) * level->plane + row;
                 int kind = __builtin_popcount((unsigned)parity);
                 for (int z = 0; z < level->half[2]; z += LANES) {
                     unsigned active = (unsigned)(mask >> z) & ALL_LANES;
                     if (!active) continue;
                     const int32_t *at = level->values + start + z;
-                    int32_t *to = work->restored + start + z;
-                    int32_t place = (int32_t)(start + z);
+                    int32_t place = (int32_t)(start + z), to = (int32_t)(start_in_layer + z);
                     if (deep && !((uint64_t)active << z & ~inner))
-                        append_neighbourhoods(block, task, at, to, place, active, ahead[parity],
-                                              behind[parity], kind, 1);
+                        append_neighbourhoods(block, task, at, work->restored, place, to, active,
+                                              ahead[parity], behind[parity], kind, 1);
                     else
-                        append_neighbourhoods(block, task, at, to, place, active, ahead[parity],
-                                              behind[parity], kind, 0);
+                        append_neighbourhoods(block, task, at, work->restored, place, to, active,
+                                              ahead[parity], behind[parity], kind, 0);
                     if (block->count < BLOCK) continue;
                     finish_restoration(work, task, BLOCK);
                     shift_block(block, 10);

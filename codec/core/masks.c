@@ -18,6 +18,7 @@
 #define FIRST_SHIFT 7 /* of the slowest rate */
 #define PADDING (2 * BLOCK)
 #define PROBABILITY_BITS 15
+#define ONE (1u << PROBABILITY_BITS)
 
 /* The array of bits, with a margin of what windows reach. */
 #define PITCH 136
@@ -325,7 +326,6 @@ static void learn(Work *work, Block *block) {
         block->step[i] = (block->step[i] + half) >> work->shift;
     for (int i = 0; i < block->count; i++) {
         int32_t step = block->step[i];
-        if (!step) continue;
         for (int k = 0; k < OWN; k++) {
             int16_t *logit = logits + block->context[k][i];
             *logit = (int16_t)(*logit + step);
@@ -399,14 +399,14 @@ static int read_block(Work *work) {
     const unsigned lanes = (unsigned)work->lanes - 1;
     for (int i = 0; i < block->count; i++) {
         uint32_t state = work->state[(unsigned)i & lanes], chance = (uint32_t)block->chance[i];
-        uint32_t rest = state & ((1 << PROBABILITY_BITS) - 1), set = rest < chance;
-        uint32_t part = set ? chance : (1 << PROBABILITY_BITS) - chance;
-        uint32_t start = set ? 0 : chance;
-        state = part * (state >> PROBABILITY_BITS) + rest - start;
+        /* No branch: what a voxel is, is what is hard to predict. */
+        const uint32_t rest = state & (ONE - 1), set = rest < chance, clear = set - 1;
+        const uint32_t part = (chance ^ clear) - clear + (ONE & clear);
+        state = part * (state >> PROBABILITY_BITS) + rest - (chance & clear);
         uint16_t next;
         memcpy(&next, word, sizeof next);
-        uint32_t more = state >> 16 == 0;
-        state = more ? state << 16 | next : state;
+        const uint32_t more = state >> 16 == 0;
+        state = state << (16 * more) | (next & (0 - more));
         word += 2 * more;
         work->state[(unsigned)i & lanes] = state;
         work->known[block->own[i]] |= (uint8_t)(set << block->bit[i]);

@@ -37,7 +37,7 @@ enum {
 };
 
 /* One level of a region. Coordinates are in strides, from the region's corner. */
-typedef struct {
+typedef struct lattice_level {
     int lower[3], upper[3];          /* even: first place, and the place behind the last */
     int half[3];                     /* places along each axis of one parity */
     ptrdiff_t pitch, plane, size;    /* of the array of a parity: row, plane, all */
@@ -100,7 +100,7 @@ struct inrv_work {
     uint64_t active[EDGE * EDGE * 2];
     void *allocated, *memory; /* as malloc gave them: of this struct, and of the arrays */
     size_t size;
-    int32_t *restored;
+    int32_t *restored; /* [8][size] of a layer of cells */
     uint8_t *segment;
 };
 

@@ -194,6 +194,12 @@ void inrv_fill_blocks(const uint8_t *masks, size_t leaves, int components, const
                       size_t stride, const float *others, float *blocks) {
     for (size_t byte = 0; byte < leaves * (INRV_LEAF_VOXELS / 8); byte++) {
         const unsigned mask = masks[byte];
+        if (components == 1 && stride == 1 && (mask == 0 || mask == 255)) { /* most rows */
+            for (int bit = 0; bit < 8; bit++) blocks[bit] = mask ? values[bit] : *others;
+            values += mask ? 8 : 0;
+            blocks += 8;
+            continue;
+        }
         for (int bit = 0; bit < 8; bit++, blocks += components) {
             const int active = mask >> bit & 1;
             const float *from = active ? values : others;
@@ -201,6 +207,22 @@ void inrv_fill_blocks(const uint8_t *masks, size_t leaves, int components, const
             if (active) values += stride;
         }
     }
+}
+
+void inrv_put_values(const uint8_t *some, const uint8_t *all, size_t leaves, size_t components,
+                     const void *values, size_t stride, void *result) {
+    const char *from = values;
+    char *to = result;
+    for (size_t byte = 0; byte < leaves * (INRV_LEAF_VOXELS / 8); byte++)
+        for (unsigned left = some[byte] | all[byte]; left; left &= left - 1) {
+            const unsigned voxel = left & -left;
+            if (some[byte] & voxel) {
+                const size_t count = all[byte] & voxel ? components : 0;
+                for (size_t c = 0; c < count; c++) memcpy(to + 4 * c, from + 4 * c, 4);
+                from += 4 * components;
+            }
+            if (all[byte] & voxel) to += 4 * stride;
+        }
 }
 
 void inrv_copy_box(const inrv_brick *brick, const float *constants, int components,

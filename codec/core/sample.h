@@ -67,6 +67,15 @@ INRV_API void inrv_fill_blocks(const uint8_t *masks, size_t leaves, int componen
                                const float *values, size_t stride, const float *others,
                                float *blocks);
 
+/* Put values of some voxels in their places among those of all.
+ * some: [leaves][64] of the voxels that the values are of
+ * all: [leaves][64] of the voxels that have a place
+ * values: [some][components], numbers of four bytes
+ * result: of all voxels, each `stride` numbers behind the one before
+ */
+INRV_API void inrv_put_values(const uint8_t *some, const uint8_t *all, size_t leaves,
+                              size_t components, const void *values, size_t stride, void *result);
+
 /* Interpolate at points; return how many of them need a brick that is not there.
  * points: [count][3] in index space
  * touched: [regions], 1 is written for each region in which a voxel was asked for

@@ -22,6 +22,7 @@ from inrv.core.library import INSTRUCTION_SETS, instruction_sets, library
 from inrv.errors import FormatError
 from inrv.grids import Grid, LeafValues, sparse_grid
 from spec.reference import lattice, read
+from testing.regions import known_voxels, nothing_but
 
 OPTIONS = EncodeOptions(exact_below=0, effort="instant", psnr=40, device="cpu")
 Make = Callable[[], tuple[SparseVolume, EncodeOptions]]
@@ -606,7 +607,11 @@ def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
     known: NDArray[np.int32] = generator.integers(*limits, (128, 128, 128), dtype=np.int32)
     if knows == "one value":
         known[:] = known[0, 0, 0]
-    exterior = {"nothing": None, "one value": int(known[0, 0, 0]), "all": known}[knows]
+    exterior = {
+        "nothing": None,
+        "one value": nothing_but(int(known[0, 0, 0])),
+        "all": known_voxels(known),
+    }[knows]
     there = generator.random((128, 128, 128)) < 0.5
     others = generator.integers(-(other_top >> 1), other_top + 1, there.shape)
     reference = np.where(there, others, lattice.ABSENT) if other_top else None

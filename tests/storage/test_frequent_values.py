@@ -93,5 +93,5 @@ def test_a_mask_over_voxels_of_another_is_refused() -> None:
 def test_masks_of_places_hold_these_and_no_others() -> None:
     held = topology(5, 5)
     places = held.places()[::7]
-    masks = np.unpackbits(masks_of(places, held), axis=1, bitorder="little")
+    masks = np.unpackbits(masks_of(places, held.leaf_count), axis=1, bitorder="little")
     assert np.flatnonzero(masks).tolist() == places.tolist()

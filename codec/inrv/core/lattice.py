@@ -75,7 +75,8 @@ class _Region(Structure):
         ("leaves", _Leaves),
         ("reference", _Leaves),
         ("reference_values", Address),
-        ("exterior", Address),
+        ("exterior", _Leaves),
+        ("exterior_values", Address),
         ("around", c_int32),
         ("mean", c_int32),
         ("spread", c_int32),
@@ -183,21 +184,34 @@ class Leaves:
 
 
 @dataclass(frozen=True, eq=False)
+class KnownVoxels:
+    """The values of a region's voxels that are not coded, in units.
+
+    leaves: cells with some that are listed; in any order, and a cell may come twice
+    values: int32 (n,) of the voxels that are listed
+    around: of all others
+    """
+
+    leaves: Leaves
+    values: Ints
+    around: int
+
+
+@dataclass(frozen=True, eq=False)
 class KnownRegion:
     """What is known of a region before its codes.
 
     leaves: of the voxels that are coded
     reference: leaves of the reference channel and the values int32 of their voxels in its units;
         None where there is none
-    exterior: int32 (128, 128, 128) values of the voxels that are not coded, or the one that all
-        have; None where they tell nothing
+    exterior: the voxels that are not coded; None where they tell nothing
     mean: of the values, in 255ths of the channel's top
     spread: log2 of their mean deviation in units
     """
 
     leaves: Leaves
     reference: tuple[Leaves, Ints] | None
-    exterior: Ints | int | None
+    exterior: KnownVoxels | None
     mean: int
     spread: int
 
@@ -391,10 +405,10 @@ def _given(region: KnownRegion) -> _Region:
     if region.reference is not None:
         leaves, values = region.reference
         given.reference, given.reference_values = _leaves(leaves), values.ctypes.data
-    if isinstance(region.exterior, int):
-        given.around = region.exterior
-    elif region.exterior is not None:
-        given.exterior = region.exterior.ctypes.data
+    if region.exterior is not None:
+        given.exterior = _leaves(region.exterior.leaves)
+        given.exterior_values = region.exterior.values.ctypes.data
+        given.around = region.exterior.around
     given.mean, given.spread = region.mean, region.spread
     return given
 

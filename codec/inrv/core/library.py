@@ -77,6 +77,10 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
         *(None, reads(np.uint8), _SIZE, ctypes.c_int, reads(np.float32), _SIZE),
         *(reads(np.float32), writes(np.float32)),
     ),
+    "inrv_put_values": (
+        *(None, reads(np.uint8), reads(np.uint8), _SIZE, _SIZE),
+        *(_POINTER, _SIZE, _POINTER),
+    ),
     "inrv_sample": (
         *(_SIZE, _POINTER, _POINTER, reads(np.float64), _SIZE),
         *(writes(np.uint8), writes(np.float32), _POINTER),

@@ -95,6 +95,27 @@ def fill_blocks(masks: NDArray[np.uint8], values: Floats, others: Floats) -> Flo
     return blocks
 
 
+def put_values(
+    some: NDArray[np.uint8],
+    all_of_them: NDArray[np.uint8],
+    values: NDArray[Any],
+    result: NDArray[Any],
+) -> None:
+    """Put values of some voxels in their places among those of all.
+
+    some: uint8 (L, 64) the voxels that the values are of
+    all_of_them: uint8 (L, 64) those that `result` is of
+    values: numbers of 32 bits (n,) or (n, C)
+    result: such numbers (N,) or (N, C); may be a column of an array
+    """
+    values = np.ascontiguousarray(values)
+    components = values.size // max(1, len(values))
+    library().inrv_put_values(
+        np.ascontiguousarray(some), np.ascontiguousarray(all_of_them), len(some), components,
+        values.ctypes.data, result.strides[0] // 4, result.ctypes.data,
+    )  # fmt: skip
+
+
 class KeyIndex:
     """Finds the number of a key.
 

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Container, GridEntry, Part
+from inrv.core.sample import put_values
 from inrv.decoding.bricks import BrickCache, Bricks
 from inrv.errors import FormatError
 from inrv.fields.seam import ContinuousOutputs, Outputs
 from inrv.grids import NODE_EDGE, Box, Grid, LeafValues, Topology
 from inrv.grids.portions import at_level
 from inrv.grids.thresholds import thresholded
-from inrv.storage import StoredGrids, unread_masks
+from inrv.storage import StoredGrids, masks_of, unread_masks
 from inrv.support.parallel import in_threads
 
 
@@ -91,6 +92,10 @@ class GridValues:
         self._stored.check_whole(self.number)
         return self.outline
 
+    def whole_topology(self) -> Topology:
+        """The topology of the template."""
+        return self.template.topology
+
     @cached_property
     def exact_rows(self) -> NDArray[np.int64]:
         """Rows int64 (K,), ascending, of the active leaf voxels with exact values."""
@@ -136,8 +141,7 @@ class GridValues:
         values = self.with_constants(found)
         exact = self._decoded_topology[1].within(leaves)
         if len(exact.places):
-            own = topology.subset(np.arange(leaves.start, leaves.stop))
-            values[own.place_rows(exact.places)] = exact.values
+            put_values(masks_of(exact.places, len(masks)), masks, exact.values, values)
         return masks, values
 
     def read_ahead_whole(self) -> None:
@@ -176,7 +180,9 @@ class GridValues:
         if not self.columns:
             nothing = np.empty((topology.leaf_voxel_count, 0), dtype=np.float32)
             return self.with_constants(nothing)
-        return self.with_constants(self.outputs.values([topology], [self.columns], clamp)[0])
+        return self.with_constants(
+            self.outputs.values([lambda: topology], [self.columns], clamp)[0]
+        )
 
     def with_constants(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values float32 (n, C), of which those of the varying components (n, c) were found."""
@@ -219,7 +225,10 @@ class GridValues:
     def filled(self, found: NDArray[np.float32]) -> Grid:
         """The grid with the values (N, c) of its varying components in its leaf voxels."""
         values = self.with_constants(found)
-        values[self.exact_rows] = self.exact_values
+        topology, exact = self.template.topology, self._decoded_topology[1]
+        if len(exact.places):
+            some = masks_of(exact.places, topology.leaf_count)
+            put_values(some, topology.leaf_masks, exact.values, values)
         return self.template.with_values(values)
 
     def within(self, box: Box) -> Grid:

@@ -16,6 +16,7 @@ from inrv.fields.seam import NoOutputs, Outputs, check_field
 from inrv.grids import Box, Grid, PassthroughGrid, SparseVolume
 from inrv.storage import StoredGrids, restore_metadata, restore_passthrough
 from inrv.support.device import check_device
+from inrv.support.parallel import workers
 from inrv.support.streams import Readable, Writable, check_writable
 from inrv.support.undisturbed import undisturbed
 
@@ -178,11 +179,11 @@ class Volume(Mapping[str, VolumeGrid]):
     def decode(self, grids: Sequence[VolumeGrid]) -> list[Grid]:
         """`grids`, decoded together. Raises FormatError, beyond the limits too."""
         values = [grid.values_of_grid for grid in grids]
-        with named_errors(self.container):
+        with named_errors(self.container), workers():
             check_limits(self.container, self.outputs, values)
-            topologies = [own.template.topology for own in values]
             for own in values:
                 own.read_ahead_whole()
+            topologies = [own.whole_topology for own in values]
             found = self.outputs.values(topologies, [own.columns for own in values])
             found.reverse()
             return [own.filled(found.pop()) for own in values]  # so that no grid is held twice

@@ -203,12 +203,13 @@ class Outputs(Protocol):
 
     def values(
         self,
-        topologies: Sequence[Topology],
+        topologies: Sequence[Callable[[], Topology]],
         columns: Sequence[Sequence[int]],
         clamp: bool = True,
     ) -> list[NDArray[np.float32]]:
         """Values float32 (voxels, len(columns[i])) of the active leaf voxels of several grids.
 
+        topologies: give each grid's topology, whose masks may be decoded then: any thread may ask
         clamp: whether they are kept within the range of their component
         """
 
@@ -264,12 +265,12 @@ class NormalisedOutputs:
 
     def values(
         self,
-        topologies: Sequence[Topology],
+        topologies: Sequence[Callable[[], Topology]],
         columns: Sequence[Sequence[int]],
         clamp: bool = True,
     ) -> list[NDArray[np.float32]]:
         """See `Outputs`. Raises FormatError."""
-        pairs = zip(self.active(topologies, columns), columns, strict=True)
+        pairs = zip(self.active([own() for own in topologies], columns), columns, strict=True)
         return [self._denormalised(outputs, chosen, clamp) for outputs, chosen in pairs]
 
     def _denormalised(
@@ -390,14 +391,12 @@ class NoOutputs:
 
     def values(
         self,
-        topologies: Sequence[Topology],
+        topologies: Sequence[Callable[[], Topology]],
         columns: Sequence[Sequence[int]],
         clamp: bool = True,
     ) -> list[NDArray[np.float32]]:
         """No output for every voxel."""
-        return [
-            np.empty((topology.leaf_voxel_count, 0), dtype=np.float32) for topology in topologies
-        ]
+        return [np.empty((own().leaf_voxel_count, 0), dtype=np.float32) for own in topologies]
 
 
 # By kind, the module that holds the field's codec as CODEC; imported when it is first needed.

@@ -4,11 +4,13 @@ from inrv.storage.grids import PreparedGrid, RestoredGrid, StoredGrids, store_gr
 from inrv.storage.metadata import restore_metadata, store_metadata
 from inrv.storage.passthrough import restore_passthrough, store_passthrough
 from inrv.storage.topology import unread_masks
+from inrv.storage.values import masks_of
 
 __all__ = [
     "PreparedGrid",
     "RestoredGrid",
     "StoredGrids",
+    "masks_of",
     "restore_metadata",
     "restore_passthrough",
     "store_grids",

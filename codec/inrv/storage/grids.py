@@ -130,7 +130,7 @@ def without(topology: Topology, values: LeafValues) -> Topology:
     """Return the topology with the voxels of `values` inactive; itself where there are none."""
     if not len(values.places):
         return topology
-    gone = masks_of(values.places, topology)
+    gone = masks_of(values.places, topology.leaf_count)
     return replace(topology, leaf_masks=topology.leaf_masks & ~gone)
 
 

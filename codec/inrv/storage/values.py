@@ -42,7 +42,7 @@ def pack_inactive(grid: Grid) -> Arrays:
         return {}
     parts: list[bytes] = []
     if len(inactive.places):
-        masks = masks_of(inactive.places, topology)
+        masks = masks_of(inactive.places, topology.leaf_count)
         active = topology.leaf_masks
         parts = encode_masks(topology.leaf_origins, masks, active, _inactive_kinds(active))
     return {
@@ -84,7 +84,10 @@ def pack_exact(exact: LeafValues, topology: Topology) -> Arrays:
     """Return the tensors of an EXAC chunk; nothing where there are no exact values."""
     if not len(exact.places):
         return {}
-    return {"exact_masks": masks_of(exact.places, topology), "exact_values": exact.values}
+    return {
+        "exact_masks": masks_of(exact.places, topology.leaf_count),
+        "exact_values": exact.values,
+    }
 
 
 def unpack_exact(arrays: Arrays, topology: Topology, components: int) -> LeafValues:
@@ -108,7 +111,7 @@ def pack_frequent(frequent: FrequentValues, topology: Topology) -> Arrays:
     whole = len(frequent.places) == topology.leaf_voxel_count
     kinds, parts, lengths = [], list[bytes](), list[list[int]]()
     for number in range(len(frequent.values) - whole):
-        mask = masks_of(frequent.places[frequent.which == number], topology)
+        mask = masks_of(frequent.places[frequent.which == number], topology.leaf_count)
         kinds.append(kinds_of(mask))
         coded = encode_masks(origins, mask, left)
         lengths.append([len(part) for part in coded])
@@ -174,9 +177,9 @@ def _frequent_masks(
     yield left
 
 
-def masks_of(places: NDArray[np.int64], topology: Topology) -> NDArray[np.uint8]:
-    """Return packed masks uint8 (L, 64) of the voxels at `places` int64 (n,)."""
-    masks = np.zeros(topology.leaf_count * LEAF_VOXELS, dtype=np.bool_)
+def masks_of(places: NDArray[np.int64], leaves: int) -> NDArray[np.uint8]:
+    """Return packed masks uint8 (leaves, 64) of the voxels at `places` int64 (n,)."""
+    masks = np.zeros(leaves * LEAF_VOXELS, dtype=np.bool_)
     masks[places] = True
     return pack_masks(masks)
 

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from inrv import Grid
+from inrv.core.lattice import KnownVoxels
 from inrv.fields.lattice.constants import HIGHEST
 from inrv.fields.lattice.exterior import Exterior, linear_units
-from inrv.grids import LeafValues, Topology
+from inrv.fields.lattice.regions import CELLS, in_region
+from inrv.grids import LeafValues, Topology, unpack_masks
 from testing.lattice import box, placed
-from testing.regions import made
+from testing.regions import known_voxels, made
 
 
 def units_of(minimum: float, maximum: float, scale: float, values: list[float]) -> list[int]:
@@ -36,6 +39,18 @@ def test_nan_is_the_least_unit_and_infinities_are_clipped_whatever_the_range(
 ) -> None:
     found = units_of(minimum, maximum, 1000.0, [math.nan, math.inf, -math.inf])
     assert found == [0, HIGHEST, -HIGHEST]
+
+
+def dense(known: KnownVoxels) -> NDArray[np.int32]:
+    """Values int32 (128, 128, 128) of a region's voxels, those that are coded among them."""
+    cells = np.full((CELLS**3, 512), known.around, dtype=np.int32)
+    starts = np.append(0, np.cumsum(unpack_masks(known.leaves.masks).sum(axis=1)))
+    assert known.values.dtype == np.int32 and known.values.shape == (starts[-1],)
+    for cell, mask, start, end in zip(
+        known.leaves.cells, unpack_masks(known.leaves.masks), starts, starts[1:], strict=False
+    ):
+        cells[cell, mask] = known.values[start:end]
+    return in_region(cells)
 
 
 def band() -> tuple[Grid, LeafValues, Topology]:
@@ -65,7 +80,7 @@ def test_every_voxel_of_a_region_but_the_channels_own_is_known() -> None:
     grid, exact, coded = band()
     exterior = Exterior(grid, exact, 0, linear_units(0.0, 1.0, 100.0))
     corners = np.array([[0, 0, 0], [128, 0, 0]], dtype=np.int32)
-    found = np.stack([exterior(corner) for corner in corners])
+    found = np.stack([dense(exterior(corner)) for corner in corners])
     expected = np.full((2, 128, 128, 128), 200, dtype=np.int32)
     expected[0, :8, :8, :8] = 300
     for values in (grid.inactive, exact):
@@ -76,10 +91,10 @@ def test_every_voxel_of_a_region_but_the_channels_own_is_known() -> None:
     asked = np.ones(expected.shape, dtype=np.bool_)
     for x, y, z in coded.coordinates().tolist():
         asked[x // 128, x % 128, y, z] = False
-    assert found.dtype == np.int32 and np.array_equal(found[asked], expected[asked])
+    assert np.array_equal(found[asked], expected[asked])
 
 
-def test_a_grid_where_nothing_but_the_background_is_known_has_one_number() -> None:
+def test_nothing_is_listed_of_a_grid_where_nothing_but_the_background_is_known() -> None:
     grid, exact, _ = band()
     no_tiles = replace(
         grid.topology,
@@ -90,21 +105,21 @@ def test_a_grid_where_nothing_but_the_background_is_known_has_one_number() -> No
     tiles = np.zeros((0, 1), dtype=np.float32)
     bare = replace(grid, topology=no_tiles, tile_values=tiles, inactive=LeafValues.none(1))
     units, corner = linear_units(0.0, 1.0, 100.0), np.zeros(3, dtype=np.int32)
-    assert Exterior(bare, LeafValues.none(1), 0, units)(corner) == 200
+    found = Exterior(bare, LeafValues.none(1), 0, units)(corner)
+    assert found.around == 200 and not len(found.values) and not len(found.leaves.cells)
     for known, separate in [
         (grid, LeafValues.none(1)),
         (replace(bare, inactive=grid.inactive), LeafValues.none(1)),
         (bare, exact),
     ]:
         found = Exterior(known, separate, 0, units)(corner)
-        assert isinstance(found, np.ndarray) and found.shape == (128, 128, 128)
-        assert found.dtype == np.int32 and found.flags.c_contiguous and (found != 200).any()
+        assert found.around == 200 and len(found.values)
 
 
-def test_one_number_is_coded_as_an_array_of_it_is() -> None:
+def test_one_number_is_coded_as_a_list_of_it_is() -> None:
     one = made(exterior="known", background=900)
-    whole = replace(one.region, exterior=np.full((128, 128, 128), 900, dtype=np.int32))
-    other = replace(one, region=whole)
+    whole = known_voxels(np.full((128, 128, 128), 900, dtype=np.int32))
+    other = replace(one, region=replace(one.region, exterior=whole))
     (codes, values), (same, too) = one.encode(), other.encode()
     assert codes.segments == same.segments and np.array_equal(values, too)
     assert np.array_equal(one.decode(same), values) and np.array_equal(other.decode(codes), values)
@@ -114,11 +129,12 @@ def test_one_number_is_coded_as_an_array_of_it_is() -> None:
 def test_what_is_far_beyond_the_range_is_known_as_half_a_range_beyond(reference_top: int) -> None:
     """The core clips exterior values, and those of the reference channel."""
     near = made(exterior="dense", reference_top=reference_top)
-    top, exterior = near.top, near.region.exterior
-    assert isinstance(exterior, np.ndarray)
+    top, known = near.top, near.region.exterior
+    assert known is not None
+    exterior = known.values
     assert exterior.min() < -(top >> 1) and exterior.max() > top + (top >> 1)
     clipped = exterior.clip(-(top >> 1), top + (top >> 1))
-    far = np.where(clipped == exterior, exterior, exterior * 400)
+    far = np.where(clipped == exterior, exterior, exterior * 400).astype(np.int32)
     reference = near.region.reference
     if reference is not None:
         leaves, values = reference
@@ -126,8 +142,10 @@ def test_what_is_far_beyond_the_range_is_known_as_half_a_range_beyond(reference_
         reference = leaves, values
         least = leaves, values.clip(-(reference_top >> 1), reference_top + (reference_top >> 1))
         near = replace(near, region=replace(near.region, reference=least))
-    codes, values = replace(near, region=replace(near.region, exterior=clipped)).encode()
-    wide = replace(near.region, exterior=far.astype(np.int32), reference=reference)
+    codes, values = replace(
+        near, region=replace(near.region, exterior=replace(known, values=clipped))
+    ).encode()
+    wide = replace(near.region, exterior=replace(known, values=far), reference=reference)
     found, decoded = replace(near, region=wide).encode()
     assert found.segments == codes.segments and np.array_equal(decoded, values)
 

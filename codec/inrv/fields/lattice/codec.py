@@ -13,6 +13,7 @@ from inrv.core.lattice import (
     LISTED,
     ContextSamples,
     KnownRegion,
+    KnownVoxels,
     LatticeChannel,
     RegionCodes,
 )
@@ -71,14 +72,13 @@ class Setting:
 
     regions: of its voxels
     reference: None where there is none
-    exterior: gives for the corner int32 (3,) of a region values int32 (128, 128, 128), in units,
-        of which those of voxels that are not coded are right, or the one that all have; None where
+    exterior: gives for the corner int32 (3,) of a region the voxels that are not coded; None where
         they tell nothing
     """
 
     regions: Regions
     reference: Reference | None = None
-    exterior: Callable[[Ints], Ints | int] | None = None
+    exterior: Callable[[Ints], KnownVoxels] | None = None
 
     def channel(self, parameters: ChannelParameters, model: Model) -> LatticeChannel:
         """The channel as the core takes it."""

@@ -6,14 +6,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Container, Part
 from inrv.core.lattice import LatticeChannel, Scaling
-from inrv.core.sample import fill_blocks
+from inrv.core.sample import fill_blocks, put_values
 from inrv.fields.lattice.codec import Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
@@ -193,29 +193,69 @@ class LatticeOutputs:
 
     def values(
         self,
-        topologies: Sequence[Topology],
+        topologies: Sequence[Callable[[], Topology]],
         columns: Sequence[Sequence[int]],
         clamp: bool = True,
     ) -> list[Values]:
-        """Values float32 (voxels, len(columns[i])) on the active leaf voxels of each topology."""
-        shapes = zip(topologies, columns, strict=True)
-        results = [np.zeros((own.leaf_voxel_count, len(held)), np.float32) for own, held in shapes]
-        channels = [[self.channel(column) for column in chosen] for chosen in columns]
-        regions = [Regions(topology) for topology in topologies]
-        keys = np.unique(np.concatenate([own.keys for own in regions])) if regions else []
+        """See `Outputs`. Raises FormatError.
+
+        A small volume is few regions, of which one may hold most voxels: the masks of the other
+        grids are decoded beside the first one's codes.
+        """
+        pairs = zip(topologies, columns, strict=True)
+        fillings = [Filling(own, [self.channel(each) for each in held]) for own, held in pairs]
+        if not fillings:
+            return []
+        fillings[0].begin()  # here, where its regions are shared out
+        channels = [channel for filling in fillings for channel in filling.channels]
+        nodes = [np.zeros(0, dtype=np.int64)]
+        nodes += [channel.regions.topology.keys >> CELL_BITS for channel in channels]
+        keys, leaves = np.unique(np.concatenate(nodes), return_counts=True)
 
         def decoded(key: int) -> None:
             """Fill a region of all grids, whose channels may be predicted from each other."""
-            for own, held, result in zip(regions, channels, results, strict=True):
-                number = own.number(key)
-                if number < 0:
-                    continue
-                rows, leaves = own.rows(number), own.leaf_range(number)
-                for place, channel in enumerate(held):
-                    channel.fill(own.topology, leaves, result[rows, place], clamp)
+            for filling in fillings:
+                filling.fill(key, clamp)
 
-        in_threads(decoded, np.asarray(keys).tolist())
-        return results
+        jobs: list[Callable[[], object]] = [filling.begin for filling in fillings]
+        # The largest ones come first, so that none is left alone at the end.
+        jobs += [partial(decoded, key) for key in keys[(-leaves).argsort(kind="stable")].tolist()]
+        in_threads(lambda job: job(), jobs)
+        return [filling.begin()[1] for filling in fillings]
+
+
+class Filling:
+    """Values of a grid, filled region by region. Threads may share it.
+
+    topology_of: gives its topology
+    channels: of its values
+    """
+
+    def __init__(
+        self, topology_of: Callable[[], Topology], channels: Sequence[OpenChannel]
+    ) -> None:
+        self.topology_of, self.channels = topology_of, channels
+        self._lock = threading.Lock()
+        self._begun: tuple[Regions, Values] | None = None
+
+    def begin(self) -> tuple[Regions, Values]:
+        """The grid's regions, and the values float32 (voxels, channels), 0 where none is filled."""
+        with self._lock:
+            if self._begun is None:
+                topology = self.topology_of()
+                shape = topology.leaf_voxel_count, len(self.channels)
+                self._begun = Regions(topology), np.zeros(shape, dtype=np.float32)
+            return self._begun
+
+    def fill(self, key: int, clamp: bool) -> None:
+        """Fill the region of a key, if the grid has it."""
+        regions, values = self.begin()
+        number = regions.number(key)
+        if number < 0:
+            return
+        rows, leaves = regions.rows(number), regions.leaf_range(number)
+        for place, channel in enumerate(self.channels):
+            channel.fill(regions.topology, leaves, values[rows, place], clamp)
 
 
 class OpenChannel:
@@ -269,7 +309,7 @@ class OpenChannel:
         values = self._values(units, number, clamp)
         held, masks = self.regions.leaf_range(number), topology.masks_at(leaves)
         if topology is self.grid.topology:
-            result[_among(own.masks_at(held), masks)] = values
+            put_values(own.masks_at(held), masks, values, result)
             return
         at = np.searchsorted(own.keys[held], topology.keys[leaves])
         at = np.minimum(at, held.stop - held.start - 1)
@@ -302,7 +342,7 @@ class OpenChannel:
             return
         coded = self.regions.topology.masks_at(self.regions.leaf_range(number))
         units, known = self._decoded(number, level), _among(masks, coded)
-        result[_among(coded, masks)] = self._values(units, number, True, among=known)
+        put_values(coded & masks, masks, self._values(units, number, True, among=known), result)
 
     def unread(self, topology: Topology, leaves: slice, level: int) -> list[Part]:
         """What will be read of the file for the voxels of a region of a grid's topology."""
@@ -383,7 +423,7 @@ class OpenChannel:
         leaves = self.grid.leaf_range(number)
         own = self._number(self.grid.topology, leaves)
         masks = self.regions.topology.leaf_masks[leaves], self.grid.topology.leaf_masks[leaves]
-        values[_among(*masks)] = self.units(own)
+        put_values(*masks, self.units(own), values)
         return values
 
 

@@ -12,14 +12,23 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
+from inrv.core.lattice import KnownVoxels, Leaves
 from inrv.fields.lattice.constants import HIGHEST
-from inrv.fields.lattice.regions import CELLS, in_region
-from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Grid, LeafValues, Topology
+from inrv.fields.lattice.regions import CELLS
+from inrv.grids import (
+    LEAF_EDGE,
+    LEAF_VOXELS,
+    MASK_BYTES,
+    Grid,
+    LeafValues,
+    Topology,
+    leaf_keys,
+    pack_masks,
+)
 
 Ints = NDArray[np.int32]
 ToUnits = Callable[[NDArray[np.float32]], Ints]
-# Origins int32 (4096, 3) of a region's leaves, from its corner.
-LEAF_PLACES = LEAF_EDGE * np.argwhere(np.ones((CELLS,) * 3, dtype=np.bool_)).astype(np.int32)
+FULL_BYTE = 255  # eight voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,24 +46,32 @@ class Exterior:
     component: int
     units: ToUnits
 
-    def __call__(self, corner: Ints) -> Ints | int:
-        """Units of the region at `corner` (3,), within +-2^23: int32 (128, 128, 128).
-
-        One number where all voxels that are not coded have the background.
-        """
-        grid, background, topology = self.grid, self._background, self.grid.topology
-        if not (len(grid.inactive.places) or topology.tile_count or len(self.exact.places)):
-            return background
-        origins = corner + LEAF_PLACES
-        blocks = np.full((len(origins), LEAF_VOXELS), background, dtype=np.int32)
-        tile, leaf = topology.find_tiles(origins), topology.find_leaves(origins)
-        blocks[tile >= 0] = self._tiles[tile[tile >= 0], None]
-        present = np.flatnonzero(leaf >= 0)
-        blocks[present] = background  # voxels that are still to be decoded too: nobody reads these
-        for values, units in ((grid.inactive, self._inactive), (self.exact, self._exact)):
-            rows, block = values.of_leaves(leaf[present])
-            blocks[present[block], values.places[rows] % LEAF_VOXELS] = units[rows]
-        return np.ascontiguousarray(in_region(blocks))
+    def __call__(self, corner: Ints) -> KnownVoxels:
+        """The voxels of the region at `corner` (3,) that are not coded, within +-2^23."""
+        topology, first = self.grid.topology, leaf_keys(corner[None])
+        ends = np.concatenate([first, first + CELLS**3])
+        leaves = slice(*np.searchsorted(topology.keys, ends).tolist())
+        tile_keys, tile_units = self._cells
+        tiles = slice(*np.searchsorted(tile_keys, ends).tolist())
+        full = np.full((tiles.stop - tiles.start, MASK_BYTES), FULL_BYTE, dtype=np.uint8)
+        keys, masks = [tile_keys[tiles]], [full]
+        units = [np.repeat(tile_units[tiles], LEAF_VOXELS)]
+        for values, own in ((self.grid.inactive, self._inactive), (self.exact, self._exact)):
+            places = leaves.start * LEAF_VOXELS, leaves.stop * LEAF_VOXELS
+            rows = slice(*np.searchsorted(values.places, places).tolist())
+            if rows.start == rows.stop:
+                continue
+            voxels = np.zeros((leaves.stop - leaves.start, LEAF_VOXELS), dtype=np.bool_)
+            voxels.reshape(-1)[values.places[rows] - places[0]] = True
+            listed = pack_masks(voxels)
+            some = listed.any(axis=1)
+            keys.append(topology.keys[leaves][some])
+            masks.append(listed[some])
+            units.append(own[rows])
+        cells = (np.concatenate(keys) & (CELLS**3 - 1)).astype(np.uint16)
+        return KnownVoxels(
+            Leaves(cells, np.concatenate(masks)), np.concatenate(units), self._background
+        )
 
     @cached_property
     def _background(self) -> int:
@@ -62,9 +79,15 @@ class Exterior:
         return int(self._in_units(self.grid.background[None])[0])
 
     @cached_property
-    def _tiles(self) -> Ints:
-        """Units int32 (T,) of the tiles."""
-        return self._in_units(self.grid.tile_values)
+    def _cells(self) -> tuple[NDArray[np.int64], Ints]:
+        """Keys int64 (T,) of the tiles of one leaf's size, ascending, and their units int32 (T,).
+
+        A region with leaves lies in no larger one.
+        """
+        small = np.flatnonzero(self.grid.topology.tile_edges == LEAF_EDGE)
+        keys = leaf_keys(self.grid.topology.tile_origins[small])
+        order = keys.argsort(kind="stable")
+        return keys[order], self._in_units(self.grid.tile_values[small[order]])
 
     @cached_property
     def _inactive(self) -> Ints:
