@@ -487,19 +487,34 @@ class Scaling:
         )
 
 
-def offset_sums(
-    units: Ints,
-    values: NDArray[np.float64],
-    scale: float,
-    top: int,
-    highest: float,
-    knots: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], float]:
-    """What the fit of offsets needs of some voxels.
+def errors_by_unit(
+    units: Ints, values: NDArray[np.float64], scale: float, top: int
+) -> NDArray[np.float64]:
+    """By how much voxels that decode to the same units miss.
 
     units: int32 (n,) decoded values
     values: float64 (n,) what they stand for, over `scale`
     scale: units in the range
+    top: largest decoded value
+
+    Returns float64 (m, 4): units, how many voxels have them, the sum of what these miss, in units,
+    and that of its squares.
+    """
+    if top > 4 * len(units):  # a table of all units would be larger than the voxels
+        missed = values * scale - units
+        return np.stack([units, np.ones(len(units)), missed, missed * missed], axis=1)
+    errors = np.zeros((top + 1, 4), dtype=np.float64)
+    library().inrv_errors_by_unit(units, values, scale, len(units), errors)
+    errors[:, 0] = np.arange(top + 1)
+    return errors[errors[:, 1] > 0]
+
+
+def offset_sums(
+    errors: NDArray[np.float64], top: int, highest: float, knots: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """What the fit of offsets needs of some voxels.
+
+    errors: float64 (m, 4) of `errors_by_unit`
     top: largest decoded value
     highest: largest value that decoders give
     knots: float64 (17,) offsets so far
@@ -508,7 +523,5 @@ def offset_sums(
     with the next, and with what is missed; and the sum of squares of what is missed, in units.
     """
     sums = np.empty((3, len(knots)), dtype=np.float64)
-    squared: float = library().inrv_offset_sums(
-        units, values, scale, len(units), top, highest, knots, *sums
-    )
+    squared: float = library().inrv_offset_sums(errors, len(errors), top, highest, knots, *sums)
     return sums, squared

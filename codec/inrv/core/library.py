@@ -85,9 +85,12 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
         *(None, _POINTER, reads(np.float32), ctypes.c_int, *[reads(np.int32)] * 3),
         writes(np.float32),
     ),
+    "inrv_errors_by_unit": (
+        *(None, reads(np.int32), reads(np.float64), ctypes.c_double, _SIZE),
+        writes(np.float64),
+    ),
     "inrv_offset_sums": (
-        *(ctypes.c_double, reads(np.int32), reads(np.float64), ctypes.c_double),
-        *(_SIZE, ctypes.c_int32),
+        *(ctypes.c_double, reads(np.float64), _SIZE, ctypes.c_int32),
         *(ctypes.c_double, reads(np.float64), *[writes(np.float64)] * 3),
     ),
     "inrv_masks_work": (_SIZE, _SIZE),

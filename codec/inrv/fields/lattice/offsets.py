@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.core.lattice import offset_sums
+from inrv.core.lattice import errors_by_unit, offset_sums
 from inrv.support.parallel import in_threads
 
 PIECES = 16  # measured: docs/lab-notes.md#offsets
@@ -49,13 +49,13 @@ class Offsets:
         scale: units in the range
         top: largest decoded value
         """
-        found = np.zeros(KNOTS)
+        errors, found = errors_of(parts, scale, top), np.zeros(KNOTS)
         for _ in range(FITS):
-            sums, _ = sums_of(parts, scale, top, found)
+            sums, _ = offset_sums(errors, top, scale, found)
             own, beside = np.diag(RIDGE + sums[0]), np.diag(sums[1, :-1], 1)
             found = found + np.linalg.solve(own + beside + beside.T, sums[2])
         knots = found.clip(-FARTHEST, FARTHEST).astype(np.float32).astype(np.float16)
-        return Offsets(knots, top), sums_of(parts, scale, top, knots.astype(np.float64))[1]
+        return Offsets(knots, top), offset_sums(errors, top, scale, knots.astype(np.float64))[1]
 
     def add(self, decoded: NDArray[np.int32]) -> NDArray[np.float64]:
         """Decoded values int32 (n,) with their offsets, float64 (n,), in units."""
@@ -67,10 +67,6 @@ class Offsets:
         return moved
 
 
-def sums_of(
-    parts: Sequence[Part], scale: float, top: int, knots: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """`offset_sums` of all parts together."""
-    found = in_threads(lambda part: offset_sums(*part, scale, top, scale, knots), parts)
-    sums, squared = zip(*found, strict=True)
-    return np.sum(sums, axis=0), float(sum(squared))
+def errors_of(parts: Sequence[Part], scale: float, top: int) -> NDArray[np.float64]:
+    """`errors_by_unit` of all parts."""
+    return np.concatenate(in_threads(lambda part: errors_by_unit(*part, scale, top), parts))

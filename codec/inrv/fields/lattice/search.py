@@ -30,7 +30,7 @@ from inrv.fields.lattice.codec import (
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SLOPE, SMALLEST_STEP, STEP
 from inrv.fields.lattice.exterior import Exterior
 from inrv.fields.lattice.model import Model, default_model, pack_differences
-from inrv.fields.lattice.offsets import KNOTS, Offsets, sums_of
+from inrv.fields.lattice.offsets import Offsets, errors_of
 from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
 from inrv.grids import Topology
@@ -441,7 +441,7 @@ def encode_channel(
         assert all(missed)
         offsets, squared = None, 0.0
     elif quality.bounded:
-        offsets, (_, squared) = None, sums_of(parts, scale, channel.top, np.zeros(KNOTS))
+        offsets, squared = None, float(errors_of(parts, scale, channel.top)[:, 3].sum())
     else:
         offsets, squared = Offsets.of(parts, scale, channel.top)
     squared /= max(1, coded) * scale * scale
