@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,13 @@ from inrv.core.lattice import (
     KnownRegion,
     LatticeChannel,
     RegionCodes,
+    errors_by_unit,
 )
 from inrv.errors import FormatError
 from inrv.fields.lattice.constants import INPUTS
 from inrv.fields.lattice.model import Model
 from inrv.fields.lattice.prefilter import prefilter
 from inrv.fields.lattice.regions import Regions, at_multiples
-from inrv.support.parallel import in_threads
 
 MEANS = 255  # parts of the channel's top in which a region's mean is stored
 MOST_SPREAD = 22
@@ -201,11 +201,13 @@ class EncodedRegion:
 
     stored: what is stored of it
     decoded: int32 (n,) in units, by row
+    errors: float64 (m, 4) of `errors_by_unit`; of a lossless channel there are none
     samples: contexts of some voxels, where they were asked for
     """
 
     stored: StoredRegion
     decoded: Ints
+    errors: NDArray[np.float64]
     samples: ContextSamples | None
 
 
@@ -215,9 +217,8 @@ def in_units(values: NDArray[np.float64], scale: float) -> Ints:
     return units
 
 
-def encode_regions(
+def region_encoder(
     setting: Setting,
-    numbers: Sequence[int],
     values: NDArray[np.float64],
     scale: float,
     parameters: ChannelParameters,
@@ -225,10 +226,9 @@ def encode_regions(
     rate_weight: float,
     prefiltered: bool = False,
     sampling: Sampling | None = None,
-) -> list[EncodedRegion]:
-    """Encode some regions.
+) -> Callable[[int], EncodedRegion]:
+    """What encodes a region, by number; threads may share it.
 
-    numbers: of the regions
     values: float64 (N,) of the channel, normalised, by row
     scale: units in the range
     rate_weight: how much a bit counts against the squared error: 0, the nearest code is chosen;
@@ -240,7 +240,8 @@ def encode_regions(
     bits, channel = code_bits(model.prior), setting.channel(parameters, model)
 
     def encoded(number: int) -> EncodedRegion:
-        own = in_units(values[setting.regions.rows(number)], scale)
+        exact = values[setting.regions.rows(number)]
+        own = in_units(exact, scale)
         targets = own.copy() if prefiltered else own
         if prefiltered:
             prefilter(targets, setting.regions.dense_rows(number), own)
@@ -254,9 +255,14 @@ def encode_regions(
             None if sampling is None else sampling.shares,
             0 if sampling is None else sampling.seed + number,
         )
-        return EncodedRegion(StoredRegion(mean, spread, codes), decoded, samples)
+        if parameters.lossless:  # whole numbers, of which a float64 is off by a rounding
+            assert np.array_equal(decoded, own)
+            errors = np.zeros((0, 4))
+        else:
+            errors = errors_by_unit(decoded, exact, scale, parameters.top)
+        return EncodedRegion(StoredRegion(mean, spread, codes), decoded, errors, samples)
 
-    return in_threads(encoded, numbers)
+    return encoded
 
 
 def _measured(values: Ints, parameters: ChannelParameters) -> tuple[int, int]:

@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.fields.lattice.constants import HIGHEST
-from inrv.fields.lattice.regions import CELLS, in_region
+from inrv.fields.lattice.regions import CELLS, REGION_EDGE
 from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Grid, LeafValues, Topology
 
 Ints = NDArray[np.int32]
 ToUnits = Callable[[NDArray[np.float32]], Ints]
 # Origins int32 (4096, 3) of a region's leaves, from its corner.
 LEAF_PLACES = LEAF_EDGE * np.argwhere(np.ones((CELLS,) * 3, dtype=np.bool_)).astype(np.int32)
+# Where the first voxel of each of these lies in the region, and the voxels of a leaf from there.
+PITCHES = np.array([REGION_EDGE * REGION_EDGE, REGION_EDGE, 1])
+FIRST = LEAF_PLACES @ PITCHES
+WITHIN = np.argwhere(np.ones((LEAF_EDGE,) * 3, dtype=np.bool_)) @ PITCHES
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +50,18 @@ class Exterior:
         if not (len(grid.inactive.places) or topology.tile_count or len(self.exact.places)):
             return background
         origins = corner + LEAF_PLACES
-        blocks = np.full((len(origins), LEAF_VOXELS), background, dtype=np.int32)
-        tile, leaf = topology.find_tiles(origins), topology.find_leaves(origins)
-        blocks[tile >= 0] = self._tiles[tile[tile >= 0], None]
+        dense = np.full(len(FIRST) * len(WITHIN), background, dtype=np.int32)
+        leaf = topology.find_leaves(origins)
         present = np.flatnonzero(leaf >= 0)
-        blocks[present] = background  # voxels that are still to be decoded too: nobody reads these
+        if topology.tile_count:
+            tile = np.where(leaf < 0, topology.find_tiles(origins), -1)
+            tiled = np.flatnonzero(tile >= 0)
+            dense[FIRST[tiled, None] + WITHIN] = self._tiles[tile[tiled], None]
         for values, units in ((grid.inactive, self._inactive), (self.exact, self._exact)):
             rows, block = values.of_leaves(leaf[present])
-            blocks[present[block], values.places[rows] % LEAF_VOXELS] = units[rows]
-        return np.ascontiguousarray(in_region(blocks))
+            within = WITHIN[values.places[rows] % LEAF_VOXELS]
+            dense[FIRST[present[block]] + within] = units[rows]
+        return dense.reshape((REGION_EDGE,) * 3)
 
     @cached_property
     def _background(self) -> int:
