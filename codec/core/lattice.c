@@ -180,39 +180,43 @@ static ptrdiff_t place_of(const Level *level, int x, int y, int z) {
 
 /* ---- Leaves to levels and back ---- */
 
+static int32_t within(int32_t value, int32_t low, int32_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+/* Writes a value into the arrays of levels 1 and on that hold a voxel of even coordinates. */
+static void spread_value(const inrv_work *work, int x, int y, int z, int32_t value,
+                         int32_t *const arrays[INRV_LEVELS]) {
+    for (int number = 1; number < INRV_LEVELS && !((x | y | z) & ((1 << number) - 1)); number++) {
+        const Level *level = &work->levels[number];
+        int place[3] = {x >> number, y >> number, z >> number}, inside = arrays[number] != NULL;
+        for (int axis = 0; axis < 3; axis++)
+            inside &= place[axis] >= level->lower[axis] && place[axis] < level->upper[axis];
+        if (inside) arrays[number][place_of(level, place[0], place[1], place[2])] = value;
+    }
+}
+
 /* Writes the values of leaves' voxels into the arrays of all levels that hold them, within limits.
    arrays: for each level the eight arrays; NULL for one that is left out */
 static void spread_values(const inrv_work *work, const inrv_leaves *leaves, const int32_t *values,
                           int32_t *const arrays[INRV_LEVELS], int32_t low, int32_t high) {
-    static const uint8_t EVERY[INRV_LEVELS] = {0xff, 0x55, 0x11, 1, 1, 1, 1};
+    const Level *finest = &work->levels[0];
     for (size_t leaf = 0; leaf < leaves->count; leaf++) {
-        const uint8_t *masks = leaves->masks + 64 * leaf;
-        const int32_t *rows[64];
         int corner[3];
         cell_corner(leaves->cells[leaf], corner);
         for (int row = 0; row < 64; row++) {
-            rows[row] = values;
-            values += __builtin_popcount(masks[row]);
-        }
-        for (int number = 0; number < INRV_LEVELS; number++) {
-            const Level *level = &work->levels[number];
-            int stride = 1 << number, within = smaller_of(stride, 8);
-            if (!arrays[number] || (corner[0] | corner[1] | corner[2]) & (stride - 1)) continue;
-            for (int row = 0; row < 64; row++) {
-                unsigned mask = masks[row], wanted = mask & EVERY[number];
-                if (!wanted || ((row >> 3) | (row & 7)) & (within - 1)) continue;
-                int x = (corner[0] + (row >> 3)) >> number, y = (corner[1] + (row & 7)) >> number;
-                if (x < level->lower[0] || x >= level->upper[0] || y < level->lower[1] ||
-                    y >= level->upper[1])
-                    continue;
-                for (; wanted; wanted &= wanted - 1) {
-                    int bit = __builtin_ctz(wanted), z = (corner[2] + bit) >> number;
-                    if (z < level->lower[2] || z >= level->upper[2]) continue;
-                    int32_t value = rows[row][__builtin_popcount(mask & ((1u << bit) - 1))];
-                    arrays[number][place_of(level, x, y, z)] = value < low    ? low
-                                                               : value > high ? high
-                                                                              : value;
-                }
+            unsigned mask = leaves->masks[64 * leaf + (size_t)row];
+            int x = corner[0] + (row >> 3), y = corner[1] + (row & 7), even = !((x | y) & 1);
+            int held = arrays[0] && x >= finest->lower[0] && x < finest->upper[0] &&
+                       y >= finest->lower[1] && y < finest->upper[1];
+            /* The row's first place; a voxel with odd z lies in the next array. */
+            int32_t *to = held ? arrays[0] + place_of(finest, x, y, finest->lower[2]) : NULL;
+            for (; mask; mask &= mask - 1) {
+                int z = corner[2] + __builtin_ctz(mask), along = z - finest->lower[2];
+                int32_t value = within(*values++, low, high);
+                if (held && along >= 0 && z < finest->upper[2])
+                    to[(along & 1) * finest->size + along / 2] = value;
+                if (even && !(z & 1)) spread_value(work, x, y, z, value, arrays);
             }
         }
     }
@@ -275,8 +279,7 @@ static void mark_active(inrv_work *work, const inrv_leaves *leaves) {
 }
 
 static int32_t limited(int32_t value, int32_t top) {
-    int32_t low = -(top >> 1), high = top + (top >> 1);
-    return value < low ? low : value > high ? high : value;
+    return within(value, -(top >> 1), top + (top >> 1));
 }
 
 /* A level's masks, from those of the region. */
@@ -588,6 +591,7 @@ enum { CUT_FROM = 4096 }; /* bytes of a region whose levels are worth parts of t
 static void begin_coding(Coder *coder, size_t voxels) {
     coder->count = 0;
     coder->raw = 0;
+    coder->found = (Chances){1, 0};
     memset(coder->raw_bytes, 0, inrv_codes_bound(voxels));
 }
 
@@ -672,8 +676,7 @@ int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_
     /* The values are given: the levels' memory is free for the words. */
     uint16_t *words = (uint16_t *)work->levels[0].values;
     memset(codes, 0, sizeof *codes);
-    coder->lanes = 1;
-    size_t size = 2 * code_symbols(coder, &cuts, words, words_at) + (size_t)(coder->raw / 8);
+    size_t size = bytes_of(&coder->found) + (size_t)(coder->raw / 8);
     codes->lanes = lanes_for(size);
     codes->segments = size >= CUT_FROM ? INRV_SEGMENTS : 1;
     coder->lanes = 1 << codes->lanes;

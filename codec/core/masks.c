@@ -5,6 +5,7 @@
    of 32 bits. A *window* is such a word of four rows, of the voxels from z - 4 to z + 3. */
 
 #include "masks.h"
+#include "chances.h"
 
 #include <string.h>
 
@@ -125,9 +126,7 @@ typedef struct {
     Rated logits[INRV_MASK_PRIOR];
     uint16_t *symbols[RATES]; /* chances of set voxels; the highest bit: whether this one is */
     size_t count;
-    /* The product of the chances of what was found: share 2^exponent. */
-    double share[RATES];
-    int64_t exponent[RATES];
+    Chances found[RATES]; /* of all voxels so far */
 } Encoder;
 
 static size_t round_up(size_t bytes) { return (bytes + 15) & ~(size_t)15; }
@@ -476,19 +475,11 @@ static void write_voxel(Work *work, Encoder *encoder, int i, Rated *step) {
         place = place < 0 ? 0 : place >= 2 * SQUASH_EDGE ? 2 * SQUASH_EDGE - 1 : place;
         int32_t chance = work->squash[place], all = 1 << PROBABILITY_BITS;
         encoder->symbols[rate][encoder->count + (size_t)i] = (uint16_t)(set * all | chance);
-        encoder->share[rate] *= (set ? chance : all - chance) * (1.0 / (1 << PROBABILITY_BITS));
+        encoder->found[rate].share *=
+            (set ? chance : all - chance) * (1.0 / (1 << PROBABILITY_BITS));
         int32_t missed = set * all - chance; /* times 2^rate: each rate is twice the one before */
         (*step)[rate] = (int16_t)((missed * (1 << rate) + (1 << (FIRST_SHIFT - 1))) >> FIRST_SHIFT);
     }
-}
-
-/* Brings the share into 1 to 2: a block leaves it above the least double. */
-static void normalise(double *share, int64_t *exponent) {
-    uint64_t bits;
-    memcpy(&bits, share, sizeof bits);
-    *exponent += (int64_t)(bits >> 52) - 1023;
-    bits = (bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1023 << 52;
-    memcpy(share, &bits, sizeof bits);
 }
 
 static void write_block(Work *work, Encoder *encoder, int front) {
@@ -496,11 +487,9 @@ static void write_block(Work *work, Encoder *encoder, int front) {
     Rated step[BLOCK] = {{0}};
     find_all_contexts(work, block);
     for (int i = 0; i < block->count; i++) write_voxel(work, encoder, i, &step[i]);
-    for (int rate = 0; rate < RATES; rate++)
-        normalise(&encoder->share[rate], &encoder->exponent[rate]);
+    for (int rate = 0; rate < RATES; rate++) settle(&encoder->found[rate]);
     for (int i = 0; i < block->count; i++)
-        for (int k = 0; k < work->contexts; k++)
-            encoder->logits[block->context[k][i]] += step[i];
+        for (int k = 0; k < work->contexts; k++) encoder->logits[block->context[k][i]] += step[i];
     encoder->counts[front] += (uint32_t)block->count;
     encoder->count += (size_t)block->count;
     block->count = 0;
@@ -512,10 +501,7 @@ static void write_voxels(Work *work, Encoder *encoder, const int8_t *prior) {
         int16_t logit = (int16_t)(prior[i] * 256);
         encoder->logits[i] = (Rated){logit, logit, logit, 0};
     }
-    for (int rate = 0; rate < RATES; rate++) {
-        encoder->share[rate] = 1;
-        encoder->exponent[rate] = 0;
-    }
+    for (int rate = 0; rate < RATES; rate++) encoder->found[rate] = (Chances){1, 0};
     encoder->count = 0;
     FOR_EACH_BLOCK(work, write_block(work, encoder, front));
 }
@@ -524,8 +510,9 @@ static void write_voxels(Work *work, Encoder *encoder, const int8_t *prior) {
 static int best_rate(const Encoder *encoder) {
     int best = 0;
     for (int rate = 1; rate < RATES; rate++) {
-        int64_t more = encoder->exponent[rate] - encoder->exponent[best];
-        if (more > 0 || (!more && encoder->share[rate] > encoder->share[best])) best = rate;
+        const Chances *one = &encoder->found[rate], *other = &encoder->found[best];
+        int64_t more = one->exponent - other->exponent;
+        if (more > 0 || (!more && one->share > other->share)) best = rate;
     }
     return best;
 }
@@ -577,7 +564,7 @@ int inrv_masks_encode(const int8_t *prior, const inrv_mask_leaves *leaves, const
     uint32_t state[MOST_LANES];
     begin_known(work, leaves);
     write_voxels(work, encoder, prior);
-    int best = best_rate(encoder), log_lanes = lanes_for((size_t)-encoder->exponent[best] / 8);
+    int best = best_rate(encoder), log_lanes = lanes_for(bytes_of(&encoder->found[best]));
     uint8_t *words = code_symbols(encoder, encoder->symbols[best], log_lanes, state, end);
     size_t states = 4 * ((size_t)1 << log_lanes);
     bytes[0] = (uint8_t)(log_lanes | best << 3);
