@@ -128,6 +128,12 @@ INRV_API int inrv_encode_numbers(inrv_work *work, const int32_t *prior, size_t p
                                  const int32_t *numbers, uint8_t *bytes, size_t capacity,
                                  inrv_codes *codes);
 
+/* What an encoder aims at where it will leave out the finer voxels: on coarse strides, smooth
+   values. values: of the leaves' voxels, within +-2^23 limits: float [7] units by which a voxel of
+   each level departs from its value at most targets: filled */
+INRV_API int inrv_prefilter(const inrv_leaves *leaves, const int32_t *values, const float *limits,
+                            int32_t *targets);
+
 /* How a channel's units stand for values. */
 typedef struct {
     double scale;            /* units in the range */

@@ -182,6 +182,20 @@ class Leaves:
     masks: NDArray[np.uint8]
 
 
+def prefiltered(leaves: Leaves, values: Ints, limits: NDArray[np.float32]) -> Ints:
+    """What an encoder aims at that will leave out finer voxels: smooth values on coarse strides.
+
+    leaves: of a region
+    values: int32 (n,) in units, of their voxels
+    limits: float32 (7,) units by which a voxel of each level departs from its value at most
+
+    Returns int32 (n,).
+    """
+    targets, own = np.empty_like(values), _leaves(leaves)
+    library().inrv_prefilter(byref(own), values, limits, targets)
+    return targets
+
+
 @dataclass(frozen=True, eq=False)
 class KnownRegion:
     """What is known of a region before its codes.

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.core.lattice import (
+    LEVELS,
     LISTED,
     ContextSamples,
     KnownRegion,
     LatticeChannel,
     RegionCodes,
     errors_by_unit,
+    prefiltered,
 )
 from inrv.errors import FormatError
-from inrv.fields.lattice.constants import INPUTS
+from inrv.fields.lattice.constants import INPUTS, STEP
 from inrv.fields.lattice.model import Model
-from inrv.fields.lattice.prefilter import prefilter
 from inrv.fields.lattice.regions import Regions, at_multiples
 
 MEANS = 255  # parts of the channel's top in which a region's mean is stored
@@ -28,6 +29,9 @@ MOST_SPREAD = 22
 # Of one bit against a squared step: the slope of a uniform quantiser at a high rate.
 # measured: docs/lab-notes.md#steps-and-rate
 RATE_WEIGHT = 2 * 0.6931 / 12
+# Units by which smooth targets depart from the values, by level, at most.
+# measured: docs/lab-notes.md#prefilter
+FARTHEST_TARGETS = np.array([0, 1.0, *[1.5] * (LEVELS - 2)], dtype=np.float32) * np.float32(STEP)
 DIRECT, DIRECT_BITS = 16, 4  # magnitudes that are tokens themselves
 
 Ints = NDArray[np.int32]
@@ -224,7 +228,7 @@ def region_encoder(
     parameters: ChannelParameters,
     model: Model,
     rate_weight: float,
-    prefiltered: bool = False,
+    smooth: bool = False,
     sampling: Sampling | None = None,
 ) -> Callable[[int], EncodedRegion]:
     """What encodes a region, by number; threads may share it.
@@ -233,7 +237,7 @@ def region_encoder(
     scale: units in the range
     rate_weight: how much a bit counts against the squared error: 0, the nearest code is chosen;
         1, as at a high rate
-    prefiltered: whether coarse voxels are coded as a smooth version of them, which is cheaper
+    smooth: whether coarse voxels are coded as a smooth version of them, which is cheaper
         where most finer ones are left out
     sampling: which contexts are asked for
     """
@@ -242,13 +246,11 @@ def region_encoder(
     def encoded(number: int) -> EncodedRegion:
         exact = values[setting.regions.rows(number)]
         own = in_units(exact, scale)
-        targets = own.copy() if prefiltered else own
-        if prefiltered:
-            prefilter(targets, setting.regions.dense_rows(number), own)
         mean, spread = _measured(own, parameters)
+        region = setting.region(number, mean, spread)
         codes, decoded, samples = channel.encode(
-            setting.region(number, mean, spread),
-            targets,
+            region,
+            prefiltered(region.leaves, own, FARTHEST_TARGETS) if smooth else own,
             own,
             rate_weight * RATE_WEIGHT,
             bits,
