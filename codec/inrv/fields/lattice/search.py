@@ -50,7 +50,6 @@ SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
-TRIAL_VOXELS = 600_000
 REGION_BYTES = 6  # of a region beside its codes, about
 # A first guess of what a step of twice the size costs; see docs/lab-notes.md#quality-search
 DB_A_DOUBLING = 5.5
@@ -68,6 +67,7 @@ class Effort:
     passes: over the voxels in each round, at most
     samples: voxels fitted to
     batch: voxels a step of the optimiser
+    trial: voxels of the regions that trials code, about
     """
 
     rounds: tuple[str, ...] = ()
@@ -75,11 +75,12 @@ class Effort:
     passes: int = 0
     samples: int = 300_000
     batch: int = 8192
+    trial: int = 600_000
 
 
 # measured: docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
-    "instant": Effort(),
+    "instant": Effort(trial=100_000),  # measured: docs/lab-notes.md#quality-search
     "default": Effort(("few", "all"), 300, 8, batch=4096),
     "thorough": Effort(("few", "all", "all"), 2000, 60, 1_000_000),
 }
@@ -342,16 +343,17 @@ class ChannelEncoder:
         return min(MOST_STEP, max(LEAST_STEP, step))
 
     def _some_regions(self, generator: np.random.Generator) -> list[int]:
-        """Some of the regions, with about TRIAL_VOXELS in all.
+        """Some of the regions, drawn until they have as many voxels as a trial codes.
 
-        All of them where they are not twice as many: the last trial is then the result.
+        All of them where they are not four times as many: the last trial is then the result.
         """
-        count = len(self.values.values)
-        if count <= 2 * TRIAL_VOXELS:
+        regions, count = self.values.regions, len(self.values.values)
+        drawn: list[int] = generator.permutation(len(self.all)).tolist()
+        voxels = np.cumsum([regions.voxels(number) for number in drawn])
+        needed = int(np.searchsorted(voxels, min(self.effort.trial, count))) + 1
+        if 4 * voxels[needed - 1] > count:
             return self.all
-        share = max(1, round(len(self.all) * TRIAL_VOXELS / count))
-        chosen: list[int] = np.sort(generator.permutation(len(self.all))[:share]).tolist()
-        return chosen
+        return sorted(drawn[:needed])
 
     def _search(self, settings: Settings, step: float, regions: list[int]) -> Trial:
         """The trial whose PSNR lies nearest above what is asked; the first for a step.
