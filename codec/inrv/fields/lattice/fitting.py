@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ from inrv.fields.lattice.constants import (
 )
 from inrv.fields.lattice.network import LAYERS, IntegerNetwork, shapes
 from inrv.support.parallel import in_turns
+
+if TYPE_CHECKING:
+    from inrv.fields.lattice.search import Effort
 
 MANY = ("first.weight", "second.weight")  # nine tenths of the parameters
 # Slope of the absolute error beyond half a step, whose squared error the code takes away.
@@ -116,16 +119,14 @@ class Fitter:
         networks: dict[int, IntegerNetwork],
         found: ChannelSamples,
         movable: str,
-        steps: int,
-        batch: int,
+        effort: Effort,
     ) -> dict[int, IntegerNetwork]:
         """Networks that predict better, by number of odd axes.
 
         networks: where they begin
         found: the contexts of the voxels that they are to predict
         movable: which parameters move, 'few' or 'all'
-        steps: of the optimiser
-        batch: voxels a step
+        effort: how long they are fitted
         """
         reals = {odd: RealNetwork.of(network, movable) for odd, network in networks.items()}
         fits = []
@@ -134,7 +135,8 @@ class Fitter:
             inputs = networks[odd].tensors["first.weight"].shape[0]
             samples = prediction_samples(found, odd, inputs)
             if samples is not None:
-                fits.append(fit_prediction(real, samples, steps, RATE, batch, own))
+                steps = effort.steps_for(len(samples))
+                fits.append(fit_prediction(real, samples, steps, RATE, effort.batch, own))
         in_turns(fits)
         return {odd: real.whole() for odd, real in reals.items()}
 
@@ -143,19 +145,19 @@ class Fitter:
         network: IntegerNetwork,
         found: ChannelSamples,
         movable: str,
-        steps: int,
-        batch: int,
+        effort: Effort,
     ) -> IntegerNetwork:
         """A restoration filter that gives the errors of some voxels better.
 
         network: where it begins
         found: the neighbourhoods of the voxels
-        movable, steps, batch: as of `networks`
+        movable, effort: as of `networks`
         """
         real = RealNetwork.of(network, movable)
         inputs, errors = restoration_samples(found.parts)
         if len(errors):
-            in_turns([fit_restoration(real, inputs, errors, steps, RATE, batch, self.generator)])
+            steps, draws = effort.steps_for(len(errors)), self.generator
+            in_turns([fit_restoration(real, inputs, errors, steps, RATE, effort.batch, draws)])
         return real.whole()
 
 

@@ -64,7 +64,7 @@ class Effort:
     rounds: of fitting, each on values decoded with the networks of the one before: which
         parameters each moves, 'few' or 'all'
     steps: of the optimiser in each round, at most
-    passes: over the voxels in each round, at most
+    passes: of each network over its own samples in each round, at most
     samples: voxels fitted to
     batch: voxels a step of the optimiser
     trial: voxels of the regions that trials code, about
@@ -77,12 +77,16 @@ class Effort:
     batch: int = 8192
     trial: int = 600_000
 
+    def steps_for(self, samples: int) -> int:
+        """The steps of a network with so many samples."""
+        return min(self.steps, -(-self.passes * samples // self.batch))
+
 
 # measured: docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
     "instant": Effort(trial=100_000),  # measured: docs/lab-notes.md#quality-search
-    "default": Effort(("few", "all"), 300, 8, batch=4096),
-    "thorough": Effort(("few", "all", "all"), 2000, 60, 1_000_000),
+    "default": Effort(("few", "all"), 300, 20, batch=4096),
+    "thorough": Effort(("few", "all", "all"), 2000, 150, 1_000_000),
 }
 
 
@@ -413,16 +417,15 @@ class ChannelEncoder:
         assert self.fitter is not None
         effort, values, restoration = self.effort, self.values, settings.model.restoration
         count = len(values.values)
-        steps = min(effort.steps, -(-effort.passes * count // effort.batch))
         share = min(1.0, effort.samples / max(1, count) * len(self.all) / len(self.some))
         bare = replace(settings, model=replace(settings.model, restoration=None))
         samples = self._sampled(bare, step, [min(1.0, share * (1 + n)) for n in range(LEVELS)])
-        networks = self.fitter.networks(bare.model.networks, samples, movable, steps, effort.batch)
+        networks = self.fitter.networks(bare.model.networks, samples, movable, effort)
         model = replace(settings.model, networks=networks)
         if restoration is None:
             return model
         samples = self._sampled(replace(bare, model=model), step, [share] + [0.0] * (LEVELS - 1))
-        restoration = self.fitter.restoration(restoration, samples, movable, steps, effort.batch)
+        restoration = self.fitter.restoration(restoration, samples, movable, effort)
         return replace(model, restoration=restoration)
 
     def _sampled(self, settings: Settings, step: float, shares: list[float]) -> ChannelSamples:
