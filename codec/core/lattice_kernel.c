@@ -713,6 +713,7 @@ static void write_code(Coder *coder, int table, int32_t code, uint32_t number) {
     symbol->part = own->part[token];
     symbol->lane = (uint8_t)(number % MOST_LANES);
     own->seen[0][token]++;
+    coder->found.share *= symbol->part * (1.0 / (1 << PROBABILITY_BITS));
     if (!token) return;
     write_raw(coder, code < 0, 1);
     if (token >= DIRECT) write_raw(coder, magnitude, extra_bits(token));
@@ -725,8 +726,10 @@ static int32_t floor_div(int32_t a, int32_t b) {
 
 /* Of the nearest code, the next nearer to 0, and 0, the one that costs least. */
 INLINE int32_t chosen(int32_t difference, int table, int32_t step, const inrv_aim *aim) {
-    int32_t nearest = floor_div(difference + step / 2, step);
-    if (aim->rate_weight == 0 || nearest == 0) return nearest;
+    int32_t beyond = difference + step / 2;
+    if (beyond >= 0 && beyond < step) return 0; /* most are: a division takes long */
+    int32_t nearest = floor_div(beyond, step);
+    if (aim->rate_weight == 0) return nearest;
     int32_t choices[3] = {nearest, nearest - (nearest > 0 ? 1 : -1), 0}, best = nearest;
     const float *bits = aim->bits + table * INRV_LISTED;
     float exact = (float)difference / (float)step, least = 0;
@@ -749,6 +752,7 @@ NOINLINE void choose_codes(Coder *coder, Block *block, int count, uint32_t first
         block->code[i] = chosen(difference, block->table[i], step, aim);
         write_code(coder, block->table[i], block->code[i], first + (uint32_t)i);
     }
+    settle(&coder->found);
 }
 
 /* ---- Prediction ---- */
@@ -1033,6 +1037,7 @@ static int read(inrv_work *work, int count, uint32_t first) {
 static void write(inrv_work *work, int count, uint32_t first) {
     for (int i = 0; i < count; i++)
         write_code(&work->coder, work->block.table[i], work->block.code[i], first + (uint32_t)i);
+    settle(&work->coder.found);
 }
 
 extern const struct features_kernel INRV_VARIANT_OF(features_kernel);

@@ -7,6 +7,7 @@
 #ifndef INRV_REGION_H
 #define INRV_REGION_H
 
+#include "chances.h"
 #include "kernel.h"
 
 enum {
@@ -88,6 +89,7 @@ typedef struct {
     /* encoding */
     Symbol *symbols;
     size_t count;
+    Chances found; /* of the symbols */
     uint8_t *raw_bytes;
 } Coder;
 
