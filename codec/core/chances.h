@@ -21,7 +21,9 @@ static inline void settle(Chances *chances) {
     memcpy(&chances->share, &bits, sizeof bits);
 }
 
-/* Bytes of what has these chances, rounded down. */
-static inline size_t bytes_of(const Chances *chances) { return (size_t)-chances->exponent / 8; }
+/* Words of 16 bits that one lane of a coder writes for what has these chances. */
+static inline size_t words_of(const Chances *chances) {
+    return (size_t)(-chances->exponent - (chances->share > 1)) / 16;
+}
 
 #endif

@@ -712,7 +712,7 @@ int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_
     /* The values are given: the levels' memory is free for the words. */
     uint16_t *words = (uint16_t *)work->levels[0].values;
     memset(codes, 0, sizeof *codes);
-    size_t size = bytes_of(&coder->found) + (size_t)(coder->raw / 8);
+    size_t size = 2 * words_of(&coder->found) + (size_t)(coder->raw / 8);
     codes->lanes = lanes_for(size);
     codes->segments = size >= CUT_FROM ? INRV_SEGMENTS : 1;
     coder->lanes = 1 << codes->lanes;

@@ -506,14 +506,11 @@ static void write_voxels(Work *work, Encoder *encoder, const int8_t *prior) {
     FOR_EACH_BLOCK(work, write_block(work, encoder, front));
 }
 
-/* The rate at which what was found is likeliest. */
+/* The rate that takes the fewest words; the slowest of several. */
 static int best_rate(const Encoder *encoder) {
     int best = 0;
-    for (int rate = 1; rate < RATES; rate++) {
-        const Chances *one = &encoder->found[rate], *other = &encoder->found[best];
-        int64_t more = one->exponent - other->exponent;
-        if (more > 0 || (!more && one->share > other->share)) best = rate;
-    }
+    for (int rate = 1; rate < RATES; rate++)
+        if (words_of(&encoder->found[rate]) < words_of(&encoder->found[best])) best = rate;
     return best;
 }
 
@@ -564,7 +561,7 @@ int inrv_masks_encode(const int8_t *prior, const inrv_mask_leaves *leaves, const
     uint32_t state[MOST_LANES];
     begin_known(work, leaves);
     write_voxels(work, encoder, prior);
-    int best = best_rate(encoder), log_lanes = lanes_for(bytes_of(&encoder->found[best]));
+    int best = best_rate(encoder), log_lanes = lanes_for(2 * words_of(&encoder->found[best]));
     uint8_t *words = code_symbols(encoder, encoder->symbols[best], log_lanes, state, end);
     size_t states = 4 * ((size_t)1 << log_lanes);
     bytes[0] = (uint8_t)(log_lanes | best << 3);
