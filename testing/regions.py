@@ -54,6 +54,12 @@ def by_cell(dense: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(parts).reshape(4096, 512)
 
 
+def of_cells(cells: NDArray[Any]) -> NDArray[Any]:
+    """Numbers (4096, 512) of a region's cells, by voxel: (128, 128, 128)."""
+    parts = cells.reshape(16, 16, 16, 8, 8, 8).transpose(0, 3, 1, 4, 2, 5)
+    return np.ascontiguousarray(parts).reshape(128, 128, 128)
+
+
 def leaves_of(active: Flags) -> Leaves:
     """The leaves of a region whose active voxels are bool (128, 128, 128)."""
     masks = by_cell(active)

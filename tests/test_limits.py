@@ -30,7 +30,7 @@ from inrv.container import (
 )
 from inrv.entropy.masks import EMPTY, MIXED, encode_masks
 from inrv.fields.fourier.evaluation import batch_voxels
-from inrv.fields.lattice.codec import ChannelParameters, Reference, Setting, encode_regions
+from inrv.fields.lattice.codec import ChannelParameters, Reference, Setting, region_encoder
 from inrv.fields.lattice.model import default_model
 from inrv.fields.lattice.regions import Regions
 from inrv.grids import Topology
@@ -142,7 +142,7 @@ def zeros_of(held: Topology, reference: bool) -> dict[str, Any]:
     setting = Setting(regions, other if reference else None)
     model, values = default_model(reference, False), np.zeros(held.leaf_voxel_count)
     numbers = range(len(regions))
-    found = encode_regions(setting, numbers, values, 128.0, parameters, model, 0.0)
+    found = list(map(region_encoder(setting, values, 128.0, parameters, model, 0.0), numbers))
     stored = [region.stored for region in found]
     sizes = [[*map(len, region.codes.segments), 0, 0, 0][:4] for region in stored]
     return {

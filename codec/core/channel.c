@@ -19,6 +19,7 @@ enum {
     BIAS_TABLE = 40,
     LARGEST_WEIGHT = 127,
     LARGEST_BIAS = 1 << 20,
+    COUNTS = INRV_QUANTISERS * INRV_TABLES * INRV_TOKENS,
     MOST_NUMBERS = 1 << 14 /* of four networks */
 };
 
@@ -37,10 +38,10 @@ int inrv_lattice_open(Lattice *lattice, unsigned sets) {
     if (!lattice->defaults.data)
         TRY(inrv_tensors_open(lattice->memory, inrv_data_networks, inrv_data_networks_size, 0,
                               &lattice->defaults));
-    TRY(inrv_tensor(&lattice->defaults, "prior", TENSOR_I16, INRV_TABLES, INRV_TOKENS, &prior));
-    lattice->prior = inrv_take(lattice->memory, INRV_TABLES * INRV_TOKENS, sizeof(int32_t));
+    TRY(inrv_tensor(&lattice->defaults, "prior", TENSOR_I16, COUNTS / INRV_TOKENS, INRV_TOKENS, &prior));
+    lattice->prior = inrv_take(lattice->memory, COUNTS, sizeof(int32_t));
     if (!lattice->prior) return INRV_MEMORY;
-    for (size_t i = 0; i < INRV_TABLES * INRV_TOKENS; i++) {
+    for (size_t i = 0; i < COUNTS; i++) {
         int16_t count;
         memcpy(&count, prior.data + 2 * i, sizeof count);
         lattice->prior[i] = count;
@@ -75,12 +76,14 @@ static size_t tensor_size(const inrv_network *network, int tensor) {
     return sizes[tensor];
 }
 
-/* The name of a default tensor: "alone.1.first.bias", "restoration.first.bias". */
-static void name_tensor(char name[32], int network, int reference, int tensor) {
+/* The name of a default tensor: "0.alone.1.first.bias", "0.restoration.first.bias". */
+static void name_tensor(char name[32], int set, int network, int reference, int tensor) {
     static const char *const PREFIXES[] = {"alone.", "reference.", "restoration."};
     const char *prefix = PREFIXES[network == 3 ? 2 : reference];
-    size_t at = strlen(prefix);
-    memcpy(name, prefix, at);
+    size_t at = 2 + strlen(prefix);
+    name[0] = (char)('0' + set);
+    name[1] = '.';
+    memcpy(name + 2, prefix, at - 2);
     if (network < 3) {
         name[at++] = (char)('1' + network);
         name[at++] = '.';
@@ -97,7 +100,7 @@ static int default_numbers(const Lattice *lattice, const Channel *channel, int n
         char name[32];
         Tensor found;
         counts[i] = tensor_size(&channel->networks[network], tensor);
-        name_tensor(name, network, reference, tensor);
+        name_tensor(name, channel->entry->set, network, reference, tensor);
         const uint64_t rows = weight && tensor == 1   ? (uint64_t)channel->networks[network].inputs
                               : weight && tensor == 6 ? (uint64_t)channel->networks[network].inputs
                               : weight && tensor == 5 ? (uint64_t)channel->networks[network].first
@@ -285,6 +288,7 @@ int inrv_channel_open(Lattice *lattice, const ChannelEntry *entry, Stored *store
     if (entry->reference != NO_NUMBER)
         parameters->reference_top = lattice->file->channels[entry->reference].top;
     parameters->lossless = entry->lossless;
+    parameters->trellis = entry->trellis;
     parameters->exterior = entry->exterior;
     for (int i = 0; i < 3; i++) parameters->prediction[i] = &channel->networks[i];
     parameters->restoration = entry->restoration ? &channel->networks[3] : NULL;

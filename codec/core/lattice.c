@@ -630,6 +630,7 @@ enum { CUT_FROM = 4096 }; /* bytes of a region whose levels are worth parts of t
 static void begin_coding(Coder *coder, size_t voxels) {
     coder->count = 0;
     coder->raw = 0;
+    coder->found = (Chances){1, 0};
     memset(coder->raw_bytes, 0, inrv_codes_bound(voxels));
 }
 
@@ -722,8 +723,7 @@ int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_
     /* The values are given: the levels' memory is free for the words. */
     uint16_t *words = (uint16_t *)work->levels[0].values;
     memset(codes, 0, sizeof *codes);
-    coder->lanes = 1;
-    size_t size = 2 * code_symbols(coder, &cuts, words, words_at) + (size_t)(coder->raw / 8);
+    size_t size = 2 * words_of(&coder->found) + (size_t)(coder->raw / 8);
     codes->lanes = lanes_for(size);
     codes->segments = size >= CUT_FROM ? INRV_SEGMENTS : 1;
     coder->lanes = 1 << codes->lanes;
@@ -844,25 +844,34 @@ void inrv_to_values(const inrv_scaling *scaling, const int32_t *units, size_t co
             (uint32_t)units[i] < (uint32_t)listed ? list[units[i]] : value_of(scaling, units[i]);
 }
 
-double inrv_offset_sums(const int32_t *units, const double *values, double scale, size_t count,
-                        int32_t top, double highest, const double *knots, double *diagonal,
-                        double *beside, double *wanted) {
+void inrv_errors_by_unit(const int32_t *units, const double *values, double scale, size_t count,
+                         double *errors) {
+    for (size_t i = 0; i < count; i++) {
+        double missed = values[i] * scale - units[i], *own = errors + 4 * (size_t)units[i];
+        own[1] += 1;
+        own[2] += missed;
+        own[3] += missed * missed;
+    }
+}
+
+double inrv_offset_sums(const double *errors, size_t count, int32_t top, double highest,
+                        const double *knots, double *diagonal, double *beside, double *wanted) {
     /* By piece between two knots: products of the lower hat, of the upper, of both; and errors. */
     double sums[16][5], squared = 0;
     memset(sums, 0, sizeof sums);
-    for (size_t i = 0; i < count; i++) {
-        double place = (double)units[i] * 16 / top;
+    for (size_t i = 0; i < count; i++, errors += 4) {
+        double units = errors[0], voxels = errors[1], place = units * 16 / top;
         int piece = (int)place < 15 ? (int)place : 15;
-        double high = place - piece, low = 1 - high;
-        double value = units[i] + knots[piece] + high * (knots[piece + 1] - knots[piece]);
+        double high = place - piece, low = 1 - high, *own = sums[piece];
+        double value = units + knots[piece] + high * (knots[piece + 1] - knots[piece]);
         value = value < 0 ? 0 : value > highest ? highest : value;
-        double missed = values[i] * scale - value, *own = sums[piece];
-        own[0] += low * low;
-        own[1] += high * high;
-        own[2] += low * high;
+        double moved = value - units, missed = errors[2] - voxels * moved;
+        own[0] += voxels * low * low;
+        own[1] += voxels * high * high;
+        own[2] += voxels * low * high;
         own[3] += low * missed;
         own[4] += high * missed;
-        squared += missed * missed;
+        squared += errors[3] - moved * (errors[2] + missed);
     }
     for (int i = 0; i < 17; i++) {
         const double *above = i < 16 ? sums[i] : NULL, *below = i ? sums[i - 1] : NULL;

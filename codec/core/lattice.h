@@ -14,6 +14,7 @@
 #define INRV_TABLES 64      /* of the entropy coder, for each quantiser */
 #define INRV_QUANTISERS 2   /* of a trellis */
 #define INRV_TOKENS 46      /* of a table */
+#define INRV_SETS 6         /* of default networks */
 #define INRV_LISTED 1024    /* magnitudes whose bits an encoder has listed */
 #define INRV_MOST_INPUTS 56 /* of a network */
 
@@ -132,6 +133,12 @@ INRV_API int inrv_encode_numbers(inrv_work *work, const int32_t *prior, size_t p
                                  const int32_t *numbers, uint8_t *bytes, size_t capacity,
                                  inrv_codes *codes);
 
+/* What an encoder aims at where it will leave out the finer voxels: on coarse strides, smooth
+   values. values: of the leaves' voxels, within +-2^23 limits: float [7] units by which a voxel of
+   each level departs from its value at most targets: filled */
+INRV_API int inrv_prefilter(const inrv_leaves *leaves, const int32_t *values, const float *limits,
+                            int32_t *targets);
+
 /* How a channel's units stand for values. */
 typedef struct {
     double scale;            /* units in the range */
@@ -146,16 +153,23 @@ typedef struct {
 INRV_API void inrv_to_values(const inrv_scaling *scaling, const int32_t *units, size_t count,
                              float *values, size_t pitch);
 
-/* Adds up what the fit of offsets needs of some voxels: hat functions at 17 knots between 0 and
-   `top`, of which a voxel's value lies under two.
+/* Adds up by how much some voxels miss, in units, for each number of units that voxels have.
    values: double, what the units stand for, over `scale`
+   errors: double [...][4], by units: the second number rises by how many voxels have so many units,
+           the third by the sum of what they miss, the fourth by that of its squares */
+INRV_API void inrv_errors_by_unit(const int32_t *units, const double *values, double scale,
+                                  size_t count, double *errors);
+
+/* Adds up what the fit of offsets needs of such errors: hat functions at 17 knots between 0 and
+   `top`, of which a number of units lies under two.
+   errors: double [count][4]: units, and the other numbers as above
    highest: largest value that decoders give
    knots: double [17] offsets so far
    diagonal, beside: double [17] filled: sums of products of each hat with itself and the next
    wanted: double [17] filled: sums of each hat times what is missed with the offsets so far
    Returns the sum of squares of what is missed. */
-INRV_API double inrv_offset_sums(const int32_t *units, const double *values, double scale,
-                                 size_t count, int32_t top, double highest, const double *knots,
-                                 double *diagonal, double *beside, double *wanted);
+INRV_API double inrv_offset_sums(const double *errors, size_t count, int32_t top, double highest,
+                                 const double *knots, double *diagonal, double *beside,
+                                 double *wanted);
 
 #endif

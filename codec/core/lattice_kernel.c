@@ -751,6 +751,7 @@ static void write_code(Coder *coder, int table, int32_t code, uint32_t number, i
     symbol->part = own->part[token];
     symbol->lane = (uint8_t)(number % MOST_LANES);
     own->seen[0][token]++;
+    coder->found.share *= symbol->part * (1.0 / (1 << PROBABILITY_BITS));
     if (!token) return;
     if (token >= DIRECT) write_raw(coder, magnitude, extra_bits(token));
     if (!sign) write_raw(coder, code < 0, 1);
@@ -763,8 +764,10 @@ static int32_t floor_div(int32_t a, int32_t b) {
 
 /* Of the nearest code, the next nearer to 0, and 0, the one that costs least. */
 INLINE int32_t chosen(int32_t difference, int table, int32_t step, const inrv_aim *aim) {
-    int32_t nearest = floor_div(difference + step / 2, step);
-    if (aim->rate_weight == 0 || nearest == 0) return nearest;
+    int32_t beyond = difference + step / 2;
+    if (beyond >= 0 && beyond < step) return 0; /* most are: a division takes long */
+    int32_t nearest = floor_div(beyond, step);
+    if (aim->rate_weight == 0) return nearest;
     int32_t choices[3] = {nearest, nearest - (nearest > 0 ? 1 : -1), 0}, best = nearest;
     const float *bits = aim->bits + table * INRV_LISTED;
     float exact = (float)difference / (float)step, least = 0;
@@ -789,6 +792,7 @@ NOINLINE void choose_codes(Coder *coder, Block *block, int count, uint32_t first
         write_code(coder, block->table[i], code, first + (uint32_t)i,
                    only_sign(block->predicted[i], code < 0 ? -code : code, 0, step, top));
     }
+    settle(&coder->found);
 }
 
 /* The states that lead to each state, and the lowest bit of the token that does. */
@@ -887,7 +891,9 @@ NOINLINE void choose_path(Coder *coder, const Passing *p) {
         p->level->values[one->place] =
             clipped(one->predicted + (twice * p->step >> 1), 0, p->task->channel->top);
         *chain = NEXT[*chain][token_of((uint32_t)(code < 0 ? -code : code)) & 1];
+        if (i % BLOCK == BLOCK - 1) settle(&coder->found);
     }
+    settle(&coder->found);
     coder->waiting = 0;
 }
 
@@ -1202,6 +1208,7 @@ static int read(inrv_work *work, int count, uint32_t first) {
 static void write(inrv_work *work, int count, uint32_t first) {
     for (int i = 0; i < count; i++)
         write_code(&work->coder, work->block.table[i], work->block.code[i], first + (uint32_t)i, 0);
+    settle(&work->coder.found);
 }
 
 extern const struct features_kernel INRV_VARIANT_OF(features_kernel);

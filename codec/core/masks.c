@@ -5,6 +5,7 @@
    of 32 bits. A *window* is such a word of four rows, of the voxels from z - 4 to z + 3. */
 
 #include "masks.h"
+#include "chances.h"
 
 #include <string.h>
 
@@ -114,18 +115,25 @@ typedef struct {
     int in_tail;
 } Work;
 
-/* What an encoder has more. */
+/* A number for each rate, and one that is not used. */
+typedef int16_t Rated __attribute__((vector_size(8)));
+typedef int32_t RatedSum __attribute__((vector_size(16)));
+
+/* What an encoder has more. It goes through the voxels once, with logits for each rate: the contexts
+   are the same for all of them. */
 typedef struct {
     uint8_t truth[BITS];
     uint32_t counts[FRONTS]; /* voxels of the fronts */
-    uint16_t *symbols;       /* chances of set voxels; the highest bit: whether this one is */
+    Rated logits[INRV_MASK_PRIOR];
+    uint16_t *symbols[RATES]; /* chances of set voxels; the highest bit: whether this one is */
     size_t count;
+    Chances found[RATES]; /* of all voxels so far */
 } Encoder;
 
 static size_t round_up(size_t bytes) { return (bytes + 15) & ~(size_t)15; }
 
 size_t inrv_masks_work(size_t mixed) {
-    size_t encoder = round_up(sizeof(Encoder)) + 2 * 2 * VOXELS * mixed; /* two lists of symbols */
+    size_t encoder = round_up(sizeof(Encoder)) + 2 * RATES * VOXELS * mixed; /* and the symbols */
     return round_up(sizeof(Work)) + (mixed ? encoder : 0);
 }
 
@@ -201,14 +209,13 @@ static int begin(Work *work, const inrv_mask_leaves *leaves) {
 }
 
 /* Before the first voxel only those of full leaves are known. */
-static void begin_pass(Work *work, const int8_t *prior, const inrv_mask_leaves *leaves) {
+static void begin_known(Work *work, const inrv_mask_leaves *leaves) {
     uint8_t full[INRV_MASK_BYTES];
     memset(full, 255, sizeof full);
     memset(work->known, 0, sizeof work->known);
     for (size_t i = 0; i < leaves->count; i++)
         if (leaves->kinds[i] == INRV_FULL)
             put_mask(work->known, first_byte(leaves->cells[i]), full);
-    for (int i = 0; i < STARTS[work->contexts]; i++) work->logits[i] = (int16_t)(prior[i] * 256);
 }
 
 /* ---- Contexts ---- */
@@ -299,15 +306,18 @@ static void find_predicted(Block *block) {
     }
 }
 
+static void find_all_contexts(const Work *work, Block *block) {
+    gather(work, block);
+    find_contexts(block);
+    if (work->contexts == OWN) return;
+    gather_reference(work, block);
+    find_predicted(block);
+}
+
 /* How likely each voxel of the block is set. */
 static void expect(Work *work, Block *block) {
     const int16_t *logits = work->logits;
-    gather(work, block);
-    find_contexts(block);
-    if (work->contexts > OWN) {
-        gather_reference(work, block);
-        find_predicted(block);
-    }
+    find_all_contexts(work, block);
     for (int i = 0; i < block->count; i++) {
         int32_t sum = logits[block->context[0][i]] + logits[block->context[1][i]] +
                       logits[block->context[2][i]] + logits[block->context[3][i]];
@@ -435,7 +445,8 @@ int inrv_masks_decode(const int8_t *prior, const inrv_mask_leaves *leaves, const
     Work *work = memory;
     int error = begin(work, leaves);
     if (error) return error;
-    begin_pass(work, prior, leaves);
+    begin_known(work, leaves);
+    for (int i = 0; i < STARTS[work->contexts]; i++) work->logits[i] = (int16_t)(prior[i] * 256);
     if (work->mixed) {
         error = open_bytes(work, bytes, size);
         if (!error) error = read_voxels(work);
@@ -450,25 +461,57 @@ int inrv_masks_decode(const int8_t *prior, const inrv_mask_leaves *leaves, const
 
 /* ---- Encoding ---- */
 
+/* The chances of the block's voxels at each rate, and what the logits move by. */
+static void write_voxel(Work *work, Encoder *encoder, int i, Rated *step) {
+    Block *block = &work->block;
+    RatedSum sum = {0};
+    for (int k = 0; k < work->contexts; k++)
+        sum += __builtin_convertvector(encoder->logits[block->context[k][i]], RatedSum);
+    sum = (sum >> LOGIT_SHIFT) + SQUASH_EDGE;
+    int32_t set = encoder->truth[block->own[i]] >> block->bit[i] & 1;
+    work->known[block->own[i]] |= (uint8_t)(set << block->bit[i]);
+    for (int rate = 0; rate < RATES; rate++) {
+        int32_t place = sum[rate];
+        place = place < 0 ? 0 : place >= 2 * SQUASH_EDGE ? 2 * SQUASH_EDGE - 1 : place;
+        int32_t chance = work->squash[place], all = 1 << PROBABILITY_BITS;
+        encoder->symbols[rate][encoder->count + (size_t)i] = (uint16_t)(set * all | chance);
+        encoder->found[rate].share *=
+            (set ? chance : all - chance) * (1.0 / (1 << PROBABILITY_BITS));
+        int32_t missed = set * all - chance; /* times 2^rate: each rate is twice the one before */
+        (*step)[rate] = (int16_t)((missed * (1 << rate) + (1 << (FIRST_SHIFT - 1))) >> FIRST_SHIFT);
+    }
+}
+
 static void write_block(Work *work, Encoder *encoder, int front) {
     Block *block = &work->block;
-    expect(work, block);
-    for (int i = 0; i < block->count; i++) {
-        uint32_t set = encoder->truth[block->own[i]] >> block->bit[i] & 1;
-        encoder->symbols[encoder->count++] =
-            (uint16_t)(set << PROBABILITY_BITS | (uint32_t)block->chance[i]);
-        work->known[block->own[i]] |= (uint8_t)(set << block->bit[i]);
-        block->step[i] = (int32_t)(set << PROBABILITY_BITS) - block->chance[i];
-    }
+    Rated step[BLOCK] = {{0}};
+    find_all_contexts(work, block);
+    for (int i = 0; i < block->count; i++) write_voxel(work, encoder, i, &step[i]);
+    for (int rate = 0; rate < RATES; rate++) settle(&encoder->found[rate]);
+    for (int i = 0; i < block->count; i++)
+        for (int k = 0; k < work->contexts; k++) encoder->logits[block->context[k][i]] += step[i];
     encoder->counts[front] += (uint32_t)block->count;
-    learn(work, block);
+    encoder->count += (size_t)block->count;
     block->count = 0;
 }
 
-static void write_voxels(Work *work, Encoder *encoder) {
+static void write_voxels(Work *work, Encoder *encoder, const int8_t *prior) {
     memset(encoder->counts, 0, sizeof encoder->counts);
+    for (int i = 0; i < STARTS[work->contexts]; i++) {
+        int16_t logit = (int16_t)(prior[i] * 256);
+        encoder->logits[i] = (Rated){logit, logit, logit, 0};
+    }
+    for (int rate = 0; rate < RATES; rate++) encoder->found[rate] = (Chances){1, 0};
     encoder->count = 0;
     FOR_EACH_BLOCK(work, write_block(work, encoder, front));
+}
+
+/* The rate that takes the fewest words; the slowest of several. */
+static int best_rate(const Encoder *encoder) {
+    int best = 0;
+    for (int rate = 1; rate < RATES; rate++)
+        if (words_of(&encoder->found[rate]) < words_of(&encoder->found[best])) best = rate;
+    return best;
 }
 
 /* Codes all symbols backwards, from `end` to the front; returns where the words begin. */
@@ -504,32 +547,22 @@ static int lanes_for(size_t bytes) {
 int inrv_masks_encode(const int8_t *prior, const inrv_mask_leaves *leaves, const uint8_t *masks,
                       void *memory, uint8_t *bytes, size_t *size) {
     Work *work = memory;
-    int error = begin(work, leaves), best = 0;
+    int error = begin(work, leaves);
     *size = 0;
     if (error || !work->mixed) return error;
     uint8_t *rest = (uint8_t *)memory + round_up(sizeof(Work));
     Encoder *encoder = (Encoder *)(void *)rest;
-    size_t symbols = VOXELS * work->mixed;
-    uint16_t *kept = (uint16_t *)(void *)(rest + round_up(sizeof(Encoder))), *next = kept + symbols;
+    uint16_t *symbols = (uint16_t *)(void *)(rest + round_up(sizeof(Encoder)));
+    for (int rate = 0; rate < RATES; rate++)
+        encoder->symbols[rate] = symbols + VOXELS * work->mixed * (size_t)rate;
     for (size_t i = 0; i < leaves->count; i++)
         put_mask(encoder->truth, first_byte(leaves->cells[i]), masks + INRV_MASK_BYTES * i);
     uint8_t *end = bytes + inrv_masks_bound(work->mixed);
     uint32_t state[MOST_LANES];
-    size_t least = SIZE_MAX;
-    for (int rate = 0; rate < RATES; rate++) {
-        begin_pass(work, prior, leaves);
-        work->shift = FIRST_SHIFT - rate;
-        encoder->symbols = next;
-        write_voxels(work, encoder);
-        size_t words = (size_t)(end - code_symbols(encoder, next, 0, state, end));
-        if (words >= least) continue;
-        least = words;
-        best = rate;
-        next = kept;
-        kept = encoder->symbols;
-    }
-    int log_lanes = lanes_for(least);
-    uint8_t *words = code_symbols(encoder, kept, log_lanes, state, end);
+    begin_known(work, leaves);
+    write_voxels(work, encoder, prior);
+    int best = best_rate(encoder), log_lanes = lanes_for(2 * words_of(&encoder->found[best]));
+    uint8_t *words = code_symbols(encoder, encoder->symbols[best], log_lanes, state, end);
     size_t states = 4 * ((size_t)1 << log_lanes);
     bytes[0] = (uint8_t)(log_lanes | best << 3);
     memmove(bytes + 1 + states, words, (size_t)(end - words));

@@ -7,6 +7,7 @@
 #ifndef INRV_REGION_H
 #define INRV_REGION_H
 
+#include "chances.h"
 #include "kernel.h"
 
 enum {
@@ -100,6 +101,7 @@ typedef struct {
     uint8_t *arrivals;
     size_t waiting;
     size_t count;
+    Chances found; /* of the symbols */
     uint8_t *raw_bytes;
 } Coder;
 

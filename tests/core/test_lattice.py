@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inrv.core import lattice
-from inrv.core.lattice import LEVELS, RegionCodes, Scaling, offset_sums
+from inrv.core.lattice import LEVELS, RegionCodes, Scaling, errors_by_unit, offset_sums
 from inrv.core.library import INSTRUCTION_SETS, library
 from inrv.errors import FormatError
 from inrv.fields.lattice.codec import RATE_WEIGHT, code_bits
@@ -490,7 +490,8 @@ def test_sums_for_offsets_are_those_of_hat_functions(top: int) -> None:
     places = units * 16 / top
     hats = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(17)))
     missed = values * scale - np.clip(units + hats @ knots, 0, highest)
-    (diagonal, beside, wanted), squared = offset_sums(units, values, scale, top, highest, knots)
+    errors = errors_by_unit(units, values, scale, top)
+    (diagonal, beside, wanted), squared = offset_sums(errors, top, highest, knots)
     assert diagonal == pytest.approx((hats * hats).sum(axis=0))
     assert beside == pytest.approx([*(hats[:, :-1] * hats[:, 1:]).sum(axis=0), 0])
     assert wanted == pytest.approx(hats.T @ missed, rel=1e-9, abs=1e-6 * top)

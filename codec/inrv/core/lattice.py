@@ -185,6 +185,20 @@ class Leaves:
     masks: NDArray[np.uint8]
 
 
+def prefiltered(leaves: Leaves, values: Ints, limits: NDArray[np.float32]) -> Ints:
+    """What an encoder aims at that will leave out finer voxels: smooth values on coarse strides.
+
+    leaves: of a region
+    values: int32 (n,) in units, of their voxels
+    limits: float32 (7,) units by which a voxel of each level departs from its value at most
+
+    Returns int32 (n,).
+    """
+    targets, own = np.empty_like(values), _leaves(leaves)
+    library().inrv_prefilter(byref(own), values, limits, targets)
+    return targets
+
+
 @dataclass(frozen=True, eq=False)
 class KnownVoxels:
     """The values of a region's voxels that are not coded, in units.
@@ -276,9 +290,10 @@ class LatticeChannel:
     reference_top: largest value of the reference channel; 0 where there is none
     lossless: whether values are whole numbers of 128 units
     exterior: whether voxels that are not coded are known
+    trellis: whether codes are of two quantisers in turn
     prediction: whole numbers of the three networks, by name of the tensor
     restoration: those of the filter, None where there is none
-    prior: int64 (64, 46) counts with which the tables begin
+    prior: int64 (2, 64, 46) counts with which the tables begin
     """
 
     def __init__(
@@ -441,7 +456,7 @@ def encode_numbers(
 ) -> bytes:
     """Code numbers, within +-2^19, as the codes of a region are: one segment.
 
-    prior: int64 (64, 46) counts with which the tables begin
+    prior: int64 (2, 64, 46) counts with which the tables begin
     tables: of each pass
     passes: the numbers int32 of each pass
     """
@@ -507,19 +522,34 @@ class Scaling:
         )
 
 
-def offset_sums(
-    units: Ints,
-    values: NDArray[np.float64],
-    scale: float,
-    top: int,
-    highest: float,
-    knots: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], float]:
-    """What the fit of offsets needs of some voxels.
+def errors_by_unit(
+    units: Ints, values: NDArray[np.float64], scale: float, top: int
+) -> NDArray[np.float64]:
+    """By how much voxels that decode to the same units miss.
 
     units: int32 (n,) decoded values
     values: float64 (n,) what they stand for, over `scale`
     scale: units in the range
+    top: largest decoded value
+
+    Returns float64 (m, 4): units, how many voxels have them, the sum of what these miss, in units,
+    and that of its squares.
+    """
+    if top > 4 * len(units):  # a table of all units would be larger than the voxels
+        missed = values * scale - units
+        return np.stack([units, np.ones(len(units)), missed, missed * missed], axis=1)
+    errors = np.zeros((top + 1, 4), dtype=np.float64)
+    library().inrv_errors_by_unit(units, values, scale, len(units), errors)
+    errors[:, 0] = np.arange(top + 1)
+    return errors[errors[:, 1] > 0]
+
+
+def offset_sums(
+    errors: NDArray[np.float64], top: int, highest: float, knots: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """What the fit of offsets needs of some voxels.
+
+    errors: float64 (m, 4) of `errors_by_unit`
     top: largest decoded value
     highest: largest value that decoders give
     knots: float64 (17,) offsets so far
@@ -528,7 +558,5 @@ def offset_sums(
     with the next, and with what is missed; and the sum of squares of what is missed, in units.
     """
     sums = np.empty((3, len(knots)), dtype=np.float64)
-    squared: float = library().inrv_offset_sums(
-        units, values, scale, len(units), top, highest, knots, *sums
-    )
+    squared: float = library().inrv_offset_sums(errors, len(errors), top, highest, knots, *sums)
     return sums, squared

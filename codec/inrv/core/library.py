@@ -40,6 +40,7 @@ _SEGMENT = (writes(np.uint8), _SIZE, _POINTER)  # bytes, their number, and what 
 # What functions take that return an error; `library` makes exceptions of their errors.
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "inrv_decode_region": (*[_POINTER] * 4, ctypes.c_int, writes(np.int32)),
+    "inrv_prefilter": (_POINTER, reads(np.int32), reads(np.float32), writes(np.int32)),
     "inrv_encode_region": (*[_POINTER] * 4, writes(np.int32), _POINTER, *_SEGMENT),
     "inrv_features": (
         *(ctypes.c_uint, reads(np.uint32), _SIZE, _SIZE, reads(np.float32), reads(np.float32)),
@@ -89,9 +90,12 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
         *(None, _POINTER, reads(np.float32), ctypes.c_int, *[reads(np.int32)] * 3),
         writes(np.float32),
     ),
+    "inrv_errors_by_unit": (
+        *(None, reads(np.int32), reads(np.float64), ctypes.c_double, _SIZE),
+        writes(np.float64),
+    ),
     "inrv_offset_sums": (
-        *(ctypes.c_double, reads(np.int32), reads(np.float64), ctypes.c_double),
-        *(_SIZE, ctypes.c_int32),
+        *(ctypes.c_double, reads(np.float64), _SIZE, ctypes.c_int32),
         *(ctypes.c_double, reads(np.float64), *[writes(np.float64)] * 3),
     ),
     "inrv_masks_work": (_SIZE, _SIZE),

@@ -13,10 +13,10 @@ from inrv import Grid
 from inrv.core.lattice import KnownVoxels
 from inrv.fields.lattice.constants import HIGHEST
 from inrv.fields.lattice.exterior import Exterior, linear_units
-from inrv.fields.lattice.regions import CELLS, in_region
+from inrv.fields.lattice.regions import CELLS
 from inrv.grids import LeafValues, Topology, unpack_masks
 from testing.lattice import box, placed
-from testing.regions import known_voxels, made
+from testing.regions import known_voxels, made, of_cells
 
 
 def units_of(minimum: float, maximum: float, scale: float, values: list[float]) -> list[int]:
@@ -50,7 +50,8 @@ def dense(known: KnownVoxels) -> NDArray[np.int32]:
         known.leaves.cells, unpack_masks(known.leaves.masks), starts, starts[1:], strict=False
     ):
         cells[cell, mask] = known.values[start:end]
-    return in_region(cells)
+    found: NDArray[np.int32] = of_cells(cells)
+    return found
 
 
 def band() -> tuple[Grid, LeafValues, Topology]:

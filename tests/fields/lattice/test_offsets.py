@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from inrv.core.lattice import errors_by_unit
 from inrv.fields.lattice.offsets import FARTHEST, KNOTS, Offsets
 
 
@@ -19,10 +20,11 @@ def fitted(
     targets: float64 (n,) in units
     """
     cut = len(decoded) // 3
-    parts = [
-        (decoded[own], targets[own] / scale) for own in (slice(cut), slice(0, 0), slice(cut, None))
+    errors = [
+        errors_by_unit(decoded[own], targets[own] / scale, scale, top)
+        for own in (slice(cut), slice(0, 0), slice(cut, None))
     ]
-    offsets, squared = Offsets.of(parts, scale, top)
+    offsets, squared = Offsets.of(np.concatenate(errors), scale, top)
     missed = targets - offsets.add(decoded).clip(0, scale)
     assert squared == pytest.approx(float((missed**2).sum()), rel=1e-6, abs=1e-6)
     return offsets

@@ -21,7 +21,7 @@ from inrv.storage import PreparedGrid
 
 # Correlation of details from which on a channel is worth being a reference.
 RELATED = 0.15  # see docs/lab-notes.md#reference-channels
-COMPARED = 1 << 16  # voxels
+COMPARED = 1 << 13  # voxels; measured: docs/lab-notes.md#encoding-speed
 FEWEST_COMPARED = 256
 BACKGROUND_LIMITS = -2.0, 3.0  # of a background, on the scale of normalised values
 

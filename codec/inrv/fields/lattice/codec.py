@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.core.lattice import (
+    LEVELS,
     LISTED,
     ContextSamples,
     KnownRegion,
     KnownVoxels,
     LatticeChannel,
     RegionCodes,
+    errors_by_unit,
+    prefiltered,
 )
 from inrv.errors import FormatError
-from inrv.fields.lattice.constants import INPUTS
+from inrv.fields.lattice.constants import INPUTS, STEP
 from inrv.fields.lattice.model import Model
-from inrv.fields.lattice.prefilter import prefilter
 from inrv.fields.lattice.regions import Regions
-from inrv.support.parallel import in_threads
 
 MEANS = 255  # parts of the channel's top in which a region's mean is stored
 MOST_SPREAD = 22
 # Of one bit against a squared step: the slope of a uniform quantiser at a high rate.
 # measured: docs/lab-notes.md#steps-and-rate
-import os
-TRELLIS = os.environ.get('TRELLIS') == '1'
-RATE_WEIGHT = float(os.environ.get('RW', '1')) * 2 * 0.6931 / 12
+RATE_WEIGHT = 2 * 0.6931 / 12
+# The same of a trellis, whose quantisers have steps twice as wide as those that they give together.
+TRELLIS_WEIGHT = 0.6  # measured: docs/lab-notes.md#trellis
+# Units by which smooth targets depart from the values, by level, at most.
+# measured: docs/lab-notes.md#prefilter
+FARTHEST_TARGETS = np.array([0, 1.0, *[1.5] * (LEVELS - 2)], dtype=np.float32) * np.float32(STEP)
 DIRECT, DIRECT_BITS = 16, 4  # magnitudes that are tokens themselves
 
 Ints = NDArray[np.int32]
@@ -46,6 +50,7 @@ class ChannelParameters:
     background: of the grid, in units, within -HIGHEST and HIGHEST
     lossless: whether every value is a whole number of STEPs, and predictions are rounded to one,
         so that codes give it exactly
+    trellis: whether codes are of two quantisers in turn
     """
 
     steps: tuple[int, ...]
@@ -161,7 +166,7 @@ def _highest_bits(magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def code_bits(prior: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Bits float32 (64, LISTED) of each magnitude under each table, its sign included."""
+    """Bits float32 (2, 64, LISTED) of magnitudes under each table, their signs included."""
     magnitudes = np.arange(LISTED, dtype=np.int64)
     extra = np.where(magnitudes < DIRECT, 0, _highest_bits(magnitudes) - 1)
     share = prior / prior.sum(axis=-1, keepdims=True)
@@ -202,11 +207,13 @@ class EncodedRegion:
 
     stored: what is stored of it
     decoded: int32 (n,) in units, by row
+    errors: float64 (m, 4) of `errors_by_unit`; of a lossless channel there are none
     samples: contexts of some voxels, where they were asked for
     """
 
     stored: StoredRegion
     decoded: Ints
+    errors: NDArray[np.float64]
     samples: ContextSamples | None
 
 
@@ -216,48 +223,50 @@ def in_units(values: NDArray[np.float64], scale: float) -> Ints:
     return units
 
 
-def encode_regions(
+def region_encoder(
     setting: Setting,
-    numbers: Sequence[int],
     values: NDArray[np.float64],
     scale: float,
     parameters: ChannelParameters,
     model: Model,
     rate_weight: float,
-    prefiltered: bool = False,
+    smooth: bool = False,
     sampling: Sampling | None = None,
-) -> list[EncodedRegion]:
-    """Encode some regions.
+) -> Callable[[int], EncodedRegion]:
+    """What encodes a region, by number; threads may share it.
 
-    numbers: of the regions
     values: float64 (N,) of the channel, normalised, by row
     scale: units in the range
     rate_weight: how much a bit counts against the squared error: 0, the nearest code is chosen;
         1, as at a high rate
-    prefiltered: whether coarse voxels are coded as a smooth version of them, which is cheaper
+    smooth: whether coarse voxels are coded as a smooth version of them, which is cheaper
         where most finer ones are left out
     sampling: which contexts are asked for
     """
     bits, channel = code_bits(model.prior), setting.channel(parameters, model)
 
     def encoded(number: int) -> EncodedRegion:
-        own = in_units(values[setting.regions.rows(number)], scale)
-        targets = own.copy() if prefiltered else own
-        if prefiltered:
-            prefilter(targets, setting.regions.dense_rows(number), own)
+        exact = values[setting.regions.rows(number)]
+        own = in_units(exact, scale)
         mean, spread = _measured(own, parameters)
+        region = setting.region(number, mean, spread)
         codes, decoded, samples = channel.encode(
-            setting.region(number, mean, spread),
-            targets,
+            region,
+            prefiltered(region.leaves, own, FARTHEST_TARGETS) if smooth else own,
             own,
             rate_weight * RATE_WEIGHT,
             bits,
             None if sampling is None else sampling.shares,
             0 if sampling is None else sampling.seed + number,
         )
-        return EncodedRegion(StoredRegion(mean, spread, codes), decoded, samples)
+        if parameters.lossless:  # whole numbers, of which a float64 is off by a rounding
+            assert np.array_equal(decoded, own)
+            errors = np.zeros((0, 4))
+        else:
+            errors = errors_by_unit(decoded, exact, scale, parameters.top)
+        return EncodedRegion(StoredRegion(mean, spread, codes), decoded, errors, samples)
 
-    return in_threads(encoded, numbers)
+    return encoded
 
 
 def _measured(values: Ints, parameters: ChannelParameters) -> tuple[int, int]:

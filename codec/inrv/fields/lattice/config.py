@@ -5,7 +5,7 @@ from __future__ import annotations
 from inrv.container import Container, Value
 from inrv.container.layout import BITS, CODES
 from inrv.core.lattice import LEVELS
-from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SMALLEST_STEP
+from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SETS, SMALLEST_STEP
 
 KEYS = ("networks", "channels")
 CHANNEL_KEYS = (
@@ -16,7 +16,9 @@ CHANNEL_KEYS = (
     "reference",
     "exterior",
     "restoration",
+    "set",
     "fitted",
+    "trellis",
     "offsets",
     "lossless",
     "codes",
@@ -58,10 +60,12 @@ def _check_channel(channel: Value, number: int) -> None:
         raise channel["scale"].fail("M7", f"must be above 0 and at most {2 * HIGHEST}")
     if channel["reference"].value is not None and channel["reference"].count() >= number:
         raise channel["reference"].fail("M7", "must be the number of an earlier channel")
-    for key in ("exterior", "restoration", "fitted", "offsets", "lossless"):
+    channel["set"].count(SETS - 1, str(SETS - 1))
+    for key in ("exterior", "restoration", "fitted", "trellis", "offsets", "lossless"):
         channel[key].flag()
-    if channel["lossless"].flag() and channel["offsets"].flag():
-        raise channel["offsets"].fail("M7", "must be false where the channel is lossless")
+    for key in ("trellis", "offsets"):
+        if channel["lossless"].flag() and channel[key].flag():
+            raise channel[key].fail("M7", "must be false where the channel is lossless")
 
 
 def _check_ranges(container: Container, lossless: list[bool]) -> None:

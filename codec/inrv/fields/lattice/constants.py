@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-DEFAULT_NAME = "default-1"  # of the networks; a later set takes another name, and this one stays
+DEFAULT_NAME = "default-1"  # of the networks; later ones take another name, and these stay
+SETS = 6  # of default networks
 
 # Units and steps of the quantiser.
 STEP = 128  # units of a step of the finest level

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from inrv.fields.lattice.constants import (
     FILTER_ONE,
     INPUT_ONE,
     LARGEST,
+    LARGEST_BIAS,
     ONE,
     RESTORATION_INPUTS,
     SLOPE,
@@ -33,12 +35,16 @@ from inrv.fields.lattice.constants import (
 from inrv.fields.lattice.network import LAYERS, IntegerNetwork, shapes
 from inrv.support.parallel import in_turns
 
+if TYPE_CHECKING:
+    from inrv.fields.lattice.search import Effort
+
 MANY = ("first.weight", "second.weight")  # nine tenths of the parameters
 # Slope of the absolute error beyond half a step, whose squared error the code takes away.
 FAR = 0.02
 FARTHEST = 8.0  # steps up to which errors are told apart by it
 LEAST_LOG, MOST_LOG = -5.0, 14.0
 RATE = 2e-3  # of the optimiser; see docs/lab-notes.md#fitting-the-networks
+ABOUT = 1e-6  # less than any two sums are apart
 BOUND = 1.4  # of the first weights, times the square root of the inputs
 
 
@@ -113,16 +119,14 @@ class Fitter:
         networks: dict[int, IntegerNetwork],
         found: ChannelSamples,
         movable: str,
-        steps: int,
-        batch: int,
+        effort: Effort,
     ) -> dict[int, IntegerNetwork]:
         """Networks that predict better, by number of odd axes.
 
         networks: where they begin
         found: the contexts of the voxels that they are to predict
         movable: which parameters move, 'few' or 'all'
-        steps: of the optimiser
-        batch: voxels a step
+        effort: how long they are fitted
         """
         reals = {odd: RealNetwork.of(network, movable) for odd, network in networks.items()}
         fits = []
@@ -131,7 +135,8 @@ class Fitter:
             inputs = networks[odd].tensors["first.weight"].shape[0]
             samples = prediction_samples(found, odd, inputs)
             if samples is not None:
-                fits.append(fit_prediction(real, samples, steps, RATE, batch, own))
+                steps = effort.steps_for(len(samples))
+                fits.append(fit_prediction(real, samples, steps, RATE, effort.batch, own))
         in_turns(fits)
         return {odd: real.whole() for odd, real in reals.items()}
 
@@ -140,19 +145,19 @@ class Fitter:
         network: IntegerNetwork,
         found: ChannelSamples,
         movable: str,
-        steps: int,
-        batch: int,
+        effort: Effort,
     ) -> IntegerNetwork:
         """A restoration filter that gives the errors of some voxels better.
 
         network: where it begins
         found: the neighbourhoods of the voxels
-        movable, steps, batch: as of `networks`
+        movable, effort: as of `networks`
         """
         real = RealNetwork.of(network, movable)
         inputs, errors = restoration_samples(found.parts)
         if len(errors):
-            in_turns([fit_restoration(real, inputs, errors, steps, RATE, batch, self.generator)])
+            steps, draws = effort.steps_for(len(errors)), self.generator
+            in_turns([fit_restoration(real, inputs, errors, steps, RATE, effort.batch, draws)])
         return real.whole()
 
 
@@ -197,11 +202,8 @@ class RealNetwork(nn.Module):
         return outputs + self._rounded("last_bias")
 
     def _rounded(self, name: str) -> Tensor:
-        unit = _unit(name)
-        value: Tensor = self.get_parameter(name)
-        if name.endswith("weight"):
-            value = value.clamp(-LARGEST / unit, LARGEST / unit)
-        return _through(value, unit)
+        most = LARGEST if name.endswith("weight") else LARGEST_BIAS
+        return _rounded(self.get_parameter(name), _unit(name), -most, most)
 
     def whole(self) -> IntegerNetwork:
         """The network in whole numbers."""
@@ -218,14 +220,34 @@ def _unit(name: str) -> int:
     return WEIGHT_ONE if name.endswith("weight") else SUM_ONE
 
 
-def _through(value: Tensor, unit: int) -> Tensor:
-    """`value` rounded to whole `unit`ths on the way forward, as it is for the gradient."""
-    exact = value.detach()
-    return value + (exact * unit).round_().div_(unit).sub_(exact)
+class _Rounded(torch.autograd.Function):
+    """Values rounded to whole `unit`ths, and kept within limits, on the way forward.
+
+    The gradient passes where they are within the limits. One operation each way takes half of the
+    time of those that autograd would join.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, unit: int, least: int, most: int) -> Tensor:
+        ctx.save_for_backward(value)
+        # At a limit the gradient passes too: many weights begin there.
+        ctx.limits = least / unit - ABOUT, most / unit + ABOUT
+        return (value * unit).round_().clamp_(least, most).div_(unit)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (value,) = ctx.saved_tensors
+        moved: Tensor = torch.ops.aten.hardtanh_backward(gradients[0], value, *ctx.limits)
+        return moved, None, None, None
+
+
+def _rounded(value: Tensor, unit: int, least: int, most: int) -> Tensor:
+    rounded: Tensor = _Rounded.apply(value, unit, least, most)  # type: ignore[no-untyped-call]
+    return rounded
 
 
 def _rectified(sums: Tensor) -> Tensor:
-    return _through(sums.clamp(0.0, LARGEST / ONE), ONE)
+    return _rounded(sums, ONE, 0, LARGEST)
 
 
 def bits_of(errors: Tensor, logs: Tensor) -> Tensor:
@@ -242,13 +264,16 @@ def bits_of(errors: Tensor, logs: Tensor) -> Tensor:
 
 def prediction_loss(outputs: Tensor, samples: Samples, rows: Tensor) -> Tensor:
     """Mean loss of the voxels at `rows`, weighted."""
-    errors = samples.difference[rows] - samples.reach[rows] * outputs[:, 0]
-    bits = bits_of(errors, samples.spread[rows].log2() + outputs[:, 1])
+    difference, reach, spread, weight = (
+        column.index_select(0, rows)
+        for column in (samples.difference, samples.reach, samples.spread, samples.weight)
+    )
+    errors = difference - reach * outputs[:, 0]
+    bits = bits_of(errors, spread.log2() + outputs[:, 1])
     distance = errors.abs()
     rounded = torch.full_like(distance, 1 / 12)
     lost = torch.where(distance < 0.5, distance.square(), rounded)
     lost = lost + FAR * distance.clamp_max(FARTHEST)
-    weight = samples.weight[rows]
     return ((bits + SLOPE * lost) * weight).sum() / weight.sum()
 
 
@@ -263,7 +288,9 @@ def fit_prediction(
     """Fit a network in place, step by step; gives the loss of each step."""
 
     def loss_of(rows: Tensor) -> Tensor:
-        return prediction_loss(real(samples.inputs[rows].float() / INPUT_ONE), samples, rows)
+        return prediction_loss(
+            real(samples.inputs.index_select(0, rows).float() / INPUT_ONE), samples, rows
+        )
 
     return _fit(real, loss_of, len(samples), steps, rate, batch, generator)
 
@@ -284,8 +311,8 @@ def fit_restoration(
     """
 
     def loss_of(rows: Tensor) -> Tensor:
-        outputs: Tensor = real(inputs[rows].float() / FILTER_ONE)
-        return (outputs[:, 0] - errors[rows]).square().mean()
+        outputs: Tensor = real(inputs.index_select(0, rows).float() / FILTER_ONE)
+        return (outputs[:, 0] - errors.index_select(0, rows)).square().mean()
 
     return _fit(real, loss_of, len(inputs), steps, rate, batch, generator)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,7 +31,7 @@ class Model:
 
     networks: by number of odd axes
     restoration: the filter, None where values are left as decoded
-    prior: int64 (64, tokens) counts with which each region's tables begin
+    prior: int64 (2, 64, tokens) counts with which each region's tables begin
     """
 
     networks: dict[int, IntegerNetwork]
@@ -76,12 +75,7 @@ def default_model(reference: bool, restoration: bool, number: int = 0) -> Model:
 
 @lru_cache(maxsize=1)
 def _stored() -> dict[str, NDArray[Any]]:
-    return load_file(os.environ.get("DEFAULTS", DEFAULTS))
-
-
-def set_count() -> int:
-    """How many sets of networks come with the codec."""
-    return sum(name.endswith(f".{ALONE}.1.first.bias") for name in _stored())
+    return load_file(DEFAULTS)
 
 
 def pack_differences(model: Model, default: Model) -> bytes:

@@ -7,24 +7,18 @@ its top. The hat functions at the knots add up to 1, so the errors that are left
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.core.lattice import offset_sums
-from inrv.support.parallel import in_threads
 
 PIECES = 16  # measured: docs/lab-notes.md#offsets
 KNOTS = PIECES + 1
 FITS = 4  # measured: docs/lab-notes.md#offsets
 FARTHEST = 1 << 15  # units: a float16 holds twice as much
 RIDGE = 1e-3  # voxels that ask for no offset at each knot: where no value lies, there is none
-
-# Of some voxels: decoded values int32 (n,), in units, and float64 (n,) what they stand for,
-# normalised.
-Part = tuple[NDArray[np.int32], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,23 +33,23 @@ class Offsets:
     top: int
 
     @staticmethod
-    def of(parts: Sequence[Part], scale: float, top: int) -> tuple[Offsets, float]:
+    def of(errors: NDArray[np.float64], scale: float, top: int) -> tuple[Offsets, float]:
         """Fits the offsets, and gives the sum of squares, in units, of what is missed with them.
 
         Decoders keep values within 0 and `scale`, which leaves a rest of the errors: it is fitted
         again, some times.
 
-        parts: of the voxels
+        errors: float64 (m, 4) of the voxels, as `errors_by_unit` gives them
         scale: units in the range
         top: largest decoded value
         """
         found = np.zeros(KNOTS)
         for _ in range(FITS):
-            sums, _ = sums_of(parts, scale, top, found)
+            sums, _ = offset_sums(errors, top, scale, found)
             own, beside = np.diag(RIDGE + sums[0]), np.diag(sums[1, :-1], 1)
             found = found + np.linalg.solve(own + beside + beside.T, sums[2])
         knots = found.clip(-FARTHEST, FARTHEST).astype(np.float32).astype(np.float16)
-        return Offsets(knots, top), sums_of(parts, scale, top, knots.astype(np.float64))[1]
+        return Offsets(knots, top), offset_sums(errors, top, scale, knots.astype(np.float64))[1]
 
     def add(self, decoded: NDArray[np.int32]) -> NDArray[np.float64]:
         """Decoded values int32 (n,) with their offsets, float64 (n,), in units."""
@@ -65,12 +59,3 @@ class Offsets:
         offsets = knots[piece] + (along - piece) * (knots[piece + 1] - knots[piece])
         moved: NDArray[np.float64] = decoded.astype(np.float64) + offsets
         return moved
-
-
-def sums_of(
-    parts: Sequence[Part], scale: float, top: int, knots: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """`offset_sums` of all parts together."""
-    found = in_threads(lambda part: offset_sums(*part, scale, top, scale, knots), parts)
-    sums, squared = zip(*found, strict=True)
-    return np.sum(sums, axis=0), float(sum(squared))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from inrv.core.lattice import Leaves
-from inrv.grids import LEAF_EDGE, LEAF_VOXELS, NODE_EDGE, Topology, unpack_masks
+from inrv.grids import LEAF_EDGE, NODE_EDGE, Topology
 from inrv.grids.blocks import CELL_BITS
 
 REGION_EDGE = NODE_EDGE  # measured: docs/lab-notes.md#regions
@@ -61,20 +59,3 @@ class Regions:
         leaves = self.leaf_range(number) if number >= 0 else slice(0, 0)
         cells = self.topology.keys[leaves] & ((1 << CELL_BITS) - 1)
         return Leaves(cells.astype(np.uint16), self.topology.masks_at(leaves))
-
-    def dense_rows(self, number: int) -> NDArray[np.int32]:
-        """The row int32 (128, 128, 128) of each voxel among its own, -1 where it is not active."""
-        leaves = self.leaf_range(number)
-        active = unpack_masks(self.topology.leaf_masks[leaves])
-        ranks = np.cumsum(active, axis=1, dtype=np.int32) - 1
-        starts = self.topology.starts[leaves] - self.topology.starts[leaves.start]
-        ranks += starts.astype(np.int32)[:, None]
-        cells = np.full((CELLS**3, LEAF_VOXELS), -1, dtype=np.int32)
-        cells[self.leaves(number).cells] = np.where(active, ranks, np.int32(-1))
-        return in_region(cells)
-
-
-def in_region(cells: NDArray[Any]) -> NDArray[Any]:
-    """Values (4096, 512) of a region's cells, by voxel: (128, 128, 128)."""
-    shape = (CELLS, CELLS, CELLS, LEAF_EDGE, LEAF_EDGE, LEAF_EDGE)
-    return cells.reshape(shape).transpose(0, 3, 1, 4, 2, 5).reshape((REGION_EDGE,) * 3)

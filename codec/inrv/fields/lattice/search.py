@@ -8,7 +8,7 @@ and step code the whole channel.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,23 +18,30 @@ from numpy.typing import NDArray
 
 from inrv.core.lattice import LEVELS, ContextSamples, Scaling
 from inrv.fields.lattice.codec import (
+    TRELLIS_WEIGHT,
     ChannelParameters,
     ChannelSamples,
     EncodedRegion,
     Reference,
     Sampling,
     Setting,
-    encode_regions,
-    in_units,
-    TRELLIS,
+    region_encoder,
 )
-from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SLOPE, SMALLEST_STEP, STEP
+from inrv.fields.lattice.constants import (
+    HIGHEST,
+    LARGEST_STEP,
+    SETS,
+    SLOPE,
+    SMALLEST_STEP,
+    STEP,
+)
 from inrv.fields.lattice.exterior import Exterior
 from inrv.fields.lattice.model import Model, default_model, pack_differences
-from inrv.fields.lattice.offsets import KNOTS, Offsets, sums_of
+from inrv.fields.lattice.offsets import Offsets
 from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
 from inrv.grids import Topology
+from inrv.support.parallel import in_threads
 
 if TYPE_CHECKING:
     from inrv.fields.lattice.fitting import Fitter
@@ -42,15 +49,18 @@ if TYPE_CHECKING:
 # Step of a stride over that of the next finer one.
 FINENESS = 0.6  # measured: docs/lab-notes.md#steps-and-rate
 NEAR_ENOUGH = 0.05  # dB above the asked PSNR
+AIM = 0.02  # dB above it
 SEARCHES = 7
+# Octaves between two trials whose slope counts as much as the one known before: the PSNR of few
+# voxels jumps. See docs/lab-notes.md#quality-search
+UNSURE = 0.05
 SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
-TRIAL_VOXELS = 600_000
 REGION_BYTES = 6  # of a region beside its codes, about
-# A first guess of what a step of twice the size costs; see docs/lab-notes.md#size-search
-DB_A_DOUBLING = 4.5
+# A first guess of what a step of twice the size costs; see docs/lab-notes.md#quality-search
+DB_A_DOUBLING = 5.5
 
 Ints = NDArray[np.int32]
 
@@ -62,9 +72,10 @@ class Effort:
     rounds: of fitting, each on values decoded with the networks of the one before: which
         parameters each moves, 'few' or 'all'
     steps: of the optimiser in each round, at most
-    passes: over the voxels in each round, at most
+    passes: of each network over its own samples in each round, at most
     samples: voxels fitted to
     batch: voxels a step of the optimiser
+    trial: voxels of the regions that trials code, about
     """
 
     rounds: tuple[str, ...] = ()
@@ -72,13 +83,18 @@ class Effort:
     passes: int = 0
     samples: int = 300_000
     batch: int = 8192
+    trial: int = 600_000
+
+    def steps_for(self, samples: int) -> int:
+        """The steps of a network with so many samples."""
+        return min(self.steps, -(-self.passes * samples // self.batch))
 
 
 # measured: docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
-    "instant": Effort(),
-    "default": Effort(("few", "all"), 300, 8, batch=4096),
-    "thorough": Effort(("few", "all", "all"), 2000, 60, 1_000_000),
+    "instant": Effort(trial=100_000),  # measured: docs/lab-notes.md#quality-search
+    "default": Effort(("few", "all"), 300, 20, batch=4096),
+    "thorough": Effort(("few", "all", "all"), 2000, 150, 1_000_000),
 }
 
 
@@ -134,12 +150,14 @@ class Settings:
     """What a channel is coded with, beside its step.
 
     model: the networks
-    fitted: whether the model is not the default one
+    set: number of their set of default networks
+    fitted: whether the model is not that of the set
     knows_exterior: whether inactive voxels are known to the prediction
     prefiltered: whether coarse voxels are coded as a smooth version of them
     """
 
     model: Model
+    set: int = 0
     fitted: bool = False
     knows_exterior: bool = False
     prefiltered: bool = False
@@ -218,7 +236,8 @@ class EncodedChannel:
         """Stored bytes of the networks."""
         if not self.fitted:
             return 0
-        default = default_model(self.model.reference, self.model.restoration is not None)
+        restoration = self.model.restoration is not None
+        default = default_model(self.model.reference, restoration, self.settings.set)
         return len(pack_differences(self.model, default))
 
     @property
@@ -229,7 +248,8 @@ class EncodedChannel:
 
     def cost(self, voxels: int) -> float:
         """Bits and distortion, in bits, of so many voxels coded alike, as fitting weighs them."""
-        distortion = SLOPE * self.squared * (self.scale / STEP) ** 2
+        slope = SLOPE / TRELLIS_WEIGHT if self.channel.trellis else SLOPE
+        distortion = slope * self.squared * (self.scale / STEP) ** 2
         return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
 
 
@@ -277,8 +297,14 @@ class ChannelEncoder:
         self.fitter = fitter
         self.all = list(range(len(values.regions)))
         self.some = self._some_regions(generator)
-        default = default_model(values.reference is not None, not quality.bounded)
-        self.settings = Settings(model or default)  # that `again` codes with; found by `run`
+        referring, known = values.reference is not None, values.exterior is not None
+        self.choices = [
+            Settings(default_model(referring, not quality.bounded, number), number, False, known)
+            for number in range(SETS)
+        ]
+        if model is not None:
+            self.choices = [Settings(model, knows_exterior=known)]
+        self.settings = self.choices[0]  # that `again` codes with; found by `run`
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
         self.slope = -DB_A_DOUBLING  # of the PSNR over the step, dB an octave, as last seen
 
@@ -293,12 +319,15 @@ class ChannelEncoder:
         return encoded
 
     def begin(self) -> Trial:
-        """A trial on some regions that reaches the quality, with the cheapest of the settings."""
-        found = self._search(self.settings, self._first_step(), self.some)
+        """A trial on some regions that is near the quality, with the cheapest of the settings."""
+        found = self._cheapest(self.choices, self._first_step())
         if self.values.exterior is not None:
-            found = self._cheaper(found, replace(found.settings, knows_exterior=True))
+            choices = [found.settings, replace(found.settings, knows_exterior=False)]
+            found = self._cheapest(choices, found.step)
+        found = self._search(found.settings, found.step, self.some)
         if not self.quality.bounded and found.encoded.bits_a_voxel < PREFILTER_BITS:
-            found = self._cheaper(found, replace(found.settings, prefiltered=True))
+            choices = [found.settings, replace(found.settings, prefiltered=True)]
+            found = self._cheapest(choices, found.step)
         return found
 
     def again(self, step: float, values: ChannelValues) -> EncodedChannel:
@@ -309,9 +338,10 @@ class ChannelEncoder:
         step = min(MOST_STEP, max(LEAST_STEP, step))
         return encode_channel(values, self.quality, self.settings, step, self.all)
 
-    def _cheaper(self, found: Trial, settings: Settings) -> Trial:
-        """A trial, or another with these settings at its step: the one that costs less."""
-        return min(found, self._trial(settings, found.step, self.some), key=self._cost)
+    def _cheapest(self, choices: Sequence[Settings], step: float) -> Trial:
+        """The trial that costs least among those with some settings at a step."""
+        trials = self._trials([(settings, step) for settings in choices], self.some)
+        return min(trials, key=self._cost)
 
     def _cost(self, trial: Trial) -> float:
         return trial.encoded.cost(len(self.values.values))
@@ -322,7 +352,7 @@ class ChannelEncoder:
         for movable in self.effort.rounds:
             model = self._fitted(tried[-1].settings, begun.step, movable)
             settings = replace(begun.settings, model=model, fitted=True)
-            tried.append(self._trial(settings, begun.step, self.some))
+            tried += self._trials([(settings, begun.step)], self.some)
         return min(tried, key=self._cost)
 
     def _first_step(self) -> float:
@@ -335,51 +365,67 @@ class ChannelEncoder:
         return min(MOST_STEP, max(LEAST_STEP, step))
 
     def _some_regions(self, generator: np.random.Generator) -> list[int]:
-        """Some of the regions, with about TRIAL_VOXELS in all.
+        """Some of the regions, drawn until they have as many voxels as a trial codes.
 
-        All of them where they are not twice as many: the last trial is then the result.
+        All of them where they are not four times as many: the last trial is then the result.
         """
-        count = len(self.values.values)
-        if count <= 2 * TRIAL_VOXELS:
+        regions, count = self.values.regions, len(self.values.values)
+        drawn: list[int] = generator.permutation(len(self.all)).tolist()
+        voxels = np.cumsum([regions.voxels(number) for number in drawn])
+        needed = int(np.searchsorted(voxels, min(self.effort.trial, count))) + 1
+        if 4 * voxels[needed - 1] > count:
             return self.all
-        share = max(1, round(len(self.all) * TRIAL_VOXELS / count))
-        chosen: list[int] = np.sort(generator.permutation(len(self.all))[:share]).tolist()
-        return chosen
+        return sorted(drawn[:needed])
 
     def _search(self, settings: Settings, step: float, regions: list[int]) -> Trial:
-        """The trial whose PSNR lies nearest above what is asked; the first for a step."""
-        tried = [self._trial(settings, step, regions)]
+        """The trial whose PSNR lies nearest above what is asked; the first for a step.
+
+        step: to begin with, where the regions were not yet tried with these settings
+        """
+        tried = [
+            trial
+            for (own, _, count), trial in self.trials.items()
+            if own is settings and count == len(regions)
+        ] or self._trials([(settings, step)], regions)
         asked = self.quality.psnr
         if asked is None:
             return tried[0]
         for _ in range(SEARCHES):
-            if 0 <= tried[-1].psnr - asked <= NEAR_ENOUGH:
+            if any(0 <= trial.psnr - asked <= NEAR_ENOUGH for trial in tried):
                 break
-            step = _next_step(tried, asked + NEAR_ENOUGH / 2, self.slope)
+            step = _next_step(tried, asked + AIM, self.slope)
             if any(math.isclose(step, trial.step, rel_tol=1e-4) for trial in tried):
                 break
-            tried.append(self._trial(settings, step, regions))
+            tried += self._trials([(settings, step)], regions)
         for step in _scattered_steps(tried, asked):
             if any(0 <= trial.psnr - asked <= 2 * NEAR_ENOUGH for trial in tried):
                 break
-            tried.append(self._trial(settings, step, regions))
-        self.slope = _steepness(tried, asked) or self.slope
+            tried += self._trials([(settings, step)], regions)
+        self.slope = _slope(tried, asked, self.slope)
         finest = min(tried, key=lambda trial: trial.step)
         while all(trial.psnr < asked for trial in tried) and finest.step > LEAST_STEP:
-            finest = self._trial(settings, max(LEAST_STEP, finest.step * SURELY_FINER), regions)
+            step = max(LEAST_STEP, finest.step * SURELY_FINER)
+            (finest,) = self._trials([(settings, step)], regions)
             tried.append(finest)
         reached = [trial for trial in tried if trial.psnr >= asked]
         if not reached:
             return max(tried, key=lambda trial: trial.psnr)
         return min(reached, key=lambda trial: trial.psnr)
 
-    def _trial(self, settings: Settings, step: float, regions: list[int]) -> Trial:
-        """What coding some regions gives; each trial is made once."""
-        key = settings, step, len(regions)
-        if key not in self.trials:
-            encoded = encode_channel(self.values, self.quality, settings, step, regions)
-            self.trials[key] = Trial(step, encoded)
-        return self.trials[key]
+    def _trials(
+        self, attempts: Sequence[tuple[Settings, float]], regions: list[int]
+    ) -> list[Trial]:
+        """What coding some regions gives, side by side; each trial is made once.
+
+        attempts: settings and step of each
+        """
+        keys = [(settings, step, len(regions)) for settings, step in attempts]
+        new = [key[:2] for key in keys if key not in self.trials]
+        for (settings, step), encoded in zip(
+            new, encode_channels(self.values, self.quality, new, regions), strict=True
+        ):
+            self.trials[settings, step, len(regions)] = Trial(step, encoded)
+        return [self.trials[key] for key in keys]
 
     def _fitted(self, settings: Settings, step: float, movable: str) -> Model:
         """Networks fitted to the values as those of the settings decode them.
@@ -389,16 +435,15 @@ class ChannelEncoder:
         assert self.fitter is not None
         effort, values, restoration = self.effort, self.values, settings.model.restoration
         count = len(values.values)
-        steps = min(effort.steps, -(-effort.passes * count // effort.batch))
         share = min(1.0, effort.samples / max(1, count) * len(self.all) / len(self.some))
         bare = replace(settings, model=replace(settings.model, restoration=None))
         samples = self._sampled(bare, step, [min(1.0, share * (1 + n)) for n in range(LEVELS)])
-        networks = self.fitter.networks(bare.model.networks, samples, movable, steps, effort.batch)
+        networks = self.fitter.networks(bare.model.networks, samples, movable, effort)
         model = replace(settings.model, networks=networks)
         if restoration is None:
             return model
         samples = self._sampled(replace(bare, model=model), step, [share] + [0.0] * (LEVELS - 1))
-        restoration = self.fitter.restoration(restoration, samples, movable, steps, effort.batch)
+        restoration = self.fitter.restoration(restoration, samples, movable, effort)
         return replace(model, restoration=restoration)
 
     def _sampled(self, settings: Settings, step: float, shares: list[float]) -> ChannelSamples:
@@ -421,32 +466,46 @@ def encode_channel(
     sampling: Sampling | None = None,
 ) -> EncodedChannel:
     """Code some regions with a step."""
-    scale = STEP / step
-    channel = channel_of(values, quality, scale)
-    found = encode_regions(
-        setting_of(values, settings, scale),
-        regions,
-        values.values,
-        scale,
-        channel,
-        settings.model,
-        0.0 if quality.bounded else 1.0,
-        settings.prefiltered,
-        sampling,
-    )
-    rows = map(values.regions.rows, regions)
-    parts = [(one.decoded, values.values[own]) for one, own in zip(found, rows, strict=True)]
-    coded = sum(len(decoded) for decoded, _ in parts)
-    if quality.lossless:  # whole numbers: a float64 of them is off by a rounding
-        missed = (np.array_equal(decoded, in_units(own, scale)) for decoded, own in parts)
-        assert all(missed)
-        offsets, squared = None, 0.0
-    elif quality.bounded:
-        offsets, (_, squared) = None, sums_of(parts, scale, channel.top, np.zeros(KNOTS))
-    else:
-        offsets, squared = Offsets.of(parts, scale, channel.top)
-    squared /= max(1, coded) * scale * scale
-    return EncodedChannel(channel, scale, settings, found, offsets, squared, coded)
+    return encode_channels(values, quality, [(settings, step)], regions, sampling)[0]
+
+
+def encode_channels(
+    values: ChannelValues,
+    quality: Quality,
+    attempts: Sequence[tuple[Settings, float]],
+    regions: list[int],
+    sampling: Sampling | None = None,
+) -> list[EncodedChannel]:
+    """Code some regions with each of some settings and steps, all side by side."""
+    channels, encoders = list[ChannelParameters](), list[Callable[[int], EncodedRegion]]()
+    for settings, step in attempts:
+        scale = STEP / step
+        channels.append(channel_of(values, quality, scale))
+        encoders.append(
+            region_encoder(
+                setting_of(values, settings, scale),
+                values.values,
+                scale,
+                channels[-1],
+                settings.model,
+                0.0 if quality.bounded else TRELLIS_WEIGHT,
+                settings.prefiltered,
+                sampling,
+            )
+        )
+    jobs = [(encoder, number) for encoder in encoders for number in regions]
+    found = in_threads(lambda job: job[0](job[1]), jobs)
+    result = list[EncodedChannel]()
+    for place, ((settings, step), channel) in enumerate(zip(attempts, channels, strict=True)):
+        own = found[place * len(regions) : (place + 1) * len(regions)]
+        errors, scale = np.concatenate([region.errors for region in own]), STEP / step
+        offsets, squared = None, float(errors[:, 3].sum())
+        if not quality.bounded:
+            offsets, squared = Offsets.of(errors, scale, channel.top)
+        coded = sum(len(region.decoded) for region in own)
+        squared /= max(1, coded) * scale * scale
+        result.append(EncodedChannel(channel, scale, settings, own, offsets, squared, coded))
+    return result
 
 
 def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setting:
@@ -464,7 +523,7 @@ def channel_of(values: ChannelValues, quality: Quality, scale: float) -> Channel
     )
     background = max(-HIGHEST, min(HIGHEST, round(values.background * scale)))
     top = max(1, round(values.largest * scale))
-    return ChannelParameters(steps, top, background, quality.lossless, TRELLIS and not quality.bounded)
+    return ChannelParameters(steps, top, background, quality.lossless, not quality.bounded)
 
 
 def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:
@@ -476,28 +535,27 @@ def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:
     return [least * ratio ** (number * GOLDEN % 1) for number in range(1, SCATTERED + 1)]
 
 
-def _steepness(tried: list[Trial], psnr: float) -> float | None:
-    """The slope of the two trials nearest to `psnr`; None where there is one only."""
-    near = sorted(tried, key=lambda trial: abs(trial.psnr - psnr))
-    return _slope(near[0], near[1]) if len(near) > 1 else None
+def _slope(tried: Sequence[Trial], psnr: float, slope: float) -> float:
+    """The slope of the two trials nearest to `psnr`, dB an octave of the step.
 
-
-def _slope(one: Trial, other: Trial) -> float | None:
-    """DB an octave of the step, from two trials; None where they tell nothing."""
-    if one.psnr == other.psnr or one.step == other.step:
-        return None
-    return min(-1.0, max(-8.0, (one.psnr - other.psnr) / math.log2(one.step / other.step)))
-
-
-def _next_step(tried: list[Trial], psnr: float, slope: float) -> float:
-    """The step where the line through the two nearest trials, dB over log step, meets `psnr`.
-
-    slope: of the line where there is one trial only, dB an octave
+    slope: as known before, which counts the more, the nearer the two steps are to each other
     """
-    near = sorted(tried, key=lambda trial: abs(trial.psnr - psnr))
-    slope = _steepness(tried, psnr) or slope
-    octaves = max(-3.0, min(3.0, (psnr - near[0].psnr) / slope))
-    step = near[0].step * 2**octaves
+    near = sorted(tried, key=lambda trial: abs(trial.psnr - psnr))[:2]
+    octaves = math.log2(near[0].step / near[-1].step)
+    known, gained = UNSURE * UNSURE, near[0].psnr - near[-1].psnr
+    found = (octaves * gained + known * slope) / (octaves * octaves + known)
+    return min(-1.0, max(-8.0, found))
+
+
+def _next_step(tried: Sequence[Trial], psnr: float, slope: float) -> float:
+    """The step where a line through the nearest trial, dB over log step, meets `psnr`.
+
+    slope: as known before these trials, dB an octave
+    """
+    nearest = min(tried, key=lambda trial: abs(trial.psnr - psnr))
+    slope = _slope(tried, psnr, slope)
+    octaves = max(-3.0, min(3.0, (psnr - nearest.psnr) / slope))
+    step = nearest.step * 2**octaves
     # Between the largest step that reaches the quality and the smallest above it that does not.
     good = max((trial.step for trial in tried if trial.psnr >= psnr), default=None)
     worse = [trial.step for trial in tried if trial.psnr < psnr and trial.step > (good or 0)]

@@ -110,7 +110,7 @@ def store_channel(
     }
     restoration = encoded.model.restoration is not None
     if encoded.fitted:
-        default = default_model(reference is not None, restoration)
+        default = default_model(reference is not None, restoration, encoded.settings.set)
         codes = pack_differences(encoded.model, default)
         arrays["network_codes"] = np.frombuffer(codes, dtype=np.uint8)
     if encoded.offsets is not None:
@@ -130,7 +130,9 @@ def store_channel(
         "reference": reference,
         "exterior": encoded.knows_exterior,
         "restoration": restoration,
+        "set": encoded.settings.set,
         "fitted": encoded.fitted,
+        "trellis": encoded.channel.trellis,
         "offsets": encoded.offsets is not None,
         "lossless": encoded.channel.lossless,
         "codes": number,
@@ -172,12 +174,16 @@ def restore_channel(
     regions: of its voxels
     """
     arrays = unpack_tensors(container.chunk(config["codes"]))
-    model = default_model(config["reference"] is not None, config["restoration"])
+    model = default_model(config["reference"] is not None, config["restoration"], config["set"])
     if config["fitted"]:
         codes = take(arrays, "network_codes", np.uint8, (None,))
         model = unpack_differences(model, codes.tobytes())
     channel = ChannelParameters(
-        tuple(config["steps"]), config["top"], config["background"], config["lossless"]
+        tuple(config["steps"]),
+        config["top"],
+        config["background"],
+        config["lossless"],
+        config["trellis"],
     )
     return StoredChannel(
         channel,

@@ -11,8 +11,8 @@ import argparse
 import itertools
 import math
 import time
-from copy import deepcopy
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -126,7 +126,7 @@ def main() -> None:
     else:
         sets, prior = [NetworkSet.fresh(generator)], _logistic_prior()
     for number in range(arguments.rounds):
-        if number and len(sets) < arguments.sets or len(sets) > arguments.sets:
+        if (number and len(sets) < arguments.sets) or len(sets) > arguments.sets:
             sets = _split(lessons, sets, arguments.sets)
         prior = _round(lessons, sets, prior, arguments.steps, generator)
         _save(sets, prior, arguments.output)
@@ -232,7 +232,7 @@ def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> I
             more = QUALITY_SPREAD * float(torch.rand((), generator=generator))
             psnr = QUALITIES[number % len(QUALITIES)] + more
             step = math.sqrt(12) * 10 ** (-psnr / 20)
-            family = getattr(volume, 'family', volume.name.rsplit(' ', 1)[0])
+            family = getattr(volume, "family", volume.name.rsplit(" ", 1)[0])
             yield Lesson(own, step, False, family)
             if before is not None:
                 known = _known(before, STEP / step)
@@ -270,7 +270,12 @@ def _round(
     Returns the tables that the codes would have liked.
     """
     started, total = time.perf_counter(), 0
-    kept = {(n, r, odd): list[Samples]() for n in range(len(sets)) for r in (False, True) for odd in INPUTS}
+    kept = {
+        (n, r, odd): list[Samples]()
+        for n in range(len(sets))
+        for r in (False, True)
+        for odd in INPUTS
+    }
     filtered = [list[ContextSamples]() for _ in sets]
     found = np.zeros(prior.shape, dtype=np.float64)
     models = [{r: one.model(r, prior) for r in (False, True)} for one in sets]
@@ -297,7 +302,10 @@ def _round(
                 place = lesson.choice, lesson.reference, odd
                 kept[place].append(replace(one, weight=one.weight / worth))
     chosen = [sum(lesson.choice == n for lesson in lessons) for n in range(len(sets))]
-    print(f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes; {chosen}; {sizes}", flush=True)
+    print(
+        f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes; {chosen}; {sizes}",
+        flush=True,
+    )
     for (n, reference, odd), parts in kept.items():
         if not parts:
             continue
