@@ -1,8 +1,9 @@
 """Networks fitted to the codes of a channel, with weights as they are stored.
 
-The loss of a voxel is the bits of its code under a logistic distribution, and SLOPE times its
-squared error, both in steps. A code is taken for noise within half a step (Balle, Laparra and
-Simoncelli 2017), so that the loss is smooth in the networks' outputs.
+The loss of a voxel is the bits of its code under a logistic distribution, and its squared error in
+steps times what the choice of codes takes it to be worth in bits. A code is taken for noise within
+half a step (Balle, Laparra and Simoncelli 2017), so that the loss is smooth in the networks'
+outputs.
 
 Of the lattice only this module and the workshop import torch.
 """
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from inrv.core.lattice import ContextSamples
-from inrv.fields.lattice.codec import ChannelSamples
+from inrv.fields.lattice.codec import TRELLIS_WEIGHT, ChannelSamples
 from inrv.fields.lattice.constants import (
     FILTER_ONE,
     INPUT_ONE,
@@ -274,7 +275,7 @@ def prediction_loss(outputs: Tensor, samples: Samples, rows: Tensor) -> Tensor:
     rounded = torch.full_like(distance, 1 / 12)
     lost = torch.where(distance < 0.5, distance.square(), rounded)
     lost = lost + FAR * distance.clamp_max(FARTHEST)
-    return ((bits + SLOPE * lost) * weight).sum() / weight.sum()
+    return ((bits + SLOPE / TRELLIS_WEIGHT * lost) * weight).sum() / weight.sum()
 
 
 def fit_prediction(

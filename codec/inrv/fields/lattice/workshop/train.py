@@ -11,7 +11,7 @@ import argparse
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +32,7 @@ from inrv.fields.lattice.constants import (
     INPUTS,
     REFERENCE_INPUTS,
     RESTORATION_INPUTS,
+    SETS,
     STEP,
 )
 from inrv.fields.lattice.fitting import (
@@ -71,12 +72,24 @@ KNOWING = 0.6  # of the lessons know the values of inactive voxels
 LEAST_BITS = 0.05  # a voxel
 PRIOR_TOTAL = 1 << 14  # and one for every token
 SEED = 20
-GROUPS = dict[str, int]()
+# Rounds before there are several sets, and the families that each begins with; the last one begins
+# with gas at a low quality.
+TOGETHER = 2
+SET_FAMILIES = (
+    ("smoke", "fire"),
+    ("level set",),
+    ("fog", "colour"),
+    ("velocity", "flow"),
+    ("cloud", "scan", "field"),
+)
+GAS, COARSE = ("smoke", "fire", "velocity", "flow"), 32.0
 QUALITY_SPREAD = 4.0  # dB, up to which a lesson may be better
 RATE, BATCH = 4e-3, 8192  # of the optimiser
 # The tables of the entropy coder: table 0 stands for a deviation so many octaves below one step.
 TABLES_OCTAVE, LOWEST_TABLE = 4, 5
 MAGNITUDES = 1 << 19  # of codes
+KINDS = (False, True)  # without and with a reference channel
+VOXELS_OF = {1: 3, 2: 3, 3: 1}  # of eight, by number of odd axes
 
 
 @dataclass(eq=False)
@@ -84,17 +97,22 @@ class Lesson:
     """A channel at a quality.
 
     values: of the channel
-    step: of the quantiser, as a share of the range
+    quality: dB that about come out
     reference: whether it has a reference channel
     family: of its volume
-    choice: number of the set of networks that suits it best so far
+    set: number of the set of networks that predicts it best so far
     """
 
     values: ChannelValues
-    step: float
+    quality: float
     reference: bool
     family: str
-    choice: int = 0
+    set: int = 0
+
+    @property
+    def step(self) -> float:
+        """Of the quantiser, as a share of the range."""
+        return math.sqrt(12) * 10 ** (-self.quality / 20)
 
 
 def main() -> None:
@@ -102,34 +120,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=8, help="in all (%(default)s)")
     parser.add_argument(
-        "--steps", type=int, default=800, help="of the optimiser in each round (%(default)s)"
+        "--steps", type=int, default=1500, help="of the optimiser in each round (%(default)s)"
     )
     parser.add_argument(
-        "--sets", type=int, default=1, help="how many sets of networks there are (%(default)s)"
+        "--share", type=float, default=1.0, help="of the volumes of each family (%(default)s)"
     )
-    parser.add_argument("--alone", action="store_true", help="train nothing for reference channels")
     parser.add_argument("--begin", type=Path, help="networks to begin with, not fresh ones")
     parser.add_argument("--output", type=Path, default=DEFAULTS)
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(SEED)
-    lessons = list(_lessons(list(training_volumes(SEED)), generator))
-    if arguments.alone:
-        lessons = [lesson for lesson in lessons if not lesson.reference]
+    lessons = list(_lessons(training_volumes(SEED, arguments.share), generator))
     print(f"{len(lessons)} channels at a quality", flush=True)
     if arguments.begin:
         begun = load_file(arguments.begin)
-        count = sum(name.endswith(".alone.1.first.bias") for name in begun)
-        sets = [NetworkSet.of(begun, number) for number in range(count)]
+        sets = [NetworkSet.of(begun, number) for number in range(SETS)]
         prior = begun["prior"].astype(np.int64)
     else:
         sets, prior = [NetworkSet.fresh(generator)], _logistic_prior()
     for number in range(arguments.rounds):
-        if (number and len(sets) < arguments.sets) or len(sets) > arguments.sets:
-            sets = _split(lessons, sets, arguments.sets)
+        if len(sets) == 1 and number == TOGETHER:
+            sets = [deepcopy(sets[0]) for _ in range(SETS)]
+            for lesson in lessons:
+                lesson.set = _first_set(lesson)
         prior = _round(lessons, sets, prior, arguments.steps, generator)
         _save(sets, prior, arguments.output)
+
+
+def _first_set(lesson: Lesson) -> int:
+    """The set that a lesson begins with; later it takes the one that predicts it best."""
+    if lesson.quality < COARSE and lesson.family in GAS:
+        return len(SET_FAMILIES)
+    found = (number for number, own in enumerate(SET_FAMILIES) if lesson.family in own)
+    return next(found, 0)
 
 
 @dataclass(eq=False)
@@ -149,7 +173,7 @@ class NetworkSet:
         return NetworkSet(
             {
                 reference: {odd: _fresh(odd, reference, generator) for odd in INPUTS}
-                for reference in (False, True)
+                for reference in KINDS
             },
             RealNetwork(RESTORATION_INPUTS, RESTORATION_HIDDEN, RESTORATION_OUTPUTS, generator),
         )
@@ -175,7 +199,7 @@ class NetworkSet:
                 reference: {
                     odd: part(f"{REFERENCE if reference else ALONE}.{odd}") for odd in INPUTS
                 }
-                for reference in (False, True)
+                for reference in KINDS
             },
             part(RESTORATION),
         )
@@ -191,24 +215,14 @@ def _fresh(odd: int, reference: bool, generator: torch.Generator) -> RealNetwork
     return RealNetwork(inputs, HIDDEN, OUTPUTS, generator)
 
 
-def _split(lessons: list[Lesson], sets: list[NetworkSet], count: int) -> list[NetworkSet]:
-    """As many copies of the first set, one a family; the rest share them."""
-    families = sorted({lesson.family for lesson in lessons})
-    for lesson in lessons:
-        lesson.choice = families.index(lesson.family) % count
-        if lesson.family in GROUPS:
-            lesson.choice = GROUPS[lesson.family] % count
-    return [deepcopy(sets[0]) for _ in range(count)]
-
-
-def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
+def _lessons(volumes: Iterable[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
     """Every component of every volume, at two qualities, alone and after the component before it.
 
     At the second quality whole leaves are active, as where the topology is to follow from a
     threshold.
     """
     nothing = LeafValues.none(1)
-    for number, (volume, turn) in enumerate(itertools.product(volumes, range(2))):
+    for number, (volume, turn) in enumerate((v, turn) for v in volumes for turn in range(2)):
         before = None
         for tensor, active in zip(volume.values, volume.active, strict=True):
             values = tensor.numpy()
@@ -230,13 +244,12 @@ def _lessons(volumes: Sequence[TrainingVolume], generator: torch.Generator) -> I
                 exterior=exterior,
             )
             more = QUALITY_SPREAD * float(torch.rand((), generator=generator))
-            psnr = QUALITIES[number % len(QUALITIES)] + more
-            step = math.sqrt(12) * 10 ** (-psnr / 20)
-            family = getattr(volume, "family", volume.name.rsplit(" ", 1)[0])
-            yield Lesson(own, step, False, family)
+            quality = QUALITIES[number % len(QUALITIES)] + more
+            lesson = Lesson(own, quality, False, volume.family)
+            yield lesson
             if before is not None:
-                known = _known(before, STEP / step)
-                yield Lesson(replace(own, reference=known), step, True, family)
+                known = _known(before, STEP / lesson.step)
+                yield Lesson(replace(own, reference=known), quality, True, volume.family)
             before = own
 
 
@@ -260,86 +273,83 @@ def _with_inside(grid: Grid, values: NDArray[np.float32]) -> Grid:
 
 def _round(
     lessons: Sequence[Lesson],
-    sets: list[NetworkSet],
+    sets: Sequence[NetworkSet],
     prior: NDArray[np.int64],
     steps: int,
     generator: torch.Generator,
 ) -> NDArray[np.int64]:
-    """Code every lesson with the set that suits it, and fit the sets to what was seen.
+    """Code every lesson with its set, and fit the sets to what was seen.
 
     Returns the tables that the codes would have liked.
     """
-    started, total = time.perf_counter(), 0
-    kept = {
-        (n, r, odd): list[Samples]()
-        for n in range(len(sets))
-        for r in (False, True)
-        for odd in INPUTS
-    }
+    started, sizes = time.perf_counter(), dict[str, int]()
+    kept = {key: list[Samples]() for key in itertools.product(range(len(sets)), KINDS, INPUTS)}
     filtered = [list[ContextSamples]() for _ in sets]
     found = np.zeros(prior.shape, dtype=np.float64)
-    models = [{r: one.model(r, prior) for r in (False, True)} for one in sets]
-    sizes = dict[str, int]()
+    models = [{kind: one.model(kind, prior) for kind in KINDS} for one in sets]
     for lesson in lessons:
-        voxels = len(lesson.values.values)
-        size, sampled = _code(lesson, models[lesson.choice][lesson.reference], generator)
-        samples = {
-            odd: prediction_samples(sampled, odd, INPUTS[odd] + REFERENCE_INPUTS * lesson.reference)
-            for odd in INPUTS
-        }
+        size, sampled = _code(lesson, models[lesson.set][lesson.reference], generator)
+        samples = _samples_of(sampled, lesson, size)
         if len(sets) > 1:
-            lesson.choice = _best(lesson, sets, samples)
-        total += size
-        label = f"{lesson.family}{'*' if lesson.reference else ''}"
-        sizes[label] = sizes.get(label, 0) + size
-        filtered[lesson.choice] += sampled.parts
-        seen = sum(part.tokens for part in sampled.parts).astype(np.float64)
-        found += seen * ((1 << 20) / max(1.0, seen.sum()))
+            lesson.set = _best(lesson, sets, samples)
         for odd, one in samples.items():
-            if one is not None:
-                # A share of the bytes saved counts alike in every lesson, be it smooth or noisy.
-                worth = one.weight.sum() * max(LEAST_BITS, 8 * size / voxels)
-                place = lesson.choice, lesson.reference, odd
-                kept[place].append(replace(one, weight=one.weight / worth))
-    chosen = [sum(lesson.choice == n for lesson in lessons) for n in range(len(sets))]
-    print(
-        f"coded in {time.perf_counter() - started:.0f} s: {total:,} bytes; {chosen}; {sizes}",
-        flush=True,
-    )
-    for (n, reference, odd), parts in kept.items():
-        if not parts:
-            continue
-        samples = Samples.join(parts)
-        real = sets[n].predictions[reference][odd]
-        losses = list(fit_prediction(real, samples, steps, RATE, BATCH, generator))
-        loss = float(torch.stack(losses[-max(1, steps // 10) :]).mean())
-        print(f"set {n}, reference {reference}, {odd} odd: loss {loss:.4f}", flush=True)
-    for one, parts in zip(sets, filtered, strict=True):
+            kept[lesson.set, lesson.reference, odd].append(one)
+        filtered[lesson.set] += sampled.parts
+        seen = np.sum([part.tokens for part in sampled.parts], axis=0, dtype=np.float64)
+        found += seen * ((1 << 20) / max(1.0, float(seen.sum())))
+        sizes[lesson.family] = sizes.get(lesson.family, 0) + size
+    members = [sum(lesson.set == number for lesson in lessons) for number in range(len(sets))]
+    print(f"coded in {time.perf_counter() - started:.0f} s, by set {members}, bytes {sizes}")
+    fits = []
+    for (number, kind, odd), parts in kept.items():
         if parts:
-            neighbourhoods, errors = restoration_samples(parts)
-            fit = fit_restoration(
-                one.restoration, neighbourhoods, errors, steps, RATE, BATCH, generator
-            )
-            in_turns([fit])
+            real, own = sets[number].predictions[kind][odd], _drawing(generator)
+            fits.append(fit_prediction(real, Samples.join(parts), steps, RATE, BATCH, own))
+    for networks, contexts in zip(sets, filtered, strict=True):
+        if contexts:
+            inputs, errors = restoration_samples(contexts)
+            own = _drawing(generator)
+            fit = fit_restoration(networks.restoration, inputs, errors, steps, RATE, BATCH, own)
+            fits.append(fit)
+    in_turns(fits)
     print(f"round: {time.perf_counter() - started:.0f} s", flush=True)
     return _prior(found)
 
 
+def _drawing(generator: torch.Generator) -> torch.Generator:
+    """A generator of its own for something that is computed beside others."""
+    seed = int(torch.randint(1 << 31, (), generator=generator))
+    return torch.Generator().manual_seed(seed)
+
+
+def _samples_of(sampled: ChannelSamples, lesson: Lesson, size: int) -> dict[int, Samples]:
+    """What the networks learn from a lesson, by number of odd axes.
+
+    A share of the bytes saved counts alike in every lesson, be it smooth or noisy.
+
+    size: bytes of its codes
+    """
+    result = dict[int, Samples]()
+    for odd, inputs in INPUTS.items():
+        found = prediction_samples(sampled, odd, inputs + REFERENCE_INPUTS * lesson.reference)
+        if found is not None:
+            bits = max(LEAST_BITS, 8 * size / len(lesson.values.values))
+            weight = found.weight / (found.weight.sum() * bits)
+            result[odd] = replace(found, weight=weight)
+    return result
+
+
 @torch.no_grad()
-def _best(lesson: Lesson, sets: list[NetworkSet], samples: dict[int, Samples | None]) -> int:
+def _best(lesson: Lesson, sets: Sequence[NetworkSet], samples: dict[int, Samples]) -> int:
     """The number of the set that predicts a lesson's voxels best."""
-
-    def loss(one: NetworkSet) -> float:
-        total = 0.0
-        for odd, part in samples.items():
-            if part is not None:
-                real = one.predictions[lesson.reference][odd]
-                rows = torch.arange(len(part))
-                outputs = real(part.inputs.float() / INPUT_ONE)
-                total += float(prediction_loss(outputs, part, rows)) * float(part.weight.sum())
-        return total
-
-    losses = [loss(one) for one in sets]
+    losses = [0.0] * len(sets)
+    for odd, found in samples.items():
+        rows = torch.arange(len(found))
+        voxels = VOXELS_OF[odd]
+        for number, one in enumerate(sets):
+            real = one.predictions[lesson.reference][odd]
+            outputs = real(found.inputs.float() / INPUT_ONE)
+            losses[number] += voxels * float(prediction_loss(outputs, found, rows))
     return losses.index(min(losses))
 
 
