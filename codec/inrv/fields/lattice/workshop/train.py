@@ -67,14 +67,14 @@ from inrv.grids import Grid, LeafValues, Normalisation, Transform, mask_places, 
 from inrv.support.parallel import in_turns
 
 QUALITIES = (20.0, 27.0, 34.0, 41.0, 48.0, 56.0)  # dB over the active voxels
-SAMPLES = 16_000  # of each network from each coded channel
+SAMPLES = 6_000  # of each network from each coded channel
 KNOWING = 0.6  # of the lessons know the values of inactive voxels
 LEAST_BITS = 0.05  # a voxel
 PRIOR_TOTAL = 1 << 14  # and one for every token
 SEED = 20
 # Rounds before there are several sets, and the families that each begins with; the last one begins
 # with gas at a low quality.
-TOGETHER = 2
+TOGETHER = 1
 SET_FAMILIES = (
     ("smoke", "fire"),
     ("level set",),
@@ -135,16 +135,18 @@ def main() -> None:
     print(f"{len(lessons)} channels at a quality", flush=True)
     if arguments.begin:
         begun = load_file(arguments.begin)
-        sets = [NetworkSet.of(begun, number) for number in range(SETS)]
+        count = sum(name.endswith(f".{RESTORATION}.last.bias") for name in begun)
+        sets = [NetworkSet.of(begun, number) for number in range(count)]
         prior = begun["prior"].astype(np.int64)
     else:
         sets, prior = [NetworkSet.fresh(generator)], _logistic_prior()
     for number in range(arguments.rounds):
-        if len(sets) == 1 and number == TOGETHER:
+        parting = len(sets) == 1 and number == TOGETHER
+        if parting:
             sets = [deepcopy(sets[0]) for _ in range(SETS)]
             for lesson in lessons:
                 lesson.set = _first_set(lesson)
-        prior = _round(lessons, sets, prior, arguments.steps, generator)
+        prior = _round(lessons, sets, prior, not parting, arguments.steps, generator)
         _save(sets, prior, arguments.output)
 
 
@@ -275,10 +277,13 @@ def _round(
     lessons: Sequence[Lesson],
     sets: Sequence[NetworkSet],
     prior: NDArray[np.int64],
+    choosing: bool,
     steps: int,
     generator: torch.Generator,
 ) -> NDArray[np.int64]:
     """Code every lesson with its set, and fit the sets to what was seen.
+
+    choosing: whether lessons may take another set
 
     Returns the tables that the codes would have liked.
     """
@@ -290,7 +295,7 @@ def _round(
     for lesson in lessons:
         size, sampled = _code(lesson, models[lesson.set][lesson.reference], generator)
         samples = _samples_of(sampled, lesson, size)
-        if len(sets) > 1:
+        if choosing:
             lesson.set = _best(lesson, sets, samples)
         for odd, one in samples.items():
             kept[lesson.set, lesson.reference, odd].append(one)
