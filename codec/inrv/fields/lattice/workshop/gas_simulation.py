@@ -69,13 +69,18 @@ class GasOptions:
     soot: float = 1.0
     expansion: float = 0.12
     flicker: float = 0.5
-    wind: tuple[float, float] = (0.0, 0.0)
+    wind: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 @dataclass
 class GasSimulation:
-    """State and step: `velocity` (3, X, Y, Z) and `scalars` (4, X, Y, Z) float32, which are fuel,
-    reaction (1 where fuel is fresh), heat and smoke.
+    """State and step of a run.
+
+    options: of the run
+    scale: how much finer the cells are than at first
+    time: in steps of the first resolution
+    velocity: (3, X, Y, Z) float32 in a frame that goes with the wind
+    scalars: (4, X, Y, Z) float32: fuel, reaction (1 where fuel is fresh), heat and smoke
     """
 
     options: GasOptions
@@ -87,7 +92,7 @@ class GasSimulation:
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(self.options.seed)
         self.velocity = torch.zeros((3, *self.options.shape))
-        self.velocity[0], self.velocity[1] = self.options.wind
+        self.wind = torch.tensor(self.options.wind)[:, None, None, None]
         self.scalars = torch.zeros((4, *self.options.shape))
         self.flicker = torch.rand((16, 5), generator=self.generator)
         self._prepare()
@@ -118,7 +123,7 @@ class GasSimulation:
         self._emit()
         self._add_forces()
         self._project(self.options.expansion * burnt)
-        carried = _advect(torch.cat([self.velocity, self.scalars]), self.velocity)
+        carried = _advect(torch.cat([self.velocity, self.scalars]), self.velocity + self.wind)
         self.velocity, self.scalars = carried[:3], carried[3:].clamp_min(0)
         self.time += 1 / self.scale
 
@@ -172,7 +177,7 @@ class GasSimulation:
                 fresh = (inlet > 0.5).float()
                 self.scalars[REACTION] = torch.maximum(self.scalars[REACTION], fresh)
             if any(emitter.push):
-                push = torch.tensor(emitter.push)[:, None, None, None]
+                push = torch.tensor(emitter.push)[:, None, None, None] - self.wind
                 self.velocity = self.velocity * (1 - inlet) + push * inlet
 
     def _flickering(self) -> Tensor:
@@ -208,7 +213,7 @@ class GasSimulation:
 
     def _project(self, divergence: Tensor) -> None:
         for _ in range(2 if self.options.obstacles else 1):
-            self.velocity = self.velocity * self.free
+            self.velocity = self.velocity * self.free - self.wind * (1 - self.free)
             x, y, z = (to_faces(self.velocity[axis], axis) for axis in range(3))
             z[:, :, 0] = 0
             before: Velocity = (x, y, z)

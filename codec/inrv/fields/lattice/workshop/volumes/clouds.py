@@ -51,18 +51,22 @@ def _cauliflower(generator: torch.Generator, shape: Shape, number: int) -> Train
     """Balls upon balls upon balls, whose skin is eroded, with a ramp of a few voxels."""
     at = coordinates(shape) * (max(shape) / 2)
     distance = torch.full(shape, 1e3)
-    size = 0.3 * min(shape)
+    size = 0.22 * min(shape)
     parents = [(torch.zeros(3), size)]
     for generation in range(3):
         children = []
         for centre, radius in parents:
-            box = at - centre[:, None, None, None]
-            distance = torch.minimum(distance, box.norm(dim=0) - radius)
-            for _ in range((9, 5, 0)[generation]):
+            x, y, z = (
+                slice(max(0, int(c + n / 2 - radius) - 14), max(0, int(c + n / 2 + radius) + 14))
+                for c, n in zip(centre.tolist(), shape, strict=True)
+            )
+            away = (at[:, x, y, z] - centre[:, None, None, None]).norm(dim=0) - radius
+            distance[x, y, z] = torch.minimum(distance[x, y, z], away)
+            for _ in range((12, 6, 0)[generation]):
                 way = torch.randn(3, generator=generator)
-                way[2] = way[2].abs() * 0.8
+                way[2] = way[2].abs() * 0.8 - 0.1
                 way = way / way.norm()
-                children.append((centre + way * radius, radius * uniform(generator, 0.35, 0.6)))
+                children.append((centre + way * radius, radius * uniform(generator, 0.4, 0.75)))
         parents = children
     near, _ = cells(generator, shape, 9)
     small, _ = cells(generator, shape, 4)

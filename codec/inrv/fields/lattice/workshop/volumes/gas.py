@@ -78,7 +78,7 @@ SMOKES = (
                 Emitter((0.15, 0.5, 0.5), 0.06, heat=0.3, push=(1.2, 0, 0)),
             ),
             obstacles=(((0.5, 0.4, 0.45), 0.13),),
-            wind=(0.5, 0.0),
+            wind=(0.5, 0.0, 0.0),
             confinement=0.12,
             seed=1,
         ),
@@ -185,7 +185,7 @@ FIRES = (
             burning=0.12,
             confinement=0.06,
             cooling=0.03,
-            wind=(0.0, 0.2),
+            wind=(0.0, 0.2, 0.0),
             flicker=0.9,
             seed=8,
         ),
@@ -268,7 +268,7 @@ def _state(name: str, simulation: GasSimulation) -> State:
     box = around((simulation.smoke + simulation.heat + simulation.flame) > 1e-3)
     everything = (simulation.smoke, simulation.heat, simulation.flame)
     smoke, heat, flame = (field[box].clone() for field in everything)
-    carried = torch.stack([part[box] for part in simulation.velocity])
+    carried = torch.stack([part[box] for part in simulation.velocity + simulation.wind])
     return State(name, smoke, heat, flame, carried)
 
 

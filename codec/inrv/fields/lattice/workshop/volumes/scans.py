@@ -29,7 +29,7 @@ LARGEST = 104  # voxels along an axis that are taken of a fetched volume
 
 def scans(generator: torch.Generator) -> Iterator[TrainingVolume]:
     """Bodies, heads, bones, cells and fibres, with the artefacts of their machines."""
-    for number, level in enumerate((6.0, 20.0, 45.0, 90.0)):
+    for number, level in enumerate((6.0, 20.0, 45.0, 25.0)):
         yield _tomography(generator, level, number)
     for number, level in enumerate((0.01, 0.03, 0.08, 0.02)):
         yield _resonance(generator, level, number)
@@ -85,10 +85,11 @@ def _resonance(generator: torch.Generator, level: float, number: int) -> Trainin
     shape = ((80, 96, 80), (96, 96, 56), (72, 88, 72), (96, 112, 88))[number]
     at = coordinates(shape)
     skull = at.norm(dim=0) * 1.15 + 0.03 * noise(generator, shape, 3.0)
-    folds = noise(generator, shape, 2.2, 0.35)
+    folds = noise(generator, shape, 0.8, 0.22)
     grey = torch.sigmoid((0.5 - folds.abs()) * 9)
     brain = 0.85 - 0.35 * grey * (skull > 0.35)
-    holes = torch.sigmoid((0.16 - (at[0].abs() - 0.12).abs() - at[1:].norm(dim=0) * 0.4) * 60)
+    side = torch.stack([(at[0].abs() - 0.1) / 0.07, (at[1] - 0.05) / 0.3, at[2] / 0.16])
+    holes = torch.sigmoid((1 - side.norm(dim=0) - 0.1 * folds) * 10)
     brain = brain * (1 - holes) + 0.12 * holes
     image = torch.where(skull < 0.8, brain, torch.where(skull < 0.86, 0.1, 0.0))
     image = torch.where((skull > 0.9) & (skull < 0.98), 0.95 + 0.1 * folds, image)

@@ -42,9 +42,8 @@ PAWN = ((0, -1), (0.6, -1), (0.6, -0.8), (0.3, -0.6), (0.2, 0.2), (0.4, 0.3), (0
 
 def level_sets(generator: torch.Generator) -> Iterator[TrainingVolume]:
     """Narrow bands in several units, in halves and floats; exact ones and ones with errors."""
-    for number, (name, distance) in enumerate(
-        (*_meshes(generator, BAND + 2), *_implicit(generator, BAND + 2))
-    ):
+    meshes = _meshes(generator, BAND + 2)
+    for number, (name, distance) in enumerate((*meshes, *_implicit(generator, BAND + 2))):
         way = number % 4
         if way == 3:
             distance = marched(distance)
@@ -57,7 +56,8 @@ def level_sets(generator: torch.Generator) -> Iterator[TrainingVolume]:
         background = BAND * unit
         if number % 2:
             values, background = half(values), float(torch.tensor(background).half())
-        kind = "as marched" if way == 3 else "exact"
+        exact = "exact" if number < len(meshes) else "by a formula"
+        kind = "as marched" if way == 3 else exact
         yield TrainingVolume(f"{name}, {kind}", (values,), (distance.abs() < BAND,), background)
 
 
@@ -158,7 +158,7 @@ def _implicit(generator: torch.Generator, band: float) -> tuple[tuple[str, Tenso
     folds = refined(small) * 8 + 0.25 * sphere.clamp_min(-20)
     wavy = sphere + 14 + 6 * (z / 9).sin()
     shapes = {
-        "cube less a ball": torch.maximum(cube, -sphere + 2),
+        "cube less a ball": torch.maximum(cube, -sphere - 6),
         "ball with holes": torch.maximum(torch.maximum(sphere, -hole), -(cube + 9)),
         "screw": torch.maximum(_unit(screw), z.abs() - 38),
         "gyroid": torch.maximum(_unit(gyroid), sphere),

@@ -118,7 +118,7 @@ def _electrons(generator: torch.Generator, number: int) -> TrainingVolume:
         weight = float(torch.randint(6, 17, (), generator=generator))
         density[x, y, z] += weight * torch.exp(-away / (2 * width**2)) / width**3
     if number == 2:
-        density = density + 0.05 * float(density.max()) * noise(generator, shape, 0.6, 0.6)
+        density = density + 0.02 * float(density.max()) * noise(generator, shape, 0.6, 0.6)
         return whole("electrons, microscope's map", density)
     return cut("electrons, chain", density, above=1e-3 * float(density.max()))
 
