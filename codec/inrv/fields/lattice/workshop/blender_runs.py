@@ -3,8 +3,8 @@
 `blender -b --python blender_runs.py -- [FOLDER]` with Blender 3.4, which needs no display. The
 `bpy` of PyPI does not do: its Mantaflow stops with an error. FOLDER is build/training/blender
 unless another is given. Each frame is a SCENE-FRAME.vdb there, and one of finer densities and
-flames, SCENE-FRAME-noise.vdb, where the scene has an up-res. All of it takes 20 minutes on one
-core. volumes/blender.py reads the files.
+flames, SCENE-FRAME-noise.vdb, where the scene has an up-res. All of it takes about five minutes of
+one core. volumes/blender.py reads the files.
 """
 
 from __future__ import annotations
