@@ -57,6 +57,7 @@ UNSURE = 0.05
 SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
+LOW_RATE = 0.5  # bits a voxel, above which trellis and filter pay; see docs/lab-notes.md#trellis
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
 REGION_BYTES = 6  # of a region beside its codes, about
 # A first guess of what a step of twice the size costs; see docs/lab-notes.md#quality-search
@@ -154,6 +155,7 @@ class Settings:
     fitted: whether the model is not that of the set
     knows_exterior: whether inactive voxels are known to the prediction
     prefiltered: whether coarse voxels are coded as a smooth version of them
+    trellis: whether codes are of two quantisers in turn
     """
 
     model: Model
@@ -161,6 +163,7 @@ class Settings:
     fitted: bool = False
     knows_exterior: bool = False
     prefiltered: bool = False
+    trellis: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,11 +302,13 @@ class ChannelEncoder:
         self.some = self._some_regions(generator)
         referring, known = values.reference is not None, values.exterior is not None
         self.choices = [
-            Settings(default_model(referring, not quality.bounded, number), number, False, known)
-            for number in range(SETS)
+            Settings(own, number, knows_exterior=known, trellis=not quality.bounded)
+            for number, own in enumerate(
+                default_model(referring, not quality.bounded, number) for number in range(SETS)
+            )
         ]
         if model is not None:
-            self.choices = [Settings(model, knows_exterior=known)]
+            self.choices = [replace(self.choices[0], model=model)]
         self.settings = self.choices[0]  # that `again` codes with; found by `run`
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
         self.slope = -DB_A_DOUBLING  # of the PSNR over the step, dB an octave, as last seen
@@ -328,7 +333,20 @@ class ChannelEncoder:
         if not self.quality.bounded and found.encoded.bits_a_voxel < PREFILTER_BITS:
             choices = [found.settings, replace(found.settings, prefiltered=True)]
             found = self._cheapest(choices, found.step)
+        if not self.quality.bounded and found.encoded.bits_a_voxel < LOW_RATE:
+            found = self._bared(found)
         return found
+
+    def _bared(self, found: Trial) -> Trial:
+        """A trial, or one without the trellis or the filter, which may not pay at a low rate."""
+        settings, step = found.settings, found.step
+        # So much finer, one quantiser takes a bit to be worth as much as the two of a trellis.
+        plain, finer = replace(settings, trellis=False), step * math.sqrt(TRELLIS_WEIGHT)
+        bare = [
+            (replace(own, model=replace(own.model, restoration=None)), size)
+            for own, size in ((settings, step), (plain, finer))
+        ]
+        return min([found, *self._trials([(plain, finer), *bare], self.some)], key=self._cost)
 
     def again(self, step: float, values: ChannelValues) -> EncodedChannel:
         """The channel at another step, with the settings that `run` found.
@@ -480,7 +498,7 @@ def encode_channels(
     channels, encoders = list[ChannelParameters](), list[Callable[[int], EncodedRegion]]()
     for settings, step in attempts:
         scale = STEP / step
-        channels.append(channel_of(values, quality, scale))
+        channels.append(channel_of(values, quality, settings, scale))
         encoders.append(
             region_encoder(
                 setting_of(values, settings, scale),
@@ -488,7 +506,7 @@ def encode_channels(
                 scale,
                 channels[-1],
                 settings.model,
-                0.0 if quality.bounded else TRELLIS_WEIGHT,
+                0.0 if quality.bounded else TRELLIS_WEIGHT if settings.trellis else 1.0,
                 settings.prefiltered,
                 sampling,
             )
@@ -514,7 +532,9 @@ def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setti
     return Setting(values.regions, values.reference, None if known is None else known(scale))
 
 
-def channel_of(values: ChannelValues, quality: Quality, scale: float) -> ChannelParameters:
+def channel_of(
+    values: ChannelValues, quality: Quality, settings: Settings, scale: float
+) -> ChannelParameters:
     """The channel of so many units in the range."""
     fineness = 1.0 if quality.lossless else FINENESS
     steps = tuple(
@@ -523,7 +543,7 @@ def channel_of(values: ChannelValues, quality: Quality, scale: float) -> Channel
     )
     background = max(-HIGHEST, min(HIGHEST, round(values.background * scale)))
     top = max(1, round(values.largest * scale))
-    return ChannelParameters(steps, top, background, quality.lossless, not quality.bounded)
+    return ChannelParameters(steps, top, background, quality.lossless, settings.trellis)
 
 
 def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:

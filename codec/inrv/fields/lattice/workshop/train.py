@@ -84,12 +84,20 @@ SET_FAMILIES = (
 )
 GAS, COARSE = ("smoke", "fire", "velocity", "flow"), 32.0
 QUALITY_SPREAD = 4.0  # dB, up to which a lesson may be better
-RATE, BATCH = 4e-3, 8192  # of the optimiser
+BATCH = 8192  # samples a step of the optimiser
 # The tables of the entropy coder: table 0 stands for a deviation so many octaves below one step.
 TABLES_OCTAVE, LOWEST_TABLE = 4, 5
 MAGNITUDES = 1 << 19  # of codes
 KINDS = (False, True)  # without and with a reference channel
 VOXELS_OF = {1: 3, 2: 3, 3: 1}  # of eight, by number of odd axes
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Of the optimiser in a round: how many, and at which rate they begin."""
+
+    count: int
+    rate: float
 
 
 @dataclass(eq=False)
@@ -127,6 +135,7 @@ def main() -> None:
     parser.add_argument(
         "--share", type=float, default=1.0, help="of the volumes of each family (%(default)s)"
     )
+    parser.add_argument("--rate", type=float, default=4e-3, help="of the optimiser (%(default)s)")
     parser.add_argument("--begin", type=Path, help="networks to begin with, not fresh ones")
     parser.add_argument("--output", type=Path, default=DEFAULTS)
     arguments = parser.parse_args()
@@ -146,7 +155,8 @@ def main() -> None:
             sets = [deepcopy(sets[0]) for _ in range(SETS)]
             for lesson in lessons:
                 lesson.set = _first_set(lesson)
-        prior = _round(lessons, sets, prior, not parting, arguments.steps, generator)
+        steps = Steps(arguments.steps, arguments.rate)
+        prior = _round(lessons, sets, prior, not parting, steps, generator)
         _save(sets, prior, arguments.output)
 
 
@@ -278,7 +288,7 @@ def _round(
     sets: Sequence[NetworkSet],
     prior: NDArray[np.int64],
     choosing: bool,
-    steps: int,
+    steps: Steps,
     generator: torch.Generator,
 ) -> NDArray[np.int64]:
     """Code every lesson with its set, and fit the sets to what was seen.
@@ -309,12 +319,16 @@ def _round(
     for (number, kind, odd), parts in kept.items():
         if parts:
             real, own = sets[number].predictions[kind][odd], _drawing(generator)
-            fits.append(fit_prediction(real, Samples.join(parts), steps, RATE, BATCH, own))
+            fits.append(
+                fit_prediction(real, Samples.join(parts), steps.count, steps.rate, BATCH, own)
+            )
     for networks, contexts in zip(sets, filtered, strict=True):
         if contexts:
             inputs, errors = restoration_samples(contexts)
             own = _drawing(generator)
-            fit = fit_restoration(networks.restoration, inputs, errors, steps, RATE, BATCH, own)
+            fit = fit_restoration(
+                networks.restoration, inputs, errors, steps.count, steps.rate, BATCH, own
+            )
             fits.append(fit)
     in_turns(fits)
     print(f"round: {time.perf_counter() - started:.0f} s", flush=True)
@@ -364,7 +378,8 @@ def _code(lesson: Lesson, model: Model, generator: torch.Generator) -> tuple[int
     share = 3 * SAMPLES / len(values.values)
     shares = tuple(min(1.0, share * (1 + level)) for level in range(LEVELS))
     sampling = Sampling(shares, int(torch.randint(1 << 31, (), generator=generator)))
-    settings = Settings(model, knows_exterior=values.exterior is not None)
+    known = values.exterior is not None
+    settings = Settings(model, knows_exterior=known, trellis=lesson.quality > COARSE - 7)
     numbers = list(range(len(values.regions)))
     quality = Quality(step=lesson.step)
     encoded = encode_channel(values, quality, settings, lesson.step, numbers, sampling)
