@@ -38,8 +38,8 @@ int inrv_lattice_open(Lattice *lattice, unsigned sets) {
     if (!lattice->defaults.data)
         TRY(inrv_tensors_open(lattice->memory, inrv_data_networks, inrv_data_networks_size, 0,
                               &lattice->defaults));
-    TRY(inrv_tensor(&lattice->defaults, "prior", TENSOR_I16, COUNTS / INRV_TOKENS, INRV_TOKENS,
-                    &prior));
+    TRY(inrv_tensor_of_three_axes(&lattice->defaults, "prior", TENSOR_I16, INRV_QUANTISERS,
+                                  INRV_TABLES * INRV_TOKENS, &prior));
     lattice->prior = inrv_take(lattice->memory, COUNTS, sizeof(int32_t));
     if (!lattice->prior) return INRV_MEMORY;
     for (size_t i = 0; i < COUNTS; i++) {
