@@ -320,7 +320,9 @@ class Passes:
                 )  # fmt: skip
                 first = [[*row[:3], *row[3], row[4]] for row in columns][:VOXELS]
                 about = {"level": level, "voxels": len(voxels)} | self.rows
-                self.found.append(about | {"voxel, predicted, table, quantiser, code, value": first})
+                self.found.append(
+                    about | {"voxel, predicted, table, quantiser, code, value": first}
+                )
             self.rows = {}
 
         self.patches = [

@@ -655,7 +655,8 @@ def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
     own, their = OfLeaves(active), OfLeaves(there)
     channel = core_lattice.LatticeChannel(
         config["steps"], top, config["background"], other_top, config["lossless"],
-        config["exterior"], trellis, [networks[odd] for odd in "123"], networks.get("restoration"), prior,
+        config["exterior"], trellis, [networks[odd] for odd in "123"],
+        networks.get("restoration"), prior,
     )  # fmt: skip
     given = (their.leaves, their.gathered(others)) if other_top else None
     region_of_core = core_lattice.KnownRegion(own.leaves, given, exterior, *header)
