@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from inrv.core.lattice import (
     LISTED,
+    QUANTISERS,
     TABLES,
     TOKENS,
     KnownRegion,
@@ -22,8 +23,10 @@ from testing.regions import nothing_but
 MOST_LEAVES = 8
 STEPS = (128, 77, 46, 32, 32, 32, 32)
 REFERENCE_TOP = 1000
+PLAIN, LOSSLESS, TRELLIS = 0, 1, 2
 # The first one knows everything, the last one nothing.
-KINDS = tuple(itertools.product((1, 0), repeat=4))  # exterior, lossless, restoration, reference
+# Exterior, what codes are like, restoration, reference.
+KINDS = tuple(itertools.product((1, 0), (LOSSLESS, TRELLIS, PLAIN), (1, 0), (1, 0)))
 
 
 def region_seeds() -> list[bytes]:
@@ -38,14 +41,15 @@ def number_seeds() -> list[bytes]:
     return [bytes([200]) + encode_numbers(_prior(), (20, 40), passes)]
 
 
-def _region(number: int, exterior: int, lossless: int, restoration: int, reference: int) -> bytes:
+def _region(number: int, exterior: int, kind: int, restoration: int, reference: int) -> bytes:
+    lossless, trellis = kind == LOSSLESS, kind == TRELLIS
     chance = np.random.default_rng(number)
     places = np.sort(chance.permutation(8)[:6])
     patterns = chance.integers(0, 256, (6, 3), dtype=np.uint8) | np.uint8(number % 3)
     cells = (places >> 2 << 8 | (places >> 1 & 1) << 4 | (places & 1)).astype(np.uint16)
     leaves = Leaves(cells, np.ascontiguousarray(np.tile(patterns, (1, 22))[:, :64]))
     count = int(np.unpackbits(leaves.masks).sum())
-    top = 1 << (8 + number)
+    top = 1 << (8 + number % 16)
     values = (chance.random(count) * top).astype(np.int32)
     values = values // 128 * 128 if lossless else values
     channel = LatticeChannel(
@@ -53,20 +57,21 @@ def _region(number: int, exterior: int, lossless: int, restoration: int, referen
         top,
         0,
         REFERENCE_TOP if reference else 0,
-        bool(lossless),
+        lossless,
         bool(exterior),
-        [_noise(inputs + 7 * reference, 32, 32, 2) for inputs in (33, 41, 45)],
+        trellis,
+        [_noise(inputs + 7 * reference, 32, 32, 2) for inputs in (41, 49, 45)],
         _noise(37, 24, 16, 1) if restoration else None,
         _prior(),
     )
     known = (np.arange(count) % REFERENCE_TOP).astype(np.int32)
     around = nothing_but(0) if exterior else None
     region = KnownRegion(leaves, (leaves, known) if reference else None, around, 100, 7)
-    bits = np.ones((TABLES, LISTED), dtype=np.float32)
+    bits = np.ones((QUANTISERS, TABLES, LISTED), dtype=np.float32)
     codes, _, _ = channel.encode(region, values, values, 0.0, bits)
     sizes = [len(segment) for segment in codes.segments]
     head = struct.pack(
-        "<10B4H2xI", exterior, lossless, restoration, reference, codes.cut, codes.lanes, 0,
+        "<10B4H2xI", exterior, kind, restoration, reference, codes.cut, codes.lanes, 0,
         len(places), 100, 7, *sizes, *[0] * (4 - len(sizes)), top - 1,
     )  # fmt: skip
     listed = [bytes([place, *own]) for place, own in zip(places, patterns.tolist(), strict=True)]
@@ -89,4 +94,4 @@ def _noise(inputs: int, first: int, second: int, outputs: int) -> dict[str, NDAr
 
 def _prior() -> NDArray[np.int64]:
     row = [1 + 40 // (1 + token) for token in range(TOKENS)]
-    return np.tile(np.array(row, dtype=np.int64), (TABLES, 1))
+    return np.tile(np.array(row, dtype=np.int64), (QUANTISERS, TABLES, 1))

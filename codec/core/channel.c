@@ -38,7 +38,8 @@ int inrv_lattice_open(Lattice *lattice, unsigned sets) {
     if (!lattice->defaults.data)
         TRY(inrv_tensors_open(lattice->memory, inrv_data_networks, inrv_data_networks_size, 0,
                               &lattice->defaults));
-    TRY(inrv_tensor(&lattice->defaults, "prior", TENSOR_I16, COUNTS / INRV_TOKENS, INRV_TOKENS, &prior));
+    TRY(inrv_tensor_of_three_axes(&lattice->defaults, "prior", TENSOR_I16, INRV_QUANTISERS,
+                                  INRV_TABLES * INRV_TOKENS, &prior));
     lattice->prior = inrv_take(lattice->memory, COUNTS, sizeof(int32_t));
     if (!lattice->prior) return INRV_MEMORY;
     for (size_t i = 0; i < COUNTS; i++) {
@@ -75,6 +76,8 @@ static size_t tensor_size(const inrv_network *network, int tensor) {
                                    second, first * second, inputs * outputs};
     return sizes[tensor];
 }
+
+_Static_assert(INRV_SETS <= 10, "the number of a set is one digit");
 
 /* The name of a default tensor: "0.alone.1.first.bias", "0.restoration.first.bias". */
 static void name_tensor(char name[32], int set, int network, int reference, int tensor) {

@@ -343,16 +343,27 @@ int inrv_tensors_read(const Container *container, Memory *memory, uint32_t numbe
     return inrv_tensors_open(memory, raw, (size_t)container->chunks[number].raw, 1, tensors);
 }
 
-int inrv_tensor(const Tensors *tensors, const char *name, enum tensor_type type, uint64_t rows,
-                uint64_t columns, Tensor *tensor) {
+static int find_tensor(const Tensors *tensors, const char *name, enum tensor_type type,
+                       uint32_t axes, uint64_t rows, uint64_t columns, Tensor *tensor) {
     About about;
     const uint32_t node = inrv_json_member(&tensors->json, 0, name);
     if (node == JSON_NONE) return INRV_RULE('S', 3);
     TRY(read_about(&tensors->json, node, &about));
-    const int fits = about.type == type && about.axes == (columns == ONE_AXIS ? 1 : 2) &&
+    const int fits = about.type == type && about.axes == axes &&
                      (rows == ANY || about.rows == rows) &&
-                     (columns == ONE_AXIS || columns == ANY || about.columns == columns);
+                     (axes == 1 || columns == ANY || about.columns == columns);
     if (!fits) return INRV_RULE('S', 3);
     *tensor = (Tensor){tensors->data + about.begin, (size_t)about.rows, (size_t)about.columns};
     return INRV_OK;
+}
+
+int inrv_tensor(const Tensors *tensors, const char *name, enum tensor_type type, uint64_t rows,
+                uint64_t columns, Tensor *tensor) {
+    const uint32_t axes = columns == ONE_AXIS ? 1 : 2;
+    return find_tensor(tensors, name, type, axes, rows, columns, tensor);
+}
+
+int inrv_tensor_of_three_axes(const Tensors *tensors, const char *name, enum tensor_type type,
+                              uint64_t rows, uint64_t columns, Tensor *tensor) {
+    return find_tensor(tensors, name, type, 3, rows, columns, tensor);
 }

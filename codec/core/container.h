@@ -67,6 +67,10 @@ void inrv_tensors_free(Memory *memory, Tensors *tensors);
 int inrv_tensor(const Tensors *tensors, const char *name, enum tensor_type type, uint64_t rows,
                 uint64_t columns, Tensor *tensor);
 
+/* The same where it has three axes; `columns` is the product of the last two lengths. */
+int inrv_tensor_of_three_axes(const Tensors *tensors, const char *name, enum tensor_type type,
+                              uint64_t rows, uint64_t columns, Tensor *tensor);
+
 static inline int32_t tensor_int(const Tensor *tensor, size_t item) {
     int32_t value;
     __builtin_memcpy(&value, tensor->data + 4 * item, sizeof value);

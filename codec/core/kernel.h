@@ -37,7 +37,7 @@ struct features_kernel {
 struct inrv_kernel {
     void (*pack)(struct packed_network *to, const inrv_network *network);
     int (*corner)(inrv_work *work, const struct lattice_task *task);
-    int (*pass)(inrv_work *work, const struct lattice_task *task, int level, int odd);
+    int (*pass)(inrv_work *work, const struct lattice_task *task, int level, int parity);
     int (*read)(inrv_work *work, int count, uint32_t first);
     void (*write)(inrv_work *work, int count, uint32_t first);
     void (*restore)(inrv_work *work, const struct lattice_task *task,

@@ -165,8 +165,10 @@ static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t v
     }
     if (task->aim) {
         work->coder.symbols = part_of(parts, voxels * sizeof(Symbol));
-        work->coder.pending = part_of(parts, (voxels + CHAINS) * sizeof(Pending));
-        work->coder.arrivals = part_of(parts, voxels + CHAINS);
+        if (task->channel->trellis) {
+            size_t most = voxels < MOST_IN_PASS ? voxels : MOST_IN_PASS;
+            work->coder.rows = part_of(parts, (most + CHAINS - 1) / CHAINS * sizeof(Row));
+        }
         work->coder.raw_bytes = part_of(parts, inrv_codes_bound(voxels));
     } else
         work->segment = part_of(parts, segment + 2 * PADDING);
@@ -563,9 +565,9 @@ static int traverse(inrv_work *work, const Task *task, const inrv_codes *codes, 
             if (error) return error;
             learn(coder);
         }
-        for (int turn = 0; turn < 7; turn++) {
+        for (int parity = 0; parity < PASSES; parity++) {
             build_tables(coder);
-            error = kernel->pass(work, task, number, turn);
+            error = kernel->pass(work, task, number, parity);
             if (error) return error;
             learn(coder);
         }
@@ -630,6 +632,7 @@ enum { CUT_FROM = 4096 }; /* bytes of a region whose levels are worth parts of t
 static void begin_coding(Coder *coder, size_t voxels) {
     coder->count = 0;
     coder->raw = 0;
+    coder->waiting = 0;
     coder->found = (Chances){1, 0};
     memset(coder->raw_bytes, 0, inrv_codes_bound(voxels));
 }
@@ -740,7 +743,10 @@ static int pass_numbers(inrv_work *work, size_t count, int table, const int32_t 
     build_tables(&work->coder);
     for (size_t first = 0; first < count; first += BLOCK) {
         int part = (int)(count - first < BLOCK ? count - first : BLOCK), error = INRV_OK;
-        for (int i = 0; i < part; i++) block->table[i] = table;
+        for (int i = 0; i < part; i++) {
+            block->table[i] = table;
+            block->predicted[i] = 0;
+        }
         if (numbers) {
             memcpy(block->code, numbers + first, (size_t)part * sizeof *numbers);
             work->kernel->write(work, part, (uint32_t)first);

@@ -76,7 +76,8 @@ typedef struct {
     const int32_t *targets; /* of the voxels: what codes are chosen for */
     const int32_t *values;  /* of the voxels: what they are; read for samples only */
     float rate_weight;      /* of a bit against a squared step; 0: the nearest code */
-    const float *bits; /* [2][64][1024] of a magnitude under a table, of the last where it is larger */
+    /* [2][64][1024] of a magnitude and its sign under a table, of the last where it is larger */
+    const float *bits;
 } inrv_aim;
 
 /* Contexts of some voxels, for the fitting of networks. Arrays have room for `capacity` voxels. */
@@ -84,7 +85,7 @@ typedef struct {
     uint64_t seed;
     uint32_t share[INRV_LEVELS]; /* of a level's voxels that is taken, in 2^-32; 2^32 - 1: all */
     size_t capacity, count;
-    int8_t *inputs;     /* [capacity][52] of the network */
+    int8_t *inputs;     /* [capacity][56] of the network */
     int32_t *base;      /* what the prediction starts from; for the filter, the decoded value */
     int32_t *spread;    /* of the neighbours */
     int32_t *targets;   /* the voxel's own value */

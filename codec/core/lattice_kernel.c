@@ -3,7 +3,7 @@
    This file is compiled once for each instruction set, with the vectors of simd.h; what comes out
    is the same integers everywhere. Headings are those of spec/lattice.md. */
 
-#include "region.h"
+#include "codes.h"
 #include "simd.h"
 
 #define UNROLLED _Pragma("GCC unroll 16")
@@ -12,60 +12,62 @@
 #define LIKELY(a) __builtin_expect(!!(a), 1)
 #define UNLIKELY(a) __builtin_expect(!!(a), 0)
 
-static int32_t clipped(int64_t a, int32_t low, int32_t high) {
-    return (int32_t)(a < low ? low : a > high ? high : a);
-}
-
 /* ---- Neighbours ---- */
 
-/* Pairs by number of odd axes, as displacements along (first, second, third) axis. */
+enum { MOST_PAIRS = 18, SIBLINGS_A_TURN = 2, MOST_SIBLINGS = 4 };
+
+/* Pairs by number of odd axes, as displacements along (first, second, third) axis. Where one or two
+   axes are odd, the last of them lead to the parities with as many odd axes that come before: two
+   pairs for each of these. */
 typedef struct {
-    int pairs;
-    int8_t ahead[18][3];
+    int slots; /* all pairs: what the inputs have places for */
+    int8_t ahead[MOST_PAIRS][3];
 } Pattern;
 #define CORNERS {1, 1, 1}, {1, 1, -1}, {1, -1, 1}, {1, -1, -1}
 #define EDGES {0, 1, 1}, {0, 1, -1}, {1, 0, 1}, {1, 0, -1}, {1, 1, 0}, {1, -1, 0}
 #define FACES {1, 0, 0}, {0, 1, 0}, {0, 0, 1}
 #define SIBLINGS {1, 1, 0}, {1, -1, 0}, {1, 0, 1}, {1, 0, -1}
-static const Pattern PATTERNS[4] = {{0, {{0}}},
-                                    {14,
-                                     {{1, 0, 0},
-                                      {3, 0, 0},
-                                      {1, 2, 0},
-                                      {1, -2, 0},
-                                      {1, 0, 2},
-                                      {1, 0, -2},
-                                      {1, 2, 2},
-                                      {1, 2, -2},
-                                      {1, -2, 2},
-                                      {1, -2, -2},
-                                      SIBLINGS}},
-                                    {18,
-                                     {{0, 1, 0},
-                                      {0, 0, 1},
-                                      {0, 3, 0},
-                                      {0, 0, 3},
-                                      {0, 1, 1},
-                                      {0, 1, -1},
-                                      CORNERS,
-                                      {2, 1, 0},
-                                      {2, -1, 0},
-                                      {2, 0, 1},
-                                      {2, 0, -1},
-                                      SIBLINGS}},
-                                    {16, {FACES, {3, 0, 0}, {0, 3, 0}, {0, 0, 3}, EDGES, CORNERS}}};
+#define SLOTS(odd) ((odd) == 1 ? 14 : (odd) == 2 ? 18 : 16)
+static const Pattern PATTERNS[4] = {
+    {0, {{0}}},
+    {SLOTS(1),
+     {{1, 0, 0},
+      {3, 0, 0},
+      {1, 2, 0},
+      {1, -2, 0},
+      {1, 0, 2},
+      {1, 0, -2},
+      {1, 2, 2},
+      {1, 2, -2},
+      {1, -2, 2},
+      {1, -2, -2},
+      SIBLINGS}},
+    {SLOTS(2),
+     {{0, 1, 0},
+      {0, 0, 1},
+      {0, 3, 0},
+      {0, 0, 3},
+      {0, 1, 1},
+      {0, 1, -1},
+      CORNERS,
+      {2, 1, 0},
+      {2, -1, 0},
+      {2, 0, 1},
+      {2, 0, -1},
+      SIBLINGS}},
+    {SLOTS(3), {FACES, {3, 0, 0}, {0, 3, 0}, {0, 0, 3}, EDGES, CORNERS}}};
 static const int8_t AROUND[13][3] = {FACES, EDGES, CORNERS};
 enum { PAIRS_AROUND = 13 };
 
 /* A parity is 4 x + 2 y + z of the coordinates' lowest bits. */
 typedef struct {
     int odd, parity, first; /* odd axes; which; the axis that comes first in the pattern */
-    int order;              /* how many parities with as many odd axes come before */
+    int turn;               /* how many parities with as many odd axes come before */
 } Parity;
-static const Parity PARITIES[7] = {{1, 4, 0, 0}, {1, 2, 1, 1}, {1, 1, 2, 2}, {2, 3, 0, 0},
-                                   {2, 5, 1, 1}, {2, 6, 2, 2}, {3, 7, 0, 0}};
+static const Parity PARITIES[PASSES] = {{1, 4, 0, 0}, {1, 2, 1, 1}, {1, 1, 2, 2}, {2, 3, 0, 0},
+                                        {2, 5, 1, 1}, {2, 6, 2, 2}, {3, 7, 0, 0}};
 
-static void turn(const int8_t *displacement, int first, int sign, int turned[3]) {
+static void turn_pair(const int8_t *displacement, int first, int sign, int turned[3]) {
     int next = 1;
     for (int axis = 0; axis < 3; axis++)
         turned[axis] = sign * (axis == first ? displacement[0] : displacement[next++]);
@@ -95,8 +97,9 @@ static ptrdiff_t distance_of(const Level *level, int parity, const int displacem
 typedef struct {
     const Task *task;
     const Level *level;
-    int number, odd, step, log_step; /* of the level */
-    ptrdiff_t ahead[18], behind[18]; /* of the pairs, from a voxel's place */
+    int number, step, log_step;                      /* of the level */
+    int odd, pairs;                                  /* of the parity */
+    ptrdiff_t ahead[MOST_PAIRS], behind[MOST_PAIRS]; /* of the pairs, from a voxel's place */
     ptrdiff_t face_ahead[3], face_behind[3];
     Way faces[6]; /* ahead, then behind */
 } Passing;
@@ -104,17 +107,19 @@ typedef struct {
 static void begin_parity(Passing *p, const Parity *parity) {
     const Pattern *pattern = &PATTERNS[p->odd];
     int turned[3];
-    for (int i = 0; i < pattern->pairs; i++) {
-        turn(pattern->ahead[i], parity->first, 1, turned);
+    p->pairs = pattern->slots;
+    if (p->odd < 3) p->pairs -= MOST_SIBLINGS - SIBLINGS_A_TURN * parity->turn;
+    for (int i = 0; i < p->pairs; i++) {
+        turn_pair(pattern->ahead[i], parity->first, 1, turned);
         p->ahead[i] = distance_of(p->level, parity->parity, turned);
-        turn(pattern->ahead[i], parity->first, -1, turned);
+        turn_pair(pattern->ahead[i], parity->first, -1, turned);
         p->behind[i] = distance_of(p->level, parity->parity, turned);
     }
     for (int i = 0; i < 3; i++) {
-        turn(AROUND[i], parity->first, 1, turned);
+        turn_pair(AROUND[i], parity->first, 1, turned);
         p->faces[i] = way_of(parity->parity, turned);
         p->face_ahead[i] = distance_of(p->level, parity->parity, turned);
-        turn(AROUND[i], parity->first, -1, turned);
+        turn_pair(AROUND[i], parity->first, -1, turned);
         p->faces[3 + i] = way_of(parity->parity, turned);
         p->face_behind[i] = distance_of(p->level, parity->parity, turned);
     }
@@ -222,59 +227,69 @@ INLINE V deviation(const int32_t *at, V base) {
 
 /* ---- Quantised inputs ---- */
 
+/* What the pairs of LANES voxels say: their sums and differences, and how these add up. */
+typedef struct {
+    V sums[MOST_PAIRS], differences[MOST_PAIRS], bend, lean, known;
+} Deviations;
+
+/* full: all neighbours are known */
+INLINE void add_pair(Deviations *d, int i, const int32_t *at, const Passing *p, V base, int full) {
+    V a = load(at + p->ahead[i]), b = load(at + p->behind[i]);
+    if (full) {
+        d->sums[i] = a + b - (base + base);
+        d->differences[i] = a - b;
+    } else {
+        M has_a = is_not(a, all_of(MISSING)), has_b = is_not(b, all_of(MISSING));
+        a = where(has_a, a - base);
+        b = where(has_b, b - base);
+        d->sums[i] = a + b;
+        d->differences[i] = a - b;
+        d->known = plus_one(has_a | has_b, d->known);
+    }
+    d->bend += magnitude(d->sums[i]);
+    d->lean += magnitude(d->differences[i]);
+}
+
 /* Appends the contexts of up to LANES voxels, one behind the other along z, to the block.
    at: the first voxel's value
    place: its place in the level's arrays
    active: which of them are coded
    face: for each face neighbour, of which of them it is active */
 INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, int32_t place,
-                            unsigned active, const unsigned face[6], int pairs, int slots,
-                            int odd, int with_reference, int full, int wide) {
+                            unsigned active, const unsigned face[6], int odd, int with_reference,
+                            int full, int wide) {
     const inrv_channel *channel = p->task->channel;
-    V inputs[INRV_MOST_INPUTS + 4], sums[18], differences[18], near, curves;
-    V base = base_of(at, p->ahead, p->behind, pairs, odd, all_of(p->task->mean), active, full, wide,
-                     &near, &curves);
-    V bend = all_of(0), lean = all_of(0), known = all_of(pairs), spread, slope;
+    const int slots = SLOTS(odd), certain = odd < 3 ? slots - MOST_SIBLINGS : slots;
+    V inputs[INRV_MOST_INPUTS + 4], near, curves, spread, slope;
+    V base = base_of(at, p->ahead, p->behind, p->pairs, odd, all_of(p->task->mean), active, full,
+                     wide, &near, &curves);
+    Deviations d = {.bend = all_of(0), .lean = all_of(0), .known = all_of(0)};
+    UNROLLED
+    for (int i = 0; i < certain; i++) add_pair(&d, i, at, p, base, full);
+    UNROLLED
+    for (int i = certain; i < slots; i += SIBLINGS_A_TURN) {
+        d.sums[i] = d.differences[i] = d.sums[i + 1] = d.differences[i + 1] = all_of(0);
+        if (i >= p->pairs) continue;
+        add_pair(&d, i, at, p, base, full);
+        add_pair(&d, i + 1, at, p, base, full);
+    }
     if (full) {
-        V twice = base + base;
-        UNROLLED
-        for (int i = 0; i < pairs; i++) {
-            V a = load(at + p->ahead[i]), b = load(at + p->behind[i]);
-            sums[i] = a + b - twice;
-            differences[i] = a - b;
-            bend += magnitude(sums[i]);
-            lean += magnitude(differences[i]);
-        }
-        spread = pairs == 16 ? bend >> 4 : quotient_by(bend, pairs, wide);
-        slope = pairs == 16 ? lean >> 4 : quotient_by(lean, pairs, wide);
+        d.known = all_of(p->pairs);
+        spread = odd == 3 ? d.bend >> 4 : quotient_by(d.bend, p->pairs, wide);
+        slope = odd == 3 ? d.lean >> 4 : quotient_by(d.lean, p->pairs, wide);
     } else {
-        const V none = all_of(MISSING);
-        known = all_of(0);
-        UNROLLED
-        for (int i = 0; i < pairs; i++) {
-            V a = load(at + p->ahead[i]), b = load(at + p->behind[i]);
-            M has_a = is_not(a, none), has_b = is_not(b, none);
-            a = where(has_a, a - base);
-            b = where(has_b, b - base);
-            sums[i] = a + b;
-            differences[i] = a - b;
-            bend += magnitude(sums[i]);
-            lean += magnitude(differences[i]);
-            known = plus_one(has_a | has_b, known);
-        }
-        V count = larger(known, all_of(1));
-        spread = choose(is_above(known, all_of(0)), quotient(bend, count, wide),
+        V count = larger(d.known, all_of(1));
+        spread = choose(is_above(d.known, all_of(0)), quotient(d.bend, count, wide),
                         all_of(2 * p->task->spread));
-        slope = quotient(lean, count, wide);
+        slope = quotient(d.lean, count, wide);
     }
     spread = clip(spread, p->step >> 2, HIGHEST - 1);
     slope = clip(slope, p->step >> 2, HIGHEST - 1);
     V mantissa, shift, other_mantissa, other_shift;
     int shifted = scaled(spread, active, &mantissa, &shift);
-    quantised(sums, pairs, mantissa, shift, shifted, inputs);
+    quantised(d.sums, slots, mantissa, shift, shifted, inputs);
     int other_shifted = scaled(slope, active, &other_mantissa, &other_shift);
-    quantised(differences, pairs, other_mantissa, other_shift, other_shifted, inputs + slots);
-    for (int i = pairs; i < slots; i++) inputs[i] = inputs[slots + i] = all_of(0);
+    quantised(d.differences, slots, other_mantissa, other_shift, other_shifted, inputs + slots);
     V log_spread = log64(spread) - p->log_step;
     int n = 2 * slots;
     for (int i = 0; i < 6; i++) inputs[n++] = sixteens(face[i]);
@@ -314,7 +329,7 @@ INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, i
         n += 7;
     }
     while (n % 4) inputs[n++] = all_of(0);
-    M still = is_above(known, all_of(0)) & ~is_not(bend | lean, all_of(0));
+    M still = is_above(d.known, all_of(0)) & ~is_not(d.bend | d.lean, all_of(0));
     V flat = where(still, all_of(1 << 30));
     Order order = order_of(active);
     int first = block->count;
@@ -466,7 +481,7 @@ enum { TOGETHER = VECTORS * LANES }; /* voxels that `through` takes */
 #else /* without dot4: four products of 16 bits are added before they are widened */
 
 /* Rows of weights of 16 bits: the first layer's by input, all others by what they give. */
-enum { MOST_ROW = 56 };
+enum { MOST_ROW = 4 * MOST_GROUPS };
 
 static void pack(Packed *to, const inrv_network *network) {
     const int inputs = network->inputs, first = network->first, second = network->second;
@@ -653,17 +668,16 @@ INLINE unsigned deposited(unsigned bits, unsigned places) {
 #endif
 }
 
-INLINE int extra_bits(int token) { return 3 + (token - DIRECT) / 2; }
-
-/* The sign that a code can only have, 1 or -1, because values end at 0 and `top`; 0: either. */
-static int only_sign(int32_t predicted, int32_t magnitude, int half, int32_t step, int32_t top) {
-    int32_t reach = (2 * magnitude - 1 - half) * step;
-    return 2 * predicted < reach ? 1 : 2 * (top - predicted) < reach ? -1 : 0;
-}
+/* What the reading of codes needs of a channel and a level. Without predictions, with a step and a
+   top of 0, no sign is implied. */
+typedef struct {
+    int32_t step, top;
+    int trellis;
+} Rules;
 
 /* The code of a token, whose extra bits and sign are read. */
-static int32_t code_of(Coder *coder, int token, int32_t predicted, int half, int32_t step,
-                       int32_t top) {
+static int32_t code_of(Coder *coder, int token, int32_t predicted, int quantiser,
+                       const Rules *rules) {
     if (!token) return 0;
     uint64_t bits = raw_bits(coder);
     int32_t magnitude = token;
@@ -672,89 +686,50 @@ static int32_t code_of(Coder *coder, int token, int32_t predicted, int half, int
         used = extra_bits(token);
         magnitude = ((2 + token % 2) << used) + (int32_t)(bits & ((1u << used) - 1));
     }
-    int sign = step ? only_sign(predicted, magnitude, half, step, top) : 0;
+    int sign = only_sign(predicted, magnitude, quantiser, rules->step, rules->top);
     if (!sign) sign = bits >> used++ & 1 ? -1 : 1;
     coder->raw += (uint64_t)used;
     return sign * magnitude;
 }
 
-/* ---- Trellis ---- */
-
-/* Where a token leads from a state, by its lowest bit; the lowest bit of a state is the quantiser
-   that it has. */
-static const uint8_t NEXT[STATES][2] = {{0, 2}, {5, 7}, {1, 3}, {6, 4},
-                                        {2, 0}, {4, 6}, {3, 1}, {7, 5}};
-
-/* Reads the codes of the block's first `count` voxels; the first is number `first` of its pass. */
-NOINLINE int read_codes(Coder *coder, Block *block, int count, uint32_t first, int trellis,
-                        int32_t step, int32_t top) {
+/* Reads the codes of the block's first `count` voxels, and finds their quantisers; the first is
+   number `first` of its pass, a multiple of BLOCK. */
+NOINLINE int read_codes(Coder *coder, Block *block, int count, uint32_t first, const Rules *rules) {
     const uint8_t *word = coder->word;
     const uint32_t lanes = (uint32_t)coder->lanes - 1;
     uint32_t *state = coder->state;
     int32_t *codes = block->code;
-    if (trellis)
-        for (int i = 0; i < count; i++) {
-            uint32_t lane = (first + (uint32_t)i) & lanes;
-            uint8_t *chain = coder->chain + i % CHAINS;
-            int half = *chain & 1;
-            block->half[i] = half;
-            state[lane] = read_token(coder, block->table[i] + half * INRV_TABLES, state[lane],
-                                     &word, codes + i, i & 1);
-            *chain = NEXT[*chain][codes[i] & 1];
+    for (int i = 0; i < count; i++) {
+        uint32_t lane = (first + (uint32_t)i) & lanes;
+        int table = block->table[i];
+        if (rules->trellis) {
+            block->quantiser[i] = coder->chain[i % CHAINS] & 1;
+            table += block->quantiser[i] * INRV_TABLES;
         }
-    else
-        for (int i = 0; i < count; i++) {
-            uint32_t lane = (first + (uint32_t)i) & lanes;
-            state[lane] = read_token(coder, block->table[i], state[lane], &word, codes + i, i & 1);
-        }
+        state[lane] = read_token(coder, table, state[lane], &word, codes + i, i & 1);
+        if (rules->trellis) coder->chain[i % CHAINS] = NEXT[coder->chain[i % CHAINS]][codes[i] & 1];
+    }
     coder->word = word;
     if (word > coder->last_word) return INRV_RULE('F', 6);
     for (int i = count; i % LANES; i++) codes[i] = 0;
     for (int i = 0; i < count; i += LANES) {
         V tokens = load(codes + i);
+        V quantiser = rules->trellis ? load(block->quantiser + i) : all_of(0);
         if (UNLIKELY(bits_of(is_above(tokens, all_of(DIRECT - 1))))) {
-            for (int k = i; k < i + LANES; k++)
-                codes[k] = code_of(coder, codes[k], block->predicted[k], trellis ? block->half[k] : 0, step, top);
+            for (int k = 0; k < LANES; k++)
+                codes[i + k] =
+                    code_of(coder, codes[i + k], block->predicted[i + k], quantiser[k], rules);
             continue;
         }
-        V reach = (2 * tokens - 1 - (trellis ? load(block->half + i) : all_of(0))) * step;
-        V predicted = load(block->predicted + i);
-        M low = is_above(reach, 2 * predicted), high = is_above(reach, 2 * (top - predicted));
-        unsigned any = bits_of(is_above(tokens, all_of(0)));
-        unsigned only_up = bits_of(low), only_down = bits_of(high) & ~only_up;
-        if (!step) only_up = only_down = 0;
-        unsigned signed_ = any & ~(only_up | only_down);
-        M negative = of_bits(deposited((unsigned)raw_bits(coder), signed_) | only_down);
-        coder->raw += (unsigned)__builtin_popcount(signed_);
+        V reach = (2 * tokens - 1 - quantiser) * rules->step;
+        V below = 2 * load(block->predicted + i), beyond = 2 * rules->top - below;
+        unsigned any = bits_of(is_above(tokens, all_of(0))), up = bits_of(is_above(reach, below));
+        unsigned down = bits_of(is_above(reach, beyond)) & ~up, either = any & ~(up | down);
+        M negative = of_bits(deposited((unsigned)raw_bits(coder), either) | down);
+        coder->raw += (unsigned)__builtin_popcount(either);
         store(codes + i, choose(negative, -tokens, tokens));
     }
     return coder->raw > coder->raw_most ? INRV_RULE('F', 6) : INRV_OK;
-}
-
-static int token_of(uint32_t magnitude) {
-    if (magnitude < DIRECT) return (int)magnitude;
-    int top = 31 - __builtin_clz(magnitude);
-    return DIRECT + 2 * (top - 4) + (int)(magnitude >> (top - 1) & 1);
-}
-
-static void write_raw(Coder *coder, uint32_t bits, int count) {
-    for (int i = 0; i < count; i++, coder->raw++)
-        coder->raw_bytes[coder->raw >> 3] |= (uint8_t)((bits >> i & 1) << (coder->raw & 7));
-}
-
-static void write_code(Coder *coder, int table, int32_t code, uint32_t number, int sign) {
-    Table *own = &coder->table[table];
-    uint32_t magnitude = (uint32_t)(code < 0 ? -code : code);
-    int token = token_of(magnitude);
-    Symbol *symbol = &coder->symbols[coder->count++];
-    symbol->start = (uint16_t)(own->start[token] + (1 << 15));
-    symbol->part = own->part[token];
-    symbol->lane = (uint8_t)(number % MOST_LANES);
-    own->seen[0][token]++;
-    coder->found.share *= symbol->part * (1.0 / (1 << PROBABILITY_BITS));
-    if (!token) return;
-    if (token >= DIRECT) write_raw(coder, magnitude, extra_bits(token));
-    if (!sign) write_raw(coder, code < 0, 1);
 }
 
 static int32_t floor_div(int32_t a, int32_t b) {
@@ -786,115 +761,45 @@ INLINE int32_t chosen(int32_t difference, int table, int32_t step, const inrv_ai
 NOINLINE void choose_codes(Coder *coder, Block *block, int count, uint32_t first,
                            const int32_t *targets, int32_t step, int32_t top, const inrv_aim *aim) {
     for (int i = 0; i < count; i++) {
-        int32_t difference = clipped(targets[block->place[i]], 0, top) - block->predicted[i];
-        block->code[i] = chosen(difference, block->table[i], step, aim);
-        int32_t code = block->code[i];
-        write_code(coder, block->table[i], code, first + (uint32_t)i,
-                   only_sign(block->predicted[i], code < 0 ? -code : code, 0, step, top));
+        int32_t predicted = block->predicted[i];
+        int32_t code = chosen(clipped(targets[block->place[i]], 0, top) - predicted,
+                              block->table[i], step, aim);
+        int implied = only_sign(predicted, code < 0 ? -code : code, 0, step, top) != 0;
+        write_code(coder, block->table[i], code, first + (uint32_t)i, implied);
+        block->code[i] = code;
     }
     settle(&coder->found);
 }
 
-/* The states that lead to each state, and the lowest bit of the token that does. */
-static const uint8_t BEFORE[STATES][2] = {{0, 4}, {2, 6}, {0, 4}, {2, 6},
-                                          {3, 5}, {1, 7}, {3, 5}, {1, 7}};
-static const uint8_t BY[STATES][2] = {{0, 1}, {0, 1}, {1, 0}, {1, 0},
-                                      {1, 0}, {0, 1}, {0, 1}, {1, 0}};
-#define NEVER 1e30f
-
-/* Of a quantiser, the magnitudes with even and with odd tokens that cost least. */
-INLINE void candidates(const Pending *one, const float *bits, int half, const Passing *p,
-                       float scale, float cost[2], int32_t magnitude[2]) {
-    const float weight = p->task->aim->rate_weight;
-    float distance = (float)(one->difference < 0 ? -one->difference : one->difference) * scale;
-    int sign = one->difference < 0 ? -1 : 1;
-    int32_t nearest = (int32_t)((distance + (float)half) * 0.5f + 0.5f);
-    cost[0] = cost[1] = NEVER;
-    magnitude[0] = magnitude[1] = 0;
-    for (int i = 0; i < 4; i++) {
-        int32_t k = i < 3 ? nearest + 1 - i : 0;
-        if (k < 0) continue;
-        int only = only_sign(one->predicted, k, half, p->step, p->task->channel->top);
-        if (k && only == -sign) continue;
-        int odd = token_of((uint32_t)k) & 1;
-        float missed = (distance - (float)(2 * k - (k ? half : 0))) * 0.5f;
-        float own = missed * missed + weight * (bits[k < INRV_LISTED ? k : INRV_LISTED - 1] - (k && only ? 1.0f : 0.0f));
-        if (own >= cost[odd]) continue;
-        cost[odd] = own;
-        magnitude[odd] = k;
+/* Keeps the block's first `count` voxels until all of the pass are there: a trellis chooses their
+   codes together. Only the last block of a pass has voxels for a part of a row. */
+static void let_wait(Coder *coder, Block *block, int count, const int32_t *targets, int32_t top) {
+    for (int i = 0; i < count; i += CHAINS) {
+        Row *row = coder->rows + (coder->waiting + (size_t)i) / CHAINS;
+        const int present = count - i < CHAINS ? count - i : CHAINS;
+        memset(row, 0, sizeof *row);
+        for (int c = 0; c < present; c++) {
+            row->place[c] = block->place[i + c];
+            row->table[c] = block->table[i + c];
+            row->predicted[c] = block->predicted[i + c];
+            row->difference[c] = clipped(targets[row->place[c]], 0, top) - row->predicted[c];
+        }
     }
+    coder->waiting += (size_t)count;
 }
 
-/* Chooses the codes of the voxels that wait, chain by chain, and writes them and their values. */
-NOINLINE void choose_path(Coder *coder, const Passing *p) {
-    const inrv_aim *aim = p->task->aim;
-    const size_t count = coder->waiting;
-    const float scale = 2.0f / (float)p->step;
-    Pending *pending = coder->pending;
-    float cost[STATES][CHAINS], next[STATES][CHAINS];
-    for (int s = 0; s < STATES; s++)
-        for (int c = 0; c < CHAINS; c++) cost[s][c] = coder->chain[c] == s ? 0 : NEVER;
-    for (size_t first = 0; first < count; first += CHAINS) {
-        float own[2][2][CHAINS];
-        int chains = count - first < CHAINS ? (int)(count - first) : CHAINS;
-        for (int c = 0; c < chains; c++) {
-            const Pending *one = pending + first + c;
-            for (int half = 0; half < 2; half++) {
-                float found[2];
-                int32_t unused[2];
-                candidates(one, aim->bits + (half * INRV_TABLES + one->table) * INRV_LISTED, half,
-                           p, scale, found, unused);
-                own[half][0][c] = found[0];
-                own[half][1][c] = found[1];
-            }
+/* Turns the block's codes into values. */
+INLINE void take_moves(Block *block, int count, const Rules *rules) {
+    for (int i = 0; i < count; i += LANES) {
+        V code = load(block->code + i), move = code * rules->step;
+        if (rules->trellis) {
+            V quantiser = load(block->quantiser + i);
+            V less = choose(is_above(code, all_of(0)), quantiser,
+                            where(is_above(all_of(0), code), -quantiser));
+            move = (2 * code - less) * rules->step >> 1;
         }
-        uint8_t arrivals[CHAINS] = {0};
-        for (int s = 0; s < STATES; s++) {
-            const int a = BEFORE[s][0], b = BEFORE[s][1];
-            const float *by_a = own[a & 1][BY[s][0]], *by_b = own[b & 1][BY[s][1]];
-            for (int c = 0; c < CHAINS; c++) {
-                float one = cost[a][c] + by_a[c], other = cost[b][c] + by_b[c];
-                next[s][c] = other < one ? other : one;
-                arrivals[c] |= (uint8_t)((other < one) << s);
-            }
-        }
-        for (int c = 0; c < chains; c++) {
-            coder->arrivals[first + c] = arrivals[c];
-            for (int s = 0; s < STATES; s++) cost[s][c] = next[s][c];
-        }
+        store(block->code + i, clip(load(block->predicted + i) + move, 0, rules->top));
     }
-    /* Backwards along each chain's best path: the codes take the place of the differences. */
-    for (int c = 0; c < CHAINS && (size_t)c < count; c++) {
-        int state = 0;
-        for (int s = 1; s < STATES; s++)
-            if (cost[s][c] < cost[state][c]) state = s;
-        for (size_t i = (count - 1 - c) / CHAINS * CHAINS + c;; i -= CHAINS) {
-            Pending *one = pending + i;
-            int way = coder->arrivals[i] >> state & 1, odd = BY[state][way];
-            state = BEFORE[state][way];
-            float costs[2];
-            int32_t magnitudes[2];
-            candidates(one, aim->bits + ((state & 1) * INRV_TABLES + one->table) * INRV_LISTED,
-                       state & 1, p, scale, costs, magnitudes);
-            one->difference = one->difference < 0 ? -magnitudes[odd] : magnitudes[odd];
-            if (i < CHAINS) break;
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        const Pending *one = pending + i;
-        uint8_t *chain = coder->chain + i % CHAINS;
-        int half = *chain & 1, code = one->difference;
-        write_code(coder, one->table + half * INRV_TABLES, code, (uint32_t)i,
-                   only_sign(one->predicted, code < 0 ? -code : code, half, p->step,
-                             p->task->channel->top));
-        int64_t twice = 2 * code - (code > 0 ? half : code < 0 ? -half : 0);
-        p->level->values[one->place] =
-            clipped(one->predicted + (twice * p->step >> 1), 0, p->task->channel->top);
-        *chain = NEXT[*chain][token_of((uint32_t)(code < 0 ? -code : code)) & 1];
-        if (i % BLOCK == BLOCK - 1) settle(&coder->found);
-    }
-    settle(&coder->found);
-    coder->waiting = 0;
 }
 
 /* ---- Prediction ---- */
@@ -917,35 +822,19 @@ NOINLINE int finish_block(inrv_work *work, const Passing *p, int count, uint32_t
     if (p->task->samples)
         sample(p->task->samples, block, count, p->level->truth, 4 * work->networks[p->odd].groups,
                p->odd, p->number);
-    if (p->task->aim && channel->trellis) {
-        for (int i = 0; i < count; i++) {
-            Pending *one = work->coder.pending + work->coder.waiting++;
-            one->place = block->place[i];
-            one->predicted = block->predicted[i];
-            one->difference = clipped(p->level->targets[block->place[i]], 0, channel->top) -
-                              block->predicted[i];
-            one->table = block->table[i];
-        }
+    const Rules rules = {p->step, channel->top, channel->trellis};
+    if (p->task->aim && rules.trellis) {
+        let_wait(&work->coder, block, count, p->level->targets, channel->top);
         return INRV_OK;
     }
     if (p->task->aim)
-        choose_codes(&work->coder, block, count, first, p->level->targets, p->step, p->task->channel->top, p->task->aim);
+        choose_codes(&work->coder, block, count, first, p->level->targets, p->step, channel->top,
+                     p->task->aim);
     else {
-        int error = read_codes(&work->coder, block, count, first, channel->trellis, p->step, channel->top);
+        int error = read_codes(&work->coder, block, count, first, &rules);
         if (UNLIKELY(error)) return error;
     }
-    if (channel->trellis)
-        for (int i = 0; i < count; i += LANES) {
-            V code = load(block->code + i), half = load(block->half + i);
-            V less = choose(is_above(code, all_of(0)), half, where(is_above(all_of(0), code), -half));
-            V value = load(block->predicted + i) + ((2 * code - less) * p->step >> 1);
-            store(block->code + i, clip(value, 0, channel->top));
-        }
-    else
-        for (int i = 0; i < count; i += LANES) {
-            V value = load(block->predicted + i) + load(block->code + i) * p->step;
-            store(block->code + i, clip(value, 0, channel->top));
-        }
+    take_moves(block, count, &rules);
     for (int i = 0; i < count; i++) p->level->values[block->place[i]] = block->code[i];
     return INRV_OK;
 }
@@ -970,8 +859,8 @@ static uint64_t inner_places(const Level *level) {
     return all >> 3 << 1;
 }
 
-INLINE int pass_parity(inrv_work *work, Passing *p, const Parity *parity, uint32_t *number,
-                       int pairs, int slots, int odd, int with_reference) {
+INLINE int pass_parity(inrv_work *work, Passing *p, const Parity *parity, uint32_t *number, int odd,
+                       int with_reference) {
     const Level *level = p->level;
     Block *block = &work->block;
     const uint64_t inner = inner_places(level);
@@ -999,11 +888,11 @@ INLINE int pass_parity(inrv_work *work, Passing *p, const Parity *parity, uint32
                 const int32_t *at = level->values + start + z;
                 int32_t place = (int32_t)(start + z);
                 if (deep && !((uint64_t)active << z & ~inner))
-                    append_contexts(block, p, at, place, active, face, pairs, slots, odd,
-                                    with_reference, 1, wide);
+                    append_contexts(block, p, at, place, active, face, odd, with_reference, 1,
+                                    wide);
                 else
-                    append_contexts(block, p, at, place, active, face, pairs, slots, odd,
-                                    with_reference, 0, wide);
+                    append_contexts(block, p, at, place, active, face, odd, with_reference, 0,
+                                    wide);
                 if (block->count < BLOCK) continue;
                 int error = finish_block(work, p, BLOCK, *number);
                 if (UNLIKELY(error)) return error;
@@ -1014,40 +903,34 @@ INLINE int pass_parity(inrv_work *work, Passing *p, const Parity *parity, uint32
     return INRV_OK;
 }
 
-#define PARITY(NAME, PAIRS, SLOTS, ODD, REFERENCE)                                                  \
+#define PARITY(NAME, ODD, REFERENCE)                                                         \
     NOINLINE int NAME(inrv_work *work, Passing *p, const Parity *parity, uint32_t *number) { \
-        return pass_parity(work, p, parity, number, PAIRS, SLOTS, ODD, REFERENCE);               \
+        return pass_parity(work, p, parity, number, ODD, REFERENCE);                         \
     }
-PARITY(one_odd_0, 10, 14, 1, 0)
-PARITY(one_odd_1, 12, 14, 1, 0)
-PARITY(one_odd_2, 14, 14, 1, 0)
-PARITY(two_odd_0, 14, 18, 2, 0)
-PARITY(two_odd_1, 16, 18, 2, 0)
-PARITY(two_odd_2, 18, 18, 2, 0)
-PARITY(three_odd, 16, 16, 3, 0)
-PARITY(one_odd_0_referring, 10, 14, 1, 1)
-PARITY(one_odd_1_referring, 12, 14, 1, 1)
-PARITY(one_odd_2_referring, 14, 14, 1, 1)
-PARITY(two_odd_0_referring, 14, 18, 2, 1)
-PARITY(two_odd_1_referring, 16, 18, 2, 1)
-PARITY(two_odd_2_referring, 18, 18, 2, 1)
-PARITY(three_odd_referring, 16, 16, 3, 1)
+PARITY(one_odd, 1, 0)
+PARITY(two_odd, 2, 0)
+PARITY(three_odd, 3, 0)
+PARITY(one_odd_referring, 1, 1)
+PARITY(two_odd_referring, 2, 1)
+PARITY(three_odd_referring, 3, 1)
 
 static int32_t log_of(int32_t number) {
     int top = 31 - __builtin_clz((uint32_t)number);
     return LOG_ONE * top + (int32_t)(((int64_t)number << 6 >> top) - LOG_ONE);
 }
 
-static int pass(inrv_work *work, const Task *task, int number, int turn) {
+/* Codes the voxels of a parity of a level; `number` is the level's. */
+static int pass(inrv_work *work, const Task *task, int number, int parity_number) {
     typedef int Walk(inrv_work *, Passing *, const Parity *, uint32_t *);
-    static Walk *const WALKS[2][7] = {
-        {one_odd_0, one_odd_1, one_odd_2, two_odd_0, two_odd_1, two_odd_2, three_odd},
-        {one_odd_0_referring, one_odd_1_referring, one_odd_2_referring, two_odd_0_referring, two_odd_1_referring, two_odd_2_referring, three_odd_referring}};
-    Walk *walk = WALKS[task->channel->reference_top > 0][turn];
-    const Parity *parity = &PARITIES[turn];
-    int step = task->channel->steps[number];
+    static Walk *const WALKS[2][3] = {{one_odd, two_odd, three_odd},
+                                      {one_odd_referring, two_odd_referring, three_odd_referring}};
+    const inrv_channel *channel = task->channel;
+    const Parity *parity = &PARITIES[parity_number];
+    Walk *walk = WALKS[channel->reference_top > 0][parity->odd - 1];
+    const Level *level = &work->levels[number];
+    int32_t step = channel->steps[number];
     Passing passing = {.task = task,
-                       .level = &work->levels[number],
+                       .level = level,
                        .number = number,
                        .odd = parity->odd,
                        .step = step,
@@ -1056,9 +939,10 @@ static int pass(inrv_work *work, const Task *task, int number, int turn) {
     work->block.count = 0;
     begin_parity(&passing, parity);
     int error = walk(work, &passing, parity, &coded);
-    if (!error && work->block.count)
-        error = finish_block(work, &passing, work->block.count, coded);
-    if (!error && work->coder.waiting) choose_path(&work->coder, &passing);
+    if (!error && work->block.count) error = finish_block(work, &passing, work->block.count, coded);
+    if (work->coder.waiting)
+        INRV_VARIANT_OF(inrv_choose_path)(&work->coder, task->aim, step, channel->top,
+                                          level->values);
     return error;
 }
 
@@ -1073,16 +957,18 @@ static int corner(inrv_work *work, const Task *task) {
     block->table[0] = clipped((log_of(task->spread) - log_of(step) + LOWEST_TABLE * LOG_ONE) >> 4,
                               0, INRV_TABLES - 1);
     block->place[0] = (int32_t)(PAD_BEFORE * level->plane + PAD_BEFORE * level->pitch + PAD_Z);
+    const Rules rules = {step, channel->top, channel->trellis};
     if (task->aim) {
         choose_codes(&work->coder, block, 1, 0, level->targets, step, channel->top, task->aim);
         int32_t magnitude = block->code[0] < 0 ? -block->code[0] : block->code[0];
+        block->quantiser[0] = 0;
         work->coder.chain[0] = NEXT[0][token_of((uint32_t)magnitude) & 1];
     } else {
-        int error = read_codes(&work->coder, block, 1, 0, channel->trellis, step, channel->top);
+        int error = read_codes(&work->coder, block, 1, 0, &rules);
         if (error) return error;
     }
-    level->values[block->place[0]] =
-        clipped(block->predicted[0] + (int64_t)block->code[0] * step, 0, channel->top);
+    take_moves(block, 1, &rules);
+    level->values[block->place[0]] = block->code[0];
     return INRV_OK;
 }
 
@@ -1158,9 +1044,9 @@ static void restore(inrv_work *work, const Task *task, const Level *layer) {
     for (int parity = 0; parity < 8; parity++)
         for (int i = 0; i < PAIRS_AROUND; i++) {
             int turned[3];
-            turn(AROUND[i], 0, 1, turned);
+            turn_pair(AROUND[i], 0, 1, turned);
             ahead[parity][i] = distance_of(level, parity, turned);
-            turn(AROUND[i], 0, -1, turned);
+            turn_pair(AROUND[i], 0, -1, turned);
             behind[parity][i] = distance_of(level, parity, turned);
         }
     block->count = 0;
@@ -1202,7 +1088,8 @@ static void restore(inrv_work *work, const Task *task, const Level *layer) {
 /* Codes that are predicted elsewhere: the block's tables and codes are all that counts. */
 
 static int read(inrv_work *work, int count, uint32_t first) {
-    return read_codes(&work->coder, &work->block, count, first, 0, 0, 0);
+    static const Rules plain = {0, 0, 0};
+    return read_codes(&work->coder, &work->block, count, first, &plain);
 }
 
 static void write(inrv_work *work, int count, uint32_t first) {

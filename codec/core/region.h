@@ -27,8 +27,10 @@ enum {
     PROBABILITY_BITS = 15,
     DIRECT = 16, /* magnitudes that are tokens themselves */
     MOST_LANES = 32,
-    CHAINS = 16, /* of a trellis */
-    STATES = 8,  /* of a chain */
+    PASSES = 7,                            /* of a level: one a parity */
+    MOST_IN_PASS = EDGE * EDGE * EDGE / 8, /* voxels */
+    CHAINS = 16,                           /* of a trellis */
+    STATES = 8,                            /* of a chain */
     ALL_TABLES = INRV_QUANTISERS * INRV_TABLES,
     PAD_BEFORE = 1,
     PAD_AFTER = 2,
@@ -63,7 +65,7 @@ typedef struct packed_network {
 typedef struct {
     int32_t inputs[MOST_GROUPS][ROOM]; /* four bytes each: inputs + 64 */
     int32_t base[ROOM], scale[ROOM], log[ROOM], place[ROOM];
-    int32_t outputs[2][BLOCK], predicted[BLOCK], table[BLOCK], code[ROOM], half[ROOM];
+    int32_t outputs[2][BLOCK], predicted[BLOCK], table[BLOCK], code[ROOM], quantiser[ROOM];
     int count;
 } Block;
 
@@ -80,10 +82,13 @@ typedef struct {
     uint8_t lane; /* number in its pass, mod 32 */
 } Symbol;
 
-/* A voxel of a pass whose code is not chosen yet. */
+/* Voxels of a pass whose codes a trellis has not chosen yet, one of each chain. */
 typedef struct {
-    int32_t place, predicted, difference, table;
-} Pending;
+    int32_t place[CHAINS], predicted[CHAINS], table[CHAINS];
+    int32_t difference[CHAINS]; /* of what is aimed at and the prediction; in the end the code */
+    int32_t choices[CHAINS];    /* by quantiser and lowest bit of the token: the best magnitude */
+    uint16_t ways[STATES];      /* a bit a chain: which of two ways to a state is cheaper */
+} Row;
 
 typedef struct {
     Table table[ALL_TABLES] __attribute__((aligned(64)));
@@ -97,11 +102,10 @@ typedef struct {
     uint64_t raw, raw_most;
     /* encoding */
     Symbol *symbols;
-    Pending *pending;
-    uint8_t *arrivals;
-    size_t waiting;
     size_t count;
-    Chances found; /* of the symbols */
+    Row *rows;
+    size_t waiting; /* voxels in them */
+    Chances found;  /* of the symbols */
     uint8_t *raw_bytes;
 } Coder;
 

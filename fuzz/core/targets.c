@@ -8,11 +8,17 @@
 #include "lattice.h"
 #include "masks.h"
 
-enum { MOST_MASKS = 16, MOST_LEAVES = 8, VOXELS = MOST_LEAVES * 512, NUMBERS = 2000 };
+enum {
+    MOST_MASKS = 16,
+    MOST_LEAVES = 8,
+    VOXELS = MOST_LEAVES * 512,
+    NUMBERS = 2000,
+    COUNTS = INRV_QUANTISERS * INRV_TABLES * INRV_TOKENS
+};
 
 /* What the bytes of a case begin with; fuzz/regions.py writes the same. */
 struct head {
-    uint8_t exterior, lossless, restoration, reference, cut, lanes, level, leaves, mean, spread;
+    uint8_t exterior, kind, restoration, reference, cut, lanes, level, leaves, mean, spread;
     uint16_t sizes[INRV_SEGMENTS];
     uint32_t top;
     struct {
@@ -49,16 +55,17 @@ static inrv_work *work_of(unsigned set) {
 /* A region of up to eight leaves, decoded by plain C and by another variant that runs here. */
 static int region(const uint8_t *data, size_t size) {
     static struct noise prediction[3], restoration;
-    static int32_t prior[INRV_TABLES * INRV_TOKENS], first[VOXELS], values[VOXELS];
-    static const int INPUTS[3] = {33, 41, 45};
+    static int32_t prior[COUNTS], first[VOXELS], values[VOXELS];
+    static const int INPUTS[3] = {41, 49, 45};
     struct head head;
     if (size < sizeof head) return INRV_USE;
     memcpy(&head, data, sizeof head);
-    for (int i = 0; i < INRV_TABLES * INRV_TOKENS; i++) prior[i] = 1 + 40 / (1 + i % INRV_TOKENS);
+    for (int i = 0; i < COUNTS; i++) prior[i] = 1 + 40 / (1 + i % INRV_TOKENS);
     inrv_channel channel = {.steps = {128, 77, 46, 32, 32, 32, 32}, .prior = prior};
     channel.top = (int32_t)(1 + head.top % (1u << 23));
     channel.exterior = head.exterior & 1;
-    channel.lossless = head.lossless & 1;
+    channel.lossless = head.kind & 1;
+    channel.trellis = head.kind >> 1 & 1; /* with `lossless` too, which no file can have */
     channel.reference_top = head.reference & 1 ? 1000 : 0;
     for (int i = 0; i < 3; i++) {
         make_noise(&prediction[i], INPUTS[i] + (channel.reference_top ? 7 : 0), 32, 32, 2);
@@ -111,9 +118,9 @@ static int region(const uint8_t *data, size_t size) {
 
 /* Numbers under two tables; the first byte says how many come first. */
 static int numbers(const uint8_t *data, size_t size) {
-    static int32_t prior[INRV_TABLES * INRV_TOKENS], found[NUMBERS];
+    static int32_t prior[COUNTS], found[NUMBERS];
     if (size < 1) return INRV_USE;
-    for (int i = 0; i < INRV_TABLES * INRV_TOKENS; i++) prior[i] = 1 + 40 / (1 + i % INRV_TOKENS);
+    for (int i = 0; i < COUNTS; i++) prior[i] = 1 + 40 / (1 + i % INRV_TOKENS);
     const size_t counts[2] = {data[0], 100};
     const uint8_t tables[2] = {20, 40};
     inrv_codes codes = {.segments = 1, .bytes = {data + 1}, .sizes = {size - 1}};

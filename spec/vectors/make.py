@@ -296,7 +296,7 @@ class Passes:
     def __enter__(self) -> Passes:
         self.found: list[dict[str, Any]] = []
         self.rows: dict[str, list[int]] = {}  # of the network's first voxel since the last pass
-        self.codes: list[int] = []
+        self.codes: list[tuple[int, int]] = []  # of the last pass, after their quantisers
         network, read_codes, take = lattice.outputs_of, lattice.Codes.read, lattice.Region.take
 
         def outputs_of(tensors: read.Tensors, row: np.ndarray) -> np.ndarray:
@@ -305,10 +305,10 @@ class Passes:
                 self.rows = {"in": row[0].tolist(), "out": out[0].tolist()}
             return out
 
-        def noted(codes: lattice.Codes, tables: np.ndarray) -> np.ndarray:
-            values = read_codes(codes, tables)
-            self.codes = values.tolist()
-            return values
+        def noted(codes: lattice.Codes, *about: Any) -> tuple[np.ndarray, np.ndarray]:
+            found, quantisers = read_codes(codes, *about)
+            self.codes = list(zip(quantisers.tolist(), found.tolist(), strict=True))
+            return found, quantisers
 
         def taken(region: Any, voxels: Any, predicted: Any, tables: Any, level: int) -> None:
             take(region, voxels, predicted, tables, level)
@@ -318,9 +318,11 @@ class Passes:
                     voxels.tolist(), predicted.tolist(), tables.tolist(), self.codes,
                     values.tolist(), strict=True,
                 )  # fmt: skip
-                first = [list(row) for row in columns][:VOXELS]
+                first = [[*row[:3], *row[3], row[4]] for row in columns][:VOXELS]
                 about = {"level": level, "voxels": len(voxels)} | self.rows
-                self.found.append(about | {"voxel, predicted, table, code, value": first})
+                self.found.append(
+                    about | {"voxel, predicted, table, quantiser, code, value": first}
+                )
             self.rows = {}
 
         self.patches = [

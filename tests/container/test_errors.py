@@ -17,6 +17,7 @@ import pytest
 import inrv
 from inrv import EncodeOptions, FormatError, SparseVolume
 from inrv.container import Limits, container_bytes, pack_tensors, read_container, unpack_tensors
+from inrv.fields.lattice.constants import SETS
 from inrv.fields.lattice.model import default_model, pack_differences
 from inrv.fields.lattice.network import IntegerNetwork
 from inrv.grids import sparse_grid
@@ -603,9 +604,19 @@ CASES: list[tuple[str, str, Change, str]] = [
     (
         "M7",
         "both",
-        frequent(manifest(L + "0.lossless", True)),
+        palette(manifest(L + "0.offsets", True)),
         "offsets is True: must be false where .* lossless",
     ),
+    ("M7", "trellis", lattice(manifest(L + "0.trellis", 2)), "trellis is 2: must be true or false"),
+    (
+        "M7",
+        "lossless trellis",
+        palette(manifest(L + "0.trellis", True)),
+        "trellis is True: must be false where .* lossless",
+    ),
+    ("M7", "set", lattice(manifest(L + "0.set", SETS)), "set is 6: .* from 0 to 5"),
+    ("M7", "set below", lattice(manifest(L + "0.set", -1)), "set is -1: .* from 0 to 5"),
+    ("M7", "set fraction", lattice(manifest(L + "0.set", 0.0)), "set is 0.0: .* whole number"),
     (
         "M7",
         "topology of",

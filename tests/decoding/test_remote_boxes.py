@@ -31,7 +31,7 @@ def data() -> bytes:
     other = values + rng.random(values.shape, dtype=np.float32) / 8
     toggled = active ^ (rng.random(values.shape) < 0.1)
     grids = sparse_grid(values, "a", active=active), sparse_grid(other, "b", active=toggled)
-    asked = EncodeOptions(effort="instant", device="cpu", psnr=40)
+    asked = EncodeOptions(effort="instant", device="cpu", psnr=46)
     return inrv.encode_bytes(SparseVolume(grids), asked)[0]
 
 

@@ -278,7 +278,8 @@ def network_codes(networks: dict[str, Any], defaults: dict[str, Any]) -> bytes:
         for part, tensor in network.items():
             table = lattice.WEIGHT_TABLE if part.endswith("weight") else lattice.BIAS_TABLE
             differences = (networks[name][part] - tensor).reshape(-1)
-            writer.passes[0].append((np.full(tensor.size, table), differences))
+            columns = np.full(tensor.size, table), differences, *nothing(tensor.size)
+            writer.passes[0].append(columns)
     return writer.segments(read.default_networks()["prior"], 1)[0]
 
 
@@ -295,7 +296,9 @@ def any_channel(
         "reference": like.config["reference"],
         "exterior": bool(seed & 1),
         "restoration": seed % 3 == 0,
+        "set": seed % 6,
         "fitted": seed % 4 > 1,
+        "trellis": seed % 3 != 1 and not lossless,
         "offsets": seed % 5 in (0, 3) and not lossless,
         "lossless": lossless,
         "bits": None,
@@ -484,6 +487,11 @@ def any_passes(generator: np.random.Generator) -> tuple[list[int], list[NDArray[
     return tables, [numbers.astype(np.int32) for numbers in passes]
 
 
+def nothing(count: int) -> NDArray[np.int64]:
+    """Of numbers that no trellis couples: their quantisers, and whether a sign is implied."""
+    return np.zeros((2, count), dtype=np.int64)
+
+
 def decoded_numbers(
     prior: NDArray[np.int64], tables: list[int], counts: list[int], data: bytes
 ) -> list[list[int]]:
@@ -491,7 +499,7 @@ def decoded_numbers(
     codes = lattice.Codes(prior, 1)
     codes.begin(data)
     found = [
-        codes.read(np.full(count, table)).tolist()
+        codes.read(np.full(count, table))[0].tolist()
         for table, count in zip(tables, counts, strict=True)
     ]
     codes.end()
@@ -503,7 +511,7 @@ def test_the_coder_is_the_specifications() -> None:
     """The core and the reference reader write the same bytes, whatever counts and codes."""
     generator = np.random.default_rng(7)
     for _ in range(5):
-        prior = generator.integers(1, 1 << generator.integers(1, 15, (64, 46)))
+        prior = generator.integers(1, 1 << generator.integers(1, 15, (2, 64, 46)))
         tables, passes = any_passes(generator)
         segment = core_lattice.encode_numbers(prior, tables, passes)
         counts = [len(numbers) for numbers in passes]
@@ -512,7 +520,7 @@ def test_the_coder_is_the_specifications() -> None:
         writer = lattice.Writer(lambda _: np.zeros(0))
         writer.passes = [
             [
-                (np.full(len(numbers), table), numbers.astype(np.int64))
+                (np.full(len(numbers), table), numbers.astype(np.int64), *nothing(len(numbers)))
                 for table, numbers in zip(tables, passes, strict=True)
             ]
         ]
@@ -584,12 +592,18 @@ class OfLeaves:
 
 @pytest.mark.parametrize("kind", ["block", "scattered", "leaf", "empty"])
 @pytest.mark.parametrize("knows", ["nothing", "one value", "all"])
+@pytest.mark.parametrize("trellis", [False, True], ids=["plain", "trellis"])
 def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
-    kind: str, knows: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, knows: str, trellis: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whole regions of any codes, and every 2nd to 32nd voxel of them."""
-    generator = np.random.default_rng([len(kind), len(knows)])
+    """Whole regions of any codes, and every 2nd to 32nd voxel of them.
+
+    Where the range is a few steps, nearly every sign follows from its ends.
+    """
+    generator = np.random.default_rng([len(kind), len(knows), trellis])
     active, top = any_region(generator, kind), 1 << int(generator.integers(7, 24))
+    if knows == "one value":
+        top = int(generator.integers(1, 1000))
     other_top = 1 << int(generator.integers(24)) if knows != "one value" else 0
     config = {
         "steps": generator.integers(32, 513, 7).tolist(),
@@ -598,8 +612,10 @@ def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
         "reference": 0 if other_top else None,
         "exterior": knows != "nothing",
         "restoration": kind != "scattered",
-        "lossless": kind == "scattered",
+        "lossless": kind == "scattered" and not trellis,
+        "set": int(generator.integers(6)),
         "fitted": False,
+        "trellis": trellis,
     }
     defaults = read.default_networks()
     networks = lattice.networks_of(config, {}, defaults)
@@ -634,10 +650,13 @@ def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
     prior = defaults["prior"]
     expected, lanes = region(writer, [b""] * 4), int(generator.integers(6))
     segments = writer.segments(prior, 1 << lanes)
+    implied = sum(int(columns[3].sum()) for passes in writer.passes for columns in passes)
+    assert implied or kind == "empty"
     own, their = OfLeaves(active), OfLeaves(there)
     channel = core_lattice.LatticeChannel(
         config["steps"], top, config["background"], other_top, config["lossless"],
-        config["exterior"], [networks[odd] for odd in "123"], networks.get("restoration"), prior,
+        config["exterior"], trellis, [networks[odd] for odd in "123"],
+        networks.get("restoration"), prior,
     )  # fmt: skip
     given = (their.leaves, their.gathered(others)) if other_top else None
     region_of_core = core_lattice.KnownRegion(own.leaves, given, exterior, *header)

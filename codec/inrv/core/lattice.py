@@ -256,7 +256,7 @@ class RegionCodes:
 class ContextSamples:
     """Contexts of some voxels, for the fitting of networks.
 
-    inputs: int8 (n, 52) of the network, zeros behind
+    inputs: int8 (n, 56) of the network, zeros behind
     base: int32 (n,) what the prediction starts from, in units; for the restoration filter the
         decoded value
     spread: int32 (n,) of the neighbours, in units
@@ -370,7 +370,7 @@ class LatticeChannel:
         targets: int32 (n,) of its voxels, what codes are chosen for
         values: int32 (n,) of its voxels, what they are
         rate_weight: of a bit against a squared step; 0: the nearest code is chosen
-        bits: float32 (64, 1024) of a magnitude under a table
+        bits: float32 (2, 64, 1024) of a magnitude and its sign under each quantiser's tables
         shares: of the voxels of each level whose contexts are asked for; None: none are
         seed: draws them
 

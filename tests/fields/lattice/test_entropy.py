@@ -89,7 +89,7 @@ def test_every_magnitude_comes_back_under_every_table(kernel: str) -> None:
 @pytest.mark.parametrize("table", [0, 20, 30, 40, 63])
 def test_codes_take_as_many_bits_as_an_encoder_reckons(table: int) -> None:
     """Tables learn after a pass, so that one pass is coded with what the prior says."""
-    bits, generator = code_bits(prior())[table], np.random.default_rng(table)
+    bits, generator = code_bits(prior())[0, table], np.random.default_rng(table)
     assert bits.shape == (LISTED,)
     likely = 2.0 ** -bits.astype(np.float64)
     codes = generator.choice(LISTED, 20_000, p=likely / likely.sum())

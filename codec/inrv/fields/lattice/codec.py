@@ -30,7 +30,7 @@ MOST_SPREAD = 22
 # Of one bit against a squared step: the slope of a uniform quantiser at a high rate.
 # measured: docs/lab-notes.md#steps-and-rate
 RATE_WEIGHT = 2 * 0.6931 / 12
-# The same of a trellis, whose quantisers have steps twice as wide as those that they give together.
+# What a trellis takes of this: its quantisers have steps twice as wide as both have together.
 TRELLIS_WEIGHT = 0.6  # measured: docs/lab-notes.md#trellis
 # Units by which smooth targets depart from the values, by level, at most.
 # measured: docs/lab-notes.md#prefilter
