@@ -417,7 +417,8 @@ class _Sampling:
     def found(self) -> ContextSamples:
         """What was taken."""
         *arrays, tokens = vars(self.arrays).values()
-        return ContextSamples(*(array[: self.own.count].copy() for array in arrays), tokens)
+        taken = (array[: self.own.count].copy() for array in arrays)
+        return ContextSamples(*taken, tokens=tokens)
 
 
 def _given(region: KnownRegion) -> _Region:
