@@ -414,9 +414,9 @@ def test_both_decoders_give_the_same_bits(make: Make) -> None:
     assert any(channel["reference"] is not None for channel in channels) == (
         make in (referring, vectors, velocity, haze, shared)
     )
-    assert all(channel["restoration"] and channel["offsets"] for channel in channels) == (
-        make is not bounded
-    )
+    assert all(channel["offsets"] for channel in channels) == (make is not bounded)
+    # At a low rate the filter may not pay.
+    assert all(channel["restoration"] for channel in channels) == (make not in (bounded, shared))
     assert (entries[0]["exact_values"] is not None) == (make in (vectors, band))
     assert (entries[-1]["frequent_values"] is not None) == (make in (vectors, haze, airy))
     assert any(entry["topology_of"] is not None for entry in entries) == (make is shared)

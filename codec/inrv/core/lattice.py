@@ -416,9 +416,11 @@ class _Sampling:
 
     def found(self) -> ContextSamples:
         """What was taken."""
-        *arrays, tokens = vars(self.arrays).values()
-        taken = (array[: self.own.count].copy() for array in arrays)
-        return ContextSamples(*taken, tokens=tokens)
+        taken = {
+            name: array if name == "tokens" else array[: self.own.count].copy()
+            for name, array in vars(self.arrays).items()
+        }
+        return ContextSamples(**taken)
 
 
 def _given(region: KnownRegion) -> _Region:
