@@ -416,8 +416,10 @@ class _Sampling:
 
     def found(self) -> ContextSamples:
         """What was taken."""
-        *arrays, tokens = vars(self.arrays).values()
-        return ContextSamples(*(array[: self.own.count].copy() for array in arrays), tokens)
+        columns = {
+            name: array[: self.own.count].copy() for name, array in vars(self.arrays).items()
+        }
+        return ContextSamples(**columns | {"tokens": self.arrays.tokens})
 
 
 def _given(region: KnownRegion) -> _Region:
