@@ -41,12 +41,9 @@ def test_a_round_learns_from_what_it_codes(
     prior = train._logistic_prior()
     assert prior.shape == (QUANTISERS, TABLES, TOKENS) and prior.min() == 1
     for _ in range(2):
-        prior = train._round(lessons, sets, prior, 30, generator)
-    told = [
-        int(size.replace(",", ""))
-        for size in re.findall(r"([\d,]+) bytes", capsys.readouterr().out)
-    ]
-    assert len(told) == 2 and told[1] < 0.9 * told[0]
+        prior = train._round(lessons, sets, prior, True, train.Steps(30, 4e-3), generator)
+    sizes = [int(size) for size in re.findall(r"'': (\d+)", capsys.readouterr().out)]
+    assert len(sizes) == 2 and sizes[1] < 0.9 * sizes[0]
     train._save(SETS * sets, prior, tmp_path / "networks.safetensors")
     found, present = load_file(tmp_path / "networks.safetensors"), load_file(DEFAULTS)
     assert found.keys() == present.keys()
