@@ -341,7 +341,7 @@ def markdown(run: dict[str, Any], rows: list[dict[str, Any]], others: Sequence[P
     header = ["grid", "effort", "topology", "asked", "PSNR dB", "largest error", "inrv"]
     header += [peer.name for peer in others]
     header += ["inrv / best old", "inrv / best", "best", "encode s", "decode s"]
-    versions = ", ".join(dict.fromkeys(peer.version for peer in others if peer.version))
+    versions = ", ".join(dict.fromkeys(peer.version for peer in others if peer.package))
     names = ", ".join(peer.name for peer in others if peer.old)
     parts = [
         f"# Bytes over quality\n\n{describe(run)}; {versions}",

@@ -133,7 +133,7 @@ class Peer(ABC):
     @property
     def version(self) -> str:
         """What tells results of this build from those of another."""
-        return f"{self.package} {metadata.version(self.package)}" if self.package else ""
+        return f"{self.package} {metadata.version(self.package)}" if self.package else "no package"
 
 
 def quality(decoded: Array, array: Array) -> tuple[float, float]:
