@@ -1,7 +1,9 @@
 """TTHRESH, a Tucker decomposition of the whole box, as WebAssembly (numcodecs-wasm-tthresh).
 
-That build cannot read back many boxes of more than about a million voxels: it fails, or it never
-ends. So each call is a process of its own with a limit, and such a box is reported and left out.
+That build, of 32 bits, cannot read back many boxes, one of 0.75 million voxels among them: it fails
+or never ends. So each call is a process of its own with a limit, and such a box is reported and
+left out. Where it works it may miss the error that it was asked for, and its bytes say little of
+what a build of 64 bits would need.
 """
 
 from __future__ import annotations
