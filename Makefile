@@ -59,7 +59,7 @@ fixtures: core  ## Make the .vdb files of fixtures/ again
 	$(PYTHON) -m fixtures.make_shapes
 
 benchmarks: core  ## List the benchmark commands
-	@echo "$(PYTHON) -m benchmarks.rate_distortion [FILE.vdb ...] # bytes over quality, against SZ3, SPERR, ZFP and NanoVDB"
+	@echo "$(PYTHON) -m benchmarks.rate_distortion [PATH ...]     # bytes over quality, against other codecs"
 	@echo "$(PYTHON) -m benchmarks.corpus [FILE.vdb ...]          # size, quality and time of whole files"
 	@echo "$(PYTHON) -m benchmarks.exact [FILE.vdb ...]           # exact storage against zstd, Blosc2 and NanoVDB"
 	@echo "$(PYTHON) -m benchmarks.empty_air [FILE.vdb ...]       # zeros and sums of dense frames"

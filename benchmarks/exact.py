@@ -27,8 +27,8 @@ import zstandard
 from scipy.ndimage import gaussian_filter
 
 import inrv
-from benchmarks.dense_codecs import compress
-from benchmarks.nanovdb_tool import TOOL, installed
+from benchmarks.peers.hdf5 import compress
+from benchmarks.peers.nanovdb import TOOL, installed
 from benchmarks.report import CORPUS, ROOT, describe, environment, save, table
 from inrv import EncodeOptions, Grid, SparseVolume
 from inrv.files.vdb import read_volume, write_volume

@@ -113,7 +113,7 @@ def child(what: str, target: Path, *arguments: Any, **settings: Any) -> float:
 def peers(path: Path, runs: int) -> dict[str, float]:
     """Seconds that others take to decode the dense boxes of a file's grids."""
     try:
-        from benchmarks.dense_codecs import CODECS, compress
+        from benchmarks.peers.hdf5 import CODECS, compress
     except ImportError:
         print("h5py and hdf5plugin are not installed: SZ3 and SPERR are left out", flush=True)
         return {}
