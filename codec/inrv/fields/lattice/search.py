@@ -40,7 +40,7 @@ from inrv.fields.lattice.model import Model, default_model, pack_differences
 from inrv.fields.lattice.offsets import Offsets
 from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
-from inrv.fields.lattice.suiting import best_suited
+from inrv.fields.lattice.suiting import by_suiting
 from inrv.grids import Topology
 from inrv.support.parallel import in_threads
 
@@ -55,10 +55,11 @@ SEARCHES = 7
 # Octaves between two trials whose slope counts as much as the one known before: the PSNR of few
 # voxels jumps. See docs/lab-notes.md#quality-search
 UNSURE = 0.05
-SCATTERED = 12  # further steps tried where the PSNR jumps, as in small channels
+SCATTERED = 24  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
-SUITING_VOXELS = 12_000  # that tell which set of networks suits a channel
+SUITING_VOXELS = 12_000  # that tell which sets of networks suit a channel
+RIVALS = 3  # sets that are tried at the quality; the filter may make the second one the best
 LOW_RATE = 0.5  # bits a voxel, above which trellis and filter pay; see docs/lab-notes.md#trellis
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
 REGION_BYTES = 6  # of a region beside its codes, about
@@ -328,11 +329,15 @@ class ChannelEncoder:
     def begin(self) -> Trial:
         """A trial on some regions that is near the quality, with the cheapest of the settings."""
         step = self._first_step()
-        choices = [self._suited(step)]
+        suited = self._suited(step)
+        choices = suited[:1]
         if self.values.exterior is not None:
-            choices.append(replace(choices[0], knows_exterior=False))
+            choices.append(replace(suited[0], knows_exterior=False))
         found = self._cheapest(choices, step)
         found = self._search(found.settings, found.step, self.some)
+        for rival in suited[1:RIVALS]:
+            other = replace(found.settings, model=rival.model, set=rival.set)
+            found = self._cheapest([found.settings, other], found.step)
         if not self.quality.bounded and found.encoded.bits_a_voxel < PREFILTER_BITS:
             choices = [found.settings, replace(found.settings, prefiltered=True)]
             found = self._cheapest(choices, found.step)
@@ -340,13 +345,13 @@ class ChannelEncoder:
             found = self._bared(found)
         return found
 
-    def _suited(self, step: float) -> Settings:
-        """The settings to begin with, with the set of networks that suits the channel.
+    def _suited(self, step: float) -> list[Settings]:
+        """The settings to begin with, those with the set that suits the channel best first.
 
         step: a step that is tried
         """
         if len(self.choices) == 1:
-            return self.choices[0]
+            return self.choices
         share = SUITING_VOXELS / max(1, sum(map(self.values.regions.voxels, self.some)))
         sampling = Sampling(tuple(min(1.0, share * (1 + n)) for n in range(LEVELS)), 0)
         tried = encode_channel(
@@ -355,7 +360,7 @@ class ChannelEncoder:
         self.trials[self.choices[0], step, len(self.some)] = Trial(step, tried)
         samples = ChannelSamples(tried.samples, tried.channel.steps, sampling.shares)
         models = [settings.model for settings in self.choices]
-        return self.choices[best_suited(models, samples, tried.channel.top)]
+        return [self.choices[number] for number in by_suiting(models, samples, tried.channel.top)]
 
     def _bared(self, found: Trial) -> Trial:
         """A trial, or one without the trellis or the filter, which may not pay at a low rate."""

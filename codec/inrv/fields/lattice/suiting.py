@@ -17,8 +17,10 @@ LOWEST_TABLE, TABLES_OCTAVE = 5, 4  # octaves that table 0 lies below a step, an
 LOG_ONE = 32 * 64  # of a network's second output, in octaves
 
 
-def best_suited(models: Sequence[Model], samples: ChannelSamples, top: int) -> int:
-    """The number of the model under which the samples would take the fewest bits.
+def by_suiting(models: Sequence[Model], samples: ChannelSamples, top: int) -> list[int]:
+    """The numbers of the models, that under which the samples would take the fewest bits first.
+
+    Filters have no part in it.
 
     models: with the same prior
     samples: of the channel, coded with any of them
@@ -42,7 +44,7 @@ def best_suited(models: Sequence[Model], samples: ChannelSamples, top: int) -> i
                 octaves = np.log2(spread / steps) + logs / LOG_ONE + LOWEST_TABLE
                 tables = np.clip(octaves * TABLES_OCTAVE, 0, TABLES - 1).astype(np.int64)
                 costs[number] += float((bits[tables, codes] * weights).sum())
-    return costs.index(min(costs))
+    return sorted(range(len(models)), key=costs.__getitem__)
 
 
 def _outputs(network: IntegerNetwork, inputs: NDArray[np.int8]) -> Floats:
