@@ -24,5 +24,8 @@ INPUTS = {1: 41, 2: 49, 3: 45}
 REFERENCE_INPUTS = 7
 RESTORATION_INPUTS = 37
 
+# The tables of the entropy coder: table 0 stands for a deviation so many octaves below one step.
+TABLES_OCTAVE, LOWEST_TABLE = 4, 5
+
 # What a bit is worth at a high rate, where a uniform quantiser gains 6.02 dB a bit.
 SLOPE = 6 / math.log(2)  # bits that a squared step is worth

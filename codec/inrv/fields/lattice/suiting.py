@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from inrv.core.lattice import LISTED, TABLES
 from inrv.fields.lattice.codec import ChannelSamples, code_bits
-from inrv.fields.lattice.constants import LARGEST, SUM_ONE
+from inrv.fields.lattice.constants import LARGEST, LOWEST_TABLE, SUM_ONE, TABLES_OCTAVE
 from inrv.fields.lattice.model import Model
 from inrv.fields.lattice.network import Floats, IntegerNetwork
 
-LOWEST_TABLE, TABLES_OCTAVE = 5, 4  # octaves that table 0 lies below a step, and tables an octave
 LOG_ONE = 32 * 64  # of a network's second output, in octaves
 
 

@@ -30,10 +30,12 @@ from inrv.fields.lattice.codec import ChannelSamples, Reference, Sampling, token
 from inrv.fields.lattice.constants import (
     INPUT_ONE,
     INPUTS,
+    LOWEST_TABLE,
     REFERENCE_INPUTS,
     RESTORATION_INPUTS,
     SETS,
     STEP,
+    TABLES_OCTAVE,
 )
 from inrv.fields.lattice.fitting import (
     RealNetwork,
@@ -85,8 +87,6 @@ SET_FAMILIES = (
 GAS, COARSE = ("smoke", "fire", "velocity", "flow"), 32.0
 QUALITY_SPREAD = 4.0  # dB, up to which a lesson may be better
 BATCH = 8192  # samples a step of the optimiser
-# The tables of the entropy coder: table 0 stands for a deviation so many octaves below one step.
-TABLES_OCTAVE, LOWEST_TABLE = 4, 5
 MAGNITUDES = 1 << 19  # of codes
 KINDS = (False, True)  # without and with a reference channel
 VOXELS_OF = {1: 3, 2: 3, 3: 1}  # of eight, by number of odd axes
