@@ -14,7 +14,7 @@ from inrv.fields.lattice.constants import SETS
 from inrv.fields.lattice.model import Model, default_model
 from inrv.fields.lattice.network import IntegerNetwork
 from inrv.grids import sparse_grid
-from testing.lattice import decoded, instant, smooth
+from testing.lattice import decoded, instant, noise, smooth
 
 
 def zeroed(network: IntegerNetwork) -> IntegerNetwork:
@@ -36,7 +36,7 @@ def test_the_cheapest_set_is_chosen_and_named(good: int, monkeypatch: pytest.Mon
     opened = inrv.load(data, device="cpu")
     assert opened.manifest.field is not None
     (channel,) = opened.manifest.field.config["channels"]
-    assert (channel["set"], channel["fitted"], channel["trellis"]) == (good, False, True)
+    assert (channel["set"], channel["fitted"]) == (good, False)
     (values,) = decoded(data)
     exact = volume.grids[0].values[:, 0]
     errors = values.view(np.float32).reshape(-1) - exact
@@ -50,6 +50,14 @@ def test_all_sets_have_networks_of_the_same_shapes() -> None:
             for number in range(SETS)
         ]
         assert all(own == shapes[0] for own in shapes)
+
+
+@pytest.mark.parametrize(("psnr", "trellis"), [(50.0, True), (32.0, False)])
+def test_a_trellis_is_left_out_where_it_does_not_pay(psnr: float, trellis: bool) -> None:
+    detailed = smooth(40) + np.float32(0.1) * noise((40,) * 3, 8)
+    data, _ = inrv.encode_bytes(SparseVolume((sparse_grid(detailed),)), instant(psnr=psnr))
+    field = inrv.load(data, device="cpu").manifest.field
+    assert field is not None and field.config["channels"][0]["trellis"] is trellis
 
 
 def test_lossless_and_bounded_channels_have_no_trellis() -> None:
