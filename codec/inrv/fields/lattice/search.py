@@ -285,7 +285,6 @@ class ChannelEncoder:
     effort: how much the networks learn
     generator: draws the regions of trials
     fitter: fits networks, where the effort has rounds
-    model: the networks to begin with, the default ones where None
     """
 
     def __init__(
@@ -295,7 +294,6 @@ class ChannelEncoder:
         effort: Effort,
         generator: np.random.Generator,
         fitter: Fitter | None = None,
-        model: Model | None = None,
     ) -> None:
         self.values = values
         self.quality = quality
@@ -310,8 +308,6 @@ class ChannelEncoder:
                 default_model(referring, not quality.bounded, number) for number in range(SETS)
             )
         ]
-        if model is not None:
-            self.choices = [replace(self.choices[0], model=model)]
         self.settings = self.choices[0]  # that `again` codes with; found by `run`
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
         self.slope = -DB_A_DOUBLING  # of the PSNR over the step, dB an octave, as last seen
@@ -338,10 +334,12 @@ class ChannelEncoder:
         for rival in suited[1:RIVALS]:
             other = replace(found.settings, model=rival.model, set=rival.set)
             found = self._cheapest([found.settings, other], found.step)
-        if not self.quality.bounded and found.encoded.bits_a_voxel < PREFILTER_BITS:
+        if self.quality.bounded:
+            return found
+        if found.encoded.bits_a_voxel < PREFILTER_BITS:
             choices = [found.settings, replace(found.settings, prefiltered=True)]
             found = self._cheapest(choices, found.step)
-        if not self.quality.bounded and found.encoded.bits_a_voxel < LOW_RATE:
+        if found.encoded.bits_a_voxel < LOW_RATE:
             found = self._bared(found)
         return found
 
@@ -350,8 +348,6 @@ class ChannelEncoder:
 
         step: a step that is tried
         """
-        if len(self.choices) == 1:
-            return self.choices
         share = SUITING_VOXELS / max(1, sum(map(self.values.regions.voxels, self.some)))
         sampling = Sampling(tuple(min(1.0, share * (1 + n)) for n in range(LEVELS)), 0)
         tried = encode_channel(

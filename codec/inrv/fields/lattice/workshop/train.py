@@ -85,6 +85,7 @@ SET_FAMILIES = (
     ("cloud", "scan", "field"),
 )
 GAS, COARSE = ("smoke", "fire", "velocity", "flow"), 32.0
+LEAST_WITH_TRELLIS = 25.0  # dB, below which a trellis mostly does not pay
 QUALITY_SPREAD = 4.0  # dB, up to which a lesson may be better
 BATCH = 8192  # samples a step of the optimiser
 MAGNITUDES = 1 << 19  # of codes
@@ -398,7 +399,8 @@ def _code(lesson: Lesson, model: Model, generator: torch.Generator) -> tuple[int
     shares = tuple(min(1.0, share * (1 + level)) for level in range(LEVELS))
     sampling = Sampling(shares, int(torch.randint(1 << 31, (), generator=generator)))
     known = values.exterior is not None
-    settings = Settings(model, knows_exterior=known, trellis=lesson.quality > COARSE - 7)
+    trellis = lesson.quality > LEAST_WITH_TRELLIS
+    settings = Settings(model, knows_exterior=known, trellis=trellis)
     numbers = list(range(len(values.regions)))
     quality = Quality(step=lesson.step)
     encoded = encode_channel(values, quality, settings, lesson.step, numbers, sampling)
