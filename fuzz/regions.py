@@ -13,6 +13,7 @@ from inrv.core.lattice import (
     QUANTISERS,
     TABLES,
     TOKENS,
+    WAVELET_PRIOR,
     KnownRegion,
     LatticeChannel,
     Leaves,
@@ -23,10 +24,13 @@ from testing.regions import nothing_but
 MOST_LEAVES = 8
 STEPS = (128, 77, 46, 32, 32, 32, 32)
 REFERENCE_TOP = 1000
-PLAIN, LOSSLESS, TRELLIS = 0, 1, 2
+PLAIN, LOSSLESS, TRELLIS, WAVELET = 0, 1, 2, 4
 # The first one knows everything, the last one nothing.
 # Exterior, what codes are like, restoration, reference.
-KINDS = tuple(itertools.product((1, 0), (LOSSLESS, TRELLIS, PLAIN), (1, 0), (1, 0)))
+KINDS = (
+    *itertools.product((1, 0), (LOSSLESS, TRELLIS, PLAIN), (1, 0), (1, 0)),
+    *itertools.product((1, 0), (WAVELET,), (1, 0), (0,)),
+)
 
 
 def region_seeds() -> list[bytes]:
@@ -42,14 +46,14 @@ def number_seeds() -> list[bytes]:
 
 
 def _region(number: int, exterior: int, kind: int, restoration: int, reference: int) -> bytes:
-    lossless, trellis = kind == LOSSLESS, kind == TRELLIS
+    lossless, trellis, wavelet = kind == LOSSLESS, kind == TRELLIS, kind == WAVELET
     chance = np.random.default_rng(number)
     places = np.sort(chance.permutation(8)[:6])
     patterns = chance.integers(0, 256, (6, 3), dtype=np.uint8) | np.uint8(number % 3)
     cells = (places >> 2 << 8 | (places >> 1 & 1) << 4 | (places & 1)).astype(np.uint16)
     leaves = Leaves(cells, np.ascontiguousarray(np.tile(patterns, (1, 22))[:, :64]))
     count = int(np.unpackbits(leaves.masks).sum())
-    top = 1 << (8 + number % 16)
+    top = 1 << (8 + number % (8 if wavelet else 16))
     values = (chance.random(count) * top).astype(np.int32)
     values = values // 128 * 128 if lossless else values
     channel = LatticeChannel(
@@ -60,9 +64,11 @@ def _region(number: int, exterior: int, kind: int, restoration: int, reference: 
         lossless,
         bool(exterior),
         trellis,
+        wavelet,
         [_noise(inputs + 7 * reference, 32, 32, 2) for inputs in (41, 49, 45)],
         _noise(37, 24, 16, 1) if restoration else None,
         _prior(),
+        np.zeros(WAVELET_PRIOR, dtype=np.int8),
     )
     known = (np.arange(count) % REFERENCE_TOP).astype(np.int32)
     around = nothing_but(0) if exterior else None

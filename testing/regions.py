@@ -163,6 +163,7 @@ def made(
     restoration: bool = True,
     lossless: bool = False,
     trellis: bool = False,
+    wavelet: bool = False,
     background: int = 0,
     seed: int = 0,
     model: Model | None = None,
@@ -188,7 +189,7 @@ def made(
     around = nothing_but(background) if exterior == "known" else None
     if exterior == "dense":
         around = known_voxels(generator.integers(-top, 2 * top, active.shape, dtype=np.int32))
-    model = model or default_model(reference_top > 0, restoration)
+    model = model or default_model(reference_top > 0, restoration, wavelet=wavelet)
     mean = round(float(values.mean()) * 255 / top) if len(values) else 0
     region = KnownRegion(leaves_of(active), reference, around, mean, 10)
     channel, bare = (
@@ -200,9 +201,11 @@ def made(
             lossless,
             around is not None,
             trellis,
+            wavelet,
             [model.networks[odd].tensors for odd in INPUTS],
             None if filtering is None else filtering.tensors,
             model.prior,
+            model.wavelet_prior,
         )
         for filtering in (model.restoration, None)
     )

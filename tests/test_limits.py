@@ -179,6 +179,7 @@ def lossless(count: int, low_bits: int) -> bytes:
         "set": 0,
         "fitted": False,
         "trellis": False,
+        "wavelet": False,
         "offsets": False,
         "lossless": True,
         "codes": 1,

@@ -31,7 +31,7 @@ static const char *const NAMES[TENSORS] = {"first.bias",  "first.weight", "last.
 static const uint8_t IS_WEIGHT[TENSORS] = {0, 1, 0, 1, 0, 1, 1};
 
 int inrv_lattice_open(Lattice *lattice, unsigned sets) {
-    Tensor prior;
+    Tensor prior, wavelet;
     if (lattice->prior) return INRV_OK;
     if (!lattice->work) lattice->work = inrv_work_new(sets);
     if (!lattice->work) return INRV_MEMORY;
@@ -40,6 +40,9 @@ int inrv_lattice_open(Lattice *lattice, unsigned sets) {
                               &lattice->defaults));
     TRY(inrv_tensor_of_three_axes(&lattice->defaults, "prior", TENSOR_I16, INRV_QUANTISERS,
                                   INRV_TABLES * INRV_TOKENS, &prior));
+    TRY(inrv_tensor(&lattice->defaults, "wavelet.prior", TENSOR_I8, INRV_WAVELET_PRIOR, ONE_AXIS,
+                    &wavelet));
+    lattice->wavelet_prior = (const int8_t *)wavelet.data;
     lattice->prior = inrv_take(lattice->memory, COUNTS, sizeof(int32_t));
     if (!lattice->prior) return INRV_MEMORY;
     for (size_t i = 0; i < COUNTS; i++) {
@@ -79,14 +82,20 @@ static size_t tensor_size(const inrv_network *network, int tensor) {
 
 _Static_assert(INRV_SETS <= 10, "the number of a set is one digit");
 
-/* The name of a default tensor: "0.alone.1.first.bias", "0.restoration.first.bias". */
-static void name_tensor(char name[32], int set, int network, int reference, int tensor) {
+/* The name of a default tensor: "0.alone.1.first.bias", "0.restoration.first.bias",
+   "wavelet.restoration.first.bias". */
+static void name_tensor(char name[48], const ChannelEntry *entry, int network, int tensor) {
     static const char *const PREFIXES[] = {"alone.", "reference.", "restoration."};
-    const char *prefix = PREFIXES[network == 3 ? 2 : reference];
-    size_t at = 2 + strlen(prefix);
-    name[0] = (char)('0' + set);
+    const char *prefix = PREFIXES[network == 3 ? 2 : entry->reference != NO_NUMBER];
+    size_t at = 2;
+    name[0] = (char)('0' + entry->set);
     name[1] = '.';
-    memcpy(name + 2, prefix, at - 2);
+    if (network == 3 && entry->wavelet) {
+        memcpy(name, "wavelet.", 8);
+        at = 8;
+    }
+    memcpy(name + at, prefix, strlen(prefix));
+    at += strlen(prefix);
     if (network < 3) {
         name[at++] = (char)('1' + network);
         name[at++] = '.';
@@ -97,13 +106,12 @@ static void name_tensor(char name[32], int set, int network, int reference, int 
 /* The numbers of the default networks, tensor by tensor; `counts` tells how many each has. */
 static int default_numbers(const Lattice *lattice, const Channel *channel, int networks,
                            int32_t *numbers, size_t *counts) {
-    const int reference = channel->entry->reference != NO_NUMBER;
     for (int i = 0; i < networks * TENSORS; i++) {
         const int network = i / TENSORS, tensor = i % TENSORS, weight = IS_WEIGHT[tensor];
-        char name[32];
+        char name[48];
         Tensor found;
         counts[i] = tensor_size(&channel->networks[network], tensor);
-        name_tensor(name, channel->entry->set, network, reference, tensor);
+        name_tensor(name, channel->entry, network, tensor);
         const uint64_t rows = weight && tensor == 1   ? (uint64_t)channel->networks[network].inputs
                               : weight && tensor == 6 ? (uint64_t)channel->networks[network].inputs
                               : weight && tensor == 5 ? (uint64_t)channel->networks[network].first
@@ -292,10 +300,12 @@ int inrv_channel_open(Lattice *lattice, const ChannelEntry *entry, Stored *store
         parameters->reference_top = lattice->file->channels[entry->reference].top;
     parameters->lossless = entry->lossless;
     parameters->trellis = entry->trellis;
+    parameters->wavelet = entry->wavelet;
     parameters->exterior = entry->exterior;
     for (int i = 0; i < 3; i++) parameters->prediction[i] = &channel->networks[i];
     parameters->restoration = entry->restoration ? &channel->networks[3] : NULL;
     parameters->prior = lattice->prior;
+    parameters->wavelet_prior = lattice->wavelet_prior;
     return INRV_OK;
 }
 

@@ -12,7 +12,8 @@ typedef struct {
     Topologies *topologies;
     inrv_work *work;
     Tensors defaults; /* the networks that the format ships */
-    int32_t *prior;   /* [64][46] */
+    int32_t *prior;   /* [2][64][46] */
+    const int8_t *wavelet_prior;
     Room exterior;    /* int32 [listed] of voxels of a region that are not coded */
     Room exterior_masks, exterior_cells; /* of these */
     Room segments[INRV_SEGMENTS];

@@ -8,6 +8,7 @@
 #define INRV_KERNEL_H
 
 #include "lattice.h"
+#include "wavelet.h"
 
 /* Without options that say more, a compiler makes the plain kernels. */
 #ifndef INRV_VARIANT
@@ -33,7 +34,7 @@ struct features_kernel {
                      const void *slopes, float *gradient);
 };
 
-/* Those of lattice_kernel.c, and the ones above. */
+/* Those of lattice_kernel.c, the ones above, and those of wavelet_kernel.c. */
 struct inrv_kernel {
     void (*pack)(struct packed_network *to, const inrv_network *network);
     int (*corner)(inrv_work *work, const struct lattice_task *task);
@@ -43,6 +44,7 @@ struct inrv_kernel {
     void (*restore)(inrv_work *work, const struct lattice_task *task,
                     const struct lattice_level *layer);
     const struct features_kernel *features;
+    const WaveletKernel *wavelet;
 };
 
 /* The kernels of the best of some sets of instructions, or NULL where there are none.

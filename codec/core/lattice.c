@@ -32,6 +32,7 @@ inrv_work *inrv_work_new(unsigned sets) {
 void inrv_work_free(inrv_work *work) {
     if (!work) return;
     free(work->memory);
+    free(work->wavelet.decisions);
     free(work->allocated);
 }
 
@@ -150,7 +151,9 @@ static int restores(const Task *task) { return task->channel->restoration && !ta
 
 static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t voxels,
                        size_t segment) {
-    for (int number = task->level; number < INRV_LEVELS; number++) {
+    /* Of a wavelet only the restoration filter sees a level. */
+    const int behind = !task->channel->wavelet ? INRV_LEVELS : restores(task);
+    for (int number = task->level; number < behind; number++) {
         Level *level = &work->levels[number];
         size_t values = ((size_t)level->size * 8 + 64) * sizeof(int32_t);
         level->values = part_of(parts, values);
@@ -163,7 +166,10 @@ static void take_parts(inrv_work *work, Parts *parts, const Task *task, size_t v
         const Level layer = layer_of(&work->levels[0], 0);
         work->restored = part_of(parts, ((size_t)layer.size * 8 + 64) * sizeof(int32_t));
     }
-    if (task->aim) {
+    if (task->channel->wavelet) {
+        const size_t bytes = inrv_wavelet_place(&work->wavelet, NULL, task->aim != NULL);
+        inrv_wavelet_place(&work->wavelet, part_of(parts, bytes), task->aim != NULL);
+    } else if (task->aim) {
         work->coder.symbols = part_of(parts, voxels * sizeof(Symbol));
         if (task->channel->trellis) {
             size_t most = voxels < MOST_IN_PASS ? voxels : MOST_IN_PASS;
@@ -178,6 +184,8 @@ static int make_room(inrv_work *work, const Task *task, size_t voxels, size_t se
     Window window = window_of(&task->region->leaves);
     for (int number = 0; number < INRV_LEVELS; number++)
         shape_level(&work->levels[number], &window, number);
+    for (int axis = 0; axis < 3; axis++)
+        work->wavelet.size[axis] = window.upper[axis] - window.lower[axis];
     Parts parts = {NULL, 0};
     take_parts(work, &parts, task, voxels, segment);
     int error = reserve(work, &parts);
@@ -370,6 +378,24 @@ static void begin_level(inrv_work *work, int number) {
         }
 }
 
+/* Makes values known to a restoration filter, and what else it is to know. */
+static void begin_restoration(inrv_work *work, const Task *task, const int32_t *values) {
+    const inrv_region *region = task->region;
+    const inrv_channel *channel = task->channel;
+    Level *level = &work->levels[0];
+    int32_t *arrays[INRV_LEVELS] = {level->values};
+    mark_active(work, &region->leaves);
+    begin_masks(work, level, 0);
+    begin_values(level, level->values,
+                 channel->exterior ? limited(region->around, channel->top) : MISSING);
+    if (channel->exterior)
+        spread_values(work, &region->exterior, region->exterior_values, arrays, channel->top);
+    spread_values(work, &region->leaves, values, arrays, channel->top);
+    if (!task->samples) return;
+    arrays[0] = level->truth;
+    spread_values(work, &region->leaves, task->aim->values, arrays, 2 * HIGHEST);
+}
+
 static void begin_levels(inrv_work *work, const Task *task) {
     const inrv_region *region = task->region;
     const inrv_channel *channel = task->channel;
@@ -514,6 +540,9 @@ static int check(const inrv_channel *channel, const inrv_region *region) {
     for (int i = 0; i < 3; i++)
         sound = sound && check_network(channel->prediction[i],
                                        INPUTS[i] + (channel->reference_top ? 7 : 0), 32, 32, 2);
+    sound = sound && (!channel->wavelet ||
+                      (channel->wavelet_prior && channel->top <= INRV_WAVELET_TOP &&
+                       !channel->lossless && !channel->trellis && !channel->reference_top));
     sound = sound && (!channel->restoration || check_network(channel->restoration, 37, 24, 16, 1));
     sound = sound && region->mean >= 0 && region->mean <= 255 && region->spread >= 0 &&
             region->spread <= 22;
@@ -598,6 +627,72 @@ static void give_values(inrv_work *work, const Task *task, int32_t *values) {
     }
 }
 
+/* ---- Wavelets ---- */
+
+static Boxed boxed_of(const Task *task) {
+    Boxed boxed = {.leaves = &task->region->leaves};
+    memcpy(boxed.lower, window_of(boxed.leaves).lower, sizeof boxed.lower);
+    return boxed;
+}
+
+static void begin_wavelet(inrv_work *work, const Task *task, const Boxed *boxed) {
+    work->wavelet.step = task->channel->steps[0];
+    inrv_wavelet_begin(&work->wavelet, boxed, task->channel->wavelet_prior);
+}
+
+static void give_wavelet(inrv_work *work, const Task *task, const Boxed *boxed, int32_t *values) {
+    inrv_wavelet_take(&work->wavelet, boxed, task->level, task->mean, task->channel->top, values);
+    if (!restores(task)) return;
+    begin_restoration(work, task, values);
+    give_values(work, task, values);
+}
+
+static int decode_wavelet(inrv_work *work, const Task *task, const inrv_codes *codes,
+                          int32_t *values) {
+    const Boxed boxed = boxed_of(task);
+    int error = codes->segments == 1 && codes->lanes == 0 ? INRV_OK : INRV_RULE('F', 6);
+    if (!error) error = make_room(work, task, 0, 0);
+    if (!error) error = inrv_wavelet_open(&work->wavelet, codes->bytes[0], codes->sizes[0]);
+    if (error) return error;
+    begin_wavelet(work, task, &boxed);
+    work->kernel->wavelet->decode(&work->wavelet);
+    error = inrv_wavelet_close(&work->wavelet);
+    if (!error) give_wavelet(work, task, &boxed, values);
+    return error;
+}
+
+static int encode_wavelet(inrv_work *work, const Task *task, int32_t *values, uint8_t *bytes,
+                          size_t capacity, inrv_codes *codes) {
+    Wavelet *wavelet = &work->wavelet;
+    const Boxed boxed = boxed_of(task);
+    int error = make_room(work, task, 0, 0);
+    if (error) return error;
+    begin_wavelet(work, task, &boxed);
+    wavelet->rate_weight = task->aim->rate_weight;
+    inrv_wavelet_fill(wavelet, &boxed, task->aim->targets, task->mean,
+                      limited(task->channel->background, task->channel->top));
+    work->kernel->wavelet->encode(wavelet);
+    if (wavelet->short_of_memory) return INRV_MEMORY;
+    memset(codes, 0, sizeof *codes);
+    codes->segments = 1;
+    codes->bytes[0] = bytes;
+    codes->sizes[0] = inrv_wavelet_write(wavelet, bytes, capacity);
+    if (codes->sizes[0] > capacity) return INRV_USE;
+    inrv_samples *samples = task->samples;
+    if (samples && samples->logits) {
+        for (int i = 0; i < LOGITS; i++) {
+            samples->logits[i] = wavelet->learned[i].logit;
+            samples->visits[i] = (uint8_t)wavelet->learned[i].visits;
+        }
+        for (int i = 0; i < ALONE; i++) {
+            samples->logits[LOGITS + i] = wavelet->shares_seen[i];
+            samples->visits[LOGITS + i] = (uint8_t)smaller_of(wavelet->seen[i] - FIRST_SEEN, 255);
+        }
+    }
+    give_wavelet(work, task, &boxed, values);
+    return INRV_OK;
+}
+
 int inrv_decode_region(inrv_work *work, const inrv_channel *channel, const inrv_region *region,
                        const inrv_codes *codes, int level, int32_t *values) {
     if (check(channel, region) || level < 0 || level >= INRV_LEVELS || codes->lanes < 0 ||
@@ -605,6 +700,7 @@ int inrv_decode_region(inrv_work *work, const inrv_channel *channel, const inrv_
         return INRV_USE;
     Task task = task_of(channel, region);
     task.level = level;
+    if (channel->wavelet) return decode_wavelet(work, &task, codes, values);
     size_t largest = 0;
     for (int i = 0; i < codes->segments; i++)
         if (codes->sizes[i] > largest) largest = codes->sizes[i];
@@ -713,6 +809,7 @@ int inrv_encode_region(inrv_work *work, const inrv_channel *channel, const inrv_
     Task task = task_of(channel, region);
     task.aim = aim;
     task.samples = samples;
+    if (channel->wavelet) return encode_wavelet(work, &task, values, bytes, capacity, codes);
     Coder *coder = &work->coder;
     Cuts cuts = {{0}, {0}};
     size_t voxels = voxels_of(&region->leaves), words_at[INRV_SEGMENTS];

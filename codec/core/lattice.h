@@ -9,14 +9,16 @@
 
 #include "inrv.h"
 
-#define INRV_LEVELS 7       /* strides 2^6 to 2^0 */
-#define INRV_SEGMENTS 4     /* of a region's codes: levels 6 to 3, 2, 1, 0 */
-#define INRV_TABLES 64      /* of the entropy coder, for each quantiser */
-#define INRV_QUANTISERS 2   /* of a trellis */
-#define INRV_TOKENS 46      /* of a table */
-#define INRV_SETS 6         /* of default networks */
-#define INRV_LISTED 1024    /* magnitudes whose bits an encoder has listed */
-#define INRV_MOST_INPUTS 56 /* of a network */
+#define INRV_LEVELS 7              /* strides 2^6 to 2^0 */
+#define INRV_SEGMENTS 4            /* of a region's codes: levels 6 to 3, 2, 1, 0 */
+#define INRV_TABLES 64             /* of the entropy coder, for each quantiser */
+#define INRV_QUANTISERS 2          /* of a trellis */
+#define INRV_TOKENS 46             /* of a table */
+#define INRV_SETS 6                /* of default networks */
+#define INRV_LISTED 1024           /* magnitudes whose bits an encoder has listed */
+#define INRV_WAVELET_PRIOR 11252   /* numbers that wavelets begin with */
+#define INRV_WAVELET_TOP (1 << 15) /* largest value of a wavelet channel */
+#define INRV_MOST_INPUTS 56        /* of a network */
 
 /* A network of whole numbers, weights within +-127 and biases within +-2^20, row-major. */
 typedef struct {
@@ -39,9 +41,11 @@ typedef struct {
     int32_t lossless;           /* whether values are whole numbers of 128 units */
     int32_t exterior;           /* whether voxels that are not coded are known */
     int32_t trellis;            /* whether codes are of two quantisers in turn */
+    int32_t wavelet;            /* whether regions are coded as wavelets */
     const inrv_network *prediction[3]; /* by number of odd axes, less 1 */
     const inrv_network *restoration;   /* NULL where decoded values stay */
     const int32_t *prior;              /* [2][64][46] counts, each at least 1 */
+    const int8_t *wavelet_prior;       /* [INRV_WAVELET_PRIOR] */
 } inrv_channel;
 
 /* Some leaves of a region. */
@@ -95,6 +99,10 @@ typedef struct {
     uint8_t *level;     /* of the voxel */
     uint8_t *flat;      /* whether all neighbours are equal */
     uint32_t *tokens;   /* [2][64][46] how often each token came, added up */
+    /* [INRV_WAVELET_PRIOR] of a wavelet, as its last bit leaves them: logits, in 2^-24, and shares,
+       in 2^-30; or NULL */
+    int32_t *logits;
+    uint8_t *visits; /* of each, at most 255 */
 } inrv_samples;
 
 /* Memory for one region at a time; it grows to some 50 MB at most. One thread uses it at a time. */

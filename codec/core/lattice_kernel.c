@@ -1099,6 +1099,13 @@ static void write(inrv_work *work, int count, uint32_t first) {
 }
 
 extern const struct features_kernel INRV_VARIANT_OF(features_kernel);
+extern const WaveletKernel INRV_VARIANT_OF(wavelet_kernel);
 extern const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel);
-const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel) = {
-    pack, corner, pass, read, write, restore, &INRV_VARIANT_OF(features_kernel)};
+const struct inrv_kernel INRV_VARIANT_OF(inrv_kernel) = {pack,
+                                                         corner,
+                                                         pass,
+                                                         read,
+                                                         write,
+                                                         restore,
+                                                         &INRV_VARIANT_OF(features_kernel),
+                                                         &INRV_VARIANT_OF(wavelet_kernel)};

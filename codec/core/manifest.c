@@ -7,7 +7,7 @@
 #define WRONG INRV_RULE('M', 7)
 #define WRONG_LENGTH INRV_RULE('M', 8)
 #define LARGEST_SINGLE 3.4028234663852886e38
-enum { HIGHEST = 1 << 23, KEYS_OF_CONFIG = 2, KEYS_OF_CHANNEL = 14 };
+enum { HIGHEST = 1 << 23, KEYS_OF_CONFIG = 2, KEYS_OF_CHANNEL = 15 };
 
 /* ---- Values under a key ---- */
 
@@ -313,9 +313,14 @@ static int read_channel(const inrv_file *file, const Json *json, uint32_t node, 
     TRY(want_int(json, node, "set", 0, INRV_SETS - 1, &channel->set));
     TRY(want_flag(json, node, "fitted", &channel->fitted));
     TRY(want_flag(json, node, "trellis", &channel->trellis));
+    TRY(want_flag(json, node, "wavelet", &channel->wavelet));
     TRY(want_flag(json, node, "offsets", &channel->offsets));
     TRY(want_flag(json, node, "lossless", &channel->lossless));
-    if (channel->lossless && (channel->offsets || channel->trellis)) return WRONG;
+    if (channel->lossless && (channel->offsets || channel->trellis || channel->wavelet))
+        return WRONG;
+    if (channel->wavelet &&
+        (channel->trellis || channel->reference != NO_NUMBER || channel->top > INRV_WAVELET_TOP))
+        return WRONG;
     TRY(want_chunk(container, json, node, "codes", CODE, &channel->codes));
     if (channel->codes == NO_NUMBER) return WRONG;
     TRY(want_chunk(container, json, node, "bits", BITS, &channel->bits));

@@ -6,14 +6,15 @@
 
 #include "masks.h"
 #include "chances.h"
+#include "squash.h"
 
 #include <string.h>
 
 #define CELLS 4096
-#define VOXELS 512    /* of a leaf */
-#define FRONTS 890    /* of a region: 7 * 127 + 1 */
-#define INNER 50      /* fronts of a leaf: 7 * 7 + 1 */
-#define BLOCK 64      /* voxels between two updates of the logits */
+#define VOXELS 512 /* of a leaf */
+#define FRONTS 890 /* of a region: 7 * 127 + 1 */
+#define INNER 50   /* fronts of a leaf: 7 * 7 + 1 */
+#define BLOCK 64   /* voxels between two updates of the logits */
 #define MOST_LANES 32
 #define RATES 3
 #define FIRST_SHIFT 7 /* of the slowest rate */
@@ -33,46 +34,7 @@
 #define CONTEXTS (OWN + PREDICTED)
 static const int STARTS[CONTEXTS + 1] = {0, 8192, 16384, 32768, 40960, 49152, INRV_MASK_PRIOR};
 
-#define SQUASH_EDGE 666
 #define LOGIT_SHIFT 6 /* from 4096ths to the 64ths of SQUASH */
-
-/* round(32768 / (1 + exp(-(i + 0.5) / 64))), at least 1, for i from -666 to -1; for i from 0 on it
-   is 32768 less the value for -1 - i. */
-static const uint16_t SQUASH[SQUASH_EDGE] = {
-    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
-    2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3,
-    3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
-    4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7,
-    7, 7, 8, 8, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 9, 9, 9, 10, 10, 10, 10, 10, 10, 11, 11, 11, 11, 11,
-    11, 12, 12, 12, 12, 12, 13, 13, 13, 13, 13, 14, 14, 14, 14, 14, 15, 15, 15, 15, 16, 16, 16, 16,
-    17, 17, 17, 17, 18, 18, 18, 19, 19, 19, 19, 20, 20, 20, 21, 21, 21, 22, 22, 22, 23, 23, 23, 24,
-    24, 25, 25, 25, 26, 26, 27, 27, 27, 28, 28, 29, 29, 30, 30, 31, 31, 32, 32, 33, 33, 34, 34, 35,
-    35, 36, 36, 37, 37, 38, 39, 39, 40, 40, 41, 42, 42, 43, 44, 44, 45, 46, 47, 47, 48, 49, 50, 50,
-    51, 52, 53, 54, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73,
-    74, 76, 77, 78, 79, 80, 82, 83, 84, 86, 87, 88, 90, 91, 92, 94, 95, 97, 98, 100, 102, 103, 105,
-    106, 108, 110, 112, 113, 115, 117, 119, 121, 122, 124, 126, 128, 130, 132, 134, 137, 139, 141,
-    143, 145, 148, 150, 152, 155, 157, 159, 162, 165, 167, 170, 172, 175, 178, 181, 183, 186, 189,
-    192, 195, 198, 201, 205, 208, 211, 214, 218, 221, 224, 228, 232, 235, 239, 243, 246, 250, 254,
-    258, 262, 266, 270, 275, 279, 283, 288, 292, 297, 301, 306, 311, 316, 321, 326, 331, 336, 341,
-    346, 352, 357, 363, 368, 374, 380, 386, 392, 398, 404, 411, 417, 423, 430, 437, 443, 450, 457,
-    464, 472, 479, 486, 494, 502, 509, 517, 525, 533, 542, 550, 559, 567, 576, 585, 594, 603, 612,
-    622, 631, 641, 651, 661, 671, 682, 692, 703, 714, 725, 736, 747, 759, 770, 782, 794, 806, 819,
-    831, 844, 857, 870, 884, 897, 911, 925, 939, 953, 968, 983, 998, 1013, 1028, 1044, 1060, 1076,
-    1092, 1109, 1126, 1143, 1160, 1178, 1196, 1214, 1232, 1251, 1270, 1289, 1309, 1328, 1348, 1369,
-    1389, 1410, 1432, 1453, 1475, 1497, 1520, 1543, 1566, 1589, 1613, 1637, 1662, 1686, 1712, 1737,
-    1763, 1789, 1816, 1843, 1870, 1898, 1926, 1955, 1983, 2013, 2042, 2073, 2103, 2134, 2165, 2197,
-    2230, 2262, 2295, 2329, 2363, 2397, 2432, 2468, 2504, 2540, 2577, 2614, 2652, 2690, 2729, 2769,
-    2809, 2849, 2890, 2931, 2973, 3016, 3059, 3102, 3147, 3191, 3237, 3282, 3329, 3376, 3424, 3472,
-    3521, 3570, 3620, 3671, 3722, 3774, 3826, 3879, 3933, 3987, 4042, 4098, 4154, 4212, 4269, 4328,
-    4387, 4446, 4507, 4568, 4630, 4692, 4755, 4819, 4884, 4949, 5015, 5082, 5149, 5217, 5286, 5356,
-    5426, 5497, 5569, 5642, 5715, 5789, 5864, 5940, 6016, 6093, 6171, 6250, 6329, 6409, 6490, 6572,
-    6654, 6738, 6822, 6906, 6992, 7078, 7165, 7253, 7342, 7431, 7521, 7612, 7704, 7796, 7890, 7984,
-    8078, 8174, 8270, 8367, 8465, 8563, 8662, 8762, 8863, 8964, 9067, 9169, 9273, 9377, 9482, 9588,
-    9694, 9801, 9909, 10017, 10126, 10236, 10346, 10457, 10569, 10681, 10794, 10907, 11021, 11135,
-    11251, 11366, 11483, 11599, 11717, 11835, 11953, 12072, 12191, 12311, 12431, 12552, 12673,
-    12795, 12917, 13040, 13163, 13286, 13409, 13533, 13658, 13782, 13907, 14032, 14158, 14284,
-    14410, 14536, 14662, 14789, 14916, 15043, 15170, 15298, 15425, 15553, 15680, 15808, 15936,
-    16064, 16192, 16320,};
 
 /* Where a voxel of a leaf lies. */
 typedef struct {
@@ -101,12 +63,12 @@ typedef struct {
     int contexts, shift, lanes;
     int32_t squash[2 * SQUASH_EDGE];
     int16_t logits[INRV_MASK_PRIOR];
-    Place places[VOXELS];      /* by their front in the leaf */
-    int32_t ends[INNER + 1];   /* where the places of each front begin, and the end */
-    Leaf leaves[CELLS];        /* by front, then by cell */
+    Place places[VOXELS];    /* by their front in the leaf */
+    int32_t ends[INNER + 1]; /* where the places of each front begin, and the end */
+    Leaf leaves[CELLS];      /* by front, then by cell */
     size_t mixed;
-    uint8_t known[BITS];       /* voxels that are known to be set */
-    uint8_t reference[BITS];   /* of the masks that these are predicted from */
+    uint8_t known[BITS];     /* voxels that are known to be set */
+    uint8_t reference[BITS]; /* of the masks that these are predicted from */
     Block block;
     /* Of a decoder. */
     uint32_t state[MOST_LANES];
@@ -119,8 +81,8 @@ typedef struct {
 typedef int16_t Rated __attribute__((vector_size(8)));
 typedef int32_t RatedSum __attribute__((vector_size(16)));
 
-/* What an encoder has more. It goes through the voxels once, with logits for each rate: the contexts
-   are the same for all of them. */
+/* What an encoder has more. It goes through the voxels once, with logits for each rate: the
+   contexts are the same for all of them. */
 typedef struct {
     uint8_t truth[BITS];
     uint32_t counts[FRONTS]; /* voxels of the fronts */
@@ -193,10 +155,7 @@ static int begin(Work *work, const inrv_mask_leaves *leaves) {
             leaves->kinds[i] > INRV_EMPTY)
             return INRV_USE;
     work->contexts = leaves->reference ? CONTEXTS : OWN;
-    for (int i = 0; i < SQUASH_EDGE; i++) {
-        work->squash[i] = SQUASH[i];
-        work->squash[2 * SQUASH_EDGE - 1 - i] = (1 << PROBABILITY_BITS) - SQUASH[i];
-    }
+    inrv_fill_squash(work->squash);
     sort_places(work);
     sort_leaves(work, leaves);
     if (leaves->reference) {
@@ -278,14 +237,15 @@ static void find_contexts(Block *block) {
         block->context[0][i] = (uint16_t)(near_here(here) | nine_beside(beside) << 4);
         a = here >> 12 & 0xc303;
         b = beside >> 12 & 0x307;
-        block->context[1][i] = (uint16_t)(8192 + (((a | a >> 6 | a >> 10) & 63) |
-                                                  ((b | b >> 5) & 31) << 6 | (beyond >> 4 & 3) << 11));
+        block->context[1][i] =
+            (uint16_t)(8192 + (((a | a >> 6 | a >> 10) & 63) | ((b | b >> 5) & 31) << 6 |
+                               (beyond >> 4 & 3) << 11));
         a = here >> 13 & 0x4087;
         b = beside >> 12 & 0x800d;
         c = beyond >> 12 & 0x20303;
-        block->context[2][i] = (uint16_t)(16384 + (((a | a >> 4 | a >> 10) & 31) |
-                                                   ((b | b >> 14) & 15) << 5 |
-                                                   ((c | c >> 6 | c >> 13) & 31) << 9));
+        block->context[2][i] =
+            (uint16_t)(16384 + (((a | a >> 4 | a >> 10) & 31) | ((b | b >> 14) & 15) << 5 |
+                                ((c | c >> 6 | c >> 13) & 31) << 9));
         a = here >> 4 & 0x783;
         c = beyond >> 3 & 0x70f;
         block->context[3][i] =
@@ -298,7 +258,8 @@ static void find_predicted(Block *block) {
         uint32_t there = block->there[i], before = block->before[i];
         uint32_t near = near_here(block->here[i]) | near_beside(block->beside[i]) << 4;
         uint32_t same = near_here(there << 16) | near_beside(before) << 4;
-        uint32_t four = (there >> 12 & 3) | (there >> 20 & 1) << 2 | (block->after[i] >> 12 & 1) << 3;
+        uint32_t four =
+            (there >> 12 & 3) | (there >> 20 & 1) << 2 | (block->after[i] >> 12 & 1) << 3;
         uint32_t three = (there >> 11 & 1) | (there >> 4 & 1) << 1 | (before >> 12 & 1) << 2;
         uint32_t six = (near >> 1 & 7) | (near >> 2 & 8) | (near >> 3 & 48);
         block->context[4][i] = (uint16_t)(40960 + (four | three << 4 | six << 7));
@@ -321,7 +282,8 @@ static void expect(Work *work, Block *block) {
     for (int i = 0; i < block->count; i++) {
         int32_t sum = logits[block->context[0][i]] + logits[block->context[1][i]] +
                       logits[block->context[2][i]] + logits[block->context[3][i]];
-        if (work->contexts > OWN) sum += logits[block->context[4][i]] + logits[block->context[5][i]];
+        if (work->contexts > OWN)
+            sum += logits[block->context[4][i]] + logits[block->context[5][i]];
         int32_t place = (sum >> LOGIT_SHIFT) + SQUASH_EDGE;
         place = place < 0 ? 0 : place >= 2 * SQUASH_EDGE ? 2 * SQUASH_EDGE - 1 : place;
         block->chance[i] = work->squash[place];
@@ -332,8 +294,7 @@ static void expect(Work *work, Block *block) {
 static void learn(Work *work, Block *block) {
     int16_t *logits = work->logits;
     const int32_t half = 1 << (work->shift - 1);
-    for (int i = 0; i < block->count; i++)
-        block->step[i] = (block->step[i] + half) >> work->shift;
+    for (int i = 0; i < block->count; i++) block->step[i] = (block->step[i] + half) >> work->shift;
     for (int i = 0; i < block->count; i++) {
         int32_t step = block->step[i];
         for (int k = 0; k < OWN; k++) {
@@ -350,26 +311,26 @@ static void learn(Work *work, Block *block) {
 /* ---- Fronts ---- */
 
 /* Takes a pass through the voxels of all mixed leaves; `code` fills step with the errors. */
-#define FOR_EACH_BLOCK(work, code)                                                               \
-    do {                                                                                         \
-        Block *block = &(work)->block;                                                           \
-        size_t low = 0, high = 0;                                                                \
-        block->count = 0;                                                                        \
-        for (int front = 0; front < FRONTS; front++) {                                           \
-            while (low < (work)->mixed && (work)->leaves[low].front + INNER <= front) low++;     \
-            while (high < (work)->mixed && (work)->leaves[high].front <= front) high++;          \
-            for (size_t leaf = low; leaf < high; leaf++) {                                       \
-                int inner = front - (work)->leaves[leaf].front;                                  \
-                int32_t own = (work)->leaves[leaf].own;                                          \
-                for (int i = (work)->ends[inner]; i < (work)->ends[inner + 1]; i++) {            \
-                    block->own[block->count] = own + (work)->places[i].own;                      \
-                    block->bit[block->count] = (work)->places[i].bit;                            \
-                    if (++block->count < BLOCK) continue;                                        \
-                    code;                                                                        \
-                }                                                                                \
-            }                                                                                    \
-            if (block->count) code;                                                              \
-        }                                                                                        \
+#define FOR_EACH_BLOCK(work, code)                                                           \
+    do {                                                                                     \
+        Block *block = &(work)->block;                                                       \
+        size_t low = 0, high = 0;                                                            \
+        block->count = 0;                                                                    \
+        for (int front = 0; front < FRONTS; front++) {                                       \
+            while (low < (work)->mixed && (work)->leaves[low].front + INNER <= front) low++; \
+            while (high < (work)->mixed && (work)->leaves[high].front <= front) high++;      \
+            for (size_t leaf = low; leaf < high; leaf++) {                                   \
+                int inner = front - (work)->leaves[leaf].front;                              \
+                int32_t own = (work)->leaves[leaf].own;                                      \
+                for (int i = (work)->ends[inner]; i < (work)->ends[inner + 1]; i++) {        \
+                    block->own[block->count] = own + (work)->places[i].own;                  \
+                    block->bit[block->count] = (work)->places[i].bit;                        \
+                    if (++block->count < BLOCK) continue;                                    \
+                    code;                                                                    \
+                }                                                                            \
+            }                                                                                \
+            if (block->count) code;                                                          \
+        }                                                                                    \
     } while (0)
 
 /* ---- Decoding ---- */
@@ -531,8 +492,7 @@ static uint8_t *code_symbols(const Encoder *encoder, const uint16_t *symbols, in
                 memcpy(end, &word, sizeof word);
                 now >>= 16;
             }
-            state[i & lanes] =
-                (now / part << PROBABILITY_BITS) + now % part + (set ? 0 : chance);
+            state[i & lanes] = (now / part << PROBABILITY_BITS) + now % part + (set ? 0 : chance);
         }
     return end;
 }

@@ -9,6 +9,7 @@
 
 #include "chances.h"
 #include "kernel.h"
+#include "wavelet.h"
 
 enum {
     EDGE = 128,
@@ -114,6 +115,7 @@ struct inrv_work {
     Level levels[INRV_LEVELS];
     Block block;
     Coder coder;
+    Wavelet wavelet;
     Packed networks[4]; /* the restoration filter's first */
     uint64_t active[EDGE * EDGE * 2];
     void *allocated, *memory; /* as malloc gave them: of this struct, and of the arrays */

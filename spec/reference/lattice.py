@@ -1,7 +1,8 @@
 """Decodes the channels of a lattice as spec/lattice.md says; its headings are repeated here.
 
-It shares no line with the library, and is made to be read, not to be fast. It needs NumPy. Arrays
-hold 64-bit integers where nothing else is said. Damaged codes are a ValueError.
+It shares no line with the library, and is made to be read, not to be fast. It needs NumPy; wavelets
+are decoded by wavelet.py. Arrays hold 64-bit integers where nothing else is said. Damaged codes are
+a ValueError.
 """
 
 from __future__ import annotations
@@ -11,6 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+try:
+    from spec.reference import wavelet
+except ImportError:  # run from this folder
+    import wavelet  # type: ignore[no-redef]
 
 Array = np.ndarray
 Tensors = dict[str, Array]
@@ -176,9 +182,10 @@ def activation(sums: Array) -> Array:
 def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> dict[str, Tensors]:
     """The networks '1', '2', '3' and 'restoration' of a channel."""
     kind = "alone" if config["reference"] is None else "reference"
-    prefixes = {odd: f"{config['set']}.{kind}.{odd}" for odd in "123"} | (
-        {"restoration": f"{config['set']}.restoration"} if config["restoration"] else {}
-    )
+    prefixes = {odd: f"{config['set']}.{kind}.{odd}" for odd in "123"}
+    if config["restoration"]:
+        of = "wavelet" if config["wavelet"] else config["set"]
+        prefixes["restoration"] = f"{of}.restoration"
     networks, codes = {}, None
     if config["fitted"]:
         codes = Codes(defaults["prior"], 1)
@@ -453,6 +460,21 @@ class Region:
                 self.codes.end()
         if last == 0:
             self.codes.end_lanes()
+        return self.final(last)
+
+    def decode_wavelet(self, box: tuple[slice, ...], prior: Array, last: int = 0) -> Array:
+        """The same of a region that is a wavelet, whose leaves are in a box."""
+        values, active = np.zeros_like(self.values), self.active == 1
+        values[box] = wavelet.decode(
+            self.segments[0], prior, self.config["steps"], self.top, self.mean, active[box]
+        )
+        wanted = np.zeros_like(active)
+        wanted[(slice(None, None, 2**last),) * 3] = True
+        self.values[active & wanted] = values[active & wanted]
+        return self.final(last)
+
+    def final(self, last: int) -> Array:
+        """The values of voxels that have one, restored on level 0."""
         final = self.restored() if self.config["restoration"] and last == 0 else self.values
         return np.where(self.active == 1, final, ABSENT)
 
@@ -654,10 +676,12 @@ class Channel:
         part: Part,
         size: int,
     ) -> None:
-        self.config, self.tensors, self.prior = config, tensors, defaults["prior"]
+        self.config, self.tensors = config, tensors
+        self.prior, self.wavelet_prior = defaults["prior"], defaults["wavelet.prior"]
         self.reference, self.exterior, self.separate = reference, exterior, separate
         self.part = part
         self.networks = networks_of(config, tensors, defaults)
+        self.leaves = leaves.astype(np.int64)
         self.corners = sorted({tuple(corner) for corner in (leaves // EDGE * EDGE).tolist()})
         self.voxels = voxels.astype(np.int64)
         self.numbers = {
@@ -700,14 +724,25 @@ class Channel:
             active = np.zeros((EDGE,) * 3, dtype=np.int64)
             active[tuple(inside.T)] = 1
             header = int(self.tensors["means"][number]), int(self.tensors["spreads"][number])
-            codes = Codes(self.prior, 2 ** int(self.tensors["lanes"][number]))
+            lanes = 2 ** int(self.tensors["lanes"][number])
             segments = self.segments_of(number, level)
             reference = None if self.reference is None else self.reference.as_reference(corner)
             exterior = self.known_exterior(corner)
-            self.decoded[corner, level] = Region(
+            codes = Codes(self.prior, lanes)
+            region = Region(
                 self.config, self.networks, codes, segments, header, active, reference, exterior
-            ).decode(level)
+            )
+            if self.config["wavelet"]:
+                require(len(segments) == lanes == 1, "F6: a wavelet has one segment and one lane")
+                box = wavelet.box_of(self.leaves_in(corner))
+                self.decoded[corner, level] = region.decode_wavelet(box, self.wavelet_prior, level)
+            else:
+                self.decoded[corner, level] = region.decode(level)
         return self.decoded[corner, level]
+
+    def leaves_in(self, corner: Corner) -> Array:
+        """Lowest corners (n, 3), in the region at a corner, of its leaves."""
+        return self.leaves[(self.leaves // EDGE * EDGE == corner).all(axis=1)] - corner
 
     def segments_of(self, number: int, level: int) -> list[bytes]:
         """The segments of region `number`; none is read that lies below the level."""

@@ -210,7 +210,7 @@ def good_lattice() -> bytes:
     """
     density = np.linspace(0, 1, 512, dtype=np.float32).reshape(8, 8, 8) ** 2
     grids = (sparse_grid(density + 1, "density"), sparse_grid(3 * density + 1, "temperature"))
-    options = EncodeOptions(exact_below=0, effort="instant", psnr=30, device="cpu")
+    options = EncodeOptions(exact_below=0, effort="instant", psnr=60, device="cpu")
     return inrv.encode_bytes(SparseVolume(grids), options)[0]
 
 
@@ -608,6 +608,7 @@ CASES: list[tuple[str, str, Change, str]] = [
         "offsets is True: must be false where .* lossless",
     ),
     ("M7", "trellis", lattice(manifest(L + "0.trellis", 2)), "trellis is 2: must be true or false"),
+    ("M7", "wavelet", lattice(manifest(L + "0.wavelet", 2)), "wavelet is 2: must be true or false"),
     (
         "M7",
         "lossless trellis",

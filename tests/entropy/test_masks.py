@@ -31,7 +31,7 @@ Masks = NDArray[np.uint8]
 
 GOLDEN = [719283024, 387392829]  # CRC-32 of the bytes of `test_the_bytes_never_change`
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "codec" / "core" / "masks.c"
+SOURCE = ROOT / "codec" / "core" / "squash.c"
 
 
 def leaves_of(

@@ -20,6 +20,7 @@ from inrv.container import Chunk, container_bytes, pack_tensors
 from inrv.core import lattice as core_lattice
 from inrv.core.library import INSTRUCTION_SETS, instruction_sets, library
 from inrv.errors import FormatError
+from inrv.fields.lattice.model import default_model
 from inrv.grids import Grid, LeafValues, sparse_grid
 from spec.reference import lattice, read
 from testing.regions import known_voxels, nothing_but
@@ -299,6 +300,7 @@ def any_channel(
         "set": seed % 6,
         "fitted": seed % 4 > 1,
         "trellis": seed % 3 != 1 and not lossless,
+        "wavelet": False,
         "offsets": seed % 5 in (0, 3) and not lossless,
         "lossless": lossless,
         "bits": None,
@@ -416,7 +418,9 @@ def test_both_decoders_give_the_same_bits(make: Make) -> None:
     )
     assert all(channel["offsets"] for channel in channels) == (make is not bounded)
     # At a low rate the filter may not pay.
-    assert all(channel["restoration"] for channel in channels) == (make not in (bounded, shared))
+    lattices = [channel for channel in channels if not channel["wavelet"]]
+    assert (len(lattices) < len(channels)) == (make in (threshold, velocity, shared))
+    assert all(channel["restoration"] for channel in lattices) == (make not in (bounded, shared))
     assert (entries[0]["exact_values"] is not None) == (make in (vectors, band))
     assert (entries[-1]["frequent_values"] is not None) == (make in (vectors, haze, airy))
     assert any(entry["topology_of"] is not None for entry in entries) == (make is shared)
@@ -616,6 +620,7 @@ def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
         "set": int(generator.integers(6)),
         "fitted": False,
         "trellis": trellis,
+        "wavelet": False,
     }
     defaults = read.default_networks()
     networks = lattice.networks_of(config, {}, defaults)
@@ -655,8 +660,8 @@ def test_every_set_of_instructions_gives_the_values_of_the_reference_reader(
     own, their = OfLeaves(active), OfLeaves(there)
     channel = core_lattice.LatticeChannel(
         config["steps"], top, config["background"], other_top, config["lossless"],
-        config["exterior"], trellis, [networks[odd] for odd in "123"],
-        networks.get("restoration"), prior,
+        config["exterior"], trellis, False, [networks[odd] for odd in "123"],
+        networks.get("restoration"), prior, default_model(False, False).wavelet_prior,
     )  # fmt: skip
     given = (their.leaves, their.gathered(others)) if other_top else None
     region_of_core = core_lattice.KnownRegion(own.leaves, given, exterior, *header)

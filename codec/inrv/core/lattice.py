@@ -30,6 +30,8 @@ SEGMENTS = 4  # of a region's codes: levels 6 to 3, 2, 1, 0
 QUANTISERS, TABLES, TOKENS = 2, 64, 46
 LISTED = 1 << 10  # magnitudes whose bits an encoder has listed
 MOST_INPUTS = 56
+WAVELET_PRIOR = 11252  # numbers that wavelets begin with
+WAVELET_TOP = 1 << 15  # largest value, in units, of a wavelet channel
 ALL = (1 << 32) - 1  # a share of 1
 
 Ints = NDArray[np.int32]
@@ -61,9 +63,11 @@ class _Channel(Structure):
         ("lossless", c_int32),
         ("exterior", c_int32),
         ("trellis", c_int32),
+        ("wavelet", c_int32),
         ("prediction", POINTER(_Network) * 3),
         ("restoration", POINTER(_Network)),
         ("prior", Address),
+        ("wavelet_prior", Address),
     )
 
 
@@ -118,6 +122,8 @@ class _Samples(Structure):
         ("level", Address),
         ("flat", Address),
         ("tokens", Address),
+        ("logits", Address),
+        ("visits", Address),
     )
 
 
@@ -267,6 +273,8 @@ class ContextSamples:
     level: uint8 (n,) of the voxels
     flat: bool (n,) whether all neighbours are equal
     tokens: uint32 (2, 64, 46) how often each token came under each table of each quantiser
+    logits: int32 (11252,) of a wavelet, in 2^-24, as its last bit left them
+    visits: uint8 (11252,) how often each was seen, at most 255
     """
 
     inputs: NDArray[np.int8]
@@ -279,6 +287,8 @@ class ContextSamples:
     level: NDArray[np.uint8]
     flat: NDArray[np.bool_]
     tokens: NDArray[np.uint32]
+    logits: Ints
+    visits: NDArray[np.uint8]
 
 
 class LatticeChannel:
@@ -291,9 +301,11 @@ class LatticeChannel:
     lossless: whether values are whole numbers of 128 units
     exterior: whether voxels that are not coded are known
     trellis: whether codes are of two quantisers in turn
+    wavelet: whether regions are coded as wavelets
     prediction: whole numbers of the three networks, by name of the tensor
     restoration: those of the filter, None where there is none
     prior: int64 (2, 64, 46) counts with which the tables begin
+    wavelet_prior: int8 (11252,) what the logits of wavelets begin with, in 16ths
     """
 
     def __init__(
@@ -305,21 +317,25 @@ class LatticeChannel:
         lossless: bool,
         exterior: bool,
         trellis: bool,
+        wavelet: bool,
         prediction: Sequence[Tensors],
         restoration: Tensors | None,
         prior: NDArray[Any],
+        wavelet_prior: NDArray[np.int8],
     ) -> None:
         self.exterior = exterior
         self._kept: list[Any] = []
         own = self._own = _Channel()
         own.steps[:] = tuple(steps)
         own.top, own.background, own.reference_top = top, background, reference_top
-        own.lossless, own.exterior, own.trellis = lossless, exterior, trellis
+        own.lossless, own.exterior = lossless, exterior
+        own.trellis, own.wavelet = trellis, wavelet
         for place, tensors in enumerate(prediction):
             own.prediction[place] = ctypes.pointer(self._network(tensors))
         if restoration is not None:
             own.restoration = ctypes.pointer(self._network(restoration))
         own.prior = self._address(prior, np.int32)
+        own.wavelet_prior = self._address(wavelet_prior, np.int8)
 
     def _address(self, array: NDArray[Any], dtype: Any) -> int:
         kept = np.ascontiguousarray(array, dtype=dtype)
@@ -391,6 +407,9 @@ class LatticeChannel:
         return codes, decoded, None if samples is None else samples.found()
 
 
+OF_ALL = ("tokens", "logits", "visits")  # what samples hold besides what each voxel has
+
+
 class _Sampling:
     """Arrays that the core fills with contexts."""
 
@@ -407,6 +426,8 @@ class _Sampling:
             np.empty(capacity, dtype=np.uint8),
             np.empty(capacity, dtype=np.bool_),
             np.zeros((QUANTISERS, TABLES, TOKENS), dtype=np.uint32),
+            np.zeros(WAVELET_PRIOR, dtype=np.int32),
+            np.zeros(WAVELET_PRIOR, dtype=np.uint8),
         )
         own = self.own = _Samples()
         own.seed, own.capacity, own.count = seed, capacity, 0
@@ -417,7 +438,7 @@ class _Sampling:
     def found(self) -> ContextSamples:
         """What was taken."""
         taken = {
-            name: array if name == "tokens" else array[: self.own.count].copy()
+            name: array if name in OF_ALL else array[: self.own.count].copy()
             for name, array in vars(self.arrays).items()
         }
         return ContextSamples(**taken)

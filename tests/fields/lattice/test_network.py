@@ -176,6 +176,7 @@ def test_any_networks_give_what_integers_give(number: int, seed: int, extreme: b
             {odd: drawn(own, generator, extreme) for odd, own in model.networks.items()},
             drawn(model.restoration, generator, extreme),
             model.prior,
+            model.wavelet_prior,
         )
     )
 
@@ -186,7 +187,7 @@ def test_the_largest_numbers_give_what_integers_give(number: int, sign: int) -> 
     model = MODELS[number]
     assert model.restoration is not None
     extreme = {odd: filled(own, sign) for odd, own in model.networks.items()}
-    check(Model(extreme, filled(model.restoration, sign), model.prior))
+    check(Model(extreme, filled(model.restoration, sign), model.prior, model.wavelet_prior))
 
 
 @pytest.mark.parametrize("number", range(len(EVERY)))

@@ -24,14 +24,15 @@ def zeroed(network: IntegerNetwork) -> IntegerNetwork:
 
 @pytest.mark.parametrize("good", [0, 3, SETS - 1])
 def test_the_cheapest_set_is_chosen_and_named(good: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sets(reference: bool, restoration: bool, number: int = 0) -> Model:
-        model = default_model(reference, restoration, number)
+    def sets(reference: bool, restoration: bool, number: int = 0, wavelet: bool = False) -> Model:
+        model = default_model(reference, restoration, number, wavelet)
         networks = {odd: zeroed(network) for odd, network in model.networks.items()}
         return model if number == good else replace(model, networks=networks)
 
     volume = SparseVolume((sparse_grid(smooth(32)),))
     with monkeypatch.context() as patched:
         patched.setattr(search, "default_model", sets)
+        patched.setattr(search, "WAVELET_BITS", 0.0)  # so that it stays a lattice
         data, _ = inrv.encode_bytes(volume, instant(psnr=45))
     opened = inrv.load(data, device="cpu")
     assert opened.manifest.field is not None

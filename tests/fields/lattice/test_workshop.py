@@ -35,7 +35,7 @@ def test_a_round_learns_from_what_it_codes(
     generator = torch.Generator().manual_seed(1)
     first = torch.from_numpy(smooth(32) + np.float32(0.05) * noise((32,) * 3, 1))
     volume = TrainingVolume("small", (first, 3 * first**2), (first > 0.2, first > 0.3))
-    lessons = list(train._lessons([volume], generator))
+    lessons = list(train.lessons_of([volume], generator))
     assert [lesson.reference for lesson in lessons] == 2 * [False, False, True]
     sets = [train.NetworkSet.fresh(generator)]
     prior = train._logistic_prior()

@@ -51,6 +51,7 @@ class ChannelParameters:
     lossless: whether every value is a whole number of STEPs, and predictions are rounded to one,
         so that codes give it exactly
     trellis: whether codes are of two quantisers in turn
+    wavelet: whether regions are coded as wavelets
     """
 
     steps: tuple[int, ...]
@@ -58,6 +59,7 @@ class ChannelParameters:
     background: int
     lossless: bool = False
     trellis: bool = False
+    wavelet: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +101,11 @@ class Setting:
             parameters.lossless,
             self.exterior is not None,
             parameters.trellis,
+            parameters.wavelet,
             [model.networks[odd].tensors for odd in INPUTS],
             None if restoration is None else restoration.tensors,
             model.prior,
+            model.wavelet_prior,
         )
 
     def region(self, number: int, mean: int, spread: int) -> KnownRegion:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inrv.container import Container, Value
 from inrv.container.layout import BITS, CODES
-from inrv.core.lattice import LEVELS
+from inrv.core.lattice import LEVELS, WAVELET_TOP
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SETS, SMALLEST_STEP
 
 KEYS = ("networks", "channels")
@@ -19,6 +19,7 @@ CHANNEL_KEYS = (
     "set",
     "fitted",
     "trellis",
+    "wavelet",
     "offsets",
     "lossless",
     "codes",
@@ -61,11 +62,17 @@ def _check_channel(channel: Value, number: int) -> None:
     if channel["reference"].value is not None and channel["reference"].count() >= number:
         raise channel["reference"].fail("M7", "must be the number of an earlier channel")
     channel["set"].count(SETS - 1, str(SETS - 1))
-    for key in ("exterior", "restoration", "fitted", "trellis", "offsets", "lossless"):
+    for key in ("exterior", "restoration", "fitted", "trellis", "wavelet", "offsets", "lossless"):
         channel[key].flag()
-    for key in ("trellis", "offsets"):
+    for key in ("trellis", "wavelet", "offsets"):
         if channel["lossless"].flag() and channel[key].flag():
             raise channel[key].fail("M7", "must be false where the channel is lossless")
+    if channel["wavelet"].flag():
+        if channel["trellis"].flag():
+            raise channel["trellis"].fail("M7", "must be false where the channel is a wavelet")
+        if channel["reference"].value is not None:
+            raise channel["reference"].fail("M7", "must be null where the channel is a wavelet")
+        channel["top"].count(WAVELET_TOP, str(WAVELET_TOP), 1)
 
 
 def _check_ranges(container: Container, lossless: list[bool]) -> None:

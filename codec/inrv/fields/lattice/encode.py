@@ -22,7 +22,7 @@ from inrv.fields.lattice.channels import (
     references_of,
     with_reference,
 )
-from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
+from inrv.fields.lattice.constants import DEFAULT_NAME
 from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, EncodedChannel
 from inrv.fields.lattice.store import store_channel
 from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
@@ -194,7 +194,7 @@ class VolumeEncoder:
             self.encoders.append(ChannelEncoder(values, quality, self.effort, draws, fitter))
             encoded.append(self.encoders[-1].run())
             self.tell(len(encoded) / len(self.channels))
-        self.steps = [STEP / channel.scale for channel in encoded]
+        self.steps = [channel.step for channel in encoded]
         return self._measured(encoded)
 
     def again(self, octaves: float) -> EncodedLattice:

@@ -19,6 +19,7 @@ from inrv.fields.lattice.network import Floats, IntegerNetwork
 
 DEFAULTS = Path(__file__).with_name("default.safetensors")
 ALONE, REFERENCE, RESTORATION = "alone", "reference", "restoration"  # prefixes of tensors
+WAVELET_FILTER, WAVELET_PRIOR_NAME = "wavelet.restoration", "wavelet.prior"
 WEIGHT_TABLE, BIAS_TABLE = 20, 40  # of the coder, where the differences of a tensor begin
 HIDDEN, RESTORATION_HIDDEN = (32, 32), (24, 16)
 # Of a network: prediction and deviation; correction.
@@ -32,11 +33,13 @@ class Model:
     networks: by number of odd axes
     restoration: the filter, None where values are left as decoded
     prior: int64 (2, 64, tokens) counts with which each region's tables begin
+    wavelet_prior: int8 (11252,) what the logits of each wavelet begin with
     """
 
     networks: dict[int, IntegerNetwork]
     restoration: IntegerNetwork | None
     prior: NDArray[np.int64]
+    wavelet_prior: NDArray[np.int8]
 
     def tensors(self) -> Iterator[tuple[str, Floats]]:
         """Every tensor of every network, in the order in which they are stored."""
@@ -59,18 +62,22 @@ class Model:
 
 
 @lru_cache(maxsize=64)
-def default_model(reference: bool, restoration: bool, number: int = 0) -> Model:
+def default_model(
+    reference: bool, restoration: bool, number: int = 0, wavelet: bool = False
+) -> Model:
     """Networks that come with the codec.
 
     reference: whether the channel has a reference channel
     restoration: whether decoded values are filtered
     number: of the set
+    wavelet: whether regions are coded as wavelets, which have a filter of their own
     """
     stored = _stored()
     prefix = f"{number}.{REFERENCE if reference else ALONE}"
     networks = {odd: _part(stored, f"{prefix}.{odd}") for odd in INPUTS}
-    restored = _part(stored, f"{number}.{RESTORATION}") if restoration else None
-    return Model(networks, restored, stored["prior"].astype(np.int64))
+    own = WAVELET_FILTER if wavelet else f"{number}.{RESTORATION}"
+    restored = _part(stored, own) if restoration else None
+    return Model(networks, restored, stored["prior"].astype(np.int64), stored[WAVELET_PRIOR_NAME])
 
 
 @lru_cache(maxsize=1)
@@ -104,6 +111,7 @@ def unpack_differences(default: Model, codes: bytes) -> Model:
         {odd: _part(found, str(odd)) for odd in default.networks},
         None if default.restoration is None else _part(found, RESTORATION),
         default.prior,
+        default.wavelet_prior,
     )
 
 

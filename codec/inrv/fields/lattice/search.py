@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.core.lattice import LEVELS, ContextSamples, Scaling
+from inrv.core.lattice import LEVELS, WAVELET_TOP, ContextSamples, Scaling
 from inrv.fields.lattice.codec import (
     TRELLIS_WEIGHT,
     ChannelParameters,
@@ -62,6 +62,12 @@ SUITING_VOXELS = 12_000  # that tell which sets of networks suit a channel
 RIVALS = 3  # sets that are tried at the quality; the filter may make the second one the best
 LOW_RATE = 0.5  # bits a voxel, above which trellis and filter pay; see docs/lab-notes.md#trellis
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
+WAVELET_BITS = 2.0  # a voxel, above which no channel was smaller as a wavelet
+WAVELET_WEIGHT = 0.8  # what a bit counts in a wavelet, of what it does without a trellis
+FILTER_PAYS = 0.985  # of the bytes, that a wavelet's filter leaves: it takes a sixth of the time
+COARSE_STEP = 1.0  # of the range, above which a wavelet's step has more units
+MOST_WAVELET_STEP = 8.0  # of the range
+WAVELET_STEP = 1.3  # of a wavelet, over that of a lattice of the same quality, about
 REGION_BYTES = 6  # of a region beside its codes, about
 # A first guess of what a step of twice the size costs; see docs/lab-notes.md#quality-search
 DB_A_DOUBLING = 5.5
@@ -159,6 +165,7 @@ class Settings:
     knows_exterior: whether inactive voxels are known to the prediction
     prefiltered: whether coarse voxels are coded as a smooth version of them
     trellis: whether codes are of two quantisers in turn
+    wavelet: whether regions are coded as wavelets
     """
 
     model: Model
@@ -167,6 +174,7 @@ class Settings:
     knows_exterior: bool = False
     prefiltered: bool = False
     trellis: bool = False
+    wavelet: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,9 +234,14 @@ class EncodedChannel:
         return -10 * math.log10(self.squared) if self.squared > 0 else math.inf
 
     @property
+    def step(self) -> float:
+        """Of the finest level, as a share of the range."""
+        return self.channel.steps[0] / self.scale
+
+    @property
     def finest(self) -> bool:
         """Whether no finer step fits the integers."""
-        return STEP / self.scale <= LEAST_STEP
+        return self.step <= LEAST_STEP
 
     @property
     def outputs(self) -> NDArray[np.float64]:
@@ -243,7 +256,8 @@ class EncodedChannel:
         if not self.fitted:
             return 0
         restoration = self.model.restoration is not None
-        default = default_model(self.model.reference, restoration, self.settings.set)
+        own = self.settings
+        default = default_model(self.model.reference, restoration, own.set, own.wavelet)
         return len(pack_differences(self.model, default))
 
     @property
@@ -255,7 +269,7 @@ class EncodedChannel:
     def cost(self, voxels: int) -> float:
         """Bits and distortion, in bits, of so many voxels coded alike, as fitting weighs them."""
         slope = SLOPE / TRELLIS_WEIGHT if self.channel.trellis else SLOPE
-        distortion = slope * self.squared * (self.scale / STEP) ** 2
+        distortion = slope * self.squared / self.step**2
         return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
 
 
@@ -309,20 +323,27 @@ class ChannelEncoder:
             )
         ]
         self.settings = self.choices[0]  # that `again` codes with; found by `run`
+        self.beside_wavelet = self.settings  # the best of a lattice; for steps beyond a wavelet's
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
         self.slope = -DB_A_DOUBLING  # of the PSNR over the step, dB an octave, as last seen
 
     def run(self) -> EncodedChannel:
         """The channel at the quality that is asked, in the fewest bytes that the effort allows."""
-        found = self.begin()
+        found = self._begun()
         if self.effort.rounds:
             found = self._learned(found)
+        self.beside_wavelet = found.settings
+        found = self._as_wavelet(found)
         self.settings = found.settings
         encoded = self._search(self.settings, found.step, self.all).encoded
         self.trials = {}  # each holds the values of the whole channel
         return encoded
 
     def begin(self) -> Trial:
+        """A trial on some regions at the quality, with the cheapest settings that nothing fits."""
+        return self._as_wavelet(self._begun())
+
+    def _begun(self) -> Trial:
         """A trial on some regions that is near the quality, with the cheapest of the settings."""
         step = self._first_step()
         suited = self._suited(step)
@@ -369,13 +390,31 @@ class ChannelEncoder:
         ]
         return min([found, *self._trials([(plain, finer), *bare], self.some)], key=self._cost)
 
+    def _as_wavelet(self, found: Trial) -> Trial:
+        """A trial, or one of the same quality with wavelets, where that takes fewer bits."""
+        if self.quality.bounded or found.encoded.bits_a_voxel > WAVELET_BITS:
+            return found
+        step, asked, most = found.step * WAVELET_STEP, found.psnr, 1.0
+        for restores in (False, True):
+            settings = Settings(default_model(False, restores, wavelet=True), wavelet=True)
+            trial = self._search(settings, step, self.some, asked)
+            step = trial.step
+            if trial.psnr < asked - NEAR_ENOUGH:
+                break
+            if trial.encoded.bits_a_voxel < most * found.encoded.bits_a_voxel:
+                found, most = trial, FILTER_PAYS
+        return found
+
     def again(self, step: float, values: ChannelValues) -> EncodedChannel:
         """The channel at another step, with the settings that `run` found.
 
         values: the channel, whose reference may have been decoded anew
         """
-        step = min(MOST_STEP, max(LEAST_STEP, step))
-        return encode_channel(values, self.quality, self.settings, step, self.all)
+        settings = self.settings
+        if step < least_step(values, settings):
+            settings = self.beside_wavelet
+        step = min(most_step(settings), max(LEAST_STEP, step))
+        return encode_channel(values, self.quality, settings, step, self.all)
 
     def _cheapest(self, choices: Sequence[Settings], step: float) -> Trial:
         """The trial that costs least among those with some settings at a step."""
@@ -416,23 +455,28 @@ class ChannelEncoder:
             return self.all
         return sorted(drawn[:needed])
 
-    def _search(self, settings: Settings, step: float, regions: list[int]) -> Trial:
+    def _search(
+        self, settings: Settings, step: float, regions: list[int], asked: float | None = None
+    ) -> Trial:
         """The trial whose PSNR lies nearest above what is asked; the first for a step.
 
         step: to begin with, where the regions were not yet tried with these settings
+        asked: the PSNR, dB; None: that of the quality
         """
+        least, most = least_step(self.values, settings), most_step(settings)
+        step = min(most, max(least, step))
         tried = [
             trial
             for (own, _, count), trial in self.trials.items()
             if own is settings and count == len(regions)
         ] or self._trials([(settings, step)], regions)
-        asked = self.quality.psnr
+        asked = self.quality.psnr if asked is None else asked
         if asked is None:
             return tried[0]
         for _ in range(SEARCHES):
             if any(0 <= trial.psnr - asked <= NEAR_ENOUGH for trial in tried):
                 break
-            step = _next_step(tried, asked + AIM, self.slope)
+            step = _next_step(tried, asked + AIM, self.slope, least, most)
             if any(math.isclose(step, trial.step, rel_tol=1e-4) for trial in tried):
                 break
             tried += self._trials([(settings, step)], regions)
@@ -442,8 +486,8 @@ class ChannelEncoder:
             tried += self._trials([(settings, step)], regions)
         self.slope = _slope(tried, asked, self.slope)
         finest = min(tried, key=lambda trial: trial.step)
-        while all(trial.psnr < asked for trial in tried) and finest.step > LEAST_STEP:
-            step = max(LEAST_STEP, finest.step * SURELY_FINER)
+        while all(trial.psnr < asked for trial in tried) and finest.step > least:
+            step = max(least, finest.step * SURELY_FINER)
             (finest,) = self._trials([(settings, step)], regions)
             tried.append(finest)
         reached = [trial for trial in tried if trial.psnr >= asked]
@@ -518,8 +562,8 @@ def encode_channels(
     """Code some regions with each of some settings and steps, all side by side."""
     channels, encoders = list[ChannelParameters](), list[Callable[[int], EncodedRegion]]()
     for settings, step in attempts:
-        scale = STEP / step
-        channels.append(channel_of(values, quality, settings, scale))
+        scale = units_of(settings, step) / step
+        channels.append(channel_of(values, quality, settings, step))
         encoders.append(
             region_encoder(
                 setting_of(values, settings, scale),
@@ -527,7 +571,7 @@ def encode_channels(
                 scale,
                 channels[-1],
                 settings.model,
-                0.0 if quality.bounded else TRELLIS_WEIGHT if settings.trellis else 1.0,
+                rate_weight_of(quality, settings),
                 settings.prefiltered,
                 sampling,
             )
@@ -537,7 +581,8 @@ def encode_channels(
     result = list[EncodedChannel]()
     for place, ((settings, step), channel) in enumerate(zip(attempts, channels, strict=True)):
         own = found[place * len(regions) : (place + 1) * len(regions)]
-        errors, scale = np.concatenate([region.errors for region in own]), STEP / step
+        errors = np.concatenate([region.errors for region in own])
+        scale = units_of(settings, step) / step
         offsets, squared = None, float(errors[:, 3].sum())
         if not quality.bounded:
             offsets, squared = Offsets.of(errors, scale, channel.top)
@@ -547,30 +592,59 @@ def encode_channels(
     return result
 
 
+def units_of(settings: Settings, step: float) -> int:
+    """Units of a step: more of a coarse one of a wavelet, so that values keep their precision."""
+    return LARGEST_STEP if settings.wavelet and step > COARSE_STEP else STEP
+
+
+def most_step(settings: Settings) -> float:
+    """The coarsest step, as a share of the range."""
+    return MOST_WAVELET_STEP if settings.wavelet else MOST_STEP
+
+
+def least_step(values: ChannelValues, settings: Settings) -> float:
+    """The finest step whose units fit the integers, as a share of the range."""
+    if not settings.wavelet:
+        return LEAST_STEP
+    return max(LEAST_STEP, values.largest * STEP / (WAVELET_TOP - 1))
+
+
+def rate_weight_of(quality: Quality, settings: Settings) -> float:
+    """How much a bit counts against the squared error."""
+    if quality.bounded:
+        return 0.0
+    return WAVELET_WEIGHT if settings.wavelet else TRELLIS_WEIGHT if settings.trellis else 1.0
+
+
 def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setting:
     """What the decoder knows, at so many units in the range."""
     known = values.exterior if settings.knows_exterior else None
-    return Setting(values.regions, values.reference, None if known is None else known(scale))
+    reference = None if settings.wavelet else values.reference
+    return Setting(values.regions, reference, None if known is None else known(scale))
 
 
 def channel_of(
-    values: ChannelValues, quality: Quality, settings: Settings, scale: float
+    values: ChannelValues, quality: Quality, settings: Settings, step: float
 ) -> ChannelParameters:
-    """The channel of so many units in the range."""
+    """The channel with a step, as a share of the range."""
+    units = units_of(settings, step)
+    scale = units / step
     fineness = 1.0 if quality.lossless else FINENESS
     steps = tuple(
-        min(LARGEST_STEP, max(SMALLEST_STEP, round(STEP * fineness**level)))
+        min(LARGEST_STEP, max(SMALLEST_STEP, round(units * fineness**level)))
         for level in range(LEVELS)
     )
     background = max(-HIGHEST, min(HIGHEST, round(values.background * scale)))
     top = max(1, round(values.largest * scale))
-    return ChannelParameters(steps, top, background, quality.lossless, settings.trellis)
+    return ChannelParameters(
+        steps, top, background, quality.lossless, settings.trellis, settings.wavelet
+    )
 
 
 def _scattered_steps(tried: list[Trial], psnr: float) -> list[float]:
     """Steps between those tried that come within a decibel of `psnr`, by the golden ratio."""
     near = [trial.step for trial in tried if abs(trial.psnr - psnr) < 1]
-    if len(near) < 2:
+    if len(near) < 2 or len({trial.psnr < psnr for trial in tried}) < 2:
         return []
     least, ratio = min(near), max(near) / min(near)
     return [least * ratio ** (number * GOLDEN % 1) for number in range(1, SCATTERED + 1)]
@@ -588,10 +662,13 @@ def _slope(tried: Sequence[Trial], psnr: float, slope: float) -> float:
     return min(-1.0, max(-8.0, found))
 
 
-def _next_step(tried: Sequence[Trial], psnr: float, slope: float) -> float:
+def _next_step(
+    tried: Sequence[Trial], psnr: float, slope: float, least: float, most: float
+) -> float:
     """The step where a line through the nearest trial, dB over log step, meets `psnr`.
 
     slope: as known before these trials, dB an octave
+    least, most: limits of the step
     """
     nearest = min(tried, key=lambda trial: abs(trial.psnr - psnr))
     slope = _slope(tried, psnr, slope)
@@ -603,4 +680,4 @@ def _next_step(tried: Sequence[Trial], psnr: float, slope: float) -> float:
     bad = min(worse, default=None)
     if good and bad and not good < step < bad:
         step = math.sqrt(good * bad)
-    return min(MOST_STEP, max(LEAST_STEP, step))
+    return min(most, max(least, step))

@@ -91,6 +91,7 @@ def store_channel(
 
     Returns its entry in the configuration.
     """
+    reference = None if encoded.channel.wavelet else reference
     regions = [region.stored for region in encoded.regions]
     segments = _in_file_order([region.codes for region in regions])
     bits = b"".join(segment for _, _, segment in segments)
@@ -110,7 +111,8 @@ def store_channel(
     }
     restoration = encoded.model.restoration is not None
     if encoded.fitted:
-        default = default_model(reference is not None, restoration, encoded.settings.set)
+        own = encoded.settings
+        default = default_model(reference is not None, restoration, own.set, own.wavelet)
         codes = pack_differences(encoded.model, default)
         arrays["network_codes"] = np.frombuffer(codes, dtype=np.uint8)
     if encoded.offsets is not None:
@@ -133,6 +135,7 @@ def store_channel(
         "set": encoded.settings.set,
         "fitted": encoded.fitted,
         "trellis": encoded.channel.trellis,
+        "wavelet": encoded.channel.wavelet,
         "offsets": encoded.offsets is not None,
         "lossless": encoded.channel.lossless,
         "codes": number,
@@ -174,7 +177,9 @@ def restore_channel(
     regions: of its voxels
     """
     arrays = unpack_tensors(container.chunk(config["codes"]))
-    model = default_model(config["reference"] is not None, config["restoration"], config["set"])
+    model = default_model(
+        config["reference"] is not None, config["restoration"], config["set"], config["wavelet"]
+    )
     if config["fitted"]:
         codes = take(arrays, "network_codes", np.uint8, (None,))
         model = unpack_differences(model, codes.tobytes())
@@ -184,6 +189,7 @@ def restore_channel(
         config["background"],
         config["lossless"],
         config["trellis"],
+        config["wavelet"],
     )
     return StoredChannel(
         channel,

@@ -56,6 +56,7 @@ from inrv.fields.lattice.model import (
     RESTORATION_HIDDEN,
     RESTORATION_OUTPUTS,
     Model,
+    default_model,
 )
 from inrv.fields.lattice.network import IntegerNetwork
 from inrv.fields.lattice.search import (
@@ -138,14 +139,24 @@ def main() -> None:
     )
     parser.add_argument("--rate", type=float, default=4e-3, help="of the optimiser (%(default)s)")
     parser.add_argument("--begin", type=Path, help="networks to begin with, not fresh ones")
+    parser.add_argument(
+        "--families",
+        nargs="*",
+        metavar="NAME",
+        help="train on these alone; sets that none of them takes, and counts, stay as they begin",
+    )
     parser.add_argument("--output", type=Path, default=DEFAULTS)
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(SEED)
-    lessons = list(_lessons(training_volumes(SEED, arguments.share), generator))
+    lessons = [
+        lesson
+        for lesson in lessons_of(training_volumes(SEED, arguments.share), generator)
+        if arguments.families is None or lesson.family in arguments.families
+    ]
     print(f"{len(lessons)} channels at a quality", flush=True)
     if arguments.begin:
         begun = load_file(arguments.begin)
-        count = sum(name.endswith(f".{RESTORATION}.last.bias") for name in begun)
+        count = sum(name.endswith(f".{ALONE}.1.last.bias") for name in begun)
         sets = [NetworkSet.of(begun, number) for number in range(count)]
         prior = begun["prior"].astype(np.int64)
     else:
@@ -158,7 +169,8 @@ def main() -> None:
                 lesson.set = _first_set(lesson)
         before = deepcopy(sets)
         steps = Steps(arguments.steps, arguments.rate)
-        prior = _round(lessons, sets, prior, not parting, steps, generator)
+        found = _round(lessons, sets, prior, not parting, steps, generator)
+        prior = found if arguments.families is None else prior
         if arguments.begin or number > TOGETHER:
             _average(sets, before)
         _save(sets, prior, arguments.output)
@@ -239,7 +251,8 @@ class NetworkSet:
     def model(self, reference: bool, prior: NDArray[np.int64]) -> Model:
         """The networks in whole numbers."""
         nets = {odd: real.whole() for odd, real in self.predictions[reference].items()}
-        return Model(nets, self.restoration.whole(), prior)
+        wavelet = default_model(False, False).wavelet_prior
+        return Model(nets, self.restoration.whole(), prior, wavelet)
 
 
 def _fresh(odd: int, reference: bool, generator: torch.Generator) -> RealNetwork:
@@ -247,7 +260,7 @@ def _fresh(odd: int, reference: bool, generator: torch.Generator) -> RealNetwork
     return RealNetwork(inputs, HIDDEN, OUTPUTS, generator)
 
 
-def _lessons(volumes: Iterable[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
+def lessons_of(volumes: Iterable[TrainingVolume], generator: torch.Generator) -> Iterator[Lesson]:
     """Every component of every volume, at two qualities, alone and after the component before it.
 
     At the second quality whole leaves are active, as where the topology is to follow from a
@@ -432,8 +445,12 @@ def _prior(found: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _save(sets: list[NetworkSet], prior: NDArray[np.int64], path: Path) -> None:
-    """Write all networks and the counts with which tables begin."""
-    tensors: dict[str, NDArray[Any]] = {"prior": prior.astype(np.int16)}
+    """Write all networks and the counts with which tables begin; what is of wavelets stays."""
+    stored = load_file(path if path.exists() else DEFAULTS)
+    tensors: dict[str, NDArray[Any]] = {
+        name: tensor for name, tensor in stored.items() if name.startswith("wavelet.")
+    }
+    tensors["prior"] = prior.astype(np.int16)
     for number, one in enumerate(sets):
         networks = {RESTORATION: one.restoration}
         for reference, nets in one.predictions.items():
