@@ -65,7 +65,7 @@ def _region(number: int, exterior: int, kind: int, restoration: int, reference: 
         bool(exterior),
         trellis,
         wavelet,
-        [_noise(inputs + 7 * reference, 32, 32, 2) for inputs in (41, 49, 45)],
+        [_noise(inputs + 7 * reference, 32, 32, 2) for inputs in (43, 51, 47)],
         _noise(37, 24, 16, 1) if restoration else None,
         _prior(),
         np.zeros(WAVELET_PRIOR, dtype=np.int8),

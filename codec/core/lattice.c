@@ -531,7 +531,7 @@ static int check_network(const inrv_network *network, int inputs, int first, int
 
 /* Whether the caller's numbers are what the arithmetic has room for. */
 static int check(const inrv_channel *channel, const inrv_region *region) {
-    static const int INPUTS[3] = {41, 49, 45};
+    static const int INPUTS[3] = {43, 51, 47};
     int sound = channel->top >= 1 && channel->top <= HIGHEST && channel->reference_top >= 0 &&
                 channel->reference_top <= HIGHEST;
     sound = sound && channel->background >= -HIGHEST && channel->background <= HIGHEST;
@@ -685,7 +685,7 @@ static int encode_wavelet(inrv_work *work, const Task *task, int32_t *values, ui
             samples->visits[i] = (uint8_t)wavelet->learned[i].visits;
         }
         for (int i = 0; i < ALONE; i++) {
-            samples->logits[LOGITS + i] = wavelet->shares_seen[i];
+            samples->logits[LOGITS + i] = wavelet->shares[i];
             samples->visits[LOGITS + i] = (uint8_t)smaller_of(wavelet->seen[i] - FIRST_SEEN, 255);
         }
     }

@@ -18,7 +18,7 @@
 #define INRV_LISTED 1024           /* magnitudes whose bits an encoder has listed */
 #define INRV_WAVELET_PRIOR 11252   /* numbers that wavelets begin with */
 #define INRV_WAVELET_TOP (1 << 15) /* largest value of a wavelet channel */
-#define INRV_MOST_INPUTS 56        /* of a network */
+#define INRV_MOST_INPUTS 60        /* of a network */
 
 /* A network of whole numbers, weights within +-127 and biases within +-2^20, row-major. */
 typedef struct {
@@ -89,7 +89,7 @@ typedef struct {
     uint64_t seed;
     uint32_t share[INRV_LEVELS]; /* of a level's voxels that is taken, in 2^-32; 2^32 - 1: all */
     size_t capacity, count;
-    int8_t *inputs;     /* [capacity][56] of the network */
+    int8_t *inputs;     /* [capacity][60] of the network */
     int32_t *base;      /* what the prediction starts from; for the filter, the decoded value */
     int32_t *spread;    /* of the neighbours */
     int32_t *targets;   /* the voxel's own value */

@@ -220,6 +220,37 @@ INLINE V base_of(const int32_t *at, const ptrdiff_t *ahead, const ptrdiff_t *beh
     return choose(is_above(lines, all_of(0)), base, other);
 }
 
+/* The base of those neighbours alone that lie between the ends of the range: where values stop at
+   an end, as those of level sets and of fogs do, a line through them has a kink there. */
+INLINE V inner_base_of(const int32_t *at, const Passing *p, int odd, V base, unsigned active,
+                       int wide, V *near) {
+    const V low = all_of(p->step), high = all_of(2 * p->task->channel->top - p->step);
+    V sum = all_of(0), lines = all_of(0), side = all_of(0), sides = all_of(0), count = all_of(0);
+    for (int i = 0; i < odd; i++) {
+        V a = load(at + p->ahead[i]), b = load(at + p->behind[i]);
+        V c = load(at + p->ahead[odd + i]), d = load(at + p->behind[odd + i]);
+        M inner_a = is_above(a + a, low) & is_above(high, a + a);
+        M inner_b = is_above(b + b, low) & is_above(high, b + b);
+        M inner_c = is_above(c + c, low) & is_above(high, c + c);
+        M inner_d = is_above(d + d, low) & is_above(high, d + d);
+        M line = inner_a & inner_b, curve = line & inner_c & inner_d;
+        V one = where(inner_a, a) + where(inner_b, b);
+        sum += where(line, one * 8 + where(curve, one - c - d));
+        lines = plus_one(line, lines);
+        side += where(inner_a & inner_c, a * 24 - c * 8) + where(inner_b & inner_d, b * 24 - d * 8);
+        sides = plus_one(inner_a & inner_c, plus_one(inner_b & inner_d, sides));
+        count = plus_one(inner_a, plus_one(inner_b, count));
+    }
+    *near = count;
+    V found = base;
+    if (bits_of(is_above(all_of(1), lines)) & active)
+        found = choose(is_above(sides, all_of(0)),
+                       quotient(side >> 4, larger(sides, all_of(1)), wide), base);
+    found = choose(is_above(lines, all_of(0)), quotient(sum >> 4, larger(lines, all_of(1)), wide),
+                   found);
+    return clip(found, 0, p->task->channel->top);
+}
+
 INLINE V deviation(const int32_t *at, V base) {
     V a = load(at);
     return where(is_not(a, all_of(MISSING)), a - base);
@@ -260,7 +291,7 @@ INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, i
                             int full, int wide) {
     const inrv_channel *channel = p->task->channel;
     const int slots = SLOTS(odd), certain = odd < 3 ? slots - MOST_SIBLINGS : slots;
-    V inputs[INRV_MOST_INPUTS + 4], near, curves, spread, slope;
+    V inputs[INRV_MOST_INPUTS + 4], near, curves, spread, slope, inner_near;
     V base = base_of(at, p->ahead, p->behind, p->pairs, odd, all_of(p->task->mean), active, full,
                      wide, &near, &curves);
     Deviations d = {.bend = all_of(0), .lean = all_of(0), .known = all_of(0)};
@@ -306,6 +337,11 @@ INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, i
         inputs[n++] = near * (8 / odd);
         inputs[n++] = curves * (16 / odd);
     }
+    V inner = inner_base_of(at, p, odd, base, active, wide, &inner_near) - base;
+    inner = larger(smaller(inner, spread << 2), all_of(0) - (spread << 2)); /* QUANT's clip */
+    quantised(&inner, 1, mantissa, shift, shifted, inputs + n);
+    inputs[n + 1] = odd == 3 ? (inner_near * 8 * 171) >> 9 : inner_near * (8 / odd);
+    n += 2;
     if (with_reference) {
         const int32_t *there = p->level->reference + (at - p->level->values);
         V own = load(there), unused, unused_too, deviations[4];
@@ -571,6 +607,7 @@ NOINLINE void evaluate(const Packed *n, Block *block, int count) {
             WIDTHS(12, 32, 32, 2)
             WIDTHS(13, 32, 32, 2)
             WIDTHS(14, 32, 32, 2)
+            WIDTHS(15, 32, 32, 2)
         }
 }
 

@@ -41,7 +41,7 @@ size_t inrv_wavelet_place(Wavelet *wavelet, uint8_t *memory, int encodes) {
             wavelet->beside = take(memory, &used, volume_of(size, 0) * sizeof(uint16_t));
             wavelet->around = take(memory, &used, (size_t)size[2] * sizeof(uint16_t));
         }
-        wavelet->shares[scale] = take(memory, &used, volume_of(size, 0));
+        wavelet->covers[scale] = take(memory, &used, volume_of(size, 0));
         for (int band = 0; band < BANDS; band++) {
             wavelet->magnitudes[scale][band] = scale < 2
                                                    ? take(memory, &used, volume_of(size, MARGIN))
@@ -75,17 +75,17 @@ static int32_t *row_of(const Wavelet *wavelet, const int corner[3], int row) {
 
 /* How many of the voxels that each place of a scale covers are active: 0 none, 1 less than a third,
    2 more, 3 all but a few. */
-static void find_shares(Wavelet *wavelet, const Boxed *boxed) {
+static void find_covers(Wavelet *wavelet, const Boxed *boxed) {
     int size[3], below[3];
     memcpy(size, wavelet->size, sizeof size);
     halve(size);
-    memset(wavelet->shares[0], 0, volume_of(size, 0));
+    memset(wavelet->covers[0], 0, volume_of(size, 0));
     for (size_t leaf = 0; leaf < boxed->leaves->count; leaf++) {
         const uint8_t *masks = boxed->leaves->masks + 64 * leaf;
         int corner[3];
         corner_of(boxed, leaf, corner);
         for (int row = 0; row < 64; row++) {
-            uint8_t *to = wavelet->shares[0] +
+            uint8_t *to = wavelet->covers[0] +
                           ((size_t)((corner[0] + (row >> 3)) / 2) * (size_t)size[1] +
                            (size_t)((corner[1] + (row & 7)) / 2)) *
                               (size_t)size[2] +
@@ -97,8 +97,8 @@ static void find_shares(Wavelet *wavelet, const Boxed *boxed) {
         }
     }
     for (int scale = 1; scale < SCALES; scale++) {
-        const uint8_t *from = wavelet->shares[scale - 1];
-        uint8_t *to = wavelet->shares[scale];
+        const uint8_t *from = wavelet->covers[scale - 1];
+        uint8_t *to = wavelet->covers[scale];
         memcpy(below, size, sizeof below);
         halve(size);
         for (int x = 0; x < size[0]; x++)
@@ -120,10 +120,10 @@ static void find_shares(Wavelet *wavelet, const Boxed *boxed) {
     for (int scale = 0; scale < SCALES; scale++) {
         halve(size);
         for (size_t i = 0; i < volume_of(size, 0); i++) {
-            const int share = wavelet->shares[scale][i];
-            wavelet->shares[scale][i] = (uint8_t)(share == 0    ? 0
-                                                  : share < 83  ? 1
-                                                  : share < 243 ? 2
+            const int cover = wavelet->covers[scale][i];
+            wavelet->covers[scale][i] = (uint8_t)(cover == 0    ? 0
+                                                  : cover < 83  ? 1
+                                                  : cover < 243 ? 2
                                                                 : 3);
         }
     }
@@ -144,14 +144,14 @@ void inrv_wavelet_begin(Wavelet *wavelet, const Boxed *boxed, const int8_t *prio
     for (int i = 0; i < ALONE; i++) {
         const int place = 8 * prior[LOGITS + i] + SQUASH_EDGE;
         const int within = place < 0 ? 0 : place >= 2 * SQUASH_EDGE ? 2 * SQUASH_EDGE - 1 : place;
-        wavelet->shares_seen[i] = wavelet->squash[within] << (SHARE_BITS - PROBABILITY_BITS);
+        wavelet->shares[i] = wavelet->squash[within] << (SHARE_BITS - PROBABILITY_BITS);
         wavelet->seen[i] = FIRST_SEEN;
     }
     for (int i = 0; i <= MOST_SEEN; i++) wavelet->weights[i] = (1 << 17) / (2 * i + 3);
     wavelet->overrun = 0;
     wavelet->count = 0;
     wavelet->short_of_memory = 0;
-    find_shares(wavelet, boxed);
+    find_covers(wavelet, boxed);
 }
 
 void inrv_wavelet_fill(Wavelet *wavelet, const Boxed *boxed, const int32_t *values, int32_t centre,

@@ -39,14 +39,14 @@ typedef struct {
     int32_t step;                         /* in units */
     int32_t *box, *bands, *spare;         /* [size] */
     int32_t *coefficients[SCALES][BANDS]; /* encoding: before they are rounded */
-    uint8_t *shares[SCALES];              /* how much of what a place covers is active */
+    uint8_t *covers[SCALES];              /* how much of what a place covers is active */
     uint8_t *magnitudes[SCALES][BANDS]; /* with margins; those of every second scale share memory */
     uint8_t *told;                      /* of a band: what other bands tell */
     uint16_t *beside;                   /* of a scale: magnitudes of the bands before, summed up */
     uint16_t *around;                   /* of a row: magnitudes of the rows before, summed up */
     Learned *learned;                   /* [LOGITS] */
     int32_t rates[256];             /* by how much an error of 2^-15 moves a logit, by its visits */
-    int32_t shares_seen[ALONE];     /* of decisions that are taken, in 2^-30 */
+    int32_t shares[ALONE];          /* of decisions that are taken, in 2^-30 */
     uint16_t seen[ALONE];           /* how often, at most MOST_SEEN */
     int32_t weights[MOST_SEEN + 1]; /* of what is new, by how often something was seen */
     int32_t squash[2 * SQUASH_EDGE];

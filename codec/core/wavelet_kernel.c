@@ -263,15 +263,15 @@ INLINE int decide_mixed(Wavelet *wavelet, const Places *places, int wanted, int 
 }
 
 INLINE int32_t chance_alone(const Wavelet *wavelet, int number) {
-    const int32_t chance = wavelet->shares_seen[number] >> (SHARE_BITS - PROBABILITY_BITS);
+    const int32_t chance = wavelet->shares[number] >> (SHARE_BITS - PROBABILITY_BITS);
     return chance<1 ? 1 : chance>(1 << PROBABILITY_BITS) - 1 ? (1 << PROBABILITY_BITS) - 1 : chance;
 }
 
-/* A decision of which only its own share so far tells. */
+/* A decision of which only its own cover so far tells. */
 INLINE int decide_alone(Wavelet *wavelet, int number, int wanted, int encodes) {
     const int taken = decide(wavelet, chance_alone(wavelet, number), wanted, encodes);
-    const int32_t missed = (taken << SHARE_BITS) - wavelet->shares_seen[number];
-    wavelet->shares_seen[number] +=
+    const int32_t missed = (taken << SHARE_BITS) - wavelet->shares[number];
+    wavelet->shares[number] +=
         (int32_t)((int64_t)missed * wavelet->weights[wavelet->seen[number]] >> 16);
     wavelet->seen[number] += wavelet->seen[number] < MOST_SEEN;
     return taken;
@@ -292,7 +292,7 @@ INLINE int rank_of(const Wavelet *wavelet, int sum) {
 typedef struct {
     int scale, band;
     int size[3], pitch[2]; /* of its magnitudes: of a plane, of a row */
-    int share_pitch[2], share_size[3];
+    int cover_size[3];
     int depth; /* 0 on the finest scale, at most 3 */
     int highs; /* axes along which it is high */
     int32_t step;
@@ -385,7 +385,7 @@ INLINE int least(int a, int b) { return a < b ? a : b; }
 
 /* The contexts of a coefficient's first three decisions; of the first one here. */
 INLINE void find_places(const Wavelet *wavelet, const Band *band, const uint8_t *at,
-                        const int pitch[2], int sum, int told, int share, Places *places) {
+                        const int pitch[2], int sum, int told, int cover, Places *places) {
     const int x = at[-pitch[0]], y = at[-pitch[1]], z = at[-1];
     const int own = rank_of(wavelet, sum), above = told & 15, beside = told >> 4;
     places->number[0] = FIRSTS[0] + own * RANKS + above;
@@ -393,7 +393,7 @@ INLINE void find_places(const Wavelet *wavelet, const Band *band, const uint8_t 
     places->number[2] =
         FIRSTS[2] + (least(x, 2) * 9 + least(y, 2) * 3 + least(z, 2)) * BANDS + band->band;
     places->number[3] =
-        FIRSTS[3] + ((least(own, 7) * 4 + band->depth) * BANDS + band->band) * 4 + share;
+        FIRSTS[3] + ((least(own, 7) * 4 + band->depth) * BANDS + band->band) * 4 + cover;
     places->number[4] = FIRSTS[4] + (band->highs * RANKS + above) * RANKS + beside;
 }
 
@@ -483,11 +483,11 @@ INLINE int is_quiet(const uint16_t *around, const uint8_t *told, const uint8_t *
     return !(all[0] | all[1] | all[2] | row[-1] | row[-2]);
 }
 
-/* The class of the shares of a group: as of one where all are alike, else 1. */
-INLINE int share_of_group(const uint8_t *shares) {
+/* The class of the covers of a group: as of one where all are alike, else 1. */
+INLINE int cover_of_group(const uint8_t *covers) {
     uint64_t all;
-    memcpy(&all, shares, 8);
-    return all == 0x0101010101010101u * shares[0] ? shares[0] : 1;
+    memcpy(&all, covers, 8);
+    return all == 0x0101010101010101u * covers[0] ? covers[0] : 1;
 }
 
 /* What is chosen for a group: whether any of its coefficients is not 0. */
@@ -510,16 +510,16 @@ INLINE void code_band(Wavelet *wavelet, const Band *band, int32_t *found, int en
     for (int x = 0; x < band->size[0] && !wavelet->overrun; x++)
         for (int y = 0; y < band->size[1]; y++) {
             uint8_t *row = magnitudes + x * pitch[0] + y * pitch[1];
-            const uint8_t *shares = wavelet->shares[band->scale] +
-                                    (least(x, band->share_size[0] - 1) * band->share_size[1] +
-                                     least(y, band->share_size[1] - 1)) *
-                                        band->share_size[2];
+            const uint8_t *covers = wavelet->covers[band->scale] +
+                                    (least(x, band->cover_size[0] - 1) * band->cover_size[1] +
+                                     least(y, band->cover_size[1] - 1)) *
+                                        band->cover_size[2];
             find_around(around, row, band->size[2], pitch);
             for (int z = 0; z < band->size[2]; z++, told++, found++) {
                 if (z % GROUP == 0 && z + GROUP <= band->size[2] && band->band &&
                     is_quiet(around + z, told, row + z)) {
                     const int context =
-                        (band->depth * 4 + share_of_group(shares + z)) * 4 + band->highs;
+                        (band->depth * 4 + cover_of_group(covers + z)) * 4 + band->highs;
                     const int any = encodes && choose_group(wavelet, context, exact, step);
                     if (!decide_alone(wavelet, QUIET_CONTEXTS + context, any, encodes)) {
                         memset(found, 0, GROUP * sizeof *found);
@@ -531,7 +531,7 @@ INLINE void code_band(Wavelet *wavelet, const Band *band, int32_t *found, int en
                     }
                 }
                 const int sum = around[z] + 4 * row[z - 1] + row[z - 2];
-                const int share = shares[z];
+                const int cover = covers[z];
                 const float size =
                     encodes ? (float)(*exact < 0 ? -(int64_t)*exact : *exact) / step : 0;
                 const int negative = encodes && *exact++ < 0;
@@ -539,12 +539,12 @@ INLINE void code_band(Wavelet *wavelet, const Band *band, int32_t *found, int en
                 Places places;
                 *found = 0;
                 if (!(sum | *told) && band->band) {
-                    const int number = (band->depth * 4 + share) * 4 + band->highs;
+                    const int number = (band->depth * 4 + cover) * 4 + band->highs;
                     if (encodes) wanted = choose_quiet(wavelet, number, size);
                     if (!decide_alone(wavelet, number, wanted > 0, encodes)) continue;
-                    find_places(wavelet, band, row + z, pitch, sum, *told, share, &places);
+                    find_places(wavelet, band, row + z, pitch, sum, *told, cover, &places);
                 } else {
-                    find_places(wavelet, band, row + z, pitch, sum, *told, share, &places);
+                    find_places(wavelet, band, row + z, pitch, sum, *told, cover, &places);
                     if (encodes) wanted = choose_mixed(wavelet, &places, size);
                     if (!decide_mixed(wavelet, &places, wanted > 0, encodes)) continue;
                 }
@@ -583,7 +583,7 @@ INLINE void code_scales(Wavelet *wavelet, int encodes) {
             Band band = {.scale = scale, .band = ORDER[i]};
             band_size(wavelet, scale, band.band, band.size);
             if (!volume_of(band.size)) continue;
-            memcpy(band.share_size, whole, sizeof whole);
+            memcpy(band.cover_size, whole, sizeof whole);
             band.depth = least(scale, 3);
             band.highs = (band.band >> 2) + (band.band >> 1 & 1) + (band.band & 1);
             band.step = (STEPS[scale][band.highs] * wavelet->step + 64) >> 7;

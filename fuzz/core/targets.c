@@ -63,7 +63,7 @@ static int region(const uint8_t *data, size_t size) {
   static struct noise prediction[3], restoration;
   static int32_t prior[COUNTS], first[VOXELS], values[VOXELS];
   static const int8_t wavelet_prior[INRV_WAVELET_PRIOR];
-  static const int INPUTS[3] = {41, 49, 45};
+  static const int INPUTS[3] = {43, 51, 47};
   struct head head;
   if (size < sizeof head)
     return INRV_USE;

@@ -113,6 +113,38 @@ def base_of(ahead: Array, behind: Array, odd: int, rest: Array) -> Array:
     )
 
 
+def inner_base_of(
+    ahead: Array, behind: Array, odd: int, base: Array, step: int, top: int
+) -> tuple[Array, Array]:
+    """Inner base (n,) from near and far pairs, and how many near neighbours are inner."""
+    sides = np.stack([ahead[:, : 2 * odd], behind[:, : 2 * odd]])
+    inner = (sides != ABSENT) & (2 * sides > step) & (2 * (top - sides) > step)
+    near, far, is_near, is_far = (
+        sides[..., :odd],
+        sides[..., odd:],
+        inner[..., :odd],
+        inner[..., odd:],
+    )
+    lines = is_near.all(axis=0)
+    cubic = np.where(
+        is_far.all(axis=0), 9 * near.sum(axis=0) - far.sum(axis=0), 8 * near.sum(axis=0)
+    )
+    straight = is_near & is_far
+    cases = [
+        (np.where(lines, cubic, 0).sum(axis=1), 16 * lines.sum(axis=1)),
+        (
+            np.where(straight, 24 * near - 8 * far, 0).sum(axis=(0, 2)),
+            16 * straight.sum(axis=(0, 2)),
+        ),
+    ]
+    found = np.select(
+        [number > 0 for _, number in cases],
+        [sums // np.maximum(number, 1) for sums, number in cases],
+        base,
+    )
+    return np.clip(found, 0, top), is_near.sum(axis=(0, 2))
+
+
 def deviations(ahead: Array, behind: Array, base: Array) -> tuple[Array, Array]:
     """Sums and differences (n, k) of the deviations of pairs (n, k) from base (n,)."""
     first, second = (np.where(side != ABSENT, side - base[:, None], 0) for side in (ahead, behind))
@@ -533,6 +565,7 @@ class Region:
             16 * near // (2 * odd),
             16 * whole.all(axis=1).sum(axis=1) // odd,
         ]
+        inner, inner_near = inner_base_of(ahead, behind, odd, base, step, self.top)
         there = [16 * side for side in neighbours(self.active, voxels, FACES, axes, stride, 0)]
         later = np.zeros((len(voxels), len(pairs_of(odd, 2)) - len(pairs_of(odd, turn))), dtype=int)
         inputs = [
@@ -542,6 +575,8 @@ class Region:
             later,
             *there,
             np.stack(scalars, axis=1),
+            spread.quantise((inner - base)[:, None]),
+            (16 * inner_near // (2 * odd))[:, None],
         ]
         if self.reference is not None:
             inputs += self.reference_inputs(voxels, axes, level, odd, log)

@@ -90,10 +90,10 @@ class Band:
         return self.codes * (STEPS[self.scale][self.highs] * steps[0] + 64 >> 7)
 
 
-def decode_band(coder: Coder, band: Band, above: Array, beside: Array, shares: Array) -> None:
+def decode_band(coder: Coder, band: Band, above: Array, beside: Array, covers: Array) -> None:
     """Decode the codes of a band, from what its contexts take of other bands and of masks."""
     for x, y in np.ndindex(*band.size[:2]):
-        known = before_of(band, x, y), above[x, y], beside[x, y], shares[x, y]
+        known = before_of(band, x, y), above[x, y], beside[x, y], covers[x, y]
         earlier = row_at(band, x, y, (-1, 0, 0)), row_at(band, x, y, (0, -1, 0))
         row = Row(band, *(numbers.tolist() for numbers in (*known, *earlier)))
         z, last, last_but_one = 0, 0, 0  # the magnitudes at z - 1 and z - 2, at most 15
@@ -145,7 +145,7 @@ class Row:
     before: list[int]
     above: list[int]
     beside: list[int]
-    shares: list[int]
+    covers: list[int]
     across_x: list[int]
     across_y: list[int]
 
@@ -157,16 +157,16 @@ class Row:
         )
 
     def group(self, z: int) -> int:
-        eight = set(self.shares[z : z + 8])
+        eight = set(self.covers[z : z + 8])
         return 16 * self.band.depth + 4 * (eight.pop() if len(eight) == 1 else 1) + self.band.highs
 
     def place(self, z: int) -> int:
-        return 16 * self.band.depth + 4 * self.shares[z] + self.band.highs
+        return 16 * self.band.depth + 4 * self.covers[z] + self.band.highs
 
     def context(self, z: int, around: int, last: int) -> Context:
         near = 9 * min(self.across_x[z], 2) + 3 * min(self.across_y[z], 2) + min(last, 2)
         r, u, v = rank(around), rank(self.above[z]), rank(self.beside[z])
-        return Context(self.band, r, u, v, near, self.shares[z])
+        return Context(self.band, r, u, v, near, self.covers[z])
 
 
 # Contexts
@@ -226,8 +226,8 @@ def beside_of(band: Band, others: list[Band]) -> Array:
     return total
 
 
-def shares_of(active: Array) -> list[Array]:
-    """`share` at each place of the low size of scales 0 (none) to 5, of bool (x, y, z) of a box."""
+def covers_of(active: Array) -> list[Array]:
+    """`cover` at each place of the low size of scales 0 (none) to 5, of bool (x, y, z) of a box."""
     amounts, found = 31 * eights(active.astype(np.int64)), [np.zeros((0, 0, 0), dtype=np.int64)]
     for _ in range(SCALES):
         found.append(np.searchsorted([1, 83, 243], amounts, side="right"))
@@ -255,7 +255,7 @@ class Context:
     u: int
     v: int
     near: int
-    share: int
+    cover: int
 
     def places(self, d: int, magnitude: int = 0) -> Places:
         """The places of the logits of mixed(d)."""
@@ -274,7 +274,7 @@ class Context:
             2776 * d + 16 * r + u,
             2776 * d + 256 + 16 * r + v,
             2776 * d + 512 + 8 * self.near + band,
-            2776 * d + 728 + 4 * (8 * (4 * min(r, 7) + depth) + band) + self.share,
+            2776 * d + 728 + 4 * (8 * (4 * min(r, 7) + depth) + band) + self.cover,
             last,
         ]
 
@@ -396,7 +396,7 @@ def decode(
     centre: what is added to all of them, from the region's mean
     active: bool (x, y, z) which voxels of the box are the channel's
     """
-    coder, shares, whole = Coder(segment, prior), shares_of(active), wholes(active.shape)
+    coder, covers, whole = Coder(segment, prior), covers_of(active), wholes(active.shape)
     low = np.zeros(0, dtype=np.int64)
     coarser: dict[int, Band] = {}
     for scale in range(SCALES, 0, -1):
@@ -406,7 +406,7 @@ def decode(
             band = Band(scale, high, band_size(whole[scale], high))
             above = above_of(band, coarser.get(band.number))
             beside = beside_of(band, [other for other in bands.values() if other.number != 0])
-            decode_band(coder, band, above, beside, shares[scale])
+            decode_band(coder, band, above, beside, covers[scale])
             bands[band.number] = band
             coefficients[high] = band.coefficients(steps)
         low, coarser = joined(coefficients), bands

@@ -29,7 +29,7 @@ LEVELS = 7
 SEGMENTS = 4  # of a region's codes: levels 6 to 3, 2, 1, 0
 QUANTISERS, TABLES, TOKENS = 2, 64, 46
 LISTED = 1 << 10  # magnitudes whose bits an encoder has listed
-MOST_INPUTS = 56
+MOST_INPUTS = 60
 WAVELET_PRIOR = 11252  # numbers that wavelets begin with
 WAVELET_TOP = 1 << 15  # largest value, in units, of a wavelet channel
 ALL = (1 << 32) - 1  # a share of 1
@@ -262,7 +262,7 @@ class RegionCodes:
 class ContextSamples:
     """Contexts of some voxels, for the fitting of networks.
 
-    inputs: int8 (n, 56) of the network, zeros behind
+    inputs: int8 (n, 60) of the network, zeros behind
     base: int32 (n,) what the prediction starts from, in units; for the restoration filter the
         decoded value
     spread: int32 (n,) of the neighbours, in units

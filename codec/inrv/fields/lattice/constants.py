@@ -20,7 +20,7 @@ SUM_ONE = ONE * WEIGHT_ONE
 LARGEST_BIAS = 1 << 20
 
 # Inputs of the networks by number of odd axes, without a reference channel; and of the filter.
-INPUTS = {1: 41, 2: 49, 3: 45}
+INPUTS = {1: 43, 2: 51, 3: 47}
 REFERENCE_INPUTS = 7
 RESTORATION_INPUTS = 37
 
