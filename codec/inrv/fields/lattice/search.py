@@ -55,7 +55,7 @@ SEARCHES = 7
 # Octaves between two trials whose slope counts as much as the one known before: the PSNR of few
 # voxels jumps. See docs/lab-notes.md#quality-search
 UNSURE = 0.05
-SCATTERED = 24  # further steps tried where the PSNR jumps, as in small channels
+SCATTERED = 40  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
 SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
 SUITING_VOXELS = 12_000  # that tell which sets of networks suit a channel
@@ -64,6 +64,8 @@ LOW_RATE = 0.5  # bits a voxel, above which trellis and filter pay; see docs/lab
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
 WAVELET_BITS = 2.0  # a voxel, above which no channel was smaller as a wavelet
 WAVELET_WEIGHT = 0.8  # what a bit counts in a wavelet, of what it does without a trellis
+BITS_A_DB = 1.2  # times more bits for a dB more of a wavelet, about
+SURELY_MORE = 1.25  # times the bits of a lattice, where a first trial tells enough
 FILTER_PAYS = 0.985  # of the bytes, that a wavelet's filter leaves: it takes a sixth of the time
 COARSE_STEP = 1.0  # of the range, above which a wavelet's step has more units
 MOST_WAVELET_STEP = 8.0  # of the range
@@ -394,15 +396,22 @@ class ChannelEncoder:
         """A trial, or one of the same quality with wavelets, where that takes fewer bits."""
         if self.quality.bounded or found.encoded.bits_a_voxel > WAVELET_BITS:
             return found
-        step, asked, most = found.step * WAVELET_STEP, found.psnr, 1.0
+        asked, bits = found.psnr, found.encoded.bits_a_voxel
+        step = found.step * WAVELET_STEP
         for restores in (False, True):
             settings = Settings(default_model(False, restores, wavelet=True), wavelet=True)
-            trial = self._search(settings, step, self.some, asked)
-            step = trial.step
-            if trial.psnr < asked - NEAR_ENOUGH:
+            step = min(most_step(settings), max(least_step(self.values, settings), step))
+            (first,) = self._trials([(settings, step)], self.some)
+            # What it would take at the quality, about: most channels need no more than this trial.
+            about = first.encoded.bits_a_voxel * BITS_A_DB ** (asked - first.psnr)
+            if about > SURELY_MORE * bits:
                 break
-            if trial.encoded.bits_a_voxel < most * found.encoded.bits_a_voxel:
-                found, most = trial, FILTER_PAYS
+            trial = self._search(settings, step, self.some, asked)
+            own, step = trial.encoded.bits_a_voxel, trial.step
+            if trial.psnr < asked - NEAR_ENOUGH or own > bits / FILTER_PAYS:
+                break
+            if own < (FILTER_PAYS if found.settings.wavelet else 1) * bits:
+                found, bits = trial, own
         return found
 
     def again(self, step: float, values: ChannelValues) -> EncodedChannel:
