@@ -419,7 +419,8 @@ def test_both_decoders_give_the_same_bits(make: Make) -> None:
     # At a low rate the filter may not pay.
     lattices = [channel for channel in channels if not channel["wavelet"]]
     assert len(lattices) < len(channels) or make not in (threshold, velocity)
-    assert all(channel["restoration"] for channel in lattices) == (make not in (bounded, shared))
+    restored = [channel["restoration"] for channel in lattices]
+    assert not any(restored) if make is bounded else make is shared or all(restored)
     assert (entries[0]["exact_values"] is not None) == (make in (vectors, band))
     assert (entries[-1]["frequent_values"] is not None) == (make in (vectors, haze, airy))
     assert any(entry["topology_of"] is not None for entry in entries) == (make is shared)

@@ -62,9 +62,9 @@ SUITING_VOXELS = 12_000  # that tell which sets of networks suit a channel
 RIVALS = 3  # sets that are tried at the quality; the filter may make the second one the best
 LOW_RATE = 0.5  # bits a voxel, above which trellis and filter pay; see docs/lab-notes.md#trellis
 PREFILTER_BITS = 1.5  # a voxel, above which few are left out; see docs/lab-notes.md#prefilter
-WAVELET_BITS = 2.0  # a voxel, above which no channel was smaller as a wavelet
+WAVELET_BITS = 3.0  # a voxel, above which no channel was smaller as a wavelet
 WAVELET_WEIGHT = 0.8  # what a bit counts in a wavelet, of what it does without a trellis
-BITS_A_DB = 1.2  # times more bits for a dB more of a wavelet, about
+DB_A_BIT = 6.02  # that a bit more a voxel gains, where most coefficients are not 0
 SURELY_MORE = 1.25  # times the bits of a lattice, where a first trial tells enough
 FILTER_PAYS = 0.985  # of the bytes, that a wavelet's filter leaves: it takes a sixth of the time
 COARSE_STEP = 1.0  # of the range, above which a wavelet's step has more units
@@ -403,7 +403,8 @@ class ChannelEncoder:
             step = min(most_step(settings), max(least_step(self.values, settings), step))
             (first,) = self._trials([(settings, step)], self.some)
             # What it would take at the quality, about: most channels need no more than this trial.
-            about = first.encoded.bits_a_voxel * BITS_A_DB ** (asked - first.psnr)
+            own = first.encoded.bits_a_voxel
+            about = own + (asked - first.psnr) / DB_A_BIT * min(1.0, own)
             if about > SURELY_MORE * bits:
                 break
             trial = self._search(settings, step, self.some, asked)
