@@ -15,6 +15,7 @@ from inrv.container import Value
 from inrv.core.lattice import WAVELET_TOP
 from inrv.errors import FormatError
 from inrv.fields.lattice.config import _check_channel
+from inrv.fields.lattice.field import CODEC
 from inrv.grids import Box, Grid, sparse_grid
 from testing.lattice import instant, noise
 
@@ -52,6 +53,13 @@ def test_a_smooth_channel_is_a_wavelet_and_reaches_its_quality(coded: bytes) -> 
     assert channel["wavelet"] and not channel["trellis"] and not channel["fitted"]
     grid = inrv.load(coded, device="cpu")[0].to_grid()
     assert 30 <= psnr_of(grid.values, gas().values) < 30.3
+
+
+def test_the_description_of_a_file_counts_wavelets(coded: bytes) -> None:
+    (channel,), container = channels_of(coded), inrv.load(coded, device="cpu").container
+    text = CODEC.describe(container)["text"]
+    assert text.endswith("0 with networks of their own, 1 as wavelets")
+    assert f"{channel['steps'][0] / channel['scale']:.3g};" in text
 
 
 def test_it_is_smaller_than_a_lattice(coded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

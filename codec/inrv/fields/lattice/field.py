@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inrv.container import Container, Value
 from inrv.errors import FormatError
 from inrv.fields.lattice import config as rules
-from inrv.fields.lattice.constants import DEFAULT_NAME, STEP
+from inrv.fields.lattice.constants import DEFAULT_NAME
 from inrv.fields.lattice.steps import LEAST_STEP, can_bound
 from inrv.fields.seam import Outputs, ProgressCallback, Samples
 from inrv.storage import StoredGrids
@@ -66,18 +66,19 @@ class LatticeCodec:
         return Samples()
 
     def describe(self, container: Container) -> dict[str, Any]:
-        """The channels' steps, and how many have networks of their own."""
+        """The channels' steps, and how many have networks of their own or are wavelets."""
         assert container.manifest.field is not None
         channels = container.manifest.field.config["channels"]
         steps = ", ".join(
-            "no loss" if channel["lossless"] else f"{STEP / channel['scale']:.3g}"
+            "no loss" if channel["lossless"] else f"{channel['steps'][0] / channel['scale']:.3g}"
             for channel in channels
         )
         fitted = sum(channel["fitted"] for channel in channels)
+        wavelets = sum(channel["wavelet"] for channel in channels)
         count = f"{len(channels)} channel" + "s" * (len(channels) != 1)
         return {
             "text": f"lattice, {count}, steps as shares of the range: {steps}; "
-            f"{fitted} with networks of their own"
+            f"{fitted} with networks of their own, {wavelets} as wavelets"
         }
 
 
