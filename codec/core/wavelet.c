@@ -14,44 +14,29 @@ static void *take(uint8_t *memory, size_t *used, size_t bytes) {
     return found;
 }
 
-static size_t volume_of(const int size[3], int margin) {
-    return (size_t)(size[0] + 2 * margin) * (size_t)(size[1] + 2 * margin) *
-           (size_t)(size[2] + 2 * margin);
-}
-
-/* Half a size, where a place in the middle belongs to the lower half. */
-static void halve(int size[3]) {
-    for (int axis = 0; axis < 3; axis++) size[axis] = (size[axis] + 1) / 2;
-}
-
 size_t inrv_wavelet_place(Wavelet *wavelet, uint8_t *memory, int encodes) {
     size_t used = 0;
-    int size[3];
-    memcpy(size, wavelet->size, sizeof size);
-    const size_t numbers = volume_of(size, 0) * sizeof(int32_t);
+    const size_t numbers = volume_of(wavelet->size) * sizeof(int32_t);
     wavelet->box = take(memory, &used, numbers);
     wavelet->bands = take(memory, &used, numbers);
     wavelet->spare = take(memory, &used, numbers);
     for (int scale = 0; scale < SCALES; scale++) {
-        int whole[3];
-        memcpy(whole, size, sizeof whole);
-        halve(size);
+        int size[3], own[3];
+        size_on(wavelet, scale + 1, size);
         if (!scale) {
-            wavelet->told = take(memory, &used, volume_of(size, 0));
-            wavelet->beside = take(memory, &used, volume_of(size, 0) * sizeof(uint16_t));
+            wavelet->told = take(memory, &used, volume_of(size));
+            wavelet->beside = take(memory, &used, volume_of(size) * sizeof(uint16_t));
             wavelet->around = take(memory, &used, (size_t)size[2] * sizeof(uint16_t));
         }
-        wavelet->covers[scale] = take(memory, &used, volume_of(size, 0));
+        wavelet->covers[scale] = take(memory, &used, volume_of(size));
+        for (int axis = 0; axis < 3; axis++) size[axis] += 2 * MARGIN;
         for (int band = 0; band < BANDS; band++) {
-            wavelet->magnitudes[scale][band] = scale < 2
-                                                   ? take(memory, &used, volume_of(size, MARGIN))
-                                                   : wavelet->magnitudes[scale & 1][band];
-            int own[3];
-            for (int axis = 0; axis < 3; axis++)
-                own[axis] = band >> (2 - axis) & 1 ? whole[axis] - size[axis] : size[axis];
-            if (encodes)
-                wavelet->coefficients[scale][band] =
-                    take(memory, &used, volume_of(own, 0) * sizeof(int32_t));
+            wavelet->magnitudes[scale][band] = scale < 2 ? take(memory, &used, volume_of(size))
+                                                         : wavelet->magnitudes[scale & 1][band];
+            if (!encodes) continue;
+            band_size(wavelet, scale, band, own);
+            wavelet->coefficients[scale][band] =
+                take(memory, &used, volume_of(own) * sizeof(int32_t));
         }
     }
     wavelet->learned = take(memory, &used, LOGITS * sizeof(Learned));
@@ -77,9 +62,8 @@ static int32_t *row_of(const Wavelet *wavelet, const int corner[3], int row) {
    2 more, 3 all but a few. */
 static void find_covers(Wavelet *wavelet, const Boxed *boxed) {
     int size[3], below[3];
-    memcpy(size, wavelet->size, sizeof size);
-    halve(size);
-    memset(wavelet->covers[0], 0, volume_of(size, 0));
+    size_on(wavelet, 1, size);
+    memset(wavelet->covers[0], 0, volume_of(size));
     for (size_t leaf = 0; leaf < boxed->leaves->count; leaf++) {
         const uint8_t *masks = boxed->leaves->masks + 64 * leaf;
         int corner[3];
@@ -99,8 +83,8 @@ static void find_covers(Wavelet *wavelet, const Boxed *boxed) {
     for (int scale = 1; scale < SCALES; scale++) {
         const uint8_t *from = wavelet->covers[scale - 1];
         uint8_t *to = wavelet->covers[scale];
-        memcpy(below, size, sizeof below);
-        halve(size);
+        size_on(wavelet, scale, below);
+        size_on(wavelet, scale + 1, size);
         for (int x = 0; x < size[0]; x++)
             for (int y = 0; y < size[1]; y++)
                 for (int z = 0; z < size[2]; z++) {
@@ -116,10 +100,9 @@ static void find_covers(Wavelet *wavelet, const Boxed *boxed) {
                     *to++ = (uint8_t)(sum >> 3);
                 }
     }
-    memcpy(size, wavelet->size, sizeof size);
     for (int scale = 0; scale < SCALES; scale++) {
-        halve(size);
-        for (size_t i = 0; i < volume_of(size, 0); i++) {
+        size_on(wavelet, scale + 1, size);
+        for (size_t i = 0; i < volume_of(size); i++) {
             const int cover = wavelet->covers[scale][i];
             wavelet->covers[scale][i] = (uint8_t)(cover == 0    ? 0
                                                   : cover < 83  ? 1
@@ -156,7 +139,7 @@ void inrv_wavelet_begin(Wavelet *wavelet, const Boxed *boxed, const int8_t *prio
 
 void inrv_wavelet_fill(Wavelet *wavelet, const Boxed *boxed, const int32_t *values, int32_t centre,
                        int32_t outside) {
-    const size_t count = volume_of(wavelet->size, 0);
+    const size_t count = volume_of(wavelet->size);
     for (size_t i = 0; i < count; i++) wavelet->box[i] = outside - centre;
     for (size_t leaf = 0; leaf < boxed->leaves->count; leaf++) {
         const uint8_t *masks = boxed->leaves->masks + 64 * leaf;
@@ -213,7 +196,7 @@ int inrv_wavelet_open(Wavelet *wavelet, const uint8_t *bytes, size_t size) {
 
 int inrv_wavelet_close(const Wavelet *wavelet) {
     const int whole = wavelet->word == wavelet->end && wavelet->state == 1u << 16;
-    return whole && !wavelet->overrun ? INRV_OK : INRV_RULE('F', 6);
+    return whole ? INRV_OK : INRV_RULE('F', 6);
 }
 
 size_t inrv_wavelet_write(const Wavelet *wavelet, uint8_t *bytes, size_t capacity) {

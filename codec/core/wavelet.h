@@ -69,6 +69,24 @@ typedef struct {
     const inrv_leaves *leaves;
 } Boxed;
 
+/* How many numbers a scale splits along each axis: on scale 0 all voxels. */
+static inline void size_on(const Wavelet *wavelet, int scale, int size[3]) {
+    for (int axis = 0; axis < 3; axis++) {
+        size[axis] = wavelet->size[axis];
+        for (int i = 0; i < scale; i++) size[axis] = (size[axis] + 1) / 2;
+    }
+}
+
+/* The size of a band of a scale. */
+static inline void band_size(const Wavelet *wavelet, int scale, int band, int size[3]) {
+    size_on(wavelet, scale, size);
+    for (int axis = 0; axis < 3; axis++) size[axis] = (size[axis] + !(band >> (2 - axis) & 1)) / 2;
+}
+
+static inline size_t volume_of(const int size[3]) {
+    return (size_t)size[0] * (size_t)size[1] * (size_t)size[2];
+}
+
 /* Gives a wavelet of a size its memory; NULL: none. Returns how many bytes that is. */
 size_t inrv_wavelet_place(Wavelet *wavelet, uint8_t *memory, int encodes);
 

@@ -119,24 +119,6 @@ static void split(const Axis *axis, const int32_t *whole, int32_t *low, int32_t 
     }
 }
 
-static void size_on(const Wavelet *wavelet, int scale, int size[3]) {
-    for (int axis = 0; axis < 3; axis++) {
-        size[axis] = wavelet->size[axis];
-        for (int i = 0; i < scale; i++) size[axis] = (size[axis] + 1) / 2;
-    }
-}
-
-/* The size of a band; scale 0 splits the voxels themselves. */
-static void band_size(const Wavelet *wavelet, int scale, int band, int size[3]) {
-    int whole[3];
-    size_on(wavelet, scale, whole);
-    for (int axis = 0; axis < 3; axis++) size[axis] = (whole[axis] + !(band >> (2 - axis) & 1)) / 2;
-}
-
-static size_t volume_of(const int size[3]) {
-    return (size_t)size[0] * (size_t)size[1] * (size_t)size[2];
-}
-
 /* Splits the box into bands, scale by scale. */
 static void split_all(Wavelet *wavelet) {
     for (int scale = 0; scale < SCALES; scale++) {
