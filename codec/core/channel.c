@@ -15,8 +15,7 @@ enum {
     MOST_SPREAD = 22,
     MOST_LANES = 5,
     MOST_LOW_BITS = 31,
-    WEIGHT_TABLE = 20, /* of the coder, for what fitted networks differ by */
-    BIAS_TABLE = 40,
+    SAME = INRV_TABLES, /* in place of a table, where a tensor is that of the default networks */
     LARGEST_WEIGHT = 127,
     LARGEST_BIAS = 1 << 20,
     COUNTS = INRV_QUANTISERS * INRV_TABLES * INRV_TOKENS,
@@ -128,19 +127,30 @@ static int default_numbers(const Lattice *lattice, const Channel *channel, int n
     return INRV_OK;
 }
 
-/* Adds what fitted networks differ by. */
+/* Adds what fitted networks differ by, in the tensors that differ. */
 static int add_differences(Lattice *lattice, const Channel *channel, int tensors,
                            const size_t *counts, int32_t *numbers, int32_t *spare) {
-    uint8_t tables[4 * TENSORS];
-    Tensor codes;
+    uint8_t differing[4 * TENSORS];
+    size_t coded[4 * TENSORS], passes = 0;
+    Tensor tables, codes;
+    TRY(inrv_tensor(&channel->tensors, "network_tables", TENSOR_U8, (uint64_t)tensors, ONE_AXIS,
+                    &tables));
     TRY(inrv_tensor(&channel->tensors, "network_codes", TENSOR_U8, ANY, ONE_AXIS, &codes));
-    for (int i = 0; i < tensors; i++)
-        tables[i] = IS_WEIGHT[i % TENSORS] ? WEIGHT_TABLE : BIAS_TABLE;
+    for (int i = 0; i < tensors; i++) {
+        if (tables.data[i] > SAME) return INRV_RULE('F', 7);
+        if (tables.data[i] == SAME) continue;
+        differing[passes] = tables.data[i];
+        coded[passes++] = counts[i];
+    }
     const inrv_codes given = {.bytes = {codes.data}, .sizes = {codes.rows}, .segments = 1};
-    TRY(inrv_decode_numbers(lattice->work, lattice->prior, (size_t)tensors, counts, tables, &given,
+    TRY(inrv_decode_numbers(lattice->work, lattice->prior, passes, coded, differing, &given,
                             spare));
     for (int i = 0; i < tensors; i++) {
         const int32_t most = IS_WEIGHT[i % TENSORS] ? LARGEST_WEIGHT : LARGEST_BIAS;
+        if (tables.data[i] == SAME) {
+            numbers += counts[i];
+            continue;
+        }
         for (size_t k = 0; k < counts[i]; k++, numbers++) {
             *numbers += *spare++;
             if (*numbers < -most || *numbers > most) return INRV_RULE('F', 7);

@@ -29,7 +29,7 @@ ABSENT = -(2**40)  # in an array of values: no voxel, or not yet known
 TOKENS, TABLES = 46, 64
 CHAINS = 16
 NEXT = [(0, 2), (5, 7), (1, 3), (6, 4), (2, 0), (4, 6), (3, 1), (7, 5)]
-WEIGHT_TABLE, BIAS_TABLE = 20, 40
+SAME = 64  # in place of a table, where a tensor does not differ
 SEGMENTS = {1: [[6, 5, 4, 3, 2, 1, 0]], 4: [[6, 5, 4, 3], [2], [1], [0]]}  # levels of each
 
 
@@ -218,23 +218,27 @@ def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> 
     if config["restoration"]:
         of = "wavelet" if config["wavelet"] else config["set"]
         prefixes["restoration"] = f"{of}.restoration"
-    networks, codes = {}, None
-    if config["fitted"]:
-        codes = Codes(defaults["prior"], 1)
-        codes.begin(tensors["network_codes"].tobytes())
-    for name, prefix in prefixes.items():
-        networks[name] = {part: defaults[f"{prefix}.{part}"].astype(np.int64) for part in NAMES}
-        for part, tensor in networks[name].items() if codes else ():
-            weight = part.endswith("weight")
-            numbers, _ = codes.read(np.full(tensor.size, WEIGHT_TABLE if weight else BIAS_TABLE))
+    networks = {
+        name: {part: defaults[f"{prefix}.{part}"].astype(np.int64) for part in NAMES}
+        for name, prefix in prefixes.items()
+    }
+    if not config["fitted"]:
+        return networks
+    tables = tensors["network_tables"]
+    require(bool((tables <= SAME).all()), "F7: there is no such table")
+    codes = Codes(defaults["prior"], 1)
+    codes.begin(tensors["network_codes"].tobytes())
+    own = ((part, tensor) for network in networks.values() for part, tensor in network.items())
+    for (part, tensor), table in zip(own, tables.tolist(), strict=True):
+        if table < SAME:
+            numbers, _ = codes.read(np.full(tensor.size, table))
             tensor += numbers.reshape(tensor.shape)
             require(
-                bool((np.abs(tensor) <= (127 if weight else 2**20)).all()),
+                bool((np.abs(tensor) <= (127 if part.endswith("weight") else 2**20)).all()),
                 "F7: a weight or bias is out of bounds",
             )
-    if codes:
-        codes.end()
-        codes.end_lanes()
+    codes.end()
+    codes.end_lanes()
     return networks
 
 

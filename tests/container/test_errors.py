@@ -19,7 +19,7 @@ import inrv
 from inrv import EncodeOptions, FormatError, SparseVolume
 from inrv.container import Limits, container_bytes, pack_tensors, read_container, unpack_tensors
 from inrv.fields.lattice.constants import SETS
-from inrv.fields.lattice.model import default_model, pack_differences
+from inrv.fields.lattice.model import Differences, default_model
 from inrv.fields.lattice.network import IntegerNetwork
 from inrv.grids import sparse_grid
 from testing import specification
@@ -270,10 +270,16 @@ def differing(name: str, by: float) -> Change:
     tensor = default.networks[2].tensors[name].copy()
     tensor.flat[0] += by
     changed = IntegerNetwork({**default.networks[2].tensors, name: tensor})
-    codes = pack_differences(
+    found = Differences.of(
         dataclasses.replace(default, networks={**default.networks, 2: changed}), default
     )
-    return tensors(-1, network_codes=np.frombuffer(codes, np.uint8))
+    return stored(found)
+
+
+def stored(found: Differences) -> Change:
+    """The last channel's networks differ so from the default ones."""
+    codes = np.frombuffer(found.codes, np.uint8)
+    return tensors(-1, network_tables=found.tables, network_codes=codes)
 
 
 def chained(file: File) -> None:
@@ -1279,8 +1285,14 @@ CASES: list[tuple[str, str, Change, str]] = [
     (
         "F6",
         "networks",
-        fitted(tensors(-1, network_codes=np.full(12, 255, np.uint8))),
+        fitted(stored(Differences(np.full(28, 20, np.uint8), bytes([255] * 12)))),
         "codes of a channel's networks are damaged",
+    ),
+    (
+        "F7",
+        "networks",
+        fitted(stored(Differences(np.full(28, 65, np.uint8), b""))),
+        "table beyond 64",
     ),
     (
         "F7",

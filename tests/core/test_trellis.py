@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from inrv.core.lattice import LISTED
-from inrv.fields.lattice.codec import RATE_WEIGHT, TRELLIS_WEIGHT, code_bits, tokens_of
+from inrv.fields.lattice.codec import RATE_WEIGHT, TRELLIS_WEIGHT
 from inrv.fields.lattice.constants import INPUTS
+from inrv.fields.lattice.tokens import code_bits, tokens_of
 from spec.reference import lattice
 from testing.regions import STEPS, Box, Made, made, of_cells
 

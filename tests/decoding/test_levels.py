@@ -125,7 +125,7 @@ def test_a_level_reads_the_codes_of_its_voxels_alone(monkeypatch: pytest.MonkeyP
         return parts(self, asked)
 
     monkeypatch.setattr(Container, "parts", watch)
-    grid = inrv.load(data_of("torus", psnr=60))[0]
+    grid = inrv.load(data_of("torus", psnr=80))[0]
     read_of = []
     for level in range(5):
         sizes.clear()

@@ -271,17 +271,28 @@ def any_networks(defaults: dict[str, Any], generator: np.random.Generator) -> di
     }
 
 
-def network_codes(networks: dict[str, Any], defaults: dict[str, Any]) -> bytes:
-    """What networks differ by from the default ones."""
+def differences_of(
+    networks: dict[str, Any], defaults: dict[str, Any], generator: np.random.Generator
+) -> dict[str, Any]:
+    """Tensors of what networks differ by from the default ones, each under any table.
+
+    Every fifth tensor or so becomes that of the default networks.
+    """
     writer = lattice.Writer(lambda _: np.zeros(0))
     writer.begin(b"")
+    tables = list[int]()
     for name, network in defaults.items():
         for part, tensor in network.items():
-            table = lattice.WEIGHT_TABLE if part.endswith("weight") else lattice.BIAS_TABLE
-            differences = (networks[name][part] - tensor).reshape(-1)
-            columns = np.full(tensor.size, table), differences, *nothing(tensor.size)
-            writer.passes[0].append(columns)
-    return writer.segments(read.default_networks()["prior"], 1)[0]
+            tables.append(int(generator.integers(0, 80)))
+            if tables[-1] < lattice.SAME:
+                differences = (networks[name][part] - tensor).reshape(-1)
+                columns = np.full(tensor.size, tables[-1]), differences, *nothing(tensor.size)
+                writer.passes[0].append(columns)
+    codes = writer.segments(read.default_networks()["prior"], 1)[0]
+    return {
+        "network_tables": np.minimum(tables, lattice.SAME).astype(np.uint8),
+        "network_codes": np.frombuffer(codes, dtype=np.uint8),
+    }
 
 
 def any_channel(
@@ -318,8 +329,7 @@ def any_channel(
         tensors["offsets"] = (generator.random(17) * 400 - 200).astype(np.float16)
     if config["fitted"]:
         defaults = lattice.networks_of(config | {"fitted": False}, {}, read.default_networks())
-        codes = network_codes(any_networks(defaults, generator), defaults)
-        tensors["network_codes"] = np.frombuffer(codes, dtype=np.uint8)
+        tensors |= differences_of(any_networks(defaults, generator), defaults, generator)
     if lossless:
         rows = int(generator.integers(0, 24))
         low, high = (lattice.order(np.array([-3e38, 3e38], dtype=np.float32)) >> rows).tolist()

@@ -19,7 +19,7 @@ from inrv.core.lattice import KnownRegion, LatticeChannel, Leaves, RegionCodes
 from inrv.errors import FormatError
 from inrv.fields.lattice.codec import RATE_WEIGHT, code_bits
 from inrv.fields.lattice.constants import INPUTS
-from inrv.fields.lattice.model import Model, default_model, pack_differences
+from inrv.fields.lattice.model import Differences, Model, default_model
 from inrv.fields.lattice.network import IntegerNetwork
 from inrv.fields.lattice.search import ChannelEncoder, Trial
 from inrv.grids import sparse_grid
@@ -322,24 +322,27 @@ def test_both_decoders_give_the_same_bits_for_a_file(monkeypatch: pytest.MonkeyP
         return found if self.values.reference is not None else chosen(self, found)
 
     monkeypatch.setattr(ChannelEncoder, "_as_wavelet", first_alone)
-    noise = np.random.default_rng(3).standard_normal((24,) * 3).astype(np.float32)
-    data = encoded(gas(), gas() + np.float32(0.01) * noise)
+    noise = np.random.default_rng(3).standard_normal((32,) * 3).astype(np.float32)
+    data = encoded(gas(32), gas(32) + np.float32(0.01) * noise, psnr=30)
     first, second = read.File(data).manifest["field"]["config"]["channels"]
     assert first["wavelet"] and first["restoration"] and first["offsets"]
     assert second["reference"] == 0 and not second["wavelet"]
     check_same_bits(data)
 
 
-def differing(model: Model, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """What a model with another restoration network differs by."""
+def differing(model: Model, generator: np.random.Generator) -> dict[str, NDArray[np.uint8]]:
+    """Tensors of what a model with another restoration network differs by."""
     assert model.restoration is not None
     tensors = {
         name: np.clip(tensor + generator.integers(-3, 4, tensor.shape), -127, 127)
         for name, tensor in whole(model.restoration).items()
     }
     other = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
-    codes = pack_differences(replace(model, restoration=IntegerNetwork(other)), model)
-    return np.frombuffer(codes, dtype=np.uint8)
+    found = Differences.of(replace(model, restoration=IntegerNetwork(other)), model)
+    return {
+        "network_tables": found.tables,
+        "network_codes": np.frombuffer(found.codes, dtype=np.uint8),
+    }
 
 
 def with_any_bits(data: bytes, restoration: bool, fitted: bool, chunk: bool) -> bytes:
@@ -384,7 +387,7 @@ def with_any_bits(data: bytes, restoration: bool, fitted: bool, chunk: bool) -> 
     }
     if fitted:
         own = default_model(False, restoration, config["set"], wavelet=True)
-        tensors["network_codes"] = differing(own, generator)
+        tensors |= differing(own, generator)
     chunks.append(Chunk("CODE", pack_tensors(tensors)))
     chunks += [Chunk("BITS", joined)] if chunk else []
     field = replace(manifest.field, config={**manifest.field.config, "channels": [config]})

@@ -484,7 +484,7 @@ def encode_numbers(
     tables: of each pass
     passes: the numbers int32 of each pass
     """
-    numbers = np.concatenate(passes).astype(np.int32)
+    numbers = np.concatenate([np.zeros(0, dtype=np.int32), *passes]).astype(np.int32)
     buffer = np.empty(library().inrv_codes_bound(len(numbers)), dtype=np.uint8)
     found = _Codes()
     with _work() as work:
@@ -508,7 +508,7 @@ def decode_numbers(
             work, prior.astype(np.int32), len(counts), _counts(counts),
             np.array(tables, dtype=np.uint8), byref(codes), numbers,
         )  # fmt: skip
-    return np.split(numbers, np.cumsum(counts)[:-1])
+    return np.split(numbers, np.cumsum(counts))[: len(counts)]
 
 
 def _counts(counts: Any) -> NDArray[np.uintp]:

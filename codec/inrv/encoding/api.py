@@ -22,7 +22,7 @@ from inrv.grids import SparseVolume, Transform, sparse_grid
 from inrv.options import EncodeOptions
 from inrv.support.device import check_device
 from inrv.support.inputs import Input
-from inrv.support.parallel import workers
+from inrv.support.parallel import blas_in_one_thread, workers
 from inrv.support.processes import process_count, ready_to_write
 from inrv.support.streams import PATH, Writable, check_writable
 from inrv.support.undisturbed import undisturbed
@@ -155,7 +155,7 @@ def encoded(
     encoder = codec.encoder(options, progress, checkpoint)
     most = _most_bytes(options, volume, bytes_in)
     job = EncodeJob(volume, grids, gone + nonfinite, options, codec.kind, encoder, most)
-    with workers() if process_count() == 1 else nullcontext():
+    with blas_in_one_thread(), workers() if process_count() == 1 else nullcontext():
         file = encoded_to_quality(job) if most is None else encoded_within(job, most)
     return file.contents, report_of(job, file, read_container(file.contents), bytes_in)
 

@@ -80,6 +80,19 @@ def workers() -> Iterator[Executor | None]:
             torch.set_num_threads(count)
 
 
+@contextmanager
+def blas_in_one_thread() -> Iterator[None]:
+    """Holds NumPy's products to one thread each.
+
+    Its threads would spin on the cores that the workers need, and sums would be rounded otherwise:
+    what comes out would depend on how many there are.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        yield
+
+
 def in_threads(
     work: Callable[[Part], Result], parts: Sequence[Part], device: Any = None
 ) -> list[Result]:

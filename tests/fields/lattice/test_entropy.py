@@ -14,8 +14,8 @@ from inrv.core import lattice
 from inrv.core.lattice import LISTED, TABLES, TOKENS, decode_numbers, encode_numbers
 from inrv.core.library import library
 from inrv.errors import FormatError
-from inrv.fields.lattice.codec import code_bits, tokens_of
 from inrv.fields.lattice.model import default_model
+from inrv.fields.lattice.tokens import code_bits, tokens_of
 from testing.regions import KERNELS, kernels
 
 QUICK = settings(

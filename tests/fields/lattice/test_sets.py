@@ -33,6 +33,7 @@ def test_the_cheapest_set_is_chosen_and_named(good: int, monkeypatch: pytest.Mon
     with monkeypatch.context() as patched:
         patched.setattr(search, "default_model", sets)
         patched.setattr(search, "WAVELET_BITS", 0.0)  # so that it stays a lattice
+        patched.setattr(search, "LEAST_FITTED", 1 << 30)  # nothing is fitted to it
         data, _ = inrv.encode_bytes(volume, instant(psnr=45))
     opened = inrv.load(data, device="cpu")
     assert opened.manifest.field is not None

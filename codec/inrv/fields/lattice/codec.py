@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from inrv.core.lattice import (
     LEVELS,
-    LISTED,
     ContextSamples,
     KnownRegion,
     KnownVoxels,
@@ -24,6 +23,8 @@ from inrv.errors import FormatError
 from inrv.fields.lattice.constants import INPUTS, STEP
 from inrv.fields.lattice.model import Model
 from inrv.fields.lattice.regions import Regions
+from inrv.fields.lattice.samples import Sampling
+from inrv.fields.lattice.tokens import code_bits
 
 MEANS = 255  # parts of the channel's top in which a region's mean is stored
 MOST_SPREAD = 22
@@ -35,7 +36,6 @@ TRELLIS_WEIGHT = 0.6  # measured: docs/lab-notes.md#trellis
 # Units by which smooth targets depart from the values, by level, at most.
 # measured: docs/lab-notes.md#prefilter
 FARTHEST_TARGETS = np.array([0, 1.0, *[1.5] * (LEVELS - 2)], dtype=np.float32) * np.float32(STEP)
-DIRECT, DIRECT_BITS = 16, 4  # magnitudes that are tokens themselves
 
 Ints = NDArray[np.int32]
 NOTHING = np.zeros(0, dtype=np.int32)
@@ -154,55 +154,6 @@ def decode_region(
         corner = tuple(setting.regions.corner(number).tolist())
         message = f"the codes of the region at {corner} are damaged"
         raise FormatError(error.id, message) from error
-
-
-def tokens_of(magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Magnitudes below 16 are their own tokens; others share one by bit length and second bit."""
-    top = _highest_bits(magnitudes)
-    second = (magnitudes >> np.maximum(top - 1, 0)) & 1
-    shared = DIRECT + 2 * (top - DIRECT_BITS) + second
-    return np.where(magnitudes < DIRECT, magnitudes, shared)
-
-
-def _highest_bits(magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """floor(log2) of each magnitude; -1 of 0."""
-    return np.frexp(magnitudes.astype(np.float64))[1].astype(np.int64) - 1
-
-
-def code_bits(prior: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Bits float32 (2, 64, LISTED) of magnitudes under each table, their signs included."""
-    magnitudes = np.arange(LISTED, dtype=np.int64)
-    extra = np.where(magnitudes < DIRECT, 0, _highest_bits(magnitudes) - 1)
-    share = prior / prior.sum(axis=-1, keepdims=True)
-    exact = -np.log2(share)[..., tokens_of(magnitudes)] + extra + (magnitudes > 0)
-    bits: NDArray[np.float32] = np.ascontiguousarray(exact, dtype=np.float32)
-    return bits
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which voxels' contexts an encoder gives.
-
-    shares: of the voxels of each level, the finest first
-    seed: draws them
-    """
-
-    shares: tuple[float, ...]
-    seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelSamples:
-    """Contexts of some voxels of a channel.
-
-    parts: by region
-    steps: units of a step of each level, the finest first
-    shares: of the voxels of each level that were taken
-    """
-
-    parts: list[ContextSamples]
-    steps: tuple[int, ...]
-    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)

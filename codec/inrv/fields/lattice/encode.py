@@ -95,8 +95,8 @@ class EncodedLattice:
 
     @property
     def fitted_weights(self) -> int:
-        """Weights of the networks that are stored."""
-        return sum(channel.model.weight_count for channel in self.encoded if channel.fitted)
+        """Weights and biases that differ from those of the default networks."""
+        return sum(own.differences.count for own in self.encoded if own.fitted)
 
     def summary(self) -> dict[str, Any]:
         """How many weights were fitted."""
@@ -129,10 +129,10 @@ class LatticeEncoder:
             quality = quality_of(channel, grid, _psnr(goal), steps.get(channel.component))
             draws = np.random.default_rng(0)
             effort = EFFORTS["instant"]
-            trial = ChannelEncoder(channel.values, quality, effort, draws).begin()
-            bits += CHANNEL_BITS + trial.encoded.bits_a_voxel * len(channel.values.values)
+            own, step = ChannelEncoder(channel.values, quality, effort, draws).estimate()
+            bits += CHANNEL_BITS + own
             bits += 0 if channel.lossless is None else channel.lossless.bits
-            found[channel.component] = trial.step * channel.span
+            found[channel.component] = step * channel.span
         return Estimate(bits, found)
 
     def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedLattice | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,30 +20,34 @@ import torch
 from torch import Tensor, nn
 
 from inrv.core.lattice import ContextSamples
-from inrv.fields.lattice.codec import TRELLIS_WEIGHT, ChannelSamples
+from inrv.fields.lattice.codec import TRELLIS_WEIGHT
 from inrv.fields.lattice.constants import (
     FILTER_ONE,
     INPUT_ONE,
     LARGEST,
     LARGEST_BIAS,
     ONE,
-    RESTORATION_INPUTS,
     SLOPE,
     STEP,
     SUM_ONE,
     WEIGHT_ONE,
 )
 from inrv.fields.lattice.network import LAYERS, IntegerNetwork, shapes
+from inrv.fields.lattice.samples import (
+    ChannelSamples,
+    PredictionSamples,
+    restoration_samples,
+)
 from inrv.support.parallel import in_turns
 
 if TYPE_CHECKING:
     from inrv.fields.lattice.search import Effort
 
-MANY = ("first.weight", "second.weight")  # nine tenths of the parameters
 # Slope of the absolute error beyond half a step, whose squared error the code takes away.
 FAR = 0.02
 FARTHEST = 8.0  # steps up to which errors are told apart by it
 LEAST_LOG, MOST_LOG = -5.0, 14.0
+HOLD = 0.2  # measured: docs/lab-notes.md#fitting-the-networks
 RATE = 2e-3  # of the optimiser; see docs/lab-notes.md#fitting-the-networks
 ABOUT = 1e-6  # less than any two sums are apart
 BOUND = 1.4  # of the first weights, times the square root of the inputs
@@ -51,14 +55,7 @@ BOUND = 1.4  # of the first weights, times the square root of the inputs
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Voxels of one number of odd axes, to fit a network to.
-
-    inputs: int8 (n, k) of the network
-    difference: float32 (n,) target - base, in steps
-    spread: float32 (n,) of the neighbours, in steps
-    reach: float32 (n,) the same, 0 where the prediction cannot leave the base
-    weight: float32 (n,) how many voxels of the channel it stands for
-    """
+    """What of `PredictionSamples` the loss needs, as torch takes it."""
 
     inputs: Tensor
     difference: Tensor
@@ -67,11 +64,15 @@ class Samples:
     weight: Tensor
 
     @staticmethod
+    def of(found: PredictionSamples) -> Samples:
+        """The same samples."""
+        own = (getattr(found, field.name) for field in fields(Samples))
+        return Samples(*map(torch.from_numpy, own))
+
+    @staticmethod
     def join(parts: Iterable[Samples]) -> Samples:
         """All of them."""
-        columns = zip(
-            *((p.inputs, p.difference, p.spread, p.reach, p.weight) for p in parts), strict=True
-        )
+        columns = zip(*((getattr(p, f.name) for f in fields(p)) for p in parts), strict=True)
         return Samples(*(torch.cat(column) for column in columns))
 
     def __len__(self) -> int:
@@ -79,30 +80,10 @@ class Samples:
         return len(self.inputs)
 
 
-def prediction_samples(found: ChannelSamples, odd: int, inputs: int) -> Samples | None:
-    """What the network of so many odd axes, with so many inputs, is fitted to; None for nothing."""
-    steps, shares = (np.array(column, dtype=np.float32) for column in (found.steps, found.shares))
-    parts = list[Samples]()
-    for part in found.parts:
-        own = np.flatnonzero(part.odd == odd)
-        step = steps[part.level[own]]
-        spread = part.spread[own].astype(np.float32) / step
-        difference = (part.targets[own] - part.base[own]).astype(np.float32) / step
-        reach = np.where(part.flat[own], np.float32(0), spread)
-        weight = 1 / shares[part.level[own]]
-        columns = (part.inputs[own, :inputs], difference, spread, reach, weight)
-        if len(own):
-            parts.append(Samples(*(torch.from_numpy(column) for column in columns)))
-    return Samples.join(parts) if parts else None
-
-
-def restoration_samples(parts: Sequence[ContextSamples]) -> tuple[Tensor, Tensor]:
+def restoration_tensors(parts: Sequence[ContextSamples]) -> tuple[Tensor, Tensor]:
     """Inputs int8 (n, 37) and errors float32 (n,), in steps, that the filter is fitted to."""
-    chosen = [np.flatnonzero(part.odd == 0) for part in parts]
-    pairs = list(zip(parts, chosen, strict=True))
-    inputs = np.concatenate([part.inputs[own, :RESTORATION_INPUTS] for part, own in pairs])
-    errors = np.concatenate([part.targets[own] - part.base[own] for part, own in pairs])
-    return torch.from_numpy(inputs), torch.from_numpy(errors.astype(np.float32) / np.float32(STEP))
+    found = restoration_samples(parts)
+    return torch.from_numpy(found.inputs), torch.from_numpy(found.errors / np.float32(STEP))
 
 
 class Fitter:
@@ -119,25 +100,24 @@ class Fitter:
         self,
         networks: dict[int, IntegerNetwork],
         found: ChannelSamples,
-        movable: str,
         effort: Effort,
     ) -> dict[int, IntegerNetwork]:
         """Networks that predict better, by number of odd axes.
 
         networks: where they begin
         found: the contexts of the voxels that they are to predict
-        movable: which parameters move, 'few' or 'all'
         effort: how long they are fitted
         """
-        reals = {odd: RealNetwork.of(network, movable) for odd, network in networks.items()}
+        reals = {odd: RealNetwork.of(network) for odd, network in networks.items()}
         fits = []
         for odd, real in reals.items():
             own = torch.Generator().manual_seed(self.seed())
             inputs = networks[odd].tensors["first.weight"].shape[0]
-            samples = prediction_samples(found, odd, inputs)
-            if samples is not None:
+            own_samples = found.prediction(odd, inputs)
+            if own_samples is not None:
+                samples = Samples.of(own_samples)
                 steps = effort.steps_for(len(samples))
-                fits.append(fit_prediction(real, samples, steps, RATE, effort.batch, own))
+                fits.append(fit_prediction(real, samples, steps, RATE, effort.batch, own, HOLD))
         in_turns(fits)
         return {odd: real.whole() for odd, real in reals.items()}
 
@@ -145,20 +125,20 @@ class Fitter:
         self,
         network: IntegerNetwork,
         found: ChannelSamples,
-        movable: str,
         effort: Effort,
     ) -> IntegerNetwork:
         """A restoration filter that gives the errors of some voxels better.
 
         network: where it begins
         found: the neighbourhoods of the voxels
-        movable, effort: as of `networks`
+        effort: how long it is fitted
         """
-        real = RealNetwork.of(network, movable)
-        inputs, errors = restoration_samples(found.parts)
+        real = RealNetwork.of(network)
+        inputs, errors = restoration_tensors(found.parts)
         if len(errors):
             steps, draws = effort.steps_for(len(errors)), self.generator
-            in_turns([fit_restoration(real, inputs, errors, steps, RATE, effort.batch, draws)])
+            fit = fit_restoration(real, inputs, errors, steps, RATE, effort.batch, draws, HOLD)
+            in_turns([fit])
         return real.whole()
 
 
@@ -179,11 +159,8 @@ class RealNetwork(nn.Module):
             self.register_parameter(name.replace(".", "_"), nn.Parameter(values))
 
     @staticmethod
-    def of(network: IntegerNetwork, movable: str = "all") -> RealNetwork:
-        """One that begins where `network` stands.
-
-        movable: 'all', or 'few': only biases, the last layer and the skip can move
-        """
+    def of(network: IntegerNetwork) -> RealNetwork:
+        """One that begins where `network` stands."""
         inputs, first = network.tensors["first.weight"].shape
         second, outputs = network.tensors["last.weight"].shape
         real = RealNetwork(inputs, (first, second), outputs, torch.Generator())
@@ -191,7 +168,6 @@ class RealNetwork(nn.Module):
             for name, tensor in network.tensors.items():
                 parameter = real.get_parameter(name.replace(".", "_"))
                 parameter.copy_(torch.from_numpy(tensor) / _unit(name))
-                parameter.requires_grad_(movable == "all" or name not in MANY)
         return real
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -285,15 +261,19 @@ def fit_prediction(
     rate: float,
     batch: int,
     generator: torch.Generator,
+    hold: float = 0.0,
 ) -> Iterator[Tensor]:
-    """Fit a network in place, step by step; gives the loss of each step."""
+    """Fit a network in place, step by step; gives the loss of each step.
+
+    hold: as of `_fit`
+    """
 
     def loss_of(rows: Tensor) -> Tensor:
         return prediction_loss(
             real(samples.inputs.index_select(0, rows).float() / INPUT_ONE), samples, rows
         )
 
-    return _fit(real, loss_of, len(samples), steps, rate, batch, generator)
+    return _fit(real, loss_of, len(samples), steps, rate, batch, generator, hold)
 
 
 def fit_restoration(
@@ -304,18 +284,20 @@ def fit_restoration(
     rate: float,
     batch: int,
     generator: torch.Generator,
+    hold: float = 0.0,
 ) -> Iterator[Tensor]:
     """Fit a network in place, step by step; gives the loss of each step.
 
     inputs: int8 (n, k) of voxels
     errors: float32 (n,) of the voxels, in steps, that the network is to give
+    hold: as of `_fit`
     """
 
     def loss_of(rows: Tensor) -> Tensor:
         outputs: Tensor = real(inputs.index_select(0, rows).float() / FILTER_ONE)
         return (outputs[:, 0] - errors.index_select(0, rows)).square().mean()
 
-    return _fit(real, loss_of, len(inputs), steps, rate, batch, generator)
+    return _fit(real, loss_of, len(inputs), steps, rate, batch, generator, hold)
 
 
 @torch.enable_grad()
@@ -327,8 +309,14 @@ def _fit(
     rate: float,
     batch: int,
     generator: torch.Generator,
+    hold: float,
 ) -> Iterator[Tensor]:
-    """`steps` steps down the gradient of `loss_of` rows of the samples."""
+    """`steps` steps down the gradient of `loss_of` rows of the samples.
+
+    hold: by which share of a step of the optimiser each weight is drawn back to where it began:
+        those whose gradients agree on nothing stay there, and are not stored
+    """
+    begun = [parameter.detach().clone() for parameter in real.parameters()]
     optimiser = torch.optim.Adam(real.parameters(), rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
     for _ in range(steps):
@@ -337,5 +325,14 @@ def _fit(
         loss.backward()
         nn.utils.clip_grad_norm_(real.parameters(), 1.0)
         optimiser.step()
+        if hold:
+            _draw_back(real, begun, hold * float(schedule.get_last_lr()[0]))
         schedule.step()
         yield loss.detach()
+
+
+@torch.no_grad()
+def _draw_back(real: RealNetwork, begun: Sequence[Tensor], most: float) -> None:
+    """Move every weight towards where it began, by `most` at most."""
+    for parameter, start in zip(real.parameters(), begun, strict=True):
+        parameter.sub_((parameter - start).clamp_(-most, most))

@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from inrv.core.lattice import decode_numbers, encode_numbers
+from inrv.core.lattice import TABLES, decode_numbers, encode_numbers
 from inrv.errors import FormatError
 from inrv.fields.lattice.constants import INPUTS, LARGEST, LARGEST_BIAS, REFERENCE_INPUTS
 from inrv.fields.lattice.network import Floats, IntegerNetwork
+from inrv.fields.lattice.tokens import tokens_of
 
 DEFAULTS = Path(__file__).with_name("default.safetensors")
 ALONE, REFERENCE, RESTORATION = "alone", "reference", "restoration"  # prefixes of tensors
 WAVELET_FILTER, WAVELET_PRIOR_NAME = "wavelet.restoration", "wavelet.prior"
-WEIGHT_TABLE, BIAS_TABLE = 20, 40  # of the coder, where the differences of a tensor begin
+SAME = TABLES  # in place of a table, where a tensor is that of the default networks
 HIDDEN, RESTORATION_HIDDEN = (32, 32), (24, 16)
 # Of a network: prediction and deviation; correction.
 OUTPUTS, RESTORATION_OUTPUTS = 2, 1
@@ -85,34 +86,73 @@ def _stored() -> dict[str, NDArray[Any]]:
     return load_file(DEFAULTS)
 
 
-def pack_differences(model: Model, default: Model) -> bytes:
-    """What a model differs by from the default one, coded."""
-    pairs = zip(model.tensors(), default.tensors(), strict=True)
-    passes = [(tensor - begun).reshape(-1).astype(np.int32) for (_, tensor), (_, begun) in pairs]
-    return encode_numbers(default.prior, _tables(default), passes)
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """What a model differs by from the default one, coded.
+
+    tables: uint8 (T,) for each tensor, in the order of `Model.tensors`, the table of the coder
+        under which its differences are coded; SAME where there are none
+    codes: of the differences
+    count: how many numbers differ, where it is known
+    """
+
+    tables: NDArray[np.uint8]
+    codes: bytes
+    count: int = 0
+
+    @staticmethod
+    def of(model: Model, default: Model) -> Differences:
+        """Those of a model."""
+        pairs = zip(model.tensors(), default.tensors(), strict=True)
+        found = [(own - begun).reshape(-1).astype(np.int32) for (_, own), (_, begun) in pairs]
+        bits = -np.log2(default.prior[0] / default.prior[0].sum(axis=-1, keepdims=True))
+        tables = np.array([_best_table(numbers, bits) for numbers in found], dtype=np.uint8)
+        coded = np.flatnonzero(tables < SAME).tolist()
+        passes = [found[number] for number in coded]
+        codes = encode_numbers(default.prior, tables[coded].tolist(), passes)
+        return Differences(tables, codes, sum(map(np.count_nonzero, passes)))
+
+    @property
+    def size(self) -> int:
+        """Bytes that are stored, about."""
+        return len(self.tables) + len(self.codes)
+
+    def applied(self, default: Model) -> Model:
+        """The model that differs so from the default one. Raises FormatError."""
+        names, begun = zip(*default.tensors(), strict=True)
+        if (self.tables > SAME).any():
+            raise FormatError("F7", f"a tensor of a channel's networks has a table beyond {SAME}")
+        coded = np.flatnonzero(self.tables < SAME).tolist()
+        try:
+            counts = [begun[number].size for number in coded]
+            passes = decode_numbers(default.prior, self.tables[coded].tolist(), counts, self.codes)
+        except FormatError as error:
+            raise FormatError(error.id, "the codes of a channel's networks are damaged") from error
+        found = dict(zip(names, begun, strict=True))
+        for number, differences in zip(coded, passes, strict=True):
+            name, tensor = names[number], begun[number]
+            found[name] = tensor + differences.reshape(tensor.shape).astype(np.float32)
+            largest = LARGEST if name.endswith("weight") else LARGEST_BIAS
+            if (np.abs(found[name]) > largest).any():
+                raise FormatError(
+                    "F7", f"tensor {name} of a lattice holds a number beyond +-{largest:g}"
+                )
+        return Model(
+            {odd: _part(found, str(odd)) for odd in default.networks},
+            None if default.restoration is None else _part(found, RESTORATION),
+            default.prior,
+            default.wavelet_prior,
+        )
 
 
-def unpack_differences(default: Model, codes: bytes) -> Model:
-    """The model that differs so from the default one. Raises FormatError."""
-    counts = [begun.size for _, begun in default.tensors()]
-    try:
-        passes = decode_numbers(default.prior, _tables(default), counts, codes)
-    except FormatError as error:
-        raise FormatError(error.id, "the codes of a channel's networks are damaged") from error
-    found: dict[str, Floats] = {}
-    for (name, begun), differences in zip(default.tensors(), passes, strict=True):
-        found[name] = begun + differences.reshape(begun.shape).astype(np.float32)
-        largest = LARGEST if name.endswith("weight") else LARGEST_BIAS
-        if (np.abs(found[name]) > largest).any():
-            raise FormatError(
-                "F7", f"tensor {name} of a lattice holds a number beyond +-{largest:g}"
-            )
-    return Model(
-        {odd: _part(found, str(odd)) for odd in default.networks},
-        None if default.restoration is None else _part(found, RESTORATION),
-        default.prior,
-        default.wavelet_prior,
-    )
+def _best_table(numbers: NDArray[np.int32], bits: NDArray[np.float64]) -> int:
+    """The table under which numbers take the fewest bits, or SAME where all are 0.
+
+    bits: float64 (tables, tokens) that each token takes under each table
+    """
+    if not numbers.any():
+        return SAME
+    return int(bits[:, tokens_of(np.abs(numbers.astype(np.int64)))].sum(axis=1).argmin())
 
 
 def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> IntegerNetwork:
@@ -125,9 +165,3 @@ def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> IntegerNetwork:
             if name.startswith(start)
         }
     )
-
-
-def _tables(model: Model) -> list[int]:
-    """The table under which the differences of each tensor are coded."""
-    names = (name for name, _ in model.tensors())
-    return [WEIGHT_TABLE if name.endswith("weight") else BIAS_TABLE for name in names]

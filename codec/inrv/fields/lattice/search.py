@@ -20,10 +20,8 @@ from inrv.core.lattice import LEVELS, WAVELET_TOP, ContextSamples, Scaling
 from inrv.fields.lattice.codec import (
     TRELLIS_WEIGHT,
     ChannelParameters,
-    ChannelSamples,
     EncodedRegion,
     Reference,
-    Sampling,
     Setting,
     region_encoder,
 )
@@ -36,9 +34,12 @@ from inrv.fields.lattice.constants import (
     STEP,
 )
 from inrv.fields.lattice.exterior import Exterior
-from inrv.fields.lattice.model import Model, default_model, pack_differences
+from inrv.fields.lattice.model import Differences, Model, default_model
+from inrv.fields.lattice.network import IntegerNetwork
 from inrv.fields.lattice.offsets import Offsets
+from inrv.fields.lattice.readout import fitted_prediction, fitted_restoration
 from inrv.fields.lattice.regions import Regions
+from inrv.fields.lattice.samples import ChannelSamples, Sampling, restoration_samples
 from inrv.fields.lattice.steps import LEAST_STEP, MOST_STEP
 from inrv.fields.lattice.suiting import by_suiting
 from inrv.grids import Topology
@@ -66,6 +67,9 @@ WAVELET_BITS = 3.0  # a voxel, above which no channel was smaller as a wavelet
 WAVELET_WEIGHT = 0.8  # what a bit counts in a wavelet, of what it does without a trellis
 DB_A_BIT = 6.02  # that a bit more a voxel gains, where most coefficients are not 0
 SURELY_MORE = 1.25  # times the bits of a lattice, where a first trial tells enough
+LEAST_FITTED = 700  # bytes of codes, below which readouts are not worth theirs
+LEAST_LEARNED = 80_000  # the same, below which no weights beside readouts are worth theirs
+READ_ON = 0.98  # of a trial's cost, that a round of readouts leaves where another one is made
 FILTER_PAYS = 0.985  # of the bytes, that a wavelet's filter leaves: it takes a sixth of the time
 COARSE_STEP = 1.0  # of the range, above which a wavelet's step has more units
 MOST_WAVELET_STEP = 8.0  # of the range
@@ -81,21 +85,29 @@ Ints = NDArray[np.int32]
 class Effort:
     """How much a channel's networks learn of it.
 
-    rounds: of fitting, each on values decoded with the networks of the one before: which
-        parameters each moves, 'few' or 'all'
+    readouts: rounds in which readouts are fitted, each on values decoded with those of the one
+        before
+    read: voxels that they are fitted to
+    rivals: sets of default networks whose readouts are fitted
+    rounds: in which all weights are fitted, each on values decoded with those of the one before
     steps: of the optimiser in each round, at most
     passes: of each network over its own samples in each round, at most
     samples: voxels fitted to
     batch: voxels a step of the optimiser
     trial: voxels of the regions that trials code, about
+    readout_trial: the same, of the trials that readouts are fitted to
     """
 
-    rounds: tuple[str, ...] = ()
+    readouts: int = 3
+    read: int = 30_000
+    rivals: int = 1
+    rounds: int = 0
     steps: int = 0
     passes: int = 0
     samples: int = 300_000
     batch: int = 8192
     trial: int = 600_000
+    readout_trial: int = 600_000
 
     def steps_for(self, samples: int) -> int:
         """The steps of a network with so many samples."""
@@ -105,8 +117,8 @@ class Effort:
 # measured: docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
     "instant": Effort(trial=100_000),  # measured: docs/lab-notes.md#quality-search
-    "default": Effort(("few", "all"), 300, 20, batch=4096),
-    "thorough": Effort(("few", "all", "all"), 2000, 150, 1_000_000),
+    "default": Effort(6, 100_000, 3, 1, 300, 20, batch=4096),
+    "thorough": Effort(6, 300_000, SETS, 2, 2000, 150, 1_000_000),
 }
 
 
@@ -252,15 +264,17 @@ class EncodedChannel:
             return self.decoded.astype(np.float64) / self.scale
         return self.offsets.add(self.decoded) / self.scale
 
+    @cached_property
+    def differences(self) -> Differences:
+        """What its networks differ by from those of their set."""
+        restoration, own = self.model.restoration is not None, self.settings
+        default = default_model(self.model.reference, restoration, own.set, own.wavelet)
+        return Differences.of(self.model, default)
+
     @property
     def network_bytes(self) -> int:
         """Stored bytes of the networks."""
-        if not self.fitted:
-            return 0
-        restoration = self.model.restoration is not None
-        own = self.settings
-        default = default_model(self.model.reference, restoration, own.set, own.wavelet)
-        return len(pack_differences(self.model, default))
+        return self.differences.size if self.fitted else 0
 
     @property
     def bits_a_voxel(self) -> float:
@@ -270,17 +284,20 @@ class EncodedChannel:
 
     def cost(self, voxels: int) -> float:
         """Bits and distortion, in bits, of so many voxels coded alike, as fitting weighs them."""
-        slope = SLOPE / TRELLIS_WEIGHT if self.channel.trellis else SLOPE
-        distortion = slope * self.squared / self.step**2
+        distortion = slope_of(self.settings) * self.squared / self.step**2
         return voxels * (self.bits_a_voxel + distortion) + 8 * self.network_bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A step and what coding with it gave."""
+    """A step and what coding with it gave.
+
+    shares: of the voxels of each level whose contexts it gives, the finest first
+    """
 
     step: float
     encoded: EncodedChannel
+    shares: tuple[float, ...] = ()
 
     @property
     def settings(self) -> Settings:
@@ -291,6 +308,12 @@ class Trial:
     def psnr(self) -> float:
         """DB, over the voxels that were coded."""
         return self.encoded.psnr
+
+    @property
+    def samples(self) -> ChannelSamples:
+        """The contexts that it gives."""
+        channel = self.encoded.channel
+        return ChannelSamples(self.encoded.samples, channel.steps, channel.top, self.shares)
 
 
 class ChannelEncoder:
@@ -316,7 +339,9 @@ class ChannelEncoder:
         self.effort = effort
         self.fitter = fitter
         self.all = list(range(len(values.regions)))
-        self.some = self._some_regions(generator)
+        drawn: list[int] = generator.permutation(len(self.all)).tolist()
+        self.some = self._some_regions(drawn, effort.trial)
+        self.more = self._some_regions(drawn, effort.readout_trial)
         referring, known = values.reference is not None, values.exterior is not None
         self.choices = [
             Settings(own, number, knows_exterior=known, trellis=not quality.bounded)
@@ -324,6 +349,7 @@ class ChannelEncoder:
                 default_model(referring, not quality.bounded, number) for number in range(SETS)
             )
         ]
+        self.suited = self.choices  # the one that suits the channel best first
         self.settings = self.choices[0]  # that `again` codes with; found by `run`
         self.beside_wavelet = self.settings  # the best of a lattice; for steps beyond a wavelet's
         self.trials: dict[tuple[Settings, float, int], Trial] = {}
@@ -331,8 +357,9 @@ class ChannelEncoder:
 
     def run(self) -> EncodedChannel:
         """The channel at the quality that is asked, in the fewest bytes that the effort allows."""
-        found = self._begun()
-        if self.effort.rounds:
+        begun = self._begun()
+        found = min(map(self._read_out, [begun, *self._rivals(begun)]), key=self._cost)
+        if self.effort.rounds and self._codes(found) >= LEAST_LEARNED:
             found = self._learned(found)
         self.beside_wavelet = found.settings
         found = self._as_wavelet(found)
@@ -341,14 +368,18 @@ class ChannelEncoder:
         self.trials = {}  # each holds the values of the whole channel
         return encoded
 
-    def begin(self) -> Trial:
-        """A trial on some regions at the quality, with the cheapest settings that nothing fits."""
-        return self._as_wavelet(self._begun())
+    def estimate(self) -> tuple[float, float]:
+        """Bits that codes of the quality take, about, without networks that learn, and a step."""
+        found = self._as_wavelet(self._read_out(self._begun()))
+        trial = self._search(found.settings, found.step, self.more)
+        asked = self.quality.psnr
+        bits = self._bits(trial) if asked is None else self._bits_at(trial, asked)
+        return bits * len(self.values.values), trial.step
 
     def _begun(self) -> Trial:
         """A trial on some regions that is near the quality, with the cheapest of the settings."""
         step = self._first_step()
-        suited = self._suited(step)
+        self.suited = suited = self._suited(step)
         choices = suited[:1]
         if self.values.exterior is not None:
             choices.append(replace(suited[0], knows_exterior=False))
@@ -376,10 +407,10 @@ class ChannelEncoder:
         tried = encode_channel(
             self.values, self.quality, self.choices[0], step, self.some, sampling
         )
-        self.trials[self.choices[0], step, len(self.some)] = Trial(step, tried)
-        samples = ChannelSamples(tried.samples, tried.channel.steps, sampling.shares)
+        trial = Trial(step, tried, sampling.shares)
+        self.trials[self.choices[0], step, len(self.some)] = trial
         models = [settings.model for settings in self.choices]
-        return [self.choices[number] for number in by_suiting(models, samples, tried.channel.top)]
+        return [self.choices[number] for number in by_suiting(models, trial.samples)]
 
     def _bared(self, found: Trial) -> Trial:
         """A trial, or one without the trellis or the filter, which may not pay at a low rate."""
@@ -394,26 +425,36 @@ class ChannelEncoder:
 
     def _as_wavelet(self, found: Trial) -> Trial:
         """A trial, or one of the same quality with wavelets, where that takes fewer bits."""
-        if self.quality.bounded or found.encoded.bits_a_voxel > WAVELET_BITS:
+        bits = self._bits(found)
+        if self.quality.bounded or bits > WAVELET_BITS:
             return found
-        asked, bits = found.psnr, found.encoded.bits_a_voxel
-        step = found.step * WAVELET_STEP
+        asked, step = found.psnr, found.step * WAVELET_STEP
         for restores in (False, True):
             settings = Settings(default_model(False, restores, wavelet=True), wavelet=True)
             step = min(most_step(settings), max(least_step(self.values, settings), step))
             (first,) = self._trials([(settings, step)], self.some)
             # What it would take at the quality, about: most channels need no more than this trial.
-            own = first.encoded.bits_a_voxel
-            about = own + (asked - first.psnr) / DB_A_BIT * min(1.0, own)
-            if about > SURELY_MORE * bits:
-                break
+            if self._bits_at(first, asked) > SURELY_MORE * bits:
+                return found
+            if restores and self._codes(first) > LEAST_FITTED:
+                settings = self._restoring(self._sampled(settings, step))
             trial = self._search(settings, step, self.some, asked)
-            own, step = trial.encoded.bits_a_voxel, trial.step
+            own, step = self._bits(trial), trial.step
             if trial.psnr < asked - NEAR_ENOUGH or own > bits / FILTER_PAYS:
-                break
+                return found
             if own < (FILTER_PAYS if found.settings.wavelet else 1) * bits:
                 found, bits = trial, own
         return found
+
+    def _bits(self, trial: Trial) -> float:
+        """Stored bits of a trial's codes and networks, a voxel."""
+        networks = 8 * trial.encoded.network_bytes / max(1, len(self.values.values))
+        return trial.encoded.bits_a_voxel + networks
+
+    def _bits_at(self, trial: Trial, psnr: float) -> float:
+        """The bits of a trial, and those that would bring it to a PSNR, dB, a voxel, about."""
+        own = self._bits(trial)
+        return own + (psnr - trial.psnr) / DB_A_BIT * min(1.0, own)
 
     def again(self, step: float, values: ChannelValues) -> EncodedChannel:
         """The channel at another step, with the settings that `run` found.
@@ -434,11 +475,96 @@ class ChannelEncoder:
     def _cost(self, trial: Trial) -> float:
         return trial.encoded.cost(len(self.values.values))
 
+    def _read_out(self, found: Trial) -> Trial:
+        """The cheapest of a trial and those with readouts fitted to it, round by round."""
+        best = None
+        for _ in range(self.effort.readouts):
+            if self._codes(found) < LEAST_FITTED:
+                break
+            sampled = self._sampled(found.settings, found.step)
+            best = best or sampled
+            trial = self._sampled(self._predicting(sampled), found.step)
+            if trial.settings.model.restoration is not None:
+                settings = self._restoring(trial)
+                (trial,) = self._trials([(settings, found.step)], self.more)
+            before, after = self._cost(best), self._cost(trial)
+            if after < before:
+                found = best = trial
+            if after > READ_ON * before:
+                break
+        return best or found
+
+    def _rivals(self, found: Trial) -> list[Trial]:
+        """Trials with other sets, whose readouts, once fitted, may make them the cheapest."""
+        rivals = self.suited[: self.effort.rivals]
+        others = [own for own in rivals if own.set != found.settings.set]
+        if self._codes(found) < LEAST_FITTED:
+            return []
+        bare = found.settings.model.restoration is None
+        attempts = [
+            replace(
+                found.settings,
+                set=own.set,
+                model=replace(own.model, restoration=None) if bare else own.model,
+            )
+            for own in others
+        ]
+        return self._trials([(settings, found.step) for settings in attempts], self.some)
+
+    def _codes(self, trial: Trial) -> float:
+        """Bytes of the codes of the channel, coded as a trial is, about."""
+        return trial.encoded.bits_a_voxel * len(self.values.values) / 8
+
+    def _sampled(self, settings: Settings, step: float) -> Trial:
+        """A trial that gives contexts of some voxels, to which readouts are fitted."""
+        count = sum(map(self.values.regions.voxels, self.more))
+        share = min(1.0, self.effort.read / max(1, count))
+        sampling = Sampling(tuple(min(1.0, share * (1 + level)) for level in range(LEVELS)), 0)
+        encoded = encode_channel(self.values, self.quality, settings, step, self.more, sampling)
+        trial = Trial(step, encoded, sampling.shares)
+        self.trials[settings, step, len(self.more)] = trial
+        return trial
+
+    def _predicting(self, sampled: Trial) -> Settings:
+        """The settings of a trial, the readouts of its networks fitted to what it has decoded."""
+        settings, found, scale = sampled.settings, sampled.samples, self._scale(sampled)
+        begun = default_model(settings.model.reference, False, settings.set)
+        slope = 0.0 if self.quality.bounded else slope_of(settings)
+
+        def fitted(odd: int) -> IntegerNetwork:
+            network = settings.model.networks[odd]
+            samples = found.prediction(odd, len(network.tensors["first.weight"]))
+            if samples is None:
+                return network
+            samples = samples._replace(weight=samples.weight * np.float32(scale))
+            return fitted_prediction(network, begun.networks[odd], samples, slope)
+
+        odds = list(settings.model.networks)
+        networks = dict(zip(odds, in_threads(fitted, odds), strict=True))
+        return replace(settings, model=replace(settings.model, networks=networks), fitted=True)
+
+    def _restoring(self, sampled: Trial) -> Settings:
+        """The settings of a trial, the readout of its filter fitted to what it has decoded."""
+        settings, found = sampled.settings, sampled.samples
+        network, samples = settings.model.restoration, restoration_samples(found.parts)
+        begun = default_model(False, True, settings.set, settings.wavelet).restoration
+        assert network is not None and begun is not None
+        if not len(samples.errors):
+            return settings
+        worth = slope_of(settings) / found.steps[0] ** 2
+        weight = self._scale(sampled) / found.shares[0]
+        fitted = fitted_restoration(network, begun, samples, found.top, worth, weight)
+        return replace(settings, model=replace(settings.model, restoration=fitted), fitted=True)
+
+    def _scale(self, trial: Trial) -> float:
+        """Voxels of the channel for one of those that a trial has coded."""
+        return len(self.values.values) / max(1, trial.encoded.coded)
+
     def _learned(self, begun: Trial) -> Trial:
         """The cheapest of a trial and those with networks fitted to it, round by round."""
         tried = [begun]
-        for movable in self.effort.rounds:
-            model = self._fitted(tried[-1].settings, begun.step, movable)
+        for _ in range(self.effort.rounds):
+            model = self._fitted(tried[-1].settings, begun.step)
             settings = replace(begun.settings, model=model, fitted=True)
             tried += self._trials([(settings, begun.step)], self.some)
         return min(tried, key=self._cost)
@@ -452,16 +578,15 @@ class ChannelEncoder:
         step = quality.guess or math.sqrt(12) * 10 ** (-quality.psnr / 20)
         return min(MOST_STEP, max(LEAST_STEP, step))
 
-    def _some_regions(self, generator: np.random.Generator) -> list[int]:
-        """Some of the regions, drawn until they have as many voxels as a trial codes.
+    def _some_regions(self, drawn: list[int], voxels: int) -> list[int]:
+        """The first of the regions, as they were drawn, that have so many voxels.
 
         All of them where they are not four times as many: the last trial is then the result.
         """
         regions, count = self.values.regions, len(self.values.values)
-        drawn: list[int] = generator.permutation(len(self.all)).tolist()
-        voxels = np.cumsum([regions.voxels(number) for number in drawn])
-        needed = int(np.searchsorted(voxels, min(self.effort.trial, count))) + 1
-        if 4 * voxels[needed - 1] > count:
+        sums = np.cumsum([regions.voxels(number) for number in drawn])
+        needed = int(np.searchsorted(sums, min(voxels, count))) + 1
+        if 4 * sums[needed - 1] > count:
             return self.all
         return sorted(drawn[:needed])
 
@@ -520,26 +645,23 @@ class ChannelEncoder:
             self.trials[settings, step, len(regions)] = Trial(step, encoded)
         return [self.trials[key] for key in keys]
 
-    def _fitted(self, settings: Settings, step: float, movable: str) -> Model:
-        """Networks fitted to the values as those of the settings decode them.
-
-        movable: which parameters move, 'few' or 'all'
-        """
+    def _fitted(self, settings: Settings, step: float) -> Model:
+        """Networks, all their weights fitted to the values as those of the settings decode them."""
         assert self.fitter is not None
         effort, values, restoration = self.effort, self.values, settings.model.restoration
         count = len(values.values)
         share = min(1.0, effort.samples / max(1, count) * len(self.all) / len(self.some))
         bare = replace(settings, model=replace(settings.model, restoration=None))
-        samples = self._sampled(bare, step, [min(1.0, share * (1 + n)) for n in range(LEVELS)])
-        networks = self.fitter.networks(bare.model.networks, samples, movable, effort)
+        samples = self._contexts(bare, step, [min(1.0, share * (1 + n)) for n in range(LEVELS)])
+        networks = self.fitter.networks(bare.model.networks, samples, effort)
         model = replace(settings.model, networks=networks)
         if restoration is None:
             return model
-        samples = self._sampled(replace(bare, model=model), step, [share] + [0.0] * (LEVELS - 1))
-        restoration = self.fitter.restoration(restoration, samples, movable, effort)
+        samples = self._contexts(replace(bare, model=model), step, [share] + [0.0] * (LEVELS - 1))
+        restoration = self.fitter.restoration(restoration, samples, effort)
         return replace(model, restoration=restoration)
 
-    def _sampled(self, settings: Settings, step: float, shares: list[float]) -> ChannelSamples:
+    def _contexts(self, settings: Settings, step: float, shares: list[float]) -> ChannelSamples:
         """Contexts of voxels of some regions, as the settings decode them.
 
         shares: of the voxels of each level, the finest first
@@ -547,7 +669,7 @@ class ChannelEncoder:
         assert self.fitter is not None
         sampling = Sampling(tuple(shares), self.fitter.seed())
         encoded = encode_channel(self.values, self.quality, settings, step, self.some, sampling)
-        return ChannelSamples(encoded.samples, encoded.channel.steps, sampling.shares)
+        return Trial(step, encoded, sampling.shares).samples
 
 
 def encode_channel(
@@ -617,6 +739,11 @@ def least_step(values: ChannelValues, settings: Settings) -> float:
     if not settings.wavelet:
         return LEAST_STEP
     return max(LEAST_STEP, values.largest * STEP / (WAVELET_TOP - 1))
+
+
+def slope_of(settings: Settings) -> float:
+    """Bits that a squared step is worth where networks are fitted and trials compared."""
+    return SLOPE / TRELLIS_WEIGHT if settings.trellis else SLOPE
 
 
 def rate_weight_of(quality: Quality, settings: Settings) -> float:

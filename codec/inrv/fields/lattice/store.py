@@ -17,7 +17,7 @@ from inrv.core.lattice import SEGMENTS, RegionCodes
 from inrv.errors import FormatError
 from inrv.fields.lattice.codec import ChannelParameters, StoredRegion
 from inrv.fields.lattice.constants import STEP
-from inrv.fields.lattice.model import Model, default_model, pack_differences, unpack_differences
+from inrv.fields.lattice.model import Differences, Model, default_model
 from inrv.fields.lattice.offsets import KNOTS, Offsets
 from inrv.fields.lattice.palette import Palette
 from inrv.fields.lattice.regions import Regions
@@ -111,10 +111,8 @@ def store_channel(
     }
     restoration = encoded.model.restoration is not None
     if encoded.fitted:
-        own = encoded.settings
-        default = default_model(reference is not None, restoration, own.set, own.wavelet)
-        codes = pack_differences(encoded.model, default)
-        arrays["network_codes"] = np.frombuffer(codes, dtype=np.uint8)
+        arrays["network_tables"] = encoded.differences.tables
+        arrays["network_codes"] = np.frombuffer(encoded.differences.codes, dtype=np.uint8)
     if encoded.offsets is not None:
         arrays["offsets"] = encoded.offsets.knots
     if lossless is not None:
@@ -181,8 +179,9 @@ def restore_channel(
         config["reference"] is not None, config["restoration"], config["set"], config["wavelet"]
     )
     if config["fitted"]:
+        tables = take(arrays, "network_tables", np.uint8, (sum(1 for _ in model.tensors()),))
         codes = take(arrays, "network_codes", np.uint8, (None,))
-        model = unpack_differences(model, codes.tobytes())
+        model = Differences(tables, codes.tobytes()).applied(model)
     channel = ChannelParameters(
         tuple(config["steps"]),
         config["top"],

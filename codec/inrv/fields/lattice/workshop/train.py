@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 from inrv.core.lattice import LEVELS, QUANTISERS, TABLES, ContextSamples
 from inrv.encoding.thresholds import whole_leaves
 from inrv.fields.lattice.channels import linear_exterior
-from inrv.fields.lattice.codec import ChannelSamples, Reference, Sampling, tokens_of
+from inrv.fields.lattice.codec import Reference
 from inrv.fields.lattice.constants import (
     INPUT_ONE,
     INPUTS,
@@ -43,8 +43,7 @@ from inrv.fields.lattice.fitting import (
     fit_prediction,
     fit_restoration,
     prediction_loss,
-    prediction_samples,
-    restoration_samples,
+    restoration_tensors,
 )
 from inrv.fields.lattice.model import (
     ALONE,
@@ -59,12 +58,14 @@ from inrv.fields.lattice.model import (
     default_model,
 )
 from inrv.fields.lattice.network import IntegerNetwork
+from inrv.fields.lattice.samples import ChannelSamples, Sampling
 from inrv.fields.lattice.search import (
     ChannelValues,
     Quality,
     Settings,
     encode_channel,
 )
+from inrv.fields.lattice.tokens import tokens_of
 from inrv.fields.lattice.workshop.volumes import TrainingVolume, training_volumes
 from inrv.grids import Grid, LeafValues, Normalisation, Transform, mask_places, sparse_grid
 from inrv.support.parallel import in_turns
@@ -357,7 +358,7 @@ def _round(
             )
     for networks, contexts in zip(sets, filtered, strict=True):
         if contexts:
-            inputs, errors = restoration_samples(contexts)
+            inputs, errors = restoration_tensors(contexts)
             own = _drawing(generator)
             fit = fit_restoration(
                 networks.restoration, inputs, errors, steps.count, steps.rate, BATCH, own
@@ -383,8 +384,9 @@ def _samples_of(sampled: ChannelSamples, lesson: Lesson, size: int) -> dict[int,
     """
     result = dict[int, Samples]()
     for odd, inputs in INPUTS.items():
-        found = prediction_samples(sampled, odd, inputs + REFERENCE_INPUTS * lesson.reference)
-        if found is not None:
+        own = sampled.prediction(odd, inputs + REFERENCE_INPUTS * lesson.reference)
+        if own is not None:
+            found = Samples.of(own)
             bits = max(LEAST_BITS, 8 * size / len(lesson.values.values))
             weight = found.weight / (found.weight.sum() * bits)
             result[odd] = replace(found, weight=weight)
@@ -418,7 +420,7 @@ def _code(lesson: Lesson, model: Model, generator: torch.Generator) -> tuple[int
     quality = Quality(step=lesson.step)
     encoded = encode_channel(values, quality, settings, lesson.step, numbers, sampling)
     size = sum(region.stored.codes.size for region in encoded.regions)
-    return size, ChannelSamples(encoded.samples, encoded.channel.steps, shares)
+    return size, ChannelSamples(encoded.samples, encoded.channel.steps, encoded.channel.top, shares)
 
 
 def _logistic_prior() -> NDArray[np.int64]:

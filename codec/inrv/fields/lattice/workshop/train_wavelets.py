@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from inrv.core.lattice import LEVELS, WAVELET_PRIOR, WAVELET_TOP, ContextSamples
-from inrv.fields.lattice.codec import Sampling
 from inrv.fields.lattice.constants import RESTORATION_INPUTS
-from inrv.fields.lattice.fitting import RealNetwork, fit_restoration, restoration_samples
+from inrv.fields.lattice.fitting import RealNetwork, fit_restoration, restoration_tensors
 from inrv.fields.lattice.model import (
     DEFAULTS,
     RESTORATION_HIDDEN,
@@ -32,6 +31,7 @@ from inrv.fields.lattice.model import (
     Model,
     default_model,
 )
+from inrv.fields.lattice.samples import Sampling
 from inrv.fields.lattice.search import EncodedChannel, Quality, Settings, encode_channel
 from inrv.fields.lattice.workshop.train import SEED, Lesson, lessons_of
 from inrv.fields.lattice.workshop.volumes import training_volumes
@@ -140,7 +140,7 @@ def _filter(
     torch_generator: torch.Generator,
 ) -> RealNetwork:
     """A filter of what the wavelets give."""
-    inputs, errors = restoration_samples(
+    inputs, errors = restoration_tensors(
         [
             part
             for one in _coded(lessons, _with_filter(model), 1.0, generator)

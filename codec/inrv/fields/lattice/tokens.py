@@ -1,0 +1,33 @@
+"""Tokens, which stand for the magnitudes of codes, and the bits that they take."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.core.lattice import LISTED
+
+DIRECT, DIRECT_BITS = 16, 4  # magnitudes that are tokens themselves
+
+
+def tokens_of(magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Magnitudes below 16 are their own tokens; others share one by bit length and second bit."""
+    top = _highest_bits(magnitudes)
+    second = (magnitudes >> np.maximum(top - 1, 0)) & 1
+    shared = DIRECT + 2 * (top - DIRECT_BITS) + second
+    return np.where(magnitudes < DIRECT, magnitudes, shared)
+
+
+def _highest_bits(magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """floor(log2) of each magnitude; -1 of 0."""
+    return np.frexp(magnitudes.astype(np.float64))[1].astype(np.int64) - 1
+
+
+def code_bits(prior: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Bits float32 (2, 64, LISTED) of magnitudes under each table, their signs included."""
+    magnitudes = np.arange(LISTED, dtype=np.int64)
+    extra = np.where(magnitudes < DIRECT, 0, _highest_bits(magnitudes) - 1)
+    share = prior / prior.sum(axis=-1, keepdims=True)
+    exact = -np.log2(share)[..., tokens_of(magnitudes)] + extra + (magnitudes > 0)
+    bits: NDArray[np.float32] = np.ascontiguousarray(exact, dtype=np.float32)
+    return bits
