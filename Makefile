@@ -61,6 +61,7 @@ fixtures: core  ## Make the .vdb files of fixtures/ again
 benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.rate_distortion [PATH ...]     # bytes over quality, against other codecs"
 	@echo "$(PYTHON) -m benchmarks.corpus [FILE.vdb ...]          # size, quality and time of whole files"
+	@echo "$(PYTHON) -m benchmarks.efforts [FILE.vdb ...]         # bytes and seconds of each effort"
 	@echo "$(PYTHON) -m benchmarks.exact [FILE.vdb ...]           # exact storage against zstd, Blosc2 and NanoVDB"
 	@echo "$(PYTHON) -m benchmarks.empty_air [FILE.vdb ...]       # zeros and sums of dense frames"
 	@echo "$(PYTHON) -m benchmarks.masks [FILE.vdb ...]           # bytes and speed of topology"

@@ -127,9 +127,8 @@ class LatticeEncoder:
         bits, found = 0.0, dict[int, float]()
         for channel in channels_of([grid]):
             quality = quality_of(channel, grid, _psnr(goal), steps.get(channel.component))
-            draws = np.random.default_rng(0)
             effort = EFFORTS["instant"]
-            own, step = ChannelEncoder(channel.values, quality, effort, draws).estimate()
+            own, step = ChannelEncoder(channel.values, quality, effort).estimate()
             bits += CHANNEL_BITS + own
             bits += 0 if channel.lossless is None else channel.lossless.bits
             found[channel.component] = step * channel.span
@@ -185,13 +184,13 @@ class VolumeEncoder:
 
     def run(self) -> EncodedLattice:
         """Every channel at the quality of the goal."""
-        draws, fitter = np.random.default_rng(self.seed), self._fitter()
+        fitter = self._fitter()
         guesses, encoded = self.goal.steps or {}, list[EncodedChannel]()
         for number, channel in enumerate(self.channels):
             guess = guesses.get((channel.grid, channel.component))
             quality = quality_of(channel, self.grids[channel.grid], _psnr(self.goal), guess)
             values = self._values(number, encoded)
-            self.encoders.append(ChannelEncoder(values, quality, self.effort, draws, fitter))
+            self.encoders.append(ChannelEncoder(values, quality, self.effort, fitter))
             encoded.append(self.encoders[-1].run())
             self.tell(len(encoded) / len(self.channels))
         self.steps = [channel.step for channel in encoded]

@@ -110,7 +110,7 @@ class Differences:
         coded = np.flatnonzero(tables < SAME).tolist()
         passes = [found[number] for number in coded]
         codes = encode_numbers(default.prior, tables[coded].tolist(), passes)
-        return Differences(tables, codes, sum(map(np.count_nonzero, passes)))
+        return Differences(tables, codes, int(sum(map(np.count_nonzero, passes))))
 
     @property
     def size(self) -> int:

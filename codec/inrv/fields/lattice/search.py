@@ -58,7 +58,7 @@ SEARCHES = 7
 UNSURE = 0.05
 SCATTERED = 40  # further steps tried where the PSNR jumps, as in small channels
 GOLDEN = (math.sqrt(5) - 1) / 2
-SURELY_FINER = 0.9  # times the finest step tried, while none reaches the PSNR
+SURELY_FINER = 0.97  # times the finest step tried, while none reaches the PSNR
 SUITING_VOXELS = 12_000  # that tell which sets of networks suit a channel
 RIVALS = 3  # sets that are tried at the quality; the filter may make the second one the best
 LOW_RATE = 0.5  # bits a voxel, above which trellis and filter pay; see docs/lab-notes.md#trellis
@@ -79,6 +79,7 @@ REGION_BYTES = 6  # of a region beside its codes, about
 DB_A_DOUBLING = 5.5
 
 Ints = NDArray[np.int32]
+Numbers = tuple[int, ...]  # of regions
 
 
 @dataclass(frozen=True)
@@ -322,7 +323,6 @@ class ChannelEncoder:
     values: the channel
     quality: what is asked
     effort: how much the networks learn
-    generator: draws the regions of trials
     fitter: fits networks, where the effort has rounds
     """
 
@@ -331,17 +331,18 @@ class ChannelEncoder:
         values: ChannelValues,
         quality: Quality,
         effort: Effort,
-        generator: np.random.Generator,
         fitter: Fitter | None = None,
     ) -> None:
         self.values = values
         self.quality = quality
         self.effort = effort
         self.fitter = fitter
-        self.all = list(range(len(values.regions)))
-        drawn: list[int] = generator.permutation(len(self.all)).tolist()
-        self.some = self._some_regions(drawn, effort.trial)
-        self.more = self._some_regions(drawn, effort.readout_trial)
+        self.all = tuple(range(len(values.regions)))
+        details = _details(values)
+        likest = _by_likeness(values.regions, details)
+        self.some = self._some_regions(likest, effort.trial)
+        self.more = self._some_regions(likest, effort.readout_trial)
+        self.others = self._others(details)
         referring, known = values.reference is not None, values.exterior is not None
         self.choices = [
             Settings(own, number, knows_exterior=known, trellis=not quality.bounded)
@@ -352,7 +353,7 @@ class ChannelEncoder:
         self.suited = self.choices  # the one that suits the channel best first
         self.settings = self.choices[0]  # that `again` codes with; found by `run`
         self.beside_wavelet = self.settings  # the best of a lattice; for steps beyond a wavelet's
-        self.trials: dict[tuple[Settings, float, int], Trial] = {}
+        self.trials: dict[tuple[Settings, float, Numbers], Trial] = {}
         self.slope = -DB_A_DOUBLING  # of the PSNR over the step, dB an octave, as last seen
 
     def run(self) -> EncodedChannel:
@@ -408,7 +409,7 @@ class ChannelEncoder:
             self.values, self.quality, self.choices[0], step, self.some, sampling
         )
         trial = Trial(step, tried, sampling.shares)
-        self.trials[self.choices[0], step, len(self.some)] = trial
+        self.trials[self.choices[0], step, self.some] = trial
         models = [settings.model for settings in self.choices]
         return [self.choices[number] for number in by_suiting(models, trial.samples)]
 
@@ -437,7 +438,10 @@ class ChannelEncoder:
             if self._bits_at(first, asked) > SURELY_MORE * bits:
                 return found
             if restores and self._codes(first) > LEAST_FITTED:
-                settings = self._restoring(self._sampled(settings, step))
+                sampled = self._sampled(settings, step)
+                (fitted,) = self._trials([(self._restoring(sampled), step)], self.more)
+                cheaper = min(sampled, fitted, key=self._cost)
+                settings = self._proved(settings, cheaper).settings
             trial = self._search(settings, step, self.some, asked)
             own, step = self._bits(trial), trial.step
             if trial.psnr < asked - NEAR_ENOUGH or own > bits / FILTER_PAYS:
@@ -477,7 +481,7 @@ class ChannelEncoder:
 
     def _read_out(self, found: Trial) -> Trial:
         """The cheapest of a trial and those with readouts fitted to it, round by round."""
-        best = None
+        begun, best = found.settings, None
         for _ in range(self.effort.readouts):
             if self._codes(found) < LEAST_FITTED:
                 break
@@ -492,7 +496,20 @@ class ChannelEncoder:
                 found = best = trial
             if after > READ_ON * before:
                 break
-        return best or found
+        return self._proved(begun, best) if best else found
+
+    def _proved(self, begun: Settings, found: Trial) -> Trial:
+        """A trial with fitted readouts, or without, as is cheaper where nothing was fitted.
+
+        begun: the settings before
+        """
+        if not self.others or found.settings is begun:
+            return found
+        own, step = found.settings, found.step
+        plain = replace(own, model=replace(own.model, restoration=begun.model.restoration))
+        choices = [(settings, step) for settings in (begun, plain, own)]
+        chosen = min(self._trials(choices, self.others), key=self._cost).settings
+        return self._trials([(chosen, step)], self.more)[0]
 
     def _rivals(self, found: Trial) -> list[Trial]:
         """Trials with other sets, whose readouts, once fitted, may make them the cheapest."""
@@ -522,7 +539,7 @@ class ChannelEncoder:
         sampling = Sampling(tuple(min(1.0, share * (1 + level)) for level in range(LEVELS)), 0)
         encoded = encode_channel(self.values, self.quality, settings, step, self.more, sampling)
         trial = Trial(step, encoded, sampling.shares)
-        self.trials[settings, step, len(self.more)] = trial
+        self.trials[settings, step, self.more] = trial
         return trial
 
     def _predicting(self, sampled: Trial) -> Settings:
@@ -578,20 +595,30 @@ class ChannelEncoder:
         step = quality.guess or math.sqrt(12) * 10 ** (-quality.psnr / 20)
         return min(MOST_STEP, max(LEAST_STEP, step))
 
-    def _some_regions(self, drawn: list[int], voxels: int) -> list[int]:
-        """The first of the regions, as they were drawn, that have so many voxels.
+    def _some_regions(self, ordered: list[int], voxels: int) -> Numbers:
+        """The first of the regions, in some order, that have so many voxels.
 
         All of them where they are not four times as many: the last trial is then the result.
         """
         regions, count = self.values.regions, len(self.values.values)
-        sums = np.cumsum([regions.voxels(number) for number in drawn])
+        sums = np.cumsum([regions.voxels(number) for number in ordered])
         needed = int(np.searchsorted(sums, min(voxels, count))) + 1
         if 4 * sums[needed - 1] > count:
             return self.all
-        return sorted(drawn[:needed])
+        return tuple(sorted(ordered[:needed]))
+
+    def _others(self, details: NDArray[np.float64]) -> Numbers:
+        """As many regions as readouts are fitted to, beside these; none where these are all.
+
+        They are those with the most details, of which most bits and errors come.
+        """
+        if self.more == self.all:
+            return ()
+        left = [number for number in np.argsort(-details).tolist() if number not in self.more]
+        return tuple(sorted(left[: len(self.more)]))
 
     def _search(
-        self, settings: Settings, step: float, regions: list[int], asked: float | None = None
+        self, settings: Settings, step: float, regions: Numbers, asked: float | None = None
     ) -> Trial:
         """The trial whose PSNR lies nearest above what is asked; the first for a step.
 
@@ -602,8 +629,8 @@ class ChannelEncoder:
         step = min(most, max(least, step))
         tried = [
             trial
-            for (own, _, count), trial in self.trials.items()
-            if own is settings and count == len(regions)
+            for (own, _, coded), trial in self.trials.items()
+            if own is settings and coded == regions
         ] or self._trials([(settings, step)], regions)
         asked = self.quality.psnr if asked is None else asked
         if asked is None:
@@ -630,19 +657,17 @@ class ChannelEncoder:
             return max(tried, key=lambda trial: trial.psnr)
         return min(reached, key=lambda trial: trial.psnr)
 
-    def _trials(
-        self, attempts: Sequence[tuple[Settings, float]], regions: list[int]
-    ) -> list[Trial]:
+    def _trials(self, attempts: Sequence[tuple[Settings, float]], regions: Numbers) -> list[Trial]:
         """What coding some regions gives, side by side; each trial is made once.
 
         attempts: settings and step of each
         """
-        keys = [(settings, step, len(regions)) for settings, step in attempts]
+        keys = [(settings, step, regions) for settings, step in attempts]
         new = [key[:2] for key in keys if key not in self.trials]
         for (settings, step), encoded in zip(
             new, encode_channels(self.values, self.quality, new, regions), strict=True
         ):
-            self.trials[settings, step, len(regions)] = Trial(step, encoded)
+            self.trials[settings, step, regions] = Trial(step, encoded)
         return [self.trials[key] for key in keys]
 
     def _fitted(self, settings: Settings, step: float) -> Model:
@@ -672,12 +697,30 @@ class ChannelEncoder:
         return Trial(step, encoded, sampling.shares).samples
 
 
+def _details(values: ChannelValues) -> NDArray[np.float64]:
+    """Sums of the changes from voxel to voxel, float64 (R,), of each region."""
+    changes = np.abs(np.diff(values.values, append=values.values[-1:]))
+    numbers = range(len(values.regions))
+    return np.array([changes[values.regions.rows(number)].sum() for number in numbers])
+
+
+def _by_likeness(regions: Regions, details: NDArray[np.float64]) -> list[int]:
+    """The numbers of the regions, first those that are as detailed as all voxels together are.
+
+    A trial of another region would be near the quality at another step, and choose for that one.
+    """
+    voxels = np.array([regions.voxels(number) for number in range(len(regions))])
+    unlike = np.abs(details / np.maximum(1, voxels) - details.sum() / max(1, voxels.sum()))
+    order: list[int] = np.argsort(unlike, kind="stable").tolist()
+    return order
+
+
 def encode_channel(
     values: ChannelValues,
     quality: Quality,
     settings: Settings,
     step: float,
-    regions: list[int],
+    regions: Numbers,
     sampling: Sampling | None = None,
 ) -> EncodedChannel:
     """Code some regions with a step."""
@@ -688,7 +731,7 @@ def encode_channels(
     values: ChannelValues,
     quality: Quality,
     attempts: Sequence[tuple[Settings, float]],
-    regions: list[int],
+    regions: Numbers,
     sampling: Sampling | None = None,
 ) -> list[EncodedChannel]:
     """Code some regions with each of some settings and steps, all side by side."""

@@ -416,7 +416,7 @@ def _code(lesson: Lesson, model: Model, generator: torch.Generator) -> tuple[int
     known = values.exterior is not None
     trellis = lesson.quality > LEAST_WITH_TRELLIS
     settings = Settings(model, knows_exterior=known, trellis=trellis)
-    numbers = list(range(len(values.regions)))
+    numbers = tuple(range(len(values.regions)))
     quality = Quality(step=lesson.step)
     encoded = encode_channel(values, quality, settings, lesson.step, numbers, sampling)
     size = sum(region.stored.codes.size for region in encoded.regions)

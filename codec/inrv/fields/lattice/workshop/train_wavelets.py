@@ -102,7 +102,7 @@ def _coded(
             (min(1.0, share * SAMPLES / len(lesson.values.values)), *[0.0] * (LEVELS - 1)),
             int(quality * 1e6),
         )
-        numbers = list(range(len(lesson.values.regions)))
+        numbers = tuple(range(len(lesson.values.regions)))
         return encode_channel(lesson.values, Quality(step=step), settings, step, numbers, sampling)
 
     found = in_threads(coded, list(zip(lessons, qualities.tolist(), strict=True)))
