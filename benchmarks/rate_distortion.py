@@ -80,6 +80,11 @@ def main() -> None:
     parser.add_argument(
         "--peers-only", action="store_true", help="measure the other codecs alone, into --kept"
     )
+    parser.add_argument(
+        "--kept-only",
+        action="store_true",
+        help="take the other codecs' results from --kept, and measure none anew",
+    )
     arguments = parser.parse_args()
     run = environment(arguments.device)
     print(describe(run), flush=True)
@@ -91,7 +96,7 @@ def main() -> None:
         if arguments.grid is not None and arguments.grid not in sample.name:
             continue
         kept = Kept(arguments.kept, sample.name, sample.dense)
-        race = Race(sample, others, kept)
+        race = Race(sample, others, kept, measures=not arguments.kept_only)
         if arguments.peers_only:
             warm(race, arguments.psnr, [share(error) for error in arguments.errors])
             continue

@@ -61,17 +61,28 @@ def _digest(dense: Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(dense).tobytes()).hexdigest()[:16]
 
 
+class NotKept(Exception):
+    """A point was not measured in an earlier run, and is not to be measured in this one."""
+
+
 class Race:
     """All codecs on one grid."""
 
     def __init__(
-        self, sample: Sample, peers: Sequence[Peer], kept: Kept, say: Callable[[str], None] = print
+        self,
+        sample: Sample,
+        peers: Sequence[Peer],
+        kept: Kept,
+        say: Callable[[str], None] = print,
+        measures: bool = True,
     ) -> None:
         """Begin with what is kept.
 
         say: takes a line on each setting that fails
+        measures: whether what is not kept is measured; else a codec is left out where it is needed
         """
         self.sample, self.peers, self.kept, self._say = sample, peers, kept, say
+        self._measures = measures
         self._curves = {
             peer.name: {
                 setting: self._curve(peer, setting) for setting in peer.settings(sample.frame)
@@ -104,6 +115,8 @@ class Race:
         found = points.setdefault(setting.name, {})
 
         def measure(parameter: float) -> Point:
+            if not self._measures:
+                raise NotKept
             point = peer.measure(self.sample, setting, parameter)
             found[f"{parameter:.9g}"] = asdict(point)
             self.kept.save()
@@ -133,6 +146,8 @@ class Race:
             return math.inf
         try:
             return ask(self._curves[peer.name][setting])
+        except NotKept:
+            return math.inf
         except Exception as error:  # the codecs are other people's, and raise what they like
             failures[key] = f"{type(error).__name__}: {error}".splitlines()[0]
             self.kept.save()

@@ -53,10 +53,11 @@ def cheapest_forms(
             assert rule is not None
             grid = grids[number]
             kinds = (grid, grid.without_frequent_values()) if len(grid.frequent.values) else (grid,)
-            cheapest = _cheapest(job, [with_whole_leaves(kind, rule) for kind in kinds], psnr, {})
+            whole_kinds = [with_whole_leaves(kind, rule) for kind in kinds]
+            cheapest = _cheapest(job, whole_kinds, psnr, {}, grid)
             if cheapest is None:
                 break
-            found = _cheapest(job, kinds, psnr, cheapest.steps)
+            found = _cheapest(job, kinds, psnr, cheapest.steps, grid)
             assert found is not None
             whole.append(cheapest)
             exact.append(found)
@@ -78,17 +79,22 @@ def cheapest_forms(
 
 
 def _cheapest(
-    job: EncodeJob, forms: Sequence[PreparedGrid], psnr: float, steps: dict[int, float]
+    job: EncodeJob,
+    forms: Sequence[PreparedGrid],
+    psnr: float,
+    steps: dict[int, float],
+    like: PreparedGrid,
 ) -> Form | None:
     """Find the form that takes the fewest bits at the quality that is asked.
 
     steps: quantiser steps by component to begin the search with
+    like: one of all the forms of the grid
 
     Returns None where the field cannot tell.
     """
     found = list[Form]()
     for form in forms:
-        estimate = job.encoder.estimate(form, Goal(psnr), steps)
+        estimate = job.encoder.estimate(form, Goal(psnr), steps, like)
         if estimate is not None:
             found.append(Form(form, estimate.bits + form.bits_apart, estimate.steps))
     return min(found, key=lambda form: form.bits, default=None)

@@ -153,10 +153,18 @@ class FieldEncoder(Protocol):
     def options(self) -> EncodeOptions:
         """The options that it keeps, where this machine cannot keep all that were asked for."""
 
-    def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
+    def estimate(
+        self,
+        grid: PreparedGrid,
+        goal: Goal,
+        steps: dict[int, float],
+        like: PreparedGrid | None = None,
+    ) -> Estimate | None:
         """Estimate what the values of a grid would take.
 
         steps: quantiser steps by component to begin the search with
+        like: another form of the grid, with which it is to be compared: the same parts of both
+            are tried
 
         Returns None where that is known afterwards only.
         """

@@ -158,7 +158,13 @@ class FourierEncoder:
         self.options, self.progress, self.checkpoint = options, progress, checkpoint
         self.device = choose_device(options.device)
 
-    def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
+    def estimate(
+        self,
+        grid: PreparedGrid,
+        goal: Goal,
+        steps: dict[int, float],
+        like: PreparedGrid | None = None,
+    ) -> Estimate | None:
         """Return None: nothing is known before the network is trained."""
         return None
 

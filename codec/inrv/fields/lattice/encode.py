@@ -122,13 +122,21 @@ class LatticeEncoder:
         self.told = self.options is options  # whether the caller knows which options are kept
         self.started = time.perf_counter()
 
-    def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate:
-        """What codes of a grid take, from a trial with the default networks."""
+    def estimate(
+        self,
+        grid: PreparedGrid,
+        goal: Goal,
+        steps: dict[int, float],
+        like: PreparedGrid | None = None,
+    ) -> Estimate:
+        """What codes of a grid take, from trials of the effort 'instant'."""
         bits, found = 0.0, dict[int, float]()
+        forms = {} if like is None else {own.component: own.values for own in channels_of([like])}
         for channel in channels_of([grid]):
             quality = quality_of(channel, grid, _psnr(goal), steps.get(channel.component))
             effort = EFFORTS["instant"]
-            own, step = ChannelEncoder(channel.values, quality, effort).estimate()
+            other = forms.get(channel.component)
+            own, step = ChannelEncoder(channel.values, quality, effort, like=other).estimate()
             bits += CHANNEL_BITS + own
             bits += 0 if channel.lossless is None else channel.lossless.bits
             found[channel.component] = step * channel.span

@@ -324,6 +324,7 @@ class ChannelEncoder:
     quality: what is asked
     effort: how much the networks learn
     fitter: fits networks, where the effort has rounds
+    like: another form of the channel, of which the regions that trials code are chosen
     """
 
     def __init__(
@@ -332,17 +333,22 @@ class ChannelEncoder:
         quality: Quality,
         effort: Effort,
         fitter: Fitter | None = None,
+        like: ChannelValues | None = None,
     ) -> None:
         self.values = values
         self.quality = quality
         self.effort = effort
         self.fitter = fitter
         self.all = tuple(range(len(values.regions)))
-        details = _details(values)
-        likest = _by_likeness(values.regions, details)
-        self.some = self._some_regions(likest, effort.trial)
-        self.more = self._some_regions(likest, effort.readout_trial)
-        self.others = self._others(details)
+        like = values if like is None else like
+        details = _details(like)
+        likest = _by_likeness(like.regions, details)
+        some = _some_regions(like.regions, likest, effort.trial)
+        more = _some_regions(like.regions, likest, effort.readout_trial)
+        others = _others(details, more)
+        self.some, self.more, self.others = map(self._own, (some, more, others), [like] * 3)
+        tried = sum(map(like.regions.voxels, more))
+        self.scale = len(like.values) / max(1, tried)  # of the channel over `more`, about
         referring, known = values.reference is not None, values.exterior is not None
         self.choices = [
             Settings(own, number, knows_exterior=known, trellis=not quality.bounded)
@@ -375,7 +381,7 @@ class ChannelEncoder:
         trial = self._search(found.settings, found.step, self.more)
         asked = self.quality.psnr
         bits = self._bits(trial) if asked is None else self._bits_at(trial, asked)
-        return bits * len(self.values.values), trial.step
+        return bits * trial.encoded.coded * self.scale, trial.step
 
     def _begun(self) -> Trial:
         """A trial on some regions that is near the quality, with the cheapest of the settings."""
@@ -595,27 +601,13 @@ class ChannelEncoder:
         step = quality.guess or math.sqrt(12) * 10 ** (-quality.psnr / 20)
         return min(MOST_STEP, max(LEAST_STEP, step))
 
-    def _some_regions(self, ordered: list[int], voxels: int) -> Numbers:
-        """The first of the regions, in some order, that have so many voxels.
-
-        All of them where they are not four times as many: the last trial is then the result.
-        """
-        regions, count = self.values.regions, len(self.values.values)
-        sums = np.cumsum([regions.voxels(number) for number in ordered])
-        needed = int(np.searchsorted(sums, min(voxels, count))) + 1
-        if 4 * sums[needed - 1] > count:
-            return self.all
-        return tuple(sorted(ordered[:needed]))
-
-    def _others(self, details: NDArray[np.float64]) -> Numbers:
-        """As many regions as readouts are fitted to, beside these; none where these are all.
-
-        They are those with the most details, of which most bits and errors come.
-        """
-        if self.more == self.all:
-            return ()
-        left = [number for number in np.argsort(-details).tolist() if number not in self.more]
-        return tuple(sorted(left[: len(self.more)]))
+    def _own(self, numbers: Numbers, like: ChannelValues) -> Numbers:
+        """The numbers here of regions of another form of the channel."""
+        if like is self.values:
+            return numbers
+        keys = (int(like.regions.keys[number]) for number in numbers)
+        own = (self.values.regions.number(key) for key in keys)
+        return tuple(number for number in own if number >= 0)
 
     def _search(
         self, settings: Settings, step: float, regions: Numbers, asked: float | None = None
@@ -695,6 +687,30 @@ class ChannelEncoder:
         sampling = Sampling(tuple(shares), self.fitter.seed())
         encoded = encode_channel(self.values, self.quality, settings, step, self.some, sampling)
         return Trial(step, encoded, sampling.shares).samples
+
+
+def _some_regions(regions: Regions, ordered: list[int], voxels: int) -> Numbers:
+    """The first of the regions, in some order, that have so many voxels.
+
+    All of them where they are not four times as many: the last trial is then the result.
+    """
+    sums = np.cumsum([regions.voxels(number) for number in ordered])
+    count = int(sums[-1]) if len(sums) else 0
+    needed = int(np.searchsorted(sums, min(voxels, count))) + 1
+    if not count or 4 * sums[needed - 1] > count:
+        return tuple(sorted(ordered))
+    return tuple(sorted(ordered[:needed]))
+
+
+def _others(details: NDArray[np.float64], tried: Numbers) -> Numbers:
+    """As many regions as were tried, beside these; none where these are all.
+
+    They are those with the most details, of which most bits and errors come.
+    """
+    if len(tried) == len(details):
+        return ()
+    left = [number for number in np.argsort(-details).tolist() if number not in tried]
+    return tuple(sorted(left[: len(tried)]))
 
 
 def _details(values: ChannelValues) -> NDArray[np.float64]:
