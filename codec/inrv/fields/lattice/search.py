@@ -69,7 +69,7 @@ DB_A_BIT = 6.02  # that a bit more a voxel gains, where most coefficients are no
 SURELY_MORE = 1.25  # times the bits of a lattice, where a first trial tells enough
 LEAST_FITTED = 700  # bytes of codes, below which readouts are not worth theirs
 LEAST_LEARNED = 80_000  # the same, below which no weights beside readouts are worth theirs
-READ_ON = 0.98  # of a trial's cost, that a round of readouts leaves where another one is made
+READ_ON = 0.99  # of a trial's cost, that a round of readouts leaves where another one is made
 FILTER_PAYS = 0.985  # of the bytes, that a wavelet's filter leaves: it takes a sixth of the time
 COARSE_STEP = 1.0  # of the range, above which a wavelet's step has more units
 MOST_WAVELET_STEP = 8.0  # of the range
@@ -100,7 +100,7 @@ class Effort:
     """
 
     readouts: int = 3
-    read: int = 30_000
+    read: int = 60_000
     rivals: int = 1
     rounds: int = 0
     steps: int = 0
