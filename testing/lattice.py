@@ -19,7 +19,7 @@ Flags = NDArray[np.bool_]
 
 
 def instant(**asked: object) -> EncodeOptions:
-    """Options that code even the smallest grid, with the networks that come with the codec."""
+    """Options that code even the smallest grid, as fast as they can be coded."""
     return replace(INSTANT, **asked)  # type: ignore[arg-type]
 
 

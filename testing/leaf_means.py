@@ -125,7 +125,13 @@ class MeansEncoder:
     options: EncodeOptions
     progress: ProgressCallback | None
 
-    def estimate(self, grid: PreparedGrid, goal: Goal, steps: dict[int, float]) -> Estimate | None:
+    def estimate(
+        self,
+        grid: PreparedGrid,
+        goal: Goal,
+        steps: dict[int, float],
+        like: PreparedGrid | None = None,
+    ) -> Estimate | None:
         """A number for each leaf and component; a mean is never without loss."""
         count = grid.grid.topology.leaf_count * int(grid.normalisation.varying.sum())
         return None if grid.lossless else Estimate(float(NUMBER_BITS * count), {})

@@ -55,8 +55,9 @@ class EncodeOptions:
     ratio: how many times smaller than the .vdb file the .inrv file is at least; a volume in memory
         counts as its active values in float32
     lossless: whether every value comes back bit for bit
-    effort: how long a lattice fits its networks to the volume: 'instant' takes those that come with
-        the codec, 'default' fits them, 'thorough' fits them longer
+    effort: how long a lattice fits its networks to the volume: 'instant' fits what is linear in
+        them, 'default' tries more of the networks that come with the codec and fits all weights of
+        large channels, 'thorough' does so longer
     preset: network and training of a fourier field: 'default' lets them follow from the volume,
         'paper' takes Table 1 of Zurkova et al. 2025
     selection: voxels that a fourier field is trained on: 'topology' takes the active voxels, 'avm'

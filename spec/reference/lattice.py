@@ -225,20 +225,19 @@ def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> 
     if not config["fitted"]:
         return networks
     tables = tensors["network_tables"]
+    own = [(part, tensor) for network in networks.values() for part, tensor in network.items()]
+    require(tables.shape == (len(own),), "S3: there is not one table for each tensor")
     require(bool((tables <= SAME).all()), "F7: there is no such table")
     codes = Codes(defaults["prior"], 1)
     codes.begin(tensors["network_codes"].tobytes())
-    own = ((part, tensor) for network in networks.values() for part, tensor in network.items())
-    for (part, tensor), table in zip(own, tables.tolist(), strict=True):
+    for (_, tensor), table in zip(own, tables.tolist(), strict=True):
         if table < SAME:
-            numbers, _ = codes.read(np.full(tensor.size, table))
-            tensor += numbers.reshape(tensor.shape)
-            require(
-                bool((np.abs(tensor) <= (127 if part.endswith("weight") else 2**20)).all()),
-                "F7: a weight or bias is out of bounds",
-            )
+            tensor += codes.read(np.full(tensor.size, table))[0].reshape(tensor.shape)
     codes.end()
     codes.end_lanes()
+    for part, tensor in own:
+        most = 127 if part.endswith("weight") else 2**20
+        require(bool((np.abs(tensor) <= most).all()), "F7: a weight or bias is out of bounds")
     return networks
 
 

@@ -12,10 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from inrv.errors import OptionError
 from inrv.support import parallel
-from inrv.support.parallel import in_threads, in_turns, thread_count, workers
+from inrv.support.parallel import (
+    blas_in_one_thread,
+    in_threads,
+    in_turns,
+    thread_count,
+    workers,
+)
 
 CPU = torch.device("cpu")
 PACKAGE = Path(parallel.__file__).resolve().parents[1]
@@ -150,3 +157,19 @@ def test_a_number_of_threads_that_is_none_is_refused(
 def test_a_variable_says_how_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INRV_THREADS", "3")
     assert thread_count() == 3
+
+
+def blas_threads() -> set[int]:
+    """How many threads NumPy's products may have."""
+    return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}
+
+
+def test_blas_has_one_thread_until_the_last_one_that_asks_for_it_is_done() -> None:
+    with threadpool_limits(3, "blas"):
+        first, second = blas_in_one_thread(), blas_in_one_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == {3}

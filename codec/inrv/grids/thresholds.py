@@ -34,10 +34,11 @@ def scores(
     if rule == WITHIN:
         total = np.abs(background[0]) - np.abs(values[:, 0])
         return total
-    total = np.square(values[:, 0] - background[0])
-    for component in range(1, values.shape[1]):
-        total += np.square(values[:, component] - background[component])
-    np.sqrt(total, out=total)
+    with np.errstate(over="ignore"):  # what is infinitely far away is active
+        total = np.square(values[:, 0] - background[0])
+        for component in range(1, values.shape[1]):
+            total += np.square(values[:, component] - background[component])
+        np.sqrt(total, out=total)
     return total
 
 

@@ -104,9 +104,11 @@ class PreparedGrid:
 
         The peak is the range of the coded values there, and the span of the active ones here. With
         whole leaves inactive voxels are coded too; values that are stored apart have no error.
+        Where all active ones are the same, the peak is the coded range in both.
         """
         voxels = self.coded.topology.leaf_voxel_count / self.active_voxels
-        narrower = float(self.normalisation.spans[component] / self.spans[component])
+        coded, active = self.normalisation.spans[component], self.spans[component]
+        narrower = float(coded / active) if active else 1.0
         return 10 * math.log10(voxels) + 20 * math.log10(narrower)
 
     def without_frequent_values(self) -> PreparedGrid:

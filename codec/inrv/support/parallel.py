@@ -27,6 +27,17 @@ Result = TypeVar("Result")
 
 MOST_THREADS = 1024
 
+
+class _Blas:
+    """Who holds NumPy's products to one thread at present."""
+
+    lock = threading.Lock()
+    users = 0
+    limiter: Any = None
+
+
+_blas = _Blas()
+
 # `pool`: the workers that this thread has; `works`: whether it is one itself.
 _of_thread = threading.local()
 
@@ -89,8 +100,19 @@ def blas_in_one_thread() -> Iterator[None]:
     """
     from threadpoolctl import ThreadpoolController
 
-    with ThreadpoolController().limit(limits=1, user_api="blas"):
+    # What it limits is the whole process: the first one in here limits it, and the last one out
+    # brings back what the first one found.
+    with _blas.lock:
+        _blas.users += 1
+        if _blas.users == 1:
+            _blas.limiter = ThreadpoolController().limit(limits=1, user_api="blas")
+    try:
         yield
+    finally:
+        with _blas.lock:
+            _blas.users -= 1
+            if not _blas.users:
+                _blas.limiter.restore_original_limits()
 
 
 def in_threads(

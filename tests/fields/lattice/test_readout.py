@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,12 +108,25 @@ def test_differences_come_back_as_they_were() -> None:
     tensors["first.bias"] = default.networks[ODD].tensors["first.bias"]
     tensors["second.bias"] = default.networks[ODD].tensors["second.bias"]
     networks = {**default.networks, ODD: IntegerNetwork(tensors)}
-    model = type(default)(networks, default.restoration, default.prior, default.wavelet_prior)
+    model = replace(default, networks=networks)
     found = Differences.of(model, default)
     assert (found.tables < 64).sum() == 2
     for (_, own), (_, other) in zip(model.tensors(), found.applied(default).tensors(), strict=True):
         assert np.array_equal(own, other)
     assert Differences.of(default, default).applied(default).weight_count == default.weight_count
+
+
+@pytest.mark.parametrize("spreads", [40.0, 300.0, 5000.0])
+def test_a_miss_by_many_spreads_gives_numbers_that_can_be_stored(spreads: float) -> None:
+    found = samples(lambda inputs: np.full(len(inputs), spreads))
+    found = found._replace(weight=np.full(COUNT, 1e5, dtype=np.float32))
+    default = default_model(False, True)
+    fitted = fitted_prediction(network(), network(), found, SLOPE)
+    model = replace(default, networks={**default.networks, ODD: fitted})
+    for (_, own), (_, other) in zip(
+        model.tensors(), Differences.of(model, default).applied(default).tensors(), strict=True
+    ):
+        assert np.array_equal(own, other)
 
 
 def test_a_channel_is_fitted_where_that_makes_its_file_smaller(

@@ -18,6 +18,8 @@ LARGEST = 127
 INPUT_ONE, FILTER_ONE, ONE, WEIGHT_ONE = 16, 32, 32, 64
 SUM_ONE = ONE * WEIGHT_ONE
 LARGEST_BIAS = 1 << 20
+# Of a bias that is fitted: it differs from an int16 by less than 2^19, the largest code.
+LARGEST_FITTED_BIAS = (1 << 19) - (1 << 15) - 1
 
 # Inputs of the networks by number of odd axes, without a reference channel; and of the filter.
 INPUTS = {1: 43, 2: 51, 3: 47}

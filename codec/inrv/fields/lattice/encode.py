@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,7 @@ class LatticeEncoder:
             return None
         if not self.told:
             log.warning(
-                "inrv: torch is not installed, so no networks are fitted: coded with the effort "
+                "inrv: torch is not installed, which fits whole networks: coded with the effort "
                 "'instant' (pip install 'inrv[train]' brings torch)"
             )
             self.told = True
@@ -192,13 +193,12 @@ class VolumeEncoder:
 
     def run(self) -> EncodedLattice:
         """Every channel at the quality of the goal."""
-        fitter = self._fitter()
         guesses, encoded = self.goal.steps or {}, list[EncodedChannel]()
         for number, channel in enumerate(self.channels):
             guess = guesses.get((channel.grid, channel.component))
             quality = quality_of(channel, self.grids[channel.grid], _psnr(self.goal), guess)
             values = self._values(number, encoded)
-            self.encoders.append(ChannelEncoder(values, quality, self.effort, fitter))
+            self.encoders.append(ChannelEncoder(values, quality, self.effort, lambda: self.fitter))
             encoded.append(self.encoders[-1].run())
             self.tell(len(encoded) / len(self.channels))
         self.steps = [channel.step for channel in encoded]
@@ -212,10 +212,9 @@ class VolumeEncoder:
             encoded.append(encoder.again(finer, self._values(number, encoded)))
         return self._measured(encoded)
 
-    def _fitter(self) -> Fitter | None:
-        """What fits networks, where the effort has rounds: only then torch is imported."""
-        if not self.effort.rounds:
-            return None
+    @cached_property
+    def fitter(self) -> Fitter:
+        """What fits all weights of networks; torch is imported where a channel needs it."""
         with needed_for("fitting networks", "train"):
             from inrv.fields.lattice.fitting import Fitter
 

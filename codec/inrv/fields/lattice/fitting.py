@@ -25,7 +25,7 @@ from inrv.fields.lattice.constants import (
     FILTER_ONE,
     INPUT_ONE,
     LARGEST,
-    LARGEST_BIAS,
+    LARGEST_FITTED_BIAS,
     ONE,
     SLOPE,
     STEP,
@@ -179,7 +179,7 @@ class RealNetwork(nn.Module):
         return outputs + self._rounded("last_bias")
 
     def _rounded(self, name: str) -> Tensor:
-        most = LARGEST if name.endswith("weight") else LARGEST_BIAS
+        most = LARGEST if name.endswith("weight") else LARGEST_FITTED_BIAS
         return _rounded(self.get_parameter(name), _unit(name), -most, most)
 
     def whole(self) -> IntegerNetwork:

@@ -102,7 +102,7 @@ class Differences:
 
     @staticmethod
     def of(model: Model, default: Model) -> Differences:
-        """Those of a model."""
+        """Those of a model, whose numbers differ by less than 2^19."""
         pairs = zip(model.tensors(), default.tensors(), strict=True)
         found = [(own - begun).reshape(-1).astype(np.int32) for (_, own), (_, begun) in pairs]
         bits = -np.log2(default.prior[0] / default.prior[0].sum(axis=-1, keepdims=True))

@@ -20,7 +20,7 @@ from inrv.fields.lattice.constants import (
     FILTER_ONE,
     INPUT_ONE,
     LARGEST,
-    LARGEST_BIAS,
+    LARGEST_FITTED_BIAS,
     ONE,
     STEP,
     SUM_ONE,
@@ -31,17 +31,21 @@ from inrv.fields.lattice.samples import PredictionSamples, RestorationSamples
 Doubles = NDArray[np.float64]
 
 ITERATIONS = 2
-# Distances from a prediction within which voxels are left at it, in steps, about: there the squared
-# error counts. It counts less, the wider the distribution is over a step: where many codes are in
-# use, a voxel's error follows from rounding. See docs/lab-notes.md#readouts
-LEFT, WIDE = 0.3, 0.4
-FAR = 0.02  # slope of the absolute error beyond, as fitting has it
-OUTLYING = 16.0  # scales from the prediction, beyond which a voxel tells nothing
+# A voxel that lies so many steps from its prediction, or fewer, is left there, about: its squared
+# error counts. See docs/lab-notes.md#readouts
+LEFT = 0.3
+# It counts less, the wider the distribution is: beyond so many steps many codes are in use, and a
+# voxel's error follows from rounding.
+WIDE = 0.4
+FAR = 0.02  # slope of the absolute error of the other voxels, as fitting has it
+OUTLYING = 16.0  # scales from the prediction, beyond which the bits of a voxel tell nothing
 LEAST_LOG, MOST_LOG = -5.0, 14.0  # log2 of scales, in steps
 LEAST_CURVATURE = 0.15  # of the bits over the log2 of the scale
 OCTAVES = 0.1  # between two scales, to see how their bits curve
 NEAR = 1e-3  # steps, below which two distances are alike
-RIDGE = 0.02  # holds weights that nothing tells anything of
+# Added to the curvature of each number, so that those of which nothing tells anything stay; the
+# share is of the largest one, as sums in float32 are right to about a millionth.
+RIDGE, RIDGE_SHARE = 0.02, 1e-6
 # Bits that a number takes, about: of a 0, of any other one, and of each octave of that one.
 ZERO_BITS, NUMBER_BITS, OCTAVE_BITS = 0.5, 2.5, 2.0
 # Bits that a number which is fitted to some voxels seems to save, for each voxel that one of them
@@ -90,7 +94,7 @@ def _errors(samples: PredictionSamples, outputs: Floats) -> Floats:
 
 
 def _held(moves: Floats, asked: Floats, low: Floats, high: Floats) -> Floats:
-    """Moves float32 (n,), at a limit where they and what is asked lie beyond it or at it."""
+    """Moves float32 (n,), clipped at a limit only where what is asked lies at it or beyond it."""
     moves = np.where(asked <= low, np.maximum(moves, low), moves)
     return np.where(asked >= high, np.minimum(moves, high), moves)
 
@@ -138,7 +142,8 @@ class _LeastSquares:
         weighted = features * (curvatures / np.float32(SUM_ONE**2))[:, None]
         curvature = (features.T @ weighted).astype(np.float64)
         pull = (weighted.T @ (targets * np.float32(SUM_ONE))).astype(np.float64)
-        self.curvature = curvature + RIDGE * np.eye(len(curvature))
+        ridge = RIDGE + RIDGE_SHARE * float(curvature.diagonal().max())
+        self.curvature = curvature + ridge * np.eye(len(curvature))
         self.solution: Doubles = np.linalg.solve(self.curvature, pull)
         left = targets - features @ (self.solution / SUM_ONE).astype(np.float32)
         noise = np.square(curvatures * left / np.float32(SUM_ONE)) @ np.square(features)
@@ -193,7 +198,7 @@ def _moved(network: IntegerNetwork, numbers: Doubles) -> IntegerNetwork:
     for name, own in (("last.weight", moved[:hidden]), ("skip.weight", moved[hidden:-1])):
         found[name] = np.clip(found[name] + own, -LARGEST, LARGEST)
     bias = found["last.bias"] + moved[-1] * np.float32(ONE)
-    found["last.bias"] = np.clip(bias, -LARGEST_BIAS, LARGEST_BIAS)
+    found["last.bias"] = np.clip(bias, -LARGEST_FITTED_BIAS, LARGEST_FITTED_BIAS)
     return IntegerNetwork(found)
 
 

@@ -71,6 +71,7 @@ LEAST_FITTED = 700  # bytes of codes, below which readouts are not worth theirs
 LEAST_LEARNED = 80_000  # the same, below which no weights beside readouts are worth theirs
 READ_ON = 0.99  # of a trial's cost, that a round of readouts leaves where another one is made
 FILTER_PAYS = 0.985  # of the bytes, that a wavelet's filter leaves: it takes a sixth of the time
+FILTER_GAINS = 0.95  # of the bytes, that a fitted filter of a wavelet leaves at best, about
 COARSE_STEP = 1.0  # of the range, above which a wavelet's step has more units
 MOST_WAVELET_STEP = 8.0  # of the range
 WAVELET_STEP = 1.3  # of a wavelet, over that of a lattice of the same quality, about
@@ -89,7 +90,8 @@ class Effort:
     readouts: rounds in which readouts are fitted, each on values decoded with those of the one
         before
     read: voxels that they are fitted to
-    rivals: sets of default networks whose readouts are fitted
+    rivals: sets of default networks, those that suit a channel best, whose readouts are fitted
+        beside those of the set that trials have chosen
     rounds: in which all weights are fitted, each on values decoded with those of the one before
     steps: of the optimiser in each round, at most
     passes: of each network over its own samples in each round, at most
@@ -101,7 +103,7 @@ class Effort:
 
     readouts: int = 3
     read: int = 60_000
-    rivals: int = 1
+    rivals: int = 0
     rounds: int = 0
     steps: int = 0
     passes: int = 0
@@ -115,7 +117,7 @@ class Effort:
         return min(self.steps, -(-self.passes * samples // self.batch))
 
 
-# measured: docs/lab-notes.md#fitting-the-networks
+# measured: docs/lab-notes.md#readouts and docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
     "instant": Effort(trial=100_000),  # measured: docs/lab-notes.md#quality-search
     "default": Effort(6, 100_000, 3, 1, 300, 20, batch=4096),
@@ -323,7 +325,7 @@ class ChannelEncoder:
     values: the channel
     quality: what is asked
     effort: how much the networks learn
-    fitter: fits networks, where the effort has rounds
+    fitter: makes what fits all weights of networks, where the effort has rounds
     like: another form of the channel, of which the regions that trials code are chosen
     """
 
@@ -332,7 +334,7 @@ class ChannelEncoder:
         values: ChannelValues,
         quality: Quality,
         effort: Effort,
-        fitter: Fitter | None = None,
+        fitter: Callable[[], Fitter] | None = None,
         like: ChannelValues | None = None,
     ) -> None:
         self.values = values
@@ -432,9 +434,11 @@ class ChannelEncoder:
 
     def _as_wavelet(self, found: Trial) -> Trial:
         """A trial, or one of the same quality with wavelets, where that takes fewer bits."""
-        bits = self._bits(found)
-        if self.quality.bounded or bits > WAVELET_BITS:
+        if self.quality.bounded or self._bits(found) > WAVELET_BITS:
             return found
+        # Fits have moved the trial from the quality, at which they are to be compared.
+        found = self._search(found.settings, found.step, self.some)
+        bits = self._bits(found)
         asked, step = found.psnr, found.step * WAVELET_STEP
         for restores in (False, True):
             settings = Settings(default_model(False, restores, wavelet=True), wavelet=True)
@@ -450,7 +454,7 @@ class ChannelEncoder:
                 settings = self._proved(settings, cheaper).settings
             trial = self._search(settings, step, self.some, asked)
             own, step = self._bits(trial), trial.step
-            if trial.psnr < asked - NEAR_ENOUGH or own > bits / FILTER_PAYS:
+            if trial.psnr < asked - NEAR_ENOUGH or own > bits / FILTER_GAINS:
                 return found
             if own < (FILTER_PAYS if found.settings.wavelet else 1) * bits:
                 found, bits = trial, own
@@ -486,7 +490,10 @@ class ChannelEncoder:
         return trial.encoded.cost(len(self.values.values))
 
     def _read_out(self, found: Trial) -> Trial:
-        """The cheapest of a trial and those with readouts fitted to it, round by round."""
+        """The cheapest of a trial and those with readouts fitted to it, round by round.
+
+        They code the same regions, more than the trial that is given does.
+        """
         begun, best = found.settings, None
         for _ in range(self.effort.readouts):
             if self._codes(found) < LEAST_FITTED:
@@ -589,7 +596,7 @@ class ChannelEncoder:
         for _ in range(self.effort.rounds):
             model = self._fitted(tried[-1].settings, begun.step)
             settings = replace(begun.settings, model=model, fitted=True)
-            tried += self._trials([(settings, begun.step)], self.some)
+            tried += self._trials([(settings, begun.step)], self.more)
         return min(tried, key=self._cost)
 
     def _first_step(self) -> float:
@@ -665,17 +672,18 @@ class ChannelEncoder:
     def _fitted(self, settings: Settings, step: float) -> Model:
         """Networks, all their weights fitted to the values as those of the settings decode them."""
         assert self.fitter is not None
+        fitter = self.fitter()
         effort, values, restoration = self.effort, self.values, settings.model.restoration
         count = len(values.values)
         share = min(1.0, effort.samples / max(1, count) * len(self.all) / len(self.some))
         bare = replace(settings, model=replace(settings.model, restoration=None))
         samples = self._contexts(bare, step, [min(1.0, share * (1 + n)) for n in range(LEVELS)])
-        networks = self.fitter.networks(bare.model.networks, samples, effort)
+        networks = fitter.networks(bare.model.networks, samples, effort)
         model = replace(settings.model, networks=networks)
         if restoration is None:
             return model
         samples = self._contexts(replace(bare, model=model), step, [share] + [0.0] * (LEVELS - 1))
-        restoration = self.fitter.restoration(restoration, samples, effort)
+        restoration = fitter.restoration(restoration, samples, effort)
         return replace(model, restoration=restoration)
 
     def _contexts(self, settings: Settings, step: float, shares: list[float]) -> ChannelSamples:
@@ -684,7 +692,7 @@ class ChannelEncoder:
         shares: of the voxels of each level, the finest first
         """
         assert self.fitter is not None
-        sampling = Sampling(tuple(shares), self.fitter.seed())
+        sampling = Sampling(tuple(shares), self.fitter().seed())
         encoded = encode_channel(self.values, self.quality, settings, step, self.some, sampling)
         return Trial(step, encoded, sampling.shares).samples
 
