@@ -119,7 +119,7 @@ class Effort:
 
 # measured: docs/lab-notes.md#readouts and docs/lab-notes.md#fitting-the-networks
 EFFORTS = {
-    "instant": Effort(trial=100_000),  # measured: docs/lab-notes.md#quality-search
+    "instant": Effort(trial=300_000),  # measured: docs/lab-notes.md#quality-search
     "default": Effort(6, 100_000, 3, 1, 300, 20, batch=4096),
     "thorough": Effort(6, 300_000, SETS, 2, 2000, 150, 1_000_000),
 }
