@@ -193,6 +193,8 @@ class VolumeEncoder:
 
     def run(self) -> EncodedLattice:
         """Every channel at the quality of the goal."""
+        if self.effort.rounds and find_spec("torch") is None:
+            assert self.fitter  # raises: what was asked for would depend on the sizes of channels
         guesses, encoded = self.goal.steps or {}, list[EncodedChannel]()
         for number, channel in enumerate(self.channels):
             guess = guesses.get((channel.grid, channel.component))

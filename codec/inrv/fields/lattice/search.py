@@ -717,7 +717,8 @@ def _others(details: NDArray[np.float64], tried: Numbers) -> Numbers:
     """
     if len(tried) == len(details):
         return ()
-    left = [number for number in np.argsort(-details).tolist() if number not in tried]
+    known = set(tried)
+    left = [number for number in np.argsort(-details).tolist() if number not in known]
     return tuple(sorted(left[: len(tried)]))
 
 
