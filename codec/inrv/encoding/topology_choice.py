@@ -35,9 +35,8 @@ def cheapest_forms(
     Returns the grids, and the quantiser steps found, by number of the grid and component.
 
     A form has exact or whole-leaf topology, and frequent values set apart or not. Grids of one
-    topology
-    go together: their masks are stored once. Where the field cannot tell what a form takes, grids
-        have whole leaves if their active values all lie above the background.
+    topology go together: their masks are stored once. Where the field cannot tell what a form
+    takes, grids have whole leaves if their active values all lie above the background.
     """
     chosen, steps = list(grids), dict[tuple[int, int], float]()
     for group in of_one_topology(grids, range(len(grids))):

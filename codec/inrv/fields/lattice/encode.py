@@ -132,7 +132,8 @@ class LatticeEncoder:
     ) -> Estimate:
         """What codes of a grid take, from trials of the effort 'instant'."""
         bits, found = 0.0, dict[int, float]()
-        forms = {} if like is None else {own.component: own.values for own in channels_of([like])}
+        others = [] if like is None or like is grid else channels_of([like])
+        forms = {own.component: own.values for own in others}
         for channel in channels_of([grid]):
             quality = quality_of(channel, grid, _psnr(goal), steps.get(channel.component))
             effort = EFFORTS["instant"]

@@ -411,13 +411,7 @@ class ChannelEncoder:
 
         step: a step that is tried
         """
-        share = SUITING_VOXELS / max(1, sum(map(self.values.regions.voxels, self.some)))
-        sampling = Sampling(tuple(min(1.0, share * (1 + n)) for n in range(LEVELS)), 0)
-        tried = encode_channel(
-            self.values, self.quality, self.choices[0], step, self.some, sampling
-        )
-        trial = Trial(step, tried, sampling.shares)
-        self.trials[self.choices[0], step, self.some] = trial
+        trial = self._sampled(self.choices[0], step, self.some, SUITING_VOXELS)
         models = [settings.model for settings in self.choices]
         return [self.choices[number] for number in by_suiting(models, trial.samples)]
 
@@ -448,7 +442,7 @@ class ChannelEncoder:
             if self._bits_at(first, asked) > SURELY_MORE * bits:
                 return found
             if restores and self._codes(first) > LEAST_FITTED:
-                sampled = self._sampled(settings, step)
+                sampled = self._read(settings, step)
                 (fitted,) = self._trials([(self._restoring(sampled), step)], self.more)
                 cheaper = min(sampled, fitted, key=self._cost)
                 settings = self._proved(settings, cheaper).settings
@@ -498,12 +492,11 @@ class ChannelEncoder:
         for _ in range(self.effort.readouts):
             if self._codes(found) < LEAST_FITTED:
                 break
-            sampled = self._sampled(found.settings, found.step)
+            sampled = self._read(found.settings, found.step)
             best = best or sampled
-            trial = self._sampled(self._predicting(sampled), found.step)
+            trial = self._read(self._predicting(sampled), found.step)
             if trial.settings.model.restoration is not None:
-                settings = self._restoring(trial)
-                (trial,) = self._trials([(settings, found.step)], self.more)
+                trial = self._read(self._restoring(trial), found.step)
             before, after = self._cost(best), self._cost(trial)
             if after < before:
                 found = best = trial
@@ -519,9 +512,12 @@ class ChannelEncoder:
         if not self.others or found.settings is begun:
             return found
         own, step = found.settings, found.step
-        plain = replace(own, model=replace(own.model, restoration=begun.model.restoration))
-        choices = [(settings, step) for settings in (begun, plain, own)]
-        chosen = min(self._trials(choices, self.others), key=self._cost).settings
+        choices, before, after = [begun, own], begun.model, own.model
+        if before.networks is not after.networks and before.restoration is not after.restoration:
+            plain = replace(own, model=replace(after, restoration=before.restoration))
+            choices.insert(1, plain)
+        trials = self._trials([(settings, step) for settings in choices], self.others)
+        chosen = min(trials, key=self._cost).settings
         return self._trials([(chosen, step)], self.more)[0]
 
     def _rivals(self, found: Trial) -> list[Trial]:
@@ -545,14 +541,20 @@ class ChannelEncoder:
         """Bytes of the codes of the channel, coded as a trial is, about."""
         return trial.encoded.bits_a_voxel * len(self.values.values) / 8
 
-    def _sampled(self, settings: Settings, step: float) -> Trial:
-        """A trial that gives contexts of some voxels, to which readouts are fitted."""
-        count = sum(map(self.values.regions.voxels, self.more))
-        share = min(1.0, self.effort.read / max(1, count))
-        sampling = Sampling(tuple(min(1.0, share * (1 + level)) for level in range(LEVELS)), 0)
-        encoded = encode_channel(self.values, self.quality, settings, step, self.more, sampling)
+    def _read(self, settings: Settings, step: float) -> Trial:
+        """A trial that gives contexts of the voxels to which readouts are fitted."""
+        return self._sampled(settings, step, self.more, self.effort.read)
+
+    def _sampled(self, settings: Settings, step: float, regions: Numbers, voxels: int) -> Trial:
+        """A trial that gives contexts of about so many voxels of its finest level, drawn."""
+        known = self.trials.get((settings, step, regions))
+        if known is not None and known.shares:
+            return known
+        shares = _shares(voxels / max(1, sum(map(self.values.regions.voxels, regions))))
+        sampling = Sampling(tuple(shares), 0)
+        encoded = encode_channel(self.values, self.quality, settings, step, regions, sampling)
         trial = Trial(step, encoded, sampling.shares)
-        self.trials[settings, step, self.more] = trial
+        self.trials[settings, step, regions] = trial
         return trial
 
     def _predicting(self, sampled: Trial) -> Settings:
@@ -677,7 +679,7 @@ class ChannelEncoder:
         count = len(values.values)
         share = min(1.0, effort.samples / max(1, count) * len(self.all) / len(self.some))
         bare = replace(settings, model=replace(settings.model, restoration=None))
-        samples = self._contexts(bare, step, [min(1.0, share * (1 + n)) for n in range(LEVELS)])
+        samples = self._contexts(bare, step, _shares(share))
         networks = fitter.networks(bare.model.networks, samples, effort)
         model = replace(settings.model, networks=networks)
         if restoration is None:
@@ -695,6 +697,14 @@ class ChannelEncoder:
         sampling = Sampling(tuple(shares), self.fitter().seed())
         encoded = encode_channel(self.values, self.quality, settings, step, self.some, sampling)
         return Trial(step, encoded, sampling.shares).samples
+
+
+def _shares(finest: float) -> list[float]:
+    """Shares of the voxels of each level, the finest first, of which coarser ones have more.
+
+    finest: of the finest level
+    """
+    return [min(1.0, finest * (1 + level)) for level in range(LEVELS)]
 
 
 def _some_regions(regions: Regions, ordered: list[int], voxels: int) -> Numbers:
