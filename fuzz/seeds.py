@@ -14,7 +14,6 @@ from inrv.container import (
     Chunk,
     Component,
     FieldEntry,
-    Manifest,
     PassthroughEntry,
     container_bytes,
     pack_tensors,
@@ -30,6 +29,7 @@ from testing.examples import (
     grid_entry,
     keys_of,
     keys_of_topology,
+    manifest_of,
     topology,
 )
 from testing.vdb.referee import vdb_file
@@ -67,7 +67,7 @@ def _file(
 ) -> bytes:
     """Return a file of these grids and chunks of tensors."""
     packed = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in chunks]
-    return container_bytes(Manifest("inrv", {}, tuple(grids), field, {}), packed)
+    return container_bytes(manifest_of(grids, field), packed)
 
 
 def _bare() -> bytes:
@@ -140,7 +140,7 @@ def _passthrough() -> bytes:
     grid = grid_entry("d", (Component(0.5, 0.5, None),), **keys_of(LEAF, masks))
     chunks = [Chunk("TOPO", pack_tensors(topology(LEAF, masks)))]
     chunks += [Chunk("PASS", part) for part in (bytes(range(60)), bytes(40), b"0123456789")]
-    manifest = Manifest("inrv", {}, (grid,), None, {}, (entry, other), (224, 11, 0))
+    manifest = manifest_of([grid], None, [entry, other], vdb_version=(224, 11, 0))
     return container_bytes(manifest, chunks)
 
 
@@ -172,7 +172,7 @@ def _predicted() -> bytes:
         tiled = len(chunks) - 1 if held.tile_count else None
         keys = {"topology": number, "inactive_values": tiled} | keys_of_topology(held)
         grids.append(grid_entry("g", (Component(0.5, 0.5, None),), **keys))
-    return container_bytes(Manifest("inrv", {}, tuple(grids), None, {}), chunks)
+    return container_bytes(manifest_of(grids), chunks)
 
 
 def _of_dense(active: NDArray[np.bool_]) -> Topology:

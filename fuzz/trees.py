@@ -30,7 +30,7 @@ VALUES: tuple[Any, ...] = (
 KEYS = (
     "colour", "", "\udc99", "\x1b", "a" * 500, "__class__", "threshold", "exact_values",
     "passthrough", "vdb_version", "frequent_values", "outliers", "topology_of", "box", "config",
-    "outputs",
+    "outputs", "frames", "number", "time",
 )  # fmt: skip
 SIDES = (-1, 1, 2, -2, 8, 64, 512, 1 << 20, 1 << 31, 1 << 32, 1 << 62)
 

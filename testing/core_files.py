@@ -65,6 +65,7 @@ class GridHeader(Structure):
         ("type", c_char_p),
         ("components", c_int32),
         ("passthrough", c_int32),
+        ("frame", c_int32),
         ("position", c_int32),
         ("grid_class", c_int32),
         ("whole_leaves", c_int32),
@@ -76,6 +77,15 @@ class GridHeader(Structure):
         ("lower", c_int32 * 3),
         ("upper", c_int32 * 3),
         ("component", Component * 3),
+    )
+
+
+class FrameHeader(Structure):
+    _fields_ = (
+        ("has_number", c_int32),
+        ("has_time", c_int32),
+        ("number", c_double),
+        ("time", c_double),
     )
 
 
@@ -211,6 +221,13 @@ class CoreFile:
         core().inrv_grid_at.restype = POINTER(GridHeader)
         count = core().inrv_grid_count(self.file)
         return [core().inrv_grid_at(self.file, number).contents for number in range(count)]
+
+    @property
+    def frames(self) -> list[FrameHeader]:
+        """What the file says of its frames."""
+        core().inrv_frame_at.restype = POINTER(FrameHeader)
+        count = core().inrv_frame_count(self.file)
+        return [core().inrv_frame_at(self.file, place).contents for place in range(count)]
 
 
 class CoreDecoder:

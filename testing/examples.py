@@ -19,6 +19,7 @@ from inrv.container import (
     Chunk,
     Component,
     FieldEntry,
+    FrameEntry,
     GridEntry,
     Manifest,
     MetaEntry,
@@ -211,9 +212,22 @@ def grid_entry(name: str, components: tuple[Component, ...], **changes: Any) -> 
     return GridEntry(**(values | changes))
 
 
+def manifest_of(
+    grids: Sequence[GridEntry] = (),
+    field: FieldEntry | None = None,
+    passthrough: Sequence[PassthroughEntry] = (),
+    metadata: dict[str, MetaEntry] | None = None,
+    vdb_version: tuple[int, int, int] | None = None,
+    encoding: dict[str, Any] | None = None,
+) -> Manifest:
+    """Return the manifest of a file of one volume."""
+    frame = FrameEntry(None, None, len(grids), len(passthrough), metadata or {}, vdb_version)
+    return Manifest("inrv", (frame,), tuple(grids), field, encoding or {}, tuple(passthrough))
+
+
 def empty() -> tuple[Manifest, list[Chunk]]:
     """Return a file of no grid, no field and no chunk."""
-    return Manifest("inrv", {}, (), None, {}), []
+    return manifest_of(), []
 
 
 def one_leaf() -> tuple[Manifest, list[Chunk]]:
@@ -223,7 +237,7 @@ def one_leaf() -> tuple[Manifest, list[Chunk]]:
     leaves = [(0, 0, 0)]
     tensors = topology(leaves, masks)
     grid = grid_entry("density", (Component(0.5, 0.5, None),), **keys_of(leaves, masks))
-    return Manifest("inrv", {}, (grid,), None, {}), [Chunk("TOPO", pack_tensors(tensors))]
+    return manifest_of([grid]), [Chunk("TOPO", pack_tensors(tensors))]
 
 
 def field_tensors() -> Arrays:
@@ -333,7 +347,8 @@ def fourier() -> tuple[Manifest, list[Chunk]]:
         grid_entry("flame", nothing, topology=3, background=(1.5,)),
     )
     creator = {"creator": MetaEntry("string", "tests")}
-    manifest = Manifest("inrv", creator, grids, field_entry(4, samples=5), {"preset": "none"})
+    field = field_entry(4, samples=5)
+    manifest = manifest_of(grids, field, metadata=creator, encoding={"preset": "none"})
     return manifest, [Chunk(kind, pack_tensors(tensors)) for kind, tensors in chunks]
 
 
@@ -395,7 +410,8 @@ def no_field() -> tuple[Manifest, list[Chunk]]:
     )
     parts = [Chunk("PASS", part) for part in (flags[:150], flags[150:], header)]
     chunks = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in arrays]
-    return Manifest("inrv", {}, grids, None, {}, passthrough, (224, 9, 1)), [*chunks, *parts]
+    manifest = manifest_of(grids, None, passthrough, vdb_version=(224, 9, 1))
+    return manifest, [*chunks, *parts]
 
 
 EXAMPLES = {"empty": empty, "one_leaf": one_leaf, "fourier": fourier, "no_field": no_field}

@@ -104,8 +104,8 @@ def test_the_sources_are_read() -> None:
         "",
         *(room for rooms in FLOORS for room in rooms),
     }
-    assert ("inrv.encoding.api", "inrv.decoding.volume") in INSIDE and (
-        "inrv_cli.info",
+    assert ("inrv.encoding.sources", "inrv.decoding.volume") in INSIDE and (
+        "inrv_cli.opening",
         "inrv",
     ) in INSIDE
     assert ("inrv.encoding.api", "inrv.files") in INSIDE  # within a function

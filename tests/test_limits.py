@@ -22,7 +22,6 @@ from inrv.container import (
     Chunk,
     Component,
     FieldEntry,
-    Manifest,
     container_bytes,
     pack_tensors,
     read_container,
@@ -44,6 +43,7 @@ from testing.examples import (
     grid_entry,
     keys_of,
     keys_of_topology,
+    manifest_of,
     topology,
 )
 from testing.rebuild import take_apart
@@ -90,7 +90,7 @@ def file_of(
 ) -> bytes:
     """A file of these grids and chunks."""
     packed = [Chunk(kind, pack_tensors(tensors)) for kind, tensors in chunks]
-    return container_bytes(Manifest("t", {}, tuple(grids), field, {}), packed)
+    return container_bytes(manifest_of(grids, field), packed)
 
 
 def coded(count: int, sizes: tuple[int, int, int, int], grids: int = 1) -> bytes:

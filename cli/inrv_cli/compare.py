@@ -21,6 +21,7 @@ from inrv_cli.files import (
 )
 from inrv_cli.frames import Source
 from inrv_cli.limits import limits_option
+from inrv_cli.opening import frame_options, open_volume
 from inrv_cli.options import computing_options, grid_option
 from inrv_cli.text import (
     decibels,
@@ -80,6 +81,7 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
     metavar="DB",
     help="Exit with code 1 where a grid is missing or its PSNR is lower than this.",
 )
+@frame_options
 @computing_options
 @click.option("--force", is_flag=True, help="Replace a figure that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -94,6 +96,8 @@ def compare(
     grids: tuple[str, ...],
     figure: str | None,
     min_psnr: float | None,
+    frame: float | None,
+    time: float | None,
     device: str | None,
     force: bool,
     as_json: bool,
@@ -101,7 +105,8 @@ def compare(
 ) -> None:
     """Measure how much DECODED differs from ORIGINAL.
 
-    Each is a .vdb file or an .inrv file, by its path or URL. One of them may be '-' for stdin.
+    Each is a .vdb file or an .inrv file, by its path or URL. One of them may be '-' for stdin. Of a
+    sequence one frame is compared.
 
     The figures are taken over every voxel of the original's active box. Values are normalised to
     [0, 1] by the original's range. The figures are the PSNR with peak 1, the NRMSE relative to the
@@ -124,8 +129,8 @@ def compare(
     if figure is not None:
         check_drawing()
     first, second, *third = (read_input(path) for path in paths)
-    before, _ = read(first, device, limits, grids)
-    after, volume = read(second, device, limits)
+    before, _ = read(first, device, limits, grids, frame, time)
+    after, volume = read(second, device, limits, (), frame, time)
     if third:
         volume = _coded(third[0], limits)
     weights = None
@@ -149,30 +154,35 @@ def compare(
 
 
 def read(
-    file: Input, device: str | None, limits: Limits, grids: Sequence[str] = ()
+    file: Input,
+    device: str | None,
+    limits: Limits,
+    grids: Sequence[str] = (),
+    frame: float | int | None = None,
+    time: float | None = None,
 ) -> tuple[SparseVolume, Volume | None]:
     """Read the grids of a .vdb or .inrv file. Its first bytes say which one it is.
 
     Returns the grids, and the open volume of an .inrv file or None.
 
     grids: names and positions of the grids to read; none reads all
+    frame, time: which frame of a sequence
     """
-    import inrv
     from inrv import files
 
     if not _is_coded(file):
         keys = grid_keys(grids, [grid.name for grid in files.list_grids(file)])
         return files.read(file, keys or None), None
-    volume = inrv.load(file, device, limits)
+    volume = open_volume(file, device, limits, frame, time)
     decoded = volume.to_sparse()
     return decoded.choose(grid_keys(grids, names_in(volume))) if grids else decoded, volume
 
 
 def _is_coded(file: Input) -> bool:
     """Return whether a file is an .inrv file."""
-    from inrv.container.layout import MAGIC
+    from inrv.container.layout import MAGIC, SEQUENCE_MAGIC
 
-    return file.part(0, len(MAGIC)) == MAGIC
+    return file.part(0, len(MAGIC)) in (MAGIC, SEQUENCE_MAGIC)
 
 
 def _coded(file: Input, limits: Limits) -> Volume:

@@ -6,16 +6,20 @@ import io
 import os
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from inrv_cli.failure import debug_option, report, writing
+from inrv.errors import MissingFrameError
+from inrv_cli.failure import USAGE, Failure, debug_option, report, writing
 from inrv_cli.files import (
     STDOUT,
     Job,
     check_input,
     check_output,
+    find_inputs,
+    is_stdin,
     job_list,
     name_of_input,
     print_remarks,
@@ -24,12 +28,15 @@ from inrv_cli.files import (
     share,
     write_output,
 )
+from inrv_cli.frames import FramePattern, Source, frames_in, ranges
 from inrv_cli.limits import limits_option
 from inrv_cli.options import computing_options
 from inrv_cli.text import size
 
 if TYPE_CHECKING:
     from inrv import Box, Limits, Volume
+
+DEFAULT_PLACE = "####"  # of the number in the name of a frame
 
 
 def _parse_box(
@@ -87,6 +94,11 @@ def _box_of(part: tuple[slice, ...], volume: Volume) -> Box:
     help="The voxels of a box alone, in index space; the ends are excluded, as in Python's slices, "
     "and open ones, as in '10:50,:,3:', are those of the active voxels.",
 )
+@click.option(
+    "--frames",
+    metavar="RANGE",
+    help="Sequence: decode these frames, for example 60-64, 1-99x2 or 60,62. Default: all.",
+)
 @computing_options
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -100,6 +112,7 @@ def decode(
     output: str | None,
     lod: int,
     box: tuple[slice, ...] | None,
+    frames: str | None,
     device: str | None,
     force: bool,
     quiet: bool,
@@ -114,17 +127,30 @@ def decode(
 
     '-' stands for stdin. It is decoded to stdout unless -o names an output.
 
+    A sequence is decoded frame by frame, into files that have the frames' numbers: OUT is a pattern
+    such as 'out.####.vdb' or a folder, or a file for one frame. Default: INPUT.####.vdb.
+
     With --lod and --box only what they need is read and decoded, where the field is a lattice with
     exact topology. Grids that are passed through are left out.
     """
     codes = []
-    listed, remarks = job_list(inputs, output, (".inrv",), ".vdb")
+    found = find_inputs(inputs, output, (".inrv",))
+    volume = None
+    if len(found.files) == 1:
+        volume = _opened(found.files[0][0], device, limits)
+    if volume is not None and volume.frames.is_sequence:
+        listed = _frame_jobs(volume, found.files[0][0], output, frames)
+        remarks = _remarks(volume)
+    else:
+        if frames is not None:
+            raise click.UsageError("--frames is for a sequence, given as the only input")
+        listed, remarks = job_list(inputs, found, output, ".vdb")
     jobs, skipped = share(listed, shard, force)
     if not quiet:
         print_remarks(remarks, skipped)
     for job in jobs:
         try:
-            line = _decode(job, lod, box, device, limits, force)
+            line = _decode(job, volume, lod, box, device, limits, force)
         except Exception as error:
             codes.append(report(error, name_of_input(job.source)))
             continue
@@ -134,22 +160,82 @@ def decode(
         context.exit(codes[0])
 
 
+def _frame_jobs(
+    volume: Volume, source: Source, output: str | None, wanted: str | None
+) -> list[Job]:
+    """Return a job for each frame of a sequence. Raises UsageError, MissingFrameError.
+
+    source: the sequence
+    output: a pattern, a folder, or a file for one frame; None: INPUT.####.vdb beside the input
+    wanted: the frames, as '60-64'; None: all
+    """
+    numbers = list(volume.frames) if wanted is None else frames_in(wanted)
+    for number in numbers:
+        if number not in volume.frames:
+            raise MissingFrameError(volume.frames.lacks(number))
+    name = Path(name_of_input(source)).stem
+    pattern = FramePattern.parse(f"{'stdin' if is_stdin(source) else name}.{DEFAULT_PLACE}.vdb")
+    folder = Path() if is_stdin(source) or isinstance(source, str) else source.parent
+    if output is not None:
+        given = FramePattern.parse(Path(output).name)
+        if given is not None:
+            pattern, folder = given, Path(output).parent
+        elif output.endswith(("/", os.sep)) or Path(output).is_dir():
+            folder = Path(output)
+        elif len(numbers) == 1:
+            return [Job(source, output, numbers[0])]
+        else:
+            raise click.UsageError(
+                f"-o {output} is one file, and there are {len(numbers)} frames: give a pattern "
+                "such as 'out.####.vdb', or --frames with one of them"
+            )
+    assert pattern is not None
+    return [Job(source, str(folder / pattern.fill(str(n))), n) for n in numbers]
+
+
+def _remarks(volume: Volume) -> list[str]:
+    """Return a line that names the frames that a sequence lacks."""
+    missing = volume.frames.missing
+    return [f"{volume.frames.name} has no frames {ranges(missing)}"] if missing else []
+
+
+def _opened(source: Source, device: str | None, limits: Limits) -> Volume | None:
+    """Open the only input; None where it cannot be opened, which is told with its job."""
+    import inrv
+
+    try:
+        check_input(source)
+        return inrv.load(read_input(source), device, limits)
+    except (inrv.InrvError, Failure):
+        if is_stdin(source):
+            raise
+        return None
+
+
 def _decode(
     job: Job,
+    opened: Volume | None,
     level: int,
     part: tuple[slice, ...] | None,
     device: str | None,
     limits: Limits,
     force: bool,
 ) -> str:
-    """Decode one file, or a level or part of it, and return the lines to print."""
+    """Decode one file, or a level or part of it, and return the lines to print.
+
+    opened: the only input; None where there are several, or where it has to be opened anew
+    """
     check_input(job.source)
     check_output(job.output, force)
     import inrv
     from inrv import files
 
     started = time.perf_counter()
-    volume = inrv.load(read_input(job.source), device, limits)
+    volume = inrv.load(read_input(job.source), device, limits) if opened is None else opened
+    if job.frame is not None:
+        volume = volume.frames[job.frame]
+    elif volume.frames.is_sequence:
+        raise Failure(USAGE, f"{job.source} is a sequence: decode it alone, into a pattern")
     decoded = volume.to_sparse(level, None if part is None else _box_of(part, volume))
     if job.output == STDOUT:
         stream = io.BytesIO()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inrv.options import DEFAULT_GROUP
+from inrv_cli.encode_sequence import encode_sequence, is_sequence
 from inrv_cli.failure import USAGE, debug_option, message_of, report, writing
 from inrv_cli.files import (
     STDOUT,
     Job,
     check_input,
     check_output,
+    find_inputs,
     job_list,
     name_of_input,
     print_remarks,
@@ -26,19 +27,16 @@ from inrv_cli.files import (
     share,
     write_output,
 )
+from inrv_cli.frames import Found
 from inrv_cli.options import WHOLE_NUMBER, computing_options, encode_option, grid_option
+from inrv_cli.progress import progress_bar
 from inrv_cli.text import PARTS, decibels, drift, grid_keys, labelled, name_of, print_json, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from inrv import Checkpoint, EncodeOptions, EncodeReport, GridReport, Progress
+    from inrv import Checkpoint, EncodeOptions, EncodeReport, GridReport
     from inrv.support.inputs import Input
 
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints
-
-# A field reports no end. Less time than this is left when the file is put together and written.
-ALMOST_DONE = 0.5  # seconds
 
 
 def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None) -> float | None:
@@ -167,11 +165,34 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--fps",
+    metavar="R",
+    help="Sequence: frames a second, for example 24, 23.976 or 30000/1001. A frame's time is then "
+    "its number over it. Default: not known.",
+)
+@click.option("--frames", metavar="RANGE", help="Sequence: take these frames, for example 60-64.")
+@click.option(
+    "--group",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Sequence: predict up to N frames from each other. To read one takes those before it in "
+    f"its group. Default: {DEFAULT_GROUP}.",
+)
+@click.option(
+    "--loop",
+    metavar="none|repeat|ping-pong",
+    help="Sequence: what a player does behind the last frame. Default: none.",
+)
 @shard_option
 @debug_option
 def encode(
     inputs: tuple[str, ...],
     output: str | None,
+    fps: str | None,
+    frames: str | None,
+    group: int | None,
+    loop: str | None,
     checkpoint: bool,
     checkpoint_seconds: float,
     force: bool,
@@ -194,13 +215,31 @@ def encode(
     OUT may be a pattern too. Without a pattern each output has the name of its input. If one input
     fails, the others are encoded nevertheless.
 
+    Where OUT is the name of one .inrv file, and INPUTS are a pattern or several files, they become
+    a sequence: one file of all frames, which keep their numbers. If it holds some of them already,
+    the command goes on from there. With --shard each share has a file of its own, and `inrv seq
+    join` makes one of them.
+
     '-' stands for stdin. It is encoded to stdout unless -o names an output.
 
     Processes that torchrun has started train one fourier field together.
     """
     from inrv import files
 
-    listed, remarks = job_list(inputs, output, files.SUFFIXES, ".inrv")
+    found = find_inputs(inputs, output, files.SUFFIXES)
+    sequence = is_sequence(output, found)
+    asked = {"fps": fps, "frames": frames, "group": group, "loop": loop}
+    if sequence:
+        assert output is not None
+        _sequence(found, output, _options(chosen), asked, shard, force, quiet, as_json)
+        return
+    given = [f"--{name}" for name, value in asked.items() if value is not None]
+    if given:
+        raise click.UsageError(
+            f"{given[0]} is for a sequence: give a pattern of frames, and -o with the name of one "
+            ".inrv file"
+        )
+    listed, remarks = job_list(inputs, found, output, ".inrv")
     jobs, skipped = share(listed, shard, force)
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
@@ -232,6 +271,38 @@ def encode(
             print_remarks(["--shard shares out the inputs, one process for each file"])
     if codes:
         click.get_current_context().exit(codes[0])
+
+
+def _sequence(
+    found: Found,
+    output: str,
+    options: EncodeOptions,
+    asked: dict[str, Any],
+    shard: tuple[int, int] | None,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Encode frames into one file, and print what has become of them."""
+    if not quiet:
+        print_remarks(found.remarks)
+    with _warnings(not quiet):
+        text, told = encode_sequence(
+            found,
+            output,
+            options,
+            fps=asked["fps"],
+            wanted=asked["frames"],
+            group=asked["group"],
+            loop=asked["loop"] or "none",
+            shard=shard,
+            force=force,
+            quiet=quiet or as_json,
+        )
+    if as_json:
+        print_json(told)
+    elif not quiet:
+        click.echo(text)
 
 
 @contextmanager
@@ -304,54 +375,6 @@ def _checkpoint(output: str, seconds: float, quiet: bool) -> Checkpoint:
     from inrv import Checkpoint
 
     return Checkpoint.beside(output, seconds, None if quiet else lambda line: print_remarks([line]))
-
-
-@contextmanager
-def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a bar with the figures of the field and the time left, where stderr is a terminal.
-
-    Yields the callback that moves the bar, or None where there is no bar.
-
-    name: of the file
-    quiet: whether the user wants no bar
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"{name}  reading", total=None, figures="")
-
-        def show(now: Progress) -> None:
-            stage = "storing" if now.seconds_left <= ALMOST_DONE else "encoding"
-            known = math.isfinite(now.seconds_left)
-            left = f"{_clock(now.seconds_left)} left" if known else ""
-            figures = f"{now.figures}  {left}".strip()
-            bar.update(
-                task,
-                total=1.0 if known else None,
-                completed=now.share,
-                description=f"{name}  {stage}",
-                figures=figures,
-            )
-
-        yield show
-
-
-def _clock(seconds: float) -> str:
-    """Return seconds as '01:30' or '02:01:30'."""
-    whole = max(0, round(seconds))
-    return time.strftime("%H:%M:%S" if whole >= 3600 else "%M:%S", time.gmtime(whole))
 
 
 def summary(job: Job, result: EncodeReport) -> str:

@@ -15,7 +15,7 @@ from inrv.support.inputs import BytesInput, Input
 from inrv.support.remote import shown_url
 from inrv.support.streams import check_writable, input_of, is_url
 from inrv_cli.failure import INPUT, OUTPUT, Failure, writing
-from inrv_cli.frames import FramePattern, Source, expand, last_number
+from inrv_cli.frames import Found, FramePattern, Source, expand, last_number
 from inrv_cli.options import WHOLE_NUMBER, F
 
 STDIN = STDOUT = "-"
@@ -32,34 +32,48 @@ class Job:
 
     source: path or URL of the input; '-' is stdin
     output: path of the output; '-' is stdout
+    frame: number of the frame that is decoded, of a sequence
     """
 
     source: Source
     output: str
+    frame: float | int | None = None
 
     def __str__(self) -> str:
-        return (
-            f"{name_of_input(self.source)} -> {'stdout' if self.output == STDOUT else self.output}"
-        )
+        name = name_of_input(self.source)
+        if self.frame is not None:
+            name = f"{name}, frame {self.frame}"
+        return f"{name} -> {'stdout' if self.output == STDOUT else self.output}"
 
 
-def job_list(
-    patterns: Sequence[str], output: str | None, inputs_end: tuple[str, ...], outputs_end: str
-) -> tuple[list[Job], list[str]]:
-    """Return the jobs that a command line asks for, and remarks for the user.
+def find_inputs(patterns: Sequence[str], output: str | None, suffixes: tuple[str, ...]) -> Found:
+    """Return what the inputs stand for, once it is clear that the output makes sense.
 
-    Raises UsageError where an output would be written over its input or over another output, and
-    OptionError where `output` is a URL.
+    Raises UsageError, and OptionError where `output` is a URL.
 
     patterns: the inputs, as frames.expand() takes them
     output: a file, a folder, a pattern or '-'; None puts each output beside its input
-    inputs_end: the suffixes of the files that a folder or a glob stands for
-    outputs_end: the suffix of the outputs
+    suffixes: of the files that a folder or a glob stands for
     """
     check_stdin(patterns)
     if output is not None:
         check_writable(output)
-    found = expand(patterns, inputs_end)
+        FramePattern.parse(Path(output).name)
+    return expand(patterns, suffixes)
+
+
+def job_list(
+    patterns: Sequence[str], found: Found, output: str | None, outputs_end: str
+) -> tuple[list[Job], list[str]]:
+    """Return the jobs that a command line asks for, and remarks for the user.
+
+    Raises UsageError where an output would be written over its input or over another output.
+
+    patterns: the inputs
+    found: what they stand for
+    output: as find_inputs() takes it
+    outputs_end: the suffix of the outputs
+    """
     inputs, suffix = found.files, outputs_end
     if output == STDOUT and len(inputs) > 1:
         raise click.UsageError(f"-o - takes one input, not {len(inputs)}")

@@ -6,12 +6,13 @@ A pattern such as fire.####.vdb stands for frames. A glob or a folder stands for
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TypeAlias
 
@@ -42,10 +43,12 @@ class Found:
 
     files: each with its frame number as its name writes it; None where no pattern found the file
     remarks: for the user
+    patterns: those that found files, without their folders
     """
 
     files: list[tuple[Source, str | None]]
     remarks: list[str]
+    patterns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ def expand(inputs: Sequence[str], suffixes: tuple[str, ...]) -> Found:
     return Found(
         [file for each in found for file in each.files],
         [line for each in found for line in each.remarks],
+        tuple(pattern for each in found for pattern in each.patterns),
     )
 
 
@@ -161,7 +165,8 @@ def _frames(folder: Path, pattern: FramePattern) -> Found:
     if not taken:
         raise Failure(INPUT, ": ".join([f"no file matches {folder / str(pattern)}", *left_out]))
     gaps = _gaps(pattern, [numbers[name] for name in taken])
-    return Found([(folder / name, numbers[name]) for name in taken], [*left_out, *gaps])
+    files: list[tuple[Source, str | None]] = [(folder / name, numbers[name]) for name in taken]
+    return Found(files, [*left_out, *gaps], (str(pattern),))
 
 
 def _left_out(pattern: FramePattern, names: Sequence[str]) -> list[str]:
@@ -187,10 +192,8 @@ def _gaps(pattern: FramePattern, numbers: Iterable[str]) -> list[str]:
             f"{pattern} has {len(whole):,} frames from {whole[0]} to {whole[-1]}: "
             f"{missing:,} are missing"
         ]
-    from fileseq import framesToFrameRange
-
     absent = sorted(set(range(whole[0], whole[-1])) - set(whole))
-    return [f"{pattern} has no frames {framesToFrameRange(absent, zfill=pattern.width)}"]
+    return [f"{pattern} has no frames {ranges(absent, pattern.width)}"]
 
 
 def _missing(whole: Sequence[int]) -> int:
@@ -255,3 +258,37 @@ def last_number(path: Path) -> str:
             "write the inputs as a pattern with #### too"
         )
     return match[2]
+
+
+def frame_number(text: str) -> float | int:
+    """Return the number of a frame; a subframe's has a fraction. Raises UsageError."""
+    try:
+        found = Decimal(text)
+        number = float(found)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise click.UsageError(f"{text!r} is not the number of a frame") from None
+    if not math.isfinite(number):
+        raise click.UsageError(f"{text!r} is not the number of a frame")
+    return int(found) if found == found.to_integral_value() else number
+
+
+def frames_in(text: str) -> list[float | int]:
+    """Return the frames of a range, as '60-64', '1-99x2' or '60,62'. Raises UsageError."""
+    from fileseq.exceptions import ParseException
+    from fileseq.frameset import FrameSet
+
+    try:
+        return [frame_number(str(number)) for number in FrameSet(text)]
+    except ParseException as error:
+        raise click.UsageError(
+            f"--frames {text!r} is not of the form 60-64, 1-99x2 or 60,62"
+        ) from error
+
+
+def ranges(numbers: Sequence[float | int], width: int = 0) -> str:
+    """Return ascending numbers of frames as '3-5,8', each with at least `width` digits."""
+    from fileseq import framesToFrameRange
+
+    if all(isinstance(number, int) for number in numbers):
+        return str(framesToFrameRange(numbers, zfill=width))
+    return ",".join(map(str, numbers))

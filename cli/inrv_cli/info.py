@@ -11,12 +11,13 @@ import click
 
 from inrv_cli.failure import debug_option
 from inrv_cli.files import check_input, read_input, source_of
-from inrv_cli.frames import Source
+from inrv_cli.frames import Source, ranges
 from inrv_cli.limits import limits_option
+from inrv_cli.opening import frame_options, open_volume
 from inrv_cli.text import PARTS, labelled, name_of, print_json, size, table
 
 if TYPE_CHECKING:
-    from inrv import Limits, Volume, VolumeGrid
+    from inrv import Frames, Limits, Volume, VolumeGrid
     from inrv.container import MetaEntry
 
 COMPRESSIONS = {0: "none", 1: "zstd"}
@@ -35,18 +36,20 @@ SHOWN_AS_PROPERTIES = {"name", "class", "vector_type", "is_saved_as_half_float"}
 @click.command(short_help="Show what an .inrv file holds.")
 @click.argument("file", type=source_of, metavar="FILE|-")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@frame_options
 @limits_option
 @debug_option
-def info(file: Source, as_json: bool, limits: Limits) -> None:
+def info(
+    file: Source, as_json: bool, frame: float | None, time: float | None, limits: Limits
+) -> None:
     """Show what an .inrv file holds.
 
     The command shows the field, the grids, their topology, transforms and metadata, and the bytes
-    of each chunk. FILE is a file, a URL, or '-' for stdin.
+    of each chunk. Of a sequence it shows one frame, and the chunks of its group. FILE is a file, a
+    URL, or '-' for stdin.
     """
     check_input(file)
-    import inrv
-
-    found = describe(inrv.load(read_input(file), "cpu", limits))
+    found = describe(open_volume(read_input(file), "cpu", limits, frame, time))
     if as_json:
         print_json(found)
     else:
@@ -64,9 +67,11 @@ def describe(volume: Volume) -> dict[str, Any]:
     return {
         "file": container.name,
         "bytes": container.size,
+        "sequence": _sequence(volume.frames) if volume.frames.is_sequence else None,
+        "frame": {"number": volume.frame.number, "time": volume.time},
         "version": list(container.version),
         "generator": manifest.generator,
-        "metadata": _metadata(manifest.metadata),
+        "metadata": _metadata(volume.frame.metadata),
         "encoding": manifest.encoding,
         "field": field,
         "parts": container.bytes_by_type(),
@@ -85,6 +90,26 @@ def describe(volume: Volume) -> dict[str, Any]:
         ],
         "grids": [_describe_grid(grid) for grid in volume.grids],
         "passthrough": [dataclasses.asdict(entry) for entry in volume.passthrough],
+    }
+
+
+def _sequence(frames: Frames) -> dict[str, Any]:
+    """Return what the index of a sequence says."""
+    timeline = frames.timeline
+    return {
+        "file": frames.name,
+        "bytes": frames.source.size,
+        "frames": list(frames.numbers),
+        "times": list(frames.times),
+        "groups": [list(numbers) for numbers in frames.groups],
+        "missing": frames.missing,
+        "rate": None if timeline.rate is None else list(timeline.rate),
+        "unit": timeline.unit,
+        "start": timeline.start,
+        "increment": timeline.increment,
+        "loop": timeline.loop,
+        "pattern": timeline.pattern,
+        "metadata": _metadata(timeline.metadata),
     }
 
 
@@ -154,11 +179,33 @@ def as_text(found: dict[str, Any]) -> str:
         for entry in found["passthrough"]
     }
     sections = [
+        *([labelled(_sequence_rows(found), indent=0)] if found["sequence"] else []),
         labelled(_file_rows(found), indent=0),
         *(texts[position] for position in sorted(texts)),
         _chunk_table(found),
     ]
     return "\n\n".join(sections)
+
+
+def _sequence_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return labels and texts on the sequence that the frame is of."""
+    own, frame = found["sequence"], found["frame"]
+    numbers, unit = own["frames"], own["unit"]
+    held = f"{len(numbers)} from {numbers[0]} to {numbers[-1]}, in {len(own['groups'])} groups"
+    rows = [("sequence", f"{own['file']}, {size(own['bytes'])}"), ("frames", held)]
+    if own["missing"]:
+        rows.append(("missing", ranges(own["missing"])))
+    if own["rate"]:
+        above, below = own["rate"]
+        rate = f"{above / below:.6g} frames a {'second' if unit == 's' else unit}"
+        rows.append(("rate", rate if below == 1 else f"{rate}, {above}/{below}"))
+    if own["loop"] != "none":
+        rows.append(("loop", own["loop"]))
+    if own["pattern"]:
+        rows.append(("made of", own["pattern"]))
+    rows += [(key, _metadata_text(entry)) for key, entry in own["metadata"].items()]
+    time = "" if frame["time"] is None else f", at {frame['time']:.6g} {unit}"
+    return [*rows, ("shown", f"frame {frame['number']}{time}")]
 
 
 def _file_rows(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from inrv_cli.files import (
 )
 from inrv_cli.frames import Source
 from inrv_cli.limits import limits_option
+from inrv_cli.opening import frame_options, open_volume
 from inrv_cli.options import computing_options, grid_option
 from inrv_cli.text import grid_keys, names_in, shown
 
@@ -83,6 +84,7 @@ MOST_SHOWN = 60  # characters of a wrong line that a message shows
     metavar="FILE|-",
     help="A .npy file, or any other file for CSV. Default: CSV on stdout.",
 )
+@frame_options
 @computing_options
 @click.option("--force", is_flag=True, help="Replace an output that is there already.")
 @limits_option
@@ -94,6 +96,8 @@ def sample(
     space: str,
     interpolation: str,
     output: str,
+    frame: float | None,
+    time: float | None,
     device: str | None,
     force: bool,
     limits: Limits,
@@ -116,11 +120,8 @@ def sample(
     check_input(file)
     check_output(output, force)
     places = read_points(Path(points))
-    import inrv
-
-    names, columns = sample_grids(
-        inrv.load(read_input(file), device, limits), grids, places, space, interpolation
-    )
+    volume = open_volume(read_input(file), device, limits, frame, time)
+    names, columns = sample_grids(volume, grids, places, space, interpolation)
     if output.endswith(".npy"):
         write_output(output, _as_npy(places, columns))
     else:

@@ -72,9 +72,16 @@ void inrv_close(inrv_file *file) {
         if (grid->passthrough) inrv_give(&file->memory, (void *)(uintptr_t)grid->type);
     }
     inrv_give(&file->memory, file->grids);
+    inrv_give(&file->memory, file->frames);
     inrv_give(&file->memory, file->channels);
     inrv_give(&file->memory, file->container.chunks);
     free(file);
+}
+
+int32_t inrv_frame_count(const inrv_file *file) { return file->frame_count; }
+
+const inrv_frame *inrv_frame_at(const inrv_file *file, int32_t place) {
+    return place < 0 || place >= file->frame_count ? NULL : &file->frames[place];
 }
 
 int32_t inrv_grid_count(const inrv_file *file) { return file->count; }

@@ -87,7 +87,8 @@ typedef struct {
     int32_t components;   /* 1 or 3 */
     int32_t passthrough;  /* whether it is kept as bytes of the .vdb file: then only name, type and
                              position are known */
-    int32_t position;     /* its place among all grids of the file */
+    int32_t frame;        /* the frame that it belongs to, from 0 */
+    int32_t position;     /* its place among all grids of its frame */
     int32_t grid_class;   /* INRV_FOG_VOLUME, ... */
     int32_t whole_leaves; /* whether decoded values tell which voxels are active: then the counts
                              and the box are those of all voxels that are stored */
@@ -101,6 +102,13 @@ typedef struct {
         double scale;            /* units in that range; 0 where no voxel is coded, or otherwise */
     } component[3];
 } inrv_grid;
+
+/* A moment: a file of one volume has one, and a group of a sequence has several. */
+typedef struct {
+    int32_t has_number, has_time;
+    double number; /* as file names and timelines have it; frames ascend by it */
+    double time;   /* in the unit that the sequence states */
+} inrv_frame;
 
 /* An open file. Nothing in it changes after it was opened: threads may share it. */
 typedef struct inrv_file inrv_file;
@@ -125,9 +133,14 @@ INRV_API int inrv_open_memory(const void *bytes, size_t size, const inrv_host *h
                               const inrv_limits *limits, inrv_file **file);
 INRV_API void inrv_close(inrv_file *file); /* after all decoders of it */
 
-/* The number of grids; the coded ones come first, in the order of the file. */
+/* The number of grids of all frames; the coded ones come first, frame by frame, in the order of
+   their .vdb file. */
 INRV_API int32_t inrv_grid_count(const inrv_file *file);
 INRV_API const inrv_grid *inrv_grid_at(const inrv_file *file, int32_t number); /* or NULL */
+
+/* The number of frames: 1 or more. */
+INRV_API int32_t inrv_frame_count(const inrv_file *file);
+INRV_API const inrv_frame *inrv_frame_at(const inrv_file *file, int32_t place); /* or NULL */
 
 /* ---- Regions of a grid ---- */
 

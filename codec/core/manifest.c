@@ -252,20 +252,84 @@ static int read_passthrough(inrv_file *file, const Json *json, uint32_t node, in
     return error == WRONG ? INRV_RULE('M', 15) : error;
 }
 
-/* Gives coded grids the places that passthrough grids leave. */
-static int place_grids(inrv_file *file) {
-    uint8_t *taken = inrv_take(&file->memory, (uint64_t)file->count + 1, 1);
-    int error = taken ? INRV_OK : INRV_MEMORY;
-    for (int32_t i = file->coded; i < file->count && !error; i++) {
-        const int32_t position = file->grids[i].grid.position;
-        if (taken[position]) error = INRV_RULE('M', 15);
+/* Gives the coded grids of a frame the places that its passthrough grids leave.
+   taken: a byte for each grid, all 0 */
+static int place_grids(inrv_grid *const *grids, int32_t coded, int32_t passed, uint8_t *taken) {
+    for (int32_t i = coded; i < coded + passed; i++) {
+        const int32_t position = grids[i]->position;
+        if (position >= coded + passed || taken[position]) return INRV_RULE('M', 15);
         taken[position] = 1;
     }
-    for (int32_t i = 0, position = 0; i < file->coded && !error; i++, position++) {
+    for (int32_t i = 0, position = 0; i < coded; i++, position++) {
         while (taken[position]) position++;
-        file->grids[i].grid.position = position;
+        grids[i]->position = position;
     }
+    return INRV_OK;
+}
+
+/* A number that may be null, and whether it is there. */
+static int want_moment(const Json *json, uint32_t object, const char *key, int32_t *there,
+                       double *found) {
+    uint32_t node;
+    TRY(want(json, object, key, &node));
+    *there = json->nodes[node].kind != JSON_NULL;
+    return *there ? number_of(json, node, __builtin_inf(), found) : INRV_OK;
+}
+
+/* Reads a frame, which takes the next grids.
+   counts: of its coded grids and of its passthrough grids, filled */
+static int read_frame(const Json *json, uint32_t node, inrv_frame *frame, int64_t counts[2]) {
+    uint32_t at;
+    TRY(want_moment(json, node, "number", &frame->has_number, &frame->number));
+    TRY(want_moment(json, node, "time", &frame->has_time, &frame->time));
+    TRY(want_whole(json, node, "grids", 0, INT64_MAX, &counts[0]));
+    TRY(want_whole(json, node, "passthrough", 0, INT64_MAX, &counts[1]));
+    TRY(want_kind(json, node, "metadata", JSON_OBJECT, &at));
+    return want(json, node, "vdb_version", &at);
+}
+
+/* Whether a frame may follow the one before: numbers ascend, and so do times, where any is there.
+ */
+static int follows(const inrv_frame *before, const inrv_frame *frame) {
+    return before->has_number && frame->has_number && frame->number > before->number &&
+           frame->has_time == before->has_time && (!frame->has_time || frame->time > before->time);
+}
+
+/* Reads the frames and shares the grids out among them.
+   grids: all grids, the coded ones first
+   taken: room for a byte a grid */
+static int read_frames(inrv_file *file, const Json *json, inrv_grid **grids, uint8_t *taken) {
+    uint32_t list;
+    int32_t coded = 0, passed = file->coded, number = 0;
+    TRY(want_kind(json, 0, "frames", JSON_LIST, &list));
+    if (!json->nodes[list].size) return INRV_RULE('M', 20);
+    if (json->nodes[list].size > INT32_MAX) return WRONG_LENGTH;
+    file->frames = inrv_take(&file->memory, json->nodes[list].size, sizeof(inrv_frame));
+    if (!file->frames) return INRV_MEMORY;
+    file->frame_count = (int32_t)json->nodes[list].size;
+    for (uint32_t i = list + 1; i < json->nodes[list].behind; i = json->nodes[i].behind, number++) {
+        inrv_frame *frame = &file->frames[number];
+        int64_t counts[2];
+        TRY(read_frame(json, i, frame, counts));
+        if ((number && !follows(frame - 1, frame)) || counts[0] > file->coded - coded ||
+            counts[1] > file->count - passed)
+            return INRV_RULE('M', 20);
+        inrv_grid **own = grids;
+        for (int32_t j = 0; j < counts[0]; j++) *own++ = &file->grids[coded++].grid;
+        for (int32_t j = 0; j < counts[1]; j++) *own++ = &file->grids[passed++].grid;
+        for (inrv_grid **grid = grids; grid < own; grid++) (*grid)->frame = number;
+        memset(taken, 0, (size_t)(own - grids));
+        TRY(place_grids(grids, (int32_t)counts[0], (int32_t)counts[1], taken));
+    }
+    return coded == file->coded && passed == file->count ? INRV_OK : INRV_RULE('M', 20);
+}
+
+static int share_grids(inrv_file *file, const Json *json) {
+    inrv_grid **grids = inrv_take(&file->memory, (uint64_t)file->count + 1, sizeof *grids);
+    uint8_t *taken = grids ? inrv_take(&file->memory, (uint64_t)file->count + 1, 1) : NULL;
+    const int error = taken ? read_frames(file, json, grids, taken) : INRV_MEMORY;
     inrv_give(&file->memory, taken);
+    inrv_give(&file->memory, grids);
     return error;
 }
 
@@ -286,7 +350,7 @@ static int read_grids(inrv_file *file, const Json *json) {
     for (int32_t i = 0; i < file->coded; i++) TRY(check_shared(file, &file->grids[i]));
     for (uint32_t i = passed + 1; i < json->nodes[passed].behind; i = json->nodes[i].behind)
         TRY(read_passthrough(file, json, i, &entry++->grid));
-    return place_grids(file);
+    return share_grids(file, json);
 }
 
 /* ---- The field ---- */
@@ -387,7 +451,6 @@ int inrv_manifest_read(inrv_file *file, const uint8_t *text, size_t size) {
     int error = json.nodes[0].kind == JSON_OBJECT ? INRV_OK : WRONG;
     uint32_t node;
     if (!error) error = want_kind(&json, 0, "generator", JSON_STRING, &node);
-    if (!error) error = want_kind(&json, 0, "metadata", JSON_OBJECT, &node);
     if (!error) error = want_kind(&json, 0, "encoding", JSON_OBJECT, &node);
     if (!error) error = read_field(file, &json);
     if (!error) error = read_grids(file, &json);

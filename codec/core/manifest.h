@@ -33,6 +33,8 @@ typedef struct {
 struct inrv_file {
     Memory memory;
     Container container;
+    int32_t frame_count;
+    inrv_frame *frames;
     int32_t count, coded; /* grids, and those that are no passthrough grids */
     Entry *grids;
     int32_t outputs;        /* of the field */

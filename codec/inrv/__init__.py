@@ -23,14 +23,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inrv.container import Limits
+    from inrv.decoding.frames import Frames, load
     from inrv.decoding.grid import VolumeGrid
     from inrv.decoding.verify import VerifyReport, verify
-    from inrv.decoding.volume import Volume, load
+    from inrv.decoding.volume import Volume
     from inrv.encoding.api import encode, encode_array, encode_bytes
     from inrv.encoding.report import EncodeReport, GridReport, PassthroughReport
+    from inrv.encoding.sequence import SequenceWriter
     from inrv.errors import (
         FormatError,
         InrvError,
+        MissingFrameError,
         MissingGridError,
         MissingPackageError,
         NonFiniteError,
@@ -60,12 +63,15 @@ _HOMES = {
     "inrv.container": ("Limits",),
     "inrv.decoding.grid": ("VolumeGrid",),
     "inrv.decoding.verify": ("VerifyReport", "verify"),
-    "inrv.decoding.volume": ("Volume", "load"),
+    "inrv.decoding.frames": ("Frames", "load"),
+    "inrv.decoding.volume": ("Volume",),
     "inrv.encoding.api": ("encode", "encode_array", "encode_bytes"),
+    "inrv.encoding.sequence": ("SequenceWriter",),
     "inrv.encoding.report": ("EncodeReport", "GridReport", "PassthroughReport"),
     "inrv.errors": (
         "FormatError",
         "InrvError",
+        "MissingFrameError",
         "MissingGridError",
         "MissingPackageError",
         "NonFiniteError",
@@ -98,11 +104,13 @@ __all__ = [
     "EncodeOptions",
     "EncodeReport",
     "FormatError",
+    "Frames",
     "Grid",
     "GridReport",
     "InrvError",
     "Limits",
     "MetaValue",
+    "MissingFrameError",
     "MissingGridError",
     "MissingPackageError",
     "NonFiniteError",
@@ -113,6 +121,7 @@ __all__ = [
     "PassthroughReport",
     "Progress",
     "SelectionError",
+    "SequenceWriter",
     "SparseVolume",
     "Topology",
     "Transform",

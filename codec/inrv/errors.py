@@ -70,6 +70,12 @@ class OutputExistsError(InrvError):
     """The output is there already and overwriting was not allowed."""
 
 
+class MissingFrameError(OptionError, KeyError):
+    """A file has no frame of that number."""
+
+    __str__ = Exception.__str__  # as of MissingGridError
+
+
 class MissingGridError(OptionError, KeyError):
     """A file or volume has no grid of that name or position."""
 

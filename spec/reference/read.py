@@ -608,8 +608,52 @@ def passthrough(data: bytes) -> list[tuple[Entry, bytes]]:
     return found
 
 
+# ---- spec/sequence.md ----
+
+SLOT = struct.Struct("<QIIII")
+SLOT_FIELDS = "offset", "stored", "raw", "checksum", "slot_checksum"
+
+
+def groups(data: bytes) -> tuple[Entry, list[tuple[list[Entry], bytes]]]:
+    """The timeline of a sequence, and the frames and the container of each group."""
+    require(len(data) >= 64, "Q1: shorter than the head of a sequence")
+    require(data[:8] == b"\x89INRS\r\n\x1a", "H2: magic differs")
+    require(struct.unpack_from("<H", data, 8)[0] == 2, "H3: major version is not 2")
+    slots = []
+    for start in (16, 40):
+        slot = dict(zip(SLOT_FIELDS, SLOT.unpack_from(data, start), strict=True))
+        if zlib.crc32(data[start : start + 20]) == slot["slot_checksum"]:
+            slots.append(slot)
+    require(len(slots) > 0, "Q2: the checksum of no slot holds")
+    last = record(data, max(slots, key=lambda slot: int(slot["offset"])))
+    records = [last]
+    while records[-1]["before"] is not None:
+        require(len(records) < 64, "Q4: too many records")
+        records.append(record(data, records[-1]["before"]))
+    found = []
+    for group in [group for own in reversed(records) for group in own["groups"]]:
+        held = data[group["offset"] : group["offset"] + group["size"]]
+        there = [(frame["number"], frame["time"]) for frame in File(held).manifest["frames"]]
+        for frame in group["frames"]:
+            require((frame["number"], frame["time"]) in there, "Q8: a group lacks a frame")
+        found.append((group["frames"], held))
+    return last["timeline"], found
+
+
+def record(data: bytes, place: Entry) -> Entry:
+    """A record of the index."""
+    inside = place["offset"] >= 64 and place["offset"] + place["stored"] <= len(data)
+    require(inside, "Q3: a record does not lie in the file")
+    compressed = int(place["raw"] > place["stored"])
+    return dict(json.loads(unpacked(data, place | {"compression": compressed})))
+
+
 def main(path: str) -> None:
     data = Path(path).read_bytes()
+    if data[:8] == b"\x89INRS\r\n\x1a":
+        for frames, held in groups(data)[1]:
+            print(f"frames {[frame['number'] for frame in frames]}, {len(held)} bytes")
+        return
     for grid in decode(data):
         name, kind = grid.entry["name"] or "(no name)", grid.entry["value_type"]
         print(f"{name}: {kind}, {grid.entry['active_voxels']} active voxels")

@@ -72,8 +72,11 @@ def payload_of(tensors: Tensors) -> bytes:
 
 
 def manifest_of(grids: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
-    plain = {"generator": "spec", "metadata": {}, "grids": grids, "field": None, "encoding": {}}
-    return plain | {"passthrough": [], "vdb_version": None} | changes
+    frame = {"number": None, "time": None, "metadata": {}, "vdb_version": None}
+    frame |= {key: changes.pop(key) for key in frame if key in changes}
+    frame |= {"grids": len(grids), "passthrough": len(changes.get("passthrough", []))}
+    plain = {"generator": "spec", "frames": [frame], "grids": grids, "field": None, "encoding": {}}
+    return plain | {"passthrough": []} | changes
 
 
 def grid_of(

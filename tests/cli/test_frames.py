@@ -11,7 +11,7 @@ import click
 import pytest
 
 from inrv_cli.failure import Failure
-from inrv_cli.files import job_list, share
+from inrv_cli.files import find_inputs, job_list, share
 from inrv_cli.frames import FramePattern, expand
 
 from .conftest import Run
@@ -36,7 +36,10 @@ def files(*inputs: str) -> list[str]:
 
 
 def outputs(inputs: Sequence[str], output: str | None) -> list[str]:
-    return [job.output for job in job_list(inputs, output, (".vdb",), ".inrv")[0]]
+    return [
+        job.output
+        for job in job_list(inputs, find_inputs(inputs, output, (".vdb",)), output, ".inrv")[0]
+    ]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -234,7 +237,7 @@ def test_the_outputs_of_a_folder_go_into_a_folder_even_of_one_file(folder: Path)
 @pytest.mark.parametrize("text", [*PATTERNS, "fx.*.vdb", "."])
 def test_shares_of_any_pattern_make_up_the_whole(folder: Path, text: str) -> None:
     touch(*(f"fx.{number:04d}.vdb" for number in range(9998, 10003)), "fx.-001.vdb")
-    jobs, _ = job_list([text], "out", (".vdb",), ".inrv")
+    jobs, _ = job_list([text], find_inputs([text], "out", (".vdb",)), "out", ".inrv")
     parts = [share(jobs, (number, 4), False)[0] for number in range(4)]
     assert sorted(job.output for part in parts for job in part) == sorted(
         job.output for job in jobs

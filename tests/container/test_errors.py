@@ -34,6 +34,8 @@ from testing.examples import (
 )
 from testing.rebuild import File, compressed, payload, take_apart, tensor_file
 
+from .test_sequence import DAMAGE
+
 GOOD = (VECTORS / "fourier.inrv").read_bytes()
 TOPO, INAC, VECTOR_INAC, NETW, SAMP = 0, 1, 2, 4, 5  # chunk numbers in that file
 SIZE, RAW = len(GOOD), take_apart(GOOD).chunks[TOPO].raw
@@ -153,6 +155,14 @@ def many_grids(file: File) -> None:
     file.set_manifest(payload(file.manifest).replace(b'"grids":[', b'"grids":[' + b"0," * 4097, 1))
 
 
+def frames(*moments: tuple[float | None, float | None]) -> Change:
+    """Frames with these numbers and times, of which the last has all grids."""
+    plain = {"metadata": {}, "passthrough": 0, "vdb_version": None}
+    held = [plain | {"number": n, "time": t, "grids": 0} for n, t in moments]
+    held[-1]["grids"] = 3
+    return manifest("frames", held)
+
+
 def overlap(file: File) -> None:
     file.chunks[INAC].offset = len(GOOD) - 600
 
@@ -171,6 +181,7 @@ U8 = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
 I64 = {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}
 F, G, C, L = "field.config.", "grids.0.", "grids.1.components.", "field.config.channels."
 P = "passthrough."
+FRAME = "frames.0."
 
 
 def bare(change: Change) -> Change:
@@ -534,13 +545,13 @@ CASES: list[tuple[str, str, Change, str]] = [
     (
         "M7",
         "no metadata entry",
-        manifest("metadata.creator", "me"),
+        manifest(FRAME + "metadata.creator", "me"),
         "creator is 'me': must be an object",
     ),
     (
         "M7",
         "an escape as key",
-        manifest("metadata.\x1b[31m\udc80", 1),
+        manifest(FRAME + "metadata.\x1b[31m\udc80", 1),
         r"metadata\.'\\x1b\[31m\\udc80' is 1: must",
     ),
     ("M7", "layers", manifest(F + "layers", 1025), "layers is 1025: .* 0 to 1024"),
@@ -775,7 +786,7 @@ CASES: list[tuple[str, str, Change, str]] = [
         "M15",
         "beyond",
         bare(manifest("passthrough.0.position", 7)),
-        "position is 7: must be a place of its own .* 7 grids",
+        "position is 7: must be a place of its own .* 7 grids of its frame",
     ),
     (
         "M15",
@@ -798,13 +809,13 @@ CASES: list[tuple[str, str, Change, str]] = [
     (
         "M17",
         "version",
-        bare(manifest("vdb_version", [200, 6, 0])),
+        bare(manifest(FRAME + "vdb_version", [200, 6, 0])),
         "first number must be from 222 to 225",
     ),
     (
         "M17",
         "unknown version",
-        bare(manifest("vdb_version", [226, 6, 0])),
+        bare(manifest(FRAME + "vdb_version", [226, 6, 0])),
         "first number must be from 222 to 225",
     ),
     (
@@ -843,6 +854,19 @@ CASES: list[tuple[str, str, Change, str]] = [
         bare(manifest("grids.1.topology_of", 1)),
         "topology_of is 1: .* its own threshold must be null",
     ),
+    ("M20", "no frame", manifest("frames", []), "must have at least one frame"),
+    ("M20", "grids", manifest(FRAME + "grids", 2), "have 2 grids together, the manifest has 3"),
+    (
+        "M20",
+        "passthrough",
+        bare(manifest(FRAME + "passthrough", 3)),
+        "have 3 passthrough together, the manifest has 2",
+    ),
+    ("M20", "no number", frames((None, None), (2, None)), "numbers of its frames must be there"),
+    ("M20", "numbers fall", frames((2, None), (1.5, None)), "numbers .* must be there, and ascend"),
+    ("M20", "a number twice", frames((2, None), (2, None)), "numbers .* must be there, and ascend"),
+    ("M20", "one time", frames((1, 0.5), (2, None)), "times .* must ascend, or all be null"),
+    ("M20", "a time twice", frames((1, 0.5), (2, 0.5)), "times .* must ascend, or all be null"),
     ("S1", "empty", raw_chunk(TOPO, b""), "not valid safetensors"),
     ("S1", "no JSON", raw_chunk(TOPO, tensor_file(b"[[[[")), "not valid safetensors"),
     ("S1", "long header", raw_chunk(TOPO, b"\xff" * 16), "not valid safetensors"),
@@ -1399,6 +1423,7 @@ def test_files_that_are_missing_or_change_have_their_conditions(tmp_path: Path) 
 def test_every_condition_of_the_specification_has_its_test() -> None:
     tested = [identity for identity, *_ in CASES if identity != "R1"]
     tested += [*(identity for identity, *_ in LIMITED), "S15", "I1", "I2", "R1"]
+    tested += [*(identity for identity, *_ in DAMAGE), "Q6", "Q8", "Q9"]  # of sequences
     assert sorted(specification.error_ids()) == sorted(set(tested))
 
 
@@ -1416,7 +1441,7 @@ def ids_in(source: str) -> set[str]:
         for found in ast.walk(argument)
         if isinstance(found, ast.Constant) and isinstance(found.value, str)
     }
-    return {text for text in texts if re.fullmatch(r"[HTCMSFLIR][1-9]\d?", text)}
+    return {text for text in texts if re.fullmatch(r"[HTCMQSFLIR][1-9]\d?", text)}
 
 
 def test_code_and_specification_have_the_same_conditions() -> None:

@@ -25,7 +25,7 @@ from inrv.container import (
     Chunk,
     Component,
     FieldEntry,
-    Manifest,
+    FrameEntry,
     MetaEntry,
     assemble,
     container_bytes,
@@ -34,7 +34,16 @@ from inrv.container import (
     unpack_tensors,
 )
 from testing import specification
-from testing.examples import EXAMPLES, METADATA, VECTORS, empty, fourier, grid_entry, one_leaf
+from testing.examples import (
+    EXAMPLES,
+    METADATA,
+    VECTORS,
+    empty,
+    fourier,
+    grid_entry,
+    manifest_of,
+    one_leaf,
+)
 from testing.rebuild import Part, payload
 
 ZSTD_OF_THE_VECTORS = (1, 5, 7)
@@ -66,8 +75,9 @@ def test_the_vectors_are_those_of_the_specification() -> None:
 
 def test_the_empty_file_byte_for_byte() -> None:
     manifest = (
-        b'{"encoding":{},"field":null,"generator":"inrv","grids":[],"metadata":{},'
-        b'"passthrough":[],"vdb_version":null}'
+        b'{"encoding":{},"field":null,"frames":[{"grids":0,"metadata":{},"number":null,'
+        b'"passthrough":0,"time":null,"vdb_version":null}],"generator":"inrv","grids":[],'
+        b'"passthrough":[]}'
     )
     data = container_bytes(*empty())
     head = bytes.fromhex("89494e52560d0a1a 0200 0000 00000000")
@@ -161,7 +171,9 @@ def test_any_manifest_comes_back(
     generator: str, about: dict[str, MetaEntry], found: list[Any], encoding: dict[str, Any]
 ) -> None:
     field = FieldEntry("another", 5, {"any": [1, 2.5, "x", None, {"deep": [True]}]})
-    manifest = Manifest(generator, about, tuple(found), field, encoding)
+    manifest = replace(
+        manifest_of(found, field, metadata=about, encoding=encoding), generator=generator
+    )
     chunks = [Chunk("TOPO", b"payload"), Chunk("NETW", b"")]
     data = container_bytes(manifest, chunks)
     opened = read_container(data)
@@ -223,7 +235,12 @@ def test_tensors_need_not_be_contiguous() -> None:
         ({"generator": "\ud800"}, "surrogates not allowed"),
         ({"grids": (grid_entry("g", CONSTANT, outliers=0),)}, "outliers is 0, a TOPO chunk"),
         ({"grids": (grid_entry("g", (Component(0.0, 1.0, 0),)),)}, "field's outputs, 0"),
-        ({"metadata": {"a": MetaEntry("int32", "text")}}, "metadata.a.value is 'text'"),
+        ({"grids": ()}, "its frames have 1 grids together, the manifest has 0"),
+        (
+            {"frames": (FrameEntry(None, None, 1, 0, {"a": MetaEntry("int32", "text")}, None),)},
+            "metadata.a.value is 'text'",
+        ),
+        ({"frames": ()}, "frames is .*at least one frame"),
     ],
 )
 def test_what_no_reader_accepts_is_not_written(changes: dict[str, Any], message: str) -> None:

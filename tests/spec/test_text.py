@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CODEC = ROOT / "codec" / "inrv"
 PARTS = sorted([ROOT / "format_spec.md", *(ROOT / "spec").glob("**/*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-IDENTITY = re.compile(r"[HTCMSFLIR][1-9]\d?")
+IDENTITY = re.compile(r"[HTCMQSFLIR][1-9]\d?")
 
 
 def part(name: str) -> str:

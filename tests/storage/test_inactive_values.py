@@ -17,7 +17,6 @@ from inrv.container import (
     Arrays,
     Chunk,
     Component,
-    Manifest,
     container_bytes,
     pack_tensors,
     read_container,
@@ -29,7 +28,7 @@ from inrv.storage import StoredGrids
 from inrv.storage.coded_masks import pack_coded
 from inrv.storage.topology import store_topologies
 from inrv.storage.values import pack_inactive
-from testing.examples import grid_entry, keys_of_topology
+from testing.examples import grid_entry, keys_of_topology, manifest_of
 
 
 def grid_of(active: NDArray[np.bool_], inactive: NDArray[np.bool_], tiles: int = 0) -> Grid:
@@ -57,7 +56,7 @@ def file_of(grid: Grid, arrays: Arrays) -> bytes:
         chunks.append(Chunk("INAC", pack_tensors(arrays)))
     stored = 1 if arrays else None
     entry = grid_entry("g", (Component(0.0, 0.0, None),), inactive_values=stored, **keys)
-    return container_bytes(Manifest("inrv", {}, (entry,), None, {}), chunks)
+    return container_bytes(manifest_of([entry]), chunks)
 
 
 def restored(data: bytes) -> Grid:

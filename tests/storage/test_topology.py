@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inrv.container import Chunk, Container, Manifest, Part, container_bytes, read_container
+from inrv.container import Chunk, Container, Part, container_bytes, read_container
 from inrv.container.layout import BITS, TOPOLOGY
 from inrv.errors import FormatError
 from inrv.grids import Topology
 from inrv.storage.topology import StoredTopologies, store_topologies
+from testing.examples import manifest_of
 
 
 def rough(edge: int) -> Topology:
@@ -27,7 +28,7 @@ def rough(edge: int) -> Topology:
 def stored(topologies: list[Topology]) -> tuple[Container, list[int], list[Chunk]]:
     chunks: list[Chunk] = []
     numbers = store_topologies(topologies, chunks)
-    data = container_bytes(Manifest("inrv", {}, (), None, {}), chunks)
+    data = container_bytes(manifest_of(), chunks)
     return read_container(data), numbers, chunks
 
 

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from inrv.errors import OptionError
 
 MAGIC = b"\x89INRV\r\n\x1a"
+SEQUENCE_MAGIC = b"\x89INRS\r\n\x1a"  # of a file of groups, each of which is a container
 MAJOR, MINOR = 2, 0
 
 # Magic and version stand in the same place in every major version, so that any reader can name the
@@ -100,6 +101,7 @@ class Limits:
     chunks: entries of the chunk table
     chunk_bytes: raw size of one chunk; of a BITS chunk, of one part
     grids: coded grids and passthrough grids together
+    frames: of a sequence
     exact_bytes: raw sizes of INAC, EXAC, FREQ and PASS chunks, each once for every reference
     leaves: leaves of 8^3 voxels and tiles of all topologies
     weights: numbers of a network, its frequencies included
@@ -111,6 +113,7 @@ class Limits:
     chunks: int = 1 << 16
     chunk_bytes: int = 1 << 30
     grids: int = 4096
+    frames: int = 1 << 20
     exact_bytes: int = 1 << 33
     leaves: int = 1 << 22
     weights: int = 1 << 26

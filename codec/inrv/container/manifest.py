@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 
 from inrv.container.json_rules import (
@@ -47,7 +49,7 @@ class MetaEntry:
     value: Any
 
 
-def _metadata(value: Value) -> dict[str, MetaEntry]:
+def metadata_entries(value: Value) -> dict[str, MetaEntry]:
     """Read an object of metadata entries by name."""
     entries = {}
     for name in value.mapping():
@@ -120,7 +122,7 @@ class GridEntry:
     saved_as_half: Annotated[bool, Value.flag]
     map_type: Annotated[str, Value.text]
     matrix: Annotated[tuple[float, ...], numbers(16)]
-    metadata: Annotated[dict[str, MetaEntry], _metadata]
+    metadata: Annotated[dict[str, MetaEntry], metadata_entries]
     active_voxels: Annotated[int, Value.count]
     leaf_voxels: Annotated[int, Value.count]
     box: Annotated[tuple[Corner, Corner] | None, nullable(_box)]
@@ -188,33 +190,89 @@ def _vdb_version(value: Value) -> tuple[int, int, int]:
     return file, major, minor
 
 
+def frame_number(value: Value) -> float | int:
+    """Read the number of a frame, which is a float only where it has a fraction."""
+    found = value.number()
+    return int(found) if found.is_integer() else found
+
+
+@dataclass(frozen=True)
+class FrameEntry:
+    """A moment: some coded grids, and some passthrough grids, of those of the file.
+
+    number: of the frame, as file names and timelines have it; None for a volume without one
+    time: of the frame, in the unit that its sequence states; None where it is not known
+    grids: how many coded grids it has, behind those of the frame before
+    passthrough: how many passthrough grids it has, behind those of the frame before
+    metadata: metadata of the frame's .vdb file by name
+    vdb_version: of the .vdb file it was made from: file version, library's major and minor
+    """
+
+    number: Annotated[float | int | None, nullable(frame_number)]
+    time: Annotated[float | None, nullable(Value.number)]
+    grids: Annotated[int, Value.count]
+    passthrough: Annotated[int, Value.count]
+    metadata: Annotated[dict[str, MetaEntry], metadata_entries]
+    vdb_version: Annotated[tuple[int, int, int] | None, nullable(_vdb_version)]
+
+
+def _frames(value: Value) -> tuple[FrameEntry, ...]:
+    """Read the frames, whose numbers and times ascend."""
+    frames = tuple(entry(FrameEntry)(item) for item in value.items())
+    if not frames:
+        raise value.fail("M20", "must have at least one frame")
+    numbers, times = [own.number for own in frames], [own.time for own in frames]
+    if len(frames) > 1 and not ascend(numbers):
+        raise value.fail("M20", "the numbers of its frames must be there, and ascend")
+    if any(time is not None for time in times) and not ascend(times):
+        raise value.fail("M20", "the times of its frames must ascend, or all be null")
+    return frames
+
+
+def ascend(found: Sequence[float | None]) -> bool:
+    """Tell whether all of these are numbers, each above the one before."""
+    known = [number for number in found if number is not None]
+    return len(known) == len(found) and all(a < b for a, b in pairwise(known))
+
+
 @dataclass(frozen=True)
 class Manifest:
     """Everything of a file that is not a chunk.
 
     generator: what wrote the file
-    metadata: metadata of the file by name
-    grids: the coded grids, in the order of the file
+    frames: the moments that it holds: one, but for a group of frames of a sequence
+    grids: the coded grids, frame by frame, in the order of their .vdb file
     field: the field that codes their values, None where no component has an output
     encoding: how the file was made: free-form, for people
-    passthrough: grids that are not coded; the coded ones take the places that these leave
-    vdb_version: of the .vdb file it was made from: file version, library's major and minor
+    passthrough: grids that are not coded, frame by frame; the coded ones of their frame take the
+        places that these leave
     """
 
     generator: Annotated[str, Value.text]
-    metadata: Annotated[dict[str, MetaEntry], _metadata]
+    frames: Annotated[tuple[FrameEntry, ...], _frames]
     grids: Annotated[tuple[GridEntry, ...], each(entry(GridEntry))]
     field: Annotated[FieldEntry | None, nullable(entry(FieldEntry))]
     encoding: Annotated[dict[str, Any], Value.mapping]
     passthrough: Annotated[tuple[PassthroughEntry, ...], each(entry(PassthroughEntry))] = ()
-    vdb_version: Annotated[tuple[int, int, int] | None, nullable(_vdb_version)] = None
+
+    def grids_of(self, frame: int) -> range:
+        """Return the numbers of the coded grids of a frame."""
+        return _part([own.grids for own in self.frames], frame)
+
+    def passthrough_of(self, frame: int) -> tuple[PassthroughEntry, ...]:
+        """Return the passthrough grids of a frame."""
+        found = _part([own.passthrough for own in self.frames], frame)
+        return self.passthrough[found.start : found.stop]
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """The place of each coded grid among all grids of the file."""
-        taken = {item.position for item in self.passthrough}
-        count = len(self.grids) + len(self.passthrough)
-        return tuple(place for place in range(count) if place not in taken)
+        """The place of each coded grid among all grids of its frame."""
+        found: list[int] = []
+        for frame, own in enumerate(self.frames):
+            taken = {item.position for item in self.passthrough_of(frame)}
+            places = range(own.grids + own.passthrough)
+            found += [place for place in places if place not in taken]
+        return tuple(found)
 
     def to_json(self) -> bytes:
         """Return canonical JSON: keys sorted, no spaces, ASCII.
@@ -222,9 +280,9 @@ class Manifest:
         Raises FormatError for a value that JSON cannot hold.
         """
         tree = asdict(self)
-        for owner in (tree, *tree["grids"]):
+        for owner in (*tree["frames"], *tree["grids"]):
             for item in owner["metadata"].values():
-                item["value"] = _json_value(item["value"])
+                item["value"] = json_value(item["value"])
         try:
             text = json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
@@ -235,7 +293,7 @@ class Manifest:
     def from_json(data: bytes, most_grids: int = DEFAULT_LIMITS.grids) -> Manifest:
         """Return the manifest that JSON holds, checked.
 
-        most_grids: the most coded grids and passthrough grids together
+        most_grids: the most coded grids and passthrough grids together, of all frames
         Raises FormatError naming the key, the value and the rule.
         """
         root = Value("manifest", parse_json(data, "manifest"))
@@ -247,7 +305,7 @@ class Manifest:
         for item, grid in zip(root["grids"].items(), manifest.grids, strict=True):
             _check_grid(item, grid, outputs)
             _check_shared_topology(item, grid, manifest.grids)
-        _check_passthrough(root["passthrough"].items(), manifest)
+        _check_frames(root, manifest)
         return manifest
 
 
@@ -282,13 +340,37 @@ def _check_shared_topology(value: Value, grid: GridEntry, grids: tuple[GridEntry
         raise value["topology_of"].fail("M19", rule)
 
 
-def _check_passthrough(values: list[Value], manifest: Manifest) -> None:
-    """Check the places of passthrough grids and of those whose trees they share."""
-    places = {passed.position: passed for passed in manifest.passthrough}
-    count = len(manifest.grids) + len(manifest.passthrough)
-    for value, passed in zip(values, manifest.passthrough, strict=True):
+def _check_frames(root: Value, manifest: Manifest) -> None:
+    """Check that the frames share out all grids, and how passthrough grids lie in theirs."""
+    for key in ("grids", "passthrough"):
+        held, count = getattr(manifest, key), sum(getattr(own, key) for own in manifest.frames)
+        if count != len(held):
+            rule = f"its frames have {count:,} {key} together, the manifest has {len(held):,}"
+            raise root["frames"].fail("M20", rule)
+    values = iter(root["passthrough"].items())
+    for frame in range(len(manifest.frames)):
+        passed = manifest.passthrough_of(frame)
+        count = len(manifest.grids_of(frame)) + len(passed)
+        _check_passthrough([next(values) for _ in passed], passed, count)
+
+
+def _part(counts: Sequence[int], number: int) -> range:
+    """Return the numbers of what lies in the part `number`, of parts that have so many each."""
+    start = sum(counts[:number])
+    return range(start, start + counts[number])
+
+
+def _check_passthrough(
+    values: list[Value], found: tuple[PassthroughEntry, ...], count: int
+) -> None:
+    """Check the places of passthrough grids of a frame, and of those whose trees they share.
+
+    count: of all grids of the frame
+    """
+    places = {passed.position: passed for passed in found}
+    for value, passed in zip(values, found, strict=True):
         if passed.position >= count or places[passed.position] is not passed:
-            rule = f"must be a place of its own among the file's {count} grids"
+            rule = f"must be a place of its own among the {count} grids of its frame"
             raise value["position"].fail("M15", rule)
         parent = passed.parent
         if parent is not None and (parent == passed.position or parent not in places):
@@ -303,16 +385,16 @@ def _metadata_value(kind: str, value: Value) -> Any:
     if kind == "string":
         return value.text()
     if kind in SCALAR_KINDS:
-        return _number(SCALAR_KINDS[kind], value)
+        return _element(SCALAR_KINDS[kind], value)
     size, element = VECTOR_SIZES.get(kind[:-1]), VECTOR_KINDS.get(kind[-1:])
     if size is None or element is None:
         unknown = f"metadata type {kind!r}, which this version does not know"
         rule = f'must be {{"base64": ...}} for {unknown}'
         raise value.fail("M12", rule)
-    return [_number(element, item) for item in value.exactly(size)]
+    return [_element(element, item) for item in value.exactly(size)]
 
 
-def _number(kind: str, value: Value) -> bool | int | float:
+def _element(kind: str, value: Value) -> bool | int | float:
     """Read a number of a kind: "?" bool, "i" int32, "q" int64, "f" float32 or "d" float64."""
     if kind == "?":
         return value.flag()
@@ -324,10 +406,10 @@ def _number(kind: str, value: Value) -> bool | int | float:
     return value.number(single=kind == "f")
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Return a metadata value as JSON can hold it."""
     if isinstance(value, (list, tuple)):
-        return [_json_value(item) for item in value]
+        return [json_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
     return value

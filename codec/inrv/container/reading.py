@@ -9,13 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import zstandard
-
-from inrv.container.dictionary import content_size, decompress
 from inrv.container.layout import (
     BITS,
     CHUNK_FLAGS,
-    COMPRESSIONS,
     CRITICAL,
     DEFAULT_LIMITS,
     ENTRY,
@@ -26,6 +22,7 @@ from inrv.container.layout import (
     MAGIC,
     MAJOR,
     PASSTHROUGH,
+    SEQUENCE_MAGIC,
     STORED,
     TOPOLOGY,
     VERSION,
@@ -33,6 +30,7 @@ from inrv.container.layout import (
     in_file_order,
 )
 from inrv.container.manifest import Manifest
+from inrv.container.stored import check_crc, check_limit, check_sizes, compare_crcs, unpack
 from inrv.errors import FormatError, OptionError
 from inrv.support.inputs import Input
 from inrv.support.recognition import refusal
@@ -112,7 +110,7 @@ class Container:
     def _open(self) -> None:
         """Read header, table and manifest, each after its checksum and its sizes were checked."""
         self.header = header = self.file.part(0, HEADER_SIZE)
-        self.version = _version(header)
+        self.version = version_of(header)
         if len(header) < HEADER_SIZE:
             found = f"has {len(header)} bytes, fewer than the {HEADER_SIZE} of a header"
             raise FormatError("H1", f"{found}: it is truncated")
@@ -121,7 +119,7 @@ class Container:
         count, size, compression, stored, raw, manifest_crc, table_crc = HEADER.unpack(
             header[: HEADER.size]
         )[3:]
-        _check_crc(
+        check_crc(
             "H4", "the header", header[: HEADER.size], *HEADER_CRC.unpack_from(header, HEADER.size)
         )
         if size != self.size:
@@ -137,15 +135,15 @@ class Container:
             end = start + stored
             message = f"chunk table and manifest end at {end:,}, beyond the file's {size:,} bytes"
             raise FormatError("H7", message)
-        _check_limit("the manifest", raw, self.limits.manifest_bytes)
-        _check_sizes("the manifest", compression, stored, raw)
+        check_limit("the manifest", raw, self.limits.manifest_bytes)
+        check_sizes("the manifest", compression, stored, raw)
         # One read, which costs a request where the file is at a URL.
         head = self.file.part(HEADER_SIZE, start - HEADER_SIZE + stored)
         table, data = head[: count * ENTRY.size], head[count * ENTRY.size :]
-        _check_crc("T1", "the chunk table", table, table_crc)
+        check_crc("T1", "the chunk table", table, table_crc)
         self.entries = _entries(table, start + stored, size, self.limits)
         self.manifest_stored = stored
-        data = _unpack("the manifest", data, compression, raw, manifest_crc)
+        data = unpack("the manifest", data, compression, raw, manifest_crc)
         self.manifest = Manifest.from_json(data, self.limits.grids)
         self._check_references()
         self._check_exact_bytes()
@@ -157,9 +155,9 @@ class Container:
         """
         with self._reading():
             entry, what = self._entry(number)
-            _check_limit(what, entry.raw, self.limits.chunk_bytes)
+            check_limit(what, entry.raw, self.limits.chunk_bytes)
             stored = self.file.part(entry.offset, entry.stored)
-            return _unpack(what, stored, entry.compression, entry.raw, entry.checksum)
+            return unpack(what, stored, entry.compression, entry.raw, entry.checksum)
 
     def part(self, number: int, offset: int, size: int, checksum: int) -> bytes:
         """Return a part of a BITS chunk, as `parts` does for many.
@@ -184,7 +182,7 @@ class Container:
             ranges = [(self._place_of(part), part.size) for part in parts]
             found = self.file.parts(ranges)
             for part, data in zip(parts, found, strict=True):
-                _check_crc("S15", part, data, part.checksum)
+                check_crc("S15", part, data, part.checksum)
             return found
 
     @property
@@ -207,7 +205,7 @@ class Container:
         if entry.type != BITS or not inside:
             found = f"does not lie in one: this {entry.type} chunk has {entry.raw:,} bytes"
             raise FormatError("S15", f"{part} {found}")
-        _check_limit(part, part.size, self.limits.chunk_bytes)
+        check_limit(part, part.size, self.limits.chunk_bytes)
         return entry.offset + part.offset
 
     def check_bits(self, number: int) -> None:
@@ -221,7 +219,7 @@ class Container:
             for start in range(0, entry.stored, PIECE):
                 size = min(PIECE, entry.stored - start)
                 checksum = zlib.crc32(self.file.part(entry.offset + start, size), checksum)
-            _compare_crcs("C5", what, checksum, entry.checksum)
+            compare_crcs("C5", what, checksum, entry.checksum)
 
     def _entry(self, number: int) -> tuple[ChunkEntry, str]:
         """Return the entry of a chunk and what messages call it. Raises FormatError."""
@@ -307,9 +305,12 @@ class Container:
             raise FormatError("L1", message)
 
 
-def _version(header: bytes) -> tuple[int, int]:
-    """Return the version of a file. Raises FormatError where this inrv does not read it."""
-    if header[: len(MAGIC)] != MAGIC:
+def version_of(header: bytes) -> tuple[int, int]:
+    """Return the version that a header, or the head of a sequence, has.
+
+    Raises FormatError where this inrv does not read it.
+    """
+    if header[: len(MAGIC)] not in (MAGIC, SEQUENCE_MAGIC):
         raise FormatError("H2" if header else "H1", refusal(header, "an .inrv file"))
     if len(header) < VERSION.size:
         raise FormatError("H1", f"has {len(header)} bytes: it is truncated")
@@ -350,8 +351,8 @@ def _chunk_entry(number: int, fields: tuple[Any, ...], limits: Limits) -> ChunkE
         message = f"{what} sets bits that format version {MAJOR} reserves ({found})"
         raise FormatError("T5", message)
     if name != BITS:
-        _check_limit(what, raw, limits.chunk_bytes)
-    _check_sizes(what, compression, stored, raw)
+        check_limit(what, raw, limits.chunk_bytes)
+    check_sizes(what, compression, stored, raw)
     if name == BITS and compression != STORED:
         raise FormatError("C8", f"{what} is compressed: its parts could not be read one by one")
     critical = bool(flags & CRITICAL)
@@ -374,54 +375,6 @@ def _chunk_type(what: str, kind: bytes, flags: int) -> str:
     return name
 
 
-def _check_limit(what: object, raw: int, limit: int) -> None:
-    """Check, before a byte of a part is read, that it is not too large."""
-    if raw > limit:
-        message = f"{what} unpacks to {raw:,} bytes, more than the limit of {limit:,}"
-        raise FormatError("C2", message)
-
-
-def _check_sizes(what: str, compression: int, stored: int, raw: int) -> None:
-    """Check, before a byte of a part is read, its compression and that its sizes fit it."""
-    if compression not in COMPRESSIONS:
-        known = "known are 0 (none) and 1 (zstd with dictionary 1)"
-        raise FormatError("C1", f"{what} has compression {compression}; {known}")
-    if compression == STORED and stored != raw:
-        sizes = f"its stored size is {stored:,} and its raw size {raw:,}"
-        raise FormatError("C3", f"{what} is not compressed, yet {sizes}")
-    if compression != STORED and stored >= raw:
-        sizes = f"its stored size {stored:,} is not below its raw size {raw:,}"
-        raise FormatError("C4", f"{what} is compressed, yet {sizes}")
-
-
-def _check_crc(id: str, what: object, data: bytes, expected: int) -> None:
-    _compare_crcs(id, what, zlib.crc32(data), expected)
-
-
-def _compare_crcs(id: str, what: object, found: int, expected: int) -> None:
-    if found != expected:
-        found_and_expected = f"the checksum {found:08x}, expected {expected:08x}"
-        raise FormatError(id, f"{what} has {found_and_expected}: the file is damaged")
-
-
-def _unpack(what: str, stored: bytes, compression: int, raw: int, checksum: int) -> bytes:
-    """Return the `raw` bytes that stored ones stand for. Raises FormatError."""
-    _check_crc("C5", what, stored, checksum)
-    if compression == STORED:
-        return stored
-    try:
-        # The frame's own size comes first: no more is allocated than the table admits.
-        if (size := content_size(stored)) != raw:
-            found = f"a zstd frame of {size:,} bytes (-1: not said), expected {raw:,}"
-            raise FormatError("C7", f"{what} holds {found}")
-        return decompress(stored, raw)
-    except zstandard.ZstdError as error:
-        raise FormatError("C6", f"{what} is not one valid zstd frame: {error}") from error
-    except MemoryError as error:
-        message = f"{what} unpacks to {raw:,} bytes, more than there is memory for"
-        raise FormatError("L6", message) from error
-
-
 def read_container(source: Readable, limits: Limits = DEFAULT_LIMITS) -> Container:
     """Open an .inrv file.
 
@@ -431,18 +384,19 @@ def read_container(source: Readable, limits: Limits = DEFAULT_LIMITS) -> Contain
     """
     if not isinstance(limits, Limits):
         raise OptionError(f"limits is of type {type(limits).__name__}: give inrv.Limits(...)")
-    return _opened(input_of(source), limits)
+    return opened(input_of(source), limits)
 
 
 def _reopened(file: Input, limits: Limits, header: bytes) -> Container:
     """Return the container that was pickled. Raises FormatError where its file is another."""
-    container = _opened(file, limits)
+    container = opened(file, limits)
     if container.header != header:
         raise FormatError("I2", f"{file.name}{REPLACED}")
     return container
 
 
-def _opened(file: Input, limits: Limits) -> Container:
+def opened(file: Input, limits: Limits) -> Container:
+    """Open the container that an input holds. Raises FormatError."""
     try:
         return Container(file, limits)
     except OSError as error:

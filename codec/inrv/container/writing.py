@@ -6,15 +6,15 @@ import io
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import BinaryIO
 
-from inrv.container import dictionary
 from inrv.container.layout import (
     BITS,
     CHUNK_FLAGS,
+    CRITICAL,
     ENTRY,
     HEADER,
     HEADER_CRC,
@@ -23,17 +23,15 @@ from inrv.container.layout import (
     MAJOR,
     MINOR,
     STORED,
-    ZSTD,
     in_file_order,
 )
-from inrv.container.manifest import Manifest
-from inrv.container.reading import read_container
+from inrv.container.manifest import FrameEntry, Manifest
+from inrv.container.reading import Container, read_container
+from inrv.container.stored import compress
 from inrv.errors import FormatError
 from inrv.support.atomic import write_pieces
 from inrv.support.inputs import Input
 from inrv.support.streams import Writable
-
-ZSTD_LEVEL = 19
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,13 @@ class Chunk:
 class AssembledFile(Input):
     """An .inrv file that is yet to be written. It is read like any other input.
 
-    pieces: header, chunk table and manifest, and then each chunk as it is stored, in the order of
-        the file
+    pieces: header, chunk table and manifest, and then the chunks as they are stored, in the order
+        of the file
+    name: what errors call it
     """
 
     pieces: tuple[bytes, ...]
-    name = "<bytes>"
+    name: str = "<bytes>"
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -104,18 +103,52 @@ def assemble(manifest: Manifest, chunks: Sequence[Chunk]) -> AssembledFile:
     Raises FormatError where manifest or chunks break a rule of the container: nothing is written
     that no reader accepts.
     """
-    manifest_raw = manifest.to_json()
-    compression, stored = _compress(manifest_raw)
+    raw = manifest.to_json()
+    compression, stored = compress(raw)
     start = HEADER_SIZE + ENTRY.size * len(chunks) + len(stored)
     table, payloads, end = _lay_out(chunks, start)
-    header = HEADER.pack(
-        MAGIC, MAJOR, MINOR, len(chunks), end, compression, len(stored), len(manifest_raw),
-        zlib.crc32(stored), zlib.crc32(table),
-    )  # fmt: skip
-    head = b"".join([header, HEADER_CRC.pack(zlib.crc32(header)), table, stored])
+    head = _head(table, end, compression, stored, len(raw))
     file = AssembledFile((head, *payloads))
     read_container(file)
     return file
+
+
+def container_of_frames(container: Container, frames: tuple[FrameEntry, ...]) -> AssembledFile:
+    """Return the same container whose manifest says something else of its frames.
+
+    Chunks are copied as they are stored. Raises FormatError.
+    """
+    raw = replace(container.manifest, frames=frames).to_json()
+    compression, stored = compress(raw)
+    before = HEADER_SIZE + ENTRY.size * len(container.entries) + container.manifest_stored
+    longer = len(stored) - container.manifest_stored
+    table = b"".join(
+        ENTRY.pack(
+            entry.type.encode(), CRITICAL if entry.critical else 0, entry.compression, 0,
+            entry.offset + longer, entry.stored, entry.raw, entry.checksum, 0,
+        )
+        for entry in container.entries
+    )  # fmt: skip
+    head = _head(table, container.size + longer, compression, stored, len(raw))
+    chunks = container.file.part(before, container.size - before)
+    file = AssembledFile((head, chunks), container.name)
+    read_container(file)
+    return file
+
+
+def _head(table: bytes, end: int, compression: int, manifest: bytes, raw: int) -> bytes:
+    """Return header, chunk table and manifest of a file.
+
+    end: bytes of the file
+    compression: of the manifest
+    manifest: as it is stored
+    raw: bytes of its JSON
+    """
+    header = HEADER.pack(
+        MAGIC, MAJOR, MINOR, len(table) // ENTRY.size, end, compression, len(manifest), raw,
+        zlib.crc32(manifest), zlib.crc32(table),
+    )  # fmt: skip
+    return b"".join([header, HEADER_CRC.pack(zlib.crc32(header)), table, manifest])
 
 
 def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
@@ -125,7 +158,7 @@ def container_bytes(manifest: Manifest, chunks: Sequence[Chunk]) -> bytes:
 
 def stored_size(raw: bytes) -> int:
     """Return the bytes that a payload takes in a file, its entry in the table apart."""
-    return len(_compress(raw)[1])
+    return len(compress(raw)[1])
 
 
 def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], int]:
@@ -139,7 +172,7 @@ def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], 
             known = ", ".join(CHUNK_FLAGS)
             message = f"chunk {number} is of type {chunk.type!r}; the format has {known}"
             raise FormatError("T4", message)
-        compression, stored = (STORED, chunk.data) if chunk.type == BITS else _compress(chunk.data)
+        compression, stored = (STORED, chunk.data) if chunk.type == BITS else compress(chunk.data)
         flags, checksum = CHUNK_FLAGS[chunk.type], zlib.crc32(stored)
         sizes = offset, len(stored), len(chunk.data)
         packed = ENTRY.pack(chunk.type.encode(), flags, compression, 0, *sizes, checksum, 0)
@@ -147,9 +180,3 @@ def _lay_out(chunks: Sequence[Chunk], offset: int) -> tuple[bytes, list[bytes], 
         payloads.append(stored)
         offset += len(stored)
     return b"".join(entries), payloads, offset
-
-
-def _compress(data: bytes) -> tuple[int, bytes]:
-    """Return how `data` takes fewest bytes in a file, and these bytes."""
-    packed = dictionary.compress(data, ZSTD_LEVEL)
-    return (ZSTD, packed) if len(packed) < len(data) else (STORED, data)

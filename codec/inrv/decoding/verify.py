@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inrv.container import Limits, unpack_tensors
 from inrv.container.layout import BITS, CHUNK_FLAGS, PASSTHROUGH
+from inrv.decoding.frames import Frames, open_frames
 from inrv.decoding.grid import named_errors
-from inrv.decoding.volume import load
 from inrv.errors import FormatError
 from inrv.fields.seam import Samples
 from inrv.support.streams import Readable
@@ -41,7 +42,20 @@ def verify(
     decode: decode every voxel of every grid too: that finds codes and masks that make no sense,
         though their checksums hold
     """
-    volume = load(source, device, limits)
+    frames = open_frames(source, device, limits)
+    reports = [_verify(frames, group, decode) for group in frames.groups]
+    if not reports:
+        return VerifyReport(0, 0, Samples())
+    return VerifyReport(
+        sum(report.chunks for report in reports),
+        sum(report.voxels for report in reports),
+        max((report.samples for report in reports), key=lambda samples: samples.largest_difference),
+    )
+
+
+def _verify(frames: Frames, numbers: Sequence[float | int], decode: bool) -> VerifyReport:
+    """Check the container that holds the frames of these numbers. Raises FormatError."""
+    volume = frames[numbers[0]]
     container = volume.container
     with named_errors(container):
         for number, entry in enumerate(container.entries):
@@ -58,5 +72,5 @@ def verify(
                 f"stored samples differ by {samples.largest_difference:.3g}, more than "
                 f"{samples.tolerance:g} of the range",
             )
-    voxels = volume.to_sparse().active_voxel_count if decode else 0
+    voxels = sum(frames[n].to_sparse().active_voxel_count for n in numbers) if decode else 0
     return VerifyReport(len(container.entries), voxels, samples)

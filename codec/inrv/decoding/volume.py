@@ -1,55 +1,71 @@
-"""An .inrv file, open: its grids, decoded where and when they are asked for."""
+"""Volumes of .inrv files, open: their grids, decoded where and when they are asked for."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, reduce
-from typing import Any
+from operator import getitem
+from typing import TYPE_CHECKING, Any
 
-from inrv.container import Container, Limits, Manifest, PassthroughEntry, read_container
-from inrv.decoding.bricks import CACHE_BYTES, BrickCache
+from inrv.container import (
+    Container,
+    FrameEntry,
+    Manifest,
+    PassthroughEntry,
+)
+from inrv.decoding.bricks import BrickCache
 from inrv.decoding.grid import VolumeGrid, named_errors
 from inrv.decoding.values import GridValues, check_limits
-from inrv.errors import MissingGridError, OptionError, UnsupportedGridError
+from inrv.errors import MissingGridError, UnsupportedGridError
 from inrv.fields.seam import NoOutputs, Outputs, check_field
 from inrv.grids import Box, Grid, PassthroughGrid, SparseVolume
 from inrv.storage import StoredGrids, restore_metadata, restore_passthrough
-from inrv.support.device import check_device
 from inrv.support.parallel import workers
-from inrv.support.streams import Readable, Writable, check_writable
+from inrv.support.streams import Writable, check_writable
 from inrv.support.undisturbed import undisturbed
 
+if TYPE_CHECKING:
+    from inrv.decoding.frames import Frames
 
-@undisturbed()
-def load(
-    source: Readable,
-    device: Any = None,
-    limits: Limits = Limits(),
-    *,
-    cache_bytes: int = CACHE_BYTES,
-) -> Volume:
-    """Open an .inrv file. Raises FormatError where it is no valid .inrv file or exceeds the limits.
 
-    Chunks are read, and the field is opened, when they are first needed.
+class OpenFile:
+    """A container, open: what all of its frames share.
 
-    source: a path; a URL, as https://host/fog.inrv, of which only what is needed is read; the bytes
-        of the file; or a binary file object, which is read to its end from where it stands
-    device: where a network is computed and where `tensor` puts values, as 'cuda'; None: the best
-        there is. Raises OptionError where it cannot be used
-    limits: what the file may take, now and when its grids are decoded
-    cache_bytes: that decoded regions may take which points and boxes asked for; those that were
-        not used for longest are dropped, and decoded again when they are needed
+    container: the file
+    asked_device: where the caller wants a network to be computed; None: the best there is
+    cache: decoded regions, of other open files too
+    codec: of its field; None where no component has an output
+    stored: its grids as they are stored
+    values: the values of each coded grid
     """
-    check_device(device)
-    container = read_container(source, limits)
-    if not isinstance(cache_bytes, int) or cache_bytes < 0:
-        raise OptionError(f"cache_bytes is {cache_bytes!r}: it must be a number of bytes")
-    return Volume(container, None if device is None else str(device), cache_bytes)
+
+    def __init__(self, container: Container, device: str | None, cache: BrickCache) -> None:
+        self.container, self.asked_device, self.cache = container, device, cache
+        field = container.manifest.field
+        with named_errors(container):
+            self.codec = None if field is None else check_field(field, container)
+        self.stored = StoredGrids(container)
+        self.values: list[GridValues] = []
+        self.values += [
+            GridValues(
+                container, self.stored, number, lambda: self.outputs, self.values, self.cache
+            )
+            for number in range(len(container.manifest.grids))
+        ]
+
+    @cached_property
+    @undisturbed()
+    def outputs(self) -> Outputs:
+        """The field, open. Raises FormatError."""
+        if self.codec is None:
+            return NoOutputs()
+        with named_errors(self.container):
+            return self.codec.open(self.container, self.stored, self.asked_device)
 
 
 class Volume(Mapping[str, VolumeGrid]):
-    """The coded grids of an .inrv file: a mapping of their keys, in the order of the file.
+    """The coded grids of a volume: a mapping of their keys, in the order of the file.
 
     A grid is found by its position too.
 
@@ -60,44 +76,36 @@ class Volume(Mapping[str, VolumeGrid]):
     none, and is opened anew where it is unpickled. Threads may share it, and forked processes may
     go on with it; each process decodes the regions that it needs and does not have.
 
-    container: the file
-    cache: its decoded regions
+    frames: all frames of the file
+    file: the container that holds it, open
+    place: which of the container's frames it is, from 0
+    container: the container
+    codec: of its field; None where no component has an output
     grids: the coded grids, in order
     by_key: the same by key
     """
 
-    def __init__(
-        self, container: Container, device: str | None = None, cache_bytes: int = CACHE_BYTES
-    ) -> None:
-        self.container = container
-        self.cache = BrickCache(cache_bytes)
-        self._asked_device = device
-        with named_errors(container):
-            self.codec = (
-                None
-                if container.manifest.field is None
-                else check_field(container.manifest.field, container)
-            )
-        self.stored = StoredGrids(container)
-        values: list[GridValues] = []
-        values += [
-            GridValues(container, self.stored, number, lambda: self.outputs, values, self.cache)
-            for number in range(len(self.manifest.grids))
-        ]
-        placed = zip(self.manifest.positions, values, strict=True)
-        self.grids = tuple(VolumeGrid(self, position, own) for position, own in placed)
+    def __init__(self, frames: Frames, file: OpenFile, place: int) -> None:
+        self.frames, self.file, self.place = frames, file, place
+        self.container, self.codec = file.container, file.codec
+        positions = self.manifest.positions
+        self.grids = tuple(
+            VolumeGrid(self, positions[number], file.values[number])
+            for number in self.manifest.grids_of(place)
+        )
         self.by_key = dict(
             zip(unique_keys([grid.name for grid in self.grids]), self.grids, strict=True)
         )
 
-    @cached_property
-    @undisturbed()
+    @property
+    def cache(self) -> BrickCache:
+        """The decoded regions that are kept, of other frames too."""
+        return self.file.cache
+
+    @property
     def outputs(self) -> Outputs:
-        """The field, open. Raises FormatError."""
-        if self.codec is None:
-            return NoOutputs()
-        with named_errors(self.container):
-            return self.codec.open(self.container, self.stored, self._asked_device)
+        """The field of the file, open. Raises FormatError."""
+        return self.file.outputs
 
     @property
     def field(self) -> Any:
@@ -107,7 +115,7 @@ class Volume(Mapping[str, VolumeGrid]):
     @property
     def device(self) -> str:
         """Where values are computed, and where `VolumeGrid.tensor` puts them."""
-        return self._asked_device or self.outputs.device
+        return self.file.asked_device or self.outputs.device
 
     @property
     def manifest(self) -> Manifest:
@@ -115,12 +123,31 @@ class Volume(Mapping[str, VolumeGrid]):
         return self.container.manifest
 
     @property
+    def frame(self) -> FrameEntry:
+        """What the file says of it as a frame."""
+        return self.manifest.frames[self.place]
+
+    @property
     def passthrough(self) -> tuple[PassthroughEntry, ...]:
         """The grids that are stored as they were, by position."""
-        return self.manifest.passthrough
+        return self.manifest.passthrough_of(self.place)
+
+    @property
+    def number(self) -> float | int:
+        """The number of the frame; 0 for a volume that has none."""
+        return 0 if self.frame.number is None else self.frame.number
+
+    @property
+    def time(self) -> float | None:
+        """The time of the frame, in the unit of its sequence; None where it is not known."""
+        return self.frame.time
+
+    def at(self, time: float) -> Volume:
+        """The frame of the file whose time is nearest. Raises OptionError where none is known."""
+        return self.frames.at(time)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Volume, (self.container, self._asked_device, self.cache.most_bytes)
+        return getitem, (self.frames, self.number)
 
     def __enter__(self) -> Volume:
         return self
@@ -203,7 +230,7 @@ class Volume(Mapping[str, VolumeGrid]):
         else:
             decoded = tuple(self.decode(self.grids))
             others = tuple(restore_passthrough(self.container, entry) for entry in self.passthrough)
-        metadata, version = restore_metadata(self.manifest.metadata), self.manifest.vdb_version
+        metadata, version = restore_metadata(self.frame.metadata), self.frame.vdb_version
         if version is None:
             return SparseVolume(decoded, metadata, others)
         return SparseVolume(decoded, metadata, others, version)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inrv.container import AssembledFile, read_container
 from inrv.decoding.grid import VolumeGrid
 from inrv.decoding.volume import Volume
-from inrv.encoding.job import EncodeJob
-from inrv.encoding.preparation import deactivated, prepare
+from inrv.encoding.job import EncodeJob, Frame
+from inrv.encoding.preparation import NonFinite, deactivated, prepare
 from inrv.encoding.report import EncodeReport, report_of
 from inrv.encoding.size import encoded_to_quality, encoded_within
 from inrv.encoding.sources import Source, volume_or_file
@@ -20,6 +22,7 @@ from inrv.errors import OptionError, OutputExistsError
 from inrv.fields.seam import Checkpoint, ProgressCallback, field_codec
 from inrv.grids import SparseVolume, Transform, sparse_grid
 from inrv.options import EncodeOptions
+from inrv.storage import PreparedGrid
 from inrv.support.device import check_device
 from inrv.support.inputs import Input
 from inrv.support.parallel import blas_in_one_thread, workers
@@ -136,28 +139,63 @@ def encoded(
     checkpoint: Checkpoint | None,
 ) -> tuple[AssembledFile, EncodeReport]:
     """Encode into a file that is yet to be written. Raises what `encode` raises."""
+    check_asked(options, progress)
+    if not hasattr(checkpoint, "finish") and checkpoint is not None:
+        kind = type(checkpoint).__name__
+        raise OptionError(f"checkpoint is of type {kind}: give inrv.Checkpoint.beside(output)")
+    frame = read_frame(source, options)
+    return encoded_frames([frame], options, progress=progress, checkpoint=checkpoint)
+
+
+def check_asked(options: EncodeOptions, progress: ProgressCallback | None) -> None:
+    """Check what a caller asks for, before work is done for it. Raises OptionError."""
     if not isinstance(options, EncodeOptions):
         kind = type(options).__name__
         raise OptionError(f"options is of type {kind}: give inrv.EncodeOptions(...)")
     if not callable(progress) and progress is not None:
         raise OptionError(f"progress is of type {type(progress).__name__}: give a function")
-    if not hasattr(checkpoint, "finish") and checkpoint is not None:
-        kind = type(checkpoint).__name__
-        raise OptionError(f"checkpoint is of type {kind}: give inrv.Checkpoint.beside(output)")
     check_device(options.device)
+
+
+def read_frame(
+    source: Source,
+    options: EncodeOptions,
+    number: float | int | None = None,
+    time: float | None = None,
+) -> Frame:
+    """Read the grids that are asked for of a source, as a frame. Raises what `encode` raises."""
     found = volume_or_file(source)
     volume, bytes_in = _read(found, options)
-    volume, gone = deactivated(volume) if options.nonfinite == "inactive" else (volume, ())
+    return Frame(volume, number, time, found.name if isinstance(found, Input) else "", bytes_in)
+
+
+@undisturbed()
+def encoded_frames(
+    frames: Sequence[Frame],
+    options: EncodeOptions,
+    *,
+    progress: ProgressCallback | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[AssembledFile, EncodeReport]:
+    """Encode frames into one container. Raises what `encode` raises."""
     codec = field_codec(options.chosen_field)
-    grids, nonfinite = prepare(
-        volume, options, codec, f"{found.name}: " if isinstance(found, Input) else ""
-    )
+    held, prepared, nonfinite = list[Frame](), list[PreparedGrid](), list[NonFinite]()
+    for frame in frames:
+        volume, gone = frame.volume, tuple[NonFinite, ...]()
+        if options.nonfinite == "inactive":
+            volume, gone = deactivated(volume)
+        grids, kept = prepare(volume, options, codec, f"{frame.name}: " if frame.name else "")
+        held.append(replace(frame, volume=volume))
+        prepared += grids
+        nonfinite += gone + kept
     encoder = codec.encoder(options, progress, checkpoint)
-    most = _most_bytes(options, volume, bytes_in)
-    job = EncodeJob(volume, grids, gone + nonfinite, options, codec.kind, encoder, most)
+    most = _most_bytes(options, held)
+    job = EncodeJob(
+        tuple(held), tuple(prepared), tuple(nonfinite), options, codec.kind, encoder, most
+    )
     with blas_in_one_thread(), workers() if process_count() == 1 else nullcontext():
         file = encoded_to_quality(job) if most is None else encoded_within(job, most)
-    return file.contents, report_of(job, file, read_container(file.contents), bytes_in)
+    return file.contents, report_of(job, file, read_container(file.contents))
 
 
 def _read(found: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVolume, int | None]:
@@ -172,9 +210,12 @@ def _read(found: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVo
     return files.read(found, grids=options.grids, doubles=options.doubles), found.size
 
 
-def _most_bytes(options: EncodeOptions, volume: SparseVolume, bytes_in: int | None) -> int | None:
+def _most_bytes(options: EncodeOptions, frames: Sequence[Frame]) -> int | None:
     """The bytes that the file may take, as `size` or `ratio` say."""
     if options.ratio is None:
         return options.size
-    before = bytes_in or sum(4 * grid.values.size for grid in volume.grids)
+    before = sum(
+        frame.bytes_in or sum(4 * grid.values.size for grid in frame.volume.grids)
+        for frame in frames
+    )
     return int(min(max(1, before / options.ratio), sys.maxsize))  # of any ratio, however extreme

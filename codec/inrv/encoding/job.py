@@ -9,29 +9,47 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from inrv.container import AssembledFile, Chunk, FieldEntry, Manifest, assemble
+from inrv.container import AssembledFile, Chunk, FieldEntry, FrameEntry, Manifest, assemble
 from inrv.encoding.preparation import NonFinite
 from inrv.encoding.thresholds import with_thresholds
 from inrv.fields.seam import EncodedField, FieldEncoder, Goal
-from inrv.grids import SparseVolume
+from inrv.grids import Grid, SparseVolume
 from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid, store_grids, store_metadata, store_passthrough
 from inrv.support.release import release
 
 
 @dataclass(frozen=True, eq=False)
+class Frame:
+    """A moment on its way into a file.
+
+    volume: its grids, as they are to come back
+    number: of the frame; None for a volume that is no frame of a sequence
+    time: of the frame, in the unit of its sequence; None where it is not known
+    name: of the file that it comes from, for messages; '' for none
+    bytes_in: size of that file; None for grids in memory
+    """
+
+    volume: SparseVolume
+    number: float | int | None = None
+    time: float | None = None
+    name: str = ""
+    bytes_in: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class EncodedFile:
     """A file and what it holds.
 
-    volume: what was encoded
-    grids: as they are stored, in the order of `volume.grids`
+    frames: what was encoded
+    grids: of all frames, as they are stored
     misclassified: by grid, voxels that a threshold for topology takes wrongly; None where there is
         no threshold
     field: the coded values; None where no component varies
     contents: the .inrv file
     """
 
-    volume: SparseVolume
+    frames: tuple[Frame, ...]
     grids: tuple[PreparedGrid, ...]
     misclassified: tuple[int | None, ...]
     field: EncodedField | None
@@ -52,16 +70,16 @@ class EncodedFile:
 
 @dataclass(frozen=True, eq=False)
 class EncodeJob:
-    """A prepared volume, what is asked of it, and the field's encoder.
+    """The frames of a file, prepared, what is asked of them, and the field's encoder.
 
-    volume: the grids as they are to come back
-    grids: the same, prepared: what is stored exactly is set apart
+    frames: what is to come back
+    grids: of all frames, prepared: what is stored exactly is set apart
     nonfinite: what was not finite in them
     kind: of the field
     most_bytes: that the file may take; None: it has no such limit
     """
 
-    volume: SparseVolume
+    frames: tuple[Frame, ...]
     grids: tuple[PreparedGrid, ...]
     nonfinite: tuple[NonFinite, ...]
     options: EncodeOptions
@@ -69,8 +87,13 @@ class EncodeJob:
     encoder: FieldEncoder
     most_bytes: int | None
 
+    @cached_property
+    def sources(self) -> tuple[Grid, ...]:
+        """The grids of all frames as they are to come back."""
+        return tuple(grid for frame in self.frames for grid in frame.volume.grids)
+
     def encoded(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedFile:
-        """The file of `grids`, forms of this volume's, coded so that they reach the goal."""
+        """The file of `grids`, forms of these frames' grids, coded so that they reach the goal."""
         return self.file_of(grids, self.encoder.encode(grids, goal))
 
     def file_of(self, grids: Sequence[PreparedGrid], field: EncodedField | None) -> EncodedFile:
@@ -82,9 +105,9 @@ class EncodeJob:
             stored: tuple[PreparedGrid, ...] = tuple(grids)
             misclassified: tuple[int | None, ...] = (None,) * len(grids)
         else:
-            stored, misclassified = with_thresholds(field.grids, self.volume.grids, field.outputs)
+            stored, misclassified = with_thresholds(field.grids, self.sources, field.outputs)
         contents = self._assembled(stored, field, misclassified)
-        return EncodedFile(self.volume, stored, misclassified, field, contents)
+        return EncodedFile(self.frames, stored, misclassified, field, contents)
 
     @cached_property
     def room_for_field(self) -> int | None:
@@ -101,7 +124,9 @@ class EncodeJob:
     ) -> AssembledFile:
         chunks: list[Chunk] = []
         entries = store_grids(grids, chunks)
-        passthrough = store_passthrough(self.volume.passthrough, chunks)
+        passthrough = store_passthrough(
+            [grid for frame in self.frames for grid in frame.volume.passthrough], chunks
+        )
         outputs = sum(int(grid.normalisation.varying.sum()) for grid in grids)
         config: dict[str, Any] = {}  # without a field, the rest of the file is measured
         if field is not None:
@@ -109,12 +134,11 @@ class EncodeJob:
         entry = FieldEntry(self.kind, outputs, config) if outputs else None
         manifest = Manifest(
             generator=f"inrv {release()}",
-            metadata=store_metadata(self.volume.metadata),
+            frames=tuple(map(_entry_of, self.frames)),
             grids=entries,
             field=entry,
             encoding=self._provenance(field, misclassified),
             passthrough=passthrough,
-            vdb_version=self.volume.vdb_version,
         )
         return assemble(manifest, chunks)
 
@@ -125,17 +149,8 @@ class EncodeJob:
 
         Nothing in it differs between two runs with the same input, seed and options.
         """
-        usual, kept = EncodeOptions(), self.options if field is None else self.encoder.options
-        chosen = {
-            name: value
-            for name, value in asdict(kept).items()
-            if value != getattr(usual, name) and name != "device"
-        }
-        if math.isinf(kept.dilation):
-            chosen["dilation"] = "inf"
-        if "grids" in chosen:
-            chosen["grids"] = list(chosen["grids"])
-        result: dict[str, Any] = {"options": chosen}
+        kept = self.options if field is None else self.encoder.options
+        result: dict[str, Any] = {"options": chosen_options(kept)}
         if any(count is not None for count in misclassified):
             result["misclassified_voxels"] = list(misclassified)
         if field is not None:
@@ -144,3 +159,30 @@ class EncodeJob:
             ]
             result |= field.summary()
         return result
+
+
+def _entry_of(frame: Frame) -> FrameEntry:
+    volume = frame.volume
+    return FrameEntry(
+        number=frame.number,
+        time=frame.time,
+        grids=len(volume.grids),
+        passthrough=len(volume.passthrough),
+        metadata=store_metadata(volume.metadata),
+        vdb_version=volume.vdb_version,
+    )
+
+
+def chosen_options(options: EncodeOptions) -> dict[str, Any]:
+    """Return the options that differ from the default, as a manifest tells of them."""
+    usual = EncodeOptions()
+    chosen = {
+        name: value
+        for name, value in asdict(options).items()
+        if value != getattr(usual, name) and name != "device"
+    }
+    if math.isinf(options.dilation):
+        chosen["dilation"] = "inf"
+    if "grids" in chosen:
+        chosen["grids"] = list(chosen["grids"])
+    return chosen

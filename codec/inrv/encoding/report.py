@@ -74,7 +74,7 @@ class PassthroughReport:
 class EncodeReport:
     """What went in, what came out, and how.
 
-    bytes_in: size of the source file, None for grids in memory
+    bytes_in: size of the source files, None where grids came from memory
     bytes_out: size of the .inrv file
     chunk_bytes: stored bytes by chunk type, with 'header' and 'manifest'
     grids: the coded grids
@@ -104,23 +104,21 @@ class EncodeReport:
     description: tuple[tuple[str, str], ...]
 
 
-def report_of(
-    job: EncodeJob, file: EncodedFile, container: Container, bytes_in: int | None
-) -> EncodeReport:
+def report_of(job: EncodeJob, file: EncodedFile, container: Container) -> EncodeReport:
     """Report on a job that became `file`.
 
     container: the file, open
-    bytes_in: size of the source file
     """
     field = file.field
+    sizes = [frame.bytes_in for frame in file.frames if frame.bytes_in is not None]
     return EncodeReport(
-        bytes_in=bytes_in,
+        bytes_in=sum(sizes) if len(sizes) == len(file.frames) else None,
         bytes_out=container.size,
         chunk_bytes=container.bytes_by_type(),
         grids=tuple(_grid_reports(file)),
         passthrough=_passthrough_reports(container),
         nonfinite=job.nonfinite,
-        values=sum(grid.topology.active_voxel_count * grid.components for grid in job.volume.grids),
+        values=sum(grid.topology.active_voxel_count * grid.components for grid in job.sources),
         field=None if field is None else job.kind,
         measured_voxels=0 if field is None else field.measured_voxels,
         seconds=0.0 if field is None else field.seconds,
@@ -135,8 +133,8 @@ def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
     psnrs = iter(() if field is None else field.psnrs)
     errors, drifts = (unknown, unknown) if field is None else (field.errors, field.drifts)
     rows = zip(
-        file.volume.positions,
-        file.volume.grids,
+        [place for frame in file.frames for place in frame.volume.positions],
+        [grid for frame in file.frames for grid in frame.volume.grids],
         file.grids,
         file.misclassified,
         errors,

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from inrv.container import Manifest
+from inrv.container import FrameEntry, Manifest
 from inrv.decoding.grid import VolumeGrid
 from inrv.decoding.volume import Volume
 from inrv.errors import FormatError, OptionError
@@ -54,11 +54,13 @@ def _checked(volume: SparseVolume) -> SparseVolume:
     owners = [("the volume", volume.metadata, volume.vdb_version)]
     owners += [(f"grid {grid.name!r}", grid.metadata, volume.vdb_version) for grid in volume.grids]
     for owner, metadata, version in owners:
-        manifest = Manifest("", store_metadata(metadata), (), None, {}, vdb_version=version)
+        frame = FrameEntry(None, None, 0, 0, store_metadata(metadata), version)
+        manifest = Manifest("", (frame,), (), None, {})
         try:
             Manifest.from_json(manifest.to_json())
         except FormatError as error:
-            raise OptionError(f"{owner}: {error.message.removeprefix('manifest.')}") from error
+            found = error.message.removeprefix("manifest.frames[0].")
+            raise OptionError(f"{owner}: {found}") from error
     return volume
 
 

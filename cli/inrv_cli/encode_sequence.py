@@ -1,0 +1,268 @@
+"""`inrv encode` of many frames into one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inrv_cli.failure import OUTPUT, Failure
+from inrv_cli.files import STDOUT, check_input, check_output, name_of_input, read_input
+from inrv_cli.frames import (
+    Found,
+    FramePattern,
+    Source,
+    frame_number,
+    frames_in,
+    last_number,
+    ranges,
+)
+from inrv_cli.progress import progress_bar
+from inrv_cli.text import decibels, labelled, shown, size
+
+if TYPE_CHECKING:
+    from inrv import EncodeOptions, EncodeReport, Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A file that becomes a frame.
+
+    source: path or URL of the file
+    number: of the frame
+    """
+
+    source: Source
+    number: float | int
+
+
+@dataclasses.dataclass
+class Tally:
+    """What has become of the frames so far.
+
+    bytes_in: of the files that were read
+    bytes_out: of the groups that were written
+    frames: that were encoded
+    psnrs: of each grid, of all its frames, by name
+    """
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+    frames: int = 0
+    psnrs: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+
+    def take(self, numbers: Sequence[float | int], report: EncodeReport) -> None:
+        """Add the report of a group."""
+        self.frames += len(numbers)
+        self.bytes_in += report.bytes_in or 0
+        self.bytes_out += report.bytes_out
+        for grid in report.grids:
+            if grid.active_voxels:
+                self.psnrs.setdefault(grid.name, []).append(grid.psnr)
+
+
+def is_sequence(output: str | None, found: Found) -> bool:
+    """Return whether the files that were found are to become the frames of one file.
+
+    They are where `output` names an .inrv file, and they are several or a pattern found them.
+    """
+    if output is None or output == STDOUT or output.endswith(("/", os.sep)):
+        return False
+    path = Path(output)
+    if path.suffix != ".inrv" or path.is_dir() or FramePattern.parse(path.name) is not None:
+        return False
+    return len(found.files) > 1 or any(number is not None for _, number in found.files)
+
+
+def encode_sequence(
+    found: Found,
+    output: str,
+    options: EncodeOptions,
+    *,
+    fps: str | None,
+    group: int | None,
+    loop: str,
+    wanted: str | None,
+    shard: tuple[int, int] | None,
+    force: bool,
+    quiet: bool,
+) -> tuple[str, dict[str, Any]]:
+    """Encode frames into one file, and return what to print and what to say of it in JSON.
+
+    A file that holds some of the frames already, encoded with the same options, is gone on with.
+
+    found: the files, and the numbers that a pattern has found in their names
+    output: path of the file
+    wanted: the frames to take, as '60-64'; None: all
+    shard: number of the share of the groups, and count of the shares
+    """
+    from inrv.encoding.sequence import SequenceWriter
+    from inrv.options import DEFAULT_GROUP
+
+    frames = _frames(found, wanted)
+    length = DEFAULT_GROUP if group is None else group
+    groups = [frames[start : start + length] for start in range(0, len(frames), length)]
+    if shard is not None:
+        groups = groups[shard[0] :: shard[1]]
+        output = str(Path(output).with_suffix(f".shard-{shard[0]}-of-{shard[1]}.inrv"))
+    numbers = [frame.number for frame in frames]
+    held = frozenset[float | int]()
+    if not force and Path(output).is_file():
+        held = _held(output, [frame.number for own in groups for frame in own], options)
+        if not quiet:
+            click.echo(f"inrv: {output} has {len(held)} of these frames already", err=True)
+    else:
+        check_output(output, force)
+    tally, started = Tally(), time.perf_counter()
+    left = [[frame for frame in own if frame.number not in held] for own in groups]
+    total = sum(map(len, left))
+    with (
+        _bar(Path(output).name, total, quiet) as (begin, progress),
+        SequenceWriter(
+            output,
+            options,
+            fps=fps,
+            start=numbers[0],
+            increment=_increment(numbers),
+            loop=loop,
+            pattern=_pattern(found),
+            group=length,
+            overwrite=force,
+            append=bool(held) or not force,
+            progress=progress,
+            report=tally.take,
+        ) as writer,
+    ):
+        for own in left:
+            for frame in own:
+                check_input(frame.source)
+                begin(frame.number)
+                writer.add(None, read_input(frame.source), number=frame.number)
+            writer.flush()
+        missing = writer.timeline.missing(sorted(writer.written))
+    seconds = time.perf_counter() - started
+    return _summary(output, tally, missing, seconds), {
+        "output": output,
+        "frames": tally.frames,
+        "already_there": len(held),
+        "missing": missing,
+        "bytes_in": tally.bytes_in,
+        "bytes_out": tally.bytes_out,
+        "psnr": {name: min(found) for name, found in tally.psnrs.items()},
+        "seconds": seconds,
+    }
+
+
+def _frames(found: Found, wanted: str | None) -> list[Frame]:
+    """Return the frames in the order of their numbers. Raises UsageError where two have one."""
+    frames = [
+        Frame(source, frame_number(number or last_number(Path(str(source)))))
+        for source, number in found.files
+    ]
+    frames.sort(key=lambda frame: frame.number)
+    if wanted is not None:
+        chosen = set(frames_in(wanted))
+        frames = [frame for frame in frames if frame.number in chosen]
+        if not frames:
+            raise click.UsageError(f"--frames {wanted}: there is none of these frames")
+    for before, after in pairwise(frames):
+        if before.number == after.number:
+            names = f"{name_of_input(before.source)} and {name_of_input(after.source)}"
+            raise click.UsageError(f"{names} would both be frame {after.number}")
+    return frames
+
+
+def _increment(numbers: Sequence[float | int]) -> int:
+    """Return the largest whole number that all distances of frames are multiples of; 1 for none."""
+    whole = [int(number) for number in numbers if float(number).is_integer()]
+    if len(whole) < len(numbers):
+        return 1
+    return math.gcd(*(number - whole[0] for number in whole)) or 1
+
+
+def _pattern(found: Found) -> str:
+    """Return the pattern of the names that the frames had, where one pattern stands for them."""
+    if len(found.patterns) == 1:
+        return found.patterns[0]
+    return ""
+
+
+def _held(
+    output: str, numbers: Sequence[float | int], options: EncodeOptions
+) -> frozenset[float | int]:
+    """Return the frames that a file has already. Raises Failure where it can't be gone on with."""
+    from inrv import FormatError
+    from inrv.decoding.frames import open_frames
+    from inrv.encoding.job import chosen_options
+
+    other = f"{output} exists already: give another name, or --force to replace it"
+    try:
+        frames = open_frames(output)
+    except FormatError as error:
+        raise Failure(OUTPUT, other) from error
+    held = frozenset(frames)
+    if not frames.is_sequence or held >= set(numbers):
+        raise Failure(OUTPUT, other)
+    if held:
+        before = frames[min(held)].manifest.encoding.get("options")
+        if before != chosen_options(options):
+            raise Failure(OUTPUT, f"{output} holds frames that were encoded otherwise: {other}")
+    return held
+
+
+@contextmanager
+def _bar(
+    name: str, total: int, quiet: bool
+) -> Iterator[tuple[Callable[[float | int], None], Callable[[Progress], None] | None]]:
+    """Show how many frames are done, and the time left.
+
+    Yields what is called with the number of each frame that is read, and what hears the progress of
+    each group.
+    """
+    from inrv import Progress
+
+    started, reading, done = time.perf_counter(), list[float | int](), 0
+
+    with progress_bar(name, quiet) as show:
+
+        def begin(number: float | int) -> None:
+            reading.append(number)
+
+        def progress(now: Progress) -> None:
+            nonlocal done
+            share = min(1.0, (done + now.share * len(reading)) / max(1, total))
+            seconds = time.perf_counter() - started
+            if now.share >= 1:
+                done += len(reading)
+                reading.clear()
+            if show is not None:
+                left = seconds * (1 - share) / share if share else math.inf
+                show(Progress(share, seconds, left))
+
+        yield begin, None if show is None else progress
+
+
+def _summary(output: str, tally: Tally, missing: Sequence[float | int], seconds: float) -> str:
+    """Return what a user wants to know of a sequence that was encoded."""
+    rows = [("frames", f"{tally.frames} in {seconds:.1f} s")]
+    if missing:
+        rows.append(("missing", ranges(missing)))
+    sizes = size(tally.bytes_out)
+    if tally.bytes_in and tally.bytes_out:
+        smaller = f"{tally.bytes_in / tally.bytes_out:.1f} x smaller"
+        sizes = f"{size(tally.bytes_in)} -> {sizes}, {smaller}"
+    rows.append(("size", sizes))
+    if tally.frames:
+        rows.append(("a frame", size(round(tally.bytes_out / tally.frames))))
+    for name, psnrs in tally.psnrs.items():
+        text = f"PSNR {decibels(min(psnrs))} to {decibels(max(psnrs))} dB"
+        rows.append((shown(name) or "(unnamed)", text))
+    return f"{output}\n{labelled(rows)}"

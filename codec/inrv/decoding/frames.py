@@ -1,0 +1,204 @@
+"""The frames of an .inrv file: of a sequence, or the one that a volume is."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from inrv.container import (
+    Container,
+    Limits,
+    Moment,
+    SequenceFile,
+    Timeline,
+    is_sequence,
+    read_container,
+    read_sequence,
+)
+from inrv.decoding.bricks import CACHE_BYTES, BrickCache
+from inrv.decoding.volume import OpenFile, Volume
+from inrv.errors import FormatError, MissingFrameError, OptionError
+from inrv.support.device import check_device
+from inrv.support.forks import renew_in_children
+from inrv.support.streams import Readable, input_of
+from inrv.support.undisturbed import undisturbed
+
+OPEN_GROUPS = 2  # that are kept open: a player goes from one to the next
+
+Number = float | int  # of a frame
+
+
+@undisturbed()
+def load(
+    source: Readable,
+    device: Any = None,
+    limits: Limits = Limits(),
+    *,
+    frame: Number | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> Volume:
+    """Open an .inrv file. Raises FormatError where it is no valid .inrv file or exceeds the limits.
+
+    Chunks are read, and the field is opened, when they are first needed. Of a sequence the volume
+    is one frame; `Volume.frames` has the others.
+
+    source: a path; a URL, as https://host/fog.inrv, of which only what is needed is read; the bytes
+        of the file; or a binary file object, which is read to its end from where it stands
+    device: where a network is computed and where `tensor` puts values, as 'cuda'; None: the best
+        there is. Raises OptionError where it cannot be used
+    limits: what the file may take, now and when its grids are decoded
+    frame: number of a frame of a sequence; None: its first one. Raises MissingFrameError
+    cache_bytes: that decoded regions may take which points and boxes asked for; those that were
+        not used for longest are dropped, and decoded again when they are needed
+    """
+    frames = open_frames(source, device, limits, cache_bytes=cache_bytes)
+    if frame is not None:
+        return frames[frame]
+    if not len(frames):
+        raise FormatError("Q9", f"{frames.name} holds no frame yet")
+    return frames[next(iter(frames))]
+
+
+def open_frames(
+    source: Readable,
+    device: Any = None,
+    limits: Limits = Limits(),
+    *,
+    cache_bytes: int = CACHE_BYTES,
+) -> Frames:
+    """Open all frames of a file, of which there may be none yet. Arguments are those of `load`."""
+    check_device(device)
+    if not isinstance(limits, Limits):
+        raise OptionError(f"limits is of type {type(limits).__name__}: give inrv.Limits(...)")
+    if not isinstance(cache_bytes, int) or cache_bytes < 0:
+        raise OptionError(f"cache_bytes is {cache_bytes!r}: it must be a number of bytes")
+    file = input_of(source)
+    try:
+        sequence = is_sequence(file)
+    except (OSError, ValueError):
+        sequence = False  # whoever opens the container tells what is wrong
+    found = read_sequence(file, limits) if sequence else read_container(file, limits)
+    return Frames(found, None if device is None else str(device), cache_bytes)
+
+
+class Frames(Mapping[Number, Volume]):
+    """The frames of a file by their numbers, which ascend.
+
+    A file of one volume has one frame, whose number is 0 where it has none. Frames pickle as their
+    file. Threads may share them.
+
+    source: the file
+    timeline: how the frames lie in time
+    numbers: of the frames, ascending
+    times: of the frames, in the unit of the timeline; None where it is not known
+    groups: the numbers of the frames that each group holds, in the order of the file
+    """
+
+    def __init__(
+        self, source: SequenceFile | Container, device: str | None, cache_bytes: int
+    ) -> None:
+        self.source = source
+        self.timeline = source.timeline if isinstance(source, SequenceFile) else Timeline()
+        self._device, self._cache = device, BrickCache(cache_bytes)
+        if isinstance(source, SequenceFile):
+            held = [group.frames for group in source.groups]
+        else:
+            moments = [(frame.number or 0, frame.time) for frame in source.manifest.frames]
+            held = [tuple(Moment(number, time) for number, time in moments)]
+        self.groups = tuple(tuple(moment.number for moment in frames) for frames in held)
+        found = sorted((own for frames in held for own in frames), key=lambda own: own.number)
+        self.numbers = tuple(moment.number for moment in found)
+        self.times = tuple(moment.time for moment in found)
+        self._group_of = {
+            number: group for group, numbers in enumerate(self.groups) for number in numbers
+        }
+        renew_in_children(self)
+
+    def new_locks(self) -> None:
+        """Begin with a lock that no thread holds."""
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, OpenFile] = OrderedDict()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frames, (self.source, self._device, self._cache.most_bytes)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the file is a sequence, to which frames can be appended."""
+        return isinstance(self.source, SequenceFile)
+
+    @property
+    def name(self) -> str:
+        """What messages call the file."""
+        return self.source.name
+
+    @property
+    def missing(self) -> list[Number]:
+        """The numbers between the first frame that there should be and the last, without one."""
+        return self.timeline.missing(self.numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __iter__(self) -> Iterator[Number]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._group_of
+
+    def __repr__(self) -> str:
+        if not self.numbers:
+            return f"<inrv.Frames of {self.name!r}: none>"
+        first, last = self.numbers[0], self.numbers[-1]
+        return f"<inrv.Frames of {self.name!r}: {len(self)}, from {first} to {last}>"
+
+    def __getitem__(self, number: Number) -> Volume:
+        """The frame of that number. Raises MissingFrameError, a KeyError, FormatError."""
+        if number not in self._group_of:
+            raise MissingFrameError(self.lacks(number))
+        group = self._group_of[number]
+        with self._lock:
+            if group not in self._open:
+                self._open[group] = OpenFile(self._container(group), self._device, self._cache)
+                while len(self._open) > OPEN_GROUPS:
+                    self._open.popitem(last=False)
+            self._open.move_to_end(group)
+            file = self._open[group]
+        held = [frame.number or 0 for frame in file.container.manifest.frames]
+        return Volume(self, file, held.index(number))
+
+    def _container(self, group: int) -> Container:
+        return self.source.group(group) if isinstance(self.source, SequenceFile) else self.source
+
+    def lacks(self, number: object) -> str:
+        """Say that the file has no frame of that number, and which ones it has."""
+        if not self.numbers:
+            return f"{self.name}: no frame {number!r}; the file holds none yet"
+        first, last = self.numbers[0], self.numbers[-1]
+        held = f"frame {first}" if len(self) == 1 else f"{len(self)} frames from {first} to {last}"
+        return f"{self.name}: no frame {number!r}; the file holds {held}"
+
+    def at(self, time: float) -> Volume:
+        """The frame whose time is nearest.
+
+        time: in the unit of the timeline
+        Raises OptionError where the times of the frames are not known.
+        """
+        times = [own for own in self.times if own is not None]
+        if len(times) < len(self.numbers) or not times:
+            raise OptionError(
+                f"{self.name}: the times of its frames are not known: encode it with a frame rate, "
+                "or ask for a frame by its number"
+            )
+        after = bisect_left(times, time)
+        near = [place for place in (after - 1, after) if 0 <= place < len(times)]
+        return self[self.numbers[min(near, key=lambda place: abs(times[place] - time))]]

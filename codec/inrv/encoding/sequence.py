@@ -1,0 +1,261 @@
+"""Sequences: frames into one file, group by group."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from inrv.container import Moment, SequenceAppender, Timeline
+from inrv.container.layout import DEFAULT_LIMITS
+from inrv.container.sequence import Record
+from inrv.encoding.api import check_asked, encoded_frames, read_frame
+from inrv.encoding.job import Frame
+from inrv.encoding.report import EncodeReport
+from inrv.encoding.sources import Source
+from inrv.errors import FormatError, OptionError
+from inrv.fields.seam import ProgressCallback
+from inrv.grids.metadata import metadata_of
+from inrv.options import DEFAULT_GROUP, EncodeOptions
+from inrv.storage import store_metadata
+from inrv.support.streams import PATH, check_writable
+
+MOST_FRAMES_A_GROUP = 256
+NTSC = Fraction(1000, 1001)  # what television's rates are slower by, as 23.976
+NEAR = Fraction(1, 2000)  # of a frame a second: how exactly people write these
+
+
+class SequenceWriter:
+    """Writes a sequence, frame by frame.
+
+    Frames are encoded in groups. A group is in the file once it is encoded, and can be read from
+    then on, whatever happens to this program; `SequenceWriter(..., append=True)` goes on. No more
+    than the frames of one group are held in memory. Leaving the `with` block encodes what is left
+    and closes the file.
+
+    path: of the file
+    options: what is asked of each group
+    fps: frames a unit of time, as 24, 23.976, "30000/1001" or a Fraction; None: not known
+    unit: of times
+    start: number of the first frame that there should be; None: that of the first that is added
+    increment: from the number of a frame to that of the next
+    loop: what a player does behind the last frame: 'none', 'repeat' or 'ping-pong'
+    pattern: the name of the files that the frames come from, as 'fire.####.vdb'
+    metadata: of the sequence: numbers, texts or `MetaValue`s by name
+    group: how many frames are predicted from each other at most: to read one of them takes all
+        those before it in its group. 1: each frame stands for itself
+    overwrite: replace a file that is there
+    append: go on with a file that is there; its timeline stays
+    progress: is called with the `Progress` of each group
+    report: is called with the numbers of the frames and the `EncodeReport` of each group
+
+    Raises OptionError, OutputExistsError, OutputError, FormatError.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        options: EncodeOptions = EncodeOptions(),
+        *,
+        fps: Any = None,
+        unit: str = "s",
+        start: float | int | None = None,
+        increment: float | int = 1,
+        loop: str = "none",
+        pattern: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        group: int = DEFAULT_GROUP,
+        overwrite: bool = False,
+        append: bool = False,
+        progress: ProgressCallback | None = None,
+        report: Callable[[tuple[float | int, ...], EncodeReport], object] | None = None,
+    ) -> None:
+        check_asked(options, progress)
+        if options.size is not None:
+            raise OptionError(
+                "`size` is of a file with one volume: ask a sequence for `ratio`, `psnr` or "
+                "`max_error`"
+            )
+        if not isinstance(path, PATH):
+            raise OptionError("a sequence is written to a path: it grows, and its head changes")
+        check_writable(path)
+        if (
+            isinstance(group, bool)
+            or not isinstance(group, int)
+            or not (1 <= group <= MOST_FRAMES_A_GROUP)
+        ):
+            raise OptionError(f"`group={group!r}` must be from 1 to {MOST_FRAMES_A_GROUP}")
+        self.options, self.group = options, group
+        self._progress, self._report = progress, report
+        self._waiting: list[Frame] = []
+        target = Path(path)
+        if append and target.exists():
+            self._file = SequenceAppender.open(target)
+            return
+        timeline = timeline_of(
+            fps=fps,
+            unit=unit,
+            start=start,
+            increment=increment,
+            loop=loop,
+            pattern=pattern,
+            metadata=metadata,
+        )
+        self._file = SequenceAppender.create(target, timeline, overwrite=overwrite)
+
+    @property
+    def timeline(self) -> Timeline:
+        """How the frames lie in time."""
+        return self._file.timeline
+
+    @property
+    def written(self) -> set[float | int]:
+        """The numbers of the frames that can be read from the file."""
+        return self._file.numbers
+
+    def add(self, time: float | None, grids: Source, *, number: float | int | None = None) -> None:
+        """Add a frame, behind those that were added before. A full group is encoded at once.
+
+        time: in the unit of the sequence; None: as its number and the frame rate say
+        grids: what `inrv.encode` takes: arrays by name, as {"density": array}; grids; or a file
+        number: of the frame; None: that of the next one
+
+        Raises OptionError for a number or a time that is not above those before, and what `encode`
+        raises.
+        """
+        number = self._next_number() if number is None else _finite(number, "number")
+        if number in self._file.numbers:
+            raise OptionError(f"frame {number} is in {self._file.path} already")
+        time = self.timeline.time_of(number) if time is None else float(_finite(time, "time"))
+        if self._waiting:
+            self._check_order(self._waiting[-1], number, time)
+        frame = read_frame(grids, self.options, number, time)
+        if not _fit_together([*self._waiting, frame]):
+            self.flush()
+        self._waiting.append(frame)
+        if len(self._waiting) >= self.group:
+            self.flush()
+
+    def _check_order(self, before: Frame, number: float | int, time: float | None) -> None:
+        assert before.number is not None
+        if number <= before.number:
+            raise OptionError(f"frame {number} must come behind frame {before.number}")
+        if (time is None) != (before.time is None):
+            raise OptionError("either all frames have a time, or none has one")
+        if time is not None and before.time is not None and time <= before.time:
+            raise OptionError(
+                f"the time {time} of frame {number} must be above {before.time}, that of the frame "
+                "before"
+            )
+
+    def _next_number(self) -> float | int:
+        held = [frame.number for frame in self._waiting if frame.number is not None]
+        last = max([*held, *self._file.numbers], default=None)
+        if last is not None:
+            return last + self.timeline.increment
+        return 0 if self.timeline.start is None else self.timeline.start
+
+    def flush(self) -> None:
+        """Encode the frames that wait for their group to be full. Raises what `add` raises."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        contents, report = encoded_frames(waiting, self.options, progress=self._progress)
+        moments = tuple(
+            Moment(frame.number, frame.time) for frame in waiting if frame.number is not None
+        )
+        self._file.add(contents, moments)
+        if self._report is not None:
+            self._report(tuple(moment.number for moment in moments), report)
+
+    def close(self) -> None:
+        """Encode what is left, and close the file. Raises what `add` raises."""
+        try:
+            self.flush()
+        finally:
+            self._file.close()
+
+    def __enter__(self) -> SequenceWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self.close()  # the frames that were added are worth keeping, whatever came after
+        else:
+            self._file.close()
+
+
+def _fit_together(frames: Sequence[Frame]) -> bool:
+    """Return whether a container can hold all of these frames, by the limits of its readers."""
+    grids = [grid for frame in frames for grid in frame.volume.grids]
+    count = len(grids) + sum(len(frame.volume.passthrough) for frame in frames)
+    blocks = sum(grid.topology.leaf_count + grid.topology.tile_count for grid in grids)
+    return count <= DEFAULT_LIMITS.grids and blocks <= DEFAULT_LIMITS.leaves
+
+
+def timeline_of(
+    *,
+    fps: Any = None,
+    unit: str = "s",
+    start: float | int | None = None,
+    increment: float | int = 1,
+    loop: str = "none",
+    pattern: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> Timeline:
+    """Return the timeline of these arguments of SequenceWriter. Raises OptionError."""
+    entries = metadata_of(metadata or {}, "the sequence")
+    held = Timeline(
+        rate=None if fps is None else rate_of(fps),
+        unit=unit,
+        start=None if start is None else _finite(start, "start"),
+        increment=_finite(increment, "increment"),
+        loop=loop,
+        pattern=pattern,
+        metadata=store_metadata(entries),
+    )
+    try:
+        return Record.from_json(Record("", held, None, ()).to_json()).timeline
+    except FormatError as error:
+        found = error.message.removeprefix("index.timeline.")
+        raise OptionError(f"the sequence: {found}") from error
+
+
+def rate_of(fps: Any) -> tuple[int, int]:
+    """Return a frame rate as numerator and denominator.
+
+    fps: as 24, 23.976, "24", "30000/1001" or a Fraction. 23.976, 29.97 and 59.94 are those of
+        television, 24000/1001 and so on
+    Raises OptionError.
+    """
+    try:
+        found = Fraction(fps if isinstance(fps, (int, Fraction)) else str(fps))
+    except (ValueError, ZeroDivisionError):
+        found = Fraction(0)
+    television = round(found / NTSC) * NTSC
+    if found.denominator > 1 and abs(found - television) < NEAR:
+        found = television
+    largest = max(found.numerator, found.denominator)
+    if isinstance(fps, bool) or found <= 0 or largest >= 1 << 31:
+        raise OptionError(f"`fps={fps!r}` must be a positive number, as 24, 23.976 or '30000/1001'")
+    return found.numerator, found.denominator
+
+
+def _finite(value: Any, name: str) -> float | int:
+    """Return a number as Python's own; a whole one as an integer. Raises OptionError."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if isinstance(value, bool) or not math.isfinite(found):
+        raise OptionError(f"`{name}={value!r}` must be a finite number")
+    return int(found) if found.is_integer() else found

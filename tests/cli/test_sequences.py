@@ -1,0 +1,178 @@
+"""Sequences on the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import inrv
+from inrv import files
+
+from .conftest import Run
+
+INSTANT = ("--effort", "instant", "--exact-below", "0")
+
+
+@pytest.fixture
+def shots(run: Run) -> None:
+    """Frames 8 to 11 and 13 of a fog that moves."""
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, 20)] * 3, indexing="ij")
+    for number in (8, 9, 10, 11, 13):
+        fog = np.exp(-6 * (x**2 + y**2 + (z - 0.1 * number + 1) ** 2))
+        grid = inrv.sparse_grid(np.where(fog > 0.1, fog, 0).astype(np.float32), "density")
+        files.write(f"fog.{number:04}.vdb", inrv.SparseVolume((grid,)))
+
+
+def made(run: Run, *more: str) -> None:
+    result = run("encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT, "--group", "2", *more)
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.usefixtures("shots")
+def test_a_pattern_becomes_one_file_and_comes_back_with_its_numbers(run: Run) -> None:
+    result = run("encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT, "--fps", "24")
+    assert result.exit_code == 0, result.stderr
+    assert "frames" in result.stdout and "PSNR" in result.stdout
+    assert "missing" in result.stdout and "has no frames 0012" in result.stderr
+    volume = inrv.load("fog.inrv")
+    assert list(volume.frames) == [8, 9, 10, 11, 13] and volume.frames.times[0] == 8 / 24
+    assert volume.frames.timeline.pattern == "fog.####.vdb"
+    result = run("decode", "fog.inrv", "-o", "back/out.%03d.vdb", "--frames", "9-10")
+    assert result.exit_code == 0, result.stderr
+    assert "has no frames 12" in result.stderr
+    assert sorted(path.name for path in Path("back").iterdir()) == ["out.009.vdb", "out.010.vdb"]
+    before, after = files.read("fog.0010.vdb"), files.read("back/out.010.vdb")
+    assert before.grids[0].topology.equal(after.grids[0].topology)
+    assert np.abs(before.grids[0].values - after.grids[0].values).max() < 0.05
+    shutil.copy("fog.inrv", "back/shot.inrv")
+    assert run("decode", "back/shot.inrv").exit_code == 0
+    assert Path("back/shot.0013.vdb").exists()
+
+
+@pytest.mark.usefixtures("shots")
+def test_where_frames_go(run: Run) -> None:
+    made(run)
+    for arguments, code, message in [
+        (["-o", "one.vdb"], 2, "there are 5 frames: give a pattern"),
+        (["-o", "one.vdb", "--frames", "12"], 3, "no frame 12"),
+        (["-o", "one.vdb", "--frames", "x"], 2, "not of the form 60-64"),
+        (["-o", "one.vdb", "--frames", "11"], 0, ""),
+        (["-o", "folder/", "--frames", "8,13"], 0, ""),
+        (["-o", "folder", "--frames", "8,13"], 4, "exists already"),
+        (["-o", "folder", "--frames", "8,9", "--shard", "1/2"], 0, ""),
+    ]:
+        result = run("decode", "fog.inrv", *arguments)
+        assert result.exit_code in ({code} if code != 3 else {2, 3}), (arguments, result.stderr)
+        assert message in result.stderr
+    assert sorted(path.name for path in Path("folder").iterdir()) == [
+        "fog.0008.vdb",
+        "fog.0009.vdb",
+        "fog.0013.vdb",
+    ]
+    shutil.copy("fog.inrv", "other.inrv")
+    result = run("decode", "fog.inrv", "other.inrv", "-o", "many")
+    assert result.exit_code == 2 and "is a sequence: decode it alone" in result.stderr
+
+
+@pytest.mark.usefixtures("shots")
+def test_a_second_run_resumes(run: Run) -> None:
+    made(run, "--frames", "8-9")
+    size = Path("fog.inrv").stat().st_size
+    first = Path("fog.inrv").read_bytes()[100:size]
+    made(run)
+    assert list(inrv.load("fog.inrv").frames) == [8, 9, 10, 11, 13]
+    assert Path("fog.inrv").read_bytes()[100:size] == first
+    result = run("encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT)
+    assert result.exit_code == 4 and "exists already" in result.stderr
+    made(run, "--frames", "8-9", "--force")
+    result = run("encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT, "--psnr", "30")
+    assert result.exit_code == 4 and "were encoded otherwise" in result.stderr
+    shutil.copy("fog.0008.vdb", "fog.0000.vdb")
+    inrv.encode("fog.0008.vdb", "volume.inrv")
+    result = run("encode", "fog.####.vdb", "-o", "volume.inrv", *INSTANT)
+    assert result.exit_code == 4 and "exists already" in result.stderr
+
+
+@pytest.mark.usefixtures("shots")
+def test_shares_are_joined_to_the_same_frames(run: Run) -> None:
+    made(run)
+    for number in range(3):
+        made(run, "--shard", f"{number}/3")
+    result = run("seq", "join", "fog.shard-*.inrv", "-o", "joined.inrv")
+    assert result.exit_code == 0, result.stderr
+    assert "5 frames from 8 to 13 in 3 groups" in result.stdout
+    whole, joined = inrv.load("fog.inrv").frames, inrv.load("joined.inrv").frames
+    assert joined.timeline == whole.timeline and joined.groups == whole.groups
+    for number in whole:
+        assert np.array_equal(
+            np.asarray(whole[number]["density"]), np.asarray(joined[number]["density"])
+        )
+
+
+@pytest.mark.usefixtures("shots")
+def test_frames_are_cut_listed_and_appended_without_being_coded(run: Run) -> None:
+    made(run, "--fps", "24")
+    result = run("seq", "cut", "fog.inrv", "--frames", "9-10", "-o", "cut.inrv")
+    assert result.exit_code == 0 and "2 frames from 9 to 10 in 2 groups" in result.stdout
+    whole, cut = inrv.load("fog.inrv").frames, inrv.load("cut.inrv").frames
+    for number in (9, 10):
+        ends = np.asarray(whole[number]["density"]), np.asarray(cut[number]["density"])
+        assert np.array_equal(*ends)
+    assert 11 not in cut and cut.timeline.start == 9
+    told = json.loads(run("seq", "list", "fog.inrv", "--json").stdout)
+    assert [row["number"] for row in told["frames"]] == [8, 9, 10, 11, 13]
+    assert [group["frames"] for group in told["groups"]] == [[8, 9], [10, 11], [13]]
+    assert told["missing"] == [12]
+    text = run("seq", "list", "fog.inrv").stdout
+    assert len(text.splitlines()) == 6 and "0.333333 s" in text
+    assert run("encode", "fog.0008.vdb", "-o", "take.0012.inrv", *INSTANT).exit_code == 0
+    result = run("seq", "append", "cut.inrv", "take.0012.inrv")
+    assert result.exit_code == 0, result.stderr
+    assert "has no frames 11" in result.stderr
+    grown = inrv.load("cut.inrv").frames
+    assert list(grown) == [9, 10, 12] and grown[12].time == 0.5
+    assert grown[12]["density"].entry == inrv.load("take.0012.inrv")["density"].entry
+    result = run("seq", "append", "cut.inrv", "fog.inrv")
+    assert result.exit_code == 2 and "frame 9 stands twice" in result.stderr
+    assert list(inrv.load("cut.inrv").frames) == [9, 10, 12]
+    result = run("seq", "list", "take.0012.inrv")
+    assert result.exit_code == 2 and "holds one volume" in result.stderr
+
+
+@pytest.mark.usefixtures("shots")
+def test_info_sample_compare_and_verify_take_a_frame(run: Run) -> None:
+    made(run, "--fps", "24", "--loop", "repeat")
+    result = run("info", "fog.inrv")
+    assert "has 5 frames: this is frame 8" in result.stderr
+    for text in ("5 from 8 to 13, in 3 groups", "24 frames a second", "repeat", "frame 8, at"):
+        assert text in result.stdout
+    told = json.loads(run("info", "fog.inrv", "--time", "0.42", "--json").stdout)
+    assert told["frame"]["number"] == 10 and told["sequence"]["rate"] == [24, 1]
+    Path("points.csv").write_text("x,y,z\n10,10,9\n")
+    values = [
+        run("sample", "fog.inrv", "--points", "points.csv", "--frame", str(number)).stdout
+        for number in (8, 10)
+    ]
+    assert values[0] != values[1]
+    result = run("compare", "fog.0010.vdb", "fog.inrv", "--frame", "10", "--min-psnr", "40")
+    assert result.exit_code == 0, result.stderr
+    assert run("compare", "fog.0010.vdb", "fog.inrv", "--min-psnr", "40").exit_code == 1
+    result = run("info", "fog.inrv", "--frame", "9", "--time", "1")
+    assert result.exit_code == 2 and "give one of them" in result.stderr
+    assert "valid" in run("verify", "fog.inrv", "--decode").stdout
+
+
+@pytest.mark.usefixtures("shots")
+def test_what_is_for_a_sequence_is_for_no_volume(run: Run) -> None:
+    result = run("encode", "fog.0008.vdb", "-o", "fog.inrv", "--fps", "24")
+    assert result.exit_code == 2 and "--fps is for a sequence" in result.stderr
+    assert run("encode", "fog.0008.vdb", "-o", "fog.inrv", *INSTANT).exit_code == 0
+    result = run("decode", "fog.inrv", "-o", "x.vdb", "--frames", "1")
+    assert result.exit_code == 2 and "--frames is for a sequence" in result.stderr
+    shutil.copy("fog.0008.vdb", "fog.00008.vdb")
+    result = run("encode", "fog.00008.vdb", "fog.0008.vdb", "-o", "twice.inrv", *INSTANT)
+    assert result.exit_code == 2 and "would both be frame 8" in result.stderr
