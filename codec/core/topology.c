@@ -373,23 +373,25 @@ static int open_masks(Topologies *topologies, Topology *topology) {
                        INRV_RULE('S', 11), &coded->starts);
 }
 
-static int open_topology(Topologies *topologies, uint32_t chunk, int as_root, Topology **found);
+static int open_topology(Topologies *topologies, uint32_t chunk, int behind, Topology **found);
 
-/* Opens the topology that the masks are predicted from, which is itself predicted from none. */
-static int open_root(Topologies *topologies, Topology *topology, int as_root) {
+/* Opens the topology that the masks are predicted from, which may be predicted itself.
+   behind: how many are predicted from this one, one from the other */
+static int open_root(Topologies *topologies, Topology *topology, int behind) {
     const Container *container = topologies->container;
     Tensor from;
     TRY(inrv_tensor(&topology->tensors, "predicted_from", TENSOR_I32, ANY, ONE_AXIS, &from));
     if (!from.rows) return INRV_OK;
     const int32_t number = tensor_int(&from, 0);
-    if (as_root || from.rows > 1 || number < 0 || (uint32_t)number >= topology->chunk ||
-        container->chunks[number].type != TOPO)
+    if (behind == MOST_PREDICTED || from.rows > 1 || number < 0 ||
+        (uint32_t)number >= topology->chunk || container->chunks[number].type != TOPO)
         return INRV_RULE('S', 12);
-    TRY(open_topology(topologies, (uint32_t)number, 1, &topology->root));
-    return topology->root->root ? INRV_RULE('S', 12) : INRV_OK;
+    TRY(open_topology(topologies, (uint32_t)number, behind + 1, &topology->root));
+    topology->predicted = topology->root->predicted + 1;
+    return topology->predicted > MOST_PREDICTED ? INRV_RULE('S', 12) : INRV_OK;
 }
 
-static int fill_topology(Topologies *topologies, Topology *topology, int as_root) {
+static int fill_topology(Topologies *topologies, Topology *topology, int behind) {
     Memory *memory = topologies->memory;
     Blocks blocks = {.count = 0};
     CodedMasks leaves = {.bytes = NULL}, tiles = {.bytes = NULL};
@@ -404,10 +406,10 @@ static int fill_topology(Topologies *topologies, Topology *topology, int as_root
     inrv_give(memory, tiles.starts);
     inrv_give(memory, keys);
     if (!error) error = open_masks(topologies, topology);
-    return error ? error : open_root(topologies, topology, as_root);
+    return error ? error : open_root(topologies, topology, behind);
 }
 
-static int open_topology(Topologies *topologies, uint32_t chunk, int as_root, Topology **found) {
+static int open_topology(Topologies *topologies, uint32_t chunk, int behind, Topology **found) {
     for (*found = topologies->first; *found; *found = (*found)->next)
         if ((*found)->chunk == chunk) return INRV_OK;
     Topology *topology = inrv_take(topologies->memory, 1, sizeof *topology);
@@ -416,7 +418,7 @@ static int open_topology(Topologies *topologies, uint32_t chunk, int as_root, To
     topology->region = NO_REGION;
     topology->next = topologies->first;
     topologies->first = *found = topology;
-    return fill_topology(topologies, topology, as_root);
+    return fill_topology(topologies, topology, behind);
 }
 
 int inrv_topology_open(Topologies *topologies, uint32_t chunk, Topology **found) {

@@ -5,7 +5,7 @@
 #include "container.h"
 #include "masks.h"
 
-enum { CELLS = 4096, LEAF_VOXELS = 512, EDGES = 3 };
+enum { CELLS = 4096, LEAF_VOXELS = 512, EDGES = 3, MOST_PREDICTED = 64 };
 #define NO_REGION SIZE_MAX
 #define OUTSIDE UINT64_MAX /* key of a region beyond all coordinates */
 
@@ -21,6 +21,7 @@ typedef struct {
 typedef struct topology {
     struct topology *next; /* of its owner */
     struct topology *root; /* that the masks are predicted from; NULL: from none */
+    int predicted; /* how many topologies its masks are predicted from, one from the other */
     uint32_t chunk;
     Tensors tensors;
     size_t leaves, regions, tiles, most; /* most: leaves of a region */

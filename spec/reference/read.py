@@ -294,8 +294,10 @@ def predicted_masks(file: File, number: int, sources: list[int], leaves: Array) 
     if not sources:
         return None
     require(len(sources) == 1 and 0 <= sources[0] < number, "S12: not one chunk before this one")
-    chained = len(file.tensors(sources[0], "TOPO")["predicted_from"])
-    require(not chained, "S12: predicted from a predicted chunk")
+    chain = [sources[0]]
+    while len(further := file.tensors(chain[-1], "TOPO")["predicted_from"]):
+        require(0 <= further[0] < chain[-1] and len(chain) < 64, "S12: a chain that is too long")
+        chain.append(int(further[0]))
     return topology_of(file, sources[0]).active_at(leaves)
 
 

@@ -294,9 +294,12 @@ def stored(found: Differences) -> Change:
 
 
 def chained(file: File) -> None:
-    """A third mask, predicted from the second."""
-    file.chunks.append(dataclasses.replace(file.chunks[PREDICTED]))
-    tensors(len(file.chunks) - 1, predicted_from=at(0, 1))(file)
+    """So many masks, each predicted from the one before."""
+    before = PREDICTED
+    for _ in range(64):
+        file.chunks.append(dataclasses.replace(file.chunks[PREDICTED]))
+        tensors(len(file.chunks) - 1, predicted_from=at(0, before))(file)
+        before = len(file.chunks) - 1
     for number in (1, 4):
         file.edit_manifest(f"grids.{number}.topology", len(file.chunks) - 1)
 
@@ -1145,7 +1148,7 @@ CASES: list[tuple[str, str, Change, str]] = [
         bare(tensors(PREDICTED, predicted_from=lambda a: np.append(a, a))),
         "not the number of one",
     ),
-    ("S12", "chain", bare(chained), "itself predicted from another"),
+    ("S12", "chain", bare(chained), "more than 64 are predicted, one from the other"),
     ("S13", "both", cells(0b11, 0b10), "a cell of a block is a leaf and a tile"),
     ("S13", "neither", cells(0b01, 0b10), "a block holds neither a leaf nor a tile"),
     (

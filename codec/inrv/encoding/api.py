@@ -180,13 +180,13 @@ def encoded_frames(
     """Encode frames into one container. Raises what `encode` raises."""
     codec = field_codec(options.chosen_field)
     held, prepared, nonfinite = list[Frame](), list[PreparedGrid](), list[NonFinite]()
-    for frame in frames:
+    for place, frame in enumerate(frames):
         volume, gone = frame.volume, tuple[NonFinite, ...]()
         if options.nonfinite == "inactive":
             volume, gone = deactivated(volume)
         grids, kept = prepare(volume, options, codec, f"{frame.name}: " if frame.name else "")
         held.append(replace(frame, volume=volume))
-        prepared += grids
+        prepared += [replace(grid, frame=place) for grid in grids]
         nonfinite += gone + kept
     encoder = codec.encoder(options, progress, checkpoint)
     most = _most_bytes(options, held)

@@ -66,6 +66,7 @@ class PreparedGrid:
     bounds: the largest error that codes of each component may make; None where no bound is asked
     active_voxels: active leaf voxels of the grid as it is to come back, which a whole-leaf form has
         more of
+    frame: number of its frame among those of the file
     lossless: whether the field gives every value exactly
     threshold: of a whole-leaf topology: voxels whose decoded value scores above it are active
     threshold_rule: how values score, see inrv.grids.thresholds
@@ -81,6 +82,7 @@ class PreparedGrid:
     spans: NDArray[np.float64]
     bounds: tuple[float, ...] | None
     active_voxels: int
+    frame: int = 0
     lossless: bool = False
     threshold: float | None = None
     threshold_rule: str = ABOVE
@@ -143,7 +145,8 @@ def store_grids(grids: Sequence[PreparedGrid], chunks: list[Chunk]) -> tuple[Gri
     all grids, in order.
     """
     entries, writer, output = [], _ChunkWriter(chunks), 0
-    topologies = store_topologies([item.grid.topology for item in grids], chunks)
+    held = [item.grid.topology for item in grids]
+    topologies = store_topologies(held, chunks, _in_frame_before(grids))
     for item, topology in zip(grids, topologies, strict=True):
         values, components = item.normalisation, []
         ranges = zip(values.minimum.tolist(), values.maximum.tolist(), strict=True)
@@ -207,6 +210,16 @@ def _entry(
         topology_of=item.topology_of,
         outliers=writer.store("outliers", pack_exact(outliers, held)),
     )
+
+
+def _in_frame_before(grids: Sequence[PreparedGrid]) -> list[int | None]:
+    """Return the place of the grid of the same name in the frame before, for each grid."""
+    last: dict[tuple[int, str], int] = {}
+    found: list[int | None] = []
+    for place, item in enumerate(grids):
+        found.append(last.get((item.frame - 1, item.grid.name)))
+        last[item.frame, item.grid.name] = place
+    return found
 
 
 def _corners(topology: Topology) -> tuple[Corner, Corner] | None:

@@ -25,24 +25,35 @@ from inrv.storage.skeleton import pack_skeleton, unpack_skeleton
 
 MOST_WITHIN = 1 << 14  # bytes of masks that lie in the TOPO chunk itself: they are read at once
 MOST_ROOTS = 4  # earlier topologies that one is tried to be predicted from: each try codes it once
+MOST_PREDICTED = 64  # topologies, one predicted from the other
 FULL_BYTE = 255  # eight active voxels
+LONG_CHAIN = f"topology: more than {MOST_PREDICTED} are predicted, one from the other"
 
 
-def store_topologies(topologies: Sequence[Topology], chunks: list[Chunk]) -> list[int]:
+def store_topologies(
+    topologies: Sequence[Topology], chunks: list[Chunk], alike: Sequence[int | None] = ()
+) -> list[int]:
     """Append the chunks of each different topology and return the number of its TOPO chunk.
 
     A topology is predicted from the earlier one that makes it smallest, where one does.
+
+    alike: for each the place of an earlier one that it may resemble beside the last few, or None
     """
     numbers: list[int] = []
-    roots: dict[int, Topology] = {}  # those predicted from none
-    for topology in topologies:
+    known_roots: dict[int, Topology] = {}
+    predicted: dict[int, int] = {}  # topologies, one from the other
+    for place, topology in enumerate(topologies):
         stored = zip(numbers, topologies, strict=False)
         known = (number for number, other in stored if topology.identical(other))
         number = next(known, len(chunks))
         if number == len(chunks):
-            root, parts = _smallest(topology, dict(list(roots.items())[-MOST_ROOTS:]))
-            if root is None:
-                roots[number] = topology
+            roots = dict(list(known_roots.items())[-MOST_ROOTS:])
+            if alike and (other := alike[place]) is not None:
+                roots[numbers[other]] = topologies[other]
+            short = {own: held for own, held in roots.items() if predicted[own] < MOST_PREDICTED}
+            root, parts = _smallest(topology, short)
+            known_roots[number] = topology
+            predicted[number] = 0 if root is None else predicted[root] + 1
             bits = b"".join(parts)
             apart = len(bits) > MOST_WITHIN
             arrays = pack_skeleton(topology) | _pack_masks(parts, number + 1 if apart else None)
@@ -56,7 +67,10 @@ def store_topologies(topologies: Sequence[Topology], chunks: list[Chunk]) -> lis
 
 
 def _smallest(topology: Topology, roots: dict[int, Topology]) -> tuple[int | None, list[bytes]]:
-    """Return the root, if any, that makes the coded masks smallest, and the bytes of regions."""
+    """Return the root, if any, that makes the coded masks smallest, and the bytes of regions.
+
+    roots: by the numbers of their chunks
+    """
     origins, masks = topology.leaf_origins, topology.leaf_masks
     best: int | None = None
     parts = encode_masks(origins, masks)
@@ -118,7 +132,7 @@ class StoredMasks:
     skeleton: Topology
     kinds: NDArray[np.uint8]
     regions: list[slice]
-    root: Topology | None
+    root: StoredTopology | None
     within: bytes | None
     starts: list[int]
     bits: int
@@ -166,6 +180,12 @@ class StoredTopology(Topology):
         vars(made).update({name: held for name, held in known.items() if name != "leaf_masks"})
         vars(made).update(_stored=stored, _decoded={})
         return made
+
+    @property
+    def predicted(self) -> int:
+        """How many topologies its masks are predicted from, one from the other."""
+        root = self._stored.root
+        return 0 if root is None else root.predicted + 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Topology, tuple(getattr(self, name) for name in self.__dataclass_fields__)
@@ -249,6 +269,7 @@ class StoredTopologies:
         self._container = container
         self._restored: dict[int, StoredTopology] = {}
         self._blocks = 0
+        self._behind = 0  # topologies that wait for one that they are predicted from
 
     def __getitem__(self, chunk: int) -> StoredTopology:
         if chunk not in self._restored:
@@ -292,11 +313,8 @@ class StoredTopologies:
             raise FormatError("S11", f"topology: {found}, not the number of a {BITS} chunk")
         return entries[number].raw
 
-    def _root(self, chunk: int, predicted_from: NDArray[np.int32]) -> Topology | None:
-        """Return the topology that this one is predicted from, if there is any.
-
-        It must be predicted from none itself, so that no chain is long.
-        """
+    def _root(self, chunk: int, predicted_from: NDArray[np.int32]) -> StoredTopology | None:
+        """Return the topology that this one is predicted from, if there is any."""
         if not len(predicted_from):
             return None
         number, entries = int(predicted_from[0]), self._container.entries
@@ -305,9 +323,13 @@ class StoredTopologies:
             found = f"predicted_from holds {predicted_from[:4].tolist()}"
             message = f"topology: {found}, not the number of one {TOPOLOGY} chunk before it"
             raise FormatError("S12", message)
-        arrays = unpack_tensors(self._container.chunk(number))
-        if len(take(arrays, "predicted_from", np.int32, (None,))):
-            found = f"predicted_from holds {number}"
-            message = f"topology: {found}, a chunk that is itself predicted from another"
-            raise FormatError("S12", message)
-        return self[number]
+        if self._behind == MOST_PREDICTED:
+            raise FormatError("S12", LONG_CHAIN)
+        self._behind += 1
+        try:
+            root = self[number]
+        finally:
+            self._behind -= 1
+        if root.predicted >= MOST_PREDICTED:
+            raise FormatError("S12", LONG_CHAIN)
+        return root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,9 @@ BACKGROUND_LIMITS = -2.0, 3.0  # of a background, on the scale of normalised val
 class Channel:
     """A component of a grid, to be encoded.
 
+    frame: number of its frame
+    name: what tells it from the others of its frame: of its grid the name, and how many before have
+        that name too; and the component
     grid: number of its grid
     component: number of the component
     minimum: lowest value that is coded
@@ -38,6 +42,8 @@ class Channel:
     lossless: of a lossless channel, what its units stand for; else None
     """
 
+    frame: int
+    name: tuple[str, int, int]
     grid: int
     component: int
     minimum: float
@@ -54,10 +60,13 @@ class Channel:
 def channels_of(grids: Sequence[PreparedGrid]) -> list[Channel]:
     """Every component that varies, in the order of the field's outputs."""
     result = []
+    seen = Counter[tuple[int, str]]()
     for number, grid in enumerate(grids):
-        template = _without_values(grid.grid)
+        template, own = _without_values(grid.grid), (grid.frame, grid.grid.name)
         for component in np.flatnonzero(grid.normalisation.varying).tolist():
-            result.append(_channel(grid, number, component, template))
+            name = grid.grid.name, seen[own], component
+            result.append(_channel(grid, number, name, template))
+        seen[own] += 1
     return result
 
 
@@ -67,9 +76,11 @@ def _without_values(grid: Grid) -> Grid:
     return grid.with_values(np.broadcast_to(unknown, grid.values.shape))
 
 
-def _channel(grid: PreparedGrid, number: int, component: int, template: Grid) -> Channel:
+def _channel(
+    grid: PreparedGrid, number: int, name: tuple[str, int, int], template: Grid
+) -> Channel:
     """One component as a channel."""
-    coded, apart = grid.coded, grid.apart
+    coded, apart, component = grid.coded, grid.apart, name[-1]
     low, high = (
         float(end[component]) for end in (grid.normalisation.minimum, grid.normalisation.maximum)
     )
@@ -88,7 +99,7 @@ def _channel(grid: PreparedGrid, number: int, component: int, template: Grid) ->
     least, most = BACKGROUND_LIMITS
     background = min(max(float(beyond[0]), least), most)
     values = ChannelValues(coded.topology, shares, background, exterior=exterior)
-    return Channel(number, component, low, high, values, lossless)
+    return Channel(grid.frame, name, number, component, low, high, values, lossless)
 
 
 def linear_exterior(
@@ -121,17 +132,22 @@ def quality_of(channel: Channel, grid: PreparedGrid, psnr: float, step: float | 
     return Quality(step=min(MOST_STEP, finest / channel.span), guess=guess, bounded=True)
 
 
-def references_of(channels: Sequence[Channel]) -> tuple[int | None, ...]:
-    """For each channel the earlier one whose details resemble its own most, if any do."""
-    found: list[int | None] = []
-    for number, channel in enumerate(channels):
-        alike = [
-            (_resemblance(channel.values, other.values), place)
-            for place, other in enumerate(channels[:number])
-        ]
-        best = max(alike, default=(0.0, 0))
-        found.append(best[1] if best[0] > RELATED else None)
-    return tuple(found)
+def references_of(channels: Sequence[Channel], number: int) -> list[int | None]:
+    """The channels of which one may be the reference of a channel; None: it may have none.
+
+    That is the one of its frame before it whose details resemble its own most, if any do, or else
+    none. Where the frame before has a channel of its name, it may be that one, or any of these.
+    """
+    own = channels[number]
+    frame = [place for place in range(number) if channels[place].frame == own.frame]
+    alike = [(_resemblance(own.values, channels[place].values), place) for place in frame]
+    best = max(alike, default=(0.0, 0))
+    found: list[int | None] = [best[1]] if best[0] > RELATED else [None]
+    before = own.frame - 1, own.name
+    earlier = [
+        place for place in range(number) if (channels[place].frame, channels[place].name) == before
+    ]
+    return [*dict.fromkeys([*found, None]), *earlier] if earlier else found
 
 
 def with_reference(channel: Channel, reference: Channel, encoded: EncodedChannel) -> ChannelValues:

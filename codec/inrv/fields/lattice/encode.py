@@ -24,7 +24,7 @@ from inrv.fields.lattice.channels import (
     with_reference,
 )
 from inrv.fields.lattice.constants import DEFAULT_NAME
-from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, EncodedChannel
+from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, ChannelValues, EncodedChannel
 from inrv.fields.lattice.store import store_channel
 from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
 from inrv.grids import LeafValues, Topology
@@ -188,7 +188,7 @@ class VolumeEncoder:
         self.seed = options.seed
         self.started = time.perf_counter()
         self.channels = tuple(channels_of(grids))
-        self.references = references_of(self.channels)
+        self.references: list[int | None] = []  # of each channel, as `run` found them
         self.encoders: list[ChannelEncoder] = []  # of each channel, after `run`
         self.steps: list[float] = []  # of each channel, as `run` found them
 
@@ -200,9 +200,19 @@ class VolumeEncoder:
         for number, channel in enumerate(self.channels):
             guess = guesses.get((channel.grid, channel.component))
             quality = quality_of(channel, self.grids[channel.grid], _psnr(self.goal), guess)
-            values = self._values(number, encoded)
-            self.encoders.append(ChannelEncoder(values, quality, self.effort, lambda: self.fitter))
-            encoded.append(self.encoders[-1].run())
+            rivals = []
+            for reference in references_of(self.channels, number):
+                values = self._values(channel, reference, encoded)
+                rival = ChannelEncoder(
+                    values, quality, self.effort, lambda: self.fitter, like=channel.values
+                )
+                rivals.append((reference, rival))
+            reference, encoder = rivals[0]
+            if len(rivals) > 1:
+                reference, encoder = min(rivals, key=lambda rival: rival[1].promise())
+            self.references.append(reference)
+            self.encoders.append(encoder)
+            encoded.append(encoder.run())
             self.tell(len(encoded) / len(self.channels))
         self.steps = [channel.step for channel in encoded]
         return self._measured(encoded)
@@ -210,9 +220,11 @@ class VolumeEncoder:
     def again(self, octaves: float) -> EncodedLattice:
         """Every channel in steps finer by so many octaves than `run` found, settings as there."""
         encoded = list[EncodedChannel]()
-        for number, (encoder, step) in enumerate(zip(self.encoders, self.steps, strict=True)):
+        rows = zip(self.channels, self.references, self.encoders, self.steps, strict=True)
+        for channel, reference, encoder, step in rows:
             finer = step if encoder.quality.lossless else step * 2**-octaves
-            encoded.append(encoder.again(finer, self._values(number, encoded)))
+            values = self._values(channel, reference, encoded)
+            encoded.append(encoder.again(finer, values))
         return self._measured(encoded)
 
     @cached_property
@@ -223,9 +235,10 @@ class VolumeEncoder:
 
         return Fitter(self.seed)
 
-    def _values(self, number: int, encoded: Sequence[EncodedChannel]) -> Any:
+    def _values(
+        self, channel: Channel, reference: int | None, encoded: Sequence[EncodedChannel]
+    ) -> ChannelValues:
         """The values of a channel, with those of its reference channel, encoded before."""
-        channel, reference = self.channels[number], self.references[number]
         if reference is None:
             return channel.values
         return with_reference(channel, self.channels[reference], encoded[reference])
@@ -251,7 +264,7 @@ class VolumeEncoder:
         return EncodedLattice(
             self,
             self.channels,
-            self.references,
+            tuple(self.references),
             tuple(encoded),
             tuple(grids),
             tuple(psnrs),

@@ -385,6 +385,15 @@ class ChannelEncoder:
         bits = self._bits(trial) if asked is None else self._bits_at(trial, asked)
         return bits * trial.encoded.coded * self.scale, trial.step
 
+    def promise(self) -> float:
+        """What coding the channel would cost, about, at a step that is about right: bits and error.
+
+        The costs of encoders of one channel, with one reference or another, can be compared.
+        """
+        step = self._first_step()
+        (suited, *_) = self._suited(step)
+        return self._cost(self._trials([(suited, step)], self.some)[0])
+
     def _begun(self) -> Trial:
         """A trial on some regions that is near the quality, with the cheapest of the settings."""
         step = self._first_step()
