@@ -65,7 +65,7 @@ void inrv_lattice_free(Lattice *lattice) {
 static void shape_network(inrv_network *network, int number, int reference) {
     static const int32_t INPUTS[4] = {43, 51, 47, 37};
     const int restoration = number == 3;
-    network->inputs = INPUTS[number] + (reference && !restoration ? 7 : 0);
+    network->inputs = INPUTS[number] + (reference && !restoration ? 13 : 0);
     network->first = restoration ? 24 : 32;
     network->second = restoration ? 16 : 32;
     network->outputs = restoration ? 1 : 2;

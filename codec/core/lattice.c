@@ -539,7 +539,7 @@ static int check(const inrv_channel *channel, const inrv_region *region) {
         sound = sound && channel->steps[i] >= 32 && channel->steps[i] <= 512;
     for (int i = 0; i < 3; i++)
         sound = sound && check_network(channel->prediction[i],
-                                       INPUTS[i] + (channel->reference_top ? 7 : 0), 32, 32, 2);
+                                       INPUTS[i] + (channel->reference_top ? 13 : 0), 32, 32, 2);
     sound = sound && (!channel->wavelet ||
                       (channel->wavelet_prior && channel->top <= INRV_WAVELET_TOP &&
                        !channel->lossless && !channel->trellis && !channel->reference_top));

@@ -18,7 +18,7 @@
 #define INRV_LISTED 1024           /* magnitudes whose bits an encoder has listed */
 #define INRV_WAVELET_PRIOR 11252   /* numbers that wavelets begin with */
 #define INRV_WAVELET_TOP (1 << 15) /* largest value of a wavelet channel */
-#define INRV_MOST_INPUTS 60        /* of a network */
+#define INRV_MOST_INPUTS 64        /* of a network */
 
 /* A network of whole numbers, weights within +-127 and biases within +-2^20, row-major. */
 typedef struct {
@@ -89,7 +89,7 @@ typedef struct {
     uint64_t seed;
     uint32_t share[INRV_LEVELS]; /* of a level's voxels that is taken, in 2^-32; 2^32 - 1: all */
     size_t capacity, count;
-    int8_t *inputs;     /* [capacity][60] of the network */
+    int8_t *inputs;     /* [capacity][64] of the network */
     int32_t *base;      /* what the prediction starts from; for the filter, the decoded value */
     int32_t *spread;    /* of the neighbours */
     int32_t *targets;   /* the voxel's own value */
@@ -128,6 +128,30 @@ INRV_API int inrv_encode_region(inrv_work *work, const inrv_channel *channel,
                                 const inrv_region *region, const inrv_aim *aim, int32_t *values,
                                 inrv_samples *samples, uint8_t *bytes, size_t capacity,
                                 inrv_codes *codes);
+
+/* ---- Motion ---- */
+
+/* Vectors along which values are fetched from a region of a reference channel. */
+typedef struct {
+    size_t count;
+    const uint16_t *cells; /* [count] ascending: those that have a vector */
+    const int8_t *vectors; /* [count][3] in 2^-fraction voxels */
+    int32_t fraction;      /* 0 to 3 */
+} inrv_motion;
+
+/* Turns the vectors of a region's cells into what they differ by from their predictions, in place,
+   or back. restore: whether it is back vectors: int32 [count][3], those of the cells within +-127
+ */
+INRV_API int inrv_vectors(const uint16_t *cells, size_t count, int restore, int32_t *vectors);
+
+/* Fetches the values of every voxel of some cells from a region.
+   from: the region: its leaves, and the exterior and `around` for all other voxels
+   values: of the leaves' voxels
+   cells: [count] that are filled
+   dense: int32 [128][128][128], which is overwritten
+   moved: int32 [count][512], filled */
+INRV_API void inrv_move(const inrv_region *from, const int32_t *values, const inrv_motion *motion,
+                        const uint16_t *cells, size_t count, int32_t *dense, int32_t *moved);
 
 /* Bytes that the codes of so many voxels take at most. */
 INRV_API size_t inrv_codes_bound(size_t voxels);

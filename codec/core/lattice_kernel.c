@@ -317,7 +317,8 @@ INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, i
     spread = clip(spread, p->step >> 2, HIGHEST - 1);
     slope = clip(slope, p->step >> 2, HIGHEST - 1);
     V mantissa, shift, other_mantissa, other_shift;
-    int shifted = scaled(spread, active, &mantissa, &shift);
+    const int spread_shifted = scaled(spread, active, &mantissa, &shift);
+    int shifted = spread_shifted;
     quantised(d.sums, slots, mantissa, shift, shifted, inputs);
     int other_shifted = scaled(slope, active, &other_mantissa, &other_shift);
     quantised(d.differences, slots, other_mantissa, other_shift, other_shifted, inputs + slots);
@@ -363,6 +364,20 @@ INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, i
         inputs[n + 5] = (log_other + 8) >> 4;
         inputs[n + 6] = (log_other - log_spread + 4) >> 3;
         n += 7;
+        V near[5] = {deviations[0], where(has, (own - base) * 2), deviations[1], deviations[2],
+                     deviations[3]};
+        for (int i = 0; i < 5; i++) /* QUANT's clip */
+            near[i] = larger(smaller(near[i], spread << 2), all_of(0) - (spread << 2));
+        quantised(near, 5, mantissa, shift, spread_shifted, inputs + n);
+        V amiss = all_of(0);
+        for (int i = 0; i < p->pairs; i++) {
+            V theirs =
+                deviation(there + p->ahead[i], other) + deviation(there + p->behind[i], other);
+            amiss += magnitude(d.sums[i] - theirs);
+        }
+        amiss = clip(quotient(amiss, all_of(p->pairs), wide), p->step >> 2, HIGHEST - 1);
+        inputs[n + 5] = (log64(amiss) - log_spread + 4) >> 3;
+        n += 6;
     }
     while (n % 4) inputs[n++] = all_of(0);
     M still = is_above(d.known, all_of(0)) & ~is_not(d.bend | d.lean, all_of(0));
@@ -608,6 +623,7 @@ NOINLINE void evaluate(const Packed *n, Block *block, int count) {
             WIDTHS(13, 32, 32, 2)
             WIDTHS(14, 32, 32, 2)
             WIDTHS(15, 32, 32, 2)
+            WIDTHS(16, 32, 32, 2)
         }
 }
 

@@ -582,7 +582,8 @@ class Region:
             (16 * inner_near // (2 * odd))[:, None],
         ]
         if self.reference is not None:
-            inputs += self.reference_inputs(voxels, axes, level, odd, log)
+            known = spread, log, base, sums
+            inputs += self.reference_inputs(voxels, axes, level, odd, turn, known)
         row = 2 * limited(np.concatenate(inputs, axis=1))
         outputs = outputs_of(self.networks[str(odd)], row)
         move = (
@@ -593,8 +594,16 @@ class Region:
         return self.allowed(base + np.where(flat, 0, move)), tables
 
     def reference_inputs(
-        self, voxels: Array, axes: tuple[int, ...], level: int, odd: int, log: Array
+        self,
+        voxels: Array,
+        axes: tuple[int, ...],
+        level: int,
+        odd: int,
+        turn: int,
+        known: tuple[Spread, Array, Array, Array],
     ) -> list[Array]:
+        """known: of the voxels' own neighbours: the spread, log_spread, the base, the sums"""
+        own_spread, log, own_base, own_sums = known
         step, stride = self.config["steps"][level], 1 << level
         own = self.reference[tuple(voxels.T)]
         there = own != ABSENT
@@ -605,7 +614,17 @@ class Region:
         spread = Spread(np.clip(np.abs(all_sums).sum(axis=1) // 4, step >> 2, 2**23 - 1))
         log_other = spread.log() - log_of(np.array([step]))
         scalars = [16 * there, (log_other + 8) >> 4, (log_other - log + 4) >> 3]
-        return [spread.quantise(all_sums), np.stack(scalars, axis=1)]
+        apart = np.where(there, 2 * (own - own_base), 0)[:, None]
+        near = np.concatenate([all_sums[:, :1], apart, all_sums[:, 1:]], axis=1)
+        others = neighbours(self.reference, voxels, pairs_of(odd, turn), axes, stride, ABSENT)
+        amiss = np.abs(own_sums - deviations(*others, base)[0]).sum(axis=1) // own_sums.shape[1]
+        log_amiss = log_of(np.clip(amiss, step >> 2, 2**23 - 1)) - log_of(np.array([step]))
+        return [
+            spread.quantise(all_sums),
+            np.stack(scalars, axis=1),
+            own_spread.quantise(near),
+            ((log_amiss - log + 4) >> 3)[:, None],
+        ]
 
     def allowed(self, predicted: Array) -> Array:
         """Predictions (n,) as they are used: of a lossless channel rounded to entries."""

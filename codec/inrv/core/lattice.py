@@ -26,10 +26,12 @@ from numpy.typing import NDArray
 from inrv.core.library import instruction_sets, library
 
 LEVELS = 7
+REGION_EDGE = 128
+LEAF_VOXELS = 512
 SEGMENTS = 4  # of a region's codes: levels 6 to 3, 2, 1, 0
 QUANTISERS, TABLES, TOKENS = 2, 64, 46
 LISTED = 1 << 10  # magnitudes whose bits an encoder has listed
-MOST_INPUTS = 60
+MOST_INPUTS = 64
 WAVELET_PRIOR = 11252  # numbers that wavelets begin with
 WAVELET_TOP = 1 << 15  # largest value, in units, of a wavelet channel
 ALL = (1 << 32) - 1  # a share of 1
@@ -94,6 +96,15 @@ class _Codes(Structure):
         ("sizes", c_size_t * SEGMENTS),
         ("segments", c_int32),
         ("lanes", c_int32),
+    )
+
+
+class _Motion(Structure):
+    _fields_ = (
+        ("count", c_size_t),
+        ("cells", Address),
+        ("vectors", Address),
+        ("fraction", c_int32),
     )
 
 
@@ -220,6 +231,33 @@ class KnownVoxels:
 
 
 @dataclass(frozen=True, eq=False)
+class RegionMotion:
+    """Vectors along which values are fetched from a region of a reference channel.
+
+    cells: uint16 (n,) ascending, those that have a vector
+    vectors: int8 (n, 3) in 2^-fraction voxels
+    fraction: 0 to 3
+    """
+
+    cells: NDArray[np.uint16]
+    vectors: NDArray[np.int8]
+    fraction: int
+
+
+def predicted_vectors(cells: NDArray[np.uint16], vectors: Ints, *, restore: bool) -> Ints:
+    """What the vectors of a region's cells differ by from their predictions, or back.
+
+    cells: uint16 (n,) ascending
+    vectors: int32 (n, 3) within +-127; to restore them, what they differ by
+
+    Raises FormatError (F9) where a restored one is larger.
+    """
+    found = np.array(vectors, dtype=np.int32, order="C")
+    library().inrv_vectors(np.ascontiguousarray(cells), len(cells), int(restore), found)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
 class KnownRegion:
     """What is known of a region before its codes.
 
@@ -236,6 +274,26 @@ class KnownRegion:
     exterior: KnownVoxels | None
     mean: int
     spread: int
+
+
+def moved_values(
+    region: KnownRegion, values: Ints, motion: RegionMotion, cells: NDArray[np.uint16]
+) -> Ints:
+    """The values int32 (n, 512) of every voxel of some cells, fetched from a region along vectors.
+
+    region: its coded voxels and its exterior
+    values: int32 (m,) in units, of the coded voxels
+    cells: uint16 (n,) ascending
+    """
+    known, vectors = np.ascontiguousarray(motion.cells), np.ascontiguousarray(motion.vectors)
+    along = _Motion(len(known), known.ctypes.data, vectors.ctypes.data, motion.fraction)
+    given, values = _given(region), np.ascontiguousarray(values)
+    dense = np.empty(REGION_EDGE**3, dtype=np.int32)
+    moved = np.empty((len(cells), LEAF_VOXELS), dtype=np.int32)
+    library().inrv_move(
+        byref(given), values, byref(along), np.ascontiguousarray(cells), len(cells), dense, moved
+    )
+    return moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +320,7 @@ class RegionCodes:
 class ContextSamples:
     """Contexts of some voxels, for the fitting of networks.
 
-    inputs: int8 (n, 60) of the network, zeros behind
+    inputs: int8 (n, 64) of the network, zeros behind
     base: int32 (n,) what the prediction starts from, in units; for the restoration filter the
         decoded value
     spread: int32 (n,) of the neighbours, in units

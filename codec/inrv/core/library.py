@@ -58,6 +58,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
         *(_POINTER, reads(np.int32), _SIZE, reads(np.uintp), reads(np.uint8), reads(np.int32)),
         *_SEGMENT,
     ),
+    "inrv_vectors": (reads(np.uint16), _SIZE, ctypes.c_int, writes(np.int32)),
     "inrv_masks_decode": (
         *(reads(np.int8), _POINTER, _POINTER, _SIZE),
         *(_POINTER, writes(np.uint8)),
@@ -89,6 +90,10 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
     "inrv_copy_box": (
         *(None, _POINTER, reads(np.float32), ctypes.c_int, *[reads(np.int32)] * 3),
         writes(np.float32),
+    ),
+    "inrv_move": (
+        *(None, _POINTER, reads(np.int32), _POINTER, reads(np.uint16), _SIZE),
+        *(writes(np.int32), writes(np.int32)),
     ),
     "inrv_errors_by_unit": (
         *(None, reads(np.int32), reads(np.float64), ctypes.c_double, _SIZE),

@@ -23,7 +23,7 @@ LARGEST_FITTED_BIAS = (1 << 19) - (1 << 15) - 1
 
 # Inputs of the networks by number of odd axes, without a reference channel; and of the filter.
 INPUTS = {1: 43, 2: 51, 3: 47}
-REFERENCE_INPUTS = 7
+REFERENCE_INPUTS = 13
 RESTORATION_INPUTS = 37
 
 # The tables of the entropy coder: table 0 stands for a deviation so many octaves below one step.

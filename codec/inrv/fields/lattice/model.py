@@ -106,7 +106,7 @@ class Differences:
         pairs = zip(model.tensors(), default.tensors(), strict=True)
         found = [(own - begun).reshape(-1).astype(np.int32) for (_, own), (_, begun) in pairs]
         bits = -np.log2(default.prior[0] / default.prior[0].sum(axis=-1, keepdims=True))
-        tables = np.array([_best_table(numbers, bits) for numbers in found], dtype=np.uint8)
+        tables = np.array([best_table(numbers, bits) for numbers in found], dtype=np.uint8)
         coded = np.flatnonzero(tables < SAME).tolist()
         passes = [found[number] for number in coded]
         codes = encode_numbers(default.prior, tables[coded].tolist(), passes)
@@ -143,16 +143,6 @@ class Differences:
             default.prior,
             default.wavelet_prior,
         )
-
-
-def _best_table(numbers: NDArray[np.int32], bits: NDArray[np.float64]) -> int:
-    """The table under which numbers take the fewest bits, or SAME where all are 0.
-
-    bits: float64 (tables, tokens) that each token takes under each table
-    """
-    if not numbers.any():
-        return SAME
-    return int(bits[:, tokens_of(np.abs(numbers.astype(np.int64)))].sum(axis=1).argmin())
 
 
 def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> IntegerNetwork:

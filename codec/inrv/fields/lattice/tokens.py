@@ -31,3 +31,13 @@ def code_bits(prior: NDArray[np.int64]) -> NDArray[np.float32]:
     exact = -np.log2(share)[..., tokens_of(magnitudes)] + extra + (magnitudes > 0)
     bits: NDArray[np.float32] = np.ascontiguousarray(exact, dtype=np.float32)
     return bits
+
+
+def best_table(numbers: NDArray[np.int32], bits: NDArray[np.float64]) -> int:
+    """The table under which numbers take the fewest bits, or SAME where all are 0.
+
+    bits: float64 (tables, tokens) that each token takes under each table
+    """
+    if not numbers.any():
+        return SAME
+    return int(bits[:, tokens_of(np.abs(numbers.astype(np.int64)))].sum(axis=1).argmin())
