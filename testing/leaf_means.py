@@ -136,6 +136,10 @@ class MeansEncoder:
         count = grid.grid.topology.leaf_count * int(grid.normalisation.varying.sum())
         return None if grid.lossless else Estimate(float(NUMBER_BITS * count), {})
 
+    def coding_order(self, frames: Sequence[Sequence[PreparedGrid]]) -> list[int]:
+        """The order of time: no frame is predicted from another."""
+        return list(range(len(frames)))
+
     def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedMeans | None:
         """The means of all components that vary."""
         started = time.perf_counter()

@@ -25,6 +25,7 @@ PARTS = {
     "EXAC": "exact values",
     "FREQ": "frequent values",
     "CODE": "codes",
+    "MOVE": "motion",
     "BITS": "coded bits",
     "NETW": "network",
     "SAMP": "samples",

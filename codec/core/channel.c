@@ -14,6 +14,7 @@ enum {
     KNOTS = 17,
     MOST_SPREAD = 22,
     MOST_LANES = 5,
+    MOST_FRACTION = 3,
     MOST_LOW_BITS = 31,
     SAME = INRV_TABLES, /* in place of a table, where a tensor is that of the default networks */
     LARGEST_WEIGHT = 127,
@@ -60,6 +61,15 @@ void inrv_lattice_free(Lattice *lattice) {
     inrv_give(lattice->memory, lattice->exterior_masks.items);
     inrv_give(lattice->memory, lattice->exterior_cells.items);
     for (int i = 0; i < INRV_SEGMENTS; i++) inrv_give(lattice->memory, lattice->segments[i].items);
+    Room *rooms[] = {&lattice->dense, &lattice->floats,       &lattice->own_units,
+                     &lattice->moved, &lattice->second_moved, &lattice->masks};
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+        inrv_give(lattice->memory, rooms[i]->items);
+    for (Motion *motion = lattice->motions, *next; motion; motion = next) {
+        next = motion->next;
+        inrv_give(lattice->memory, motion->vectors);
+        inrv_give(lattice->memory, motion);
+    }
 }
 
 static void shape_network(inrv_network *network, int number, int reference) {
@@ -214,6 +224,84 @@ static int open_networks(Lattice *lattice, Channel *channel) {
     return error;
 }
 
+/* ---- Motion ---- */
+
+/* Fills the vectors of a motion from what they differ by from their predictions. */
+static int restore_vectors(Motion *motion, const Tensor *tables, const int32_t *numbers,
+                           int32_t *vectors) {
+    const Topology *topology = motion->topology;
+    for (size_t axis = 0; axis < 3; axis++)
+        for (size_t i = 0; i < topology->leaves; i++)
+            vectors[3 * i + axis] = tables->data[axis] == SAME ? 0 : *numbers++;
+    for (size_t region = 0; region < topology->regions; region++) {
+        const size_t first = first_leaf(topology, region),
+                     count = first_leaf(topology, region + 1) - first;
+        TRY(inrv_vectors(topology->cells + first, count, 1, vectors + 3 * first));
+    }
+    for (size_t i = 0; i < 3 * topology->leaves; i++) motion->vectors[i] = (int8_t)vectors[i];
+    return INRV_OK;
+}
+
+static int fill_motion(Lattice *lattice, const Tensors *tensors, Motion *motion) {
+    Tensor grid, fraction, tables, codes;
+    TRY(inrv_tensor(tensors, "grid", TENSOR_I32, 1, ONE_AXIS, &grid));
+    TRY(inrv_tensor(tensors, "fraction", TENSOR_U8, 1, ONE_AXIS, &fraction));
+    TRY(inrv_tensor(tensors, "tables", TENSOR_U8, 3, ONE_AXIS, &tables));
+    TRY(inrv_tensor(tensors, "codes", TENSOR_U8, ANY, ONE_AXIS, &codes));
+    const int32_t number = tensor_int(&grid, 0);
+    motion->fraction = fraction.data[0];
+    if (number < 0 || number >= lattice->file->coded || motion->fraction > MOST_FRACTION)
+        return INRV_RULE('F', 9);
+    Topology *topology;
+    TRY(inrv_topology_open(lattice->topologies, (uint32_t)lattice->file->grids[number].topology,
+                           &topology));
+    motion->topology = topology;
+    uint8_t differing[3];
+    size_t counts[3], passes = 0;
+    for (int axis = 0; axis < 3; axis++) {
+        if (tables.data[axis] > SAME) return INRV_RULE('F', 9);
+        if (tables.data[axis] == SAME) continue;
+        differing[passes] = tables.data[axis];
+        counts[passes++] = topology->leaves;
+    }
+    motion->vectors = inrv_take(lattice->memory, 3 * (uint64_t)topology->leaves + 1, 1);
+    int32_t *numbers =
+        inrv_take(lattice->memory, 6 * (uint64_t)topology->leaves + 1, sizeof *numbers);
+    const inrv_codes given = {.bytes = {codes.data}, .sizes = {codes.rows}, .segments = 1};
+    int error = motion->vectors && numbers ? INRV_OK : INRV_MEMORY;
+    if (!error)
+        error = inrv_decode_numbers(lattice->work, lattice->prior, passes, counts, differing,
+                                    &given, numbers);
+    if (!error) error = restore_vectors(motion, &tables, numbers, numbers + 3 * topology->leaves);
+    inrv_give(lattice->memory, numbers);
+    return error;
+}
+
+int inrv_motion_open(Lattice *lattice, int32_t chunk, Motion **found) {
+    *found = NULL;
+    if (chunk == NO_NUMBER) return INRV_OK;
+    for (*found = lattice->motions; *found; *found = (*found)->next)
+        if ((*found)->chunk == (uint32_t)chunk) return INRV_OK;
+    Tensors tensors;
+    Motion *motion = inrv_take(lattice->memory, 1, sizeof *motion);
+    if (!motion) return INRV_MEMORY;
+    motion->chunk = (uint32_t)chunk;
+    int error =
+        inrv_tensors_read(&lattice->file->container, lattice->memory, motion->chunk, &tensors);
+    if (!error) {
+        error = fill_motion(lattice, &tensors, motion);
+        inrv_tensors_free(lattice->memory, &tensors);
+    }
+    if (error) {
+        inrv_give(lattice->memory, motion->vectors);
+        inrv_give(lattice->memory, motion);
+        return error;
+    }
+    motion->next = lattice->motions;
+    lattice->motions = *found = motion;
+    return INRV_OK;
+}
+
 /* ---- Opening ---- */
 
 /* Where each segment begins: segments 0 of all regions come first. */
@@ -306,7 +394,9 @@ int inrv_channel_open(Lattice *lattice, const ChannelEntry *entry, Stored *store
     memcpy(parameters->steps, entry->steps, sizeof parameters->steps);
     parameters->top = entry->top;
     parameters->background = entry->background;
-    if (entry->reference != NO_NUMBER)
+    if (entry->motion != NO_NUMBER)
+        parameters->reference_top = entry->top;
+    else if (entry->reference != NO_NUMBER)
         parameters->reference_top = lattice->file->channels[entry->reference].top;
     parameters->lossless = entry->lossless;
     parameters->trellis = entry->trellis;
@@ -361,18 +451,22 @@ static int32_t palette_units(const Channel *channel, float value) {
     return low * ENTRY_UNITS < HIGHEST ? low * ENTRY_UNITS : HIGHEST;
 }
 
-/* The component's value among those of all components, in units. */
-static int32_t units_of(const Channel *channel, const uint8_t *values) {
-    float value;
-    memcpy(&value, values + 4 * channel->entry->component, sizeof value);
+static int32_t units_of(const Channel *channel, float value) {
     return channel->entry->lossless ? palette_units(channel, value) : linear_units(channel, value);
+}
+
+/* A channel's value among those of all components of its grid, in units of another channel. */
+static int32_t units_among(const Channel *units, const Channel *of, const uint8_t *values) {
+    float value;
+    memcpy(&value, values + 4 * of->entry->component, sizeof value);
+    return units_of(units, value);
 }
 
 /* ---- Exterior ---- */
 
 /* A list of the voxels of a region that are not coded, by cell. */
 typedef struct {
-    const Channel *channel;
+    const Channel *units, *of; /* in whose units values are listed, and of which channel */
     uint16_t *cells;
     uint8_t (*masks)[64];
     int32_t *values;
@@ -387,11 +481,11 @@ static void count_tile(void *context, uint32_t tile) {
 
 static void list_tile(void *context, uint32_t tile) {
     Listing *listing = context;
-    const Stored *stored = listing->channel->stored;
+    const Stored *stored = listing->of->stored;
     const Topology *topology = stored->topology;
     const size_t components = (size_t)stored->entry->grid.components;
     const int32_t units =
-        units_of(listing->channel, stored->tile_values.data + 4 * tile * components);
+        units_among(listing->units, listing->of, stored->tile_values.data + 4 * tile * components);
     if (topology->tile_edges[tile] >= EDGE) {
         listing->region->around = units;
         return;
@@ -405,8 +499,7 @@ static void list_tile(void *context, uint32_t tile) {
 
 /* Lists the voxels of leaves that are not coded and have a value of their own. */
 static void list_leaves(Listing *listing) {
-    const Channel *channel = listing->channel;
-    const Stored *stored = channel->stored;
+    const Stored *stored = listing->of->stored;
     const uint8_t *coded = stored->coded.items, *other = stored->other.items;
     const int32_t *source = stored->source.items;
     size_t row = 0, number = 0;
@@ -420,10 +513,12 @@ static void list_leaves(Listing *listing) {
                 int32_t *to = &listing->values[listing->voxels];
                 if (stored->masks[byte] >> bit & 1) {
                     if (listed[i] >> bit & 1)
-                        *to = units_of(channel, inrv_separate_value(stored, source[row]));
+                        *to = units_among(listing->units, listing->of,
+                                          inrv_separate_value(stored, source[row]));
                     row++;
                 } else if (listed[i] >> bit & 1) {
-                    *to = units_of(channel, inrv_inactive_value(stored, number++));
+                    *to = units_among(listing->units, listing->of,
+                                      inrv_inactive_value(stored, number++));
                 }
                 listing->voxels += listed[i] >> bit & 1;
             }
@@ -433,17 +528,18 @@ static void list_leaves(Listing *listing) {
     }
 }
 
-static int make_exterior(Lattice *lattice, const Channel *channel, uint64_t key,
+/* Lists the exterior of a channel in a region, in units of another channel or its own. */
+static int make_exterior(Lattice *lattice, const Channel *units, const Channel *of, uint64_t key,
                          inrv_region *region) {
-    const Stored *stored = channel->stored;
+    const Stored *stored = of->stored;
     uint8_t background[3 * sizeof(float)];
     memcpy(background, stored->entry->grid.background, sizeof background);
-    region->around = units_of(channel, background);
+    region->around = units_among(units, of, background);
     if (!stored->separate && !stored->topology->tiles && !stored->inactive_values.rows)
         return INRV_OK;
     size_t most = stored->leaves;
     inrv_visit_tiles(stored->topology, key, count_tile, &most);
-    Listing listing = {.channel = channel, .region = region};
+    Listing listing = {.units = units, .of = of, .region = region};
     listing.values = inrv_room(lattice->memory, &lattice->exterior, most * LEAF_VOXELS, 4);
     listing.masks = inrv_room(lattice->memory, &lattice->exterior_masks, most, 64);
     listing.cells = inrv_room(lattice->memory, &lattice->exterior_cells, most, 2);
@@ -466,9 +562,58 @@ static int find_known(Lattice *lattice, Channel *channel, const int32_t **known)
     int32_t *all = inrv_room(lattice->memory, &channel->known, stored->voxels, 4);
     if (!all) return INRV_MEMORY;
     for (size_t row = 0; row < stored->voxels; row++)
-        all[row] = source[row] < 0 ? *units++
-                                   : units_of(channel, inrv_separate_value(stored, source[row]));
+        all[row] = source[row] < 0
+                       ? *units++
+                       : units_among(channel, channel, inrv_separate_value(stored, source[row]));
     *known = all;
+    return INRV_OK;
+}
+
+/* The values of a region of a reference channel, fetched along vectors for every voxel of the
+   leaves of the channel that it is for, in its units. */
+static int move_reference(Lattice *lattice, const Channel *channel, int number, uint64_t key,
+                          Room *room, int32_t **moved) {
+    Channel *other = channel->references[number];
+    const Motion *motion = channel->motions[number];
+    const Stored *stored = channel->stored, *from = other->stored;
+    const size_t region = inrv_region_of(motion->topology, key);
+    const size_t first = region == NO_REGION ? 0 : first_leaf(motion->topology, region);
+    inrv_motion along = {.fraction = motion->fraction};
+    inrv_region known = {.around = 0};
+    if (region != NO_REGION) {
+        along.count = first_leaf(motion->topology, region + 1) - first;
+        along.cells = motion->topology->cells + first;
+        along.vectors = motion->vectors + 3 * first;
+    }
+    const size_t count = from->region == NO_REGION ? 0 : other->count;
+    float *floats = inrv_room(lattice->memory, &lattice->floats, count + 1, 4);
+    int32_t *units = inrv_room(lattice->memory, &lattice->own_units, count + 1, 4);
+    int32_t *dense = inrv_room(lattice->memory, &lattice->dense, EDGE * EDGE * EDGE, 4);
+    *moved = inrv_room(lattice->memory, room, stored->leaves * LEAF_VOXELS + 1, 4);
+    if (!floats || !units || !dense || !*moved) return INRV_MEMORY;
+    if (count) TRY(inrv_channel_values(lattice, other, 1, floats, 1));
+    for (size_t i = 0; i < count; i++) units[i] = units_of(channel, floats[i]);
+    TRY(make_exterior(lattice, channel, other, key, &known));
+    if (count) known.leaves = (inrv_leaves){from->leaves, from->cells, from->coded.items};
+    inrv_move(&known, units, &along, stored->cells, stored->leaves, dense, *moved);
+    return INRV_OK;
+}
+
+/* What a region is predicted from, of one reference channel or two. */
+static int find_moved(Lattice *lattice, Channel *channel, uint64_t key, inrv_region *region) {
+    const size_t leaves = channel->stored->leaves;
+    int32_t *moved, *second;
+    uint8_t *masks = inrv_room(lattice->memory, &lattice->masks, leaves, 64);
+    if (!masks) return INRV_MEMORY;
+    memset(masks, 255, 64 * leaves);
+    TRY(move_reference(lattice, channel, 0, key, &lattice->moved, &moved));
+    if (channel->references[1]) {
+        TRY(move_reference(lattice, channel, 1, key, &lattice->second_moved, &second));
+        for (size_t i = 0; i < leaves * LEAF_VOXELS; i++)
+            moved[i] = (moved[i] + second[i] + 1) >> 1;
+    }
+    region->reference = (inrv_leaves){leaves, channel->stored->cells, masks};
+    region->reference_values = moved;
     return INRV_OK;
 }
 
@@ -520,9 +665,10 @@ static int decode_units(Lattice *lattice, Channel *channel, uint64_t key, int le
         region.mean = channel->means.data[stored->region];
         region.spread = channel->spreads.data[stored->region];
         if (region.spread > MOST_SPREAD) return INRV_RULE('F', 5);
-        if (channel->entry->exterior) TRY(make_exterior(lattice, channel, key, &region));
-        Channel *other = channel->reference;
-        if (other && other->stored->region != NO_REGION) {
+        if (channel->motions[0]) TRY(find_moved(lattice, channel, key, &region));
+        if (channel->entry->exterior) TRY(make_exterior(lattice, channel, channel, key, &region));
+        Channel *other = channel->references[0];
+        if (other && !channel->motions[0] && other->stored->region != NO_REGION) {
             region.reference =
                 (inrv_leaves){other->stored->leaves, other->stored->cells, other->stored->masks};
             TRY(find_known(lattice, other, &region.reference_values));
@@ -546,14 +692,20 @@ static int is_decoded(const Channel *channel, int level, uint64_t turn) {
 int inrv_channel_units(Lattice *lattice, Channel *channel, uint64_t key, int level, uint64_t turn) {
     if (is_decoded(channel, level, turn)) return INRV_OK;
     /* A chain of references may be long: it is gone back along without recursion. */
-    Channel *first = channel;
-    first->referring = NULL;
-    while (first->reference && !is_decoded(first->reference, 0, turn)) {
-        first->reference->referring = first;
-        first = first->reference;
+    channel->referring = NULL;
+    for (Channel *next = channel; next;) {
+        Channel *missing = NULL;
+        for (int i = 0; i < 2; i++)
+            if (next->references[i] && !is_decoded(next->references[i], 0, turn))
+                missing = next->references[i];
+        if (missing) {
+            missing->referring = next;
+            next = missing;
+        } else {
+            TRY(decode_units(lattice, next, key, next == channel ? level : 0, turn));
+            next = next->referring;
+        }
     }
-    for (Channel *next = first; next; next = next->referring)
-        TRY(decode_units(lattice, next, key, next == channel ? level : 0, turn));
     return INRV_OK;
 }
 

@@ -5,6 +5,15 @@
 #include "lattice.h"
 #include "stored.h"
 
+/* Vectors of a grid's leaves, along which values of another frame are fetched. */
+typedef struct motion {
+    struct motion *next; /* of its owner */
+    uint32_t chunk;
+    const Topology *topology; /* whose leaves have them */
+    int8_t *vectors;          /* [leaves][3] */
+    int32_t fraction;
+} Motion;
+
 /* What all channels of a decoder share. */
 typedef struct {
     const inrv_file *file;
@@ -14,17 +23,21 @@ typedef struct {
     Tensors defaults; /* the networks that the format ships */
     int32_t *prior;   /* [2][64][46] */
     const int8_t *wavelet_prior;
-    Room exterior;    /* int32 [listed] of voxels of a region that are not coded */
+    Room exterior; /* int32 [listed] of voxels of a region that are not coded */
     Room exterior_masks, exterior_cells; /* of these */
     Room segments[INRV_SEGMENTS];
+    Motion *motions;                 /* that are open */
+    Room dense, floats, own_units;   /* of a region that values are fetched from */
+    Room moved, second_moved, masks; /* what is fetched */
 } Lattice;
 
 /* A channel. What follows `turn` is that of one region. */
 typedef struct channel {
     const ChannelEntry *entry;
     Stored *stored;
-    struct channel *reference; /* NULL: none */
-    struct channel *referring; /* while units are decoded: the channel that they are for */
+    struct channel *references[2]; /* NULL: none */
+    Motion *motions[2];            /* along which these are fetched; NULL: they are not */
+    struct channel *referring;     /* while units are decoded: the channel that they are for */
     Tensors tensors;
     inrv_channel parameters;
     inrv_network networks[4]; /* of 1, 2, 3 odd axes, and restoration */
@@ -46,6 +59,9 @@ typedef struct channel {
 /* Opens the networks that the format ships, if they are not open. */
 int inrv_lattice_open(Lattice *lattice, unsigned sets);
 void inrv_lattice_free(Lattice *lattice);
+
+/* Opens the motion of a MOVE chunk, or finds it where it is open. */
+int inrv_motion_open(Lattice *lattice, int32_t chunk, Motion **found);
 
 /* Opens a channel.
    stored: the grid whose component it is */

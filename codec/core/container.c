@@ -131,11 +131,11 @@ static int is_letter(uint8_t c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
 
 static int type_of(const uint8_t *entry, enum chunk_type *type) {
     static const char NAMES[][5] = {"TOPO", "INAC", "EXAC", "FREQ", "CODE",
-                                    "BITS", "NETW", "SAMP", "PASS"};
+                                    "MOVE", "BITS", "NETW", "SAMP", "PASS"};
     *type = OTHER;
     for (int i = 0; i < 4; i++)
         if (!is_letter(entry[i])) return INRV_RULE('T', 2);
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 10; i++)
         if (!memcmp(entry, NAMES[i], 4)) *type = (enum chunk_type)(i + 1);
     const int critical = entry[4] & 1;
     if (*type != OTHER && critical != (*type != SAMP)) return INRV_RULE('T', 3);

@@ -4,7 +4,7 @@
 
 #include "json.h"
 
-enum chunk_type { OTHER, TOPO, INAC, EXAC, FREQ, CODE, BITS, NETW, SAMP, PASS };
+enum chunk_type { OTHER, TOPO, INAC, EXAC, FREQ, CODE, MOVE, BITS, NETW, SAMP, PASS };
 
 /* A line of the chunk table. */
 typedef struct {

@@ -38,9 +38,7 @@ static unsigned of_the_machine(void) {
 
 #else
 /* NEON and SIMD128 need no question: code with them loads only where they are. */
-static unsigned of_the_machine(void) {
-    return INRV_SET_PLAIN | INRV_SET_NEON | INRV_SET_SIMD128;
-}
+static unsigned of_the_machine(void) { return INRV_SET_PLAIN | INRV_SET_NEON | INRV_SET_SIMD128; }
 #endif
 
 extern const struct inrv_kernel inrv_kernel_plain, inrv_kernel_sse4, inrv_kernel_avx2,

@@ -175,19 +175,41 @@ static int open_one_channel(inrv_decoder *decoder, int32_t output) {
     return INRV_OK;
 }
 
-/* Opens a channel, and those that it is predicted from. */
+/* Opens those of some channels that are needed, and those that these are predicted from, which come
+   before them.
+   needed: a byte a channel, up to the last that is needed */
+static int open_needed(inrv_decoder *decoder, uint8_t *needed, int32_t last) {
+    const ChannelEntry *entries = decoder->file->channels;
+    for (int32_t i = last; i >= 0; i--) {
+        if (!needed[i]) continue;
+        if (entries[i].reference != NO_NUMBER) needed[entries[i].reference] = 1;
+        if (entries[i].second_reference != NO_NUMBER) needed[entries[i].second_reference] = 1;
+    }
+    for (int32_t i = 0; i <= last; i++) {
+        if (!needed[i] || decoder->channels[i]) continue;
+        TRY(open_one_channel(decoder, i));
+        const int32_t references[2] = {entries[i].reference, entries[i].second_reference};
+        const int32_t motions[2] = {entries[i].motion, entries[i].second_motion};
+        for (int j = 0; j < 2; j++) {
+            Channel *channel = decoder->channels[i];
+            if (references[j] != NO_NUMBER)
+                channel->references[j] = decoder->channels[references[j]];
+            TRY(inrv_motion_open(&decoder->lattice, motions[j], &channel->motions[j]));
+        }
+    }
+    return INRV_OK;
+}
+
 static int open_channel(inrv_decoder *decoder, int32_t output, Channel **found) {
     if (decoder->file->field_error) return decoder->file->field_error;
     TRY(inrv_lattice_open(&decoder->lattice, decoder->sets));
-    for (int32_t next = output; next != NO_NUMBER; next = decoder->file->channels[next].reference) {
-        TRY(open_one_channel(decoder, next));
-        const int32_t reference = decoder->file->channels[next].reference;
-        if (reference == NO_NUMBER) continue;
-        TRY(open_one_channel(decoder, reference));
-        decoder->channels[next]->reference = decoder->channels[reference];
-    }
+    uint8_t *needed = inrv_take(&decoder->memory, (uint64_t)output + 1, 1);
+    if (!needed) return INRV_MEMORY;
+    needed[output] = 1;
+    const int error = open_needed(decoder, needed, output);
+    inrv_give(&decoder->memory, needed);
     *found = decoder->channels[output];
-    return INRV_OK;
+    return error;
 }
 
 static int list_tiles(inrv_decoder *decoder, const Stored *stored) {

@@ -106,7 +106,7 @@ typedef struct {
 /* A moment: a file of one volume has one, and a group of a sequence has several. */
 typedef struct {
     int32_t has_number, has_time;
-    double number; /* as file names and timelines have it; frames ascend by it */
+    double number; /* as file names and timelines have it; frames come in the order of coding */
     double time;   /* in the unit that the sequence states */
 } inrv_frame;
 

@@ -7,7 +7,7 @@
 #define WRONG INRV_RULE('M', 7)
 #define WRONG_LENGTH INRV_RULE('M', 8)
 #define LARGEST_SINGLE 3.4028234663852886e38
-enum { HIGHEST = 1 << 23, KEYS_OF_CONFIG = 2, KEYS_OF_CHANNEL = 15 };
+enum { HIGHEST = 1 << 23, KEYS_OF_CONFIG = 2, KEYS_OF_CHANNEL = 18 };
 
 /* ---- Values under a key ---- */
 
@@ -288,11 +288,30 @@ static int read_frame(const Json *json, uint32_t node, inrv_frame *frame, int64_
     return want(json, node, "vdb_version", &at);
 }
 
-/* Whether a frame may follow the one before: numbers ascend, and so do times, where any is there.
- */
-static int follows(const inrv_frame *before, const inrv_frame *frame) {
-    return before->has_number && frame->has_number && frame->number > before->number &&
-           frame->has_time == before->has_time && (!frame->has_time || frame->time > before->time);
+/* Whether each of several frames has a number of its own, and times ascend with these. */
+static int check_moments(Memory *memory, const inrv_frame *frames, int32_t count) {
+    if (count == 1) return INRV_OK;
+    Keyed *order = inrv_take(memory, 2 * (uint64_t)count, sizeof *order);
+    if (!order) return INRV_MEMORY;
+    int error = INRV_OK;
+    for (int32_t i = 0; i < count && !error; i++) {
+        /* The order of the bits, made that of the numbers. */
+        const double number = frames[i].number + 0.0;
+        uint64_t bits;
+        memcpy(&bits, &number, sizeof bits);
+        order[i].key = bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
+        order[i].number = (uint32_t)i;
+        if (!frames[i].has_number || frames[i].has_time != frames[0].has_time)
+            error = INRV_RULE('M', 20);
+    }
+    if (!error) inrv_sort(order, order + count, (size_t)count);
+    for (int32_t i = 1; i < count && !error; i++) {
+        const inrv_frame *before = &frames[order[i - 1].number], *frame = &frames[order[i].number];
+        if (order[i - 1].key == order[i].key || (frame->has_time && !(frame->time > before->time)))
+            error = INRV_RULE('M', 20);
+    }
+    inrv_give(memory, order);
+    return error;
 }
 
 /* Reads the frames and shares the grids out among them.
@@ -311,8 +330,7 @@ static int read_frames(inrv_file *file, const Json *json, inrv_grid **grids, uin
         inrv_frame *frame = &file->frames[number];
         int64_t counts[2];
         TRY(read_frame(json, i, frame, counts));
-        if ((number && !follows(frame - 1, frame)) || counts[0] > file->coded - coded ||
-            counts[1] > file->count - passed)
+        if (counts[0] > file->coded - coded || counts[1] > file->count - passed)
             return INRV_RULE('M', 20);
         inrv_grid **own = grids;
         for (int32_t j = 0; j < counts[0]; j++) *own++ = &file->grids[coded++].grid;
@@ -321,7 +339,8 @@ static int read_frames(inrv_file *file, const Json *json, inrv_grid **grids, uin
         memset(taken, 0, (size_t)(own - grids));
         TRY(place_grids(grids, (int32_t)counts[0], (int32_t)counts[1], taken));
     }
-    return coded == file->coded && passed == file->count ? INRV_OK : INRV_RULE('M', 20);
+    if (coded != file->coded || passed != file->count) return INRV_RULE('M', 20);
+    return check_moments(&file->memory, file->frames, file->frame_count);
 }
 
 static int share_grids(inrv_file *file, const Json *json) {
@@ -371,7 +390,14 @@ static int read_channel(const inrv_file *file, const Json *json, uint32_t node, 
     TRY(number_of(json, at, 2.0 * HIGHEST, &channel->scale));
     if (!(channel->scale > 0)) return WRONG;
     TRY(want_number_or_null(json, node, "reference", &channel->reference));
-    if (channel->reference >= number) return WRONG;
+    TRY(want_chunk(container, json, node, "motion", MOVE, &channel->motion));
+    TRY(want_number_or_null(json, node, "second_reference", &channel->second_reference));
+    TRY(want_chunk(container, json, node, "second_motion", MOVE, &channel->second_motion));
+    if (channel->reference >= number || channel->second_reference >= number) return WRONG;
+    if (channel->motion != NO_NUMBER && channel->reference == NO_NUMBER) return WRONG;
+    if (channel->second_reference != NO_NUMBER && channel->motion == NO_NUMBER) return WRONG;
+    if ((channel->second_motion == NO_NUMBER) != (channel->second_reference == NO_NUMBER))
+        return WRONG;
     TRY(want_flag(json, node, "exterior", &channel->exterior));
     TRY(want_flag(json, node, "restoration", &channel->restoration));
     TRY(want_int(json, node, "set", 0, INRV_SETS - 1, &channel->set));

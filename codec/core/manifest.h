@@ -25,7 +25,8 @@ typedef struct {
 typedef struct {
     int32_t steps[INRV_LEVELS], top, background;
     double scale;
-    int32_t reference, exterior, restoration, set, fitted, trellis, wavelet, offsets, lossless;
+    int32_t reference, motion, second_reference, second_motion;
+    int32_t exterior, restoration, set, fitted, trellis, wavelet, offsets, lossless;
     int32_t codes, bits;
     int32_t grid, component; /* whose output it is */
 } ChannelEntry;

@@ -217,15 +217,16 @@ class FrameEntry:
 
 
 def _frames(value: Value) -> tuple[FrameEntry, ...]:
-    """Read the frames, whose numbers and times ascend."""
+    """Read the frames: no two have the same number, and their times are in the order of these."""
     frames = tuple(entry(FrameEntry)(item) for item in value.items())
     if not frames:
         raise value.fail("M20", "must have at least one frame")
-    numbers, times = [own.number for own in frames], [own.time for own in frames]
-    if len(frames) > 1 and not ascend(numbers):
-        raise value.fail("M20", "the numbers of its frames must be there, and ascend")
+    in_time = sorted(frames, key=lambda own: own.number or 0)
+    if len(frames) > 1 and not ascend([own.number for own in in_time]):
+        raise value.fail("M20", "its frames must each have a number of its own")
+    times = [own.time for own in in_time]
     if any(time is not None for time in times) and not ascend(times):
-        raise value.fail("M20", "the times of its frames must ascend, or all be null")
+        raise value.fail("M20", "the times of its frames must ascend with the numbers, or be null")
     return frames
 
 

@@ -177,21 +177,31 @@ def encoded_frames(
     progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[AssembledFile, EncodeReport]:
-    """Encode frames into one container. Raises what `encode` raises."""
+    """Encode frames into one container. Raises what `encode` raises.
+
+    frames: in the order of time
+    """
     codec = field_codec(options.chosen_field)
-    held, prepared, nonfinite = list[Frame](), list[PreparedGrid](), list[NonFinite]()
+    held, prepared, nonfinite = list[Frame](), list[list[PreparedGrid]](), list[NonFinite]()
     for place, frame in enumerate(frames):
         volume, gone = frame.volume, tuple[NonFinite, ...]()
         if options.nonfinite == "inactive":
             volume, gone = deactivated(volume)
         grids, kept = prepare(volume, options, codec, f"{frame.name}: " if frame.name else "")
         held.append(replace(frame, volume=volume))
-        prepared += [replace(grid, frame=place) for grid in grids]
+        prepared.append([replace(grid, frame=place) for grid in grids])
         nonfinite += gone + kept
     encoder = codec.encoder(options, progress, checkpoint)
     most = _most_bytes(options, held)
+    order = encoder.coding_order(prepared)
     job = EncodeJob(
-        tuple(held), tuple(prepared), tuple(nonfinite), options, codec.kind, encoder, most
+        frames=tuple(held[place] for place in order),
+        grids=tuple(grid for place in order for grid in prepared[place]),
+        nonfinite=tuple(nonfinite),
+        options=options,
+        kind=codec.kind,
+        encoder=encoder,
+        most_bytes=most,
     )
     with blas_in_one_thread(), workers() if process_count() == 1 else nullcontext():
         file = encoded_to_quality(job) if most is None else encoded_within(job, most)

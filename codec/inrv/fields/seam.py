@@ -169,6 +169,12 @@ class FieldEncoder(Protocol):
         Returns None where that is known afterwards only.
         """
 
+    def coding_order(self, frames: Sequence[Sequence[PreparedGrid]]) -> list[int]:
+        """Which frames are coded first, so that others can be predicted from them: their places.
+
+        frames: the grids of each, in the order of time
+        """
+
     def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedField | None:
         """Code the grids; None where no component varies.
 

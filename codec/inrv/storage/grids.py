@@ -66,7 +66,7 @@ class PreparedGrid:
     bounds: the largest error that codes of each component may make; None where no bound is asked
     active_voxels: active leaf voxels of the grid as it is to come back, which a whole-leaf form has
         more of
-    frame: number of its frame among those of the file
+    frame: place of its frame in time, among those of the file
     lossless: whether the field gives every value exactly
     threshold: of a whole-leaf topology: voxels whose decoded value scores above it are active
     threshold_rule: how values score, see inrv.grids.thresholds
@@ -272,6 +272,12 @@ class StoredGrids:
                 with self.naming(number):
                     self._restored[number] = self._restore(entry)
             return self._restored[number]
+
+    def topology(self, number: int) -> Topology | None:
+        """Return the topology of a grid; None where there is no such grid. Raises FormatError."""
+        if not 0 <= number < len(self):
+            return None
+        return self._topologies[self._container.manifest.grids[number].topology]
 
     @contextmanager
     def naming(self, number: int) -> Iterator[None]:

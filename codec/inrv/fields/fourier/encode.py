@@ -168,6 +168,10 @@ class FourierEncoder:
         """Return None: nothing is known before the network is trained."""
         return None
 
+    def coding_order(self, frames: Sequence[Sequence[PreparedGrid]]) -> list[int]:
+        """The order of time: no frame is predicted from another."""
+        return list(range(len(frames)))
+
     def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedFourier | None:
         """Train one network for all grids, until `options.psnr` is reached or the plan ends.
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.fields.lattice.codec import Reference
+from inrv.fields.lattice.codec import AnyReference, Reference
 from inrv.fields.lattice.exterior import Exterior, linear_units
+from inrv.fields.lattice.motion import MeanReference, Motion, MovedReference
 from inrv.fields.lattice.palette import Palette
 from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.search import ChannelValues, EncodedChannel, Quality
@@ -31,7 +32,7 @@ BACKGROUND_LIMITS = -2.0, 3.0  # of a background, on the scale of normalised val
 class Channel:
     """A component of a grid, to be encoded.
 
-    frame: number of its frame
+    frame: place of its frame in time
     name: what tells it from the others of its frame: of its grid the name, and how many before have
         that name too; and the component
     grid: number of its grid
@@ -132,35 +133,116 @@ def quality_of(channel: Channel, grid: PreparedGrid, psnr: float, step: float | 
     return Quality(step=min(MOST_STEP, finest / channel.span), guess=guess, bounded=True)
 
 
-def references_of(channels: Sequence[Channel], number: int) -> list[int | None]:
-    """The channels of which one may be the reference of a channel; None: it may have none.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A channel that another one is predicted from.
 
-    That is the one of its frame before it whose details resemble its own most, if any do, or else
-    none. Where the frame before has a channel of its name, it may be that one, or any of these.
+    channel: its number
+    motion: along which it is fetched; None: it is taken as it stands, in its own units
+    """
+
+    channel: int
+    motion: Motion | None = None
+
+
+def predictions_of(
+    channels: Sequence[Channel], number: int, motion_of: Callable[[int, int], Motion]
+) -> list[tuple[Source, ...]]:
+    """What a channel may be predicted from: nothing, one source, or the mean of two.
+
+    That is the channel of its frame before it whose details resemble its own most, if any do, or
+    else nothing. Where channels of its name in other frames come before it, it may be any of these,
+    or the nearest of an earlier frame, of a later one, or both.
+
+    motion_of: gives the motion along which a frame is fetched for another one, by their numbers,
+        that of the channel's frame first
     """
     own = channels[number]
     frame = [place for place in range(number) if channels[place].frame == own.frame]
     alike = [(_resemblance(own.values, channels[place].values), place) for place in frame]
     best = max(alike, default=(0.0, 0))
-    found: list[int | None] = [best[1]] if best[0] > RELATED else [None]
-    before = own.frame - 1, own.name
-    earlier = [
-        place for place in range(number) if (channels[place].frame, channels[place].name) == before
+    found: list[tuple[Source, ...]] = [(Source(best[1]),) if best[0] > RELATED else ()]
+    same = {
+        channels[place].frame: place for place in range(number) if channels[place].name == own.name
+    }
+    nearest = [
+        max((other for other in same if other < own.frame), default=None),
+        min((other for other in same if other > own.frame), default=None),
     ]
-    return [*dict.fromkeys([*found, None]), *earlier] if earlier else found
+    moved = tuple(
+        Source(same[other], motion_of(own.frame, other)) for other in nearest if other is not None
+    )
+    if not moved:
+        return found
+    found += [()] if found[0] else []
+    found += [(source,) for source in moved]
+    if len(moved) == 1:
+        return found
+    # Where little moves, the mean of both sides as they stand is often better.
+    still = tuple(Source(own.channel, own.motion.still) for own in moved if own.motion is not None)
+    return [*found, moved, still]
 
 
-def with_reference(channel: Channel, reference: Channel, encoded: EncodedChannel) -> ChannelValues:
-    """The values of a channel that is predicted from another one, which is encoded already.
+def values_of(channel: Channel, encoded: EncodedChannel) -> NDArray[np.float32]:
+    """The values float32 (N,) of a channel as they are decoded."""
+    if channel.lossless is not None:
+        return channel.lossless.palette.values(encoded.decoded, channel.lossless.rest)
+    values = np.empty(len(encoded.decoded), dtype=np.float32)
+    encoded.scaling(channel.minimum, channel.maximum).values(encoded.decoded, values)
+    return values
 
-    The decoder knows that one's topology, and its units with those of its exact values.
-    """
-    assert reference.values.exterior is not None
-    exterior = reference.values.exterior(encoded.scale)
-    topology, values = exterior.whole(reference.values.topology, encoded.decoded)
-    regions = Regions(topology)
-    known = Reference(regions, lambda number: values[regions.rows(number)], encoded.channel.top)
-    return replace(channel.values, reference=known)
+
+def with_prediction(
+    channel: Channel,
+    prediction: Sequence[Source],
+    channels: Sequence[Channel],
+    encoded: Sequence[EncodedChannel],
+) -> ChannelValues:
+    """The values of a channel that is predicted from others, which are encoded already."""
+    if not prediction:
+        return channel.values
+    made = [
+        _reference(channel, source, channels[source.channel], encoded[source.channel])
+        for source in prediction
+    ]
+    if len(made) == 1:
+        return replace(channel.values, reference=made[0])
+
+    def mean(scale: float) -> AnyReference:
+        first, second = (make(scale) for make in made)
+        assert isinstance(first, MovedReference) and isinstance(second, MovedReference)
+        return MeanReference(first, second)
+
+    return replace(channel.values, reference=mean)
+
+
+def _reference(
+    channel: Channel, source: Source, other: Channel, encoded: EncodedChannel
+) -> Callable[[float], AnyReference]:
+    """What makes the reference of a channel, given how many units the range has."""
+    exterior, motion = other.values.exterior, source.motion
+    assert exterior is not None and channel.values.exterior is not None
+    if motion is None:
+        # The decoder knows that one's topology, and its units with those of its exact values.
+        topology, units = exterior(encoded.scale).whole(other.values.topology, encoded.decoded)
+        regions = Regions(topology)
+        known = Reference(regions, lambda number: units[regions.rows(number)], encoded.channel.top)
+        return lambda scale: known
+    values, regions, own = values_of(other, encoded), other.values.regions, channel.values
+
+    def moved(scale: float) -> AnyReference:
+        assert own.exterior is not None and exterior is not None and motion is not None
+        in_units = own.exterior(scale).units
+        around = replace(exterior(encoded.scale), units=in_units)
+        return MovedReference(
+            regions,
+            lambda number: in_units(values[regions.rows(number)]),
+            around,
+            motion,
+            own.top(scale),
+        )
+
+    return moved
 
 
 def _resemblance(mine: ChannelValues, other: ChannelValues) -> float:

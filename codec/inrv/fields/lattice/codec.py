@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from inrv.core.lattice import (
     KnownRegion,
     KnownVoxels,
     LatticeChannel,
+    Leaves,
     RegionCodes,
     errors_by_unit,
     prefiltered,
@@ -62,9 +64,27 @@ class ChannelParameters:
     wavelet: bool = False
 
 
+class AnyReference(Protocol):
+    """What a channel is predicted from.
+
+    top: its largest value
+    """
+
+    @property
+    def top(self) -> int:
+        """The largest value."""
+
+    def region(self, key: int, corner: Ints, cells: NDArray[np.uint16]) -> tuple[Leaves, Ints]:
+        """The leaves of a region and the values int32 (n,) of their voxels.
+
+        key, corner: of the region
+        cells: uint16 (n,) ascending, of the leaves that are to be predicted
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The channel that another one is predicted from.
+    """The channel that another one is predicted from, as it stands.
 
     regions: of its grid's topology
     values: gives the values int32 (n,) of a region's voxels in its units, by number
@@ -74,6 +94,11 @@ class Reference:
     regions: Regions
     values: Callable[[int], Ints]
     top: int
+
+    def region(self, key: int, corner: Ints, cells: NDArray[np.uint16]) -> tuple[Leaves, Ints]:
+        """All of the region's leaves, wherever the cells are."""
+        number = self.regions.number(key)
+        return self.regions.leaves(number), self.values(number) if number >= 0 else NOTHING
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +112,7 @@ class Setting:
     """
 
     regions: Regions
-    reference: Reference | None = None
+    reference: AnyReference | None = None
     exterior: Callable[[Ints], KnownVoxels] | None = None
 
     def channel(self, parameters: ChannelParameters, model: Model) -> LatticeChannel:
@@ -110,15 +135,13 @@ class Setting:
 
     def region(self, number: int, mean: int, spread: int) -> KnownRegion:
         """What is known of a region; `mean` and `spread` as stored."""
-        corner = self.regions.corner(number)
+        corner, leaves = self.regions.corner(number), self.regions.leaves(number)
         reference = None
         if self.reference is not None:
-            other = self.reference.regions
-            there = other.number(int(self.regions.keys[number]))
-            values = self.reference.values(there) if there >= 0 else NOTHING
-            reference = other.leaves(there), values
+            key = int(self.regions.keys[number])
+            reference = self.reference.region(key, corner, leaves.cells)
         exterior = None if self.exterior is None else self.exterior(corner)
-        return KnownRegion(self.regions.leaves(number), reference, exterior, mean, spread)
+        return KnownRegion(leaves, reference, exterior, mean, spread)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inrv.container import Container, Value
-from inrv.container.layout import BITS, CODES
+from inrv.container.layout import BITS, CODES, MOTION
 from inrv.core.lattice import LEVELS, WAVELET_TOP
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SETS, SMALLEST_STEP
 
@@ -14,6 +14,9 @@ CHANNEL_KEYS = (
     "background",
     "scale",
     "reference",
+    "motion",
+    "second_reference",
+    "second_motion",
     "exterior",
     "restoration",
     "set",
@@ -43,9 +46,9 @@ def check(config: Value, container: Container) -> None:
         _check_channel(channel, number)
         codes = channel["codes"]
         container.check_reference(codes.path, codes.count(), CODES)
-        bits = channel["bits"]
-        if bits.value is not None:
-            container.check_reference(bits.path, bits.count(), BITS)
+        for key, kind in (("bits", BITS), ("motion", MOTION), ("second_motion", MOTION)):
+            if channel[key].value is not None:
+                container.check_reference(channel[key].path, channel[key].count(), kind)
     _check_ranges(container, [channel["lossless"].flag() for channel in channels])
 
 
@@ -59,8 +62,16 @@ def _check_channel(channel: Value, number: int) -> None:
         raise channel["background"].fail("M7", f"must lie within +-{HIGHEST}")
     if not 0 < channel["scale"].number() <= 2 * HIGHEST:
         raise channel["scale"].fail("M7", f"must be above 0 and at most {2 * HIGHEST}")
-    if channel["reference"].value is not None and channel["reference"].count() >= number:
-        raise channel["reference"].fail("M7", "must be the number of an earlier channel")
+    for key in ("reference", "second_reference"):
+        if channel[key].value is not None and channel[key].count() >= number:
+            raise channel[key].fail("M7", "must be the number of an earlier channel")
+    for key, needed in (("motion", "reference"), ("second_reference", "motion")):
+        if channel[key].value is not None and channel[needed].value is None:
+            raise channel[key].fail("M7", f"must be null where {needed} is")
+    if (channel["second_motion"].value is None) != (channel["second_reference"].value is None):
+        raise channel["second_motion"].fail(
+            "M7", "must be null where second_reference is, and only there"
+        )
     channel["set"].count(SETS - 1, str(SETS - 1))
     for key in ("exterior", "restoration", "fitted", "trellis", "wavelet", "offsets", "lossless"):
         channel[key].flag()

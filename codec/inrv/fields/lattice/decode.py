@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.container import Container, Part
+from inrv.container import Container, Part, unpack_tensors
 from inrv.core.lattice import LatticeChannel, Scaling
 from inrv.core.sample import fill_blocks, put_values
-from inrv.fields.lattice.codec import Reference, Setting, decode_region
+from inrv.fields.lattice.codec import AnyReference, Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
+from inrv.fields.lattice.motion import MeanReference, Motion, MovedReference
 from inrv.fields.lattice.regions import Regions
 from inrv.fields.lattice.store import StoredChannel, restore_channel
 from inrv.grids import (
@@ -81,8 +82,15 @@ def open_lattice(container: Container, grids: StoredGrids) -> LatticeOutputs:
         ends = part.minimum, part.maximum
         return ChannelTarget(restored.grid, restored.exact, component, *ends, coded(grid))
 
+    @cache
+    def motion(chunk: int | None) -> Motion | None:
+        if chunk is None:
+            return None
+        arrays = unpack_tensors(container.chunk(chunk))
+        return Motion.unpack(arrays, default_model(True, False).prior, grids.topology)
+
     def stored(number: int, regions: Regions) -> StoredChannel:
-        return restore_channel(container, channels[number], regions)
+        return restore_channel(container, channels[number], regions, motion)
 
     referring = any(channel["reference"] is not None for channel in channels)
     weights = default_model(referring, True).weight_count // NETWORKS
@@ -157,9 +165,12 @@ class LatticeOutputs:
                 target = self.target_of(number)
                 regions = Regions(target.topology)
                 stored = self.channel_of(number, regions)
-                reference = None if stored.reference is None else self.channel(stored.reference)
+                references = [
+                    None if own is None else self.channel(own)
+                    for own in (stored.reference, stored.second_reference)
+                ]
                 self._channels[number] = OpenChannel(
-                    number, target, regions, stored, reference, self.kept
+                    number, target, regions, stored, references, self.kept
                 )
             return self._channels[number]
 
@@ -265,7 +276,7 @@ class OpenChannel:
     target: what it is decoded into
     regions: of the voxels that are coded
     stored: the channel as the file holds it
-    reference: the channel that it is predicted from, if any
+    references: the two channels that it is predicted from, None for one that there is not
     kept: decoded regions of channels that others are predicted from
     """
 
@@ -275,14 +286,15 @@ class OpenChannel:
         target: ChannelTarget,
         regions: Regions,
         stored: StoredChannel,
-        reference: OpenChannel | None,
+        references: Sequence[OpenChannel | None],
         kept: RegionCache,
     ) -> None:
         self.number, self.regions, self.stored = number, regions, stored
-        self.reference, self.kept = reference, kept
+        self.references, self.kept = references, kept
         self.referenced = False
-        if reference is not None:
-            reference.referenced = True
+        for reference in references:
+            if reference is not None:
+                reference.referenced = True
         offsets = None if stored.offsets is None else stored.offsets.knots.astype(np.float64)
         self.scaling = Scaling(
             stored.scale, target.minimum, target.maximum, stored.channel.top, offsets
@@ -352,13 +364,15 @@ class OpenChannel:
         parts = self.stored.regions.parts(number, level)
         if topology is not self.regions.topology:
             parts += unread_masks(self.regions.topology, self.regions.leaf_range(number))
-        if self.reference is not None:
-            other = self.reference.grid
+        for reference in self.references:
+            if reference is None:
+                continue
+            other = reference.grid
             there = other.number(int(self.regions.keys[number]))
             if there >= 0:
                 own = other.leaf_range(there)
                 parts += unread_masks(other.topology, own)
-                parts += self.reference.unread(other.topology, own, 0)
+                parts += reference.unread(other.topology, own, 0)
         return parts
 
     def _number(self, topology: Topology, leaves: slice) -> int:
@@ -403,12 +417,31 @@ class OpenChannel:
     @cached_property
     def _setting(self) -> Setting:
         """What is known before the codes."""
-        reference = None
-        if self.reference is not None:
-            other = self.reference
-            reference = Reference(other.grid, other.known, other.stored.channel.top)
         exterior = self.exterior if self.stored.knows_exterior else None
-        return Setting(self.regions, reference, exterior)
+        return Setting(self.regions, self._reference, exterior)
+
+    @property
+    def _reference(self) -> AnyReference | None:
+        """What it is predicted from."""
+        other, second = self.references
+        if other is None:
+            return None
+        if self.stored.motion is None:
+            return Reference(other.grid, other.known, other.stored.channel.top)
+        moved = self._moved(other, self.stored.motion)
+        if second is None or self.stored.second_motion is None:
+            return moved
+        return MeanReference(moved, self._moved(second, self.stored.second_motion))
+
+    def _moved(self, other: OpenChannel, motion: Motion) -> MovedReference:
+        """Another channel, fetched along vectors, in units of this one."""
+        units = self.exterior.units
+
+        def values(number: int) -> Ints:
+            return units(other._values(other.units(number), number, clamp=True))
+
+        exterior = replace(other.exterior, units=units)
+        return MovedReference(other.regions, values, exterior, motion, self.stored.channel.top)
 
     @cached_property
     def _channel(self) -> LatticeChannel:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,18 @@ from inrv.container import Chunk
 from inrv.errors import OptionError
 from inrv.fields.lattice.channels import (
     Channel,
+    Source,
     channels_of,
+    predictions_of,
     quality_of,
-    references_of,
-    with_reference,
+    values_of,
+    with_prediction,
 )
 from inrv.fields.lattice.constants import DEFAULT_NAME
-from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, ChannelValues, EncodedChannel
-from inrv.fields.lattice.store import store_channel
+from inrv.fields.lattice.motion import Motion
+from inrv.fields.lattice.motion_search import FrameValues, coding_order, find_motion
+from inrv.fields.lattice.search import EFFORTS, ChannelEncoder, EncodedChannel
+from inrv.fields.lattice.store import store_channel, store_motion
 from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
 from inrv.grids import LeafValues, Topology
 from inrv.options import DEFAULT_PSNR, EncodeOptions
@@ -49,13 +53,13 @@ class EncodedLattice:
 
     encoder: what coded them
     channels: the components that vary
-    references: for each channel the number of the one that it is predicted from
+    predictions: for each channel what it is predicted from
     encoded: for each channel what came of it
     """
 
     encoder: VolumeEncoder
     channels: tuple[Channel, ...]
-    references: tuple[int | None, ...]
+    predictions: tuple[tuple[Source, ...], ...]
     encoded: tuple[EncodedChannel, ...]
     grids: tuple[PreparedGrid, ...]
     psnrs: tuple[float, ...]
@@ -86,12 +90,18 @@ class EncodedLattice:
         return self.encoder.again(octaves)
 
     def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
-        """Append a chunk for each channel."""
-        rows = zip(self.channels, self.references, self.encoded, strict=True)
-        entries = [
-            store_channel(encoded, reference, channel.lossless, chunks)
-            for channel, reference, encoded in rows
-        ]
+        """Append a chunk for each channel, and for each motion that any is predicted along."""
+        motions: dict[Motion, int] = {}
+        entries = []
+        rows = zip(self.channels, self.predictions, self.encoded, strict=True)
+        for channel, prediction, encoded in rows:
+            references: list[tuple[int, int | None]] = []
+            for source in () if encoded.channel.wavelet else prediction:
+                motion = source.motion
+                if motion is not None and motion not in motions:
+                    motions[motion] = store_motion(motion, chunks)
+                references.append((source.channel, None if motion is None else motions[motion]))
+            entries.append(store_channel(encoded, references, channel.lossless, chunks))
         return {"networks": DEFAULT_NAME, "channels": entries}
 
     @property
@@ -144,6 +154,16 @@ class LatticeEncoder:
             found[channel.component] = step * channel.span
         return Estimate(bits, found)
 
+    def coding_order(self, frames: Sequence[Sequence[PreparedGrid]]) -> list[int]:
+        """See `FieldEncoder`; the largest grid of the first frame that all have decides."""
+        first = frames[0] if frames else ()
+        for grid in sorted(first, key=lambda own: -len(own.coded.values)):
+            same = [[own for own in frame if own.grid.name == grid.grid.name] for frame in frames]
+            span = float(grid.normalisation.spans[0])
+            if span > 0 and all(len(own) == 1 for own in same):
+                return coding_order([_first_component(own, span) for (own,) in same])
+        return list(range(len(frames)))
+
     def encode(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedLattice | None:
         """The grids at the quality of the goal; None where no component varies."""
         if not any(grid.normalisation.varying.any() for grid in grids):
@@ -188,7 +208,8 @@ class VolumeEncoder:
         self.seed = options.seed
         self.started = time.perf_counter()
         self.channels = tuple(channels_of(grids))
-        self.references: list[int | None] = []  # of each channel, as `run` found them
+        self.predictions: list[tuple[Source, ...]] = []  # of each channel, as `run` found them
+        self.motions: dict[tuple[int, int], Motion] = {}  # of frames, for others
         self.encoders: list[ChannelEncoder] = []  # of each channel, after `run`
         self.steps: list[float] = []  # of each channel, as `run` found them
 
@@ -200,17 +221,18 @@ class VolumeEncoder:
         for number, channel in enumerate(self.channels):
             guess = guesses.get((channel.grid, channel.component))
             quality = quality_of(channel, self.grids[channel.grid], _psnr(self.goal), guess)
+            motion_of = partial(self._motion, number, encoded)
             rivals = []
-            for reference in references_of(self.channels, number):
-                values = self._values(channel, reference, encoded)
+            for prediction in predictions_of(self.channels, number, motion_of):
+                values = with_prediction(channel, prediction, self.channels, encoded)
                 rival = ChannelEncoder(
                     values, quality, self.effort, lambda: self.fitter, like=channel.values
                 )
-                rivals.append((reference, rival))
-            reference, encoder = rivals[0]
+                rivals.append((prediction, rival))
+            prediction, encoder = rivals[0]
             if len(rivals) > 1:
-                reference, encoder = min(rivals, key=lambda rival: rival[1].promise())
-            self.references.append(reference)
+                prediction, encoder = min(rivals, key=lambda rival: rival[1].promise())
+            self.predictions.append(prediction)
             self.encoders.append(encoder)
             encoded.append(encoder.run())
             self.tell(len(encoded) / len(self.channels))
@@ -220,10 +242,10 @@ class VolumeEncoder:
     def again(self, octaves: float) -> EncodedLattice:
         """Every channel in steps finer by so many octaves than `run` found, settings as there."""
         encoded = list[EncodedChannel]()
-        rows = zip(self.channels, self.references, self.encoders, self.steps, strict=True)
-        for channel, reference, encoder, step in rows:
+        rows = zip(self.channels, self.predictions, self.encoders, self.steps, strict=True)
+        for channel, prediction, encoder, step in rows:
             finer = step if encoder.quality.lossless else step * 2**-octaves
-            values = self._values(channel, reference, encoded)
+            values = with_prediction(channel, prediction, self.channels, encoded)
             encoded.append(encoder.again(finer, values))
         return self._measured(encoded)
 
@@ -235,13 +257,36 @@ class VolumeEncoder:
 
         return Fitter(self.seed)
 
-    def _values(
-        self, channel: Channel, reference: int | None, encoded: Sequence[EncodedChannel]
-    ) -> ChannelValues:
-        """The values of a channel, with those of its reference channel, encoded before."""
-        if reference is None:
-            return channel.values
-        return with_reference(channel, self.channels[reference], encoded[reference])
+    def _motion(
+        self, number: int, encoded: Sequence[EncodedChannel], frame: int, other: int
+    ) -> Motion:
+        """The motion along which a frame is fetched for another one.
+
+        It is found by the first channel that asks for it, and serves all of the frame.
+
+        number: of that channel
+        frame, other: of the channel, and that which is fetched
+        """
+        if (frame, other) not in self.motions:
+            own = self.channels[number]
+            (place,) = (
+                place
+                for place, channel in enumerate(self.channels[:number])
+                if (channel.frame, channel.name) == (other, own.name)
+            )
+            there = self.channels[place]
+            background = float(self.grids[own.grid].grid.background[own.component])
+            now = own.values.values * own.span + own.minimum
+            then = values_of(there, encoded[place])
+            scale = 1 / own.span
+            self.motions[frame, other] = find_motion(
+                own.grid,
+                FrameValues(
+                    own.values.topology, (now * scale).astype(np.float32), background * scale
+                ),
+                FrameValues(there.values.topology, then * np.float32(scale), background * scale),
+            )
+        return self.motions[frame, other]
 
     def _measured(self, encoded: Sequence[EncodedChannel]) -> EncodedLattice:
         """The channels with outliers, errors and drifts of their grids."""
@@ -264,7 +309,7 @@ class VolumeEncoder:
         return EncodedLattice(
             self,
             self.channels,
-            tuple(self.references),
+            tuple(self.predictions),
             tuple(encoded),
             tuple(grids),
             tuple(psnrs),
@@ -272,6 +317,13 @@ class VolumeEncoder:
             tuple(drifts),
             time.perf_counter() - self.started,
         )
+
+
+def _first_component(grid: PreparedGrid, span: float) -> FrameValues:
+    """The first component of a grid, in shares of a range."""
+    coded = grid.coded
+    values = coded.values[:, 0] / np.float32(span)
+    return FrameValues(coded.topology, values, float(coded.background[0]) / span)
 
 
 def _possible(options: EncodeOptions) -> EncodeOptions:

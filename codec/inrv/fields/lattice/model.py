@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from inrv.core.lattice import TABLES, decode_numbers, encode_numbers
 from inrv.errors import FormatError
 from inrv.fields.lattice.constants import INPUTS, LARGEST, LARGEST_BIAS, REFERENCE_INPUTS
 from inrv.fields.lattice.network import Floats, IntegerNetwork
-from inrv.fields.lattice.tokens import tokens_of
+from inrv.fields.lattice.tokens import SAME, code_passes, decode_passes
 
 DEFAULTS = Path(__file__).with_name("default.safetensors")
 ALONE, REFERENCE, RESTORATION = "alone", "reference", "restoration"  # prefixes of tensors
 WAVELET_FILTER, WAVELET_PRIOR_NAME = "wavelet.restoration", "wavelet.prior"
-SAME = TABLES  # in place of a table, where a tensor is that of the default networks
 HIDDEN, RESTORATION_HIDDEN = (32, 32), (24, 16)
 # Of a network: prediction and deviation; correction.
 OUTPUTS, RESTORATION_OUTPUTS = 2, 1
@@ -105,12 +103,8 @@ class Differences:
         """Those of a model, whose numbers differ by less than 2^19."""
         pairs = zip(model.tensors(), default.tensors(), strict=True)
         found = [(own - begun).reshape(-1).astype(np.int32) for (_, own), (_, begun) in pairs]
-        bits = -np.log2(default.prior[0] / default.prior[0].sum(axis=-1, keepdims=True))
-        tables = np.array([best_table(numbers, bits) for numbers in found], dtype=np.uint8)
-        coded = np.flatnonzero(tables < SAME).tolist()
-        passes = [found[number] for number in coded]
-        codes = encode_numbers(default.prior, tables[coded].tolist(), passes)
-        return Differences(tables, codes, int(sum(map(np.count_nonzero, passes))))
+        tables, codes = code_passes(default.prior, found)
+        return Differences(tables, codes, int(sum(map(np.count_nonzero, found))))
 
     @property
     def size(self) -> int:
@@ -122,15 +116,13 @@ class Differences:
         names, begun = zip(*default.tensors(), strict=True)
         if (self.tables > SAME).any():
             raise FormatError("F7", f"a tensor of a channel's networks has a table beyond {SAME}")
-        coded = np.flatnonzero(self.tables < SAME).tolist()
         try:
-            counts = [begun[number].size for number in coded]
-            passes = decode_numbers(default.prior, self.tables[coded].tolist(), counts, self.codes)
+            counts = [tensor.size for tensor in begun]
+            passes = decode_passes(default.prior, self.tables, counts, self.codes)
         except FormatError as error:
             raise FormatError(error.id, "the codes of a channel's networks are damaged") from error
         found = dict(zip(names, begun, strict=True))
-        for number, differences in zip(coded, passes, strict=True):
-            name, tensor = names[number], begun[number]
+        for name, tensor, differences in zip(names, begun, passes, strict=True):
             found[name] = tensor + differences.reshape(tensor.shape).astype(np.float32)
             largest = LARGEST if name.endswith("weight") else LARGEST_BIAS
             if (np.abs(found[name]) > largest).any():

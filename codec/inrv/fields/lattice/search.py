@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from inrv.core.lattice import LEVELS, WAVELET_TOP, ContextSamples, Scaling
 from inrv.fields.lattice.codec import (
     TRELLIS_WEIGHT,
+    AnyReference,
     ChannelParameters,
     EncodedRegion,
-    Reference,
     Setting,
     region_encoder,
 )
@@ -151,14 +151,15 @@ class ChannelValues:
     topology: of the voxels that are coded
     values: float64 (N,) normalised to [0, 1], by row of the active leaf voxels of `topology`
     background: on the same scale
-    reference: a channel that the decoder has before, decoded
+    reference: makes what the channel is predicted from, given how many units the range has; None:
+        nothing
     exterior: makes the exterior, given how many units the range has
     """
 
     topology: Topology
     values: NDArray[np.float64]
     background: float
-    reference: Reference | None = None
+    reference: Callable[[float], AnyReference] | None = None
     exterior: Callable[[float], Exterior] | None = None
 
     @cached_property
@@ -170,6 +171,10 @@ class ChannelValues:
     def largest(self) -> float:
         """The largest value."""
         return float(self.values.max())
+
+    def top(self, scale: float) -> int:
+        """The largest value in units, of which `scale` make the range."""
+        return max(1, round(self.largest * scale))
 
 
 @dataclass(frozen=True, eq=False)
@@ -843,7 +848,8 @@ def rate_weight_of(quality: Quality, settings: Settings) -> float:
 def setting_of(values: ChannelValues, settings: Settings, scale: float) -> Setting:
     """What the decoder knows, at so many units in the range."""
     known = values.exterior if settings.knows_exterior else None
-    reference = None if settings.wavelet else values.reference
+    made = None if settings.wavelet else values.reference
+    reference = None if made is None else made(scale)
     return Setting(values.regions, reference, None if known is None else known(scale))
 
 
@@ -859,9 +865,8 @@ def channel_of(
         for level in range(LEVELS)
     )
     background = max(-HIGHEST, min(HIGHEST, round(values.background * scale)))
-    top = max(1, round(values.largest * scale))
     return ChannelParameters(
-        steps, top, background, quality.lossless, settings.trellis, settings.wavelet
+        steps, values.top(scale), background, quality.lossless, settings.trellis, settings.wavelet
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Chunk, Container, Part, pack_tensors, stored_size, unpack_tensors
-from inrv.container.layout import BITS, CODES
+from inrv.container.layout import BITS, CODES, MOTION
 from inrv.container.tensors import Arrays, take
 from inrv.core.lattice import SEGMENTS, RegionCodes
 from inrv.errors import FormatError
 from inrv.fields.lattice.codec import ChannelParameters, StoredRegion
 from inrv.fields.lattice.constants import STEP
 from inrv.fields.lattice.model import Differences, Model, default_model
+from inrv.fields.lattice.motion import Motion
 from inrv.fields.lattice.offsets import KNOTS, Offsets
 from inrv.fields.lattice.palette import Palette
 from inrv.fields.lattice.regions import Regions
@@ -60,6 +61,8 @@ class StoredChannel:
     channel: what the decoder knows before its voxels
     scale: units in the range of values
     reference: number of the channel that it is predicted from, None where there is none
+    motion: along which that one is fetched; None where it is not
+    second_reference, second_motion: the same of another one; the mean of both is what counts
     knows_exterior: whether inactive voxels and exact values are known to the prediction
     model: the networks
     regions: gives what is stored of a region, by number; with the levels from one on
@@ -70,6 +73,9 @@ class StoredChannel:
     channel: ChannelParameters
     scale: float
     reference: int | None
+    motion: Motion | None
+    second_reference: int | None
+    second_motion: Motion | None
     knows_exterior: bool
     model: Model
     regions: StoredRegions
@@ -77,21 +83,30 @@ class StoredChannel:
     lossless: StoredValues | None
 
 
+def store_motion(motion: Motion, chunks: list[Chunk]) -> int:
+    """Append the chunk of a motion, and return its number."""
+    arrays = motion.pack(default_model(True, False).prior)
+    chunks.append(Chunk(MOTION, pack_tensors(arrays)))
+    return len(chunks) - 1
+
+
 def store_channel(
     encoded: EncodedChannel,
-    reference: int | None,
+    references: Sequence[tuple[int, int | None]],
     lossless: StoredValues | None,
     chunks: list[Chunk],
 ) -> dict[str, Any]:
     """Append the chunk of a channel to `chunks`.
 
     encoded: the channel
-    reference: number of the channel that it is predicted from, None where there is none
+    references: at most two channels that it is predicted from: the number of each, and the chunk
+        of the motion along which it is fetched, or None
     lossless: what the units of a lossless channel stand for
 
     Returns its entry in the configuration.
     """
-    reference = None if encoded.channel.wavelet else reference
+    held = [] if encoded.channel.wavelet else [*references]
+    (reference, motion), (second, second_motion) = [*held, (None, None), (None, None)][:2]
     regions = [region.stored for region in encoded.regions]
     segments = _in_file_order([region.codes for region in regions])
     bits = b"".join(segment for _, _, segment in segments)
@@ -128,6 +143,9 @@ def store_channel(
         "background": encoded.channel.background,
         "scale": encoded.scale,
         "reference": reference,
+        "motion": motion,
+        "second_reference": second,
+        "second_motion": second_motion,
         "exterior": encoded.knows_exterior,
         "restoration": restoration,
         "set": encoded.settings.set,
@@ -168,11 +186,15 @@ def _planes(lossless: StoredValues) -> NDArray[np.uint8]:
 
 
 def restore_channel(
-    container: Container, config: dict[str, Any], regions: Regions
+    container: Container,
+    config: dict[str, Any],
+    regions: Regions,
+    motion_of: Callable[[int | None], Motion | None],
 ) -> StoredChannel:
     """The channel of an entry of the configuration. Raises FormatError.
 
     regions: of its voxels
+    motion_of: gives the motion of a chunk by its number; None for None
     """
     arrays = unpack_tensors(container.chunk(config["codes"]))
     model = default_model(
@@ -194,6 +216,9 @@ def restore_channel(
         channel,
         config["scale"],
         config["reference"],
+        motion_of(config["motion"]),
+        config["second_reference"],
+        motion_of(config["second_motion"]),
         config["exterior"],
         model,
         StoredRegions(container, config, arrays, len(regions)),

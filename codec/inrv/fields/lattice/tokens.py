@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.core.lattice import LISTED
+from inrv.core.lattice import LISTED, TABLES, decode_numbers, encode_numbers
 
+SAME = TABLES  # in place of a table, where all numbers of a pass are 0
 DIRECT, DIRECT_BITS = 16, 4  # magnitudes that are tokens themselves
 
 
@@ -33,7 +36,40 @@ def code_bits(prior: NDArray[np.int64]) -> NDArray[np.float32]:
     return bits
 
 
-def best_table(numbers: NDArray[np.int32], bits: NDArray[np.float64]) -> int:
+def code_passes(
+    prior: NDArray[np.int64], passes: Sequence[NDArray[np.int32]]
+) -> tuple[NDArray[np.uint8], bytes]:
+    """Code numbers in passes, each under the table that suits it.
+
+    Returns the table of each pass, uint8 (n,), SAME where all of its numbers are 0, and codes of
+    the others.
+    """
+    bits = -np.log2(prior[0] / prior[0].sum(axis=-1, keepdims=True))
+    tables = np.array([_best_table(numbers, bits) for numbers in passes], dtype=np.uint8)
+    coded = np.flatnonzero(tables < SAME).tolist()
+    return tables, encode_numbers(
+        prior, tables[coded].tolist(), [passes[number] for number in coded]
+    )
+
+
+def decode_passes(
+    prior: NDArray[np.int64], tables: NDArray[np.uint8], counts: Sequence[int], codes: bytes
+) -> list[NDArray[np.int32]]:
+    """The passes that `code_passes` has coded. Raises FormatError (F6).
+
+    counts: how many numbers each pass has
+    """
+    coded = np.flatnonzero(tables < SAME).tolist()
+    sizes = [counts[number] for number in coded]
+    found = dict(
+        zip(coded, decode_numbers(prior, tables[coded].tolist(), sizes, codes), strict=True)
+    )
+    return [
+        found.get(number, np.zeros(count, dtype=np.int32)) for number, count in enumerate(counts)
+    ]
+
+
+def _best_table(numbers: NDArray[np.int32], bits: NDArray[np.float64]) -> int:
     """The table under which numbers take the fewest bits, or SAME where all are 0.
 
     bits: float64 (tables, tokens) that each token takes under each table

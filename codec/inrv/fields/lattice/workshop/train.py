@@ -11,7 +11,7 @@ import argparse
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -299,10 +299,11 @@ def lessons_of(volumes: Iterable[TrainingVolume], generator: torch.Generator) ->
             before = own
 
 
-def _known(values: ChannelValues, scale: float) -> Reference:
-    """A channel that others are predicted from, at so many units in its range."""
+def _known(values: ChannelValues, scale: float) -> Callable[[float], Reference]:
+    """What makes a channel that others are predicted from, at so many units in its own range."""
     units, regions = np.rint(values.values * scale).astype(np.int32), values.regions
-    return Reference(regions, lambda number: units[regions.rows(number)], int(units.max()))
+    known = Reference(regions, lambda number: units[regions.rows(number)], int(units.max()))
+    return lambda _: known
 
 
 def _with_inside(grid: Grid, values: NDArray[np.float32]) -> Grid:
