@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import inrv
-from fixtures.make_golden import FOLDER, VOLUMES, decoded_arrays, header, in_float32
+from fixtures.make_golden import FOLDER, VOLUMES, decoded_arrays, decoded_file, header, in_float32
 from spec.reference import read as reference_reader
 from testing import specification
 
@@ -72,7 +72,7 @@ def test_the_files_are_those_of_the_specification(name: str, data: bytes) -> Non
 
 def test_the_library_decodes_them_within_the_accuracy_class(data: bytes, expected: Arrays) -> None:
     with in_float32():
-        decoded = inrv.load(data, device="cpu").to_sparse()
+        decoded = decoded_file(data)
     grids = decoded.grids
     assert {grid.position: grid.data for grid in decoded.passthrough} == passthrough_of(expected)
     assert len(grids) == sum(key.endswith(".header") for key in expected)

@@ -595,7 +595,8 @@ static int move_reference(Lattice *lattice, const Channel *channel, int number, 
     for (size_t i = 0; i < count; i++) units[i] = units_of(channel, floats[i]);
     TRY(make_exterior(lattice, channel, other, key, &known));
     if (count) known.leaves = (inrv_leaves){from->leaves, from->cells, from->coded.items};
-    inrv_move(&known, units, &along, stored->cells, stored->leaves, dense, *moved);
+    inrv_move(&known, units, &along, channel->entry->top, stored->cells, stored->leaves, dense,
+              *moved);
     return INRV_OK;
 }
 

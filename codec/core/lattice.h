@@ -147,11 +147,13 @@ INRV_API int inrv_vectors(const uint16_t *cells, size_t count, int restore, int3
 /* Fetches the values of every voxel of some cells from a region.
    from: the region: its leaves, and the exterior and `around` for all other voxels
    values: of the leaves' voxels
+   top: largest value of the channel that they are for, which limits all of them
    cells: [count] that are filled
    dense: int32 [128][128][128], which is overwritten
    moved: int32 [count][512], filled */
 INRV_API void inrv_move(const inrv_region *from, const int32_t *values, const inrv_motion *motion,
-                        const uint16_t *cells, size_t count, int32_t *dense, int32_t *moved);
+                        int32_t top, const uint16_t *cells, size_t count, int32_t *dense,
+                        int32_t *moved);
 
 /* Bytes that the codes of so many voxels take at most. */
 INRV_API size_t inrv_codes_bound(size_t voxels);

@@ -376,7 +376,7 @@ INLINE void append_contexts(Block *block, const Passing *p, const int32_t *at, i
             amiss += magnitude(d.sums[i] - theirs);
         }
         amiss = clip(quotient(amiss, all_of(p->pairs), wide), p->step >> 2, HIGHEST - 1);
-        inputs[n + 5] = (log64(amiss) - log_spread + 4) >> 3;
+        inputs[n + 5] = (log64(amiss) - p->log_step - log_spread + 4) >> 3;
         n += 6;
     }
     while (n % 4) inputs[n++] = all_of(0);

@@ -73,12 +73,17 @@ static int32_t *dense_row(int32_t *dense, int cell, int row) {
     return dense + (x * EDGE + y) * EDGE + cell % CELLS * CELL;
 }
 
-static void spread(const inrv_leaves *leaves, const int32_t *values, int32_t *dense) {
+static int32_t limited(int32_t value, int32_t top) {
+    const int32_t low = -(top >> 1), high = top + (top >> 1);
+    return value < low ? low : value > high ? high : value;
+}
+
+static void spread(const inrv_leaves *leaves, const int32_t *values, int32_t top, int32_t *dense) {
     for (size_t i = 0; i < leaves->count; i++)
         for (int row = 0; row < 64; row++) {
             int32_t *to = dense_row(dense, leaves->cells[i], row);
             for (unsigned mask = leaves->masks[64 * i + (size_t)row]; mask; mask &= mask - 1)
-                to[__builtin_ctz(mask)] = *values++;
+                to[__builtin_ctz(mask)] = limited(*values++, top);
         }
 }
 
@@ -146,16 +151,17 @@ static int32_t fetch(const int32_t *dense, const int32_t place[3]) {
 }
 
 void inrv_move(const inrv_region *from, const int32_t *values, const inrv_motion *motion,
-               const uint16_t *cells, size_t count, int32_t *dense, int32_t *moved) {
+               int32_t top, const uint16_t *cells, size_t count, int32_t *dense, int32_t *moved) {
     int8_t vectors[CELLS * CELLS * CELLS][3];
     uint8_t there[CELLS * CELLS * CELLS] = {0};
     for (size_t i = 0; i < motion->count; i++) {
         memcpy(vectors[motion->cells[i]], motion->vectors + 3 * i, 3);
         there[motion->cells[i]] = 1;
     }
-    for (int i = 0; i < EDGE * EDGE * EDGE; i++) dense[i] = from->around;
-    spread(&from->exterior, from->exterior_values, dense);
-    spread(&from->leaves, values, dense);
+    const int32_t outside = limited(from->around, top);
+    for (int i = 0; i < EDGE * EDGE * EDGE; i++) dense[i] = outside;
+    spread(&from->exterior, from->exterior_values, top, dense);
+    spread(&from->leaves, values, top, dense);
     const int shift = motion->fraction + 8; /* from 4096ths to 16ths of a voxel */
     for (size_t i = 0; i < count; i++, moved += 512) {
         int32_t around[AROUND_CELL][3], field[3][512];

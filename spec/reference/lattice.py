@@ -211,6 +211,19 @@ def activation(sums: Array) -> Array:
     return np.clip((sums + 32) >> 6, 0, 127)
 
 
+def read_passes(prior: Array, tables: Array, sizes: list[int], data: bytes) -> list[Array]:
+    """Passes of so many numbers, each under its table; numbers without a table are 0."""
+    codes = Codes(prior, 1)
+    codes.begin(data)
+    found = [
+        codes.read(np.full(size, table))[0] if table < SAME else np.zeros(size, dtype=np.int64)
+        for table, size in zip(tables.tolist(), sizes, strict=True)
+    ]
+    codes.end()
+    codes.end_lanes()
+    return found
+
+
 def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> dict[str, Tensors]:
     """The networks '1', '2', '3' and 'restoration' of a channel."""
     kind = "alone" if config["reference"] is None else "reference"
@@ -228,13 +241,11 @@ def networks_of(config: dict[str, Any], tensors: Tensors, defaults: Tensors) -> 
     own = [(part, tensor) for network in networks.values() for part, tensor in network.items()]
     require(tables.shape == (len(own),), "S3: there is not one table for each tensor")
     require(bool((tables <= SAME).all()), "F7: there is no such table")
-    codes = Codes(defaults["prior"], 1)
-    codes.begin(tensors["network_codes"].tobytes())
-    for (_, tensor), table in zip(own, tables.tolist(), strict=True):
-        if table < SAME:
-            tensor += codes.read(np.full(tensor.size, table))[0].reshape(tensor.shape)
-    codes.end()
-    codes.end_lanes()
+    sizes, data = [tensor.size for _, tensor in own], tensors["network_codes"].tobytes()
+    for (_, tensor), found in zip(
+        own, read_passes(defaults["prior"], tables, sizes, data), strict=True
+    ):
+        tensor += found.reshape(tensor.shape)
     for part, tensor in own:
         most = 127 if part.endswith("weight") else 2**20
         require(bool((np.abs(tensor) <= most).all()), "F7: a weight or bias is out of bounds")
@@ -713,7 +724,8 @@ class Channel:
 
     leaves: (L, 3) origins of the leaves of its topology
     voxels: (V, 3) coordinates of its voxels
-    reference: its reference channel, or None
+    reference: gives for the corner of a region what it is predicted from, (128, 128, 128) with
+        ABSENT where nothing is there; or None
     exterior: gives units (128, 128, 128) of a region's inactive voxels; None where the channel does
         not know them
     separate: coordinates (n, 3) and units (n,) of the voxels with frequent and exact values
@@ -727,7 +739,7 @@ class Channel:
         defaults: Tensors,
         leaves: Array,
         voxels: Array,
-        reference: Channel | None,
+        reference: Exterior | None,
         exterior: Exterior | None,
         separate: tuple[Array, Array],
         part: Part,
@@ -783,7 +795,7 @@ class Channel:
             header = int(self.tensors["means"][number]), int(self.tensors["spreads"][number])
             lanes = 2 ** int(self.tensors["lanes"][number])
             segments = self.segments_of(number, level)
-            reference = None if self.reference is None else self.reference.as_reference(corner)
+            reference = None if self.reference is None else self.reference(corner)
             exterior = self.known_exterior(corner)
             codes = Codes(self.prior, lanes)
             region = Region(

@@ -24,10 +24,11 @@ import numpy as np
 import zstandard
 
 try:
-    from spec.reference import lattice, masks
+    from spec.reference import lattice, masks, motion
 except ImportError:  # run from this folder
     import lattice  # type: ignore[no-redef]
     import masks  # type: ignore[no-redef]
+    import motion  # type: ignore[no-redef]
 
 Array = np.ndarray
 Tensors = dict[str, Array]
@@ -46,7 +47,7 @@ def require(condition: bool, rule: str) -> None:
 # ---- spec/container.md ----
 
 CRITICAL, ANCILLARY = 1, 0
-CRITICAL_TYPES = "TOPO", "INAC", "EXAC", "FREQ", "CODE", "BITS", "NETW", "PASS"
+CRITICAL_TYPES = "TOPO", "INAC", "EXAC", "FREQ", "CODE", "MOVE", "BITS", "NETW", "PASS"
 CHUNK_TYPES = dict.fromkeys(CRITICAL_TYPES, CRITICAL) | {"SAMP": ANCILLARY}
 HEADER = struct.Struct("<8sHHIQIIIIII")
 HEADER_FIELDS = (
@@ -443,12 +444,71 @@ def channel_of(file: File, number: int) -> lattice.Channel:
         default_networks(),
         topology.leaf_origins,
         voxels(topology.leaf_origins, topology.active & ~mask),
-        reference=None if config["reference"] is None else channel_of(file, config["reference"]),
+        reference=reference_of(file, config, units, topology.leaf_origins),
         exterior=exterior_of(file, entry, place, units) if config["exterior"] else None,
         separate=(voxels(topology.leaf_origins, mask), units(values[:, place])),
         part=part,
         size=size,
     )
+
+
+def reference_of(file: File, config: Entry, units: Any, leaves: Array) -> lattice.Exterior | None:
+    """What gives the region that a channel is predicted from."""
+    if config["reference"] is None:
+        return None
+    if config["motion"] is None:
+        return channel_of(file, config["reference"]).as_reference
+    moved = [moved_region(file, config["reference"], config["motion"], units, leaves)]
+    if config["second_reference"] is not None:
+        second = config["second_reference"], config["second_motion"]
+        moved.append(moved_region(file, *second, units, leaves))
+
+    def region(corner: lattice.Corner) -> Array:
+        found = [move(corner) for move in moved]
+        mean = found[0] if len(found) == 1 else (found[0] + found[1] + 1) >> 1
+        absent = np.full_like(mean, lattice.ABSENT)
+        for x, y, z in leaves[(leaves // 128 * 128 == corner).all(axis=1)] - corner:
+            part = slice(x, x + 8), slice(y, y + 8), slice(z, z + 8)
+            absent[part] = mean[part]
+        return absent
+
+    return region
+
+
+def moved_region(
+    file: File, number: int, chunk: int, units: Any, leaves: Array
+) -> lattice.Exterior:
+    """What gives a region of a channel, fetched along vectors, in units of another one."""
+    tensors = file.tensors(chunk, "MOVE")
+    grid, fraction = int(tensors["grid"][0]), int(tensors["fraction"][0])
+    tables = tensors["tables"]
+    sound = 0 <= grid < len(file.manifest["grids"]) and fraction <= 3 and (tables <= 64).all()
+    require(bool(sound), "F9: a grid, a fraction or a table of motion is out of range")
+    own = topology_of(file, file.manifest["grids"][grid]["topology"]).leaf_origins
+    sizes, data = [len(own)] * 3, tensors["codes"].tobytes()
+    passes = lattice.read_passes(default_networks()["prior"], tables, sizes, data)
+    vectors = motion.vectors_of(own, np.stack(passes, axis=1))
+    other = channel_of(file, number)
+    entry, place = next(
+        (entry, place)
+        for entry in file.manifest["grids"]
+        for place, component in enumerate(entry["components"])
+        if component["output"] == number
+    )
+    topology = topology_of(file, entry["topology"])
+    mask, values = separate_values(file, entry, topology, "exact_values")
+    separate, around = voxels(topology.leaf_origins, mask), exterior_of(file, entry, place, units)
+
+    def region(corner: lattice.Corner) -> Array:
+        known = around(corner)
+        coded = channel_values(file, entry["components"][place], other.voxels, clamp=True)
+        for coordinates, found in ((separate, values[:, place]), (other.voxels, coded)):
+            inside = (coordinates // 128 * 128 == corner).all(axis=1)
+            known[tuple((coordinates[inside] - corner).T)] = units(found[inside])
+        own_leaves = leaves[(leaves // 128 * 128 == corner).all(axis=1)]
+        return motion.fetched(known, vectors, fraction, corner, own_leaves)
+
+    return region
 
 
 def segments_of(file: File, bits: int | None, tensors: Tensors) -> tuple[lattice.Part, int]:
@@ -521,15 +581,21 @@ def field_values(file: File, entry: Entry, coordinates: Array, clamp: bool) -> A
             values = low + (high - low) * found[:, output].astype(np.float64)
         else:
             require(kind_of(file) == "lattice", "F1: the kind of the field is not known")
-            channel = channel_of(file, output)
-            values = channel.outputs(coordinates)
-            if channel.config["lossless"]:
-                low, high = -np.inf, np.inf
-            else:
-                values = low + (high - low) * values
+            columns.append(channel_values(file, component, coordinates, clamp))
+            continue
         clamped = np.minimum(np.maximum(values, low), high) if clamp else values
         columns.append(clamped.astype(np.float32))
     return np.stack(columns, axis=1)
+
+
+def channel_values(file: File, component: Entry, coordinates: Array, clamp: bool) -> Array:
+    """Values float32 (n) that a lattice gives a component at voxels (n, 3)."""
+    channel = channel_of(file, component["output"])
+    low, high, values = component["minimum"], component["maximum"], channel.outputs(coordinates)
+    if not channel.config["lossless"]:
+        values = low + (high - low) * values
+        values = np.minimum(np.maximum(values, low), high) if clamp else values
+    return values.astype(np.float32)
 
 
 def decode_grid(file: File, entry: Entry) -> DecodedGrid:

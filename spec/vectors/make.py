@@ -280,7 +280,7 @@ def channel(file: read.File, number: int) -> dict[str, Any]:
     read.channel_of.cache_clear()
     found = read.channel_of(file, number)
     if found.reference is not None:
-        found.reference.region(found.corners[0])  # beforehand: it is another channel's
+        found.reference(found.corners[0])  # beforehand: it is another channel's
     with Passes() as passes:
         values = found.region(found.corners[0])
     final = values[values != lattice.ABSENT].astype(np.int32)

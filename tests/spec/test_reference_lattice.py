@@ -347,7 +347,7 @@ def with_codes(
     """The segments of a channel, with any codes; their lengths are put into the tensors."""
     if channel.reference is not None:
         for corner in channel.corners:
-            channel.reference.region(corner)  # by its own codes
+            channel.reference(corner)  # by its own codes
     found = []
     for number, corner in enumerate(channel.corners):
         writer = lattice.Writer(lambda tables: any_codes(generator, len(tables)))

@@ -277,12 +277,13 @@ class KnownRegion:
 
 
 def moved_values(
-    region: KnownRegion, values: Ints, motion: RegionMotion, cells: NDArray[np.uint16]
+    region: KnownRegion, values: Ints, motion: RegionMotion, top: int, cells: NDArray[np.uint16]
 ) -> Ints:
     """The values int32 (n, 512) of every voxel of some cells, fetched from a region along vectors.
 
     region: its coded voxels and its exterior
     values: int32 (m,) in units, of the coded voxels
+    top: largest value of the channel that they are for, which limits all of them
     cells: uint16 (n,) ascending
     """
     known, vectors = np.ascontiguousarray(motion.cells), np.ascontiguousarray(motion.vectors)
@@ -291,8 +292,9 @@ def moved_values(
     dense = np.empty(REGION_EDGE**3, dtype=np.int32)
     moved = np.empty((len(cells), LEAF_VOXELS), dtype=np.int32)
     library().inrv_move(
-        byref(given), values, byref(along), np.ascontiguousarray(cells), len(cells), dense, moved
-    )
+        byref(given), values, byref(along), top, np.ascontiguousarray(cells), len(cells),
+        dense, moved,
+    )  # fmt: skip
     return moved
 
 

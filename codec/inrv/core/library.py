@@ -92,7 +92,7 @@ _INFALLIBLE: dict[str, tuple[Any, ...]] = {
         writes(np.float32),
     ),
     "inrv_move": (
-        *(None, _POINTER, reads(np.int32), _POINTER, reads(np.uint16), _SIZE),
+        *(None, _POINTER, reads(np.int32), _POINTER, ctypes.c_int32, reads(np.uint16), _SIZE),
         *(writes(np.int32), writes(np.int32)),
     ),
     "inrv_errors_by_unit": (

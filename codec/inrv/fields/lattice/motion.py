@@ -141,7 +141,7 @@ class MovedReference:
         own = self.regions.leaves(number)
         values = self.values(number) if number >= 0 else np.zeros(0, dtype=np.int32)
         known = KnownRegion(own, None, self.exterior(corner), 0, 0)
-        moved = moved_values(known, values, self.motion.region(key), cells)
+        moved = moved_values(known, values, self.motion.region(key), self.top, cells)
         full = np.full((len(cells), MASK_BYTES), FULL_BYTE, dtype=np.uint8)
         return Leaves(cells, full), moved.reshape(len(cells) * LEAF_VOXELS)
 
