@@ -23,7 +23,7 @@ from testing.regions import nothing_but
 
 MOST_LEAVES = 8
 STEPS = (128, 77, 46, 32, 32, 32, 32)
-REFERENCE_TOP = 1000
+REFERENCE_TOP, REFERENCE_INPUTS = 1000, 13
 PLAIN, LOSSLESS, TRELLIS, WAVELET = 0, 1, 2, 4
 # The first one knows everything, the last one nothing.
 # Exterior, what codes are like, restoration, reference.
@@ -65,7 +65,7 @@ def _region(number: int, exterior: int, kind: int, restoration: int, reference: 
         bool(exterior),
         trellis,
         wavelet,
-        [_noise(inputs + 7 * reference, 32, 32, 2) for inputs in (43, 51, 47)],
+        [_noise(inputs + REFERENCE_INPUTS * reference, 32, 32, 2) for inputs in (43, 51, 47)],
         _noise(37, 24, 16, 1) if restoration else None,
         _prior(),
         np.zeros(WAVELET_PRIOR, dtype=np.int8),

@@ -229,7 +229,7 @@ def check_info(data: bytes) -> str:
         raise inrv.FormatError(shown[1], results[0].output)
     strange = {character for character in results[0].output if not character.isprintable()} - {"\n"}
     assert not strange, f"printed as they are: {sorted(map(ascii, strange))}"
-    json.loads(results[1].output)
+    json.loads(results[1].stdout)
     return ACCEPTED
 
 

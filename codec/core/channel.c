@@ -588,9 +588,11 @@ static int move_reference(Lattice *lattice, const Channel *channel, int number, 
     const size_t count = from->region == NO_REGION ? 0 : other->count;
     float *floats = inrv_room(lattice->memory, &lattice->floats, count + 1, 4);
     int32_t *units = inrv_room(lattice->memory, &lattice->own_units, count + 1, 4);
-    int32_t *dense = inrv_room(lattice->memory, &lattice->dense, EDGE * EDGE * EDGE, 4);
+    const int new = !lattice->dense.items;
+    int32_t *dense = inrv_room(lattice->memory, &lattice->dense, REGION_VOXELS, 4);
     *moved = inrv_room(lattice->memory, room, stored->leaves * LEAF_VOXELS + 1, 4);
     if (!floats || !units || !dense || !*moved) return INRV_MEMORY;
+    for (int i = 0; new && i < REGION_VOXELS; i++) dense[i] = INRV_NO_UNITS;
     if (count) TRY(inrv_channel_values(lattice, other, 1, floats, 1));
     for (size_t i = 0; i < count; i++) units[i] = units_of(channel, floats[i]);
     TRY(make_exterior(lattice, channel, other, key, &known));

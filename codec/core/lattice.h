@@ -149,7 +149,7 @@ INRV_API int inrv_vectors(const uint16_t *cells, size_t count, int restore, int3
    values: of the leaves' voxels
    top: largest value of the channel that they are for, which limits all of them
    cells: [count] that are filled
-   dense: int32 [128][128][128], which is overwritten
+   dense: int32 [128][128][128], all INRV_NO_UNITS before and after
    moved: int32 [count][512], filled */
 INRV_API void inrv_move(const inrv_region *from, const int32_t *values, const inrv_motion *motion,
                         int32_t top, const uint16_t *cells, size_t count, int32_t *dense,

@@ -87,6 +87,15 @@ static void spread(const inrv_leaves *leaves, const int32_t *values, int32_t top
         }
 }
 
+/* Empties the cells of leaves: to empty a whole region would take longer than to fetch a few. */
+static void clear(const inrv_leaves *leaves, int32_t *dense) {
+    for (size_t i = 0; i < leaves->count; i++)
+        for (int row = 0; row < 64; row++) {
+            int32_t *to = dense_row(dense, leaves->cells[i], row);
+            for (int z = 0; z < CELL; z++) to[z] = INRV_NO_UNITS;
+        }
+}
+
 /* The vectors of a cell and of those around it, 3^3 of them: that of the cell itself in place of
    one that is not there, and zero where it has none itself. */
 static void gather(const int8_t (*all)[3], const uint8_t *there, int cell,
@@ -129,8 +138,9 @@ static void interpolate(int32_t around[AROUND_CELL][3], int part, int32_t field[
                 between(along_y[first_of(x)][i], along_y[first_of(x) + 1][i], second_share(x));
 }
 
-/* The value between the eight voxels around a place in 16ths of voxels. */
-static int32_t fetch(const int32_t *dense, const int32_t place[3]) {
+/* The value between the eight voxels around a place in 16ths of voxels.
+   outside: of voxels that hold none */
+static int32_t fetch(const int32_t *dense, int32_t outside, const int32_t place[3]) {
     int32_t corner[3];
     int64_t share[3];
     for (int axis = 0; axis < 3; axis++) {
@@ -142,8 +152,10 @@ static int32_t fetch(const int32_t *dense, const int32_t place[3]) {
     const int32_t *from = dense + (corner[0] * EDGE + corner[1]) * EDGE + corner[2];
     int64_t sums[2];
     for (int x = 0; x < 2; x++, from += EDGE * EDGE) {
-        const int64_t near = from[0] * (SIXTEENTHS - share[2]) + from[1] * share[2];
-        const int64_t far = from[EDGE] * (SIXTEENTHS - share[2]) + from[EDGE + 1] * share[2];
+        int32_t own[4] = {from[0], from[1], from[EDGE], from[EDGE + 1]};
+        for (int i = 0; i < 4; i++) own[i] = own[i] == INRV_NO_UNITS ? outside : own[i];
+        const int64_t near = own[0] * (SIXTEENTHS - share[2]) + own[1] * share[2];
+        const int64_t far = own[2] * (SIXTEENTHS - share[2]) + own[3] * share[2];
         sums[x] = near * (SIXTEENTHS - share[1]) + far * share[1];
     }
     const int64_t sum = sums[0] * (SIXTEENTHS - share[0]) + sums[1] * share[0];
@@ -159,7 +171,6 @@ void inrv_move(const inrv_region *from, const int32_t *values, const inrv_motion
         there[motion->cells[i]] = 1;
     }
     const int32_t outside = limited(from->around, top);
-    for (int i = 0; i < EDGE * EDGE * EDGE; i++) dense[i] = outside;
     spread(&from->exterior, from->exterior_values, top, dense);
     spread(&from->leaves, values, top, dense);
     const int shift = motion->fraction + 8; /* from 4096ths to 16ths of a voxel */
@@ -173,7 +184,9 @@ void inrv_move(const inrv_region *from, const int32_t *values, const inrv_motion
             for (int axis = 0; axis < 3; axis++)
                 place[axis] = (cells[i] / STEPS[axis] % CELLS * CELL + at[axis]) * SIXTEENTHS +
                               ((field[axis][voxel] + (1 << (shift - 1))) >> shift);
-            moved[voxel] = fetch(dense, place);
+            moved[voxel] = fetch(dense, outside, place);
         }
     }
+    clear(&from->exterior, dense);
+    clear(&from->leaves, dense);
 }

@@ -82,7 +82,7 @@ static int region(const uint8_t *data, size_t size) {
       head.kind >> 1 & 1; /* with `lossless` too, which no file can have */
   channel.reference_top = head.reference & 1 ? 1000 : 0;
   for (int i = 0; i < 3; i++) {
-    make_noise(&prediction[i], INPUTS[i] + (channel.reference_top ? 7 : 0), 32,
+    make_noise(&prediction[i], INPUTS[i] + (channel.reference_top ? 13 : 0), 32,
                32, 2);
     channel.prediction[i] = &prediction[i].network;
   }

@@ -268,6 +268,7 @@ def level_3() -> bytes:
     """One full leaf, and a channel in two lanes and four segments, whose codes are a pattern."""
     config: dict[str, Any] = {"steps": [32, 32, 32, 32, 46, 77, 128], "top": 2000, "scale": 2000.0}
     config |= {"background": 0, "reference": None, "exterior": True, "restoration": True}
+    config |= {"motion": None, "second_reference": None, "second_motion": None}
     config |= {"set": 1, "fitted": False, "trellis": True, "wavelet": False}
     config |= {"offsets": False, "lossless": False}
     config |= {"codes": 1, "bits": None}

@@ -1425,7 +1425,13 @@ def test_files_that_are_missing_or_change_have_their_conditions(tmp_path: Path) 
 def test_every_condition_of_the_specification_has_its_test() -> None:
     tested = [identity for identity, *_ in CASES if identity != "R1"]
     tested += [*(identity for identity, *_ in LIMITED), "S15", "I1", "I2", "R1"]
-    tested += [*(identity for identity, *_ in DAMAGE), "Q6", "Q8", "Q9"]  # of sequences
+    tested += [
+        *(identity for identity, *_ in DAMAGE),
+        "Q6",
+        "Q8",
+        "Q9",
+        "F9",
+    ]  # of sequences and motion
     assert sorted(specification.error_ids()) == sorted(set(tested))
 
 

@@ -55,10 +55,11 @@ def thresholds() -> bytes:
 
 def grids_of(data: bytes, reading: bool = False) -> Iterator[tuple[Any, CoreDecoder]]:
     """Each coded grid that the core decodes, as Python has it and with its decoder."""
-    volume, file = inrv.load(data, "cpu"), CoreFile(data, reading)
+    frames, file = inrv.load(data, "cpu").frames, CoreFile(data, reading)
+    places = {volume.place: volume for volume in frames.values()}
     for number, header in enumerate(file.grids):
         if not header.passthrough:
-            yield volume[header.position], CoreDecoder(file, number)
+            yield places[header.frame][header.position], CoreDecoder(file, number)
 
 
 def is_fourier(data: bytes) -> bool:

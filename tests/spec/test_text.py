@@ -234,7 +234,9 @@ def test_the_reference_readers_need_no_line_of_the_library() -> None:
     for path in (ROOT / "spec").rglob("*.py"):
         imported = re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE)
         foreign = set(imported) - sys.stdlib_module_names
-        assert foreign <= {"spec", "masks", "lattice", "wavelet", "numpy", "zstandard"}, path
+        assert foreign <= {"spec", "masks", "lattice", "motion", "wavelet", "numpy", "zstandard"}, (
+            path
+        )
 
 
 def test_the_parts_are_plain() -> None:

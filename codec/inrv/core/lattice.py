@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ctypes import (
@@ -28,6 +29,7 @@ from inrv.core.library import instruction_sets, library
 LEVELS = 7
 REGION_EDGE = 128
 LEAF_VOXELS = 512
+NO_UNITS = -(1 << 31)  # INRV_NO_UNITS of inrv.h
 SEGMENTS = 4  # of a region's codes: levels 6 to 3, 2, 1, 0
 QUANTISERS, TABLES, TOKENS = 2, 64, 46
 LISTED = 1 << 10  # magnitudes whose bits an encoder has listed
@@ -276,6 +278,9 @@ class KnownRegion:
     spread: int
 
 
+_own = threading.local()  # `dense`: where each thread lays a region out, empty between two calls
+
+
 def moved_values(
     region: KnownRegion, values: Ints, motion: RegionMotion, top: int, cells: NDArray[np.uint16]
 ) -> Ints:
@@ -289,11 +294,12 @@ def moved_values(
     known, vectors = np.ascontiguousarray(motion.cells), np.ascontiguousarray(motion.vectors)
     along = _Motion(len(known), known.ctypes.data, vectors.ctypes.data, motion.fraction)
     given, values = _given(region), np.ascontiguousarray(values)
-    dense = np.empty(REGION_EDGE**3, dtype=np.int32)
     moved = np.empty((len(cells), LEAF_VOXELS), dtype=np.int32)
+    if not hasattr(_own, "dense"):
+        _own.dense = np.full(REGION_EDGE**3, NO_UNITS, dtype=np.int32)
     library().inrv_move(
         byref(given), values, byref(along), top, np.ascontiguousarray(cells), len(cells),
-        dense, moved,
+        _own.dense, moved,
     )  # fmt: skip
     return moved
 

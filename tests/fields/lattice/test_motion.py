@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from inrv.container import pack_tensors, unpack_tensors
 from inrv.decoding.frames import open_frames
 from inrv.encoding.api import encoded_frames
 from inrv.encoding.job import Frame
+from inrv.fields.lattice import encode
+from inrv.fields.lattice.channels import predictions_of
 from inrv.fields.lattice.model import default_model
 from inrv.fields.lattice.motion import Motion
 from inrv.fields.lattice.motion_search import FrameValues, coding_order, find_motion
@@ -61,6 +65,32 @@ def group(**options: Any) -> bytes:
         frames.append(Frame(SparseVolume(grids), number, None))
     contents, _ = encoded_frames(frames, instant(**options))
     return contents.joined()
+
+
+def over_a_tile() -> bytes:
+    """Two frames; where the second one has leaves, the first has a tile of 128^3 voxels."""
+    frames = []
+    for number in range(2):
+        values = waves((16, 16, 16), (0, 0, 0)) + 0.3 * noise((16, 16, 16), 5) + np.float32(number)
+        grid = sparse_grid(values, "d", active=np.ones(values.shape, dtype=np.bool_))
+        if number == 0:
+            topology = replace(
+                grid.topology,
+                leaf_origins=grid.topology.leaf_origins + np.array([0, 0, 128], np.int32),
+                tile_origins=np.zeros((1, 3), np.int32),
+                tile_edges=np.array([128], np.int32),
+                tile_active=np.ones(1, np.bool_),
+            )
+            grid = replace(grid, topology=topology, tile_values=np.array([[1.5]], np.float32))
+        frames.append(Frame(SparseVolume((grid,)), number, None))
+    with patch.object(encode, "predictions_of", lambda *held: predictions_of(*held)[-1:]):
+        return encoded_frames(frames, instant())[0].joined()
+
+
+def test_a_tile_of_another_frame_is_what_fills_a_region() -> None:
+    data = over_a_tile()
+    assert channels_of(data)[1]["motion"] is not None
+    check_same_bits(data)
 
 
 def check_same_bits(data: bytes) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inrv.core.lattice import KnownVoxels, Leaves
 from inrv.fields.lattice.constants import HIGHEST
-from inrv.fields.lattice.regions import CELLS
+from inrv.fields.lattice.regions import CELLS, REGION_EDGE
 from inrv.grids import (
     LEAF_EDGE,
     LEAF_VOXELS,
@@ -69,9 +69,18 @@ class Exterior:
             masks.append(listed[some])
             units.append(own[rows])
         cells = (np.concatenate(keys) & (CELLS**3 - 1)).astype(np.uint16)
-        return KnownVoxels(
-            Leaves(cells, np.concatenate(masks)), np.concatenate(units), self._background
-        )
+        around = self._background if leaves.start < leaves.stop else self._without_leaves(corner)
+        return KnownVoxels(Leaves(cells, np.concatenate(masks)), np.concatenate(units), around)
+
+    def _without_leaves(self, corner: Ints) -> int:
+        """Units of what fills a region that holds no leaf: a large tile, or the background."""
+        topology = self.grid.topology
+        if not topology.tile_count:
+            return self._background
+        (tile,) = topology.find_tiles(corner[None])
+        if tile < 0 or topology.tile_edges[tile] < REGION_EDGE:
+            return self._background
+        return int(self._in_units(self.grid.tile_values[tile][None])[0])
 
     @cached_property
     def _background(self) -> int:
@@ -80,10 +89,7 @@ class Exterior:
 
     @cached_property
     def _cells(self) -> tuple[NDArray[np.int64], Ints]:
-        """Keys int64 (T,) of the tiles of one leaf's size, ascending, and their units int32 (T,).
-
-        A region with leaves lies in no larger one.
-        """
+        """Keys int64 (T,) of tiles of one leaf's size, ascending, and their units int32 (T,)."""
         small = np.flatnonzero(self.grid.topology.tile_edges == LEAF_EDGE)
         keys = leaf_keys(self.grid.topology.tile_origins[small])
         order = keys.argsort(kind="stable")
