@@ -36,7 +36,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -57,8 +57,8 @@ RATE = 24  # frames a second
 EDGE = 32  # voxels, of the frames of a chain
 BOX = (0, 0, 0), (EDGE - 1,) * 3
 FURTHEST = 3  # groups that a run writes before it is killed, about
-CALLS = 20  # system calls of a run, of which one is drawn: about those of FURTHEST groups
 PHASES = ("opening", "encoding", "writing", "closing")
+CALLS = {"opening": 8, "writing": 4 * FURTHEST, "closing": 4}  # in a phase, of which one is drawn
 WAYS = ("at any moment", "at a system call", "after a group")
 STATES = ("no file", "no frame", "some frames", "all frames")
 FOG_EDGE = 96  # voxels, of the frames that memory is measured with
@@ -104,11 +104,13 @@ class Run:
 
     path: of the sequence
     log: where it notes the numbers of the frames that are in the file
-    die_at: at which of its system calls it kills itself, from 1; None: at none
+    die_at: at which system call it kills itself: the number of a phase, and that of a call in it,
+        from 1; or at the first one behind, where there are fewer; None: at none
     """
 
-    def __init__(self, path: Path, log: Path, die_at: int | None) -> None:
-        self.path, self.log, self.die_at, self.calls = path, log, die_at, 0
+    def __init__(self, path: Path, log: Path, die_at: tuple[int, int] | None) -> None:
+        self.path, self.log, self.die_at = path, log, die_at
+        self.calls = Counter[int]()  # by phase
         self.shared = mmap.mmap(-1, 2)
         self.process = os.fork()
         if self.process == 0:
@@ -200,10 +202,12 @@ class Run:
 
         return counting
 
-    def call(self) -> None:
+    def call(self, before_death: Callable[[], object] = lambda: None) -> None:
         """Count a system call, and die before it where it is the chosen one."""
-        self.calls += 1
-        if self.calls == self.die_at:
+        phase = self.shared[0]
+        self.calls[phase] += 1
+        if self.die_at is not None and (phase, self.calls[phase]) >= self.die_at:
+            before_death()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -217,10 +221,9 @@ class WatchedFile(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write half of the data where the run dies now, else all."""
-        if self.run.calls + 1 == self.run.die_at:
-            super().write(data[: len(data) // 2])
-        self.run.call()
-        return super().write(data)
+        write = super().write
+        self.run.call(lambda: write(data[: len(data) // 2]))
+        return write(data)
 
     def truncate(self, size: int | None = None, /) -> int:
         """Cut the file."""
@@ -286,7 +289,9 @@ class Trial:
 
         Returns its exit status and the phase in which it ended.
         """
-        run = Run(path, log, self.chance.randint(1, CALLS) if way == "at a system call" else None)
+        phase = self.chance.choice(tuple(CALLS))
+        die_at = PHASES.index(phase), self.chance.randint(1, CALLS[phase])
+        run = Run(path, log, die_at if way == "at a system call" else None)
         if way == "at any moment":
             time.sleep(self.chance.uniform(0, FURTHEST * self.group_seconds))
             run.kill()

@@ -227,17 +227,16 @@ def encode(
     from inrv import files
 
     found = find_inputs(inputs, output, files.SUFFIXES)
-    sequence = is_sequence(output, found)
     asked = {"fps": fps, "frames": frames, "group": group, "loop": loop}
-    if sequence:
+    one_file = output is not None and output.endswith(".inrv")
+    if is_sequence(output, found) or (one_file and any(asked.values())):
         assert output is not None
         _sequence(found, output, _options(chosen), asked, shard, force, quiet, as_json)
         return
     given = [f"--{name}" for name, value in asked.items() if value is not None]
     if given:
         raise click.UsageError(
-            f"{given[0]} is for a sequence: give a pattern of frames, and -o with the name of one "
-            ".inrv file"
+            f"{given[0]} is for a sequence: name one .inrv file with -o, into which all frames go"
         )
     listed, remarks = job_list(inputs, found, output, ".inrv")
     jobs, skipped = share(listed, shard, force)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -72,14 +72,20 @@ class Tally:
 def is_sequence(output: str | None, found: Found) -> bool:
     """Return whether the files that were found are to become the frames of one file.
 
-    They are where `output` names an .inrv file, and they are several or a pattern found them.
+    They are where `output` names an .inrv file, and they are several, a pattern found them, or that
+    file is a sequence already.
     """
     if output is None or output == STDOUT or output.endswith(("/", os.sep)):
         return False
     path = Path(output)
     if path.suffix != ".inrv" or path.is_dir() or FramePattern.parse(path.name) is not None:
         return False
-    return len(found.files) > 1 or any(number is not None for _, number in found.files)
+    if len(found.files) > 1 or any(number is not None for _, number in found.files):
+        return True
+    from inrv.container import is_sequence as begins_so
+    from inrv.support.streams import input_of
+
+    return path.is_file() and begins_so(input_of(path))
 
 
 def encode_sequence(
@@ -116,9 +122,11 @@ def encode_sequence(
     numbers = [frame.number for frame in frames]
     held = frozenset[float | int]()
     if not force and Path(output).is_file():
-        held = _held(output, [frame.number for own in groups for frame in own], options)
-        if not quiet:
-            click.echo(f"inrv: {output} has {len(held)} of these frames already", err=True)
+        wanted_here = {frame.number for own in groups for frame in own}
+        held = _held(output, wanted_here, options)
+        if not quiet and held:
+            every = "all" if held == wanted_here else f"{len(held)}"
+            click.echo(f"inrv: {output} has {every} of these frames already", err=True)
     else:
         check_output(output, force)
     tally, started = Tally(), time.perf_counter()
@@ -136,7 +144,7 @@ def encode_sequence(
             pattern=_pattern(found),
             group=length,
             overwrite=force,
-            append=bool(held) or not force,
+            append=not force,
             progress=progress,
             report=tally.take,
         ) as writer,
@@ -196,9 +204,12 @@ def _pattern(found: Found) -> str:
 
 
 def _held(
-    output: str, numbers: Sequence[float | int], options: EncodeOptions
+    output: str, numbers: Collection[float | int], options: EncodeOptions
 ) -> frozenset[float | int]:
-    """Return the frames that a file has already. Raises Failure where it can't be gone on with."""
+    """Return those of some frames that a file has already.
+
+    Raises Failure where it cannot be gone on with.
+    """
     from inrv import FormatError
     from inrv.decoding.frames import open_frames
     from inrv.encoding.job import chosen_options
@@ -209,13 +220,15 @@ def _held(
     except FormatError as error:
         raise Failure(OUTPUT, other) from error
     held = frozenset(frames)
-    if not frames.is_sequence or held >= set(numbers):
+    if not frames.is_sequence:
         raise Failure(OUTPUT, other)
-    if held:
-        before = frames[min(held)].manifest.encoding.get("options")
-        if before != chosen_options(options):
-            raise Failure(OUTPUT, f"{output} holds frames that were encoded otherwise: {other}")
-    return held
+    before = frames[min(held)].manifest.encoding.get("options") if held else None
+    asked = chosen_options(options)
+    if before is not None and before != asked:
+        shown = [", ".join(f"{k}={v}" for k, v in own.items()) or "none" for own in (before, asked)]
+        found = f"frames that were encoded with other options ({shown[0]}, now {shown[1]})"
+        raise Failure(OUTPUT, f"{output} holds {found}: give another name, or --force")
+    return held & set(numbers)
 
 
 @contextmanager

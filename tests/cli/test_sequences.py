@@ -86,11 +86,16 @@ def test_a_second_run_resumes(run: Run) -> None:
     made(run)
     assert list(inrv.load("fog.inrv").frames) == [8, 9, 10, 11, 13]
     assert Path("fog.inrv").read_bytes()[100:size] == first
+    size = Path("fog.inrv").stat().st_size
     result = run("encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT)
-    assert result.exit_code == 4 and "exists already" in result.stderr
+    assert result.exit_code == 0 and "has all of these frames already" in result.stderr
+    assert Path("fog.inrv").stat().st_size == size
     made(run, "--frames", "8-9", "--force")
+    assert list(inrv.load("fog.inrv").frames) == [8, 9]
+    result = run("encode", "fog.0013.vdb", "-o", "fog.inrv", *INSTANT)  # one that came late
+    assert result.exit_code == 0 and list(inrv.load("fog.inrv").frames) == [8, 9, 13]
     result = run("encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT, "--psnr", "30")
-    assert result.exit_code == 4 and "were encoded otherwise" in result.stderr
+    assert result.exit_code == 4 and "encoded with other options" in result.stderr
     shutil.copy("fog.0008.vdb", "fog.0000.vdb")
     inrv.encode("fog.0008.vdb", "volume.inrv")
     result = run("encode", "fog.####.vdb", "-o", "volume.inrv", *INSTANT)
@@ -168,7 +173,7 @@ def test_info_sample_compare_and_verify_take_a_frame(run: Run) -> None:
 
 @pytest.mark.usefixtures("shots")
 def test_what_is_for_a_sequence_is_for_no_volume(run: Run) -> None:
-    result = run("encode", "fog.0008.vdb", "-o", "fog.inrv", "--fps", "24")
+    result = run("encode", "fog.0008.vdb", "-o", "fogs/", "--fps", "24")
     assert result.exit_code == 2 and "--fps is for a sequence" in result.stderr
     assert run("encode", "fog.0008.vdb", "-o", "fog.inrv", *INSTANT).exit_code == 0
     result = run("decode", "fog.inrv", "-o", "x.vdb", "--frames", "1")

@@ -238,7 +238,7 @@ DAMAGE = [
     ("Q5", record(groups=[GroupEntry(64, 10, ())]), "has no frame"),
     ("Q5", record(groups=[GroupEntry(64, 1 << 40, MOMENTS)]), "group 0 lies from 64"),
     ("Q5", record(groups=[GroupEntry(0, 99, MOMENTS)]), "group 0 lies from 0"),
-    ("Q7", record(groups=[GroupEntry(64, 9, MOMENTS[:1])] * 2), "has frame 1 twice"),
+    ("Q7", record(groups=[GroupEntry(64, 9, MOMENTS[:1])] * 2), "frame 1 is there twice"),
     ("Q7", record(groups=[GroupEntry(64, 9, (MOMENTS[0], Moment(2, None)))]), "must ascend"),
     ("Q7", record(groups=[GroupEntry(64, 9, (MOMENTS[0], Moment(2, 0.5)))]), "must ascend"),
 ]

@@ -165,3 +165,65 @@ def _untimed(folder: Path) -> Path:
 )
 def test_rates_are_exact(fps: Any, rate: tuple[int, int]) -> None:
     assert rate_of(fps) == rate
+
+
+def test_a_frame_that_cannot_be_encoded_is_named_and_left_out(tmp_path: Path) -> None:
+    broken = puff(3)
+    broken[5, 5, 5] = np.nan
+    with inrv.SequenceWriter(tmp_path / "run.inrv", INSTANT, group=4) as writer:
+        for moment in range(6):
+            array = broken if moment == 3 else puff(moment)
+            if moment == 3:
+                with pytest.raises(inrv.NonFiniteError, match="frame 3: "):
+                    writer.add(None, {"density": array}, number=moment)
+            else:
+                writer.add(None, {"density": array}, number=moment)
+    frames = inrv.load(tmp_path / "run.inrv").frames
+    assert list(frames) == [0, 1, 2, 4, 5] and frames.missing == [3]
+
+
+def test_nothing_is_written_that_cannot_be_opened(tmp_path: Path) -> None:
+    path = tmp_path / "run.inrv"
+    with inrv.SequenceWriter(path, INSTANT, group=1) as writer:
+        writer.add(0.0, {"density": puff(0)})
+        writer.add(1.0, {"density": puff(1)})
+        for wrong in (0.5, 1.0, None):
+            with pytest.raises(OptionError, match="must ascend"):
+                writer.add(wrong, {"density": puff(2)})
+        with pytest.raises(inrv.OutputError, match="another program"):
+            inrv.SequenceWriter(path, INSTANT, group=1, overwrite=True).add(0.0, {"d": puff(0)})
+    assert list(inrv.load(path).frames) == [0, 1]
+    with pytest.raises(OptionError, match="is closed"):
+        writer.add(2.0, {"density": puff(2)})
+    with pytest.raises(OptionError, match="not the frame rate"):
+        inrv.SequenceWriter(path, INSTANT, append=True, fps=30)
+
+
+def test_a_file_that_has_lost_frames_is_told_and_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "run.inrv"
+    write(path)
+    whole = path.read_bytes()
+    for cut in (whole[:-20], whole[: len(whole) // 2]):
+        with pytest.raises(FormatError):
+            inrv.verify(cut)
+    damaged = bytearray(whole)
+    damaged[20] ^= 1  # one slot of two that name the same
+    assert list(inrv.load(bytes(damaged)).frames) == [0, 1, 2, 3, 4]
+    with pytest.raises(FormatError, match="frames may be missing"):
+        inrv.verify(bytes(damaged))
+    path.write_bytes(damaged)
+    with inrv.SequenceWriter(path, INSTANT, append=True) as writer:
+        writer.add(None, {"density": puff(9)})
+    assert path.read_bytes()[64 : len(whole)] == whole[64:]
+    assert list(inrv.load(path).frames) == [0, 1, 2, 3, 4, 5]
+
+
+def test_numbers_are_those_that_people_write(tmp_path: Path) -> None:
+    with inrv.SequenceWriter(tmp_path / "run.inrv", INSTANT, increment=0.1) as writer:
+        for _ in range(5):
+            writer.add(None, {"density": puff(0)})
+        writer.add(None, {"density": puff(0)}, number=0.7)
+    frames = inrv.load(tmp_path / "run.inrv").frames
+    assert list(frames) == [0, 0.1, 0.2, 0.3, 0.4, 0.7] and frames.missing == [0.5, 0.6]
+    far = inrv.load(_untimed(tmp_path)).frames.timeline
+    assert len(far.missing([0, 10**15])) == 100_000

@@ -8,7 +8,7 @@ one begins, so that one slot always names a whole index.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -23,12 +23,13 @@ from inrv.container.sequence import (
     RecordPlace,
     SequenceFile,
     Timeline,
+    check_moments,
     head_bytes,
     read_sequence,
     record_bytes,
     slot_bytes,
 )
-from inrv.errors import OptionError, OutputError, OutputExistsError
+from inrv.errors import FormatError, OptionError, OutputError, OutputExistsError
 from inrv.support.atomic import atomic_file
 from inrv.support.inputs import Input
 from inrv.support.release import release
@@ -53,11 +54,12 @@ class SequenceAppender:
         self.path, self.timeline = path, found.timeline
         self.groups = list(found.groups)
         self._file = file
-        self._numbers = {moment.number for group in self.groups for moment in group.frames}
+        self._moments = [moment for group in self.groups for moment in group.frames]
         self._records = found.records[::-1]  # the first one first
         self._slot = 1 - found.slot  # that names an older record, or none
         ends = [group.offset + group.size for group in self.groups]
-        self._end = max([found.records[0][0].end, *ends])
+        # Of a damaged file, nothing is cut off: what seems to be nothing may be frames.
+        self._end = found.size if found.damaged else max([found.records[0][0].end, *ends])
 
     @staticmethod
     def create(path: Path, timeline: Timeline, *, overwrite: bool = False) -> SequenceAppender:
@@ -68,7 +70,7 @@ class SequenceAppender:
         if path.exists() and not overwrite:
             raise OutputExistsError(f"{path} exists already: `overwrite=True` replaces it")
         stored, place = record_bytes(_record(timeline, None, []), HEAD_SIZE)
-        with atomic_file(path) as file:
+        with _kept_from_others(path), atomic_file(path) as file:
             file.write(head_bytes(place) + stored)
         return SequenceAppender.open(path)
 
@@ -96,7 +98,7 @@ class SequenceAppender:
     @property
     def numbers(self) -> set[float | int]:
         """The numbers of the frames that it holds."""
-        return set(self._numbers)
+        return {moment.number for moment in self._moments}
 
     def add(self, contents: Input, frames: tuple[Moment, ...]) -> None:
         """Append a group, which can be read from then on, whatever happens.
@@ -104,12 +106,10 @@ class SequenceAppender:
         contents: its container
         frames: its frames, as its manifest has them
 
-        Raises OptionError for a frame that is there already, OutputError where the file cannot be
-        written: it then holds what it held.
+        Raises OptionError for a frame that is there already or a time that is out of order,
+        OutputError where the file cannot be written: it then holds what it held.
         """
-        twice = sorted(moment.number for moment in frames if moment.number in self._numbers)
-        if twice:
-            raise OptionError(f"{self.path} has frame {twice[0]} already")
+        self.check(frames)
         group = GroupEntry(self._end, contents.size, frames)
         # A record covers as many groups as the lowest bit of their number says, so that the records
         # of n groups take n log n bytes, and log n of them are read.
@@ -124,7 +124,17 @@ class SequenceAppender:
             place = self._publish([*self.groups, group][-covered:], kept)
         self._records = [*kept, (place, covered)]
         self.groups.append(group)
-        self._numbers |= {moment.number for moment in frames}
+        self._moments += frames
+
+    def check(self, frames: Sequence[Moment]) -> None:
+        """Check that frames may be added. Raises OptionError."""
+        twice = sorted(moment.number for moment in frames if moment.number in self.numbers)
+        if twice:
+            raise OptionError(f"{self.path} has frame {twice[0]} already")
+        try:
+            check_moments([*self._moments, *frames])
+        except FormatError as error:
+            raise OptionError(f"{self.path} cannot take these frames: {error.message}") from error
 
     def _publish(
         self, groups: list[GroupEntry], kept: list[tuple[RecordPlace, int]]
@@ -145,14 +155,17 @@ class SequenceAppender:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file, its index in one record. Raises OutputError."""
+        """Close the file, its index in one record, which both slots name. Raises OutputError."""
         if self._file.closed:
             return
         try:
-            if len(self._records) > 1:
-                with self._writing():
+            with self._writing():
+                if len(self._records) > 1:
                     self._file.seek(self._end)
                     self._records = [(self._publish(self.groups, []), len(self.groups))]
+                self._file.seek(SLOTS[self._slot])
+                self._file.write(slot_bytes(self._records[0][0]))
+                self._sync()
         finally:
             self._file.close()
 
@@ -167,6 +180,19 @@ class SequenceAppender:
 
 def _record(timeline: Timeline, before: RecordPlace | None, groups: list[GroupEntry]) -> Record:
     return Record(f"inrv {release()}", timeline, before, tuple(groups))
+
+
+@contextmanager
+def _kept_from_others(path: Path) -> Iterator[None]:
+    """Lock the file that is there, if any, so that none is replaced that is being written."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115  (closed below)
+    except OSError:  # there is none, or whoever writes tells what is wrong
+        yield
+        return
+    with file:
+        _lock(file, path)
+        yield
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

@@ -8,13 +8,13 @@ names the last. See spec/sequence.md.
 from __future__ import annotations
 
 import json
-import math
 import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from itertools import islice
 from typing import Annotated, Any, BinaryIO
 
 from inrv.container.json_rules import Value, choice, each, entry, nullable, parse_json
@@ -47,6 +47,7 @@ SLOT_SIZE = SLOT.size + SLOT_CRC.size
 SLOTS = tuple(HEAD.size + number * SLOT_SIZE for number in range(2))
 HEAD_SIZE = SLOTS[-1] + SLOT_SIZE
 LOOPS = ("none", "repeat", "ping-pong")
+MOST_MISSING = 100_000  # numbers that are listed, of frames that are missing
 MOST_RECORDS = 64  # that one index is read from: each covers about twice as much as the next
 
 
@@ -89,20 +90,30 @@ class Timeline:
         """Return the time of a frame by its number and the rate; None without a rate."""
         if self.rate is None:
             return None
-        return float(Fraction(number) / Fraction(*self.rate))
+        return float(exact_number(number) / Fraction(*self.rate))
 
     def missing(self, numbers: Sequence[float]) -> list[float | int]:
-        """Return the numbers that no frame has, up to the last frame.
+        """Return the first MOST_MISSING numbers that no frame has, up to the last frame.
 
         numbers: of the frames, ascending
         """
         if not numbers:
             return []
         start = numbers[0] if self.start is None else self.start
-        held, last = set(numbers), numbers[-1]
-        count = math.floor((last - start) / self.increment) + 1
-        expected = (start + number * self.increment for number in range(max(0, count)))
-        return [number for number in expected if number not in held]
+        held, first, apart = set(numbers), exact_number(start), exact_number(self.increment)
+        count = (exact_number(numbers[-1]) - first) // apart + 1
+        expected = (plain_number(first + number * apart) for number in range(max(0, count)))
+        return list(islice((number for number in expected if number not in held), MOST_MISSING))
+
+
+def exact_number(number: float) -> Fraction:
+    """Return a number as people write it: 0.1 is a tenth."""
+    return Fraction(repr(number))
+
+
+def plain_number(number: Fraction) -> float | int:
+    """Return a whole number as an integer, and any other one as a float."""
+    return int(number) if number.denominator == 1 else float(number)
 
 
 @dataclass(frozen=True)
@@ -243,6 +254,7 @@ class SequenceFile:
     timeline: how its frames lie in time
     groups: where they lie, in the order of the file
     slot: the slot of the head that names the last record of the index
+    damaged: whether a slot, or a record that one names, is damaged, so that frames may be missing
     records: where the records of the index lie, the last one first, and how many groups each covers
     """
 
@@ -263,6 +275,7 @@ class SequenceFile:
             raise FormatError("Q1", f"{found}: it is truncated, or no sequence")
         self.version = version_of(head)
         self.size = self.file.size
+        self.damaged = False
         last, place, self.slot = self._last_record(head)
         self.timeline, self.records = last.timeline, [(place, len(last.groups))]
         parts = [last.groups]
@@ -282,14 +295,17 @@ class SequenceFile:
             slot = head[start : start + SLOT.size]
             if SLOT_CRC.unpack_from(head, start + SLOT.size)[0] == zlib.crc32(slot):
                 places.append((RecordPlace(*SLOT.unpack(slot)), number))
+            elif any(head[start : start + SLOT_SIZE]):
+                self.damaged = True
         if not places:
             raise FormatError("Q2", "neither slot of its head names an index: it is damaged")
         *older, (place, number) = sorted(places, key=lambda found: found[0].offset)
         try:
             return self._record(place), place, number
         except FormatError:
-            if not older:
+            if not older or older[0][0] == place:
                 raise
+        self.damaged = True
         place, number = older[0]
         return self._record(place), place, number
 
@@ -313,19 +329,11 @@ class SequenceFile:
             if group.offset < HEAD_SIZE or end > self.size:
                 found = f"lies from {group.offset:,} to {end:,}"
                 raise FormatError("Q5", f"group {number} {found}, in {self.size:,} bytes")
-        moments = sorted(
-            (moment for group in self.groups for moment in group.frames),
-            key=lambda moment: moment.number,
-        )
+        moments = [moment for group in self.groups for moment in group.frames]
         if len(moments) > self.limits.frames:
             most = self.limits.frames
             raise FormatError("Q6", f"it has {len(moments):,} frames, more than the limit {most:,}")
-        twice = [number for number, n in Counter(m.number for m in moments).items() if n > 1]
-        if twice:
-            raise FormatError("Q7", f"its index has frame {twice[0]} twice")
-        times = [moment.time for moment in moments]
-        if any(time is not None for time in times) and not ascend(times):
-            raise FormatError("Q7", "the times of its frames must ascend with their numbers")
+        check_moments(moments)
 
     def group(self, number: int) -> Container:
         """Open a group. Raises FormatError where it is damaged or lacks a frame."""
@@ -344,6 +352,19 @@ class SequenceFile:
         first, last = found.frames[0].number, found.frames[-1].number
         frames = f"frame {first}" if first == last else f"frames {first} to {last}"
         return Span(f"{self.name}, {frames}", self.file, found.offset, found.size)
+
+
+def check_moments(moments: Sequence[Moment]) -> None:
+    """Check that no frame is there twice, and that times ascend. Raises FormatError."""
+    in_order = sorted(moments, key=lambda moment: moment.number)
+    twice = [number for number, n in Counter(own.number for own in in_order).items() if n > 1]
+    if twice:
+        raise FormatError("Q7", f"frame {twice[0]} is there twice")
+    times = [moment.time for moment in in_order]
+    if any(time is not None for time in times) and not ascend(times):
+        raise FormatError(
+            "Q7", "the times of its frames must ascend with their numbers, or none has a time"
+        )
 
 
 def is_sequence(file: Input) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from inrv.container import (
     Container,
@@ -199,6 +202,8 @@ class Frames(Mapping[Number, Volume]):
                 f"{self.name}: the times of its frames are not known: encode it with a frame rate, "
                 "or ask for a frame by its number"
             )
+        if not isinstance(time, (int, float, np.number)) or not math.isfinite(time):
+            raise OptionError(f"time is {time!r}: it must be a finite number")
         after = bisect_left(times, time)
         near = [place for place in (after - 1, after) if 0 <= place < len(times)]
         return self[self.numbers[min(near, key=lambda place: abs(times[place] - time))]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inrv.container import Limits, unpack_tensors
+from inrv.container import Limits, SequenceFile, unpack_tensors
 from inrv.container.layout import BITS, CHUNK_FLAGS, PASSTHROUGH
 from inrv.decoding.frames import Frames, open_frames
 from inrv.decoding.grid import named_errors
@@ -43,6 +43,12 @@ def verify(
         though their checksums hold
     """
     frames = open_frames(source, device, limits)
+    if isinstance(frames.source, SequenceFile) and frames.source.damaged:
+        raise FormatError(
+            "Q2",
+            f"{frames.name}: a slot of its head, or the index that it names, is damaged: "
+            "frames may be missing",
+        )
     reports = [_verify(frames, group, decode) for group in frames.groups]
     if not reports:
         return VerifyReport(0, 0, Samples())

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inrv.container import Moment, SequenceAppender, SequenceFile, Timeline, container_of_frames
+from inrv.container.sequence import check_moments
 from inrv.decoding.frames import Frames
-from inrv.errors import OptionError
+from inrv.errors import FormatError, OptionError
 from inrv.support.inputs import Input
 
 Number = float | int
@@ -69,7 +70,7 @@ def join(path: Path, timeline: Timeline, copies: Sequence[Copy], *, overwrite: b
 
 
 def check_apart(copies: Sequence[Copy]) -> None:
-    """Check that no frame is in two groups, before one is written. Raises OptionError."""
+    """Check, before a group is written, that frames fit together. Raises OptionError."""
     seen: dict[Number, Copy] = {}
     for own in copies:
         for moment in own.frames:
@@ -77,3 +78,7 @@ def check_apart(copies: Sequence[Copy]) -> None:
                 names = f"{seen[moment.number].contents.name}, and {own.contents.name}"
                 raise OptionError(f"frame {moment.number} stands twice: in {names}")
             seen[moment.number] = own
+    try:
+        check_moments([moment for own in copies for moment in own.frames])
+    except FormatError as error:
+        raise OptionError(f"these frames cannot be joined: {error.message}") from error

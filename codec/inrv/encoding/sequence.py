@@ -6,18 +6,20 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from operator import index
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from inrv.container import Moment, SequenceAppender, Timeline
 from inrv.container.layout import DEFAULT_LIMITS
-from inrv.container.sequence import Record
+from inrv.container.sequence import Record, exact_number, plain_number
 from inrv.encoding.api import check_asked, encoded_frames, read_frame
 from inrv.encoding.job import Frame
+from inrv.encoding.preparation import CURE, find_nonfinite
 from inrv.encoding.report import EncodeReport
 from inrv.encoding.sources import Source
-from inrv.errors import FormatError, OptionError
+from inrv.errors import FormatError, NonFiniteError, OptionError, OutputExistsError
 from inrv.fields.seam import ProgressCallback
 from inrv.grids.metadata import metadata_of
 from inrv.options import DEFAULT_GROUP, EncodeOptions
@@ -25,6 +27,7 @@ from inrv.storage import store_metadata
 from inrv.support.streams import PATH, check_writable
 
 MOST_FRAMES_A_GROUP = 256
+LARGEST_NUMBER = 1 << 53  # of a frame
 NTSC = Fraction(1000, 1001)  # what television's rates are slower by, as 23.976
 NEAR = Fraction(1, 2000)  # of a frame a second: how exactly people write these
 
@@ -83,20 +86,14 @@ class SequenceWriter:
         if not isinstance(path, PATH):
             raise OptionError("a sequence is written to a path: it grows, and its head changes")
         check_writable(path)
-        if (
-            isinstance(group, bool)
-            or not isinstance(group, int)
-            or not (1 <= group <= MOST_FRAMES_A_GROUP)
-        ):
-            raise OptionError(f"`group={group!r}` must be from 1 to {MOST_FRAMES_A_GROUP}")
-        self.options, self.group = options, group
-        self._progress, self._report = progress, report
+        if append and overwrite:
+            raise OptionError("`append` goes on with a file, and `overwrite` replaces it: give one")
+        self.options, self.group, self.path = options, _group_of(group), Path(path)
+        self._progress, self._report, self._overwrite = progress, report, overwrite
         self._waiting: list[Frame] = []
-        target = Path(path)
-        if append and target.exists():
-            self._file = SequenceAppender.open(target)
-            return
-        timeline = timeline_of(
+        self._closed = self._failed = False  # whether the last group could not be encoded
+        self._file: SequenceAppender | None = None
+        self.timeline = timeline_of(
             fps=fps,
             unit=unit,
             start=start,
@@ -105,17 +102,27 @@ class SequenceWriter:
             pattern=pattern,
             metadata=metadata,
         )
-        self._file = SequenceAppender.create(target, timeline, overwrite=overwrite)
+        if self.path.exists() and not (append or overwrite):
+            raise OutputExistsError(f"{self.path} exists already: `overwrite=True` replaces it")
+        if append and self.path.exists():
+            self._file = SequenceAppender.open(self.path)
+            if fps is not None and self.timeline.rate != self._file.timeline.rate:
+                self._file.close()
+                raise OptionError(f"`fps={fps!r}` is not the frame rate that {self.path} has")
+            self.timeline = self._file.timeline
 
-    @property
-    def timeline(self) -> Timeline:
-        """How the frames lie in time."""
-        return self._file.timeline
+    def _opened(self) -> SequenceAppender:
+        """The file, which appears when its first frames are encoded."""
+        if self._file is None:
+            self._file = SequenceAppender.create(
+                self.path, self.timeline, overwrite=self._overwrite
+            )
+        return self._file
 
     @property
     def written(self) -> set[float | int]:
         """The numbers of the frames that can be read from the file."""
-        return self._file.numbers
+        return set() if self._file is None else self._file.numbers
 
     def add(self, time: float | None, grids: Source, *, number: float | int | None = None) -> None:
         """Add a frame, behind those that were added before. A full group is encoded at once.
@@ -125,15 +132,20 @@ class SequenceWriter:
         number: of the frame; None: that of the next one
 
         Raises OptionError for a number or a time that is not above those before, and what `encode`
-        raises.
+        raises; the frame then is not added. Where encoding fails, the frames wait on.
         """
+        if self._closed:
+            raise OptionError(f"the writer of {self.path} is closed")
         number = self._next_number() if number is None else _finite(number, "number")
-        if number in self._file.numbers:
-            raise OptionError(f"frame {number} is in {self._file.path} already")
+        if abs(number) > LARGEST_NUMBER:
+            raise OptionError(f"`number={number!r}` must lie within +-2^53")
         time = self.timeline.time_of(number) if time is None else float(_finite(time, "time"))
         if self._waiting:
             self._check_order(self._waiting[-1], number, time)
         frame = read_frame(grids, self.options, number, time)
+        if self._file is not None:
+            self._file.check([*map(_moment, self._waiting), _moment(frame)])
+        check_finite(frame, self.options)
         if not _fit_together([*self._waiting, frame]):
             self.flush()
         self._waiting.append(frame)
@@ -154,29 +166,36 @@ class SequenceWriter:
 
     def _next_number(self) -> float | int:
         held = [frame.number for frame in self._waiting if frame.number is not None]
-        last = max([*held, *self._file.numbers], default=None)
+        last = max([*held, *self.written], default=None)
         if last is not None:
-            return last + self.timeline.increment
+            return plain_number(exact_number(last) + exact_number(self.timeline.increment))
         return 0 if self.timeline.start is None else self.timeline.start
 
     def flush(self) -> None:
         """Encode the frames that wait for their group to be full. Raises what `add` raises."""
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
+        if not self._waiting:
             return
-        contents, report = encoded_frames(waiting, self.options, progress=self._progress)
-        moments = tuple(
-            Moment(frame.number, frame.time) for frame in waiting if frame.number is not None
-        )
-        self._file.add(contents, moments)
+        self._failed = True
+        contents, report = encoded_frames(self._waiting, self.options, progress=self._progress)
+        moments = tuple(map(_moment, self._waiting))
+        self._opened().add(contents, moments)
+        self._waiting, self._failed = [], False
         if self._report is not None:
             self._report(tuple(moment.number for moment in moments), report)
 
     def close(self) -> None:
         """Encode what is left, and close the file. Raises what `add` raises."""
+        if self._closed:
+            return
         try:
             self.flush()
+            self._opened()
         finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._closed = True
+        if self._file is not None:
             self._file.close()
 
     def __enter__(self) -> SequenceWriter:
@@ -188,10 +207,39 @@ class SequenceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None or issubclass(kind, Exception):
+        kept = self._waiting and not self._failed
+        if kind is None or (issubclass(kind, Exception) and kept):
             self.close()  # the frames that were added are worth keeping, whatever came after
         else:
-            self._file.close()
+            self._leave()
+
+
+def _group_of(group: Any) -> int:
+    """Return how many frames a group has. Raises OptionError."""
+    try:
+        found = 0 if isinstance(group, bool) else index(group)
+    except TypeError:
+        found = 0
+    if not 1 <= found <= MOST_FRAMES_A_GROUP:
+        raise OptionError(f"`group={group!r}` must be from 1 to {MOST_FRAMES_A_GROUP}")
+    return found
+
+
+def _moment(frame: Frame) -> Moment:
+    assert frame.number is not None
+    return Moment(frame.number, frame.time)
+
+
+def check_finite(frame: Frame, options: EncodeOptions) -> None:
+    """Check a frame for NaN and infinity, where these are refused. Raises NonFiniteError."""
+    if options.nonfinite != "refuse":
+        return
+    try:
+        found = find_nonfinite(frame.volume)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"frame {frame.number}: {error}") from error
+    if found:
+        raise NonFiniteError(f"frame {frame.number}: {'; '.join(map(str, found))}: {CURE}")
 
 
 def _fit_together(frames: Sequence[Frame]) -> bool:
