@@ -87,7 +87,7 @@ class SequenceWriter:
             raise OptionError("a sequence is written to a path: it grows, and its head changes")
         check_writable(path)
         if append and overwrite:
-            raise OptionError("`append` goes on with a file, and `overwrite` replaces it: give one")
+            raise OptionError("`overwrite` replaces the file to which frames are to be appended")
         self.options, self.group, self.path = options, _group_of(group), Path(path)
         self._progress, self._report, self._overwrite = progress, report, overwrite
         self._waiting: list[Frame] = []
@@ -138,7 +138,7 @@ class SequenceWriter:
             raise OptionError(f"the writer of {self.path} is closed")
         number = self._next_number() if number is None else _finite(number, "number")
         if abs(number) > LARGEST_NUMBER:
-            raise OptionError(f"`number={number!r}` must lie within +-2^53")
+            raise OptionError(f"the frame number {number!r} must lie within +-2^53")
         time = self.timeline.time_of(number) if time is None else float(_finite(time, "time"))
         if self._waiting:
             self._check_order(self._waiting[-1], number, time)
