@@ -48,6 +48,7 @@ import inrv
 from benchmarks.memory import in_own_process
 from benchmarks.report import describe, environment, save, table
 from inrv.container import SequenceAppender, appending
+from inrv.container.sequence import HEAD_SIZE
 from inrv.decoding.frames import open_frames
 from inrv.options import DEFAULT_GROUP
 
@@ -58,7 +59,7 @@ EDGE = 32  # voxels, of the frames of a chain
 BOX = (0, 0, 0), (EDGE - 1,) * 3
 FURTHEST = 3  # groups that a run writes before it is killed, about
 PHASES = ("opening", "encoding", "writing", "closing")
-CALLS = {"opening": 8, "writing": 4 * FURTHEST, "closing": 4}  # in a phase, of which one is drawn
+CALLS = {"opening": 10, "writing": 4 * FURTHEST, "closing": 6}  # in a phase, of which one is drawn
 WAYS = ("at any moment", "at a system call", "after a group")
 STATES = ("no file", "no frame", "some frames", "all frames")
 FOG_EDGE = 96  # voxels, of the frames that memory is measured with
@@ -174,12 +175,15 @@ class Run:
 
     def watch(self) -> None:
         """Note when groups are written, and count the system calls that change files."""
-        add = SequenceAppender.add
 
-        def followed(*arguments: Any) -> None:
-            self.enter("writing")
-            add(*arguments)
-            self.enter("encoding")
+        def followed(function: Any, phase: str) -> Any:
+            def following(*arguments: Any, **named: Any) -> Any:
+                self.enter(phase)
+                result = function(*arguments, **named)
+                self.enter("encoding")
+                return result
+
+            return following
 
         def opened(file: Any, mode: str) -> io.BufferedRandom:
             return io.BufferedRandom(WatchedFile(self, file, mode))
@@ -187,7 +191,12 @@ class Run:
         for name in ("open", "fsync", "link", "replace", "unlink"):
             setattr(os, name, self.counted(getattr(os, name)))
         for owner, name, function in (
-            (SequenceAppender, "add", followed),
+            (
+                SequenceAppender,
+                "create",
+                staticmethod(followed(SequenceAppender.create, "opening")),
+            ),
+            (SequenceAppender, "add", followed(SequenceAppender.add, "writing")),
             (appending, "open", opened),
             (os, "fdopen", opened),
         ):
@@ -212,7 +221,10 @@ class Run:
 
 
 class WatchedFile(io.FileIO):
-    """A file whose system calls a run counts. The run dies when half of a write is done."""
+    """A file whose system calls a run counts. The run dies when half of a write is done.
+
+    A write into the head is done whole or not at all: within a page of memory, no kill splits one.
+    """
 
     def __init__(self, run: Run, file: Any, mode: str) -> None:
         run.call()
@@ -221,8 +233,8 @@ class WatchedFile(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         """Write half of the data where the run dies now, else all."""
-        write = super().write
-        self.run.call(lambda: write(data[: len(data) // 2]))
+        write, half = super().write, len(data) // 2 if self.tell() >= HEAD_SIZE else 0
+        self.run.call(lambda: write(data[:half]))
         return write(data)
 
     def truncate(self, size: int | None = None, /) -> int:
@@ -384,6 +396,7 @@ def report(run: dict[str, Any], trial: Trial, memory: list[dict[str, Any]]) -> s
     return (
         f"# Limits of sequences\n\n{describe(run)}\n\n## Kills\n\n{told}"
         + "".join(f"\n- {line}" for line in trial.wrong)
+        + "\n" * bool(trial.wrong)
         + f"\n{counts('killed while it was', trial.rows(PHASES))}"
         + f"\n{counts('the file then had', trial.rows(STATES))}"
         + f"\n## Memory\n\nFog of {FOG_EDGE}^3 voxels, {DEFAULT_GROUP} frames a group.\n\n"

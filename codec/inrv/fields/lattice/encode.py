@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("inrv")
 # Of a channel beside its codes: its place in table and manifest, names of tensors, offsets.
 CHANNEL_BITS = 8 * 150
+FARTHEST_SHARE = 1e4  # of a range, of values in which motion is sought
 PART = 1 << 19  # voxels whose errors are measured at a time
 
 
@@ -274,17 +275,14 @@ class VolumeEncoder:
                 for place, channel in enumerate(self.channels[:number])
                 if (channel.frame, channel.name) == (other, own.name)
             )
-            there = self.channels[place]
-            background = float(self.grids[own.grid].grid.background[own.component])
-            now = own.values.values * own.span + own.minimum
-            then = values_of(there, encoded[place])
-            scale = 1 / own.span
+            coded, there = self.grids[own.grid].coded, self.channels[place]
+            now = _shares(coded.values[:, own.component], own.minimum, own.span)
+            background = float(_shares(coded.background, own.minimum, own.span)[own.component])
+            then = _shares(values_of(there, encoded[place]), own.minimum, own.span)
             self.motions[frame, other] = find_motion(
                 own.grid,
-                FrameValues(
-                    own.values.topology, (now * scale).astype(np.float32), background * scale
-                ),
-                FrameValues(there.values.topology, then * np.float32(scale), background * scale),
+                FrameValues(own.values.topology, now, background),
+                FrameValues(there.values.topology, then, background),
             )
         return self.motions[frame, other]
 
@@ -322,8 +320,16 @@ class VolumeEncoder:
 def _first_component(grid: PreparedGrid, span: float) -> FrameValues:
     """The first component of a grid, in shares of a range."""
     coded = grid.coded
-    values = coded.values[:, 0] / np.float32(span)
-    return FrameValues(coded.topology, values, float(coded.background[0]) / span)
+    values, background = (
+        _shares(part[..., 0], 0.0, span) for part in (coded.values, coded.background)
+    )
+    return FrameValues(coded.topology, values, float(background))
+
+
+def _shares(values: NDArray[np.float32], minimum: float, span: float) -> NDArray[np.float32]:
+    """Values as shares of a range; of far ones, as of another frame, so many as float32 holds."""
+    found = (values.astype(np.float64) - minimum) / span
+    return np.clip(found, -FARTHEST_SHARE, FARTHEST_SHARE).astype(np.float32)
 
 
 def _possible(options: EncodeOptions) -> EncodeOptions:
