@@ -283,7 +283,7 @@ class Trial:
         log.touch()
         path, code = folder / "chain.inrv", -signal.SIGKILL
         while code == -signal.SIGKILL:
-            way = WAYS[self.kills % len(WAYS)] if self.kills < most else "never"
+            way = self.chance.choice(WAYS) if self.kills < most else "never"
             code, phase = self.attempt(path, log, way)
             self.runs += 1
             where = f"chain {self.chains}, killed {way}, {phase}, status {code}"
@@ -301,7 +301,7 @@ class Trial:
 
         Returns its exit status and the phase in which it ended.
         """
-        phase = self.chance.choice(tuple(CALLS))
+        phase = self.chance.choice(tuple(CALLS)) if path.exists() else "opening"
         die_at = PHASES.index(phase), self.chance.randint(1, CALLS[phase])
         run = Run(path, log, die_at if way == "at a system call" else None)
         if way == "at any moment":

@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=None, help="of each, at most (default: all)")
     parser.add_argument("--group", type=int, default=DEFAULT_GROUP, help="default %(default)s")
     parser.add_argument("--psnr", type=float, nargs="+", default=list(QUALITIES), metavar="DB")
+    parser.add_argument("--name", default="sequences", help="of the results (default %(default)s)")
     arguments = parser.parse_args()
     run = environment("cpu")
     print(describe(run), flush=True)
@@ -71,7 +72,7 @@ def main() -> None:
         times.append({"sequence": folder.name, **timed(paths, options, arguments.group)})
         print(times[-1], flush=True)
     held = {"environment": run, "rows": rows, "tools": tools, "times": times}
-    save("sequences", markdown(run, rows, tools, times), held)
+    save(arguments.name, markdown(run, rows, tools, times), held)
 
 
 def write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +55,8 @@ class SequenceWriter:
     overwrite: replace a file that is there
     append: go on with a file that is there; its timeline stays
     progress: is called with the `Progress` of each group
-    report: is called with the numbers of the frames and the `EncodeReport` of each group
+    report: is called with the numbers of the frames and the `EncodeReport` of each group, once it
+        is in the file
 
     Raises OptionError, OutputExistsError, OutputError, FormatError.
     """
@@ -180,6 +182,7 @@ class SequenceWriter:
         moments = tuple(map(_moment, self._waiting))
         self._opened().add(contents, moments)
         self._waiting, self._failed = [], False
+        gc.collect()  # what encoders hold, which hold each other: as much as another group
         if self._report is not None:
             self._report(tuple(moment.number for moment in moments), report)
 
