@@ -448,7 +448,16 @@ static int read_field(inrv_file *file, const Json *json) {
     return INRV_OK;
 }
 
-/* Notes whose output each channel is. Each must belong to exactly one component. */
+/* Whether all is the same that a component's values depend on, beside its channel. */
+static int decoded_alike(const Entry *a, const Entry *b, int32_t place) {
+    int alike = a->grid.components == b->grid.components && a->topology == b->topology &&
+                a->inactive == b->inactive && a->frequent == b->frequent && a->exact == b->exact;
+    for (int32_t i = 0; i < 3; i++) alike &= a->grid.background[i] == b->grid.background[i];
+    return alike && a->grid.component[place].minimum == b->grid.component[place].minimum &&
+           a->grid.component[place].maximum == b->grid.component[place].maximum;
+}
+
+/* Notes whose output each channel is: of one component, or of several that are decoded alike. */
 static int give_channels(inrv_file *file) {
     if (!file->channels) return INRV_OK;
     for (int32_t i = 0; i < file->coded; i++)
@@ -462,9 +471,13 @@ static int give_channels(inrv_file *file) {
                     return INRV_RULE('M', 9);
                 grid->component[place].scale = channel->scale;
             }
-            if (channel->grid != NO_NUMBER) file->field_error = INRV_RULE('F', 4);
-            channel->grid = i;
-            channel->component = place;
+            if (channel->grid == NO_NUMBER) {
+                channel->grid = i;
+                channel->component = place;
+            } else if (channel->component != place ||
+                       !decoded_alike(&file->grids[i], &file->grids[channel->grid], place)) {
+                file->field_error = INRV_RULE('F', 4);
+            }
         }
     for (int32_t i = 0; i < file->outputs; i++)
         if (file->channels[i].grid == NO_NUMBER) file->field_error = INRV_RULE('F', 4);

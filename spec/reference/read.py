@@ -47,6 +47,15 @@ def require(condition: bool, rule: str) -> None:
 # ---- spec/container.md ----
 
 CRITICAL, ANCILLARY = 1, 0
+# What decoding a component depends on, beside its channel and its range.
+DECODED_BY = (
+    "value_type",
+    "background",
+    "topology",
+    "inactive_values",
+    "frequent_values",
+    "exact_values",
+)
 CRITICAL_TYPES = "TOPO", "INAC", "EXAC", "FREQ", "CODE", "MOVE", "BITS", "NETW", "PASS"
 CHUNK_TYPES = dict.fromkeys(CRITICAL_TYPES, CRITICAL) | {"SAMP": ANCILLARY}
 HEADER = struct.Struct("<8sHHIQIIIIII")
@@ -432,7 +441,15 @@ def channel_of(file: File, number: int) -> lattice.Channel:
         for place, component in enumerate(entry["components"])
         if component["output"] == number
     ]
-    require(len(places) == 1, "F4: an output does not belong to exactly one component")
+    require(len(places) > 0, "F4: an output belongs to no component")
+    decoded_by = [
+        (place, entry["components"][place], *(entry[key] for key in DECODED_BY))
+        for entry, place in places
+    ]
+    require(
+        all(own == decoded_by[0] for own in decoded_by),
+        "F4: an output belongs to two components that differ",
+    )
     (entry, place), tensors = places[0], file.tensors(config["codes"], "CODE")
     topology, component = topology_of(file, entry["topology"]), entry["components"][place]
     mask, values = separate_values(file, entry, topology, "exact_values")

@@ -1267,13 +1267,13 @@ CASES: list[tuple[str, str, Change, str]] = [
         "F4",
         "twice",
         lattice(manifest("grids.1.components.0.output", 0)),
-        "each output of a lattice must belong to one",
+        "output 0 of a lattice is that of two components that differ",
     ),
     (
         "F4",
         "never",
         lattice(manifest("grids.1.components.0.output", None)),
-        "each output of a lattice must belong to one",
+        "each output of a lattice must belong to a component",
     ),
     (
         "F5",

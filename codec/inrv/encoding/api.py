@@ -20,7 +20,7 @@ from inrv.encoding.size import encoded_to_quality, encoded_within
 from inrv.encoding.sources import Source, volume_or_file
 from inrv.errors import OptionError, OutputExistsError
 from inrv.fields.seam import Checkpoint, ProgressCallback, field_codec
-from inrv.grids import SparseVolume, Transform, sparse_grid
+from inrv.grids import Grid, SparseVolume, Transform, sparse_grid
 from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid
 from inrv.support.device import check_device
@@ -194,9 +194,13 @@ def encoded_frames(
     encoder = codec.encoder(options, progress, checkpoint)
     most = _most_bytes(options, held)
     order = encoder.coding_order(prepared)
+    all_grids = [grid for place in order for grid in prepared[place]]
+    first = _first_equal([grid.grid for grid in all_grids])
+    different = sorted(set(first))
     job = EncodeJob(
         frames=tuple(held[place] for place in order),
-        grids=tuple(grid for place in order for grid in prepared[place]),
+        stored_as=tuple(map(different.index, first)),
+        grids=tuple(all_grids[place] for place in different),
         nonfinite=tuple(nonfinite),
         options=options,
         kind=codec.kind,
@@ -206,6 +210,15 @@ def encoded_frames(
     with blas_in_one_thread(), workers() if process_count() == 1 else nullcontext():
         file = encoded_to_quality(job) if most is None else encoded_within(job, most)
     return file.contents, report_of(job, file, read_container(file.contents))
+
+
+def _first_equal(grids: Sequence[Grid]) -> list[int]:
+    """Return for each grid the place of the first one with the same voxels, or its own."""
+    found: list[int] = []
+    for place, grid in enumerate(grids):
+        earlier = (other for other in sorted(set(found)) if grids[other].same_voxels(grid))
+        found.append(next(earlier, place))
+    return found
 
 
 def _read(found: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVolume, int | None]:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from inrv.container import AssembledFile, Chunk, FieldEntry, FrameEntry, Manifest, assemble
+from inrv.container import (
+    AssembledFile,
+    Chunk,
+    FieldEntry,
+    FrameEntry,
+    GridEntry,
+    Manifest,
+    assemble,
+)
 from inrv.encoding.preparation import NonFinite
 from inrv.encoding.thresholds import with_thresholds
 from inrv.fields.seam import EncodedField, FieldEncoder, Goal
 from inrv.grids import Grid, SparseVolume
 from inrv.options import EncodeOptions
-from inrv.storage import PreparedGrid, store_grids, store_metadata, store_passthrough
+from inrv.storage import PreparedGrid, described, store_grids, store_metadata, store_passthrough
 from inrv.support.release import release
 
 
@@ -42,7 +50,8 @@ class EncodedFile:
     """A file and what it holds.
 
     frames: what was encoded
-    grids: of all frames, as they are stored
+    stored_as: for each grid of all frames, which one of `grids` it is
+    grids: as they are stored, each different one once
     misclassified: by grid, voxels that a threshold for topology takes wrongly; None where there is
         no threshold
     field: the coded values; None where no component varies
@@ -50,6 +59,7 @@ class EncodedFile:
     """
 
     frames: tuple[Frame, ...]
+    stored_as: tuple[int, ...]
     grids: tuple[PreparedGrid, ...]
     misclassified: tuple[int | None, ...]
     field: EncodedField | None
@@ -73,13 +83,15 @@ class EncodeJob:
     """The frames of a file, prepared, what is asked of them, and the field's encoder.
 
     frames: what is to come back
-    grids: of all frames, prepared: what is stored exactly is set apart
+    stored_as: for each grid of all frames, which one of `grids` it is
+    grids: each different one once, prepared: what is stored exactly is set apart
     nonfinite: what was not finite in them
     kind: of the field
     most_bytes: that the file may take; None: it has no such limit
     """
 
     frames: tuple[Frame, ...]
+    stored_as: tuple[int, ...]
     grids: tuple[PreparedGrid, ...]
     nonfinite: tuple[NonFinite, ...]
     options: EncodeOptions
@@ -89,8 +101,9 @@ class EncodeJob:
 
     @cached_property
     def sources(self) -> tuple[Grid, ...]:
-        """The grids of all frames as they are to come back."""
-        return tuple(grid for frame in self.frames for grid in frame.volume.grids)
+        """The grids as they are to come back, each different one once."""
+        held = grids_of(self.frames)
+        return tuple(held[self.stored_as.index(number)] for number in range(len(self.grids)))
 
     def encoded(self, grids: Sequence[PreparedGrid], goal: Goal) -> EncodedFile:
         """The file of `grids`, forms of these frames' grids, coded so that they reach the goal."""
@@ -107,7 +120,7 @@ class EncodeJob:
         else:
             stored, misclassified = with_thresholds(field.grids, self.sources, field.outputs)
         contents = self._assembled(stored, field, misclassified)
-        return EncodedFile(self.frames, stored, misclassified, field, contents)
+        return EncodedFile(self.frames, self.stored_as, stored, misclassified, field, contents)
 
     @cached_property
     def room_for_field(self) -> int | None:
@@ -123,7 +136,7 @@ class EncodeJob:
         misclassified: Sequence[int | None],
     ) -> AssembledFile:
         chunks: list[Chunk] = []
-        entries = store_grids(grids, chunks)
+        entries = self._entries(store_grids(grids, chunks))
         passthrough = store_passthrough(
             [grid for frame in self.frames for grid in frame.volume.passthrough], chunks
         )
@@ -142,6 +155,18 @@ class EncodeJob:
         )
         return assemble(manifest, chunks)
 
+    def _entries(self, stored: Sequence[GridEntry]) -> tuple[GridEntry, ...]:
+        """Give each grid of the frames what is stored of it, under its own name and transform."""
+        first = [self.stored_as.index(number) for number in range(len(stored))]
+        return tuple(
+            replace(
+                stored[number],
+                **described(grid),
+                topology_of=None if (other := stored[number].topology_of) is None else first[other],
+            )
+            for number, grid in zip(self.stored_as, grids_of(self.frames), strict=True)
+        )
+
     def _provenance(
         self, field: EncodedField | None, misclassified: Sequence[int | None]
     ) -> dict[str, Any]:
@@ -152,13 +177,18 @@ class EncodeJob:
         kept = self.options if field is None else self.encoder.options
         result: dict[str, Any] = {"options": chosen_options(kept)}
         if any(count is not None for count in misclassified):
-            result["misclassified_voxels"] = list(misclassified)
+            result["misclassified_voxels"] = [misclassified[number] for number in self.stored_as]
         if field is not None:
             result["psnr"] = [
                 round(value, 3) if math.isfinite(value) else None for value in field.psnrs
             ]
             result |= field.summary()
         return result
+
+
+def grids_of(frames: Sequence[Frame]) -> list[Grid]:
+    """Return the grids of all frames, in their order."""
+    return [grid for frame in frames for grid in frame.volume.grids]
 
 
 def _entry_of(frame: Frame) -> FrameEntry:

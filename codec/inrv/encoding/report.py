@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from inrv.container import Container
-from inrv.encoding.job import EncodedFile, EncodeJob
+from inrv.encoding.job import EncodedFile, EncodeJob, grids_of
 from inrv.encoding.preparation import NonFinite
 from inrv.grids import Rounding
 from inrv.metrics.psnr import psnr_of
@@ -118,7 +118,9 @@ def report_of(job: EncodeJob, file: EncodedFile, container: Container) -> Encode
         grids=tuple(_grid_reports(file)),
         passthrough=_passthrough_reports(container),
         nonfinite=job.nonfinite,
-        values=sum(grid.topology.active_voxel_count * grid.components for grid in job.sources),
+        values=sum(
+            grid.topology.active_voxel_count * grid.components for grid in grids_of(file.frames)
+        ),
         field=None if field is None else job.kind,
         measured_voxels=0 if field is None else field.measured_voxels,
         seconds=0.0 if field is None else field.seconds,
@@ -130,22 +132,13 @@ def report_of(job: EncodeJob, file: EncodedFile, container: Container) -> Encode
 
 def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
     field, unknown = file.field, (None,) * len(file.grids)
-    psnrs = iter(() if field is None else field.psnrs)
     errors, drifts = (unknown, unknown) if field is None else (field.errors, field.drifts)
-    rows = zip(
-        [place for frame in file.frames for place in frame.volume.positions],
-        [grid for frame in file.frames for grid in frame.volume.grids],
-        file.grids,
-        file.misclassified,
-        errors,
-        drifts,
-        strict=True,
-    )
-    for position, grid, prepared, misclassified, error, drift in rows:
-        squared = [
-            10 ** (-next(psnrs) / 10) for _ in range(int(prepared.normalisation.varying.sum()))
-        ]
-        psnr = psnr_of(sum(squared) / len(squared)) if squared else math.inf
+    psnrs = _psnrs(file)
+    positions = [place for frame in file.frames for place in frame.volume.positions]
+    rows = zip(positions, grids_of(file.frames), file.stored_as, strict=True)
+    for position, grid, number in rows:
+        prepared, psnr = file.grids[number], psnrs[number]
+        error, drift = errors[number], drifts[number]
         if math.isinf(psnr):
             error = drift = 0.0
         if grid.rounded is not None:
@@ -163,8 +156,19 @@ def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
             frequent=tuple(zip(map(tuple, frequent.values.tolist()), frequent.counts, strict=True)),
             exact=len(prepared.exact.places),
             lossless=math.isinf(psnr) and not grid.rounding,
-            misclassified=misclassified,
+            misclassified=file.misclassified[number],
         )
+
+
+def _psnrs(file: EncodedFile) -> list[float]:
+    """Return the PSNR of each stored grid over its components, dB."""
+    outputs = iter(() if file.field is None else file.field.psnrs)
+    found = []
+    for grid in file.grids:
+        varying = int(grid.normalisation.varying.sum())
+        squared = [10 ** (-next(outputs) / 10) for _ in range(varying)]
+        found.append(psnr_of(sum(squared) / len(squared)) if squared else math.inf)
+    return found
 
 
 def _with_rounding(psnr: float, rounded: Rounding) -> float:

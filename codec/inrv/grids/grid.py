@@ -138,6 +138,27 @@ class Grid:
         """The largest of `rounding_errors`."""
         return max(self.rounding_errors)
 
+    def same_voxels(self, other: Grid) -> bool:
+        """Tell whether another grid has the same values at the same voxels, bit for bit.
+
+        It may have another name, other metadata, and lie elsewhere in world space.
+        """
+        return (
+            (self.value_type, self.grid_class, self.saved_as_half, self.rounded)
+            == (other.value_type, other.grid_class, other.saved_as_half, other.rounded)
+            and all(
+                np.array_equal(mine.view(np.int32), theirs.view(np.int32))
+                for mine, theirs in (
+                    (self.background, other.background),
+                    (self.values, other.values),
+                    (self.tile_values, other.tile_values),
+                    (self.inactive.values, other.inactive.values),
+                )
+            )
+            and np.array_equal(self.inactive.places, other.inactive.places)
+            and self.topology.identical(other.topology)
+        )
+
     def with_values(self, values: NDArray[np.float32]) -> Grid:
         """Give the same grid with other values (N, C) on its active leaf voxels."""
         return replace(self, values=values)

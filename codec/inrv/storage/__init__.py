@@ -1,6 +1,13 @@
 """Grids as chunks and manifest entries: the bridge between memory and container."""
 
-from inrv.storage.grids import PreparedGrid, RestoredGrid, StoredGrids, store_grids, without
+from inrv.storage.grids import (
+    PreparedGrid,
+    RestoredGrid,
+    StoredGrids,
+    described,
+    store_grids,
+    without,
+)
 from inrv.storage.metadata import restore_metadata, store_metadata
 from inrv.storage.passthrough import restore_passthrough, store_passthrough
 from inrv.storage.topology import unread_masks
@@ -10,6 +17,7 @@ __all__ = [
     "PreparedGrid",
     "RestoredGrid",
     "StoredGrids",
+    "described",
     "masks_of",
     "restore_metadata",
     "restore_passthrough",

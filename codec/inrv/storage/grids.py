@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +147,7 @@ def store_grids(grids: Sequence[PreparedGrid], chunks: list[Chunk]) -> tuple[Gri
     """
     entries, writer, output = [], _ChunkWriter(chunks), 0
     held = [item.grid.topology for item in grids]
-    topologies = store_topologies(held, chunks, _in_frame_before(grids))
+    topologies = store_topologies(held, chunks, _nearest_in_time(grids))
     for item, topology in zip(grids, topologies, strict=True):
         values, components = item.normalisation, []
         ranges = zip(values.minimum.tolist(), values.maximum.tolist(), strict=True)
@@ -188,15 +189,11 @@ def _entry(
     grid, held = item.grid, item.grid.topology
     outliers = LeafValues.none(grid.components) if item.outliers is None else item.outliers
     return GridEntry(
-        name=grid.name,
+        **described(grid),
         value_type=grid.value_type,
         background=tuple(grid.background.tolist()),
         grid_class=grid.grid_class,
-        vector_type=grid.vector_type,
         saved_as_half=grid.saved_as_half,
-        map_type=grid.transform.map_type,
-        matrix=tuple(value for row in grid.transform.matrix for value in row),
-        metadata=store_metadata(grid.metadata),
         active_voxels=held.active_voxel_count,
         leaf_voxels=held.leaf_voxel_count,
         box=_corners(held),
@@ -212,13 +209,29 @@ def _entry(
     )
 
 
-def _in_frame_before(grids: Sequence[PreparedGrid]) -> list[int | None]:
-    """Return the place of the grid of the same name in the frame before, for each grid."""
-    last: dict[tuple[int, str], int] = {}
+def described(grid: Grid) -> dict[str, Any]:
+    """Return the keys of a manifest entry that say what a grid is called, and where it lies."""
+    return {
+        "name": grid.name,
+        "vector_type": grid.vector_type,
+        "map_type": grid.transform.map_type,
+        "matrix": tuple(value for row in grid.transform.matrix for value in row),
+        "metadata": store_metadata(grid.metadata),
+    }
+
+
+def _nearest_in_time(grids: Sequence[PreparedGrid]) -> list[int | None]:
+    """Return for each grid the place of the one of its name, before it, that is nearest in time."""
+    held: dict[str, list[int]] = {}
     found: list[int | None] = []
     for place, item in enumerate(grids):
-        found.append(last.get((item.frame - 1, item.grid.name)))
-        last[item.frame, item.grid.name] = place
+        others = [
+            other for other in held.get(item.grid.name, ()) if grids[other].frame != item.frame
+        ]
+        found.append(
+            min(others, key=lambda other: abs(grids[other].frame - item.frame), default=None)
+        )
+        held.setdefault(item.grid.name, []).append(place)
     return found
 
 

@@ -18,18 +18,25 @@ PART_BYTES = 64 << 20
 def store_passthrough(
     grids: Sequence[PassthroughGrid], chunks: list[Chunk]
 ) -> tuple[PassthroughEntry, ...]:
-    """Append the bytes of every grid to `chunks` and return the manifest entries."""
-    return tuple(_store(grid, chunks) for grid in grids)
+    """Append the bytes of every grid to `chunks` and return the manifest entries.
+
+    Equal bytes, as of a grid that stays the same from frame to frame, are stored once.
+    """
+    known: dict[bytes, tuple[int, ...]] = {}
+    return tuple(_store(grid, chunks, known) for grid in grids)
 
 
-def _store(grid: PassthroughGrid, chunks: list[Chunk]) -> PassthroughEntry:
+def _store(
+    grid: PassthroughGrid, chunks: list[Chunk], known: dict[bytes, tuple[int, ...]]
+) -> PassthroughEntry:
     described = dict(vars(grid))
     data = described.pop("data")
-    first = len(chunks)
-    for start in range(0, len(data), PART_BYTES):
-        chunks.append(Chunk(PASSTHROUGH, data[start : start + PART_BYTES]))
-    numbers = tuple(range(first, len(chunks)))
-    return PassthroughEntry(**described, bytes=len(data), chunks=numbers)
+    if data not in known:
+        first = len(chunks)
+        for start in range(0, len(data), PART_BYTES):
+            chunks.append(Chunk(PASSTHROUGH, data[start : start + PART_BYTES]))
+        known[data] = tuple(range(first, len(chunks)))
+    return PassthroughEntry(**described, bytes=len(data), chunks=known[data])
 
 
 def restore_passthrough(container: Container, entry: PassthroughEntry) -> PassthroughGrid:

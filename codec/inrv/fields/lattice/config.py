@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from inrv.container import Container, Value
+from typing import Any
+
+from inrv.container import Container, GridEntry, Manifest, Value
 from inrv.container.layout import BITS, CODES, MOTION
 from inrv.core.lattice import LEVELS, WAVELET_TOP
+from inrv.errors import FormatError
 from inrv.fields.lattice.constants import HIGHEST, LARGEST_STEP, SETS, SMALLEST_STEP
 
 KEYS = ("networks", "channels")
@@ -101,3 +104,43 @@ def _check_ranges(container: Container, lossless: list[bool]) -> None:
             rule = "its maximum must be above its minimum, to which the units of its channel relate"
             value = {"minimum": component.minimum, "maximum": component.maximum, "output": output}
             raise Value(place, value).fail("M9", rule)
+
+
+def owners(manifest: Manifest) -> dict[int, tuple[int, int]]:
+    """Return for each output the first grid that has it, and the number of the component.
+
+    Raises FormatError where an output has no owner, or two that would decode it differently.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    for number, grid in enumerate(manifest.grids):
+        for place, component in enumerate(grid.components):
+            if component.output is None:
+                continue
+            first, same = found.setdefault(component.output, (number, place))
+            if first != number or same != place:
+                other = manifest.grids[first]
+                if same != place or _decoded_by(grid, place) != _decoded_by(other, place):
+                    raise FormatError(
+                        "F4",
+                        f"output {component.output} of a lattice is that of two components that "
+                        "differ",
+                    )
+    field = manifest.field
+    if field is None or found.keys() != set(range(field.outputs)):
+        raise FormatError("F4", "each output of a lattice must belong to a component")
+    return found
+
+
+def _decoded_by(grid: GridEntry, component: int) -> tuple[Any, ...]:
+    """Return all that the decoded values of a component depend on, beside its channel."""
+    own = grid.components[component]
+    return (
+        grid.value_type,
+        grid.topology,
+        grid.background,
+        grid.inactive_values,
+        grid.frequent_values,
+        grid.exact_values,
+        own.minimum,
+        own.maximum,
+    )

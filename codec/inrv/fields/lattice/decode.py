@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inrv.container import Container, Part, unpack_tensors
 from inrv.core.lattice import LatticeChannel, Scaling
 from inrv.core.sample import fill_blocks, put_values
+from inrv.fields.lattice import config
 from inrv.fields.lattice.codec import AnyReference, Reference, Setting, decode_region
 from inrv.fields.lattice.exterior import Exterior, linear_units
 from inrv.fields.lattice.model import default_model
@@ -64,12 +65,7 @@ def open_lattice(container: Container, grids: StoredGrids) -> LatticeOutputs:
     """The outputs of a file's lattice, whose config has been checked."""
     assert container.manifest.field is not None
     channels = container.manifest.field.config["channels"]
-    owners = {
-        part.output: (number, component)
-        for number, entry in enumerate(container.manifest.grids)
-        for component, part in enumerate(entry.components)
-        if part.output is not None
-    }
+    owners = config.owners(container.manifest)
 
     @cache
     def coded(number: int) -> Topology:

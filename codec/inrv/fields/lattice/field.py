@@ -47,13 +47,7 @@ class LatticeCodec:
                 f"its lattice begins with the networks {networks!r}: this inrv has "
                 f"{DEFAULT_NAME!r}",
             )
-        components = [part for grid in container.manifest.grids for part in grid.components]
-        outputs = sorted(part.output for part in components if part.output is not None)
-        field = container.manifest.field
-        if field is None or outputs != list(range(field.outputs)):
-            raise FormatError(
-                "F4", "each output of a lattice must belong to one component of one grid"
-            )
+        rules.owners(container.manifest)
 
     def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
         """The channels, of which nothing is decoded yet; they are decoded on the CPU."""
