@@ -50,7 +50,7 @@ from benchmarks.report import describe, environment, save, table
 from inrv.container import SequenceAppender, appending
 from inrv.container.sequence import HEAD_SIZE
 from inrv.decoding.frames import open_frames
-from inrv.options import DEFAULT_GROUP
+from inrv.options import GROUPS
 
 FRAMES = 24  # of a chain
 GROUP = 2
@@ -63,7 +63,7 @@ CALLS = {"opening": 10, "writing": 4 * FURTHEST, "closing": 6}  # in a phase, of
 WAYS = ("at any moment", "at a system call", "after a group")
 STATES = ("no file", "no frame", "some frames", "all frames")
 FOG_EDGE = 96  # voxels, of the frames that memory is measured with
-FEW, MANY = DEFAULT_GROUP, 8 * DEFAULT_GROUP  # of these frames
+FEW, MANY = GROUPS["lattice"], 8 * GROUPS["lattice"]  # of these frames
 
 
 def main() -> None:
@@ -399,7 +399,7 @@ def report(run: dict[str, Any], trial: Trial, memory: list[dict[str, Any]]) -> s
         + "\n" * bool(trial.wrong)
         + f"\n{counts('killed while it was', trial.rows(PHASES))}"
         + f"\n{counts('the file then had', trial.rows(STATES))}"
-        + f"\n## Memory\n\nFog of {FOG_EDGE}^3 voxels, {DEFAULT_GROUP} frames a group.\n\n"
+        + f"\n## Memory\n\nFog of {FOG_EDGE}^3 voxels, {FEW} frames a group.\n\n"
         + memory_table(memory)
     )
 

@@ -34,7 +34,7 @@ from benchmarks.report import describe, environment, save, table
 from inrv import EncodeOptions
 from inrv.fields.lattice import channels, encode
 from inrv.fields.lattice.motion import Motion
-from inrv.options import DEFAULT_GROUP
+from inrv.options import GROUPS
 
 QUALITIES = (40.0, 45.0, 50.0)
 TOPOLOGIES = ("exact", "threshold")
@@ -49,7 +49,7 @@ def main() -> None:
     )
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
     parser.add_argument("--frames", type=int, default=None, help="of each, at most (default: all)")
-    parser.add_argument("--group", type=int, default=DEFAULT_GROUP, help="default %(default)s")
+    parser.add_argument("--group", type=int, default=GROUPS["lattice"], help="default %(default)s")
     parser.add_argument("--psnr", type=float, nargs="+", default=list(QUALITIES), metavar="DB")
     parser.add_argument("--name", default="sequences", help="of the results (default %(default)s)")
     arguments = parser.parse_args()

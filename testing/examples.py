@@ -270,6 +270,7 @@ FIELD_CONFIG = {
     "origin": [-128.0, -8.0, 0.0],
     "scale": 0.0078125,
     "activation": "relu",
+    "time": None,
     "samples": None,
     "tolerance": None,
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv.options import DEFAULT_GROUP
+from inrv.options import GROUPS
 from inrv_cli.encode_sequence import encode_sequence, is_sequence
 from inrv_cli.failure import USAGE, debug_option, message_of, report, writing
 from inrv_cli.files import (
@@ -176,8 +176,8 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
     "--group",
     type=click.IntRange(1),
     metavar="N",
-    help="Sequence: predict up to N frames from each other. To read one takes those before it in "
-    f"its group. Default: {DEFAULT_GROUP}.",
+    help="Sequence: code up to N frames together. To read one takes those before it in its group. "
+    f"Default: {GROUPS['lattice']}; {GROUPS['fourier']} with --field fourier.",
 )
 @click.option(
     "--loop",

@@ -111,10 +111,9 @@ def encode_sequence(
     shard: number of the share of the groups, and count of the shares
     """
     from inrv.encoding.sequence import SequenceWriter
-    from inrv.options import DEFAULT_GROUP
 
     frames = _frames(found, wanted)
-    length = DEFAULT_GROUP if group is None else group
+    length = options.frames_together if group is None else group
     groups = [frames[start : start + length] for start in range(0, len(frames), length)]
     if shard is not None:
         groups = groups[shard[0] :: shard[1]]

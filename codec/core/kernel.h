@@ -28,10 +28,10 @@ struct packed_network;
 /* Functions that exist once for each set of instructions: those of fourier_kernel.c. */
 struct features_kernel {
     size_t most; /* frequencies that they have room for */
-    void (*fill)(const uint32_t *places, size_t count, size_t k, const float *cosines,
+    void (*fill)(const uint32_t *places, size_t count, int axes, size_t k, const float *cosines,
                  const float *sines, int half, void *features);
-    void (*gradient)(const float *positions, size_t count, size_t k, int half, const void *features,
-                     const void *slopes, float *gradient);
+    void (*gradient)(const float *positions, size_t count, int axes, size_t k, int half,
+                     const void *features, const void *slopes, float *gradient);
 };
 
 /* Those of lattice_kernel.c, the ones above, and those of wavelet_kernel.c. */

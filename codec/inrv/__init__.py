@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inrv.container import Limits
+    from inrv.decoding.between import GridBetween, VolumeBetween
     from inrv.decoding.frames import Frames, load
     from inrv.decoding.grid import VolumeGrid
     from inrv.decoding.verify import VerifyReport, verify
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 # The module that each public name comes from.
 _HOMES = {
     "inrv.container": ("Limits",),
+    "inrv.decoding.between": ("GridBetween", "VolumeBetween"),
     "inrv.decoding.grid": ("VolumeGrid",),
     "inrv.decoding.verify": ("VerifyReport", "verify"),
     "inrv.decoding.frames": ("Frames", "load"),
@@ -106,6 +108,7 @@ __all__ = [
     "FormatError",
     "Frames",
     "Grid",
+    "GridBetween",
     "GridReport",
     "InrvError",
     "Limits",
@@ -129,6 +132,7 @@ __all__ = [
     "VdbError",
     "VerifyReport",
     "Volume",
+    "VolumeBetween",
     "VolumeGrid",
     "encode",
     "encode_array",

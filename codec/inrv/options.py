@@ -33,7 +33,8 @@ LATTICE_ONLY = ("max_error", "effort", "lossless")
 FOURIER_ONLY = ("preset", "selection", "dilation", "values_per_weight", "epochs", "max_time")
 FOREIGN = {"lattice": FOURIER_ONLY, "fourier": LATTICE_ONLY}  # options that a field does not have
 DEFAULT_PSNR = 45.0  # dB, of a lattice where nothing is asked
-DEFAULT_GROUP = 8  # frames; see docs/lab-notes.md#sequences
+# How many frames of a sequence a field codes together; see docs/lab-notes.md#sequences
+GROUPS = {"lattice": 8, "fourier": 64}
 HIGHEST_WHOLE = 2**63 - 1  # torch takes no larger seed
 HIGHEST_PSNR = 1000.0  # dB; float64 holds the largest errors and the smallest ones below it
 DEFAULT_VALUES_PER_WEIGHT = 14.0  # the compression of Zurkova et al. 2025, Table 1
@@ -204,6 +205,11 @@ class EncodeOptions:
         if self.field is not None:
             return self.field
         return "fourier" if any(self._chosen(name) for name in FOURIER_ONLY) else "lattice"
+
+    @property
+    def frames_together(self) -> int:
+        """How many frames of a sequence a group has at most, where nothing else is asked."""
+        return GROUPS[self.chosen_field]
 
     @property
     def all_lossless(self) -> bool:

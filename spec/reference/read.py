@@ -382,7 +382,10 @@ def network_tensor(tensors: Tensors, name: str) -> Array:
 
 def features(config: Entry, tensors: Tensors, coordinates: Array) -> Array:
     """Fourier features float32 (n, 2 frequencies)."""
-    origin, scale = np.array(config["origin"], dtype=np.float32), np.float32(config["scale"])
+    origin, scale = [*config["origin"]], [config["scale"]] * 3
+    if config["time"] is not None:
+        origin, scale = [*origin, 0.0], [*scale, config["time"]["pace"]]
+    origin, scale = (np.array(own, dtype=np.float32) for own in (origin, scale))
     position = (coordinates.astype(np.float32) - origin) * scale
     frequencies = network_tensor(tensors, "multipliers")[:, None] * network_tensor(tensors, "B")
     angle = np.float32(2 * np.pi) * (position @ frequencies.T)
@@ -390,7 +393,7 @@ def features(config: Entry, tensors: Tensors, coordinates: Array) -> Array:
 
 
 def fourier(config: Entry, tensors: Tensors, coordinates: Array) -> Array:
-    """Outputs float32 (n, outputs)."""
+    """Outputs float32 (n, outputs) of the network at coordinates (n, 3), or (n, 4) with time."""
     hidden = features(config, tensors, coordinates)
     for layer in range(config["layers"] + 1):
         weight = network_tensor(tensors, f"layers.{layer}.weight")
@@ -405,7 +408,17 @@ def activation(name: str, sums: Array) -> Array:
         return np.maximum(sums, 0) if name == "relu" else sums / (1 + np.exp(-sums))
 
 
-def fourier_outputs(file: File, coordinates: Array) -> Array:
+def fourier_outputs(file: File, coordinates: Array, output: int) -> Array:
+    """An output of the field, float32 (n), at voxels (n, 3), at its place in time if it has one."""
+    time = file.manifest["field"]["config"]["time"]
+    if time is None:
+        return network_outputs(file, coordinates)[:, output]
+    places = np.full((len(coordinates), 1), time["places"][output], dtype=coordinates.dtype)
+    found = network_outputs(file, np.concatenate([coordinates, places], axis=1))
+    return found[:, time["columns"][output]]
+
+
+def network_outputs(file: File, coordinates: Array) -> Array:
     config = file.manifest["field"]["config"]
     tensors = file.tensors(config["tensors"], "NETW")
     batches = np.array_split(coordinates, len(coordinates) // 16384 + 1)
@@ -417,7 +430,7 @@ def samples_difference(file: File) -> float:
     if kind_of(file) != "fourier" or file.manifest["field"]["config"]["samples"] is None:
         return 0.0
     samples = file.tensors(file.manifest["field"]["config"]["samples"], "SAMP")
-    difference = np.abs(fourier_outputs(file, samples["coordinates"]) - samples["outputs"])
+    difference = np.abs(network_outputs(file, samples["coordinates"]) - samples["outputs"])
     return float((difference / (1 + np.abs(samples["outputs"]))).max(initial=0.0))
 
 
@@ -589,13 +602,13 @@ def kind_of(file: File) -> str | None:
 def field_values(file: File, entry: Entry, coordinates: Array, clamp: bool) -> Array:
     """Values float32 (n, C) that the field gives at voxels (n, 3); NaN where a lattice has none."""
     columns, network = [], kind_of(file) == "fourier"
-    found = fourier_outputs(file, coordinates) if network else np.empty((len(coordinates), 0))
     for component in entry["components"]:
         low, high, output = component["minimum"], component["maximum"], component["output"]
         if output is None:
             values = np.full(len(coordinates), low)
         elif network:
-            values = low + (high - low) * found[:, output].astype(np.float64)
+            found = fourier_outputs(file, coordinates, output)
+            values = low + (high - low) * found.astype(np.float64)
         else:
             require(kind_of(file) == "lattice", "F1: the kind of the field is not known")
             columns.append(channel_values(file, component, coordinates, clamp))

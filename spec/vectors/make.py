@@ -249,7 +249,9 @@ def grid(file: read.File, entry: dict[str, Any]) -> dict[str, Any]:
         and any(c["output"] is not None for c in entry["components"])
     )
     if fourier:
-        found["network"] = network(file, topology.coordinates()[:POINTS])
+        outputs = [component["output"] for component in entry["components"]]
+        first = next(output for output in outputs if output is not None)
+        found["network"] = network(file, topology.coordinates()[:POINTS], first)
     if field is not None and field["kind"] == "lattice":
         outputs = [component["output"] for component in entry["components"]]
         numbers = [output for output in outputs if output is not None]
@@ -263,8 +265,12 @@ def grid(file: read.File, entry: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def network(file: read.File, points: np.ndarray) -> dict[str, Any]:
+def network(file: read.File, points: np.ndarray, output: int) -> dict[str, Any]:
+    """A network at points; of one that knows time, at the place of an output."""
     config = file.manifest["field"]["config"]
+    if config["time"] is not None:
+        place = np.full((len(points), 1), config["time"]["places"][output], dtype=points.dtype)
+        points = np.concatenate([points, place], axis=1)
     tensors = file.tensors(config["tensors"], "NETW")
     features = read.features(config, tensors, points)
     outputs = read.fourier(config, tensors, points)

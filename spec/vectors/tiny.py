@@ -245,6 +245,7 @@ def level_2() -> bytes:
         "origin": [4.0, 4.0, 4.0],
         "scale": 0.125,
         "activation": "silu",
+        "time": None,
     }
     config |= {"tensors": 1, "samples": 2, "tolerance": None}
     coordinates = triples((0, 0, 0), (0, 0, 1), (7, 7, 7))

@@ -19,15 +19,15 @@ Floats = NDArray[np.float32]
 def products(
     places: NDArray[np.uint32], cosines: Floats, sines: Floats, features: NDArray[Any]
 ) -> None:
-    """Fill `features` with the cosines and sines of sums of three angles.
+    """Fill `features` with the cosines and sines of sums of three or four angles.
 
-    places: uint32 (N, 3) rows of the tables, one along each axis
+    places: uint32 (N, axes) rows of the tables, one along each axis
     cosines: float32 (rows, k)
     sines: float32 (rows, k)
     features: (N, 2 k) to be filled
     """
     library().inrv_features(
-        instruction_sets(), places, len(places), cosines.shape[1], cosines, sines,
+        instruction_sets(), places, *places.shape, cosines.shape[1], cosines, sines,
         features.itemsize == 2, features.ctypes.data,
     )  # fmt: skip
 
@@ -39,12 +39,12 @@ def gradient(
 
     It is the sum over all positions of position * (cos * d/dsin - sin * d/dcos).
 
-    positions: float32 (N, 3)
+    positions: float32 (N, axes)
     features: (N, 2 k)
     by_features: (N, 2 k) gradient by the features
-    result: float32 (k, 3) to be added to
+    result: float32 (k, axes) to be added to
     """
     library().inrv_features_gradient(
-        instruction_sets(), positions, len(positions), len(result), features.itemsize == 2,
+        instruction_sets(), positions, *positions.shape, len(result), features.itemsize == 2,
         features.ctypes.data, by_features.ctypes.data, result,
     )  # fmt: skip

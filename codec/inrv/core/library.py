@@ -43,12 +43,12 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "inrv_prefilter": (_POINTER, reads(np.int32), reads(np.float32), writes(np.int32)),
     "inrv_encode_region": (*[_POINTER] * 4, writes(np.int32), _POINTER, *_SEGMENT),
     "inrv_features": (
-        *(ctypes.c_uint, reads(np.uint32), _SIZE, _SIZE, reads(np.float32), reads(np.float32)),
-        *(ctypes.c_int, _POINTER),
+        *(ctypes.c_uint, reads(np.uint32), _SIZE, ctypes.c_int, _SIZE),
+        *(reads(np.float32), reads(np.float32), ctypes.c_int, _POINTER),
     ),
     "inrv_features_gradient": (
-        *(ctypes.c_uint, reads(np.float32), _SIZE, _SIZE, ctypes.c_int, _POINTER, _POINTER),
-        writes(np.float32),
+        *(ctypes.c_uint, reads(np.float32), _SIZE, ctypes.c_int, _SIZE, ctypes.c_int),
+        *(_POINTER, _POINTER, writes(np.float32)),
     ),
     "inrv_decode_numbers": (
         *(_POINTER, reads(np.int32), _SIZE, reads(np.uintp), reads(np.uint8)),

@@ -7,7 +7,7 @@ import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from inrv.container import (
     read_container,
     read_sequence,
 )
+from inrv.decoding.between import VolumeBetween
 from inrv.decoding.bricks import CACHE_BYTES, BrickCache
 from inrv.decoding.volume import OpenFile, Volume
 from inrv.errors import FormatError, MissingFrameError, OptionError
@@ -190,12 +191,23 @@ class Frames(Mapping[Number, Volume]):
         held = f"frame {first}" if len(self) == 1 else f"{len(self)} frames from {first} to {last}"
         return f"{self.name}: no frame {number!r}; the file holds {held}"
 
-    def at(self, time: float) -> Volume:
-        """The frame whose time is nearest.
+    @overload
+    def at(self, time: float, interpolation: Literal["nearest"] = "nearest") -> Volume: ...
+    @overload
+    def at(self, time: float, interpolation: str) -> Volume | VolumeBetween: ...
+
+    def at(self, time: float, interpolation: str = "nearest") -> Volume | VolumeBetween:
+        """The frame at a time.
 
         time: in the unit of the timeline
-        Raises OptionError where the times of the frames are not known.
+        interpolation: 'nearest': the frame whose time is nearest; 'linear': a `VolumeBetween` of
+            the frames before and after, where none has that time. Ahead of the first frame and
+            behind the last one these are given
+        Raises OptionError for another interpolation, and where the times of the frames are not
+        known.
         """
+        if interpolation not in ("nearest", "linear"):
+            raise OptionError(f"`interpolation={interpolation!r}` is not one of nearest, linear")
         times = [own for own in self.times if own is not None]
         if len(times) < len(self.numbers) or not times:
             raise OptionError(
@@ -206,4 +218,9 @@ class Frames(Mapping[Number, Volume]):
             raise OptionError(f"time is {time!r}: it must be a finite number")
         after = bisect_left(times, time)
         near = [place for place in (after - 1, after) if 0 <= place < len(times)]
+        if interpolation == "linear" and len(near) == 2 and times[after] != time:
+            first, last = times[after - 1], times[after]
+            share = (float(time) - first) / (last - first)
+            before, behind = (self[self.numbers[place]] for place in near)
+            return VolumeBetween(before, behind, share, float(time))
         return self[self.numbers[min(near, key=lambda place: abs(times[place] - time))]]

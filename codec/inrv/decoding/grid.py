@@ -325,7 +325,7 @@ class VolumeGrid:
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
         places: Any = _real_tensor(points) if given_tensor else _unmasked(points)
         listed = _array(places) if given_tensor else places
-        self._check_request(listed, space, interpolation, gradient)
+        self.check_request(listed, space, interpolation, gradient)
         flat = places.reshape(-1, 3)
         gradients: Any = None
         with named_errors(self.volume.container):
@@ -336,24 +336,24 @@ class VolumeGrid:
             elif given_tensor or interpolation == "field":
                 values = self._sampled_tensor(flat, space, interpolation)
             else:
-                values = self._sampled(self._in_index(flat, space), interpolation == "nearest")
-        values = self._placed(values, places, -1)
+                values = self._sampled(self.in_index(flat, space), interpolation == "nearest")
+        values = self.placed(values, places, -1)
         values = values if given_tensor else values[()]
-        return (values, self._placed(gradients, places, -2)) if gradient else values
+        return (values, self.placed(gradients, places, -2)) if gradient else values
 
-    def _placed(self, values: Any, places: Any, axis: int) -> Any:
+    def placed(self, values: Any, places: Any, axis: int) -> Any:
         """Values of a list of points, as their caller gets them; components run along `axis`."""
         if self.entry.value_type == "float":
             values = values[..., 0] if axis == -1 else values[..., 0, :]
         return values.reshape((*places.shape[:-1], *values.shape[1:]))
 
-    def _in_index(self, points: NDArray[np.float64], space: str) -> NDArray[np.float64]:
+    def in_index(self, points: NDArray[np.float64], space: str) -> NDArray[np.float64]:
         """Points (N, 3) of a space in index space."""
         index = self.transform.world_to_index(points) if space == "world" else points
         return index
 
     @property
-    def _parts(self) -> list[Part]:
+    def parts(self) -> list[Part]:
         """By what points are shifted, for which components."""
         if not self.staggered:
             return [(CENTRED, slice(0, len(self.entry.components)))]
@@ -366,21 +366,15 @@ class VolumeGrid:
     def _sampled(self, index: NDArray[np.float64], nearest: bool) -> NDArray[np.float32]:
         """Values float32 (N, C) at points (N, 3) of index space."""
         if not self.values_of_grid.continuous:
-            return self.values_of_grid.bricks.sample(index, nearest, self._parts)[0]
+            return self.values_of_grid.bricks.sample(index, nearest, self.parts)[0]
         index = index.clip(-FARTHEST, FARTHEST)
-        interpolation = points_of.nearest if nearest else points_of.trilinear
-        found = [
-            interpolation(index + shift, self.values_of_grid.voxels)[:, own]
-            for shift, own in self._parts
-        ]
-        joined: NDArray[Any] = np.concatenate(found, axis=1)
-        return joined.astype(np.float32)
+        return points_of.shifted(index, self.parts, nearest, self.values_of_grid.voxels)
 
     def _with_gradients(
         self, points: NDArray[np.float64], space: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Values float32 (N, C) at points (N, 3) of a space, and their derivatives (N, C, 3)."""
-        index = self._in_index(points, space)
+        index = self.in_index(points, space)
         values, gradients = self._index_gradients(index)
         if space == "world":
             gradients = gradients @ np.linalg.inv(self.transform.array())[:3, :3].T
@@ -391,13 +385,13 @@ class VolumeGrid:
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Values float32 (N, C) at points of index space, and their derivatives (N, C, 3)."""
         if not self.values_of_grid.continuous:
-            values, gradients = self.values_of_grid.bricks.sample(index, False, self._parts, True)
+            values, gradients = self.values_of_grid.bricks.sample(index, False, self.parts, True)
             assert gradients is not None
             return values, gradients
         clipped = index.clip(-FARTHEST, FARTHEST)
         found = [
             points_of.gradient(clipped + shift, self.values_of_grid.voxels)[:, own]
-            for shift, own in self._parts
+            for shift, own in self.parts
         ]
         return self._sampled(index, False), np.concatenate(found, axis=1)
 
@@ -434,7 +428,7 @@ class VolumeGrid:
                 points_of.nearest if interpolation == "nearest" else points_of.trilinear,
             )
 
-        found = [at(index + index.new_tensor(shift))[:, own] for shift, own in self._parts]
+        found = [at(index + index.new_tensor(shift))[:, own] for shift, own in self.parts]
         return torch.cat(found, dim=1)
 
     @undisturbed()
@@ -445,15 +439,16 @@ class VolumeGrid:
         coordinates, FormatError.
         """
         with named_errors(self.volume.container):
-            return self.values_of_grid.voxels(_whole_triples(coordinates))
+            return self.values_of_grid.voxels(whole_triples(coordinates))
 
     def check_limits(self) -> None:
         """Raise FormatError where the whole grid exceeds the limits."""
         check_limits(self.volume.container, self.values_of_grid.outputs, [self.values_of_grid])
 
-    def _check_request(
-        self, points: NDArray[Any], space: str, interpolation: str, gradient: bool
+    def check_request(
+        self, points: NDArray[Any], space: str, interpolation: str, gradient: bool = False
     ) -> None:
+        """Raise OptionError for what `sample` cannot give."""
         if not points.ndim or points.shape[-1] != 3:
             raise OptionError(
                 f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)"
@@ -488,7 +483,7 @@ def _ends(box: Box) -> zip[tuple[int, int]]:
     return zip(box.lower, box.upper, strict=True)
 
 
-def _whole_triples(coordinates: Any) -> NDArray[np.int64]:
+def whole_triples(coordinates: Any) -> NDArray[np.int64]:
     """Coordinates as int64 (n, 3). Raises OptionError for others than whole numbers."""
     found = _unmasked(coordinates, "coordinates")
     if found.ndim != 2 or found.shape[1] != 3:

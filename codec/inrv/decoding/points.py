@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,23 @@ def trilinear(points: Any, voxels: VoxelValues) -> Any:
         with np.errstate(over="ignore", invalid="ignore"):  # exact values may not be finite
             result = result + told * weight[:, None]
     return result
+
+
+def shifted(
+    points: NDArray[np.float64],
+    parts: Sequence[tuple[tuple[float, float, float], slice]],
+    in_nearest: bool,
+    voxels: VoxelValues,
+) -> NDArray[np.float32]:
+    """Values float32 (N, C) at points (N, 3), which are shifted for some components.
+
+    parts: by what points are shifted, for which components
+    in_nearest: whether they are those of the nearest voxel, and not interpolated
+    """
+    interpolation = nearest if in_nearest else trilinear
+    found = [interpolation(points + shift, voxels)[:, own] for shift, own in parts]
+    joined: NDArray[np.float32] = np.concatenate(found, axis=1).astype(np.float32)
+    return joined
 
 
 def gradient(points: NDArray[np.float64], voxels: VoxelValues) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, reduce
 from operator import getitem
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from inrv.container import (
     Container,
@@ -26,6 +26,7 @@ from inrv.support.streams import Writable, check_writable
 from inrv.support.undisturbed import undisturbed
 
 if TYPE_CHECKING:
+    from inrv.decoding.between import VolumeBetween
     from inrv.decoding.frames import Frames
 
 
@@ -142,9 +143,14 @@ class Volume(Mapping[str, VolumeGrid]):
         """The time of the frame, in the unit of its sequence; None where it is not known."""
         return self.frame.time
 
-    def at(self, time: float) -> Volume:
-        """The frame of the file whose time is nearest. Raises OptionError where none is known."""
-        return self.frames.at(time)
+    @overload
+    def at(self, time: float, interpolation: Literal["nearest"] = "nearest") -> Volume: ...
+    @overload
+    def at(self, time: float, interpolation: str) -> Volume | VolumeBetween: ...
+
+    def at(self, time: float, interpolation: str = "nearest") -> Volume | VolumeBetween:
+        """The frame of the file at a time, as `Frames.at` gives it. Raises OptionError."""
+        return self.frames.at(time, interpolation)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return getitem, (self.frames, self.number)

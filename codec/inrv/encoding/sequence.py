@@ -23,7 +23,7 @@ from inrv.encoding.sources import Source
 from inrv.errors import FormatError, NonFiniteError, OptionError, OutputExistsError
 from inrv.fields.seam import ProgressCallback
 from inrv.grids.metadata import metadata_of
-from inrv.options import DEFAULT_GROUP, EncodeOptions
+from inrv.options import EncodeOptions
 from inrv.storage import store_metadata
 from inrv.support.streams import PATH, check_writable
 
@@ -50,8 +50,9 @@ class SequenceWriter:
     loop: what a player does behind the last frame: 'none', 'repeat' or 'ping-pong'
     pattern: the name of the files that the frames come from, as 'fire.####.vdb'
     metadata: of the sequence: numbers, texts or `MetaValue`s by name
-    group: how many frames are predicted from each other at most: to read one of them takes all
-        those before it in its group. 1: each frame stands for itself
+    group: how many frames are coded together at most. A lattice predicts them from each other: to
+        read one of them takes all those before it in its group. A fourier field has one network
+        for them. 1: each frame stands for itself. None: 8, and 64 of a fourier field
     overwrite: replace a file that is there
     append: go on with a file that is there; its timeline stays
     progress: is called with the `Progress` of each group
@@ -73,7 +74,7 @@ class SequenceWriter:
         loop: str = "none",
         pattern: str = "",
         metadata: Mapping[str, Any] | None = None,
-        group: int = DEFAULT_GROUP,
+        group: int | None = None,
         overwrite: bool = False,
         append: bool = False,
         progress: ProgressCallback | None = None,
@@ -90,7 +91,8 @@ class SequenceWriter:
         check_writable(path)
         if append and overwrite:
             raise OptionError("`overwrite` replaces the file to which frames are to be appended")
-        self.options, self.group, self.path = options, _group_of(group), Path(path)
+        self.options, self.path = options, Path(path)
+        self.group = options.frames_together if group is None else _group_of(group)
         self._progress, self._report, self._overwrite = progress, report, overwrite
         self._waiting: list[Frame] = []
         self._closed = self._failed = False  # whether the last group could not be encoded

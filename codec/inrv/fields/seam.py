@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -311,6 +311,26 @@ def output_ranges(container: Container) -> list[OutputRange]:
     assert container.manifest.field is not None
     unused = OutputRange(0.0, 1.0, "")
     return [ranges.get(number, unused) for number in range(container.manifest.field.outputs)]
+
+
+@runtime_checkable
+class FieldOverTime(Protocol):
+    """The opened field of a group of frames that has values at times between them too."""
+
+    def share_time(self, columns: Sequence[int], later: Sequence[int]) -> bool:
+        """Whether outputs `later` are those of `columns`, in another frame."""
+
+    def between(
+        self,
+        coordinates: NDArray[Any],
+        columns: Sequence[int],
+        later: Sequence[int],
+        share: float,
+    ) -> NDArray[np.float32]:
+        """Values float32 (n, len(columns)) at coordinates (n, 3), between two frames.
+
+        share: of the way in time from that of `columns` to that of `later`, 0 to 1
+        """
 
 
 class ContinuousOutputs(Outputs, Protocol):

@@ -29,7 +29,9 @@ def frequencies() -> Tensor:
 @pytest.mark.parametrize("count", [1, 700, 5000])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-5), (torch.bfloat16, 2**-8)])
 def test_features_of_voxels(count: int, dtype: torch.dtype, tolerance: float) -> None:
-    found = features_of_voxels(voxels(count), ORIGIN, SCALE, frequencies(), dtype)
+    found = features_of_voxels(
+        voxels(count), ORIGIN, torch.tensor([SCALE] * 3), frequencies(), dtype
+    )
     phase = 2 * math.pi * ((voxels(count).double() - ORIGIN) * SCALE) @ frequencies().double().T
     assert found.dtype == dtype and found.shape == (count, 42)
     assert (found - torch.cat([phase.cos(), phase.sin()], dim=1)).abs().max() <= tolerance
@@ -37,7 +39,9 @@ def test_features_of_voxels(count: int, dtype: torch.dtype, tolerance: float) ->
 
 def test_far_voxels_take_no_table() -> None:
     far = torch.tensor([[-(2**30), 0, 2**30], [0, 5, 2**30]], dtype=torch.int32)
-    found = features_of_voxels(far, torch.zeros(3), 2.0**-31, frequencies(), torch.float32)
+    found = features_of_voxels(
+        far, torch.zeros(3), torch.full((3,), 2.0**-31), frequencies(), torch.float32
+    )
     assert torch.equal(found, features_at(far.float() * 2.0**-31, frequencies()))
 
 

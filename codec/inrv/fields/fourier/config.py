@@ -6,7 +6,9 @@ from inrv.container import ACCURACY, Container, Value
 from inrv.container.layout import NETWORK, SAMPLES
 
 SIZES = {"frequencies": (1, 1 << 20), "layers": (0, 1 << 10), "neurons": (1, 1 << 20)}
-KEYS = (*SIZES, "origin", "scale", "activation", "tensors", "samples", "tolerance")
+KEYS = (*SIZES, "origin", "scale", "activation", "time", "tensors", "samples", "tolerance")
+TIME_KEYS = ("pace", "places", "columns")
+MOST_PLACE = 1 << 20  # in time
 ACTIVATIONS = ("relu", "silu")
 
 
@@ -25,6 +27,8 @@ def check(config: Value, container: Container) -> None:
     config["origin"].numbers(3, single=True)
     config["scale"].number(single=True)
     config["activation"].choice(*ACTIVATIONS)
+    if config["time"].value is not None:
+        _check_time(config["time"], container)
     tensors, samples = config["tensors"], config["samples"]
     container.check_reference(tensors.path, tensors.count(), NETWORK)
     if samples.value is not None:
@@ -32,3 +36,18 @@ def check(config: Value, container: Container) -> None:
     tolerance = config["tolerance"].optional(Value.number)
     if tolerance is not None and not ACCURACY <= tolerance <= 1:
         raise config["tolerance"].fail("M7", f"must lie between {ACCURACY:g} and 1")
+
+
+def _check_time(time: Value, container: Container) -> None:
+    """Check that each output has a place in time and a column. Raises FormatError."""
+    time.only(*TIME_KEYS, what="time axis of a fourier field")
+    time["pace"].number(single=True)
+    field = container.manifest.field
+    outputs = 0 if field is None else field.outputs
+    for place in time["places"].exactly(outputs):
+        place.count(MOST_PLACE, str(MOST_PLACE))
+    columns = {
+        column.count(outputs - 1, str(outputs - 1)) for column in time["columns"].exactly(outputs)
+    }
+    if columns != set(range(len(columns))):
+        raise time["columns"].fail("M7", "must have every number from 0 to the highest")

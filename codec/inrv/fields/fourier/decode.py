@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.container import Container
-from inrv.fields.fourier.evaluation import decode_active, evaluate
+from inrv.fields.fourier.evaluation import at_place, decode_active, evaluate, evaluate_outputs
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.store import deviation, field_entry, restore_network, restore_samples
 from inrv.fields.seam import NormalisedOutputs, OutputRange, output_ranges
-from inrv.grids import Topology
+from inrv.grids import Topology, denormalise
 from inrv.support.device import choose_device, decoding_precision
 
 
@@ -59,13 +59,49 @@ class FourierOutputs(NormalisedOutputs):
         with torch.no_grad():
             points = torch.from_numpy(np.ascontiguousarray(coordinates)).to(self.device)
             found: NDArray[np.float32] = (
-                evaluate(self.module, points, columns, precision=self.precision).cpu().numpy()
+                evaluate_outputs(self.module, points, columns, self.precision).cpu().numpy()
             )
+        return found
+
+    def share_time(self, columns: Sequence[int], later: Sequence[int]) -> bool:
+        """See `FieldOverTime`."""
+        time = self.module.shape.time
+        if time is None:
+            return False
+        return [time.columns[own] for own in columns] == [time.columns[own] for own in later]
+
+    def between(
+        self,
+        coordinates: NDArray[Any],
+        columns: Sequence[int],
+        later: Sequence[int],
+        share: float,
+    ) -> NDArray[np.float32]:
+        """See `FieldOverTime`. Raises FormatError."""
+        time = self.module.shape.time
+        assert time is not None
+        points = torch.from_numpy(np.ascontiguousarray(coordinates, dtype=np.float32))
+        found = np.empty((len(points), len(columns)), dtype=np.float32)
+        for number, (own, other) in enumerate(zip(columns, later, strict=True)):
+            place = (1 - share) * time.places[own] + share * time.places[other]
+            with torch.no_grad():
+                outputs = evaluate(
+                    self.module,
+                    at_place(points.to(self.device), place),
+                    [time.columns[own]],
+                    precision=self.precision,
+                )
+            low, high = (
+                (1 - share) * getattr(self.ranges[own], end)
+                + share * getattr(self.ranges[other], end)
+                for end in ("minimum", "maximum")
+            )
+            found[:, number] = denormalise(outputs.cpu().numpy()[:, 0], low, high, clamp=True)
         return found
 
     def differentiable(self, points: Tensor, columns: Sequence[int]) -> Tensor:
         """The network's outputs at points (n, 3), with gradients by points and weights."""
-        return evaluate(self.module, points, columns, precision=self.precision)
+        return evaluate_outputs(self.module, points, columns, self.precision)
 
     def active(
         self, topologies: Sequence[Topology], columns: Sequence[Sequence[int]]

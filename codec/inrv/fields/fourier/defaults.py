@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from inrv.errors import OptionError
-from inrv.fields.fourier.shape import FourierConfig, network_weights
+from inrv.fields.fourier.selection import joint_box
+from inrv.fields.fourier.shape import FourierConfig, TimeAxis, network_weights
 from inrv.fields.fourier.training import TrainingPlan, WeightQuantisation
 from inrv.fields.fourier.training.plan import FLOPS_PER_WEIGHT
 from inrv.grids import Box
 from inrv.options import DEFAULT_VALUES_PER_WEIGHT, EncodeOptions
+from inrv.storage import PreparedGrid
 
 Shape = tuple[int, int, int]  # frequencies k, hidden layers m, neurons n
 
@@ -24,6 +29,10 @@ SHAPES: tuple[Shape, ...] = tuple((n, max(4, n // 64), n) for n in NEURONS)
 # The range of the first multipliers, in cycles a box edge.
 # measured: docs/lab-notes.md#bands-of-frequencies
 LOWEST_BAND, HIGHEST_BAND = 2.0, 30.0
+
+# How many voxels a frame is away from the next one, along the axis of time.
+# measured: docs/lab-notes.md#one-network-over-time
+FRAME_VOXELS = 1.0
 
 # Bits for each weight where the size of a file is given.
 # measured: docs/lab-notes.md#quantisation-aware-training
@@ -47,13 +56,19 @@ PAPER_RATE = 3e-4
 
 
 def network_for(
-    options: EncodeOptions, values: int, outputs: int, box: Box, most_bytes: int | None
+    options: EncodeOptions,
+    values: int,
+    outputs: int,
+    box: Box,
+    most_bytes: int | None,
+    time: TimeAxis | None = None,
 ) -> tuple[FourierConfig, WeightQuantisation | None]:
     """Choose the network, and how its weights are rounded.
 
     options: what the user chose
     values: int active values in all components
     outputs: int components
+    time: how frames lie in time; None: there is one
     box: box of the active voxels
     most_bytes: int bytes that the network may take in the file; None: as follows from `values`
 
@@ -62,13 +77,34 @@ def network_for(
     x, y, z = map(float, box.lower)
     scale = 1.0 / max(box.shape)
     if options.preset == "paper":
-        return FourierConfig(*PAPER_SHAPE, outputs, (x, y, z), scale, "relu"), None
+        return FourierConfig(*PAPER_SHAPE, outputs, (x, y, z), scale, "relu", time), None
     if most_bytes is None:
         weights = values / (options.values_per_weight or DEFAULT_VALUES_PER_WEIGHT)
         shape, rounding = proportions(weights, outputs), WeightQuantisation()
     else:
         shape, rounding = within_bytes(most_bytes, outputs)
-    return FourierConfig(*shape, outputs, (x, y, z), scale, "silu"), rounding
+    return FourierConfig(*shape, outputs, (x, y, z), scale, "silu", time), rounding
+
+
+def time_axis(grids: Sequence[PreparedGrid]) -> TimeAxis | None:
+    """Choose how the frames of grids lie in time; None where there is one frame.
+
+    Components of grids of the same name are one output of the network, at different places.
+    """
+    if len({grid.frame for grid in grids}) < 2:
+        return None
+    box = joint_box([grid.coded for grid in grids])
+    places, columns, seen = list[int](), list[int](), Counter[tuple[int, str]]()
+    known: dict[tuple[str, int, int], int] = {}
+    for grid in grids:
+        own = grid.frame, grid.grid.name
+        for component in np.flatnonzero(grid.normalisation.varying).tolist():
+            name = grid.grid.name, seen[own], component
+            places.append(grid.frame)
+            columns.append(known.setdefault(name, len(known)))
+        seen[own] += 1
+    edge = 1 if box is None else max(box.shape)
+    return TimeAxis(FRAME_VOXELS / edge, tuple(places), tuple(columns))
 
 
 def proportions(weights: float, outputs: int) -> Shape:

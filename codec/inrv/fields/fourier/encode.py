@@ -182,8 +182,7 @@ class FourierEncoder:
         if most is not None:
             most -= BESIDE_WEIGHTS + STORED_SAMPLES * 4 * outputs
         fitted = fit_network(
-            [grid.coded for grid in grids],
-            [grid.normalisation for grid in grids],
+            grids,
             self.options,
             self.device,
             self.progress,

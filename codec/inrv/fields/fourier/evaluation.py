@@ -38,7 +38,7 @@ def evaluate(
     """Evaluate a network in batches: normalised outputs float32 (N, len(columns)). Differentiable.
 
     network: the network, on the device of the coordinates
-    coordinates: int32 or float32 (N, 3) positions in index space
+    coordinates: int32 or float32 (N, axes) positions in index space, and places in time
     columns: numbers of the outputs to return, in this order; None: all
     batch: int positions at a time; None: as many as fit BATCH_BYTES
     precision: dtype that matrices are multiplied in where no gradients are asked
@@ -62,6 +62,39 @@ def evaluate(
     return result
 
 
+def evaluate_outputs(
+    network: FourierNetwork,
+    points: Tensor,
+    outputs: Sequence[int],
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
+    """Evaluate outputs of the field at points of index space, each at its place in time.
+
+    network: the network, on the device of the points
+    points: int32 or float32 (N, 3) positions in index space
+    outputs: numbers of the outputs of the field
+    precision: dtype that matrices are multiplied in where no gradients are asked
+
+    Return float32 (N, len(outputs)).
+    """
+    time = network.shape.time
+    if time is None:
+        return evaluate(network, points, outputs, precision=precision)
+    found: list[Tensor] = [points] * len(outputs)
+    for place in sorted({time.places[output] for output in outputs}):
+        own = [at for at, output in enumerate(outputs) if time.places[output] == place]
+        columns = [time.columns[outputs[at]] for at in own]
+        values = evaluate(network, at_place(points, place), columns, precision=precision)
+        for at, column in zip(own, values.unbind(dim=1), strict=True):
+            found[at] = column
+    return torch.stack(found, dim=1) if found else points.new_empty((len(points), 0)).float()
+
+
+def at_place(points: Tensor, place: float) -> Tensor:
+    """Return points (N, 3) of index space as coordinates (N, 4) at a place in time."""
+    return torch.cat([points, torch.full_like(points[:, :1], place)], dim=1)
+
+
 def decode_active(
     network: FourierNetwork,
     topologies: Sequence[Topology],
@@ -72,11 +105,45 @@ def decode_active(
 
     network: the network
     topologies: topology of each grid
-    columns: numbers of the outputs to return for each grid
+    columns: numbers of the outputs of the field to return for each grid
     precision: dtype that matrices are multiplied in
 
     Return for each grid i an array float32 (voxels, len(columns[i])). A leaf that several grids
-    share is evaluated once, for all of them, at the voxels that are active in any.
+    share is evaluated once, for all of them, at the voxels that are active in any; where the
+    network knows time, this holds for those of a frame.
+    """
+    time = network.shape.time
+    if time is None:
+        return _decode_at(network, None, topologies, columns, precision)
+    results = [
+        np.empty((topology.leaf_voxel_count, len(chosen)), dtype=np.float32)
+        for topology, chosen in zip(topologies, columns, strict=True)
+    ]
+    for place in sorted({time.places[output] for chosen in columns for output in chosen}):
+        own = [
+            [at for at, output in enumerate(chosen) if time.places[output] == place]
+            for chosen in columns
+        ]
+        asked = [
+            [time.columns[chosen[at]] for at in rows]
+            for chosen, rows in zip(columns, own, strict=True)
+        ]
+        found = _decode_at(network, place, topologies, asked, precision)
+        for result, rows, values in zip(results, own, found, strict=True):
+            result[:, rows] = values
+    return results
+
+
+def _decode_at(
+    network: FourierNetwork,
+    place: int | None,
+    topologies: Sequence[Topology],
+    columns: Sequence[Sequence[int]],
+    precision: torch.dtype,
+) -> list[NDArray[np.float32]]:
+    """Return what `decode_active` returns, of outputs of the network at one place in time.
+
+    place: in time; None where the network does not know it
     """
     results = [
         np.empty((topology.leaf_voxel_count, len(chosen)), dtype=np.float32)
@@ -103,6 +170,8 @@ def decode_active(
                 if device.type == "cpu"
                 else coordinates_on(device, origins, union)
             )
+            if place is not None:
+                coordinates = at_place(coordinates, place)
             outputs = evaluate(network, coordinates, used, precision=precision).cpu().numpy()
             for topology, chosen, result in asked:
                 own = outputs[masks[id(topology)][union]][:, [places[column] for column in chosen]]

@@ -2,7 +2,7 @@
 
 On a CPU the features of many voxels cost more than the products of a layer. There, a sine and a
 cosine are computed for each coordinate that occurs along each axis, not for each voxel. The cosine
-and sine of the sum x + y + z follow from these by products.
+and sine of the sum x + y + z, or x + y + z + t with time, follow from these by products.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def features_at(
 ) -> Tensor:
     """Return the features (N, 2 k): the cosines, then the sines, of 2 pi frequency . position.
 
-    positions: float32 (N, 3)
-    frequencies: float32 (k, 3)
+    positions: float32 (N, axes)
+    frequencies: float32 (k, axes)
     dtype: dtype of the features
     """
     phase = positions @ (2 * math.pi * frequencies).T
@@ -32,14 +32,14 @@ def features_at(
 
 
 def features_of_voxels(
-    voxels: Tensor, origin: Tensor, scale: float, frequencies: Tensor, dtype: torch.dtype
+    voxels: Tensor, origin: Tensor, scale: Tensor, frequencies: Tensor, dtype: torch.dtype
 ) -> Tensor:
     """Return the features (N, 2 k) at positions (voxel - origin) * scale.
 
-    voxels: int32 (N, 3) index space
-    origin: float32 (3,) index-space position of 0
-    scale: float position per voxel
-    frequencies: float32 (k, 3)
+    voxels: int32 (N, axes) index space, and the place in time where there are four axes
+    origin: float32 (axes,) the voxel with position 0
+    scale: float32 (axes,) position per voxel
+    frequencies: float32 (k, axes)
     dtype: dtype of the features
 
     On a CPU they are computed by products where voxels share coordinates.
@@ -67,18 +67,18 @@ def _by_products(
     lowest: Tensor,
     lengths: Tensor,
     origin: Tensor,
-    scale: float,
+    scale: Tensor,
     frequencies: Tensor,
     dtype: torch.dtype,
 ) -> Tensor:
     """Compute features from a table of the coordinates along each axis.
 
-    lowest: int64 (3,) the first coordinate along each axis
-    lengths: int64 (3,) the number of coordinates along each axis
+    lowest: int64 (axes,) the first coordinate along each axis
+    lengths: int64 (axes,) the number of coordinates along each axis
     """
     angles = []
     for axis, length in enumerate(lengths.tolist()):
-        positions = (torch.arange(length) + lowest[axis] - origin[axis]) * scale
+        positions = (torch.arange(length) + lowest[axis] - origin[axis]) * scale[axis]
         cycles = positions[:, None] * frequencies[:, axis]
         angles.append((cycles - cycles.round()) * (2 * math.pi))
     table = torch.cat(angles)
@@ -89,14 +89,14 @@ def _by_products(
 
 
 def gradient_of_frequencies(positions: Tensor, features: Tensor, by_features: Tensor) -> Tensor:
-    """Return the gradient float32 (k, 3) of a loss by the frequencies.
+    """Return the gradient float32 (k, axes) of a loss by the frequencies.
 
-    positions: float32 (N, 3)
+    positions: float32 (N, axes)
     features: (N, 2 k) `features_at` the positions
     by_features: (N, 2 k) gradient of the loss by the features
     """
     if by_features.device.type == "cpu" and not torch.compiler.is_compiling():
-        result = np.zeros((features.shape[1] // 2, 3), dtype=np.float32)
+        result = np.zeros((features.shape[1] // 2, positions.shape[1]), dtype=np.float32)
         gradient(
             positions.contiguous().numpy(),
             as_numbers(features),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inrv.container import ACCURACY, Container, Value
 from inrv.fields.fourier import config as rules
 from inrv.fields.fourier.plain import plain_outputs
-from inrv.fields.fourier.shape import check_tensors, network_weights
+from inrv.fields.fourier.shape import FourierConfig, check_tensors, network_weights
 from inrv.fields.fourier.store import deviation, field_entry, restore_network, restore_samples
 from inrv.fields.seam import Outputs, ProgressCallback, Samples
 from inrv.options import EncodeOptions
@@ -69,9 +69,12 @@ class FourierCodec:
         entry = field_entry(container)
         config = entry.config
         sizes = {name: config[name] for name in ("frequencies", "layers", "neurons")}
-        weights = network_weights(**sizes, outputs=entry.outputs)
-        shape = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
-        text = f"fourier, {weights:,} weights: {shape}, activation {config['activation']}"
+        shape = FourierConfig.of_json(config, entry.outputs)
+        weights = network_weights(**sizes, outputs=shape.outputs)
+        named = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+        text = f"fourier, {weights:,} weights: {named}, activation {config['activation']}"
+        if shape.time is not None:
+            text += f", over {len(set(shape.time.places))} places in time"
         if config["tolerance"] is not None:
             text += f", tolerance {config['tolerance']:.2g}"
         return {"text": text, "weights": weights}

@@ -9,17 +9,24 @@ import torch
 from torch import Tensor
 
 from inrv.container import ACCURACY
-from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for
+from inrv.fields.fourier.defaults import multipliers_for, network_for, plan_for, time_axis
 from inrv.fields.fourier.evaluation import evaluate
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.quantisation import PRECISIONS, StoredTensors, on_steps, quantise
-from inrv.fields.fourier.selection import Samples, gather_samples, joint_box, select_voxels
+from inrv.fields.fourier.selection import (
+    Samples,
+    gather_samples,
+    join_in_time,
+    joint_box,
+    select_voxels,
+)
+from inrv.fields.fourier.shape import TimeAxis
 from inrv.fields.fourier.store import deviation
 from inrv.fields.fourier.training import Checkpoint, TrainingResult, train
 from inrv.fields.seam import ProgressCallback
-from inrv.grids import Grid, Normalisation
 from inrv.metrics.psnr import psnr_of
 from inrv.options import EncodeOptions
+from inrv.storage import PreparedGrid
 
 # DB that storing the weights on fewer bits may cost.
 # measured: docs/lab-notes.md#precision-of-the-weights
@@ -64,8 +71,7 @@ class FittedNetwork:
 
 
 def fit_network(
-    grids: Sequence[Grid],
-    normalisations: Sequence[Normalisation],
+    grids: Sequence[PreparedGrid],
     options: EncodeOptions,
     device: torch.device,
     progress: ProgressCallback | None = None,
@@ -74,8 +80,7 @@ def fit_network(
 ) -> FittedNetwork | None:
     """Train one network for all varying components of the grids.
 
-    grids: grids to be coded together
-    normalisations: normalisation of each grid
+    grids: grids to be coded together. Where they are of several frames, the network knows time
     options: what the user chose
     device: device to train on
     progress: callback for where training stands, or None
@@ -87,29 +92,49 @@ def fit_network(
     else as costs no more than LARGEST_LOSS. Raises OptionError where no network is as small as
     `most_bytes` asks.
     """
-    outputs = sum(int(normalisation.varying.sum()) for normalisation in normalisations)
-    box = joint_box(grids)
-    if not outputs or box is None:
+    varying = [int(grid.normalisation.varying.sum()) for grid in grids]
+    box = joint_box([grid.coded for grid in grids])
+    if not any(varying) or box is None:
         return None
-    chosen = select_voxels(grids, options.selection, options.dilation)
+    time = time_axis(grids)
     only_active = options.selection == "topology" and options.dilation == 0
-    samples = gather_samples(grids, chosen, normalisations, only_active)
-    active = (
-        samples
-        if only_active
-        else gather_samples(grids, select_voxels(grids, "topology", 0), normalisations, True)
-    )
+    samples = _samples(grids, time, options.selection, options.dilation, only_active)
+    active = samples if only_active else _samples(grids, time, "topology", 0, True)
     probe = _probe(active, options.seed).to(device)
     values = sum(
-        int(n.varying.sum()) * g.topology.leaf_voxel_count
-        for n, g in zip(normalisations, grids, strict=True)
+        own * grid.coded.topology.leaf_voxel_count for own, grid in zip(varying, grids, strict=True)
     )
-    config, rounding = network_for(options, values, outputs, box, most_bytes)
+    outputs = sum(varying) if time is None else max(time.columns) + 1
+    config, rounding = network_for(options, values, outputs, box, most_bytes, time)
     generator = torch.Generator().manual_seed(options.seed)
     network = FourierNetwork(config, multipliers_for(options, config), generator).to(device)
     plan = plan_for(options, config, rounding, len(samples), device)
     training = train(network, samples.to(device), plan, progress, checkpoint)
     return as_stored(network, training, probe)
+
+
+def _samples(
+    grids: Sequence[PreparedGrid],
+    time: TimeAxis | None,
+    selection: str,
+    dilation: float,
+    active_only: bool,
+) -> Samples:
+    """Gather the samples of a selection, in each frame by itself where the network knows time."""
+
+    def of(part: Sequence[PreparedGrid]) -> Samples:
+        coded = [grid.coded for grid in part]
+        chosen = select_voxels(coded, selection, dilation)
+        return gather_samples(coded, chosen, [grid.normalisation for grid in part], active_only)
+
+    if time is None:
+        return of(grids)
+    parts = []
+    for place in sorted(set(time.places)):
+        pairs = zip(time.places, time.columns, strict=True)
+        columns = [column for own, column in pairs if own == place]
+        parts.append((place, columns, of([grid for grid in grids if grid.frame == place])))
+    return join_in_time(parts, max(time.columns) + 1)
 
 
 @torch.no_grad()
@@ -119,17 +144,18 @@ def as_stored(network: FourierNetwork, training: TrainingResult, probe: Samples)
     Its weights lie on the quantiser steps that training ended with, where there are such.
     """
     network = network.to(probe.coordinates.device)
-    before = _psnrs(evaluate(network, probe.coordinates), probe)
+    time = network.shape.time
+    before = _psnrs(evaluate(network, probe.coordinates), probe, time)
     losses: dict[str, float] = {}
     for stored in _ways_to_store(network, training):
         rounded = FourierNetwork.restore(network.shape, stored.tensors).to(probe.coordinates.device)
         outputs = evaluate(rounded, probe.coordinates)
-        psnrs = _psnrs(outputs, probe)
+        psnrs = _psnrs(outputs, probe, time)
         losses[stored.precision] = _loss(before, psnrs)
         if losses[stored.precision] < LARGEST_LOSS:
             break
     tolerance = _tolerance(
-        outputs, evaluate(rounded, probe.coordinates, precision=torch.bfloat16), probe
+        outputs, evaluate(rounded, probe.coordinates, precision=torch.bfloat16), probe, time
     )
     return FittedNetwork(rounded.cpu(), stored, losses, training, psnrs, probe, tolerance)
 
@@ -164,16 +190,17 @@ def _probe(samples: Samples, seed: int) -> Samples:
     )
 
 
-def _tolerance(exact: Tensor, lower: Tensor, probe: Samples) -> float | None:
+def _tolerance(exact: Tensor, lower: Tensor, probe: Samples, time: TimeAxis | None) -> float | None:
     """Return the tolerance that lets a decoder multiply in bfloat16.
 
     exact: float32 (N, outputs) outputs of the network
     lower: float32 (N, outputs) outputs with products in bfloat16
     probe: the samples of these outputs
+    time: how frames lie in time, if the network knows it
 
     Return None where an output would lose more than LOWER_LOSS dB.
     """
-    if _loss(_psnrs(exact, probe), _psnrs(lower, probe)) > LOWER_LOSS:
+    if _loss(_psnrs(exact, probe, time), _psnrs(lower, probe, time)) > LOWER_LOSS:
         return None
     room = ROOM * deviation(lower.cpu().numpy(), exact.cpu().numpy())
     return max(ACCURACY, float(f"{room:.1e}")) if room <= 1 else None
@@ -184,12 +211,27 @@ def _loss(before: Sequence[float], after: Sequence[float]) -> float:
     return max(b - a for b, a in zip(before, after, strict=True))
 
 
-def _psnrs(outputs: Tensor, probe: Samples) -> tuple[float, ...]:
-    """Return the PSNR of each output in dB, over the values of `probe` that count, peak 1."""
+def _psnrs(outputs: Tensor, probe: Samples, time: TimeAxis | None) -> tuple[float, ...]:
+    """Return the PSNR of each output of the field in dB.
+
+    It is over the values of `probe` that count, those at its place in time, peak 1.
+    """
     missed = outputs.clamp(0, 1) - probe.targets
     if missed.device.type == "mps":  # which has no float64
         missed = missed.cpu()
     squared = missed.double().square()
     counted = torch.ones_like(squared) if probe.counted is None else probe.counted.to(squared)
-    means = (squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)
-    return tuple(psnr_of(mean) for mean in means.tolist())
+    if time is None:
+        return tuple(map(psnr_of, _means(squared, counted)))
+    at = probe.coordinates[:, 3].to(squared.device)
+    means = {
+        place: _means(squared[at == place], counted[at == place]) for place in set(time.places)
+    }
+    pairs = zip(time.places, time.columns, strict=True)
+    return tuple(psnr_of(means[place][column]) for place, column in pairs)
+
+
+def _means(squared: Tensor, counted: Tensor) -> list[float]:
+    """Return the mean of each column over the rows that count in it."""
+    found: list[float] = ((squared * counted).sum(dim=0) / counted.sum(dim=0).clamp_min(1)).tolist()
+    return found

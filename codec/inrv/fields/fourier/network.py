@@ -28,12 +28,14 @@ ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
 class FourierNetwork(nn.Module):
     """Computes value(c) = MLP([cos(2 pi f p), sin(2 pi f p)]), p = (c - origin) * scale.
 
-    The frequencies f are multipliers * B.
+    The frequencies f are multipliers * B. Coordinates have three axes, or four: that of time then
+    is the last.
 
-    B: float32 (k, 3) rows drawn from a standard normal distribution, fixed, exact in float16
+    B: float32 (k, axes) rows drawn from a standard normal distribution, fixed, exact in float16
     multipliers: float32 (k,) learnable scale of each row, in cycles a box edge
     layers: linear layers, the last one without an activation
-    origin: float32 (3,) index-space position of p = 0
+    origin: float32 (axes,) coordinates of p = 0
+    scale: float32 (axes,) p per voxel, and per place in time
     shape: FourierConfig
     outputs: int components that the network has
     """
@@ -44,7 +46,9 @@ class FourierNetwork(nn.Module):
         super().__init__()
         self.shape = config
         self.outputs = config.outputs
-        drawn = torch.randn(config.frequencies, 3, generator=generator, dtype=torch.float32)
+        drawn = torch.randn(
+            config.frequencies, config.axes, generator=generator, dtype=torch.float32
+        )
         self.B: Tensor
         self.register_buffer("B", drawn.half().float())
         self.multipliers = nn.Parameter(multipliers.clone())
@@ -54,9 +58,10 @@ class FourierNetwork(nn.Module):
         )
         self._initialise(generator)
         self.origin: Tensor
-        self.register_buffer(
-            "origin", torch.tensor(config.origin, dtype=torch.float32), persistent=False
-        )
+        self.scale: Tensor
+        for name, numbers in (("origin", config.origins), ("scale", config.scales)):
+            own = torch.tensor(numbers, dtype=torch.float32)
+            self.register_buffer(name, own, persistent=False)
 
     def _initialise(self, generator: torch.Generator | None) -> None:
         """Draw the weights of all layers, and set the biases to zero."""
@@ -72,7 +77,7 @@ class FourierNetwork(nn.Module):
     def features(self, coordinates: Tensor) -> Tensor:
         """Compute the Fourier features (N, 2 k), eq. (1), in float32.
 
-        coordinates: int32 or float32 (N, 3) index space
+        coordinates: int32 or float32 (N, axes) index space, and places in time
         """
         device = coordinates.device.type
         dtype = (
@@ -84,15 +89,13 @@ class FourierNetwork(nn.Module):
                 self.training or not torch.is_grad_enabled()
             ):
                 features: Tensor = VoxelFeatures.apply(
-                    coordinates, self.origin, self.shape.scale, frequencies, dtype
+                    coordinates, self.origin, self.scale, frequencies, dtype
                 )  # type: ignore[no-untyped-call]
                 return features
-            return features_at(
-                (coordinates.float() - self.origin) * self.shape.scale, frequencies, dtype
-            )
+            return features_at((coordinates.float() - self.origin) * self.scale, frequencies, dtype)
 
     def forward(self, coordinates: Tensor) -> Tensor:
-        """Compute normalised values float32 (N, outputs) at index-space coordinates (N, 3)."""
+        """Compute normalised values float32 (N, outputs) at index-space coordinates (N, axes)."""
         activation = ACTIVATIONS[self.shape.activation]
         hidden = self.features(coordinates)
         for layer in list(self.layers)[:-1]:
@@ -166,7 +169,8 @@ class FourierNetwork(nn.Module):
             )
         tensors = {name: torch.from_numpy(array) for name, array in dequantise(stored).items()}
         network.load_state_dict(tensors, assign=True)
-        network.origin = torch.tensor(config.origin, dtype=torch.float32)
+        network.origin = torch.tensor(config.origins, dtype=torch.float32)
+        network.scale = torch.tensor(config.scales, dtype=torch.float32)
         return network
 
 
@@ -182,28 +186,27 @@ class VoxelFeatures(torch.autograd.Function):
         ctx: Any,
         voxels: Tensor,
         origin: Tensor,
-        scale: float,
+        scale: Tensor,
         frequencies: Tensor,
         dtype: torch.dtype,
     ) -> Tensor:
         """Compute the features (N, 2 k).
 
-        voxels: int32 (N, 3) index space
-        origin: float32 (3,) index-space position of p = 0
-        scale: float p per voxel
-        frequencies: float32 (k, 3) cycles a box edge
+        voxels: int32 (N, axes) index space, and places in time
+        origin: float32 (axes,) coordinates of p = 0
+        scale: float32 (axes,) p per voxel, and per place in time
+        frequencies: float32 (k, axes) cycles a box edge
         dtype: dtype of the features
         """
         features = features_of_voxels(voxels, origin, scale, frequencies, dtype)
-        ctx.save_for_backward(voxels, origin, features)
-        ctx.scale = scale
+        ctx.save_for_backward(voxels, origin, scale, features)
         return features
 
     @staticmethod
     def backward(ctx: Any, by_features: Tensor) -> tuple[None, None, None, Tensor, None]:
         """Compute the gradient by the frequencies from `by_features`, that by the features."""
-        voxels, origin, features = ctx.saved_tensors
-        positions = (voxels.float() - origin) * ctx.scale
+        voxels, origin, scale, features = ctx.saved_tensors
+        positions = (voxels.float() - origin) * scale
         return None, None, None, gradient_of_frequencies(positions, features, by_features), None
 
 

@@ -22,10 +22,10 @@ def plain_outputs(
 
     config: shape of the network
     stored: its tensors, as a file stores them
-    coordinates: int32 (N, 3) index space
+    coordinates: int32 (N, axes) index space, and places in time
     """
     tensors = dequantise(stored)
-    origin, scale = np.array(config.origin, dtype=np.float32), np.float32(config.scale)
+    origin, scale = (np.array(own, dtype=np.float32) for own in (config.origins, config.scales))
     positions = (coordinates.astype(np.float32) - origin) * scale
     frequencies = tensors["multipliers"][:, None] * tensors["B"]
     phase = positions @ (np.float32(2 * math.pi) * frequencies).T

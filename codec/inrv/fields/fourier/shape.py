@@ -12,16 +12,31 @@ from inrv.fields.fourier.quantisation import Arrays, stored_shapes
 
 
 @dataclass(frozen=True)
+class TimeAxis:
+    """How the frames of a file lie along the fourth axis of its network.
+
+    pace: float p from one place in time to the next
+    places: int place in time of each output of the field: of its frame, in the order of time
+    columns: int output of the network that each output of the field is, at its place
+    """
+
+    pace: float
+    places: tuple[int, ...]
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class FourierConfig:
     """Holds the shape of a network and the part of index space that it covers.
 
     frequencies: int k, rows of B
     layers: int m, hidden layers
     neurons: int n, neurons of a hidden layer
-    outputs: int components of grids
+    outputs: int outputs of the network: components of grids
     origin: float (3,) index-space position of p = 0
     scale: float p per voxel: 1 / longest edge of the box
     activation: str activation of the hidden layers, 'relu' or 'silu'
+    time: TimeAxis of a group of frames; None: the network knows no time
     """
 
     frequencies: int
@@ -31,6 +46,22 @@ class FourierConfig:
     origin: tuple[float, float, float]
     scale: float
     activation: str = "relu"
+    time: TimeAxis | None = None
+
+    @property
+    def axes(self) -> int:
+        """The number of coordinates: 3, or 4 with time."""
+        return 3 if self.time is None else 4
+
+    @property
+    def origins(self) -> tuple[float, ...]:
+        """The coordinates with p = 0."""
+        return self.origin if self.time is None else (*self.origin, 0.0)
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """P per voxel along each axis, and per place in time."""
+        return (self.scale,) * 3 + (() if self.time is None else (self.time.pace,))
 
     def as_json(self) -> dict[str, Any]:
         """Return the keys of a field's config in the manifest that hold the shape."""
@@ -40,11 +71,18 @@ class FourierConfig:
 
     @staticmethod
     def of_json(config: dict[str, Any], outputs: int) -> FourierConfig:
-        """Return the shape that a checked config of the manifest holds."""
+        """Return the shape that a checked config of the manifest holds.
+
+        outputs: int outputs of the field
+        """
         keys = ("frequencies", "layers", "neurons", "scale", "activation")
         x, y, z = config["origin"]
+        time = None
+        if (held := config["time"]) is not None:
+            time = TimeAxis(held["pace"], tuple(held["places"]), tuple(held["columns"]))
+            outputs = max(time.columns) + 1
         return FourierConfig(
-            outputs=outputs, origin=(x, y, z), **{key: config[key] for key in keys}
+            outputs=outputs, origin=(x, y, z), time=time, **{key: config[key] for key in keys}
         )
 
     @property
@@ -56,7 +94,7 @@ class FourierConfig:
 def tensor_shapes(config: FourierConfig) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor of a network, by name."""
     shapes: dict[str, tuple[int, ...]] = {
-        "B": (config.frequencies, 3),
+        "B": (config.frequencies, config.axes),
         "multipliers": (config.frequencies,),
     }
     for index, (fan_in, fan_out) in enumerate(itertools.pairwise(config.widths)):

@@ -10,7 +10,7 @@ from inrv.container.layout import NETWORK, SAMPLES
 from inrv.fields.fourier.quantisation import Arrays
 from inrv.fields.fourier.shape import FourierConfig
 
-# Voxels (R, 3), and the outputs (R, outputs) there.
+# Voxels (R, axes), and the outputs (R, outputs) of the network there.
 Samples = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 
@@ -53,8 +53,9 @@ def restore_samples(container: Container) -> Samples | None:
     if entry.config["samples"] is None:
         return None
     arrays = unpack_tensors(container.chunk(entry.config["samples"]))
-    coordinates = take(arrays, "coordinates", np.int32, (None, 3))
-    outputs = take(arrays, "outputs", np.float32, (len(coordinates), entry.outputs))
+    shape = FourierConfig.of_json(entry.config, entry.outputs)
+    coordinates = take(arrays, "coordinates", np.int32, (None, shape.axes))
+    outputs = take(arrays, "outputs", np.float32, (len(coordinates), shape.outputs))
     return (coordinates.copy(), outputs.copy()) if len(coordinates) else None
 
 

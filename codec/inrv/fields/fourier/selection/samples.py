@@ -18,7 +18,7 @@ PART = 1 << 13  # leaves at a time
 class Samples:
     """Holds what a network is trained on, on one device.
 
-    coordinates: int32 (N, 3) index space
+    coordinates: int32 (N, axes) index space, and the place in time where there are four axes
     targets: float32 (N, D) normalised values, one column for each varying component
     counted: bool (N, D) False where the component's grid is not active and its value does not
         matter; None: all count
@@ -35,6 +35,29 @@ class Samples:
         """Return the same samples on another device."""
         counted = None if self.counted is None else self.counted.to(device)
         return Samples(self.coordinates.to(device), self.targets.to(device), counted)
+
+
+def join_in_time(parts: Sequence[tuple[int, Sequence[int], Samples]], columns: int) -> Samples:
+    """Return the samples of several moments as those of one network that knows time.
+
+    parts: of each moment its place in time, the columns that its targets become, and its samples
+    columns: int outputs of the network
+    """
+    coordinates, targets, counted = [], [], []
+    for place, own, samples in parts:
+        count = len(samples)
+        coordinates.append(
+            torch.cat(
+                [samples.coordinates, torch.full((count, 1), place, dtype=torch.int32)], dim=1
+            )
+        )
+        wide, known = torch.zeros(count, columns), torch.zeros(count, columns, dtype=torch.bool)
+        wide[:, list(own)] = samples.targets
+        known[:, list(own)] = True if samples.counted is None else samples.counted
+        targets.append(wide)
+        counted.append(known)
+    known = torch.cat(counted)
+    return Samples(torch.cat(coordinates), torch.cat(targets), None if known.all() else known)
 
 
 def gather_samples(
