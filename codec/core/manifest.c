@@ -3,98 +3,18 @@
 
 #include <string.h>
 
-#define MISSING_KEY INRV_RULE('M', 6)
-#define WRONG INRV_RULE('M', 7)
-#define WRONG_LENGTH INRV_RULE('M', 8)
-#define LARGEST_SINGLE 3.4028234663852886e38
+#include "json_rules.h"
+
 enum { HIGHEST = 1 << 23, KEYS_OF_CONFIG = 2, KEYS_OF_CHANNEL = 18 };
 
-/* ---- Values under a key ---- */
-
-static int want(const Json *json, uint32_t object, const char *key, uint32_t *node) {
-    if (json->nodes[object].kind != JSON_OBJECT) return WRONG;
-    *node = inrv_json_member(json, object, key);
-    return *node == JSON_NONE ? MISSING_KEY : INRV_OK;
-}
-
-static int want_kind(const Json *json, uint32_t object, const char *key, enum json_kind kind,
-                     uint32_t *node) {
-    TRY(want(json, object, key, node));
-    return json->nodes[*node].kind == kind ? INRV_OK : WRONG;
-}
-
-static int want_list(const Json *json, uint32_t object, const char *key, uint32_t length,
-                     uint32_t *first) {
-    TRY(want_kind(json, object, key, JSON_LIST, first));
-    return json->nodes[(*first)++].size == length ? INRV_OK : WRONG_LENGTH;
-}
-
-static int want_flag(const Json *json, uint32_t object, const char *key, int32_t *flag) {
-    uint32_t node;
-    TRY(want(json, object, key, &node));
-    *flag = json->nodes[node].kind == JSON_TRUE;
-    return *flag || json->nodes[node].kind == JSON_FALSE ? INRV_OK : WRONG;
-}
-
-/* A whole number within bounds. */
-static int want_whole(const Json *json, uint32_t object, const char *key, int64_t least,
-                      int64_t most, int64_t *found) {
-    uint32_t node;
-    TRY(want(json, object, key, &node));
-    return inrv_json_whole(json, node, found) && *found >= least && *found <= most ? INRV_OK
-                                                                                   : WRONG;
-}
-
-static int want_int(const Json *json, uint32_t object, const char *key, int32_t least, int32_t most,
-                    int32_t *found) {
-    int64_t whole = 0;
-    TRY(want_whole(json, object, key, least, most, &whole));
-    *found = (int32_t)whole;
-    return INRV_OK;
-}
-
 /* A count that may be null; one beyond int32 is beyond everything that it could be a number of. */
-static int want_number_or_null(const Json *json, uint32_t object, const char *key, int32_t *found) {
+static int want_count_or_null(const Json *json, uint32_t object, const char *key, int32_t *found) {
     uint32_t node;
     int64_t whole = NO_NUMBER;
-    TRY(want(json, object, key, &node));
+    TRY(inrv_want(json, object, key, &node));
     if (json->nodes[node].kind != JSON_NULL && (!inrv_json_whole(json, node, &whole) || whole < 0))
         return WRONG;
     *found = whole > INT32_MAX ? INT32_MAX : (int32_t)whole;
-    return INRV_OK;
-}
-
-static int number_of(const Json *json, uint32_t node, double most, double *found) {
-    if (json->nodes[node].kind != JSON_NUMBER) return WRONG;
-    *found = inrv_json_number(json, node);
-    return *found >= -most && *found <= most ? INRV_OK : WRONG;
-}
-
-static int want_single(const Json *json, uint32_t object, const char *key, double *found) {
-    uint32_t node;
-    TRY(want(json, object, key, &node));
-    return number_of(json, node, LARGEST_SINGLE, found);
-}
-
-/* Which of some strings it is; `otherwise` where it is another one. */
-static int want_choice(const Json *json, uint32_t object, const char *key,
-                       const char *const *choices, int count, int otherwise, int *found) {
-    uint32_t node;
-    TRY(want_kind(json, object, key, JSON_STRING, &node));
-    for (*found = 0; *found < count; ++*found)
-        if (inrv_json_is(json, node, choices[*found])) return INRV_OK;
-    *found = otherwise;
-    return otherwise < 0 ? WRONG : INRV_OK;
-}
-
-static int want_text(Memory *memory, const Json *json, uint32_t object, const char *key,
-                     const char **text, size_t *size) {
-    uint32_t node;
-    TRY(want_kind(json, object, key, JSON_STRING, &node));
-    char *own = inrv_take(memory, (uint64_t)json->nodes[node].size + 1, 1);
-    if (!own) return INRV_MEMORY;
-    *size = inrv_json_text(json, node, own);
-    *text = own;
     return INRV_OK;
 }
 
@@ -109,7 +29,7 @@ static int check_chunk(const Container *container, int32_t number, enum chunk_ty
 
 static int want_chunk(const Container *container, const Json *json, uint32_t object,
                       const char *key, enum chunk_type type, int32_t *number) {
-    TRY(want_number_or_null(json, object, key, number));
+    TRY(want_count_or_null(json, object, key, number));
     return check_chunk(container, *number, type);
 }
 
@@ -126,10 +46,10 @@ static int read_component(const inrv_file *file, const Json *json, uint32_t node
                           int place) {
     double *minimum = &entry->grid.component[place].minimum,
            *maximum = &entry->grid.component[place].maximum;
-    TRY(want_single(json, node, "minimum", minimum));
-    TRY(want_single(json, node, "maximum", maximum));
+    TRY(inrv_want_single(json, node, "minimum", minimum));
+    TRY(inrv_want_single(json, node, "maximum", maximum));
     if (*maximum < *minimum) return INRV_RULE('M', 9);
-    TRY(want_number_or_null(json, node, "output", &entry->outputs[place]));
+    TRY(want_count_or_null(json, node, "output", &entry->outputs[place]));
     return entry->outputs[place] < file->outputs ? INRV_OK : INRV_RULE('M', 10);
 }
 
@@ -170,32 +90,32 @@ static int read_header(inrv_file *file, const Json *json, uint32_t node, inrv_gr
     int32_t half;
     int type;
     double number;
-    TRY(want_kind(json, node, "metadata", JSON_OBJECT, &first));
-    TRY(want_kind(json, node, "vector_type", JSON_STRING, &first));
-    TRY(want_flag(json, node, "saved_as_half", &half));
-    TRY(want_text(&file->memory, json, node, "name", &grid->name, &grid->name_size));
-    TRY(want_choice(json, node, "value_type", TYPES, 2, -1, &type));
+    TRY(inrv_want_kind(json, node, "metadata", JSON_OBJECT, &first));
+    TRY(inrv_want_kind(json, node, "vector_type", JSON_STRING, &first));
+    TRY(inrv_want_flag(json, node, "saved_as_half", &half));
+    TRY(inrv_want_text(&file->memory, json, node, "name", &grid->name, &grid->name_size));
+    TRY(inrv_want_choice(json, node, "value_type", TYPES, 2, -1, &type));
     grid->type = TYPES[type];
     grid->components = type ? 3 : 1;
-    TRY(want_choice(json, node, "grid_class", CLASSES, 4, INRV_UNKNOWN, &type));
+    TRY(inrv_want_choice(json, node, "grid_class", CLASSES, 4, INRV_UNKNOWN, &type));
     grid->grid_class = type;
-    TRY(want_choice(json, node, "map_type", MAPS, 7, 7, &type));
+    TRY(inrv_want_choice(json, node, "map_type", MAPS, 7, 7, &type));
     *sound = type < 7;
-    TRY(want_list(json, node, "background", (uint32_t)grid->components, &first));
+    TRY(inrv_want_list(json, node, "background", (uint32_t)grid->components, &first));
     for (int32_t i = 0; i < grid->components; i++) {
-        TRY(number_of(json, first + (uint32_t)i, LARGEST_SINGLE, &number));
+        TRY(inrv_number_within(json, first + (uint32_t)i, LARGEST_SINGLE, &number));
         grid->background[i] = (float)number;
     }
-    TRY(want_list(json, node, "matrix", 16, &first));
+    TRY(inrv_want_list(json, node, "matrix", 16, &first));
     for (uint32_t i = 0; i < 16; i++)
-        TRY(number_of(json, first + i, __builtin_inf(), &grid->matrix[i]));
+        TRY(inrv_number_within(json, first + i, __builtin_inf(), &grid->matrix[i]));
     int64_t active, leaf;
-    TRY(want_whole(json, node, "active_voxels", 0, INT64_MAX, &active));
-    TRY(want_whole(json, node, "leaf_voxels", 0, INT64_MAX, &leaf));
+    TRY(inrv_want_whole(json, node, "active_voxels", 0, INT64_MAX, &active));
+    TRY(inrv_want_whole(json, node, "leaf_voxels", 0, INT64_MAX, &leaf));
     if (leaf > active) return INRV_RULE('M', 13);
     grid->active_voxels = (uint64_t)active;
     grid->leaf_voxels = (uint64_t)leaf;
-    TRY(want(json, node, "box", &first));
+    TRY(inrv_want(json, node, "box", &first));
     return read_box(json, first, grid);
 }
 
@@ -206,7 +126,7 @@ static int read_grid(inrv_file *file, const Json *json, uint32_t node, Entry *en
     uint32_t at;
     int rule;
     TRY(read_header(file, json, node, &entry->grid, &entry->sound_map));
-    TRY(want_list(json, node, "components", (uint32_t)entry->grid.components, &at));
+    TRY(inrv_want_list(json, node, "components", (uint32_t)entry->grid.components, &at));
     for (int i = 0; i < entry->grid.components; i++, at = json->nodes[at].behind)
         TRY(read_component(file, json, at, entry, i));
     TRY(want_chunk(container, json, node, "topology", TOPO, &entry->topology));
@@ -219,17 +139,17 @@ static int read_grid(inrv_file *file, const Json *json, uint32_t node, Entry *en
     TRY(count_exact(container, entry->frequent, exact));
     TRY(count_exact(container, entry->exact, exact));
     TRY(count_exact(container, entry->outliers, exact));
-    TRY(want_choice(json, node, "threshold_rule", RULES, 3, -1, &rule));
+    TRY(inrv_want_choice(json, node, "threshold_rule", RULES, 3, -1, &rule));
     entry->rule = (enum threshold_rule)rule;
-    TRY(want(json, node, "threshold", &at));
+    TRY(inrv_want(json, node, "threshold", &at));
     entry->has_threshold = json->nodes[at].kind != JSON_NULL;
     if (entry->has_threshold) {
         double threshold;
-        TRY(number_of(json, at, LARGEST_SINGLE, &threshold));
+        TRY(inrv_number_within(json, at, LARGEST_SINGLE, &threshold));
         entry->threshold = (float)threshold;
         if (entry->grid.components > 1 && entry->rule != AWAY) return INRV_RULE('M', 18);
     }
-    TRY(want_number_or_null(json, node, "topology_of", &entry->topology_of));
+    TRY(want_count_or_null(json, node, "topology_of", &entry->topology_of));
     entry->grid.whole_leaves = entry->has_threshold || entry->topology_of != NO_NUMBER;
     return INRV_OK;
 }
@@ -246,9 +166,9 @@ static int check_shared(const inrv_file *file, const Entry *entry) {
 static int read_passthrough(inrv_file *file, const Json *json, uint32_t node, inrv_grid *grid) {
     size_t size;
     grid->passthrough = 1;
-    TRY(want_text(&file->memory, json, node, "name", &grid->name, &grid->name_size));
-    TRY(want_text(&file->memory, json, node, "tree_type", &grid->type, &size));
-    int error = want_int(json, node, "position", 0, file->count - 1, &grid->position);
+    TRY(inrv_want_text(&file->memory, json, node, "name", &grid->name, &grid->name_size));
+    TRY(inrv_want_text(&file->memory, json, node, "tree_type", &grid->type, &size));
+    int error = inrv_want_int(json, node, "position", 0, file->count - 1, &grid->position);
     return error == WRONG ? INRV_RULE('M', 15) : error;
 }
 
@@ -267,51 +187,44 @@ static int place_grids(inrv_grid *const *grids, int32_t coded, int32_t passed, u
     return INRV_OK;
 }
 
-/* A number that may be null, and whether it is there. */
-static int want_moment(const Json *json, uint32_t object, const char *key, int32_t *there,
-                       double *found) {
-    uint32_t node;
-    TRY(want(json, object, key, &node));
-    *there = json->nodes[node].kind != JSON_NULL;
-    return *there ? number_of(json, node, __builtin_inf(), found) : INRV_OK;
-}
-
 /* Reads a frame, which takes the next grids.
    counts: of its coded grids and of its passthrough grids, filled */
 static int read_frame(const Json *json, uint32_t node, inrv_frame *frame, int64_t counts[2]) {
     uint32_t at;
-    TRY(want_moment(json, node, "number", &frame->has_number, &frame->number));
-    TRY(want_moment(json, node, "time", &frame->has_time, &frame->time));
-    TRY(want_whole(json, node, "grids", 0, INT64_MAX, &counts[0]));
-    TRY(want_whole(json, node, "passthrough", 0, INT64_MAX, &counts[1]));
-    TRY(want_kind(json, node, "metadata", JSON_OBJECT, &at));
-    return want(json, node, "vdb_version", &at);
+    TRY(inrv_want_number_or_null(json, node, "number", &frame->has_number, &frame->number));
+    TRY(inrv_want_number_or_null(json, node, "time", &frame->has_time, &frame->time));
+    TRY(inrv_want_whole(json, node, "grids", 0, INT64_MAX, &counts[0]));
+    TRY(inrv_want_whole(json, node, "passthrough", 0, INT64_MAX, &counts[1]));
+    TRY(inrv_want_kind(json, node, "metadata", JSON_OBJECT, &at));
+    return inrv_want(json, node, "vdb_version", &at);
 }
 
-/* Whether each of several frames has a number of its own, and times ascend with these. */
-static int check_moments(Memory *memory, const inrv_frame *frames, int32_t count) {
-    if (count == 1) return INRV_OK;
-    Keyed *order = inrv_take(memory, 2 * (uint64_t)count, sizeof *order);
-    if (!order) return INRV_MEMORY;
-    int error = INRV_OK;
-    for (int32_t i = 0; i < count && !error; i++) {
+int inrv_order_frames(const inrv_frame *frames, uint32_t count, Keyed *order) {
+    int sound = 1;
+    for (uint32_t i = 0; i < count; i++) {
         /* The order of the bits, made that of the numbers. */
         const double number = frames[i].number + 0.0;
         uint64_t bits;
         memcpy(&bits, &number, sizeof bits);
         order[i].key = bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
-        order[i].number = (uint32_t)i;
-        if (!frames[i].has_number || frames[i].has_time != frames[0].has_time)
-            error = INRV_RULE('M', 20);
+        order[i].number = i;
+        if (!frames[i].has_number || frames[i].has_time != frames[0].has_time) sound = 0;
     }
-    if (!error) inrv_sort(order, order + count, (size_t)count);
-    for (int32_t i = 1; i < count && !error; i++) {
+    inrv_sort(order, order + count, count);
+    for (uint32_t i = 1; i < count; i++) {
         const inrv_frame *before = &frames[order[i - 1].number], *frame = &frames[order[i].number];
         if (order[i - 1].key == order[i].key || (frame->has_time && !(frame->time > before->time)))
-            error = INRV_RULE('M', 20);
+            sound = 0;
     }
+    return sound || count == 1;
+}
+
+static int check_moments(Memory *memory, const inrv_frame *frames, int32_t count) {
+    Keyed *order = inrv_take(memory, 2 * (uint64_t)count, sizeof *order);
+    if (!order) return INRV_MEMORY;
+    const int sound = inrv_order_frames(frames, (uint32_t)count, order);
     inrv_give(memory, order);
-    return error;
+    return sound ? INRV_OK : INRV_RULE('M', 20);
 }
 
 /* Reads the frames and shares the grids out among them.
@@ -320,7 +233,7 @@ static int check_moments(Memory *memory, const inrv_frame *frames, int32_t count
 static int read_frames(inrv_file *file, const Json *json, inrv_grid **grids, uint8_t *taken) {
     uint32_t list;
     int32_t coded = 0, passed = file->coded, number = 0;
-    TRY(want_kind(json, 0, "frames", JSON_LIST, &list));
+    TRY(inrv_want_kind(json, 0, "frames", JSON_LIST, &list));
     if (!json->nodes[list].size) return INRV_RULE('M', 20);
     if (json->nodes[list].size > INT32_MAX) return WRONG_LENGTH;
     file->frames = inrv_take(&file->memory, json->nodes[list].size, sizeof(inrv_frame));
@@ -355,8 +268,8 @@ static int share_grids(inrv_file *file, const Json *json) {
 static int read_grids(inrv_file *file, const Json *json) {
     uint32_t coded, passed;
     uint64_t exact = 0;
-    TRY(want_kind(json, 0, "grids", JSON_LIST, &coded));
-    TRY(want_kind(json, 0, "passthrough", JSON_LIST, &passed));
+    TRY(inrv_want_kind(json, 0, "grids", JSON_LIST, &coded));
+    TRY(inrv_want_kind(json, 0, "passthrough", JSON_LIST, &passed));
     const uint64_t count = (uint64_t)json->nodes[coded].size + json->nodes[passed].size;
     if (count > file->container.limits.grids || count > INT32_MAX) return WRONG_LENGTH;
     file->coded = (int32_t)json->nodes[coded].size;
@@ -378,34 +291,34 @@ static int read_channel(const inrv_file *file, const Json *json, uint32_t node, 
                         ChannelEntry *channel) {
     const Container *container = &file->container;
     uint32_t at;
-    TRY(want_list(json, node, "steps", INRV_LEVELS, &at));
+    TRY(inrv_want_list(json, node, "steps", INRV_LEVELS, &at));
     for (uint32_t i = 0; i < INRV_LEVELS; i++) {
         int64_t step;
         if (!inrv_json_whole(json, at + i, &step) || step < 32 || step > 512) return WRONG;
         channel->steps[i] = (int32_t)step;
     }
-    TRY(want_int(json, node, "top", 1, HIGHEST, &channel->top));
-    TRY(want_int(json, node, "background", -HIGHEST, HIGHEST, &channel->background));
-    TRY(want(json, node, "scale", &at));
-    TRY(number_of(json, at, 2.0 * HIGHEST, &channel->scale));
+    TRY(inrv_want_int(json, node, "top", 1, HIGHEST, &channel->top));
+    TRY(inrv_want_int(json, node, "background", -HIGHEST, HIGHEST, &channel->background));
+    TRY(inrv_want(json, node, "scale", &at));
+    TRY(inrv_number_within(json, at, 2.0 * HIGHEST, &channel->scale));
     if (!(channel->scale > 0)) return WRONG;
-    TRY(want_number_or_null(json, node, "reference", &channel->reference));
+    TRY(want_count_or_null(json, node, "reference", &channel->reference));
     TRY(want_chunk(container, json, node, "motion", MOVE, &channel->motion));
-    TRY(want_number_or_null(json, node, "second_reference", &channel->second_reference));
+    TRY(want_count_or_null(json, node, "second_reference", &channel->second_reference));
     TRY(want_chunk(container, json, node, "second_motion", MOVE, &channel->second_motion));
     if (channel->reference >= number || channel->second_reference >= number) return WRONG;
     if (channel->motion != NO_NUMBER && channel->reference == NO_NUMBER) return WRONG;
     if (channel->second_reference != NO_NUMBER && channel->motion == NO_NUMBER) return WRONG;
     if ((channel->second_motion == NO_NUMBER) != (channel->second_reference == NO_NUMBER))
         return WRONG;
-    TRY(want_flag(json, node, "exterior", &channel->exterior));
-    TRY(want_flag(json, node, "restoration", &channel->restoration));
-    TRY(want_int(json, node, "set", 0, INRV_SETS - 1, &channel->set));
-    TRY(want_flag(json, node, "fitted", &channel->fitted));
-    TRY(want_flag(json, node, "trellis", &channel->trellis));
-    TRY(want_flag(json, node, "wavelet", &channel->wavelet));
-    TRY(want_flag(json, node, "offsets", &channel->offsets));
-    TRY(want_flag(json, node, "lossless", &channel->lossless));
+    TRY(inrv_want_flag(json, node, "exterior", &channel->exterior));
+    TRY(inrv_want_flag(json, node, "restoration", &channel->restoration));
+    TRY(inrv_want_int(json, node, "set", 0, INRV_SETS - 1, &channel->set));
+    TRY(inrv_want_flag(json, node, "fitted", &channel->fitted));
+    TRY(inrv_want_flag(json, node, "trellis", &channel->trellis));
+    TRY(inrv_want_flag(json, node, "wavelet", &channel->wavelet));
+    TRY(inrv_want_flag(json, node, "offsets", &channel->offsets));
+    TRY(inrv_want_flag(json, node, "lossless", &channel->lossless));
     if (channel->lossless && (channel->offsets || channel->trellis || channel->wavelet))
         return WRONG;
     if (channel->wavelet &&
@@ -419,9 +332,9 @@ static int read_channel(const inrv_file *file, const Json *json, uint32_t node, 
 
 static int read_lattice(inrv_file *file, const Json *json, uint32_t config) {
     uint32_t at;
-    TRY(want_kind(json, config, "networks", JSON_STRING, &at));
+    TRY(inrv_want_kind(json, config, "networks", JSON_STRING, &at));
     if (!inrv_json_is(json, at, "default-1")) file->field_error = INRV_RULE('F', 1);
-    TRY(want_list(json, config, "channels", (uint32_t)file->outputs, &at));
+    TRY(inrv_want_list(json, config, "channels", (uint32_t)file->outputs, &at));
     if (json->nodes[config].size != KEYS_OF_CONFIG) return INRV_RULE('M', 14);
     file->channels = inrv_take(&file->memory, (uint64_t)file->outputs, sizeof(ChannelEntry));
     if (!file->channels) return INRV_MEMORY;
@@ -436,12 +349,12 @@ static int read_field(inrv_file *file, const Json *json) {
     static const char *const KINDS[] = {"lattice", "fourier"};
     uint32_t field, config;
     int kind;
-    TRY(want(json, 0, "field", &field));
+    TRY(inrv_want(json, 0, "field", &field));
     if (json->nodes[field].kind == JSON_NULL) return INRV_OK;
-    TRY(want_choice(json, field, "kind", KINDS, 2, 2, &kind));
+    TRY(inrv_want_choice(json, field, "kind", KINDS, 2, 2, &kind));
     int64_t outputs;
-    TRY(want_whole(json, field, "outputs", 1, INT64_MAX, &outputs));
-    TRY(want_kind(json, field, "config", JSON_OBJECT, &config));
+    TRY(inrv_want_whole(json, field, "outputs", 1, INT64_MAX, &outputs));
+    TRY(inrv_want_kind(json, field, "config", JSON_OBJECT, &config));
     file->outputs = outputs < INT32_MAX ? (int32_t)outputs : INT32_MAX;
     if (kind == 0) return read_lattice(file, json, config);
     file->field_error = kind == 1 ? INRV_NOT_SUPPORTED : INRV_RULE('F', 1);
@@ -489,8 +402,8 @@ int inrv_manifest_read(inrv_file *file, const uint8_t *text, size_t size) {
     TRY(inrv_json_parse(&file->memory, text, size, &json));
     int error = json.nodes[0].kind == JSON_OBJECT ? INRV_OK : WRONG;
     uint32_t node;
-    if (!error) error = want_kind(&json, 0, "generator", JSON_STRING, &node);
-    if (!error) error = want_kind(&json, 0, "encoding", JSON_OBJECT, &node);
+    if (!error) error = inrv_want_kind(&json, 0, "generator", JSON_STRING, &node);
+    if (!error) error = inrv_want_kind(&json, 0, "encoding", JSON_OBJECT, &node);
     if (!error) error = read_field(file, &json);
     if (!error) error = read_grids(file, &json);
     if (!error) error = give_channels(file);

@@ -46,4 +46,9 @@ struct inrv_file {
 /* Fills grids and channels from the text of the manifest. */
 int inrv_manifest_read(inrv_file *file, const uint8_t *text, size_t size);
 
+/* Sorts frames by their numbers. Returns whether each of several has a number of its own, and times
+   ascend with the numbers or no frame has one.
+   order: room for twice as many; its first items are filled */
+int inrv_order_frames(const inrv_frame *frames, uint32_t count, Keyed *order);
+
 #endif
