@@ -265,6 +265,16 @@ def test_a_group_must_have_the_frames_of_the_index(tmp_path: Path) -> None:
     assert caught.value.id == "Q8"
 
 
+def test_a_group_is_no_sequence(tmp_path: Path) -> None:
+    data = bytearray(write(tmp_path / "a.inrv", (1,)))
+    start = opened(bytes(data)).groups[0].offset
+    data[start : start + 8] = data[:8]
+    struct.pack_into("<I", data, start + 44, zlib.crc32(data[start : start + 44]))
+    with pytest.raises(FormatError) as caught:
+        opened(bytes(data)).group(0)
+    assert caught.value.id == "H2"
+
+
 def test_frames_are_limited(tmp_path: Path) -> None:
     data = write(tmp_path / "a.inrv", (1, 2, 3))
     assert opened(data, Limits(frames=3)).groups

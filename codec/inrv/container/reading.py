@@ -22,7 +22,6 @@ from inrv.container.layout import (
     MAGIC,
     MAJOR,
     PASSTHROUGH,
-    SEQUENCE_MAGIC,
     STORED,
     TOPOLOGY,
     VERSION,
@@ -305,12 +304,13 @@ class Container:
             raise FormatError("L1", message)
 
 
-def version_of(header: bytes) -> tuple[int, int]:
+def version_of(header: bytes, magic: bytes = MAGIC) -> tuple[int, int]:
     """Return the version that a header, or the head of a sequence, has.
 
+    magic: what it must begin with
     Raises FormatError where this inrv does not read it.
     """
-    if header[: len(MAGIC)] not in (MAGIC, SEQUENCE_MAGIC):
+    if header[: len(magic)] != magic:
         raise FormatError("H2" if header else "H1", refusal(header, "an .inrv file"))
     if len(header) < VERSION.size:
         raise FormatError("H1", f"has {len(header)} bytes: it is truncated")

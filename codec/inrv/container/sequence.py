@@ -273,7 +273,7 @@ class SequenceFile:
         if head[: len(SEQUENCE_MAGIC)] != SEQUENCE_MAGIC or len(head) < HEAD_SIZE:
             found = f"has {len(head)} bytes of the {HEAD_SIZE} that the head of a sequence has"
             raise FormatError("Q1", f"{found}: it is truncated, or no sequence")
-        self.version = version_of(head)
+        self.version = version_of(head, SEQUENCE_MAGIC)
         self.size = self.file.size
         self.damaged = False
         last, place, self.slot = self._last_record(head)
