@@ -47,6 +47,7 @@ class Limits(Structure):
         ("chunks", c_uint32),
         ("manifest_bytes", c_uint32),
         ("grids", c_uint32),
+        ("frames", c_uint32),
         ("leaves", c_uint32),
         ("chunk_bytes", c_uint64),
         ("exact_bytes", c_uint64),
@@ -86,6 +87,19 @@ class FrameHeader(Structure):
         ("has_time", c_int32),
         ("number", c_double),
         ("time", c_double),
+        ("group", c_int32),
+    )
+
+
+class TimelineHeader(Structure):
+    _fields_ = (
+        ("rate", c_int32 * 2),
+        ("loop", c_int32),
+        ("has_start", c_int32),
+        ("start", c_double),
+        ("increment", c_double),
+        ("unit", c_char_p),
+        ("pattern", c_char_p),
     )
 
 
@@ -183,34 +197,44 @@ class Region:
     inactive_values: NDArray[np.float32]
 
 
-class CoreFile:
-    """A file that the core has opened.
+class Opened:
+    """Bytes that the core opens.
 
-    data: its bytes
-    reading: whether the core asks for parts of it, in place of having all in memory
+    data: the bytes
+    reading: whether the core asks for parts of them, in place of having all in memory
     """
 
     def __init__(self, data: bytes, reading: bool = False, **limits: int) -> None:
-        self.data, self.file = data, c_void_p()
+        self.data, self.reading = data, reading
         self.reads: list[tuple[int, int]] = []
-        self.limits = given = Limits()
-        core().inrv_default_limits(byref(given))
+        self.limits = Limits()
+        core().inrv_default_limits(byref(self.limits))
         for name, value in limits.items():
-            setattr(given, name, value)
+            setattr(self.limits, name, value)
         self._host = Host(None, Read(self._read), _unzstd)
-        if reading:
-            call(
-                "inrv_open", byref(self._host), c_uint64(len(data)), byref(given), byref(self.file)
-            )
+
+    def _open(self, name: str, handle: c_void_p) -> None:
+        """Open it by a function, or by the one that is its like for bytes in memory."""
+        host, limits, to = byref(self._host), byref(self.limits), byref(handle)
+        if self.reading:
+            call(name, host, c_uint64(len(self.data)), limits, to)
         else:
-            size, host = c_size_t(len(data)), byref(self._host)
-            call("inrv_open_memory", data, size, host, byref(given), byref(self.file))
+            call(f"{name}_memory", self.data, c_size_t(len(self.data)), host, limits, to)
 
     def _read(self, context: Any, offset: int, to: int, size: int) -> int:
         part = self.data[offset : offset + size]
         self.reads.append((offset, size))
         ctypes.memmove(to, part, len(part))
         return int(len(part) < size)
+
+
+class CoreFile(Opened):
+    """A file that the core has opened."""
+
+    def __init__(self, data: bytes, reading: bool = False, **limits: int) -> None:
+        super().__init__(data, reading, **limits)
+        self.file = c_void_p()
+        self._open("inrv_open", self.file)
 
     def __del__(self) -> None:
         core().inrv_close(self.file)
@@ -228,6 +252,48 @@ class CoreFile:
         core().inrv_frame_at.restype = POINTER(FrameHeader)
         count = core().inrv_frame_count(self.file)
         return [core().inrv_frame_at(self.file, place).contents for place in range(count)]
+
+    def frame_of(self, number: float) -> int:
+        """The place of the frame that has a number."""
+        return int(core().inrv_frame_of(self.file, c_double(number)))
+
+
+class CoreSequence(Opened):
+    """A sequence that the core has opened, or a file of one volume as one."""
+
+    def __init__(self, data: bytes, reading: bool = False, **limits: int) -> None:
+        super().__init__(data, reading, **limits)
+        self.sequence = c_void_p()
+        self._open("inrv_sequence_open", self.sequence)
+
+    def __del__(self) -> None:
+        core().inrv_sequence_close(self.sequence)
+
+    @property
+    def timeline(self) -> TimelineHeader:
+        """How its frames lie in time."""
+        core().inrv_sequence_timeline.restype = POINTER(TimelineHeader)
+        found: TimelineHeader = core().inrv_sequence_timeline(self.sequence).contents
+        return found
+
+    @property
+    def frames(self) -> list[FrameHeader]:
+        """Its frames, in the order of their numbers."""
+        core().inrv_sequence_frame_at.restype = POINTER(FrameHeader)
+        count = core().inrv_sequence_frame_count(self.sequence)
+        places = range(count)
+        return [core().inrv_sequence_frame_at(self.sequence, place).contents for place in places]
+
+
+class CoreGroup(CoreFile):
+    """A group of a sequence.
+
+    sequence: stays open as long
+    """
+
+    def __init__(self, sequence: CoreSequence, group: int) -> None:
+        self.sequence, self.file = sequence, c_void_p()
+        call("inrv_sequence_group", sequence.sequence, group, byref(self.file))
 
 
 class CoreDecoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import zstandard
 MAJOR = 2
 HEADER = struct.Struct("<8sHHIQIIIIII")
 ENTRY = struct.Struct("<4sBBHQQQII")
+HEAD = struct.Struct("<8sHHI")  # of a sequence, before its slots
+SLOT = struct.Struct("<QIII")
+SLOTS = HEAD.size, HEAD.size + SLOT.size + 4
 FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
 CONTAINER = Path(__file__).resolve().parents[1] / "codec" / "inrv" / "container"
 DICTIONARY = zstandard.ZstdCompressionDict((CONTAINER / "dictionary-1.bin").read_bytes())
@@ -141,6 +145,41 @@ def uncompressed(data: bytes) -> bytes:
     for part in (file.manifest, *file.chunks):
         part.stored, part.compression = payload(part), 0
     return file.to_bytes()
+
+
+def take_sequence_apart(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the last record of the index of a valid sequence, and the groups that it has."""
+    offset, stored, raw, _ = max(SLOT.unpack_from(data, start) for start in SLOTS)
+    index = Part(data[offset : offset + stored], raw, int(stored < raw))
+    tree = json.loads(payload(index))
+    places = [(group["offset"], group["size"]) for group in tree["groups"]]
+    return tree, [data[offset : offset + size] for offset, size in places]
+
+
+def joined(index: Part, groups: Iterable[bytes]) -> bytes:
+    """Return a sequence of an index and of groups, which lie before it, one behind the other."""
+    held = b"".join(groups)
+    offset = SLOTS[1] + SLOT.size + 4 + len(held)
+    slot = SLOT.pack(offset, len(index.stored), index.raw, zlib.crc32(index.stored))
+    slot += struct.pack("<I", zlib.crc32(slot))
+    return HEAD.pack(b"\x89INRS\r\n\x1a", MAJOR, 0, 0) + 2 * slot + held + index.stored
+
+
+def set_places(tree: dict[str, Any], groups: Iterable[bytes]) -> None:
+    """Let an index have groups where `joined` puts them."""
+    offset = SLOTS[1] + SLOT.size + 4
+    for entry, held in zip(tree["groups"], groups, strict=True):
+        entry["offset"], entry["size"] = offset, len(held)
+        offset += len(held)
+
+
+def uncompressed_sequence(data: bytes) -> bytes:
+    """Return a valid sequence with an index of one record, with every part stored as it is."""
+    tree, groups = take_sequence_apart(data)
+    groups = [uncompressed(group) for group in groups]
+    set_places(tree, groups)
+    raw = json.dumps(tree).encode()
+    return joined(Part(raw, len(raw)), groups)
 
 
 def tensor_file(header: Any, data: bytes = b"") -> bytes:

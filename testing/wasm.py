@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -87,21 +88,45 @@ class Module:
     def decoded(self, data: bytes, level: int = 0) -> list[list[NDArray[np.float32]]]:
         """Decode a file: for each coded grid the blocks of its regions, (E, E, E, C) each."""
         self.file = data
-        handle, grids = self.room(POINTER), list[list[NDArray[np.float32]]]()
-        host = self.call("inrv_imported_host")
+        handle, host = self.room(POINTER), self.call("inrv_imported_host")
         self.checked("inrv_open", host, len(data), 0, handle)
         (file,) = self.numbers(handle, 1)
-        for number in range(self.call("inrv_grid_count", file)):
-            about = self.call("inrv_grid_at", file, number)
-            _, _, _, components, passthrough = self.numbers(about, 5)
-            if not passthrough:
-                self.checked("inrv_decoder_open", file, number, 0xFF, handle)
-                (decoder,) = self.numbers(handle, 1)
-                grids.append(self._blocks(decoder, components, level))
-                self.call("inrv_decoder_close", decoder)
+        grids = [blocks for _, blocks in self._grids(file, level)]
         self.call("inrv_close", file)
         self.call("free", handle)
         return grids
+
+    def decoded_frames(self, data: bytes) -> dict[float, list[list[NDArray[np.float32]]]]:
+        """Decode a sequence: for the number of each frame what `decoded` gives of a file."""
+        self.file = data
+        handle, host = self.room(POINTER), self.call("inrv_imported_host")
+        self.checked("inrv_sequence_open", host, len(data), 0, handle)
+        (sequence,) = self.numbers(handle, 1)
+        frames = {}
+        for place in range(self.call("inrv_sequence_frame_count", sequence)):
+            about = self.call("inrv_sequence_frame_at", sequence, place)
+            number, _, group = struct.unpack("<ddi", self.read(about + 2 * 4, 2 * 8 + 4))
+            self.checked("inrv_sequence_group", sequence, group, handle)
+            (file,) = self.numbers(handle, 1)
+            frame = self.call("inrv_frame_of", file, number)
+            frames[number] = [blocks for own, blocks in self._grids(file) if own == frame]
+            self.call("inrv_close", file)
+        self.call("inrv_sequence_close", sequence)
+        self.call("free", handle)
+        return frames
+
+    def _grids(self, file: int, level: int = 0) -> Iterator[tuple[int, list[NDArray[np.float32]]]]:
+        """The frame of each coded grid of an open file, and the blocks of its regions."""
+        handle = self.room(POINTER)
+        for number in range(self.call("inrv_grid_count", file)):
+            about = self.call("inrv_grid_at", file, number)
+            _, _, _, components, passthrough, frame = self.numbers(about, 6)
+            if not passthrough:
+                self.checked("inrv_decoder_open", file, number, 0xFF, handle)
+                (decoder,) = self.numbers(handle, 1)
+                yield frame, self._blocks(decoder, components, level)
+                self.call("inrv_decoder_close", decoder)
+        self.call("free", handle)
 
     def _blocks(self, decoder: int, components: int, level: int) -> list[NDArray[np.float32]]:
         edge, found = EDGE >> level, []

@@ -8,24 +8,6 @@
 
 enum { HEADER = 48, ENTRY = 40, MAGIC_BYTES = 4, MOST_TENSOR_JSON = 1 << 20 };
 
-static uint16_t u16(const uint8_t *at) {
-    uint16_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint32_t u32(const uint8_t *at) {
-    uint32_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint64_t u64(const uint8_t *at) {
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
 const void *inrv_dictionary(size_t *size) {
     *size = inrv_data_dictionary_size;
     return inrv_data_dictionary;
@@ -57,8 +39,8 @@ static uint32_t crc_of(const Container *container, const uint8_t *at, size_t siz
     return ~rest;
 }
 
-/* Whether bytes have a checksum. A fuzzer's bytes have it always, or it would see nothing else. */
-static int has_sum(const Container *container, const uint8_t *at, size_t size, uint32_t sum) {
+/* A fuzzer's bytes have the checksum always, or it would see nothing else. */
+int inrv_has_sum(const Container *container, const uint8_t *at, size_t size, uint32_t sum) {
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
     sum = crc_of(container, at, size);
 #endif
@@ -67,8 +49,9 @@ static int has_sum(const Container *container, const uint8_t *at, size_t size, u
 
 /* ---- Bytes of the file ---- */
 
-static int read_bytes(const Container *container, uint64_t offset, uint8_t *to, size_t size) {
+int inrv_read_bytes(const Container *container, uint64_t offset, uint8_t *to, size_t size) {
     if (!size) return INRV_OK;
+    offset += container->start;
     if (!container->bytes)
         return container->host.read(container->host.context, offset, to, size) ? INRV_RULE('I', 1)
                                                                                : INRV_OK;
@@ -97,7 +80,7 @@ static int unpack(const Container *container, Memory *memory, uint8_t *frame, co
     static const uint8_t MAGIC[MAGIC_BYTES] = {0x28, 0xb5, 0x2f, 0xfd};
     uint8_t *stored = frame + MAGIC_BYTES;
     uint64_t content;
-    if (!has_sum(container, stored, (size_t)chunk->stored, chunk->checksum))
+    if (!inrv_has_sum(container, stored, (size_t)chunk->stored, chunk->checksum))
         return INRV_RULE('C', 5);
     if (!chunk->compressed) {
         *raw = inrv_take(memory, chunk->raw + 1, 1);
@@ -120,6 +103,20 @@ static int unpack(const Container *container, Memory *memory, uint8_t *frame, co
 }
 
 /* ---- Opening ---- */
+
+int inrv_container_begin(Container *container, const void *bytes, uint64_t size,
+                         const inrv_host *host, const inrv_limits *limits) {
+    memset(container, 0, sizeof *container);
+    container->bytes = bytes;
+    container->size = size;
+    if (host) container->host = *host;
+    if (limits)
+        container->limits = *limits;
+    else
+        inrv_default_limits(&container->limits);
+    fill_crc(container->crc);
+    return bytes || container->host.read ? INRV_OK : INRV_USE;
+}
 
 static int check_sizes(uint32_t compression, uint64_t stored, uint64_t raw) {
     if (compression > 1) return INRV_RULE('C', 1);
@@ -172,12 +169,13 @@ static int check_places(const Container *container, uint64_t at) {
 static int read_header(const Container *container, uint8_t header[HEADER]) {
     static const uint8_t MAGIC[8] = {0x89, 'I', 'N', 'R', 'V', '\r', '\n', 0x1a};
     const size_t size = container->size < HEADER ? (size_t)container->size : HEADER;
-    TRY(read_bytes(container, 0, header, size));
+    TRY(inrv_read_bytes(container, 0, header, size));
+    if (!size) return INRV_RULE('H', 1);
+    if (size < sizeof MAGIC || memcmp(header, MAGIC, sizeof MAGIC)) return INRV_RULE('H', 2);
     if (size < 12) return INRV_RULE('H', 1);
-    if (memcmp(header, MAGIC, sizeof MAGIC)) return INRV_RULE('H', 2);
     if (u16(header + 8) != 2) return INRV_RULE('H', 3);
     if (size < HEADER) return INRV_RULE('H', 1);
-    if (!has_sum(container, header, 44, u32(header + 44))) return INRV_RULE('H', 4);
+    if (!inrv_has_sum(container, header, 44, u32(header + 44))) return INRV_RULE('H', 4);
     if (u64(header + 16) != container->size) return INRV_RULE('H', 5);
     return u32(header + 12) > container->limits.chunks ? INRV_RULE('H', 6) : INRV_OK;
 }
@@ -187,7 +185,7 @@ static int read_header(const Container *container, uint8_t header[HEADER]) {
 static int open_head(Memory *memory, Container *container, const uint8_t *header, uint8_t *head,
                      const Chunk *about, uint8_t **manifest) {
     const size_t table = (size_t)container->count * ENTRY;
-    if (!has_sum(container, head, table, u32(header + 40))) return INRV_RULE('T', 1);
+    if (!inrv_has_sum(container, head, table, u32(header + 40))) return INRV_RULE('T', 1);
     for (uint32_t i = 0; i < container->count; i++)
         TRY(read_entry(container, head + (size_t)i * ENTRY, &container->chunks[i]));
     TRY(check_places(container, HEADER + table + about->stored));
@@ -197,7 +195,6 @@ static int open_head(Memory *memory, Container *container, const uint8_t *header
 
 int inrv_container_open(Memory *memory, Container *container, uint8_t **manifest, size_t *size) {
     uint8_t header[HEADER];
-    fill_crc(container->crc);
     TRY(read_header(container, header));
     const uint32_t compression = u32(header + 24);
     const Chunk about = {.compressed = compression == 1,
@@ -212,7 +209,7 @@ int inrv_container_open(Memory *memory, Container *container, uint8_t **manifest
     container->chunks = inrv_take(memory, container->count + 1, sizeof(Chunk));
     uint8_t *bytes = inrv_take(memory, head + MAGIC_BYTES, 1);
     int error = container->chunks && bytes ? INRV_OK : INRV_MEMORY;
-    if (!error) error = read_bytes(container, HEADER, bytes + MAGIC_BYTES, (size_t)head);
+    if (!error) error = inrv_read_bytes(container, HEADER, bytes + MAGIC_BYTES, (size_t)head);
     if (!error) error = open_head(memory, container, header, bytes + MAGIC_BYTES, &about, manifest);
     inrv_give(memory, bytes);
     *size = (size_t)about.raw;
@@ -225,15 +222,15 @@ int inrv_part(const Container *container, uint32_t number, uint64_t offset, uint
               uint32_t checksum, uint8_t *to) {
     const Chunk *chunk = &container->chunks[number];
     if (offset > chunk->raw || size > chunk->raw - offset) return INRV_RULE('S', 15);
-    TRY(read_bytes(container, chunk->offset + offset, to, (size_t)size));
-    return has_sum(container, to, (size_t)size, checksum) ? INRV_OK : INRV_RULE('S', 15);
+    TRY(inrv_read_bytes(container, chunk->offset + offset, to, (size_t)size));
+    return inrv_has_sum(container, to, (size_t)size, checksum) ? INRV_OK : INRV_RULE('S', 15);
 }
 
-static int read_chunk(const Container *container, Memory *memory, uint32_t number, uint8_t **raw) {
-    const Chunk *chunk = &container->chunks[number];
+int inrv_chunk_read(const Container *container, Memory *memory, const Chunk *chunk, uint8_t **raw) {
     uint8_t *frame = inrv_take(memory, chunk->stored + MAGIC_BYTES, 1);
     if (!frame) return INRV_MEMORY;
-    int error = read_bytes(container, chunk->offset, frame + MAGIC_BYTES, (size_t)chunk->stored);
+    int error =
+        inrv_read_bytes(container, chunk->offset, frame + MAGIC_BYTES, (size_t)chunk->stored);
     if (!error) error = unpack(container, memory, frame, chunk, raw);
     inrv_give(memory, frame);
     return error;
@@ -339,8 +336,9 @@ void inrv_tensors_free(Memory *memory, Tensors *tensors) {
 int inrv_tensors_read(const Container *container, Memory *memory, uint32_t number,
                       Tensors *tensors) {
     uint8_t *raw = NULL;
-    TRY(read_chunk(container, memory, number, &raw));
-    return inrv_tensors_open(memory, raw, (size_t)container->chunks[number].raw, 1, tensors);
+    const Chunk *chunk = &container->chunks[number];
+    TRY(inrv_chunk_read(container, memory, chunk, &raw));
+    return inrv_tensors_open(memory, raw, (size_t)chunk->raw, 1, tensors);
 }
 
 static int find_tensor(const Tensors *tensors, const char *name, enum tensor_type type,

@@ -15,14 +15,11 @@ void inrv_default_limits(inrv_limits *limits) {
     *limits = (inrv_limits){.chunks = 1 << 16,
                             .manifest_bytes = 1 << 24,
                             .grids = 1 << 12,
+                            .frames = 1 << 20,
                             .leaves = 1 << 22,
                             .chunk_bytes = 1 << 30,
                             .exact_bytes = (uint64_t)1 << 33,
                             .memory = sizeof(void *) > 4 ? (uint64_t)1 << 32 : 1 << 30};
-}
-
-static Memory memory_of(const inrv_limits *limits) {
-    return (Memory){0, limits->memory > SIZE_MAX / 2 ? SIZE_MAX / 2 : (size_t)limits->memory};
 }
 
 static int open_file(inrv_file *file) {
@@ -34,25 +31,25 @@ static int open_file(inrv_file *file) {
     return error;
 }
 
-static int open_any(const void *bytes, const inrv_host *host, uint64_t size,
-                    const inrv_limits *limits, inrv_file **file) {
+int inrv_file_open(const Container *container, inrv_file **file) {
     *file = calloc(1, sizeof **file);
     if (!*file) return INRV_MEMORY;
-    Container *container = &(*file)->container;
-    container->bytes = bytes;
-    container->size = size;
-    if (host) container->host = *host;
-    if (limits)
-        container->limits = *limits;
-    else
-        inrv_default_limits(&container->limits);
-    (*file)->memory = memory_of(&container->limits);
-    const int error = bytes || container->host.read ? open_file(*file) : INRV_USE;
+    (*file)->container = *container;
+    (*file)->memory = inrv_memory_of(&container->limits);
+    const int error = open_file(*file);
     if (error) {
         inrv_close(*file);
         *file = NULL;
     }
     return error;
+}
+
+static int open_any(const void *bytes, const inrv_host *host, uint64_t size,
+                    const inrv_limits *limits, inrv_file **file) {
+    Container container;
+    *file = NULL;
+    TRY(inrv_container_begin(&container, bytes, size, host, limits));
+    return inrv_file_open(&container, file);
 }
 
 int inrv_open(const inrv_host *host, uint64_t size, const inrv_limits *limits, inrv_file **file) {
@@ -65,7 +62,7 @@ int inrv_open_memory(const void *bytes, size_t size, const inrv_host *host,
 }
 
 void inrv_close(inrv_file *file) {
-    if (!file) return;
+    if (!file || file->kept) return;
     for (int32_t i = 0; file->grids && i < file->count; i++) {
         inrv_grid *grid = &file->grids[i].grid;
         inrv_give(&file->memory, (void *)(uintptr_t)grid->name);
@@ -82,6 +79,12 @@ int32_t inrv_frame_count(const inrv_file *file) { return file->frame_count; }
 
 const inrv_frame *inrv_frame_at(const inrv_file *file, int32_t place) {
     return place < 0 || place >= file->frame_count ? NULL : &file->frames[place];
+}
+
+int32_t inrv_frame_of(const inrv_file *file, double number) {
+    for (int32_t place = 0; place < file->frame_count; place++)
+        if (file->frames[place].number == number) return place;
+    return -1;
 }
 
 int32_t inrv_grid_count(const inrv_file *file) { return file->count; }
@@ -261,7 +264,7 @@ int inrv_decoder_open(const inrv_file *file, int32_t grid, unsigned sets, inrv_d
     own->file = file;
     own->number = grid;
     own->sets = sets;
-    own->memory = memory_of(&file->container.limits);
+    own->memory = inrv_memory_of(&file->container.limits);
     own->topologies = (Topologies){.container = &file->container,
                                    .memory = &own->memory,
                                    .left = file->container.limits.leaves};

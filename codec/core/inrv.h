@@ -7,8 +7,9 @@
  *
  * A program that shows a file opens it (inrv_open), lists its grids (inrv_grid_at), opens a decoder
  * for a grid (inrv_decoder_open), and decodes regions (inrv_decode, inrv_decode_block) or asks for
- * values at points (inrv_values_at). examples/value_at.c is one. lattice.h, masks.h and sample.h
- * have what lies below.
+ * values at points (inrv_values_at). One that shows sequences too opens them all as such
+ * (inrv_sequence_open): a file of one volume is then a sequence of one frame. examples/value_at.c
+ * does that. lattice.h, masks.h and sample.h have what lies below.
  */
 #ifndef INRV_H
 #define INRV_H
@@ -70,10 +71,10 @@ typedef struct {
 
 /* What a file may take; spec/limits-and-security.md says what each limit means. */
 typedef struct {
-    uint32_t chunks, manifest_bytes, grids, leaves;
+    uint32_t chunks, manifest_bytes, grids, frames, leaves;
     uint64_t chunk_bytes, exact_bytes;
-    uint64_t memory; /* bytes that the file takes at most, and each decoder, and each set of points;
-                        a decoder has 60 MB more for the lattice */
+    uint64_t memory; /* bytes that the file takes at most, and each decoder, each set of points, and
+                        a sequence besides its files; a decoder has 60 MB more for the lattice */
 } inrv_limits;
 
 /* Kinds of grids; which grid_class a grid has. */
@@ -106,8 +107,9 @@ typedef struct {
 /* A moment: a file of one volume has one, and a group of a sequence has several. */
 typedef struct {
     int32_t has_number, has_time;
-    double number; /* as file names and timelines have it; frames come in the order of coding */
+    double number; /* as file names and timelines have it; 0 where it has none */
     double time;   /* in the unit that the sequence states */
+    int32_t group; /* of a frame of a sequence: the group that holds it; else 0 */
 } inrv_frame;
 
 /* An open file. Nothing in it changes after it was opened: threads may share it. */
@@ -119,7 +121,7 @@ INRV_API void inrv_default_limits(inrv_limits *limits);
 /* The bytes of the format's zstd dictionary. */
 INRV_API const void *inrv_dictionary(size_t *size);
 
-/* Opens a file, by two reads: header, then chunk table and manifest.
+/* Opens a file of one volume, by two reads: header, then chunk table and manifest.
    host: copied; what `context` points to stays as long as the file
    size: of the file, in bytes
    limits: NULL for inrv_default_limits
@@ -138,9 +140,60 @@ INRV_API void inrv_close(inrv_file *file); /* after all decoders of it */
 INRV_API int32_t inrv_grid_count(const inrv_file *file);
 INRV_API const inrv_grid *inrv_grid_at(const inrv_file *file, int32_t number); /* or NULL */
 
-/* The number of frames: 1 or more. */
+/* The number of frames: 1 or more. They come in the order of coding. */
 INRV_API int32_t inrv_frame_count(const inrv_file *file);
 INRV_API const inrv_frame *inrv_frame_at(const inrv_file *file, int32_t place); /* or NULL */
+
+/* The place of the frame that has a number; -1 where none has. */
+INRV_API int32_t inrv_frame_of(const inrv_file *file, double number);
+
+/* ---- Sequences ---- */
+
+/* What a player does behind the last frame. */
+enum { INRV_LOOP_NONE, INRV_LOOP_REPEAT, INRV_LOOP_PING_PONG };
+
+/* How the frames of a sequence lie in time. */
+typedef struct {
+    int32_t rate[2];     /* frames a unit of time, as numerator and denominator; 0 and 0 where it is
+                            not known */
+    int32_t loop;        /* INRV_LOOP_NONE, ... */
+    int32_t has_start;   /* whether `start` is known; else it is the number of the first frame */
+    double start;        /* number of the first frame that there should be */
+    double increment;    /* from the number of a frame to that of the next */
+    const char *unit;    /* of all times, as "s": UTF-8 and a zero */
+    const char *pattern; /* the name of the files that the frames came from, as "fire.####.vdb", or
+                            nothing: UTF-8 and a zero */
+} inrv_timeline;
+
+/* An open sequence: frames in groups, each of which is a file within the file. Nothing in it
+   changes after it was opened: threads may share it. */
+typedef struct inrv_sequence inrv_sequence;
+
+/* Opens a sequence, by a read of its head and one or a few of its index; no group is read. A file
+   of one volume is opened too, by three reads, and is the only group.
+   host, size, limits: as of inrv_open
+   sequence: filled; inrv_sequence_close frees it */
+INRV_API int inrv_sequence_open(const inrv_host *host, uint64_t size, const inrv_limits *limits,
+                                inrv_sequence **sequence);
+
+/* The same of bytes in memory, as inrv_open_memory has them. */
+INRV_API int inrv_sequence_open_memory(const void *bytes, size_t size, const inrv_host *host,
+                                       const inrv_limits *limits, inrv_sequence **sequence);
+INRV_API void inrv_sequence_close(inrv_sequence *sequence); /* after all files of it */
+
+INRV_API const inrv_timeline *inrv_sequence_timeline(const inrv_sequence *sequence);
+
+/* The number of frames, 0 where there is none yet; they come in the order of their numbers. */
+INRV_API int32_t inrv_sequence_frame_count(const inrv_sequence *sequence);
+INRV_API const inrv_frame *inrv_sequence_frame_at(const inrv_sequence *sequence,
+                                                  int32_t place); /* or NULL */
+
+/* Opens a group, as inrv_open opens a file. Of its frames, inrv_frame_of finds the one that has the
+   number of a frame of the sequence; grids say whose they are. It may have frames that the sequence
+   has not.
+   group: as a frame of the sequence has it
+   file: filled; inrv_close frees it */
+INRV_API int inrv_sequence_group(const inrv_sequence *sequence, int32_t group, inrv_file **file);
 
 /* ---- Regions of a grid ---- */
 

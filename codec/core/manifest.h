@@ -32,6 +32,7 @@ typedef struct {
 } ChannelEntry;
 
 struct inrv_file {
+    int kept; /* whether a sequence closes it, in place of who asked for it */
     Memory memory;
     Container container;
     int32_t frame_count;
@@ -42,6 +43,9 @@ struct inrv_file {
     int field_error;        /* what keeps its values from being decoded, or INRV_OK */
     ChannelEntry *channels; /* [outputs]; NULL where the field is no lattice */
 };
+
+/* Opens a file that was begun as a container. */
+int inrv_file_open(const Container *container, inrv_file **file);
 
 /* Fills grids and channels from the text of the manifest. */
 int inrv_manifest_read(inrv_file *file, const uint8_t *text, size_t size);

@@ -6,6 +6,10 @@
 
 #define HEAD 16 /* bytes before what is taken: its size, and as malloc aligns */
 
+Memory inrv_memory_of(const inrv_limits *limits) {
+    return (Memory){0, limits->memory > SIZE_MAX / 2 ? SIZE_MAX / 2 : (size_t)limits->memory};
+}
+
 void *inrv_take(Memory *memory, uint64_t count, size_t size) {
     const size_t left = memory->most - memory->used;
     if (left < HEAD || count > (left - HEAD) / size) return NULL;
@@ -31,6 +35,18 @@ void *inrv_room(Memory *memory, Room *room, uint64_t count, size_t size) {
     room->items = inrv_take(memory, count, size);
     room->bytes = room->items ? (size_t)count * size : 0;
     return room->items;
+}
+
+void *inrv_longer(Memory *memory, Room *room, uint64_t count, size_t size) {
+    const size_t had = room->bytes / size;
+    if (room->items && count <= had) return room->items;
+    if (count < 2 * (uint64_t)had) count = 2 * (uint64_t)had;
+    void *items = inrv_take(memory, count, size);
+    if (!items) return NULL;
+    if (had) memcpy(items, room->items, had * size);
+    inrv_give(memory, room->items);
+    *room = (Room){items, (size_t)count * size};
+    return items;
 }
 
 void inrv_sort(Keyed *items, Keyed *spare, size_t count) {

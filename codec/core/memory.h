@@ -9,18 +9,26 @@ typedef struct {
     size_t used, most;
 } Memory;
 
+/* Nothing taken yet, of as much as limits allow. */
+Memory inrv_memory_of(const inrv_limits *limits);
+
 /* Zeros for so many items; NULL where that is more than is left. */
 void *inrv_take(Memory *memory, uint64_t count, size_t size);
 void inrv_give(Memory *memory, void *taken);
 
-/* An array that grows, and keeps nothing when it does. */
+/* An array that grows. */
 typedef struct {
     void *items;
     size_t bytes;
 } Room;
 
-/* The array, with room for so many items; NULL where that is more than is left. */
+/* The array, with room for so many items; NULL where that is more than is left. It keeps nothing
+   when it grows. */
 void *inrv_room(Memory *memory, Room *room, uint64_t count, size_t size);
+
+/* The same, but it keeps its items, and twice the room at least is made where there is too little.
+ */
+void *inrv_longer(Memory *memory, Room *room, uint64_t count, size_t size);
 
 /* Numbers with a key. */
 typedef struct {

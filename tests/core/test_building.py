@@ -14,7 +14,7 @@ from fixtures.make_golden import FOLDER
 from inrv.core import library
 from scripts import build_core
 from scripts.build_core import BuildError, Compiler
-from testing.rebuild import uncompressed
+from testing.rebuild import uncompressed, uncompressed_sequence
 
 EXAMPLE = build_core.SOURCES / "examples" / "value_at.c"
 HEADER = build_core.SOURCES / "inrv.h"
@@ -73,6 +73,21 @@ def test_the_example_prints_a_value_at_a_point(tmp_path: Path, name: str) -> Non
     voxels = grid.entry.active_voxels
     assert head == f"{grid.name}: {grid.entry.value_type}, {voxels} active voxels"
     assert float(value) == pytest.approx(float(grid.sample(world, space="world")[0]), rel=1e-5)
+
+
+def test_the_example_takes_a_frame_of_a_sequence(tmp_path: Path) -> None:
+    path, fog = tmp_path / "run.inrv", np.linspace(1, 2, 512, dtype=np.float32).reshape(8, 8, 8)
+    with inrv.SequenceWriter(path, inrv.EncodeOptions(effort="instant")) as writer:
+        for number in (1, 2.5, 4):
+            writer.add(None, {"density": fog * number}, number=number)
+    zstd = has_zstd_header(tmp_path)
+    path.write_bytes(path.read_bytes() if zstd else uncompressed_sequence(path.read_bytes()))
+    links = ["-lzstd"] if zstd else []
+    for frame in ([], ["2.5"], ["4"]):
+        arguments = [str(path), "density", "0", "0", "0", *frame]
+        _, value = run_program(EXAMPLE, tmp_path, *arguments, links=links).splitlines()
+        expected = inrv.load(path, frame=float(*frame or "1"))["density"].sample([[0, 0, 0]])
+        assert float(value) == pytest.approx(float(expected[0]), rel=1e-6)
 
 
 def test_the_header_is_one_for_cpp_too(tmp_path: Path) -> None:

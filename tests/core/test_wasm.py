@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import inrv
 from fixtures.make_golden import FOLDER
-from inrv import FormatError
+from inrv import EncodeOptions, FormatError
 from inrv.core.library import INSTRUCTION_SETS
 from testing.core_files import CoreDecoder, CoreFile
 from testing.wasm import Module, module
@@ -60,3 +62,25 @@ def test_memory_is_free_again() -> None:
         again = core.decoded(data)
     assert core.pages == pages
     assert all(np.array_equal(*pair) for pair in zip(first[0], again[0], strict=True))
+
+
+def test_it_decodes_sequences(core: Module, tmp_path: Path) -> None:
+    path, options = tmp_path / "run.inrv", EncodeOptions(effort="instant", exact_below=0)
+    fog = np.linspace(0, 1, 16**3, dtype=np.float32).reshape(16, 16, 16)
+    with inrv.SequenceWriter(path, options, fps=24, start=7, group=2) as writer:
+        for moment in range(3):
+            writer.add(None, {"density": fog + moment, "heat": fog * (moment + 1)})
+    frames = core.decoded_frames(path.read_bytes())
+    assert list(frames) == [7, 8, 9]
+    for number, grids in frames.items():
+        volume = inrv.load(path, frame=number)
+        for grid, blocks in zip(volume.values(), grids, strict=True):
+            assert blocks[0].tobytes() == grid.dense(((0,) * 3, (127,) * 3)).tobytes()
+
+
+def test_a_volume_is_a_sequence_too() -> None:
+    core, data = module("simd128"), (FOLDER / "no_field.inrv").read_bytes()
+    ((number, grids),) = core.decoded_frames(data).items()
+    assert number == 0
+    for own, alone in zip(grids, core.decoded(data), strict=True):
+        assert [block.tobytes() for block in own] == [block.tobytes() for block in alone]

@@ -1,8 +1,9 @@
 /* Prints the value of a grid at a point of world space:
  *
- *     value_at FILE GRID X Y Z
+ *     value_at FILE GRID X Y Z [FRAME]
  *
- * Where zstd.h is there, compressed files are read too: cc value_at.c -linrv -lzstd. */
+ * FRAME is the number of a frame of a sequence; without it, the first one is taken. Where zstd.h is
+ * there, compressed files are read too: cc value_at.c -linrv -lzstd. */
 #include <inrv.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,18 +40,39 @@ static void check(int error, const char *what) {
     exit(1);
 }
 
+/* The frame that has a number, or the first where none is asked for; NULL where there is none. */
+static const inrv_frame *find_frame(const inrv_sequence *sequence, const char *number) {
+    int32_t place = 0;
+    const inrv_frame *frame = inrv_sequence_frame_at(sequence, place);
+    while (number && frame && frame->number != atof(number))
+        frame = inrv_sequence_frame_at(sequence, ++place);
+    return frame;
+}
+
+/* The number of the grid of a frame that has a name; that of no grid where there is none. */
+static int32_t find_grid(const inrv_file *file, int32_t frame, const char *name) {
+    int32_t number = 0;
+    const inrv_grid *grid;
+    while ((grid = inrv_grid_at(file, number)) &&
+           (grid->frame != frame || strcmp(grid->name, name)))
+        number++;
+    return number;
+}
+
 int main(int count, char **arguments) {
-    if (count != 6) return fprintf(stderr, "value_at FILE GRID X Y Z\n"), 2;
+    if (count < 6 || count > 7) return fprintf(stderr, "value_at FILE GRID X Y Z [FRAME]\n"), 2;
     FILE *stream = fopen(arguments[1], "rb");
     if (!stream || fseek(stream, 0, SEEK_END)) return perror(arguments[1]), 1;
 
     inrv_host host = {stream, read_file, unzstd};
+    inrv_sequence *sequence;
     inrv_file *file;
-    check(inrv_open(&host, (uint64_t)ftell(stream), NULL, &file), arguments[1]);
+    check(inrv_sequence_open(&host, (uint64_t)ftell(stream), NULL, &sequence), arguments[1]);
+    const inrv_frame *frame = find_frame(sequence, count == 7 ? arguments[6] : NULL);
+    if (!frame) return fprintf(stderr, "no such frame\n"), 1;
+    check(inrv_sequence_group(sequence, frame->group, &file), "group");
 
-    int32_t number = 0;
-    while (number < inrv_grid_count(file) && strcmp(inrv_grid_at(file, number)->name, arguments[2]))
-        number++;
+    const int32_t number = find_grid(file, inrv_frame_of(file, frame->number), arguments[2]);
     const inrv_grid *grid = inrv_grid_at(file, number);
     if (!grid || grid->passthrough) return fprintf(stderr, "no such grid\n"), 1;
     printf("%s: %s, %llu active voxels\n", grid->name, grid->type,
@@ -71,6 +93,7 @@ int main(int count, char **arguments) {
     inrv_points_free(points);
     inrv_decoder_close(decoder);
     inrv_close(file);
+    inrv_sequence_close(sequence);
     fclose(stream);
     return 0;
 }
