@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fuzz.regions import number_seeds, region_seeds
+from fuzz.sequences import sequence_files
 from inrv.core.masks import MASK_BYTES, PRIOR_BYTES, MaskLeaves, encode_region_masks
 from scripts import build_core
 from testing.rebuild import uncompressed
@@ -32,6 +33,7 @@ SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "numbers": number_seeds,
     "masks": lambda: [_masks(predicted) for predicted in (False, True)],
     "file": lambda: [uncompressed(path.read_bytes()) for path in sorted(GOLDEN.glob("*.inrv"))],
+    "sequence": lambda: list(sequence_files(plain=True).values()),
 }
 
 

@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -24,8 +25,21 @@ from fuzz.mutations import decode_case, head_case, raw_case
 from fuzz.outcomes import ACCEPTED, outcome_of
 from fuzz.payloads import change_bytes
 from fuzz.seeds import inrv_seeds, vdb_seeds
-from inrv.container import Chunk, Container, Limits, Manifest, container_bytes, read_container
+from fuzz.sequences import sequence_case, sequence_seeds
+from inrv.container import (
+    Chunk,
+    Container,
+    Limits,
+    Manifest,
+    SequenceFile,
+    container_bytes,
+    is_sequence,
+    read_container,
+    read_sequence,
+)
+from inrv.container.sequence import Record
 from inrv.files.vdb import read_volume, write_volume
+from inrv.support.inputs import BytesInput
 from inrv_cli.failure import INPUT
 from inrv_cli.main import cli
 
@@ -35,6 +49,7 @@ LIMITS = Limits(
     chunks=1 << 12,
     chunk_bytes=1 << 24,
     grids=256,
+    frames=1 << 10,
     exact_bytes=1 << 25,
     leaves=1 << 14,
     weights=1 << 20,
@@ -43,6 +58,8 @@ LIMITS = Limits(
 )
 WIDEST = 24  # voxels along an edge of the box that is made dense
 MOST_VOXELS = 1 << 18  # of a grid that is decoded whole
+MOST_FRAMES = 4  # of a sequence that are decoded
+SEQUENCES = 0.2  # share of the cases that are sequences
 SHOWN_ID = re.compile(r"\[([A-Z]\d+)\]\s*$")  # of the condition, at the end of a message
 
 
@@ -76,10 +93,13 @@ class InrvCases:
 
     def __init__(self, structured: Callable[..., bytes]) -> None:
         self._structured, self._seeds = structured, inrv_seeds()
+        self._sequences = sequence_seeds()
 
     def __call__(self, seed: int, number: int) -> bytes:
         """Case `number` of `seed`."""
         random = random_of(seed, number)
+        if random.random() < SEQUENCES:
+            return sequence_case(random.choice(self._sequences), random, self._structured)
         chosen = random.choice(self._seeds)
         return (raw_case if random.random() < 0.125 else self._structured)(chosen, random)
 
@@ -101,13 +121,27 @@ class VdbCases:
 
 
 def check_head(data: bytes) -> str:
-    """Header, table and manifest.
+    """Header, table and manifest; of a sequence the index, and these of every group.
 
     What is accepted must come out the same when it is written and read again.
     """
-    container = read_container(data, LIMITS)
-    _check_manifest(container.manifest)
+    if is_sequence(BytesInput("<bytes>", data)):
+        sequence = read_sequence(data, LIMITS)
+        _check_index(sequence)
+        for group in range(len(sequence.groups)):
+            _check_manifest(sequence.group(group).manifest)
+    else:
+        _check_manifest(read_container(data, LIMITS).manifest)
     return ACCEPTED
+
+
+def _check_index(sequence: SequenceFile) -> None:
+    record = Record("fuzz", sequence.timeline, None, sequence.groups)
+    assert Record.from_json(record.to_json()) == record, (
+        "the index changes when it is written and read again"
+    )
+    numbers = sorted(own.number for group in sequence.groups for own in group.frames)
+    sequence.timeline.missing(numbers)
 
 
 def _check_manifest(manifest: Manifest) -> None:
@@ -119,19 +153,22 @@ def _check_manifest(manifest: Manifest) -> None:
 
 def check_decode(data: bytes) -> str:
     """All there is: verify, every grid decoded, sampled, made dense, and the file written again."""
-    volume = inrv.load(data, device="cpu", limits=LIMITS)
-    _check_manifest(volume.manifest)
+    first = inrv.load(data, device="cpu", limits=LIMITS)
+    volumes = list(islice(first.frames.values(), MOST_FRAMES))
     complaint = None
-    for grid in volume.grids:
-        try:
-            _check_grid(grid)
-        except inrv.FormatError as error:
-            complaint = error
+    for volume in volumes:
+        _check_manifest(volume.manifest)
+        for grid in volume.grids:
+            try:
+                _check_grid(grid)
+            except inrv.FormatError as error:
+                complaint = error
     inrv.verify(data, device="cpu", limits=LIMITS)
     if complaint is not None:
         raise complaint
-    _check_vdb(volume)
-    _check_rewriting(volume.container)
+    for volume in volumes:
+        _check_vdb(volume)
+        _check_rewriting(volume.container)
     return ACCEPTED
 
 

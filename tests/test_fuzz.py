@@ -11,6 +11,7 @@ from fuzz.mutations import seed_of
 from fuzz.outcomes import KNOWN, outcome_of
 from fuzz.runner import run_cases
 from fuzz.seeds import inrv_seeds
+from fuzz.sequences import sequence_files
 from fuzz.targets import TARGETS, InrvCases, attempt
 from fuzz.trees import HostileTree
 from inrv.errors import FormatError, VdbError
@@ -53,7 +54,9 @@ def test_a_case_is_made_again_from_its_numbers(name: str) -> None:
 
 def test_every_seed_is_a_good_file() -> None:
     target = TARGETS["decode"]()
-    assert [attempt(target, seed.data) for seed in inrv_seeds()] == ["accepted"] * len(inrv_seeds())
+    files = [seed.data for seed in inrv_seeds()]
+    files += [*sequence_files().values(), *sequence_files(plain=True).values()]
+    assert [attempt(target, data) for data in files] == ["accepted"] * len(files)
 
 
 def test_a_seed_that_is_not_changed_comes_out_as_it_was() -> None:

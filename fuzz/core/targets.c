@@ -242,22 +242,20 @@ static void repair(uint8_t *bytes, size_t size) {
     memcpy(last + 24, &stored, sizeof stored);
 }
 
-/* Everything of a file: grids, regions at two levels, a block, points.
- * Checksums always hold here (container.c), and mostly the sizes. */
-static int file(const uint8_t *data, size_t size) {
-  enum { MOST_REGIONS = 8 };
-  uint8_t *bytes = malloc(size + 1);
-  if (!bytes)
-    abort();
-  memcpy(bytes, data, size);
-  if (size % 8)
-    repair(bytes, size);
+static inrv_limits low_limits(void) {
   inrv_limits limits;
   inrv_default_limits(&limits);
   limits.leaves = 1 << 12;
+  limits.frames = 1 << 10;
   limits.memory = 1 << 26;
-  inrv_file *opened;
-  int first = inrv_open_memory(bytes, size, NULL, &limits, &opened);
+  return limits;
+}
+
+/* Decodes the grids of a file: regions at two levels, a block, points. Returns
+ * the first error. */
+static int decode(const inrv_file *opened) {
+  enum { MOST_REGIONS = 8 };
+  int first = INRV_OK;
   for (int32_t i = 0; !first && i < inrv_grid_count(opened) && i < 8; i++) {
     inrv_decoder *decoder;
     int error = inrv_decoder_open(opened, i, inrv_instruction_sets(), &decoder);
@@ -287,15 +285,96 @@ static int file(const uint8_t *data, size_t size) {
     }
     inrv_decoder_close(decoder);
   }
-  inrv_close(opened);
-  free(bytes);
   return first;
 }
 
+/* Everything of a file. Checksums always hold here (container.c), and mostly
+ * the sizes. */
+static int file(const uint8_t *data, size_t size) {
+  uint8_t *bytes = malloc(size + 1);
+  if (!bytes)
+    abort();
+  memcpy(bytes, data, size);
+  if (size % 8)
+    repair(bytes, size);
+  const inrv_limits limits = low_limits();
+  inrv_file *opened;
+  int error = inrv_open_memory(bytes, size, NULL, &limits, &opened);
+  if (!error)
+    error = decode(opened);
+  inrv_close(opened);
+  free(bytes);
+  return error;
+}
+
+/* Lets a slot name the last record of the index, which is not compressed and
+ * ends where the file does: it may lie elsewhere now. */
+static void repair_slot(uint8_t *bytes, size_t size) {
+  enum { HEAD = 64, SLOT_AT = 16 };
+  static const char START[] = "{\"before\"";
+  const size_t length = sizeof START - 1;
+  size_t at = size;
+  while (at > HEAD && (size - at < length || memcmp(bytes + at, START, length)))
+    at--;
+  if (at <= HEAD)
+    return;
+  const uint64_t offset = at;
+  const uint32_t sizes[2] = {(uint32_t)(size - at), (uint32_t)(size - at)};
+  memcpy(bytes + SLOT_AT, &offset, sizeof offset);
+  memcpy(bytes + SLOT_AT + 8, sizes, sizeof sizes);
+}
+
+/* Opens the group of a frame and decodes it. */
+static int frame(const inrv_sequence *opened, const inrv_frame *frame) {
+  inrv_file *group;
+  int error = inrv_sequence_group(opened, frame->group, &group);
+  if (!error) {
+    const inrv_frame *own =
+        inrv_frame_at(group, inrv_frame_of(group, frame->number));
+    if (!own || own->has_time != frame->has_time)
+      __builtin_trap();
+    error = decode(group);
+  }
+  inrv_close(group);
+  return error;
+}
+
+/* Everything of a sequence, or of a file as one: timeline, frames, and the
+ * groups of some of them. */
+static int sequence(const uint8_t *data, size_t size) {
+  enum { MOST_FRAMES = 3 };
+  uint8_t *bytes = malloc(size + 1);
+  if (!bytes)
+    abort();
+  memcpy(bytes, data, size);
+  if (size % 8)
+    repair_slot(bytes, size);
+  const inrv_limits limits = low_limits();
+  inrv_sequence *opened;
+  int error = inrv_sequence_open_memory(bytes, size, NULL, &limits, &opened);
+  if (!error) {
+    const inrv_timeline *timeline = inrv_sequence_timeline(opened);
+    if (!(timeline->increment > 0) || strlen(timeline->unit) > size ||
+        strlen(timeline->pattern) > size)
+      __builtin_trap();
+    const int32_t count = inrv_sequence_frame_count(opened);
+    for (int32_t i = 1; i < count; i++)
+      if (!(inrv_sequence_frame_at(opened, i - 1)->number <
+            inrv_sequence_frame_at(opened, i)->number))
+        __builtin_trap();
+    for (int32_t i = 0; i < count && i < MOST_FRAMES; i++) {
+      const int own = frame(opened, inrv_sequence_frame_at(opened, i));
+      if (!error)
+        error = own;
+    }
+  }
+  inrv_sequence_close(opened);
+  free(bytes);
+  return error;
+}
+
 const struct target TARGETS[] = {
-    {"region", region},
-    {"numbers", numbers},
-    {"masks", masks},
-    {"file", file},
+    {"region", region}, {"numbers", numbers},   {"masks", masks},
+    {"file", file},     {"sequence", sequence},
 };
 const size_t TARGET_COUNT = sizeof TARGETS / sizeof TARGETS[0];
