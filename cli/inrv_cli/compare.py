@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from inrv_cli.compare_frames import (
+    Files,
+    FramesComparison,
+    compare_frames,
+    files_of,
+    frames_as_dict,
+    frames_as_text,
+    shortfalls_of_frames,
+    shots_of,
+)
+from inrv_cli.compare_report import as_dict, as_text, shortfalls
 from inrv_cli.failure import FAILED, debug_option, print_error
 from inrv_cli.files import (
     check_input,
@@ -19,41 +29,17 @@ from inrv_cli.files import (
     source_of,
     write_output,
 )
-from inrv_cli.frames import Source
+from inrv_cli.frames import Number, Source
 from inrv_cli.limits import limits_option
-from inrv_cli.opening import frame_options, open_volume
+from inrv_cli.opening import decode_grids, frame_options, is_coded, open_volume, read_grids
 from inrv_cli.options import computing_options, grid_option
-from inrv_cli.text import (
-    decibels,
-    drift,
-    grid_keys,
-    labelled,
-    name_of,
-    names_in,
-    number,
-    print_json,
-    short_size,
-    size,
-    table,
-)
+from inrv_cli.text import print_json, short_size
 
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume, Volume
-    from inrv.metrics import FrequentValue, GridMetrics, VolumeComparison
+    from inrv.metrics import VolumeComparison
     from inrv.support.inputs import Input
 
-HEADER = (
-    "grid",
-    "box",
-    "PSNR dB",
-    "NRMSE",
-    "SSIM",
-    "Score",
-    "largest error",
-    "sum",
-    "topology",
-    "other differences",
-)
 PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 
 
@@ -79,7 +65,7 @@ PICTURES = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
     "--min-psnr",
     type=float,
     metavar="DB",
-    help="Exit with code 1 where a grid is missing or its PSNR is lower than this.",
+    help="Exit with code 1 where a grid or a frame is missing or a PSNR is lower than this.",
 )
 @frame_options
 @computing_options
@@ -105,91 +91,120 @@ def compare(
 ) -> None:
     """Measure how much DECODED differs from ORIGINAL.
 
-    Each is a .vdb file or an .inrv file, by its path or URL. One of them may be '-' for stdin. Of a
-    sequence one frame is compared.
+    Each is a .vdb file or an .inrv file, by its path or URL. One of them may be '-' for stdin.
+
+    Two sequences are compared frame by frame, with a line for each grid of each frame. Frames that
+    only one of them has are named. A frame pattern such as 'fire.####.vdb', a folder of .vdb files
+    or a glob stands for a sequence too. One frame is compared with --frame or --time, and where one
+    of the two is a single volume.
 
     The figures are taken over every voxel of the original's active box. Values are normalised to
     [0, 1] by the original's range. The figures are the PSNR with peak 1, the NRMSE relative to the
     root mean square, the SSIM in 3D, and the Score made of the three (Zurkova et al. 2025, eq. 4).
     """
-    if figure is not None:
-        if Path(figure).suffix.lower() not in PICTURES:
-            raise click.UsageError(
-                f"--figure {figure}: the name must end in one of {', '.join(PICTURES)}"
-            )
-        check_output(figure, force)
     if min_psnr is not None and math.isnan(min_psnr):
         raise click.UsageError("--min-psnr must be a number of dB")
-    paths = [path for path in (original, decoded, coded) if path is not None]
-    check_stdin(paths)
-    for path in paths:
-        check_input(path)
-    from inrv.metrics import check_drawing, compare_volumes
-
+    check_stdin([path for path in (original, decoded, coded) if path is not None])
     if figure is not None:
-        check_drawing()
-    first, second, *third = (read_input(path) for path in paths)
-    before, _ = read(first, device, limits, grids, frame, time)
-    after, volume = read(second, device, limits, (), frame, time)
-    if third:
-        volume = _coded(third[0], limits)
+        _check_figure(figure, force)
+    sides = [files_of(path) or _open(path) for path in (original, decoded)]
+    container = None if coded is None else _open(coded)
+    if frame is None and time is None:
+        first, second = (shots_of(side, device, limits) for side in sides)
+        if first is not None and second is not None:
+            if figure is not None or coded is not None:
+                raise click.UsageError("--figure and --weights are for one frame: give --frame")
+            _compare_all(context, compare_frames(first, second, grids), min_psnr, as_json)
+            return
+    first_file, before, _ = _read(sides[0], device, limits, grids, frame, time)
+    second_file, after, volume = _read(sides[1], device, limits, (), frame, time)
+    if container is not None:
+        volume = _coded(container, limits)
     weights = None
     if volume is not None and volume.codec is not None:
         weights = volume.codec.describe(volume.container).get("weights")
+    from inrv.metrics import compare_volumes
+
     result = compare_volumes(before, after, weights)
-    sizes = file_sizes(first, second, None if volume is None else volume.container.size)
+    sizes = file_sizes(first_file, second_file, None if volume is None else volume.container.size)
     if as_json:
         print_json(as_dict(result, sizes))
     else:
-        click.echo(as_text(result, sizes, first.name, second.name))
+        click.echo(as_text(result, sizes, first_file.name, second_file.name))
     if figure is not None:
-        _draw(figure, before, after, result, _title(Path(first.name).name, sizes))
+        _draw(figure, before, after, result, _title(Path(first_file.name).name, sizes))
         if not as_json:
             click.echo(f"\nfigure: {figure}")
-    failures = shortfalls(result, min_psnr)
+    _exit(context, shortfalls(result, min_psnr))
+
+
+def _compare_all(
+    context: click.Context, found: FramesComparison, min_psnr: float | None, as_json: bool
+) -> None:
+    """Print what came of many frames, and exit where they fail."""
+    if as_json:
+        print_json(frames_as_dict(found))
+    else:
+        click.echo(frames_as_text(found))
+    _exit(context, shortfalls_of_frames(found, min_psnr))
+    if found.codes:
+        context.exit(found.codes[0])
+
+
+def _exit(context: click.Context, failures: Sequence[str]) -> None:
+    """Print why the comparison failed, and exit with code 1 where it did."""
     for failure in failures:
         print_error(failure)
     if failures:
         context.exit(FAILED)
 
 
-def read(
-    file: Input,
+def _check_figure(path: str, force: bool) -> None:
+    """Raise UsageError, Failure or MissingPackageError where the figure could not be drawn."""
+    if Path(path).suffix.lower() not in PICTURES:
+        raise click.UsageError(
+            f"--figure {path}: the name must end in one of {', '.join(PICTURES)}"
+        )
+    check_output(path, force)
+    from inrv.metrics import check_drawing
+
+    check_drawing()
+
+
+def _open(source: Source) -> Input:
+    """Open one file. Raises Failure."""
+    check_input(source)
+    return read_input(source)
+
+
+def _read(
+    side: Files | Input,
     device: str | None,
     limits: Limits,
-    grids: Sequence[str] = (),
-    frame: float | int | None = None,
-    time: float | None = None,
-) -> tuple[SparseVolume, Volume | None]:
-    """Read the grids of a .vdb or .inrv file. Its first bytes say which one it is.
+    grids: Sequence[str],
+    frame: Number | None,
+    time: float | None,
+) -> tuple[Input, SparseVolume, Volume | None]:
+    """Read the grids of one volume. Its first bytes say whether it is a .vdb or an .inrv file.
 
-    Returns the grids, and the open volume of an .inrv file or None.
+    Returns the file, the grids, and the open volume of an .inrv file or None.
 
     grids: names and positions of the grids to read; none reads all
-    frame, time: which frame of a sequence
+    frame, time: which frame of a sequence, or which one of many files
     """
-    from inrv import files
-
-    if not _is_coded(file):
-        keys = grid_keys(grids, [grid.name for grid in files.list_grids(file)])
-        return files.read(file, keys or None), None
-    volume = open_volume(file, device, limits, frame, time)
-    decoded = volume.to_sparse()
-    return decoded.choose(grid_keys(grids, names_in(volume))) if grids else decoded, volume
-
-
-def _is_coded(file: Input) -> bool:
-    """Return whether a file is an .inrv file."""
-    from inrv.container.layout import MAGIC, SEQUENCE_MAGIC
-
-    return file.part(0, len(MAGIC)) in (MAGIC, SEQUENCE_MAGIC)
+    if isinstance(side, Files):
+        side, frame, time = _open(side.of_frame(frame)), None, None
+    if not is_coded(side):
+        return side, read_grids(side, grids), None
+    volume = open_volume(side, device, limits, frame, time)
+    return side, decode_grids(volume, grids), volume
 
 
 def _coded(file: Input, limits: Limits) -> Volume:
     """Open the .inrv file that --weights names."""
     import inrv
 
-    if not _is_coded(file):
+    if not is_coded(file):
         raise click.UsageError(f"--weights {file.name} is not an .inrv file")
     return inrv.load(file, "cpu", limits)
 
@@ -206,123 +221,6 @@ def file_sizes(original: Input, decoded: Input, coded: int | None) -> dict[str, 
         "coded_bytes": coded,
         "ratio": before / coded if coded else None,
     }
-
-
-def shortfalls(result: VolumeComparison, min_psnr: float | None) -> list[str]:
-    """Return why the comparison failed.
-
-    Nothing could be compared, or --min-psnr was not reached.
-    """
-    if not any(grid.metrics for grid in result.grids) and not result.passthrough and result.missing:
-        return ["the files have no grid in common"]
-    if min_psnr is None:
-        return []
-    failures = [f"grid {name!r} is missing from DECODED" for name in result.missing]
-    failures += [
-        f"passthrough grid {grid.name!r} differs in DECODED"
-        for grid in result.passthrough
-        if not grid.equal
-    ]
-    for grid in result.grids:
-        if grid.metrics is None:
-            failures.append(f"grid {grid.name!r} has another value type in DECODED")
-        elif grid.metrics.psnr < min_psnr:
-            psnr = decibels(grid.metrics.psnr)
-            failures.append(f"grid {grid.name!r}: PSNR {psnr} dB is below {min_psnr:g} dB")
-    return failures
-
-
-def as_dict(result: VolumeComparison, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Return the comparison for JSON. An infinite PSNR becomes null, and `exact` is true then."""
-    grids = []
-    for grid in result.grids:
-        entry = asdict(grid)
-        entry["box"] = {"lower": grid.box.lower, "upper": grid.box.upper, "shape": grid.box.shape}
-        entry["exact"] = grid.largest_error == 0
-        grids.append(entry)
-    return {
-        **sizes,
-        "theoretical_compression": result.theoretical_compression,
-        "values": result.values,
-        "topology_equal": result.topology_equal,
-        "mean": asdict(result.mean),
-        "grids": grids,
-        "passthrough": [asdict(grid) for grid in result.passthrough],
-        "missing": result.missing,
-        "unexpected": result.unexpected,
-        "differences": result.differences,
-    }
-
-
-def as_text(result: VolumeComparison, sizes: dict[str, Any], original: str, decoded: str) -> str:
-    """Return a table with a line for each grid, and facts on the files.
-
-    sizes: from file_sizes()
-    original: name of the file
-    decoded: name of the file
-    """
-    rows = []
-    for position, grid in enumerate(result.grids):
-        shape = " x ".join(map(str, grid.box.shape)) if grid.active_voxels else "empty"
-        others = ", ".join(grid.differences) or "none"
-        errors = number(grid.largest_error, ".4g"), drift(grid.drift)
-        figures = *_figures(grid.metrics), *errors, _equality(grid.topology_equal), others
-        rows.append((name_of(grid.name, position), shape, *figures))
-    if len(rows) > 1 and math.isfinite(result.mean.psnr):
-        rows.append(("mean of those that differ", "", *_figures(result.mean), "", "", "", ""))
-    facts = _facts(result, sizes, original, decoded)
-    return f"{table(HEADER, rows, notes=True)}\n\n{labelled(facts, indent=0)}"
-
-
-def _facts(
-    result: VolumeComparison, sizes: dict[str, Any], original: str, decoded: str
-) -> list[tuple[str, str]]:
-    """Return labels and texts on the files, their frequent values and what differs beside grids."""
-    facts = [
-        ("original", f"{original}, {size(sizes['original_bytes'])}"),
-        ("decoded", f"{decoded}, {size(sizes['decoded_bytes'])}"),
-    ]
-    if sizes["coded_bytes"]:
-        smaller = f"{sizes['ratio']:.2f} x smaller than the original"
-        facts.append(("coded", f"{size(sizes['coded_bytes'])}, {smaller}"))
-    if result.theoretical_compression is not None:
-        values = f"{result.theoretical_compression:.2f} values of the boxes for each weight"
-        facts.append(("theoretical", values))
-    for position, grid in enumerate(result.grids):
-        facts += [(name_of(grid.name, position), _kept(value)) for value in grid.frequent]
-    for passthrough in result.passthrough:
-        what = f"{passthrough.name}, {passthrough.tree_type}, {passthrough.bytes:,} bytes"
-        facts.append(("passthrough", f"{what}: {_equality(passthrough.equal)}"))
-    if result.missing:
-        facts.append(("missing", ", ".join(result.missing)))
-    if result.unexpected:
-        facts.append(("unexpected", ", ".join(result.unexpected)))
-    if result.differences:
-        facts.append(("file", f"differs in {', '.join(result.differences)}"))
-    return facts
-
-
-def _figures(metrics: GridMetrics | None) -> tuple[str, str, str, str]:
-    """Return PSNR, NRMSE, SSIM and Score as text."""
-    if metrics is None:
-        return ("-",) * 4
-    return (
-        decibels(metrics.psnr),
-        number(metrics.nrmse, ".4f"),
-        number(metrics.ssim, ".4f"),
-        number(metrics.score, ".4f"),
-    )
-
-
-def _kept(found: FrequentValue) -> str:
-    """Return '0 on 21,016 voxels, kept on 100.00% of them' for a frequent value."""
-    numbers = ", ".join(f"{number:.6g}" for number in found.value)
-    value = numbers if len(found.value) == 1 else f"({numbers})"
-    return f"{value} on {found.voxels:,} voxels, kept on {found.kept / found.voxels:.2%} of them"
-
-
-def _equality(equal: bool) -> str:
-    return "equal" if equal else "DIFFERS"
 
 
 def _title(original: str, sizes: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ from inrv_cli.files import (
     share,
     write_output,
 )
-from inrv_cli.frames import FramePattern, Source, frames_in, ranges
+from inrv_cli.frames import FramePattern, Source, frames_in, frames_named
 from inrv_cli.limits import limits_option
 from inrv_cli.options import computing_options
 from inrv_cli.text import size
@@ -196,7 +196,7 @@ def _frame_jobs(
 def _remarks(volume: Volume) -> list[str]:
     """Return a line that names the frames that a sequence lacks."""
     missing = volume.frames.missing
-    return [f"{volume.frames.name} has no frames {ranges(missing)}"] if missing else []
+    return [f"{volume.frames.name} has no {frames_named(missing)}"] if missing else []
 
 
 def _opened(source: Source, device: str | None, limits: Limits) -> Volume | None:

@@ -8,21 +8,18 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from inrv_cli.failure import OUTPUT, Failure
-from inrv_cli.files import STDOUT, check_input, check_output, name_of_input, read_input
+from inrv_cli.files import STDOUT, check_input, check_output, numbered, read_input
 from inrv_cli.frames import (
     Found,
     FramePattern,
     Source,
-    frame_number,
     frames_in,
-    last_number,
     ranges,
 )
 from inrv_cli.progress import progress_bar
@@ -170,21 +167,10 @@ def encode_sequence(
 
 def _frames(found: Found, wanted: str | None) -> list[Frame]:
     """Return the frames in the order of their numbers. Raises UsageError where two have one."""
-    frames = [
-        Frame(source, frame_number(number or last_number(Path(str(source)))))
-        for source, number in found.files
-    ]
-    frames.sort(key=lambda frame: frame.number)
-    if wanted is not None:
-        chosen = set(frames_in(wanted))
-        frames = [frame for frame in frames if frame.number in chosen]
-        if not frames:
-            raise click.UsageError(f"--frames {wanted}: there is none of these frames")
-    for before, after in pairwise(frames):
-        if before.number == after.number:
-            names = f"{name_of_input(before.source)} and {name_of_input(after.source)}"
-            raise click.UsageError(f"{names} would both be frame {after.number}")
-    return frames
+    files = numbered(found, None if wanted is None else set(frames_in(wanted)))
+    if not files:
+        raise click.UsageError(f"--frames {wanted}: there is none of these frames")
+    return [Frame(source, number) for number, source in files.items()]
 
 
 def _increment(numbers: Sequence[float | int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,15 @@ from inrv.support.inputs import BytesInput, Input
 from inrv.support.remote import shown_url
 from inrv.support.streams import check_writable, input_of, is_url
 from inrv_cli.failure import INPUT, OUTPUT, Failure, writing
-from inrv_cli.frames import Found, FramePattern, Source, expand, last_number
+from inrv_cli.frames import (
+    Found,
+    FramePattern,
+    Number,
+    Source,
+    expand,
+    frame_number,
+    last_number,
+)
 from inrv_cli.options import WHOLE_NUMBER, F
 
 STDIN = STDOUT = "-"
@@ -60,6 +68,28 @@ def find_inputs(patterns: Sequence[str], output: str | None, suffixes: tuple[str
         check_writable(output)
         FramePattern.parse(Path(output).name)
     return expand(patterns, suffixes)
+
+
+def numbered(found: Found, wanted: Collection[Number] | None = None) -> dict[Number, Source]:
+    """Return the files of frames by the numbers in their names, ascending.
+
+    Raises UsageError where two files have one number, or one has none.
+
+    wanted: the frames to return; None: all
+    """
+    numbers = [
+        (frame_number(number or last_number(Path(str(source)))), source)
+        for source, number in found.files
+    ]
+    files: dict[Number, Source] = {}
+    for number, source in sorted(numbers, key=lambda pair: pair[0]):
+        if wanted is not None and number not in wanted:
+            continue
+        if number in files:
+            names = f"{name_of_input(files[number])} and {name_of_input(source)}"
+            raise click.UsageError(f"{names} would both be frame {number}")
+        files[number] = source
+    return files
 
 
 def job_list(

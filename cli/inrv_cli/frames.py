@@ -22,6 +22,7 @@ from inrv.support.streams import is_url
 from inrv_cli.failure import INPUT, Failure
 
 Source: TypeAlias = Path | str  # an input; a URL stays a text
+Number: TypeAlias = float | int  # of a frame
 
 _PLACE = re.compile(r"#+|%[0-9]*d|\$F[0-9]*")
 # A single @ within words is a letter, as in render@2x.
@@ -193,7 +194,7 @@ def _gaps(pattern: FramePattern, numbers: Iterable[str]) -> list[str]:
             f"{missing:,} are missing"
         ]
     absent = sorted(set(range(whole[0], whole[-1])) - set(whole))
-    return [f"{pattern} has no frames {ranges(absent, pattern.width)}"]
+    return [f"{pattern} has no {frames_named(absent, pattern.width)}"]
 
 
 def _missing(whole: Sequence[int]) -> int:
@@ -292,3 +293,8 @@ def ranges(numbers: Sequence[float | int], width: int = 0) -> str:
     if all(isinstance(number, int) for number in numbers):
         return str(framesToFrameRange(numbers, zfill=width))
     return ",".join(map(str, numbers))
+
+
+def frames_named(numbers: Sequence[float | int], width: int = 0) -> str:
+    """Return 'frame 8' or 'frames 3-5,8' for ascending numbers, as `ranges` writes them."""
+    return f"frame{'s' * (len(numbers) != 1)} {ranges(numbers, width)}"

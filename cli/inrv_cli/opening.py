@@ -1,16 +1,18 @@
-"""The options --frame and --time: which frame of a sequence a command looks at."""
+"""Files that commands look into, and the frame of a sequence that --frame and --time name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from inrv_cli.frames import frame_number
 from inrv_cli.options import F
+from inrv_cli.text import grid_keys, names_in
 
 if TYPE_CHECKING:
-    from inrv import Limits, Volume
+    from inrv import Limits, SparseVolume, Volume
     from inrv.support.inputs import Input
 
 
@@ -58,3 +60,30 @@ def open_volume(
             err=True,
         )
     return volume
+
+
+def is_coded(file: Input) -> bool:
+    """Return whether a file is an .inrv file, as its first bytes say."""
+    from inrv.container.layout import MAGIC, SEQUENCE_MAGIC
+
+    return file.part(0, len(MAGIC)) in (MAGIC, SEQUENCE_MAGIC)
+
+
+def read_grids(file: Input, grids: Sequence[str] = ()) -> SparseVolume:
+    """Read the grids of a file that is not an .inrv file.
+
+    grids: names and positions of the grids to read; none reads all
+    """
+    from inrv import files
+
+    keys = grid_keys(grids, [grid.name for grid in files.list_grids(file)])
+    return files.read(file, keys or None)
+
+
+def decode_grids(volume: Volume, grids: Sequence[str] = ()) -> SparseVolume:
+    """Decode the grids of a volume.
+
+    grids: names and positions of the grids to give; none gives all
+    """
+    decoded = volume.to_sparse()
+    return decoded.choose(grid_keys(grids, names_in(volume))) if grids else decoded

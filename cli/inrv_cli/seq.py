@@ -18,7 +18,7 @@ from inrv_cli.files import (
     read_input,
     source_of,
 )
-from inrv_cli.frames import Source, expand, frame_number, frames_in, last_number, ranges
+from inrv_cli.frames import Source, expand, frame_number, frames_in, frames_named, last_number
 from inrv_cli.text import print_json, size, table
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _group_of(frames: Frames, number: float | int) -> int:
 def _missing(frames: Frames) -> list[str]:
     """Return a line that names the frames that are missing."""
     missing = frames.missing
-    return [f"{frames.name} has no frames {ranges(missing)}"] if missing else []
+    return [f"{frames.name} has no {frames_named(missing)}"] if missing else []
 
 
 def _tell(output: str) -> None:

@@ -47,6 +47,11 @@ def short_size(count: int) -> str:
     return f"{amount:.3g} {units[-1]}"
 
 
+def counted(count: int, what: str) -> str:
+    """Return '1 frame' or '1,234 frames' for a count of what the word in the singular says."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def decibels(value: float | None) -> str:
     """Return a PSNR as '41.23', infinity as 'exact' and None as '-'."""
     if value is None:

@@ -177,8 +177,8 @@ def test_gaps_are_named_in_folders_and_globs_where_the_numbers_look_like_frames(
     touch(*(f"cache/{number}.vdb" for number in (8, 9, 11)))
     for text in ("cache", "cache/*"):
         assert expand([text], (".vdb",)).remarks == [
-            "cache/#.vdb has no frames 10",
-            "cache/fx.####.vdb has no frames 0004",
+            "cache/#.vdb has no frame 10",
+            "cache/fx.####.vdb has no frame 0004",
         ]
 
 
@@ -255,7 +255,7 @@ def test_what_is_left_out_and_missing_is_told_on_stderr_unless_quiet(
     assert result.stderr.splitlines() == [
         "inrv: fx.$F4.inrv leaves out fx.7.inrv: its numbers have 4 digits, "
         "or more without a zero in front",
-        "inrv: fx.$F4.inrv has no frames 0002",
+        "inrv: fx.$F4.inrv has no frame 0002",
     ]
     assert run("decode", "fx.$F4.inrv", "-o", "out/$F4.vdb", "--force", "-q").stderr == ""
     result = run("verify", "fx.####.inrv")

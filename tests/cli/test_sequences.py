@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import inrv
+import inrv.metrics
 from inrv import files
 
 from .conftest import Run
@@ -37,13 +40,13 @@ def test_a_pattern_becomes_one_file_and_comes_back_with_its_numbers(run: Run) ->
     result = run("encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT, "--fps", "24")
     assert result.exit_code == 0, result.stderr
     assert "frames" in result.stdout and "PSNR" in result.stdout
-    assert "missing" in result.stdout and "has no frames 0012" in result.stderr
+    assert "missing" in result.stdout and "has no frame 0012" in result.stderr
     volume = inrv.load("fog.inrv")
     assert list(volume.frames) == [8, 9, 10, 11, 13] and volume.frames.times[0] == 8 / 24
     assert volume.frames.timeline.pattern == "fog.####.vdb"
     result = run("decode", "fog.inrv", "-o", "back/out.%03d.vdb", "--frames", "9-10")
     assert result.exit_code == 0, result.stderr
-    assert "has no frames 12" in result.stderr
+    assert "has no frame 12" in result.stderr
     assert sorted(path.name for path in Path("back").iterdir()) == ["out.009.vdb", "out.010.vdb"]
     before, after = files.read("fog.0010.vdb"), files.read("back/out.010.vdb")
     assert before.grids[0].topology.equal(after.grids[0].topology)
@@ -137,7 +140,7 @@ def test_frames_are_cut_listed_and_appended_without_being_coded(run: Run) -> Non
     assert run("encode", "fog.0008.vdb", "-o", "take.0012.inrv", *INSTANT).exit_code == 0
     result = run("seq", "append", "cut.inrv", "take.0012.inrv")
     assert result.exit_code == 0, result.stderr
-    assert "has no frames 11" in result.stderr
+    assert "has no frame 11" in result.stderr
     grown = inrv.load("cut.inrv").frames
     assert list(grown) == [9, 10, 12] and grown[12].time == 0.5
     assert grown[12]["density"].entry == inrv.load("take.0012.inrv")["density"].entry
@@ -169,6 +172,83 @@ def test_info_sample_compare_and_verify_take_a_frame(run: Run) -> None:
     result = run("info", "fog.inrv", "--frame", "9", "--time", "1")
     assert result.exit_code == 2 and "give one of them" in result.stderr
     assert "valid" in run("verify", "fog.inrv", "--decode").stdout
+
+
+@pytest.mark.usefixtures("shots")
+def test_sequences_are_compared_frame_by_frame(run: Run) -> None:
+    made(run, "--frames", "8-11")
+    result = run("compare", "fog.####.vdb", "fog.inrv")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:5]] == [
+        [str(number), "density"] for number in (8, 9, 10, 11)
+    ]
+    for text in ("fog.####.vdb, 5 frames, ", "fog.inrv, 4 frames, ", "missing   frame 13"):
+        assert text in result.stdout
+    told = json.loads(run("compare", ".", "fog.inrv", "--json").stdout)
+    assert [frame["frame"] for frame in told["frames"]] == [8, 9, 10, 11]
+    assert (told["missing_frames"], told["unexpected_frames"]) == ([13], [])
+    assert told["decoded_bytes"] == Path("fog.inrv").stat().st_size
+    psnrs = {frame["frame"]: frame["grids"][0]["metrics"]["psnr"] for frame in told["frames"]}
+    worst = min(psnrs, key=lambda number: psnrs[number])
+    assert told["worst"] == {"frame": worst, "grid": "density", "psnr": psnrs[worst]}
+    assert told["grids"][0]["mean_psnr"] == pytest.approx(sum(psnrs.values()) / 4)
+    assert f"worst     frame {worst}, density: PSNR {psnrs[worst]:.2f} dB" in result.stdout
+    one = json.loads(run("compare", "fog.####.vdb", "fog.inrv", "--frame", worst, "--json").stdout)
+    assert one["grids"][0]["metrics"]["psnr"] == psnrs[worst]
+    assert run("decode", "fog.inrv", "-o", "back/").exit_code == 0
+    for decoded in ("back/fog.####.vdb", "back"):
+        again = json.loads(run("compare", "fog.####.vdb", decoded, "--json").stdout)
+        assert again["worst"] == told["worst"]
+    result = run("compare", "fog.inrv", "back")
+    assert "exact in 4 frames" in result.stdout and "worst" not in result.stdout
+
+
+@pytest.mark.usefixtures("shots")
+def test_what_fails_in_a_comparison_of_sequences_is_told_with_its_frame(run: Run) -> None:
+    made(run, "--frames", "8-11")
+    assert run("compare", "fog.000#.vdb", "fog.inrv", "--min-psnr", "40").exit_code == 0
+    result = run("compare", "fog.####.vdb", "fog.inrv", "--min-psnr", "40")
+    assert result.exit_code == 1 and "DECODED has no frame 13" in result.stderr
+    result = run("compare", "fog.inrv", "fog.####.vdb", "--min-psnr", "90")
+    assert result.exit_code == 1 and "unexpected  frame 13" in result.stdout
+    assert "frame 11: grid 'density': PSNR" in result.stderr and "DECODED has" not in result.stderr
+    grid = files.read("fog.0010.vdb").grids[0]
+    grid.values[5] = np.nan
+    files.write("fog.0010.vdb", inrv.SparseVolume((grid,)))
+    result = run("compare", "fog.####.vdb", "fog.inrv")
+    assert result.exit_code == 3 and "frame 10: grid 'density': original and" in result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:4]] == ["8", "9", "11"]
+    assert run("seq", "cut", "fog.inrv", "--frames", "8", "-o", "cut.inrv").exit_code == 0
+    result = run("compare", "fog.001#.vdb", "cut.inrv")
+    assert result.exit_code == 1
+    assert "fog.001#.vdb has frames 0-1,3 and cut.inrv has frame 8" in result.stderr
+    for arguments, message in [
+        (["fog.####.vdb", "fog.0009.vdb"], "fog.####.vdb stands for 5 files: choose one with"),
+        (["fog.####.vdb", "fog.inrv", "--time", "1"], "stands for 5 files: choose one with"),
+        (["fog.####.vdb", "fog.inrv", "--frame", "12"], "there is no file of frame 12"),
+        (["fog.####.vdb", "fog.inrv", "--figure", "x.png"], "are for one frame: give --frame"),
+    ]:
+        result = run("compare", *arguments)
+        assert result.exit_code == 2 and message in result.stderr
+
+
+@pytest.mark.usefixtures("shots")
+def test_a_comparison_of_sequences_holds_one_frame_at_a_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(run)
+    held: list[weakref.ref[Any]] = []
+    compare_volumes = inrv.metrics.compare_volumes
+
+    def watch(*volumes: inrv.SparseVolume) -> inrv.metrics.VolumeComparison:
+        assert not any(volume() for volume in held)
+        held.extend(map(weakref.ref, volumes))
+        return compare_volumes(*volumes)
+
+    monkeypatch.setattr(inrv.metrics, "compare_volumes", watch)
+    result = run("compare", "fog.####.vdb", "fog.inrv")
+    assert result.exit_code == 0 and len(held) == 10, result.stderr
 
 
 @pytest.mark.usefixtures("shots")

@@ -1,6 +1,12 @@
 """How faithful a decoded volume is: PSNR, NRMSE, SSIM, Score, topology, theoretical compression."""
 
-from inrv.metrics.comparison import FrequentValue, GridComparison, VolumeComparison, compare_volumes
+from inrv.metrics.comparison import (
+    FrequentValue,
+    GridComparison,
+    PassthroughComparison,
+    VolumeComparison,
+    compare_volumes,
+)
 from inrv.metrics.figure import check_drawing, draw_comparison
 from inrv.metrics.quality import GridMetrics, score, ssim_within
 
@@ -8,6 +14,7 @@ __all__ = [
     "FrequentValue",
     "GridComparison",
     "GridMetrics",
+    "PassthroughComparison",
     "VolumeComparison",
     "check_drawing",
     "compare_volumes",

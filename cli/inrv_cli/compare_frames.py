@@ -1,0 +1,326 @@
+"""`inrv compare` of many frames: of sequences, and of files with the numbers of frames."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inrv.errors import MissingFrameError
+from inrv_cli.compare_report import HEADER, as_dict, remarks_on, row_of, shortfalls
+from inrv_cli.failure import FAILED, USAGE, Failure, report
+from inrv_cli.files import check_input, is_stdin, numbered, print_remarks, read_input
+from inrv_cli.frames import Number, Source, expand, frames_named
+from inrv_cli.opening import decode_grids, is_coded, read_grids
+from inrv_cli.text import counted, decibels, labelled, shown, size, table
+
+if TYPE_CHECKING:
+    from inrv import Limits, SparseVolume
+    from inrv.metrics import VolumeComparison
+    from inrv.support.inputs import Input
+
+Read = Callable[[Number, Sequence[str]], "SparseVolume"]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of many frames.
+
+    name: the pattern or folder that stands for them
+    sources: each by the number of its frame
+    """
+
+    name: str
+    sources: dict[Number, Source]
+
+    def of_frame(self, frame: Number | None) -> Source:
+        """Return the file of the frame that --frame names. Raises MissingFrameError, UsageError."""
+        if frame is None:
+            count = counted(len(self.sources), "file")
+            raise click.UsageError(f"{self.name} stands for {count}: choose one with --frame")
+        if frame not in self.sources:
+            raise MissingFrameError(f"{self.name}: there is no file of frame {frame}")
+        return self.sources[frame]
+
+
+@dataclass(frozen=True)
+class Shots:
+    """Many frames, which are compared with as many others.
+
+    name: for messages
+    numbers: of the frames, ascending
+    bytes: of all files
+    read: gives the grids of a frame, or those that names and positions choose
+    """
+
+    name: str
+    numbers: tuple[Number, ...]
+    bytes: int
+    read: Read
+
+
+@dataclass
+class FramesComparison:
+    """The frames that two have in common.
+
+    original, decoded: the two
+    frames: what came of each frame, by its number
+    codes: exit codes of the frames that could not be compared
+    """
+
+    original: Shots
+    decoded: Shots
+    frames: dict[Number, VolumeComparison] = field(default_factory=dict)
+    codes: list[int] = field(default_factory=list)
+
+    @property
+    def missing(self) -> list[Number]:
+        """The frames that only the original has."""
+        return _without(self.original.numbers, self.decoded.numbers)
+
+    @property
+    def unexpected(self) -> list[Number]:
+        """The frames that only the decoded one has."""
+        return _without(self.decoded.numbers, self.original.numbers)
+
+
+@dataclass(frozen=True)
+class Course:
+    """One grid over the frames that have it.
+
+    name: of the grid, with a number behind where another one has that name
+    psnrs: dB by the number of the frame; infinite where the grid is exact
+    """
+
+    name: str
+    psnrs: dict[Number, float]
+
+    @property
+    def worst(self) -> Number | None:
+        """The frame of the least PSNR; None where the grid is exact in all."""
+        number = min(self.psnrs, key=lambda number: self.psnrs[number])
+        return None if math.isinf(self.psnrs[number]) else number
+
+    @property
+    def mean(self) -> float | None:
+        """The mean PSNR of the frames in which the grid is not exact; None where there is none."""
+        known = [psnr for psnr in self.psnrs.values() if not math.isinf(psnr)]
+        return sum(known) / len(known) if known else None
+
+
+def files_of(source: Source) -> Files | None:
+    """Return the files of frames that an argument stands for, or None where it is one file.
+
+    source: a pattern, a folder or a glob; or a file or URL
+    """
+    if isinstance(source, str) or is_stdin(source):
+        return None
+    from inrv.files import SUFFIXES
+
+    found = expand([str(source)], SUFFIXES)
+    if found.files == [(source, None)]:
+        return None
+    print_remarks(found.remarks)
+    return Files(str(source), numbered(found))
+
+
+def shots_of(side: Files | Input, device: str | None, limits: Limits) -> Shots | None:
+    """Return the frames of files or of a sequence, or None where `side` is one volume."""
+    if isinstance(side, Files):
+        return _of_files(side, device, limits)
+    return _of_sequence(side, device, limits)
+
+
+def _of_files(files: Files, device: str | None, limits: Limits) -> Shots:
+    """Return frames that are in a file each. Raises Failure where one cannot be opened."""
+    size = 0
+    for source in files.sources.values():
+        check_input(source)
+        size += read_input(source).size
+
+    def read(number: Number, grids: Sequence[str]) -> SparseVolume:
+        import inrv
+
+        file = read_input(files.sources[number])
+        if not is_coded(file):
+            return read_grids(file, grids)
+        volume = inrv.load(file, device, limits)
+        if volume.frames.is_sequence:
+            raise Failure(USAGE, f"{file.name} is a sequence: compare it alone")
+        return decode_grids(volume, grids)
+
+    return Shots(files.name, tuple(files.sources), size, read)
+
+
+def _of_sequence(file: Input, device: str | None, limits: Limits) -> Shots | None:
+    """Return the frames of a sequence, or None where the file is none."""
+    if not is_coded(file):
+        return None
+    from inrv.decoding.frames import open_frames
+
+    frames = open_frames(file, device, limits)
+    if not frames.is_sequence:
+        return None
+    return Shots(
+        frames.name,
+        frames.numbers,
+        file.size,
+        lambda number, grids: decode_grids(frames[number], grids),
+    )
+
+
+def compare_frames(original: Shots, decoded: Shots, grids: Sequence[str]) -> FramesComparison:
+    """Compare the frames that both have, one after the other.
+
+    A frame that cannot be compared is told on stderr, and the others are compared nevertheless.
+    Raises Failure where they have no frame in common.
+
+    grids: names and positions of the grids of the original; none compares all
+    """
+    found = FramesComparison(original, decoded)
+    common = [number for number in original.numbers if number in set(decoded.numbers)]
+    if not common:
+        held = " and ".join(
+            f"{own.name} has {frames_named(own.numbers) if own.numbers else 'none'}"
+            for own in (original, decoded)
+        )
+        raise Failure(FAILED, f"there is no frame that both have: {held}")
+    for number in common:
+        try:
+            found.frames[number] = _compare(original, decoded, number, grids)
+        except Exception as error:
+            found.codes.append(report(error, f"frame {number}"))
+    return found
+
+
+def _compare(
+    original: Shots, decoded: Shots, number: Number, grids: Sequence[str]
+) -> VolumeComparison:
+    """Compare one frame, which is in memory no longer than that."""
+    from inrv.metrics import compare_volumes
+
+    return compare_volumes(original.read(number, grids), decoded.read(number, ()))
+
+
+def shortfalls_of_frames(found: FramesComparison, min_psnr: float | None) -> list[str]:
+    """Return why the comparison failed: what `shortfalls` says of frames, and missing ones."""
+    failures = [
+        f"frame {number}: {failure}"
+        for number, result in found.frames.items()
+        for failure in shortfalls(result, min_psnr)
+    ]
+    if min_psnr is not None and found.missing:
+        failures.append(f"DECODED has no {frames_named(found.missing)}")
+    return failures
+
+
+def courses_of(found: FramesComparison) -> list[Course]:
+    """Return every grid that could be compared in some frame."""
+    courses: dict[tuple[str, int], Course] = {}
+    for number, result in found.frames.items():
+        seen = Counter[str]()
+        for grid in result.grids:
+            place = seen[grid.name]
+            seen[grid.name] += 1
+            if grid.metrics is not None:
+                name = shown(grid.name) or "(unnamed)"
+                name += f"[{place}]" if place else ""
+                course = courses.setdefault((grid.name, place), Course(name, {}))
+                course.psnrs[number] = grid.metrics.psnr
+    return list(courses.values())
+
+
+def _worst(courses: Sequence[Course]) -> tuple[Course, Number] | None:
+    """Return the grid and the frame of the least PSNR; None where all are exact."""
+    pairs = [(course, course.worst) for course in courses]
+    known = [(course, number) for course, number in pairs if number is not None]
+    return min(known, key=lambda pair: pair[0].psnrs[pair[1]], default=None)
+
+
+def frames_as_dict(found: FramesComparison) -> dict[str, Any]:
+    """Return the comparison for JSON: what `as_dict` tells of each frame, and a summary."""
+    courses = courses_of(found)
+    worst = _worst(courses)
+    return {
+        "original_bytes": found.original.bytes,
+        "decoded_bytes": found.decoded.bytes,
+        "frames": [
+            {"frame": number, **as_dict(result, {})} for number, result in found.frames.items()
+        ],
+        "missing_frames": found.missing,
+        "unexpected_frames": found.unexpected,
+        "grids": [
+            {
+                "name": course.name,
+                "mean_psnr": course.mean,
+                "worst_frame": course.worst,
+                "worst_psnr": None if course.worst is None else course.psnrs[course.worst],
+            }
+            for course in courses
+        ],
+        "worst": None
+        if worst is None
+        else {"frame": worst[1], "grid": worst[0].name, "psnr": worst[0].psnrs[worst[1]]},
+    }
+
+
+def frames_as_text(found: FramesComparison) -> str:
+    """Return a table with a line for each grid of each frame, and a summary."""
+    rows = [
+        (str(number), *row_of(grid, position))
+        for number, result in found.frames.items()
+        for position, grid in enumerate(result.grids)
+    ]
+    return f"{table(('frame', *HEADER), rows, notes=True)}\n\n{labelled(_summary(found), indent=0)}"
+
+
+def _summary(found: FramesComparison) -> list[tuple[str, str]]:
+    """Return labels and texts on the files, on each grid, on what differs and on the worst."""
+    facts = [
+        (label, f"{own.name}, {counted(len(own.numbers), 'frame')}, {size(own.bytes)}")
+        for label, own in (("original", found.original), ("decoded", found.decoded))
+    ]
+    if found.missing:
+        facts.append(("missing", frames_named(found.missing)))
+    if found.unexpected:
+        facts.append(("unexpected", frames_named(found.unexpected)))
+    differing = defaultdict[tuple[str, str], list[Number]](list)
+    for number, result in found.frames.items():
+        for remark in remarks_on(result):
+            differing[remark].append(number)
+    facts += [
+        (label, f"{text}, in {frames_named(numbers)}")
+        for (label, text), numbers in differing.items()
+    ]
+    courses = courses_of(found)
+    facts += [(course.name, _course_text(course)) for course in courses]
+    worst = _worst(courses)
+    if worst is not None:
+        course, number = worst
+        psnr = decibels(course.psnrs[number])
+        facts.append(("worst", f"frame {number}, {course.name}: PSNR {psnr} dB"))
+    return facts
+
+
+def _course_text(course: Course) -> str:
+    """Return the line on a grid over the frames."""
+    compared = counted(len(course.psnrs), "frame")
+    if course.worst is None:
+        return f"exact in {compared}"
+    least = decibels(course.psnrs[course.worst])
+    text = f"PSNR {decibels(course.mean)} dB, mean of {compared}"
+    exact = sum(map(math.isinf, course.psnrs.values()))
+    if exact:
+        text = f"PSNR {decibels(course.mean)} dB, mean of {len(course.psnrs) - exact} of {compared}"
+        text += ", the others are exact"
+    return f"{text}; {least} dB in frame {course.worst}"
+
+
+def _without(numbers: Sequence[Number], others: Sequence[Number]) -> list[Number]:
+    """Return the numbers that are not among others."""
+    left_out = set(others)
+    return [number for number in numbers if number not in left_out]
