@@ -6,6 +6,7 @@ import io
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,13 +29,20 @@ from inrv_cli.files import (
     share,
     write_output,
 )
-from inrv_cli.frames import FramePattern, Source, frames_in, frames_named
+from inrv_cli.frames import (
+    FramePattern,
+    Number,
+    Source,
+    frames_from,
+    frames_in,
+    frames_named,
+)
 from inrv_cli.limits import limits_option
 from inrv_cli.options import computing_options
-from inrv_cli.text import size
+from inrv_cli.text import counted, size
 
 if TYPE_CHECKING:
-    from inrv import Box, Limits, Volume
+    from inrv import Box, Frames, Limits, Volume
 
 DEFAULT_PLACE = "####"  # of the number in the name of a frame
 
@@ -97,7 +105,8 @@ def _box_of(part: tuple[slice, ...], volume: Volume) -> Box:
 @click.option(
     "--frames",
     metavar="RANGE",
-    help="Sequence: decode these frames, for example 60-64, 1-99x2 or 60,62. Default: all.",
+    help="Sequence: decode these frames, for example 60-64, 1-99x2 or 60,62, as far as they are "
+    "there. Default: all.",
 )
 @computing_options
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")
@@ -128,7 +137,8 @@ def decode(
     '-' stands for stdin. It is decoded to stdout unless -o names an output.
 
     A sequence is decoded frame by frame, into files that have the frames' numbers: OUT is a pattern
-    such as 'out.####.vdb' or a folder, or a file for one frame. Default: INPUT.####.vdb.
+    such as 'out.####.vdb' or a folder, or a file for one frame. Default: INPUT.####.vdb. Frames
+    that are missing are named on stderr; it is an error only where none of --frames is there.
 
     With --lod and --box only what they need is read and decoded, where the field is a lattice with
     exact topology. Grids that are passed through are left out.
@@ -139,8 +149,9 @@ def decode(
     if len(found.files) == 1:
         volume = _opened(found.files[0][0], device, limits)
     if volume is not None and volume.frames.is_sequence:
-        listed = _frame_jobs(volume, found.files[0][0], output, frames)
-        remarks = _remarks(volume)
+        numbers, missing = _frames(volume.frames, frames)
+        listed = _frame_jobs(found.files[0][0], output, numbers)
+        remarks = [f"{volume.frames.name} has no {frames_named(missing)}"] if missing else []
     else:
         if frames is not None:
             raise click.UsageError("--frames is for a sequence, given as the only input")
@@ -160,19 +171,29 @@ def decode(
         context.exit(codes[0])
 
 
-def _frame_jobs(
-    volume: Volume, source: Source, output: str | None, wanted: str | None
-) -> list[Job]:
-    """Return a job for each frame of a sequence. Raises UsageError, MissingFrameError.
+def _frames(held: Frames, wanted: str | None) -> tuple[list[Number], list[Number]]:
+    """Return the frames to decode, and those that are missing. Raises MissingFrameError.
+
+    wanted: the frames, as '60-64'; None: all
+    """
+    if wanted is None:
+        return list(held), held.missing
+    asked = frames_in(wanted)
+    there = [number for number in asked if number in held]
+    if not there and len(asked) == 1:
+        raise MissingFrameError(held.lacks(asked[0]))
+    if not there:
+        found = frames_from(held.numbers)
+        raise MissingFrameError(f"{held.name} has none of the frames {wanted}: it holds {found}")
+    return there, sorted(set(asked) - set(there))
+
+
+def _frame_jobs(source: Source, output: str | None, numbers: Sequence[Number]) -> list[Job]:
+    """Return a job for each frame of a sequence. Raises UsageError.
 
     source: the sequence
     output: a pattern, a folder, or a file for one frame; None: INPUT.####.vdb beside the input
-    wanted: the frames, as '60-64'; None: all
     """
-    numbers = list(volume.frames) if wanted is None else frames_in(wanted)
-    for number in numbers:
-        if number not in volume.frames:
-            raise MissingFrameError(volume.frames.lacks(number))
     name = Path(name_of_input(source)).stem
     pattern = FramePattern.parse(f"{'stdin' if is_stdin(source) else name}.{DEFAULT_PLACE}.vdb")
     folder = Path() if is_stdin(source) or isinstance(source, str) else source.parent
@@ -191,12 +212,6 @@ def _frame_jobs(
             )
     assert pattern is not None
     return [Job(source, str(folder / pattern.fill(str(n))), n) for n in numbers]
-
-
-def _remarks(volume: Volume) -> list[str]:
-    """Return a line that names the frames that a sequence lacks."""
-    missing = volume.frames.missing
-    return [f"{volume.frames.name} has no {frames_named(missing)}"] if missing else []
 
 
 def _opened(source: Source, device: str | None, limits: Limits) -> Volume | None:
@@ -249,7 +264,7 @@ def _decode(
     count = len(decoded.grids) + len(decoded.passthrough)
     figures = [
         size(written),
-        f"{count} grid{'s' * (count != 1)}",
+        counted(count, "grid"),
         f"{decoded.active_voxel_count:,} active voxels",
     ]
     if volume.passthrough and not decoded.passthrough:

@@ -261,6 +261,15 @@ def _summary(output: str, tally: Tally, missing: Sequence[float | int], seconds:
     if tally.frames:
         rows.append(("a frame", size(round(tally.bytes_out / tally.frames))))
     for name, psnrs in tally.psnrs.items():
-        text = f"PSNR {decibels(min(psnrs))} to {decibels(max(psnrs))} dB"
-        rows.append((shown(name) or "(unnamed)", text))
+        rows.append((shown(name) or "(unnamed)", _psnr_text(min(psnrs), max(psnrs))))
     return f"{output}\n{labelled(rows)}"
+
+
+def _psnr_text(least: float, largest: float) -> str:
+    """Return 'PSNR 45.01 to 45.07 dB' for the frames of a grid."""
+    if math.isinf(least):
+        return "exact"
+    low, high = decibels(least), decibels(largest)
+    if math.isinf(largest):
+        return f"PSNR {low} dB and more, some frames exact"
+    return f"PSNR {low} dB" if low == high else f"PSNR {low} to {high} dB"

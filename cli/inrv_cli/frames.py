@@ -261,7 +261,7 @@ def last_number(path: Path) -> str:
     return match[2]
 
 
-def frame_number(text: str) -> float | int:
+def frame_number(text: str) -> Number:
     """Return the number of a frame; a subframe's has a fraction. Raises UsageError."""
     try:
         found = Decimal(text)
@@ -273,7 +273,7 @@ def frame_number(text: str) -> float | int:
     return int(found) if found == found.to_integral_value() else number
 
 
-def frames_in(text: str) -> list[float | int]:
+def frames_in(text: str) -> list[Number]:
     """Return the frames of a range, as '60-64', '1-99x2' or '60,62'. Raises UsageError."""
     from fileseq.exceptions import ParseException
     from fileseq.frameset import FrameSet
@@ -286,7 +286,7 @@ def frames_in(text: str) -> list[float | int]:
         ) from error
 
 
-def ranges(numbers: Sequence[float | int], width: int = 0) -> str:
+def ranges(numbers: Sequence[Number], width: int = 0) -> str:
     """Return ascending numbers of frames as '3-5,8', each with at least `width` digits."""
     from fileseq import framesToFrameRange
 
@@ -295,6 +295,13 @@ def ranges(numbers: Sequence[float | int], width: int = 0) -> str:
     return ",".join(map(str, numbers))
 
 
-def frames_named(numbers: Sequence[float | int], width: int = 0) -> str:
+def frames_named(numbers: Sequence[Number], width: int = 0) -> str:
     """Return 'frame 8' or 'frames 3-5,8' for ascending numbers, as `ranges` writes them."""
     return f"frame{'s' * (len(numbers) != 1)} {ranges(numbers, width)}"
+
+
+def frames_from(numbers: Sequence[Number]) -> str:
+    """Return 'frame 8' or '5 frames from 8 to 13' for ascending numbers, 'no frame' for none."""
+    if len(numbers) < 2:
+        return f"frame {numbers[0]}" if numbers else "no frame"
+    return f"{len(numbers):,} frames from {numbers[0]} to {numbers[-1]}"

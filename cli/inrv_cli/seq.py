@@ -18,8 +18,16 @@ from inrv_cli.files import (
     read_input,
     source_of,
 )
-from inrv_cli.frames import Source, expand, frame_number, frames_in, frames_named, last_number
-from inrv_cli.text import print_json, size, table
+from inrv_cli.frames import (
+    Source,
+    expand,
+    frame_number,
+    frames_from,
+    frames_in,
+    frames_named,
+    last_number,
+)
+from inrv_cli.text import counted, print_json, size, table
 
 if TYPE_CHECKING:
     from inrv import Frames
@@ -220,7 +228,7 @@ def _tell(output: str) -> None:
     """Print what a sequence holds now."""
     frames = _open(Path(output))
     click.echo(
-        f"{output}: {len(frames)} frames from {frames.numbers[0]} to {frames.numbers[-1]} in "
-        f"{len(frames.groups)} groups, {size(Path(output).stat().st_size)}"
+        f"{output}: {frames_from(frames.numbers)} in {counted(len(frames.groups), 'group')}, "
+        f"{size(Path(output).stat().st_size)}"
     )
     print_remarks(_missing(frames))

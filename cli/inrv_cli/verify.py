@@ -11,6 +11,7 @@ from inrv_cli.files import check_input, check_stdin, name_of_input, print_remark
 from inrv_cli.frames import Source, expand
 from inrv_cli.limits import limits_option
 from inrv_cli.options import computing_options
+from inrv_cli.text import counted
 
 if TYPE_CHECKING:
     from inrv import Limits
@@ -63,11 +64,12 @@ def _verify(path: Source, decode: bool, device: str | None, limits: Limits) -> s
         raise Failure(
             FAILED, str(error) if file.name in str(error) else f"{file.name}: {error}"
         ) from error
-    parts = [f"{found.chunks} chunks"]
+    parts = [counted(found.chunks, "chunk")]
     if found.samples.count:
         parts.append(
-            f"{found.samples.count} samples within {found.samples.largest_difference:.1e} "
-            f"of the range ({found.samples.tolerance:.0e} is allowed)"
+            f"{counted(found.samples.count, 'sample')} within "
+            f"{found.samples.largest_difference:.1e} of the range "
+            f"({found.samples.tolerance:.0e} is allowed)"
         )
     parts.append(
         f"{found.voxels:,} active voxels decoded"

@@ -46,13 +46,14 @@ def test_a_pattern_becomes_one_file_and_comes_back_with_its_numbers(run: Run) ->
     assert volume.frames.timeline.pattern == "fog.####.vdb"
     result = run("decode", "fog.inrv", "-o", "back/out.%03d.vdb", "--frames", "9-10")
     assert result.exit_code == 0, result.stderr
-    assert "has no frame 12" in result.stderr
+    assert result.stderr == ""
     assert sorted(path.name for path in Path("back").iterdir()) == ["out.009.vdb", "out.010.vdb"]
     before, after = files.read("fog.0010.vdb"), files.read("back/out.010.vdb")
     assert before.grids[0].topology.equal(after.grids[0].topology)
     assert np.abs(before.grids[0].values - after.grids[0].values).max() < 0.05
     shutil.copy("fog.inrv", "back/shot.inrv")
-    assert run("decode", "back/shot.inrv").exit_code == 0
+    result = run("decode", "back/shot.inrv")
+    assert result.exit_code == 0 and "shot.inrv has no frame 12" in result.stderr
     assert Path("back/shot.0013.vdb").exists()
 
 
@@ -61,7 +62,9 @@ def test_where_frames_go(run: Run) -> None:
     made(run)
     for arguments, code, message in [
         (["-o", "one.vdb"], 2, "there are 5 frames: give a pattern"),
-        (["-o", "one.vdb", "--frames", "12"], 3, "no frame 12"),
+        (["-o", "one.vdb", "--frames", "12"], 2, "no frame 12"),
+        (["-o", "one.vdb", "--frames", "1-7"], 2, "has none of the frames 1-7: it holds 5 frames"),
+        (["-o", "range/", "--frames", "13,6-9"], 0, "fog.inrv has no frames 6-7"),
         (["-o", "one.vdb", "--frames", "x"], 2, "not of the form 60-64"),
         (["-o", "one.vdb", "--frames", "11"], 0, ""),
         (["-o", "folder/", "--frames", "8,13"], 0, ""),
@@ -69,13 +72,14 @@ def test_where_frames_go(run: Run) -> None:
         (["-o", "folder", "--frames", "8,9", "--shard", "1/2"], 0, ""),
     ]:
         result = run("decode", "fog.inrv", *arguments)
-        assert result.exit_code in ({code} if code != 3 else {2, 3}), (arguments, result.stderr)
+        assert result.exit_code == code, (arguments, result.stderr)
         assert message in result.stderr
-    assert sorted(path.name for path in Path("folder").iterdir()) == [
-        "fog.0008.vdb",
-        "fog.0009.vdb",
-        "fog.0013.vdb",
-    ]
+    for folder in ("folder", "range"):
+        assert sorted(path.name for path in Path(folder).iterdir()) == [
+            "fog.0008.vdb",
+            "fog.0009.vdb",
+            "fog.0013.vdb",
+        ]
     shutil.copy("fog.inrv", "other.inrv")
     result = run("decode", "fog.inrv", "other.inrv", "-o", "many")
     assert result.exit_code == 2 and "is a sequence: decode it alone" in result.stderr
@@ -127,6 +131,8 @@ def test_frames_are_cut_listed_and_appended_without_being_coded(run: Run) -> Non
     result = run("seq", "cut", "fog.inrv", "--frames", "9-10", "-o", "cut.inrv")
     assert result.exit_code == 0 and "2 frames from 9 to 10 in 2 groups" in result.stdout
     whole, cut = inrv.load("fog.inrv").frames, inrv.load("cut.inrv").frames
+    result = run("seq", "cut", "fog.inrv", "--frames", "9", "-o", "one.inrv")
+    assert "one.inrv: frame 9 in 1 group, " in result.stdout
     for number in (9, 10):
         ends = np.asarray(whole[number]["density"]), np.asarray(cut[number]["density"])
         assert np.array_equal(*ends)
@@ -156,7 +162,12 @@ def test_info_sample_compare_and_verify_take_a_frame(run: Run) -> None:
     made(run, "--fps", "24", "--loop", "repeat")
     result = run("info", "fog.inrv")
     assert "has 5 frames: this is frame 8" in result.stderr
-    for text in ("5 from 8 to 13, in 3 groups", "24 frames a second", "repeat", "frame 8, at"):
+    for text in (
+        "5 from 8 to 13, in 3 groups",
+        "24 frames a second",
+        "repeat",
+        "frame 8, at",
+    ):
         assert text in result.stdout
     told = json.loads(run("info", "fog.inrv", "--time", "0.42", "--json").stdout)
     assert told["frame"]["number"] == 10 and told["sequence"]["rate"] == [24, 1]
