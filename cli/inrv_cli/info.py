@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,19 @@ import click
 
 from inrv_cli.failure import debug_option
 from inrv_cli.files import check_input, read_input, source_of
-from inrv_cli.frames import Source, ranges
+from inrv_cli.frames import Source, frames_from, frames_named, ranges
 from inrv_cli.limits import limits_option
 from inrv_cli.opening import frame_options, open_volume
-from inrv_cli.text import PARTS, labelled, name_of, print_json, size, table
+from inrv_cli.text import (
+    PARTS,
+    counted,
+    decibels,
+    labelled,
+    name_of,
+    print_json,
+    size,
+    table,
+)
 
 if TYPE_CHECKING:
     from inrv import Frames, Limits, Volume, VolumeGrid
@@ -45,8 +55,8 @@ def info(
     """Show what an .inrv file holds.
 
     The command shows the field, the grids, their topology, transforms and metadata, and the bytes
-    of each chunk. Of a sequence it shows one frame, and the chunks of its group. FILE is a file, a
-    URL, or '-' for stdin.
+    of each chunk. Of a sequence it shows one frame, and its group: the grids over the frames of the
+    group, and its chunks by their types. FILE is a file, a URL, or '-' for stdin.
     """
     check_input(file)
     found = describe(open_volume(read_input(file), "cpu", limits, frame, time))
@@ -69,6 +79,7 @@ def describe(volume: Volume) -> dict[str, Any]:
         "bytes": container.size,
         "sequence": _sequence(volume.frames) if volume.frames.is_sequence else None,
         "frame": {"number": volume.frame.number, "time": volume.time},
+        "group": _group(volume) if volume.frames.is_sequence else None,
         "version": list(container.version),
         "generator": manifest.generator,
         "metadata": _metadata(volume.frame.metadata),
@@ -111,6 +122,50 @@ def _sequence(frames: Frames) -> dict[str, Any]:
         "pattern": timeline.pattern,
         "metadata": _metadata(timeline.metadata),
     }
+
+
+def _group(volume: Volume) -> dict[str, Any]:
+    """Return what the manifest of a group says of every grid over its frames."""
+    manifest, groups = volume.manifest, volume.frames.groups
+    number = next(place for place, own in enumerate(groups) if volume.number in own)
+    places = {own.number: place for place, own in enumerate(manifest.frames)}
+    psnrs = manifest.encoding.get("psnr")
+    grids: dict[tuple[str, int], dict[str, Any]] = {}
+    for frame in groups[number]:
+        seen = Counter[str]()
+        for entry in (manifest.grids[own] for own in manifest.grids_of(places[frame])):
+            found = grids.setdefault(
+                (entry.name, seen[entry.name]), {"name": entry.name, "frames": []}
+            )
+            seen[entry.name] += 1
+            found["frames"].append(
+                {
+                    "number": frame,
+                    "active_voxels": entry.active_voxels,
+                    "minimum": min(own.minimum for own in entry.components),
+                    "maximum": max(own.maximum for own in entry.components),
+                    "psnr": _psnrs_at(psnrs, [own.output for own in entry.components]),
+                }
+            )
+    return {
+        "number": number,
+        "frames": list(groups[number]),
+        "cut_off": sorted(set(places) - set(groups[number])),
+        "grids": list(grids.values()),
+    }
+
+
+def _psnrs_at(psnrs: Any, outputs: Sequence[int | None]) -> list[float] | None:
+    """Return what the encoder has told of the PSNR of some outputs; None where it has not.
+
+    psnrs: of all outputs, as a stranger's file has it
+    outputs: None stands for none
+    """
+    wanted = [output for output in outputs if output is not None]
+    if not isinstance(psnrs, list) or max(wanted, default=0) >= len(psnrs):
+        return None
+    found = [psnrs[output] for output in wanted]
+    return found if all(isinstance(psnr, (int, float)) for psnr in found) else None
 
 
 def _describe_grid(grid: VolumeGrid) -> dict[str, Any]:
@@ -181,18 +236,25 @@ def as_text(found: dict[str, Any]) -> str:
     sections = [
         *([labelled(_sequence_rows(found), indent=0)] if found["sequence"] else []),
         labelled(_file_rows(found), indent=0),
+        *([_group_table(found["group"])] if _has_many_frames(found) else []),
         *(texts[position] for position in sorted(texts)),
-        _chunk_table(found),
+        _chunks_by_type(found) if _has_many_frames(found) else _chunk_table(found),
     ]
     return "\n\n".join(sections)
+
+
+def _has_many_frames(found: dict[str, Any]) -> bool:
+    """Return whether the bytes of the group are those of more frames than the one shown."""
+    group = found["group"]
+    return group is not None and len(group["frames"]) + len(group["cut_off"]) > 1
 
 
 def _sequence_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Return labels and texts on the sequence that the frame is of."""
     own, frame = found["sequence"], found["frame"]
     numbers, unit = own["frames"], own["unit"]
-    held = f"{len(numbers)} from {numbers[0]} to {numbers[-1]}, in {len(own['groups'])} groups"
-    rows = [("sequence", f"{own['file']}, {size(own['bytes'])}"), ("frames", held)]
+    held = f"{frames_from(numbers)}, in {counted(len(own['groups']), 'group')}"
+    rows = [("sequence", f"{own['file']}, {size(own['bytes'])}"), ("holds", held)]
     if own["missing"]:
         rows.append(("missing", ranges(own["missing"])))
     if own["rate"]:
@@ -211,17 +273,60 @@ def _sequence_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
 def _file_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Return labels and texts on the whole file."""
     major, minor = found["version"]
-    rows = [
-        ("file", f"{found['file']}, {size(found['bytes'])}"),
+    group = found["group"]
+    name = "file" if group is None else f"group {group['number']}"
+    rows = [(name, f"{found['file']}, {size(found['bytes'])}")]
+    if group is not None and group["cut_off"]:
+        rows.append(("cut off", f"{frames_named(group['cut_off'])}, whose bytes are still there"))
+    rows += [
         ("format", f"inrv {major}.{minor}, written by {found['generator']}"),
     ]
     if found["field"]:
         rows.append(("field", found["field"].get("text", found["field"]["kind"])))
-    encoding = {key: value for key, value in found["encoding"].items() if key != "options"}
+    left_out = {"options", "psnr"} if _has_many_frames(found) else {"options"}
+    encoding = {key: value for key, value in found["encoding"].items() if key not in left_out}
     for label, values in (("options", found["encoding"].get("options")), ("encoding", encoding)):
         if values:
             rows.append((label, _plain(values)))
     return rows + [(key, _metadata_text(entry)) for key, entry in found["metadata"].items()]
+
+
+def _group_table(group: dict[str, Any]) -> str:
+    """Return the table of the grids over the frames of their group."""
+    header = "over the frames of the group", "frames", "active voxels", "coded range", "PSNR dB"
+    rows = []
+    for position, grid in enumerate(group["grids"]):
+        frames = grid["frames"]
+        voxels = [frame["active_voxels"] for frame in frames]
+        low = min(frame["minimum"] for frame in frames)
+        high = max(frame["maximum"] for frame in frames)
+        rows.append(
+            (
+                name_of(grid["name"], position),
+                str(len(frames)),
+                _from_to(f"{min(voxels):,}", f"{max(voxels):,}"),
+                f"{low:.6g} -> {high:.6g}",
+                _psnr_text([frame["psnr"] for frame in frames]),
+            )
+        )
+    return table(header, rows)
+
+
+def _psnr_text(psnrs: Sequence[list[float] | None]) -> str:
+    """Return '45.01 to 45.07' for the components of a grid in each frame.
+
+    A frame that has no component that is coded is exact.
+    """
+    known = [psnr for own in psnrs if own is not None for psnr in own]
+    exact = sum(own == [] for own in psnrs)
+    if not known:
+        return "exact" if exact == len(psnrs) else "-"
+    text = _from_to(decibels(min(known)), decibels(max(known)))
+    return f"{text}, exact in {counted(exact, 'frame')}" if exact else text
+
+
+def _from_to(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _grid_text(grid: dict[str, Any]) -> str:
@@ -332,10 +437,29 @@ def _chunk_table(found: dict[str, Any]) -> str:
         )
         for chunk in found["chunks"]
     ]
-    for name in ("header", "manifest"):
-        stored = found["parts"][name]
-        rows.append((name, f"{stored:,}", "", "", f"{stored / found['bytes']:.1%}"))
+    rows += [(name, f"{stored:,}", "", "", share) for name, stored, share in _other_parts(found)]
     return table(("chunk", "stored", "raw", "compression", "of file"), rows)
+
+
+def _chunks_by_type(found: dict[str, Any]) -> str:
+    """Return the table of the chunks of a group, a line for each type."""
+    types: dict[str, list[dict[str, Any]]] = {}
+    for chunk in found["chunks"]:
+        types.setdefault(chunk["type"], []).append(chunk)
+    rows = []
+    for kind, chunks in types.items():
+        stored, raw = (sum(chunk[key] for chunk in chunks) for key in ("stored", "raw"))
+        share = f"{stored / found['bytes']:.1%}"
+        name = f"{kind} {PARTS.get(kind, '')}".rstrip()
+        rows.append((name, f"{len(chunks):,}", f"{stored:,}", f"{raw:,}", share))
+    rows += [(name, "", f"{stored:,}", "", share) for name, stored, share in _other_parts(found)]
+    return table(("part of the group", "chunks", "stored", "raw", "of group"), rows)
+
+
+def _other_parts(found: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """Return name, bytes and share of the parts that are no chunks."""
+    parts = ((name, found["parts"][name]) for name in ("header", "manifest"))
+    return [(name, stored, f"{stored / found['bytes']:.1%}") for name, stored in parts]
 
 
 def _metadata_text(entry: dict[str, Any]) -> str:

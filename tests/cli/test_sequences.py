@@ -163,7 +163,7 @@ def test_info_sample_compare_and_verify_take_a_frame(run: Run) -> None:
     result = run("info", "fog.inrv")
     assert "has 5 frames: this is frame 8" in result.stderr
     for text in (
-        "5 from 8 to 13, in 3 groups",
+        "5 frames from 8 to 13, in 3 groups",
         "24 frames a second",
         "repeat",
         "frame 8, at",
@@ -260,6 +260,39 @@ def test_a_comparison_of_sequences_holds_one_frame_at_a_time(
     monkeypatch.setattr(inrv.metrics, "compare_volumes", watch)
     result = run("compare", "fog.####.vdb", "fog.inrv")
     assert result.exit_code == 0 and len(held) == 10, result.stderr
+
+
+def test_info_tells_of_grids_over_the_frames_of_their_group(run: Run) -> None:
+    random = np.random.default_rng(1)
+    options = inrv.EncodeOptions(effort="instant", exact_below=0, psnr=40)
+    with inrv.SequenceWriter("two.inrv", options) as writer:
+        for number in range(3):
+            values = random.random((8 + number, 8, 8), dtype=np.float32)
+            grids = {"density": values, "wind": np.stack([values, -values, values], 3)}
+            if number == 2:
+                grids["wind"] = np.zeros_like(grids["wind"])
+            writer.add(None, grids, number=number)
+    text = run("info", "two.inrv").stdout
+    lines = [line.split("  ") for line in text.splitlines()]
+    for name, voxels in (("density", "512 to 640"), ("wind", "0 to 576")):
+        (row,) = (line for line in lines if line[0] == name)
+        cells = [cell.strip() for cell in row if cell]
+        assert cells[1:3] == ["3", voxels] and cells[4].startswith("40."), row
+        assert cells[4].endswith("exact in 1 frame") == (name == "wind")
+    field = next(line for line in text.splitlines() if line.startswith("field"))
+    assert "9 channels, steps as shares of the range: density 0.0" in field and len(field) < 250
+    codes = next(line.split() for line in text.splitlines() if line.startswith("CODE"))
+    told = json.loads(run("info", "two.inrv", "--json").stdout)
+    stored = [chunk["stored"] for chunk in told["chunks"] if chunk["type"] == "CODE"]
+    assert codes[2:4] == [str(len(stored)), f"{sum(stored):,}"]
+    assert told["group"]["frames"] == [0, 1, 2] and told["group"]["cut_off"] == []
+    density, wind = told["group"]["grids"]
+    assert [frame["active_voxels"] for frame in density["frames"]] == [512, 576, 640]
+    assert [len(frame["psnr"]) for frame in wind["frames"]] == [3, 3, 0]
+    assert run("seq", "cut", "two.inrv", "--frames", "1", "-o", "cut.inrv").exit_code == 0
+    text = run("info", "cut.inrv").stdout
+    assert "holds     frame 1, in 1 group" in text
+    assert "cut off   frames 0,2, whose bytes are still there" in text
 
 
 @pytest.mark.usefixtures("shots")

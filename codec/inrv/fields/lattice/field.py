@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from inrv.container import Container, Value
+from inrv.container import Container, Manifest, Value
 from inrv.errors import FormatError
 from inrv.fields.lattice import config as rules
 from inrv.fields.lattice.constants import DEFAULT_NAME
@@ -63,17 +64,38 @@ class LatticeCodec:
         """The channels' steps, and how many have networks of their own or are wavelets."""
         assert container.manifest.field is not None
         channels = container.manifest.field.config["channels"]
-        steps = ", ".join(
-            "no loss" if channel["lossless"] else f"{channel['steps'][0] / channel['scale']:.3g}"
-            for channel in channels
-        )
         fitted = sum(channel["fitted"] for channel in channels)
         wavelets = sum(channel["wavelet"] for channel in channels)
         count = f"{len(channels)} channel" + "s" * (len(channels) != 1)
+        parts = [f"{fitted} with networks of their own", f"{wavelets} as wavelets"]
+        if len(container.manifest.frames) > 1:
+            moved = sum(channel["motion"] is not None for channel in channels)
+            parts.append(f"{moved} along the motion of other frames")
+        steps = _steps_text(container.manifest, channels)
         return {
-            "text": f"lattice, {count}, steps as shares of the range: {steps}; "
-            f"{fitted} with networks of their own, {wavelets} as wavelets"
+            "text": f"lattice, {count}, steps as shares of the range: {steps}; {', '.join(parts)}"
         }
+
+
+def _steps_text(manifest: Manifest, channels: Sequence[dict[str, Any]]) -> str:
+    """Return the step of every channel; of a group of frames the least and largest of each grid."""
+    steps = [
+        0.0 if channel["lossless"] else channel["steps"][0] / channel["scale"]
+        for channel in channels
+    ]
+    if len(manifest.frames) == 1:
+        return ", ".join(map(_step_text, steps))
+    of_grids: dict[str, list[float]] = {}
+    for grid in manifest.grids:
+        for component in grid.components:
+            if component.output is not None:
+                of_grids.setdefault(grid.name, []).append(steps[component.output])
+    ends = {name: map(_step_text, (min(own), max(own))) for name, own in of_grids.items()}
+    return ", ".join(f"{name} {' to '.join(dict.fromkeys(own))}" for name, own in ends.items())
+
+
+def _step_text(step: float) -> str:
+    return f"{step:.3g}" if step else "no loss"
 
 
 CODEC = LatticeCodec()
