@@ -213,13 +213,19 @@ class Opened:
             setattr(self.limits, name, value)
         self._host = Host(None, Read(self._read), _unzstd)
 
-    def _open(self, name: str, handle: c_void_p) -> None:
-        """Open it by a function, or by the one that is its like for bytes in memory."""
+    def _open(self, by_reading: str, in_memory: str, handle: c_void_p) -> None:
+        """Open it by one of two functions."""
         host, limits, to = byref(self._host), byref(self.limits), byref(handle)
         if self.reading:
-            call(name, host, c_uint64(len(self.data)), limits, to)
+            call(by_reading, host, c_uint64(len(self.data)), limits, to)
         else:
-            call(f"{name}_memory", self.data, c_size_t(len(self.data)), host, limits, to)
+            call(in_memory, self.data, c_size_t(len(self.data)), host, limits, to)
+
+    def _held(self, header: Any) -> Any:
+        """What a pointer of the core's names, whose strings stay as long as it."""
+        found = header.contents
+        found.owner = self
+        return found
 
     def _read(self, context: Any, offset: int, to: int, size: int) -> int:
         part = self.data[offset : offset + size]
@@ -234,7 +240,7 @@ class CoreFile(Opened):
     def __init__(self, data: bytes, reading: bool = False, **limits: int) -> None:
         super().__init__(data, reading, **limits)
         self.file = c_void_p()
-        self._open("inrv_open", self.file)
+        self._open("inrv_open", "inrv_open_memory", self.file)
 
     def __del__(self) -> None:
         core().inrv_close(self.file)
@@ -244,14 +250,14 @@ class CoreFile(Opened):
         """What the file says of its grids."""
         core().inrv_grid_at.restype = POINTER(GridHeader)
         count = core().inrv_grid_count(self.file)
-        return [core().inrv_grid_at(self.file, number).contents for number in range(count)]
+        return [self._held(core().inrv_grid_at(self.file, number)) for number in range(count)]
 
     @property
     def frames(self) -> list[FrameHeader]:
         """What the file says of its frames."""
         core().inrv_frame_at.restype = POINTER(FrameHeader)
         count = core().inrv_frame_count(self.file)
-        return [core().inrv_frame_at(self.file, place).contents for place in range(count)]
+        return [self._held(core().inrv_frame_at(self.file, place)) for place in range(count)]
 
     def frame_of(self, number: float) -> int:
         """The place of the frame that has a number."""
@@ -264,7 +270,7 @@ class CoreSequence(Opened):
     def __init__(self, data: bytes, reading: bool = False, **limits: int) -> None:
         super().__init__(data, reading, **limits)
         self.sequence = c_void_p()
-        self._open("inrv_sequence_open", self.sequence)
+        self._open("inrv_sequence_open", "inrv_sequence_open_memory", self.sequence)
 
     def __del__(self) -> None:
         core().inrv_sequence_close(self.sequence)
@@ -273,7 +279,7 @@ class CoreSequence(Opened):
     def timeline(self) -> TimelineHeader:
         """How its frames lie in time."""
         core().inrv_sequence_timeline.restype = POINTER(TimelineHeader)
-        found: TimelineHeader = core().inrv_sequence_timeline(self.sequence).contents
+        found: TimelineHeader = self._held(core().inrv_sequence_timeline(self.sequence))
         return found
 
     @property
@@ -281,8 +287,8 @@ class CoreSequence(Opened):
         """Its frames, in the order of their numbers."""
         core().inrv_sequence_frame_at.restype = POINTER(FrameHeader)
         count = core().inrv_sequence_frame_count(self.sequence)
-        places = range(count)
-        return [core().inrv_sequence_frame_at(self.sequence, place).contents for place in places]
+        found = (core().inrv_sequence_frame_at(self.sequence, place) for place in range(count))
+        return [self._held(header) for header in found]
 
 
 class CoreGroup(CoreFile):

@@ -326,6 +326,7 @@ def inactive_values(file: File, entry: Entry, topology: Topology) -> tuple[Array
     return tensors["tile_values"], inactive, tensors["inactive_values"]
 
 
+@lru_cache(maxsize=16)
 def frequent_values(file: File, number: int, topology: Topology) -> list[tuple[Array, Array]]:
     """A mask bool (L, 512) and a value (C) for each frequent value."""
     tensors = file.tensors(number, "FREQ")

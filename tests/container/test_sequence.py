@@ -165,8 +165,7 @@ def record(**changes: Any) -> Edit:
 
     def edit(data: bytearray) -> None:
         file = opened(bytes(data))
-        groups = tuple(changes.pop("groups", file.groups))
-        found = Record("tests", changes.pop("timeline", file.timeline), None, groups)
+        found = Record("tests", file.timeline, None, tuple(file.groups))
         append(data, replace(found, **changes))
 
     return edit

@@ -51,7 +51,8 @@ def join_in_time(parts: Sequence[tuple[int, Sequence[int], Samples]], columns: i
                 [samples.coordinates, torch.full((count, 1), place, dtype=torch.int32)], dim=1
             )
         )
-        wide, known = torch.zeros(count, columns), torch.zeros(count, columns, dtype=torch.bool)
+        wide = torch.zeros(count, columns, dtype=torch.float32)
+        known = torch.zeros(count, columns, dtype=torch.bool)
         wide[:, list(own)] = samples.targets
         known[:, list(own)] = True if samples.counted is None else samples.counted
         targets.append(wide)
