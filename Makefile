@@ -53,6 +53,7 @@ fuzz: core  ## Try a million hostile files on the readers: about ten minutes
 	$(PYTHON) -m fuzz core --target region --cases 1000000
 	$(PYTHON) -m fuzz core --target masks --cases 100000
 	$(PYTHON) -m fuzz core --target file --cases 100000
+	$(PYTHON) -m fuzz core --target sequence --cases 100000
 
 fixtures: core  ## Make the .vdb files of fixtures/ again
 	$(PYTHON) -m fixtures.make_fire
@@ -65,6 +66,7 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.sequences [FOLDER ...]         # sequences against single files"
 	@echo "$(PYTHON) -m benchmarks.slow_smoke FOLDER              # makes a slow sequence for it"
 	@echo "$(PYTHON) -m benchmarks.sequence_limits                # kills and memory of sequences"
+	@echo "$(PYTHON) -m benchmarks.sequences_video [FOLDER ...]   # sequences beside a video coder"
 	@echo "$(PYTHON) -m benchmarks.exact [FILE.vdb ...]           # exact storage against zstd, Blosc2 and NanoVDB"
 	@echo "$(PYTHON) -m benchmarks.empty_air [FILE.vdb ...]       # zeros and sums of dense frames"
 	@echo "$(PYTHON) -m benchmarks.masks [FILE.vdb ...]           # bytes and speed of topology"

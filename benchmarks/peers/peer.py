@@ -166,7 +166,7 @@ class Curve:
         """
         self.ladder = ladder
         self.measured: dict[int, Point] = {}
-        self._measure = measure
+        self.measure = measure
 
     def bytes_at_psnr(self, psnr: float) -> float:
         """Return the bytes at a PSNR, infinite where no rung reaches it."""
@@ -196,7 +196,7 @@ class Curve:
                 worse, better = good(self.measured[low]), good(self.measured[high])
                 chord = low + (high - low) * (wanted - worse) / max(better - worse, 1e-9)
                 rung = min(max(round(chord), low + 1), high - 1)
-            self.measured[rung] = self._measure(self.ladder[rung])
+            self.measured[rung] = self.measure(self.ladder[rung])
 
 
 def _closeness(point: Point) -> float:

@@ -68,7 +68,14 @@ class Video(Peer):
     def encode(self, sample: Sample, setting: Setting, parameter: float) -> bytes:
         """Code all slices along the axis."""
         bits, axis = setting.choice
-        pictures = np.moveaxis(to_integers(sample.dense, sample.frame, bits), axis, 0)
+        slices = np.moveaxis(to_integers(sample.dense, sample.frame, bits), axis, 0)
+        return self.code(slices, bits, parameter)
+
+    def code(self, pictures: Array, bits: int, parameter: float) -> bytes:
+        """Code pictures as one stream.
+
+        pictures: uint16 (N, height, width)
+        """
         pictures = _padded(pictures)
         count, height, width = pictures.shape
         context = av.CodecContext.create(self.encoder, "w")
@@ -87,6 +94,14 @@ class Video(Peer):
     def decode(self, data: bytes, frame: Frame, setting: Setting) -> Array:
         """Decode the stream, which holds all that the decoder needs."""
         bits, axis = setting.choice
+        shape = np.moveaxis(np.empty(frame.box.shape, bool), axis, 0).shape
+        return from_integers(np.moveaxis(self.pictures(data, shape), 0, axis), frame, bits)
+
+    def pictures(self, data: bytes, shape: tuple[int, ...]) -> Array:
+        """Decode a stream to its pictures.
+
+        shape: count, height and width of the pictures
+        """
         context = av.CodecContext.create(self.decoder, "r")
         context.thread_count = 1
         pictures = [
@@ -94,11 +109,10 @@ class Video(Peer):
             for packet in [*self.packets(context, data), None]
             for picture in context.decode(packet)
         ]
-        count, height, width = np.moveaxis(np.empty(frame.box.shape, bool), axis, 0).shape
+        count, height, width = shape
         if len(pictures) != count:
-            raise RuntimeError(f"{len(pictures)} slices came back of {count}")
-        slices = np.stack([_luma(picture)[:height, :width] for picture in pictures])
-        return from_integers(np.moveaxis(slices, 0, axis), frame, bits)
+            raise RuntimeError(f"{len(pictures)} pictures came back of {count}")
+        return np.stack([_luma(picture)[:height, :width] for picture in pictures])
 
     def packets(self, context: av.CodecContext, data: bytes) -> list[av.Packet]:
         """Cut a stream into what the decoder takes at a time."""
