@@ -35,7 +35,7 @@ from inrv_cli.frames import (
     Source,
     frames_from,
     frames_in,
-    frames_named,
+    missing_named,
 )
 from inrv_cli.limits import limits_option
 from inrv_cli.options import computing_options
@@ -147,11 +147,15 @@ def decode(
     found = find_inputs(inputs, output, (".inrv",))
     volume = None
     if len(found.files) == 1:
-        volume = _opened(found.files[0][0], device, limits)
+        import inrv
+
+        (source, _) = found.files[0]
+        check_input(source)
+        volume = inrv.load(read_input(source), device, limits)
     if volume is not None and volume.frames.is_sequence:
         numbers, missing = _frames(volume.frames, frames)
         listed = _frame_jobs(found.files[0][0], output, numbers)
-        remarks = [f"{volume.frames.name} has no {frames_named(missing)}"] if missing else []
+        remarks = [f"{volume.frames.name} has no {missing_named(missing)}"] if missing else []
     else:
         if frames is not None:
             raise click.UsageError("--frames is for a sequence, given as the only input")
@@ -212,19 +216,6 @@ def _frame_jobs(source: Source, output: str | None, numbers: Sequence[Number]) -
             )
     assert pattern is not None
     return [Job(source, str(folder / pattern.fill(str(n))), n) for n in numbers]
-
-
-def _opened(source: Source, device: str | None, limits: Limits) -> Volume | None:
-    """Open the only input; None where it cannot be opened, which is told with its job."""
-    import inrv
-
-    try:
-        check_input(source)
-        return inrv.load(read_input(source), device, limits)
-    except (inrv.InrvError, Failure):
-        if is_stdin(source):
-            raise
-        return None
 
 
 def _decode(

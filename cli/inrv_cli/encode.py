@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv.options import GROUPS
-from inrv_cli.encode_sequence import encode_sequence, is_sequence
+from inrv_cli.encode_sequence import encode_sequence, is_sequence, names_one_file
 from inrv_cli.failure import USAGE, debug_option, message_of, report, writing
 from inrv_cli.files import (
     STDOUT,
@@ -228,9 +228,7 @@ def encode(
 
     found = find_inputs(inputs, output, files.SUFFIXES)
     asked = {"fps": fps, "frames": frames, "group": group, "loop": loop}
-    one_file = output is not None and output.endswith(".inrv")
-    if is_sequence(output, found) or (one_file and any(asked.values())):
-        assert output is not None
+    if is_sequence(output, found) or (names_one_file(output) and any(asked.values())):
         _sequence(found, output, _options(chosen), asked, shard, force, quiet, as_json)
         return
     given = [f"--{name}" for name, value in asked.items() if value is not None]
@@ -286,14 +284,14 @@ def _sequence(
     if not quiet:
         print_remarks(found.remarks)
     with _warnings(not quiet):
-        text, told = encode_sequence(
+        text, told, code = encode_sequence(
             found,
             output,
             options,
             fps=asked["fps"],
             wanted=asked["frames"],
             group=asked["group"],
-            loop=asked["loop"] or "none",
+            loop=asked["loop"],
             shard=shard,
             force=force,
             quiet=quiet or as_json,
@@ -302,6 +300,8 @@ def _sequence(
         print_json(told)
     elif not quiet:
         click.echo(text)
+    if code:
+        click.get_current_context().exit(code)
 
 
 @contextmanager

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import click
 
-from inrv_cli.failure import OUTPUT, Failure
-from inrv_cli.files import STDOUT, check_input, check_output, numbered, read_input
+from inrv_cli.failure import OUTPUT, Failure, message_of, report
+from inrv_cli.files import STDOUT, check_input, check_output, name_of_input, numbered, read_input
 from inrv_cli.frames import (
     Found,
     FramePattern,
     Source,
     frames_in,
-    ranges,
+    missing_named,
 )
 from inrv_cli.progress import progress_bar
 from inrv_cli.text import decibels, labelled, shown, size
@@ -66,17 +66,23 @@ class Tally:
                 self.psnrs.setdefault(grid.name, []).append(grid.psnr)
 
 
-def is_sequence(output: str | None, found: Found) -> bool:
+def names_one_file(output: str | None) -> TypeGuard[str]:
+    """Return whether an output is the name of one .inrv file, and no folder, pattern or stdout."""
+    if output is None or output == STDOUT or output.endswith(("/", os.sep)):
+        return False
+    path = Path(output)
+    return path.suffix == ".inrv" and not path.is_dir() and FramePattern.parse(path.name) is None
+
+
+def is_sequence(output: str | None, found: Found) -> TypeGuard[str]:
     """Return whether the files that were found are to become the frames of one file.
 
     They are where `output` names an .inrv file, and they are several, a pattern found them, or that
     file is a sequence already.
     """
-    if output is None or output == STDOUT or output.endswith(("/", os.sep)):
+    if not names_one_file(output):
         return False
     path = Path(output)
-    if path.suffix != ".inrv" or path.is_dir() or FramePattern.parse(path.name) is not None:
-        return False
     if len(found.files) > 1 or any(number is not None for _, number in found.files):
         return True
     from inrv.container import is_sequence as begins_so
@@ -92,15 +98,16 @@ def encode_sequence(
     *,
     fps: str | None,
     group: int | None,
-    loop: str,
+    loop: str | None,
     wanted: str | None,
     shard: tuple[int, int] | None,
     force: bool,
     quiet: bool,
-) -> tuple[str, dict[str, Any]]:
-    """Encode frames into one file, and return what to print and what to say of it in JSON.
+) -> tuple[str, dict[str, Any], int]:
+    """Encode frames into one file; return what to print, what to say of it in JSON, the exit code.
 
-    A file that holds some of the frames already, encoded with the same options, is gone on with.
+    A file that holds some of the frames already, encoded with the same options, is gone on with. A
+    frame that cannot be read is told and left out; its exit code is returned.
 
     found: the files, and the numbers that a pattern has found in their names
     output: path of the file
@@ -126,6 +133,7 @@ def encode_sequence(
     else:
         check_output(output, force)
     tally, started = Tally(), time.perf_counter()
+    failed, codes = list[dict[str, Any]](), list[int]()
     left = [[frame for frame in own if frame.number not in held] for own in groups]
     total = sum(map(len, left))
     with (
@@ -147,13 +155,22 @@ def encode_sequence(
     ):
         for own in left:
             for frame in own:
-                check_input(frame.source)
                 begin(frame.number)
-                writer.add(None, read_input(frame.source), number=frame.number)
+                try:
+                    check_input(frame.source)
+                    writer.add(None, read_input(frame.source), number=frame.number)
+                except Exception as error:
+                    if writer.failed:
+                        raise
+                    name = name_of_input(frame.source)
+                    codes.append(report(error, name))
+                    failed.append(
+                        {"input": name, "frame": frame.number, "error": message_of(error)}
+                    )
             writer.flush()
         missing = writer.timeline.missing(sorted(writer.written))
     seconds = time.perf_counter() - started
-    return _summary(output, tally, missing, seconds), {
+    told = {
         "output": output,
         "frames": tally.frames,
         "already_there": len(held),
@@ -162,7 +179,9 @@ def encode_sequence(
         "bytes_out": tally.bytes_out,
         "psnr": {name: min(found) for name, found in tally.psnrs.items()},
         "seconds": seconds,
+        "failed": failed,
     }
+    return _summary(output, tally, missing, seconds), told, codes[0] if codes else 0
 
 
 def _frames(found: Found, wanted: str | None) -> list[Frame]:
@@ -252,7 +271,7 @@ def _summary(output: str, tally: Tally, missing: Sequence[float | int], seconds:
     """Return what a user wants to know of a sequence that was encoded."""
     rows = [("frames", f"{tally.frames} in {seconds:.1f} s")]
     if missing:
-        rows.append(("missing", ranges(missing)))
+        rows.append(("missing", missing_named(missing)))
     sizes = size(tally.bytes_out)
     if tally.bytes_in and tally.bytes_out:
         smaller = f"{tally.bytes_in / tally.bytes_out:.1f} x smaller"

@@ -252,7 +252,7 @@ def last_number(path: Path) -> str:
     """
     match = _LAST_NUMBER.fullmatch(path.stem)
     if match is None:
-        raise click.UsageError(f"{path} has no frame number for the pattern given with -o")
+        raise click.UsageError(f"{path} has no frame number in its name, and needs one here")
     if _WHOLE_PART.search(match[1]):
         raise click.UsageError(
             f"{path} may be frame {match[2]} or a subframe: "
@@ -275,11 +275,16 @@ def frame_number(text: str) -> Number:
 
 def frames_in(text: str) -> list[Number]:
     """Return the frames of a range, as '60-64', '1-99x2' or '60,62'. Raises UsageError."""
-    from fileseq.exceptions import ParseException
+    from fileseq.constants import MAX_FRAME_SIZE
+    from fileseq.exceptions import MaxSizeException, ParseException
     from fileseq.frameset import FrameSet
 
     try:
         return [frame_number(str(number)) for number in FrameSet(text)]
+    except MaxSizeException as error:
+        raise click.UsageError(
+            f"--frames {text} stands for more than {MAX_FRAME_SIZE:,} frames: give a shorter range"
+        ) from error
     except ParseException as error:
         raise click.UsageError(
             f"--frames {text!r} is not of the form 60-64, 1-99x2 or 60,62"
@@ -298,6 +303,17 @@ def ranges(numbers: Sequence[Number], width: int = 0) -> str:
 def frames_named(numbers: Sequence[Number], width: int = 0) -> str:
     """Return 'frame 8' or 'frames 3-5,8' for ascending numbers, as `ranges` writes them."""
     return f"frame{'s' * (len(numbers) != 1)} {ranges(numbers, width)}"
+
+
+def missing_named(numbers: Sequence[Number]) -> str:
+    """Return `frames_named` of missing frames, which says so where there are more than are listed.
+
+    numbers: as a sequence lists them
+    """
+    from inrv.container.sequence import MOST_MISSING
+
+    more = " and further ones" if len(numbers) >= MOST_MISSING else ""
+    return frames_named(numbers) + more
 
 
 def frames_from(numbers: Sequence[Number]) -> str:

@@ -24,8 +24,8 @@ from inrv_cli.frames import (
     frame_number,
     frames_from,
     frames_in,
-    frames_named,
     last_number,
+    missing_named,
 )
 from inrv_cli.text import counted, print_json, size, table
 
@@ -98,6 +98,7 @@ def join(inputs: tuple[str, ...], output: str, force: bool) -> None:
     starts = [own.timeline.start for own, _ in opened if own.is_sequence]
     known = [start for start in starts if start is not None]
     copies = [copy for own, number in opened for copy in _copies(own, number, timeline)]
+    joining.check_apart(copies)
     with writing(output):
         timeline = replace(timeline, start=min(known, default=None))
         joining.join(Path(output), timeline, copies, overwrite=force)
@@ -221,7 +222,7 @@ def _group_of(frames: Frames, number: float | int) -> int:
 def _missing(frames: Frames) -> list[str]:
     """Return a line that names the frames that are missing."""
     missing = frames.missing
-    return [f"{frames.name} has no {frames_named(missing)}"] if missing else []
+    return [f"{frames.name} has no {missing_named(missing)}"] if missing else []
 
 
 def _tell(output: str) -> None:

@@ -305,3 +305,66 @@ def test_what_is_for_a_sequence_is_for_no_volume(run: Run) -> None:
     shutil.copy("fog.0008.vdb", "fog.00008.vdb")
     result = run("encode", "fog.00008.vdb", "fog.0008.vdb", "-o", "twice.inrv", *INSTANT)
     assert result.exit_code == 2 and "would both be frame 8" in result.stderr
+
+
+@pytest.mark.usefixtures("shots")
+def test_an_output_may_be_one_of_its_inputs(run: Run) -> None:
+    made(run, "--frames", "8-11")
+    before = {number: np.asarray(frame["density"]) for number, frame in frames_at("fog.inrv")}
+    result = run("seq", "cut", "fog.inrv", "--frames", "10-11", "-o", "late.inrv")
+    assert result.exit_code == 0, result.stderr
+    result = run("seq", "cut", "fog.inrv", "--frames", "8-9", "-o", "fog.inrv", "--force")
+    assert result.exit_code == 0, result.stderr
+    result = run("seq", "join", "fog.inrv", "late.inrv", "-o", "late.inrv", "--force")
+    assert result.exit_code == 0, result.stderr
+    after = {number: np.asarray(frame["density"]) for number, frame in frames_at("late.inrv")}
+    assert list(after) == [8, 9, 10, 11]
+    assert all(np.array_equal(before[number], after[number]) for number in before)
+    assert run("encode", "fog.0013.vdb", "-o", "late.inrv", *INSTANT).exit_code == 0
+    assert list(inrv.load("late.inrv").frames) == [8, 9, 10, 11, 13]
+
+
+def frames_at(path: str) -> Any:
+    return inrv.load(path).frames.items()
+
+
+@pytest.mark.usefixtures("shots")
+def test_a_frame_that_cannot_be_read_is_left_out(run: Run) -> None:
+    Path("fog.0010.vdb").write_bytes(b"no volume")
+    result = run("encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT, "--group", "2", "--json")
+    assert result.exit_code == 3 and "error: fog.0010.vdb: " in result.stderr
+    told = json.loads(result.stdout)
+    assert told["missing"] == [10, 12] and told["failed"][0]["input"] == "fog.0010.vdb"
+    assert list(inrv.load("fog.inrv").frames) == [8, 9, 11, 13]
+
+
+@pytest.mark.usefixtures("shots")
+def test_what_cannot_be_done_with_a_sequence_is_told(run: Run) -> None:
+    made(run, "--fps", "24")
+    data = bytearray(Path("fog.inrv").read_bytes())
+    data[400] ^= 1
+    Path("damaged.inrv").write_bytes(data)
+    Path("cut.inrv").write_bytes(data[:1000])
+    made(run, "--fps", "48", "--force", "--frames", "13")
+    shutil.copy("fog.inrv", "quick.inrv")
+    made(run, "--fps", "24", "--force", "--frames", "8-11")
+    for arguments, code, message in [
+        (["decode", "fog.inrv", "--frames", "1-99999999"], 2, "more than 10,000,000 frames"),
+        (["decode", "cut.inrv", "-o", "x.####.vdb"], 3, "in 1,000 bytes [Q3]"),
+        (["seq", "cut", "damaged.inrv", "--frames", "8-9", "-o", "x.inrv"], 3, "[C"),
+        (["seq", "join", "fog.inrv", "fog.inrv", "-o", "x.inrv"], 2, "frame 8 stands twice"),
+        (["seq", "join", "fog.inrv", "quick.inrv", "-o", "x.inrv"], 2, "has the time 0.458333"),
+        (["encode", "fog.####.vdb", "-o", "x.####.inrv", "--fps", "9"], 2, "--fps is for a"),
+        (["encode", "fog.####.vdb", "-o", "fog.inrv", *INSTANT, "--loop", "repeat"], 2, "loop"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == code, (arguments, result.stderr)
+        assert message in result.stderr
+        assert not Path("x.inrv").exists()
+
+
+@pytest.mark.usefixtures("shots")
+def test_a_frame_in_front_of_all_others_tells_what_is_missing(run: Run) -> None:
+    made(run, "--frames", "10-11", "--fps", "24")
+    made(run, "--frames", "8")
+    assert inrv.load("fog.inrv").frames.missing == [9]

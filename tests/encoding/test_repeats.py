@@ -73,6 +73,33 @@ def test_a_frame_that_stays_the_same_costs_its_entries(asked: dict[str, Any]) ->
         assert len(frame.to_sparse().passthrough[0].data) == 3000
 
 
+def drifting(number: int) -> NDArray[np.float32]:
+    """A cloud that moves by some voxels a frame, so that motion pays off."""
+    x, y, z = np.meshgrid(*[np.arange(36.0)] * 3, indexing="ij")
+    away = np.sqrt((x - 18 - 3 * np.sin(0.3 * number)) ** 2 + (y - 18) ** 2 + (z - 18) ** 2)
+    cloud = np.clip(1 - away / 13.7, 0, 1) * (1 + 0.2 * np.sin(0.7 * y + 0.2 * number))
+    return cloud.astype(np.float32)
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 3), (0, 0, 1, 1, 2, 2, 3, 3), (0, 1, 2, 3, 2, 1)])
+def test_what_moves_beside_what_repeats(numbers: tuple[int, ...]) -> None:
+    options = EncodeOptions(effort="instant", exact_below=0, device="cpu", max_error="1%")
+    volumes = [
+        SparseVolume((sparse_grid(drifting(0), "still"), sparse_grid(drifting(own), "moving")))
+        for own in numbers
+    ]
+    frames = [Frame(volume, number, None) for number, volume in enumerate(volumes)]
+    data = encoded_frames(frames, options)[0].joined()
+    found = open_frames(data, "cpu")
+    field = found[0].manifest.field
+    assert field is not None
+    assert any(channel["motion"] is not None for channel in field.config["channels"])
+    check_same_bits(data)
+    for volume, frame in zip(volumes, found.values(), strict=True):
+        for grid, decoded in zip(volume.grids, frame.grids, strict=True):
+            assert np.abs(decoded.values() - grid.values[:, 0]).max() < 0.05
+
+
 def test_grids_of_one_volume_are_stored_once_too() -> None:
     pair = [sparse_grid(rock(), name) for name in ("a", "b")]
     instant = EncodeOptions(effort="instant", exact_below=0)

@@ -4,7 +4,7 @@ What stands in the `config` of a field is not known here: the fields' rooms chec
 methods of `Value` and by `Container.check_reference`.
 """
 
-from inrv.container.appending import SequenceAppender
+from inrv.container.appending import SequenceAppender, write_sequence
 from inrv.container.json_rules import Value
 from inrv.container.layout import ACCURACY, Limits
 from inrv.container.manifest import (
@@ -70,4 +70,5 @@ __all__ = [
     "stored_size",
     "take",
     "unpack_tensors",
+    "write_sequence",
 ]

@@ -42,6 +42,32 @@ except ImportError:  # Windows, where the user sees to it that one program write
 PIECE = 1 << 24  # bytes of a group that are copied at a time
 
 
+Part = tuple[Input, tuple[Moment, ...]]  # the container of a group, and its frames
+
+
+def write_sequence(
+    path: Path, timeline: Timeline, parts: Sequence[Part], *, overwrite: bool = False
+) -> None:
+    """Write a sequence that is known as a whole: it appears, or takes an old file's place, at last.
+
+    The groups may be read from the file that it takes the place of. Raises OutputExistsError,
+    OutputError.
+    """
+    _check_new(path, overwrite)
+    groups = list[GroupEntry]()
+    with _kept_from_others(path), atomic_file(path) as file:
+        file.seek(HEAD_SIZE)
+        for contents, frames in parts:
+            groups.append(GroupEntry(file.tell(), contents.size, frames))
+            _copy(contents, file)
+        stored, place = record_bytes(_record(timeline, None, groups), file.tell())
+        file.write(stored)
+        file.seek(0)
+        file.write(head_bytes(place))
+        file.seek(SLOTS[1])
+        file.write(slot_bytes(place))
+
+
 class SequenceAppender:
     """An open sequence that groups are appended to. One process at a time has it open.
 
@@ -67,8 +93,7 @@ class SequenceAppender:
 
         Raises OutputExistsError, OutputError.
         """
-        if path.exists() and not overwrite:
-            raise OutputExistsError(f"{path} exists already: `overwrite=True` replaces it")
+        _check_new(path, overwrite)
         stored, place = record_bytes(_record(timeline, None, []), HEAD_SIZE)
         with _kept_from_others(path), atomic_file(path) as file:
             file.write(head_bytes(place) + stored)
@@ -119,8 +144,7 @@ class SequenceAppender:
             covered += kept.pop()[1]
         with self._writing():
             self._file.seek(self._end)
-            for start in range(0, contents.size, PIECE):
-                self._file.write(contents.part(start, min(PIECE, contents.size - start)))
+            _copy(contents, self._file)
             place = self._publish([*self.groups, group][-covered:], kept)
         self._records = [*kept, (place, covered)]
         self.groups.append(group)
@@ -176,6 +200,17 @@ class SequenceAppender:
         except OSError as error:
             message = f"{self.path} cannot be written: {error.strerror or error}"
             raise OutputError(message) from error
+
+
+def _check_new(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists already: `overwrite=True` replaces it")
+
+
+def _copy(contents: Input, file: BinaryIO) -> None:
+    """Write a container where the file stands."""
+    for start in range(0, contents.size, PIECE):
+        file.write(contents.part(start, min(PIECE, contents.size - start)))
 
 
 def _record(timeline: Timeline, before: RecordPlace | None, groups: list[GroupEntry]) -> Record:

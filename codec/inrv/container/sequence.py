@@ -99,7 +99,7 @@ class Timeline:
         """
         if not numbers:
             return []
-        start = numbers[0] if self.start is None else self.start
+        start = numbers[0] if self.start is None else min(self.start, numbers[0])
         held, first, apart = set(numbers), exact_number(start), exact_number(self.increment)
         count = (exact_number(numbers[-1]) - first) // apart + 1
         expected = (plain_number(first + number * apart) for number in range(max(0, count)))
@@ -270,9 +270,11 @@ class SequenceFile:
 
     def _open(self) -> None:
         head = self.file.part(0, HEAD_SIZE)
-        if head[: len(SEQUENCE_MAGIC)] != SEQUENCE_MAGIC or len(head) < HEAD_SIZE:
+        if head[: len(SEQUENCE_MAGIC)] != SEQUENCE_MAGIC:
+            raise FormatError("Q1", f"starts with {head[:8]!r}: it is no sequence")
+        if len(head) < HEAD_SIZE:
             found = f"has {len(head)} bytes of the {HEAD_SIZE} that the head of a sequence has"
-            raise FormatError("Q1", f"{found}: it is truncated, or no sequence")
+            raise FormatError("Q1", f"{found}: it is truncated")
         self.version = version_of(head, SEQUENCE_MAGIC)
         self.size = self.file.size
         self.damaged = False

@@ -162,7 +162,8 @@ class Volume(Mapping[str, VolumeGrid]):
         pass
 
     def __repr__(self) -> str:
-        head = f"<inrv.Volume {self.container.name!r}, {self.container.size:,} bytes>"
+        frame = f", frame {self.number}" if self.frames.is_sequence else ""
+        head = f"<inrv.Volume {self.container.name!r}{frame}, {self.container.size:,} bytes>"
         grids = [f"  {key!r}: {grid.description}" for key, grid in self.by_key.items()]
         others = [
             f"  {entry.name!r}: {entry.tree_type}, passed through ({entry.reason})"

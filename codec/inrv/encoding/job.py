@@ -143,7 +143,8 @@ class EncodeJob:
         outputs = sum(int(grid.normalisation.varying.sum()) for grid in grids)
         config: dict[str, Any] = {}  # without a field, the rest of the file is measured
         if field is not None:
-            config = field.store(chunks, all(grid.threshold is None for grid in grids))
+            exact = all(grid.threshold is None for grid in grids)
+            config = field.store(chunks, exact, self._first_of(len(grids)))
         entry = FieldEntry(self.kind, outputs, config) if outputs else None
         manifest = Manifest(
             generator=f"inrv {release()}",
@@ -155,9 +156,13 @@ class EncodeJob:
         )
         return assemble(manifest, chunks)
 
+    def _first_of(self, count: int) -> list[int]:
+        """Of each of so many different grids, the first among those of all frames."""
+        return [self.stored_as.index(number) for number in range(count)]
+
     def _entries(self, stored: Sequence[GridEntry]) -> tuple[GridEntry, ...]:
         """Give each grid of the frames what is stored of it, under its own name and transform."""
-        first = [self.stored_as.index(number) for number in range(len(stored))]
+        first = self._first_of(len(stored))
         return tuple(
             replace(
                 stored[number],

@@ -47,7 +47,8 @@ class SequenceWriter:
     unit: of times
     start: number of the first frame that there should be; None: that of the first that is added
     increment: from the number of a frame to that of the next
-    loop: what a player does behind the last frame: 'none', 'repeat' or 'ping-pong'
+    loop: what a player does behind the last frame: 'none', 'repeat' or 'ping-pong'; None: that of
+        the file, or 'none'
     pattern: the name of the files that the frames come from, as 'fire.####.vdb'
     metadata: of the sequence: numbers, texts or `MetaValue`s by name
     group: how many frames are coded together at most. A lattice predicts them from each other: to
@@ -58,6 +59,8 @@ class SequenceWriter:
     progress: is called with the `Progress` of each group
     report: is called with the numbers of the frames and the `EncodeReport` of each group, once it
         is in the file
+
+    failed: whether the frames that wait could not be encoded
 
     Raises OptionError, OutputExistsError, OutputError, FormatError.
     """
@@ -71,7 +74,7 @@ class SequenceWriter:
         unit: str = "s",
         start: float | int | None = None,
         increment: float | int = 1,
-        loop: str = "none",
+        loop: str | None = None,
         pattern: str = "",
         metadata: Mapping[str, Any] | None = None,
         group: int | None = None,
@@ -95,14 +98,15 @@ class SequenceWriter:
         self.group = options.frames_together if group is None else _group_of(group)
         self._progress, self._report, self._overwrite = progress, report, overwrite
         self._waiting: list[Frame] = []
-        self._closed = self._failed = False  # whether the last group could not be encoded
+        self._closed = False
+        self.failed = False
         self._file: SequenceAppender | None = None
         self.timeline = timeline_of(
             fps=fps,
             unit=unit,
             start=start,
             increment=increment,
-            loop=loop,
+            loop="none" if loop is None else loop,
             pattern=pattern,
             metadata=metadata,
         )
@@ -110,10 +114,19 @@ class SequenceWriter:
             raise OutputExistsError(f"{self.path} exists already: `overwrite=True` replaces it")
         if append and self.path.exists():
             self._file = SequenceAppender.open(self.path)
-            if fps is not None and self.timeline.rate != self._file.timeline.rate:
-                self._file.close()
-                raise OptionError(f"`fps={fps!r}` is not the frame rate that {self.path} has")
-            self.timeline = self._file.timeline
+            held = self._file.timeline
+            for name, asked, found in (
+                ("frame rate", self.timeline.rate if fps is not None else None, held.rate),
+                ("loop", loop, held.loop),
+                ("metadata", self.timeline.metadata or None, held.metadata),
+            ):
+                if asked is not None and asked != found:
+                    self._file.close()
+                    raise OptionError(
+                        f"{self.path} has another {name}, {_told(found)}, than {_told(asked)}: "
+                        "frames that are appended change nothing there, so do not ask for it"
+                    )
+            self.timeline = held
 
     def _opened(self) -> SequenceAppender:
         """The file, which appears when its first frames are encoded."""
@@ -133,7 +146,7 @@ class SequenceWriter:
 
         time: in the unit of the sequence; None: as its number and the frame rate say
         grids: what `inrv.encode` takes: arrays by name, as {"density": array}; grids; or a file
-        number: of the frame; None: that of the next one
+        number: of the frame; None: the one behind that of the last frame that was added
 
         Raises OptionError for a number or a time that is not above those before, and what `encode`
         raises; the frame then is not added. Where encoding fails, the frames wait on.
@@ -179,11 +192,11 @@ class SequenceWriter:
         """Encode the frames that wait for their group to be full. Raises what `add` raises."""
         if not self._waiting:
             return
-        self._failed = True
+        self.failed = True
         contents, report = encoded_frames(self._waiting, self.options, progress=self._progress)
         moments = tuple(map(_moment, self._waiting))
         self._opened().add(contents, moments)
-        self._waiting, self._failed = [], False
+        self._waiting, self.failed = [], False
         gc.collect()  # what encoders hold, which hold each other: as much as another group
         if self._report is not None:
             self._report(tuple(moment.number for moment in moments), report)
@@ -212,7 +225,7 @@ class SequenceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        kept = self._waiting and not self._failed
+        kept = self._waiting and not self.failed
         if kind is None or (issubclass(kind, Exception) and kept):
             self.close()  # the frames that were added are worth keeping, whatever came after
         else:
@@ -230,6 +243,13 @@ def _group_of(group: Any) -> int:
     return found
 
 
+def _told(value: Any) -> str:
+    """Return a rate as people write it, and anything else as it is."""
+    if value is None:
+        return "none"
+    return str(Fraction(*value)) if isinstance(value, tuple) else repr(value)
+
+
 def _moment(frame: Frame) -> Moment:
     assert frame.number is not None
     return Moment(frame.number, frame.time)
@@ -239,12 +259,13 @@ def check_finite(frame: Frame, options: EncodeOptions) -> None:
     """Check a frame for NaN and infinity, where these are refused. Raises NonFiniteError."""
     if options.nonfinite != "refuse":
         return
+    about = f"{frame.name}, frame {frame.number}" if frame.name else f"frame {frame.number}"
     try:
         found = find_nonfinite(frame.volume)
     except NonFiniteError as error:
-        raise NonFiniteError(f"frame {frame.number}: {error}") from error
+        raise NonFiniteError(f"{about}: {error}") from error
     if found:
-        raise NonFiniteError(f"frame {frame.number}: {'; '.join(map(str, found))}: {CURE}")
+        raise NonFiniteError(f"{about}: {'; '.join(map(str, found))}: {CURE}")
 
 
 def _fit_together(frames: Sequence[Frame]) -> bool:

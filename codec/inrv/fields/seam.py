@@ -130,10 +130,13 @@ class EncodedField(Protocol):
         Raises OptionError where the field has none.
         """
 
-    def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
+    def store(
+        self, chunks: list[Chunk], exact_topology: bool, numbers: Sequence[int]
+    ) -> dict[str, Any]:
         """Append the field's chunks and return its config.
 
         exact_topology: False where decoded values tell which voxels are active
+        numbers: of the field's grids among those of the manifest, where a grid may stand repeatedly
         """
 
     def summary(self) -> dict[str, Any]:

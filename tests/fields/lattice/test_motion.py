@@ -200,7 +200,7 @@ def test_any_vectors_come_back(cells: list[tuple[int, ...]], data: st.DataObject
     topology = Topology.from_leaves(np.array(cells, np.int32) * 8, masks)
     numbers = st_numpy.arrays(np.int8, (len(cells), 3), elements=st.integers(-127, 127))
     motion = Motion(0, topology, data.draw(numbers), data.draw(st.integers(0, 3)))
-    arrays = unpack_tensors(pack_tensors(motion.pack(PRIOR)))
+    arrays = unpack_tensors(pack_tensors(motion.pack(PRIOR, motion.grid)))
     again = Motion.unpack(arrays, PRIOR, lambda _: topology)
     assert np.array_equal(again.vectors, motion.vectors) and again.fraction == motion.fraction
     differences = motion._predicted(motion.vectors.astype(np.int32), restore=False)

@@ -91,12 +91,15 @@ class EncodedFourier:
             )
         return replace(self, fitted=self.fitted.rescaled(2.0**-octaves))
 
-    def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
+    def store(
+        self, chunks: list[Chunk], exact_topology: bool, numbers: Sequence[int]
+    ) -> dict[str, Any]:
         """Append the chunks of the network and its samples, and return the config.
 
         chunks: chunks of the file so far
         exact_topology: False where decoded values tell which voxels are active: near the threshold
             a small difference then decides, so a decoder may not be less precise than float32
+        numbers: of the grids in the manifest; a network is of all of them
         """
         coordinates = self.fitted.probe.coordinates[:STORED_SAMPLES].cpu()
         with torch.no_grad():

@@ -90,7 +90,9 @@ class EncodedLattice:
         """Every channel in steps finer by so many octaves, with the networks that it has."""
         return self.encoder.again(octaves)
 
-    def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
+    def store(
+        self, chunks: list[Chunk], exact_topology: bool, numbers: Sequence[int]
+    ) -> dict[str, Any]:
         """Append a chunk for each channel, and for each motion that any is predicted along."""
         motions: dict[Motion, int] = {}
         entries = []
@@ -100,7 +102,7 @@ class EncodedLattice:
             for source in () if encoded.channel.wavelet else prediction:
                 motion = source.motion
                 if motion is not None and motion not in motions:
-                    motions[motion] = store_motion(motion, chunks)
+                    motions[motion] = store_motion(motion, numbers[motion.grid], chunks)
                 references.append((source.channel, None if motion is None else motions[motion]))
             entries.append(store_channel(encoded, references, channel.lossless, chunks))
         return {"networks": DEFAULT_NAME, "channels": entries}

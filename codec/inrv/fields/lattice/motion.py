@@ -77,12 +77,16 @@ class Motion:
             found[leaves] = predicted_vectors(cells, vectors[leaves], restore=restore)
         return found
 
-    def pack(self, prior: NDArray[np.int64]) -> Arrays:
-        """Return the tensors of its chunk."""
+    def pack(self, prior: NDArray[np.int64], grid: int) -> Arrays:
+        """Return the tensors of its chunk.
+
+        prior: of the tables of its codes
+        grid: number in the manifest of a grid that has its topology
+        """
         differences = self._predicted(self.vectors.astype(np.int32), restore=False)
         tables, codes = code_passes(prior, [np.ascontiguousarray(own) for own in differences.T])
         return {
-            "grid": np.array([self.grid], dtype=np.int32),
+            "grid": np.array([grid], dtype=np.int32),
             "fraction": np.array([self.fraction], dtype=np.uint8),
             "tables": tables,
             "codes": np.frombuffer(codes, dtype=np.uint8),

@@ -83,9 +83,9 @@ class StoredChannel:
     lossless: StoredValues | None
 
 
-def store_motion(motion: Motion, chunks: list[Chunk]) -> int:
-    """Append the chunk of a motion, and return its number."""
-    arrays = motion.pack(default_model(True, False).prior)
+def store_motion(motion: Motion, grid: int, chunks: list[Chunk]) -> int:
+    """Append the chunk of a motion, whose grid has a number in the manifest; return its number."""
+    arrays = motion.pack(default_model(True, False).prior, grid)
     chunks.append(Chunk(MOTION, pack_tensors(arrays)))
     return len(chunks) - 1
 
