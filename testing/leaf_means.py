@@ -103,7 +103,9 @@ class EncodedMeans:
         """A mean has no step."""
         raise OptionError("means of leaves take the bytes that they take: `size` is not for them")
 
-    def store(self, chunks: list[Chunk], exact_topology: bool) -> dict[str, Any]:
+    def store(
+        self, chunks: list[Chunk], exact_topology: bool, numbers: Sequence[int]
+    ) -> dict[str, Any]:
         """Append the means of all outputs as one chunk."""
         arrays = {f"means.{number}": means for number, means in enumerate(self.means)}
         chunks.append(Chunk("CODE", pack_tensors(arrays)))
