@@ -154,12 +154,16 @@ class Bricks:
 
     def decode(self, number: int) -> Brick:
         """The brick of a region. Raises FormatError."""
-        leaves = self._leaves_of(number)
-        template, topology = self.template, self.template.topology
+        leaves, template = self.leaves_of(number), self.template
         masks, values = self.values_of(leaves)
         blocks = fill_blocks(masks, values, template.background)
         inactive = template.inactive.within(leaves)
         blocks.reshape(-1, self.components)[inactive.places] = inactive.values
+        return Brick(self.cells_of(number), blocks)
+
+    def cells_of(self, number: int) -> NDArray[np.int32]:
+        """What each cell of a region has: see `Brick`."""
+        topology, leaves = self.template.topology, self.leaves_of(number)
         cells = np.empty(CELLS, dtype=np.int32)
         ends = (
             np.searchsorted(self._tile_nodes, self.keys[number], side, sorter=self._by_node)
@@ -169,10 +173,10 @@ class Bricks:
         whole = topology.tile_edges[tiles] == NODE_EDGE
         cells[:] = ~(1 + tiles[whole][0]) if whole.any() else ~0
         cells[self._tile_cells[tiles[~whole]]] = ~(1 + tiles[~whole])
-        cells[topology.keys[leaves] & (CELLS - 1)] = np.arange(len(masks))
-        return Brick(cells, blocks)
+        cells[topology.keys[leaves] & (CELLS - 1)] = np.arange(leaves.stop - leaves.start)
+        return cells
 
-    def _leaves_of(self, number: int) -> slice:
+    def leaves_of(self, number: int) -> slice:
         """The leaves of a region."""
         return slice(*(int(ends[number]) for ends in self._leaves))
 
@@ -184,7 +188,7 @@ class Bricks:
 
     def read_ahead(self, numbers: Sequence[int]) -> None:
         """Have the file read what those of some bricks are decoded from that are not kept."""
-        self.read_leaves([self._leaves_of(each) for each in numbers if each not in self.held])
+        self.read_leaves([self.leaves_of(each) for each in numbers if each not in self.held])
 
     def get(self, numbers: Sequence[int]) -> list[Brick]:
         """Some bricks, of which those that are not kept are decoded."""

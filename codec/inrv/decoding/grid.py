@@ -229,18 +229,23 @@ class VolumeGrid:
         if asked is None:
             shape = [high // stride - (low - 1) // stride for low, high in _ends(region)]
             return self._shaped(np.empty((*shape, components), dtype=np.float32))
-        values, most = asked.volume * components, self.volume.container.limits.values
-        if values > most:
-            raise SelectionError(
-                f"grid {self.name!r}: a box of {' x '.join(map(str, asked.shape))} voxels has "
-                f"{values:,} values, more than the limit of {most:,}: fill a smaller box, or "
-                "raise the limit"
-            )
+        self._check_size(asked)
         with named_errors(self.volume.container):
             if stride > 1:
                 level = STRIDES.index(stride)
                 return self._shaped(self.values_of_grid.at_level(level, region).dense(asked))
             return self._shaped(self.values_of_grid.dense(region))
+
+    def _check_size(self, box: Box) -> None:
+        """Raise SelectionError where a box has more values than the limits allow."""
+        values = box.volume * len(self.entry.components)
+        most = self.volume.container.limits.values
+        if values > most:
+            raise SelectionError(
+                f"grid {self.name!r}: a box of {' x '.join(map(str, box.shape))} voxels has "
+                f"{values:,} values, more than the limit of {most:,}: fill a smaller box, or "
+                "raise the limit"
+            )
 
     @undisturbed()
     def crop(self, box: Box | Any) -> Grid:
@@ -288,7 +293,13 @@ class VolumeGrid:
         with needed_for("a tensor", "train"):
             import torch
 
-        return torch.from_numpy(self.dense(box, stride)).to(self.volume.device)
+        bricks = self.values_of_grid.gpu_bricks
+        if bricks is None or stride != 1:
+            return torch.from_numpy(self.dense(box, stride)).to(self.volume.device)
+        region = self._active_box() if box is None else Box.of(box)
+        with named_errors(self.volume.container):
+            self._check_size(region)
+            return self._shaped(bricks.dense(region))
 
     @undisturbed()
     def sample(
@@ -324,13 +335,16 @@ class VolumeGrid:
         torch = sys.modules.get("torch")
         given_tensor = torch is not None and isinstance(points, torch.Tensor)
         places: Any = _real_tensor(points) if given_tensor else _unmasked(points)
-        listed = _array(places) if given_tensor else places
-        self.check_request(listed, space, interpolation, gradient)
+        self.check_request(places, space, interpolation, gradient)
         flat = places.reshape(-1, 3)
+        values: Any
         gradients: Any = None
         with named_errors(self.volume.container):
-            if gradient:
-                values, gradients = self._with_gradients(listed.reshape(-1, 3), space)
+            if given_tensor and interpolation != "field" and self._has_bricks_on(places.device):
+                values, gradients = self._sampled_there(flat, space, interpolation, gradient)
+            elif gradient:
+                listed = _array(flat) if given_tensor else flat
+                values, gradients = self._with_gradients(listed, space)
                 if given_tensor:
                     values, gradients = (_like(found, places) for found in (values, gradients))
             elif given_tensor or interpolation == "field":
@@ -431,6 +445,38 @@ class VolumeGrid:
         found = [at(index + index.new_tensor(shift))[:, own] for shift, own in self.parts]
         return torch.cat(found, dim=1)
 
+    def _has_bricks_on(self, device: Any) -> bool:
+        """Whether regions are decoded on the device, and looked up there."""
+        found = self.values_of_grid.gpu_bricks
+        return found is not None and found.device == device
+
+    def _sampled_there(
+        self, points: Tensor, space: str, interpolation: str, gradient: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute values float32 (N, C) for a tensor (N, 3), and derivatives, on its device.
+
+        Points in float32 are looked up in float32, where nothing else asks for more.
+        """
+        import torch
+
+        from inrv.decoding.gpu_bricks import sampled
+
+        bricks = self.values_of_grid.gpu_bricks
+        assert bricks is not None
+        single = space == "index" and points.dtype == torch.float32
+        index = points if single else points.to(torch.float64)
+        inverse = index.new_tensor(np.linalg.inv(self.transform.array()))
+        if space == "world":
+            index = index @ inverse[:3, :3] + inverse[3, :3]
+        index = index.clamp(-FARTHEST, FARTHEST)
+        if not gradient:
+            return sampled(bricks, index, interpolation == "nearest", self.parts), None
+        values, gradients = bricks.sample(index.detach(), False, self.parts, gradient=True)
+        assert gradients is not None
+        if space == "world":
+            gradients = gradients @ inverse[:3, :3].T
+        return values, gradients.float()
+
     @undisturbed()
     def voxels(self, coordinates: Any) -> NDArray[np.float32]:
         """Give the values (n, C) of voxels at integer index-space coordinates (n, 3).
@@ -446,16 +492,19 @@ class VolumeGrid:
         check_limits(self.volume.container, self.values_of_grid.outputs, [self.values_of_grid])
 
     def check_request(
-        self, points: NDArray[Any], space: str, interpolation: str, gradient: bool = False
+        self, points: Any, space: str, interpolation: str, gradient: bool = False
     ) -> None:
-        """Raise OptionError for what `sample` cannot give."""
+        """Raise OptionError for what `sample` cannot give.
+
+        points: an array or a tensor
+        """
         if not points.ndim or points.shape[-1] != 3:
             raise OptionError(
                 f"points have shape {tuple(points.shape)}, expected (N, 3), or (..., 3)"
             )
-        finite = np.isfinite(points)
+        finite = np.isfinite(points) if isinstance(points, np.ndarray) else points.isfinite()
         if not finite.all():
-            bad = int(np.flatnonzero(~finite.reshape(-1, 3).all(axis=1))[0])
+            bad = finite.reshape(-1, 3).all(1).tolist().index(False)
             found = points.reshape(-1, 3)[bad].tolist()
             raise OptionError(f"point {bad} is {found}: every coordinate must be finite")
         if space not in SPACES:

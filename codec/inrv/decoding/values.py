@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,15 @@ from inrv.container import Container, GridEntry, Part
 from inrv.core.sample import put_values
 from inrv.decoding.bricks import BrickCache, Bricks
 from inrv.errors import FormatError
-from inrv.fields.seam import ContinuousOutputs, Outputs
+from inrv.fields.seam import ContinuousOutputs, Outputs, RegionTensors
 from inrv.grids import NODE_EDGE, Box, Grid, LeafValues, Topology
 from inrv.grids.portions import at_level
 from inrv.grids.thresholds import thresholded
 from inrv.storage import StoredGrids, masks_of, unread_masks
 from inrv.support.parallel import in_threads
+
+if TYPE_CHECKING:
+    from inrv.decoding.gpu_bricks import GpuBricks
 
 
 class GridValues:
@@ -111,12 +115,32 @@ class GridValues:
         """The decoded regions of the grid."""
         return Bricks(self.outline, self._of_leaves, self.read_ahead, self._cache)
 
+    @cached_property
+    def gpu_bricks(self) -> GpuBricks | None:
+        """The same on the GPU on which the field decodes regions; None where it does not."""
+        if not isinstance(self.outputs, RegionTensors):
+            return None
+        from inrv.decoding.gpu_bricks import GpuBricks, table_of
+
+        table = table_of(self)
+        if table is None:
+            return None
+        return GpuBricks(self, table, self.outputs, self._cache.most_bytes)
+
     def read_ahead(self, runs: Sequence[slice], level: int = 0) -> None:
         """Have the file read, by as few requests as can be, what regions will be decoded from.
+
+        A field that decodes many regions faster together does so now.
 
         runs: the leaves of each
         level: of detail
         """
+        self.fetch(runs, level)
+        if self.columns:
+            self.outputs.decode_ahead(self.outline.topology, runs, self.columns, level)
+
+    def fetch(self, runs: Sequence[slice], level: int = 0) -> None:
+        """Have the file read alone."""
         if not self.container.distant:
             return
         topology, parts = self.outline.topology, list[Part]()
@@ -132,22 +156,30 @@ class GridValues:
         leaves: all of the region
         """
         topology = self.outline.topology
-        with self._stored.naming(self.number):
+        with self.naming():
             masks = topology.masks_at(leaves)
             found = np.empty((topology.voxels_in(leaves), 0), dtype=np.float32)
             if self.columns:
                 check_work(self.container, self.outputs, len(found))
                 found = self.outputs.region_values(topology, leaves, self.columns)
         values = self.with_constants(found)
-        exact = self._decoded_topology[1].within(leaves)
+        exact = self.exact_within(leaves)
         if len(exact.places):
             put_values(masks_of(exact.places, len(masks)), masks, exact.values, values)
         return masks, values
 
+    def naming(self) -> AbstractContextManager[None]:
+        """Errors within name the grid."""
+        return self._stored.naming(self.number)
+
+    def exact_within(self, leaves: slice) -> LeafValues:
+        """The exact values of some leaves, whose numbers count from the first of these."""
+        return self._decoded_topology[1].within(leaves)
+
     def read_ahead_whole(self) -> None:
-        """Do the same for all regions."""
+        """Have the file read for all regions; `Outputs.values` decodes them together."""
         ends = self.outline.topology.region_ends.tolist()
-        self.read_ahead([slice(*run) for run in pairwise(ends)])
+        self.fetch([slice(*run) for run in pairwise(ends)])
 
     def voxels(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
         """Give values float32 (n, C) of the voxels at integer coordinates (n, 3).

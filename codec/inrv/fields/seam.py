@@ -21,6 +21,9 @@ from inrv.grids import Topology, denormalise
 from inrv.storage import PreparedGrid, StoredGrids
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from torch import device as TorchDevice
+
     from inrv.options import EncodeOptions
 
 Floats = NDArray[Any]  # float32 or float64
@@ -218,6 +221,14 @@ class Outputs(Protocol):
     ) -> list[Part]:
         """What `region_values` will read of the file's BITS chunks. Raises FormatError."""
 
+    def decode_ahead(
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int], level: int = 0
+    ) -> None:
+        """Decode what `region_values` will be asked for, if that pays off. Raises FormatError.
+
+        runs: the leaves of each region
+        """
+
     def values(
         self,
         topologies: Sequence[Callable[[], Topology]],
@@ -280,6 +291,11 @@ class NormalisedOutputs:
         """Nothing: a network is read as a whole."""
         return []
 
+    def decode_ahead(
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int], level: int = 0
+    ) -> None:
+        """Nothing: voxels do not wait for each other."""
+
     def values(
         self,
         topologies: Sequence[Callable[[], Topology]],
@@ -314,6 +330,27 @@ def output_ranges(container: Container) -> list[OutputRange]:
     assert container.manifest.field is not None
     unused = OutputRange(0.0, 1.0, "")
     return [ranges.get(number, unused) for number in range(container.manifest.field.outputs)]
+
+
+@runtime_checkable
+class RegionTensors(Protocol):
+    """The opened field of a file whose regions are decoded on a GPU, and can stay there.
+
+    torch_device: which one
+    """
+
+    torch_device: TorchDevice
+
+    def region_tensors(
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int]
+    ) -> list[Tensor]:
+        """Values float32 (n, len(columns)) of the active leaf voxels of regions, on the device.
+
+        topology: of a grid
+        runs: the leaves of each region
+
+        Raises FormatError.
+        """
 
 
 @runtime_checkable
@@ -425,6 +462,11 @@ class NoOutputs:
     ) -> list[Part]:
         """Nothing."""
         return []
+
+    def decode_ahead(
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int], level: int = 0
+    ) -> None:
+        """Nothing."""
 
     def values(
         self,

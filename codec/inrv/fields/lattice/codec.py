@@ -159,6 +159,23 @@ class StoredRegion:
     codes: RegionCodes
 
 
+def check_spread(stored: StoredRegion) -> StoredRegion:
+    """The region, whose spread is checked. Raises FormatError."""
+    if stored.spread > MOST_SPREAD:
+        message = f"a region's spread is 2^{stored.spread}: it is at most 2^{MOST_SPREAD}"
+        raise FormatError("F5", message)
+    return stored
+
+
+def damaged(corner: Ints, rule: str) -> FormatError:
+    """The error that a region's codes are damaged.
+
+    corner: int32 (3,) of the region
+    rule: id of the rule that they violate
+    """
+    return FormatError(rule, f"the codes of the region at {tuple(corner.tolist())} are damaged")
+
+
 def decode_region(
     setting: Setting, channel: LatticeChannel, number: int, stored: StoredRegion, level: int = 0
 ) -> Ints:
@@ -166,17 +183,13 @@ def decode_region(
 
     Raises FormatError.
     """
-    if stored.spread > MOST_SPREAD:
-        message = f"a region's spread is 2^{stored.spread}: it is at most 2^{MOST_SPREAD}"
-        raise FormatError("F5", message)
     count = setting.regions.voxels(number, level)
+    stored = check_spread(stored)
     region = setting.region(number, stored.mean, stored.spread)
     try:
         return channel.decode(region, stored.codes, count, level)
     except FormatError as error:
-        corner = tuple(setting.regions.corner(number).tolist())
-        message = f"the codes of the region at {corner} are damaged"
-        raise FormatError(error.id, message) from error
+        raise damaged(setting.regions.corner(number), error.id) from error
 
 
 @dataclass(frozen=True, eq=False)

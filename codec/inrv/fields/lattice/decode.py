@@ -39,6 +39,7 @@ KEPT_BYTES = 1 << 28  # of decoded regions that others are predicted from
 
 Ints = NDArray[np.int32]
 Values = NDArray[np.float32]
+MakeOutputs = Callable[..., "LatticeOutputs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,13 @@ class ChannelTarget:
     topology: Topology
 
 
-def open_lattice(container: Container, grids: StoredGrids) -> LatticeOutputs:
-    """The outputs of a file's lattice, whose config has been checked."""
+def open_lattice(
+    container: Container, grids: StoredGrids, make: MakeOutputs | None = None
+) -> LatticeOutputs:
+    """The outputs of a file's lattice, whose config has been checked.
+
+    make: makes them; None: `LatticeOutputs`
+    """
     assert container.manifest.field is not None
     channels = container.manifest.field.config["channels"]
     owners = config.owners(container.manifest)
@@ -90,7 +96,7 @@ def open_lattice(container: Container, grids: StoredGrids) -> LatticeOutputs:
 
     referring = any(channel["reference"] is not None for channel in channels)
     weights = default_model(referring, True).weight_count // NETWORKS
-    return LatticeOutputs(weights, target, stored)
+    return (make or LatticeOutputs)(weights, target, stored)
 
 
 class RegionCache:
@@ -134,7 +140,6 @@ class LatticeOutputs:
     channel_of: a channel as stored, given its number and its regions
     """
 
-    device = "cpu"
     module = None
 
     def __init__(
@@ -154,6 +159,15 @@ class LatticeOutputs:
         """Begin with a lock that no thread holds."""
         self._lock = threading.RLock()
 
+    @property
+    def device(self) -> str:
+        """Where regions are decoded."""
+        return "cpu"
+
+    def decoded(self, channel: OpenChannel, number: int, level: int) -> Ints:
+        """The units int32 (n,) of the voxels of a region at multiples of 2^level."""
+        return channel.decoded_by_core(number, level)
+
     def channel(self, number: int) -> OpenChannel:
         """A channel, of which nothing may be decoded yet."""
         with self._lock:
@@ -166,7 +180,7 @@ class LatticeOutputs:
                     for own in (stored.reference, stored.second_reference)
                 ]
                 self._channels[number] = OpenChannel(
-                    number, target, regions, stored, references, self.kept
+                    number, target, regions, stored, references, self.kept, self.decoded
                 )
             return self._channels[number]
 
@@ -190,6 +204,11 @@ class LatticeOutputs:
             else:
                 channel.fill(topology, leaves, result[:, place])
         return result
+
+    def decode_ahead(
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int], level: int = 0
+    ) -> None:
+        """Nothing: the core decodes one region after the other."""
 
     def unread(
         self, topology: Topology, leaves: slice, columns: Sequence[int], level: int = 0
@@ -274,6 +293,7 @@ class OpenChannel:
     stored: the channel as the file holds it
     references: the two channels that it is predicted from, None for one that there is not
     kept: decoded regions of channels that others are predicted from
+    decode: gives the units of a region of the channel, by number and level
     """
 
     def __init__(
@@ -284,9 +304,10 @@ class OpenChannel:
         stored: StoredChannel,
         references: Sequence[OpenChannel | None],
         kept: RegionCache,
+        decode: Callable[[OpenChannel, int, int], Ints],
     ) -> None:
         self.number, self.regions, self.stored = number, regions, stored
-        self.references, self.kept = references, kept
+        self.references, self.kept, self._decode = references, kept, decode
         self.referenced = False
         for reference in references:
             if reference is not None:
@@ -371,6 +392,11 @@ class OpenChannel:
                 parts += reference.unread(other.topology, own, 0)
         return parts
 
+    def job(self, topology: Topology, leaves: slice, level: int) -> tuple[OpenChannel, int, int]:
+        """What is decoded for the voxels of a region at a level: region -1 for nothing."""
+        exact = topology in (self.regions.topology, self.grid.topology)
+        return self, self._number(topology, leaves), level if exact else 0
+
     def _number(self, topology: Topology, leaves: slice) -> int:
         """The number of the region that holds a run of leaves, or -1."""
         if leaves.start == leaves.stop:
@@ -406,7 +432,11 @@ class OpenChannel:
         return self.kept.get((self.number, number), lambda: self._decoded(number))
 
     def _decoded(self, number: int, level: int = 0) -> Ints:
-        """The same, decoded, of the voxels at multiples of 2^level."""
+        """The same of the voxels at multiples of 2^level, decoded."""
+        return self._decode(self, number, level)
+
+    def decoded_by_core(self, number: int, level: int = 0) -> Ints:
+        """The same, decoded on the CPU."""
         stored = self.stored.regions(number, level)
         return decode_region(self._setting, self._channel, number, stored, level)
 

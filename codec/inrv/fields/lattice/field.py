@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from inrv.container import Container, Manifest, Value
@@ -51,10 +53,18 @@ class LatticeCodec:
         rules.owners(container.manifest)
 
     def open(self, container: Container, grids: StoredGrids, device: str | None) -> Outputs:
-        """The channels, of which nothing is decoded yet; they are decoded on the CPU."""
+        """The channels, of which nothing is decoded yet.
+
+        They are decoded on the CPU, or on the GPU that is asked for where Triton is there.
+        """
         from inrv.fields.lattice.decode import open_lattice
 
-        return open_lattice(container, grids)
+        if device is None or not str(device).startswith("cuda") or find_spec("triton") is None:
+            return open_lattice(container, grids)
+        from inrv.fields.lattice.gpu.outputs import GpuOutputs
+        from inrv.support.device import choose_device
+
+        return open_lattice(container, grids, partial(GpuOutputs, choose_device(device)))
 
     def verify(self, container: Container) -> Samples:
         """A lattice has no samples: its decoded values are the same everywhere."""

@@ -1,0 +1,104 @@
+"""The values of a lattice whose regions are decoded on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inrv.fields.lattice.decode import Ints, LatticeOutputs, OpenChannel, Values
+from inrv.fields.lattice.gpu.regions import GpuRegions, Job, Place
+from inrv.fields.lattice.gpu.values import values_of
+from inrv.grids import Topology, unpack_masks
+
+
+class GpuOutputs(LatticeOutputs):
+    """Decodes regions in batches on a GPU; what its callers get in arrays is then on the CPU.
+
+    torch_device: where
+    others: arguments of `LatticeOutputs`
+    """
+
+    def __init__(self, torch_device: torch.device, *others: Any) -> None:
+        super().__init__(*others)
+        self.torch_device = torch_device
+        self.regions = GpuRegions(torch_device)
+        self._ahead: dict[Place, Ints] = {}
+
+    @property
+    def device(self) -> str:
+        """Where regions are decoded."""
+        return str(self.torch_device)
+
+    def decoded(self, channel: OpenChannel, number: int, level: int) -> Ints:
+        """The units int32 (n,) of a region's voxels, as they were decoded ahead, or by the core."""
+        found = self._ahead.pop(Place(channel.number, number, level), None)
+        return channel.decoded_by_core(number, level) if found is None else found
+
+    def decode_ahead(
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int], level: int = 0
+    ) -> None:
+        """See `Outputs`. Raises FormatError."""
+        channels = [self.channel(column) for column in columns]
+        jobs = [own.job(topology, leaves, level) for own in channels for leaves in runs]
+        self._decode_ahead([job for job in jobs if job[1] >= 0])
+
+    def _decode_ahead(self, jobs: Iterable[Job]) -> None:
+        for place, units in self.regions.units(jobs).items():
+            self._ahead[place] = units.cpu().numpy()
+
+    def values(
+        self,
+        topologies: Sequence[Callable[[], Topology]],
+        columns: Sequence[Sequence[int]],
+        clamp: bool = True,
+    ) -> list[Values]:
+        """See `Outputs`. Raises FormatError."""
+        channels = [self.channel(column) for held in columns for column in held]
+        self._decode_ahead(
+            (own, number, 0) for own in channels for number in range(len(own.regions))
+        )
+        return super().values(topologies, columns, clamp)
+
+    def region_tensors(
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int]
+    ) -> list[Tensor]:
+        """See `RegionTensors`. Raises FormatError."""
+        channels = [self.channel(column) for column in columns]
+        jobs = [[own.job(topology, leaves, 0) for own in channels] for leaves in runs]
+        units = self.regions.units(job for row in jobs for job in row if job[1] >= 0)
+        found = []
+        for leaves, row in zip(runs, jobs, strict=True):
+            shape = topology.voxels_in(leaves), len(columns)
+            values = torch.zeros(shape, dtype=torch.float32, device=self.torch_device)
+            for place, (own, number, _) in enumerate(row):
+                if number >= 0:
+                    coded = values_of(own, number, units[Place(own.number, number, 0)])
+                    self._put(own, number, coded, topology, leaves, values[:, place])
+            found.append(values)
+        return found
+
+    def _put(
+        self,
+        channel: OpenChannel,
+        number: int,
+        coded: Tensor,
+        topology: Topology,
+        leaves: slice,
+        result: Tensor,
+    ) -> None:
+        """Put the values (n,) of a region's coded voxels where they are in its leaves' voxels."""
+        own = channel.regions.topology
+        if topology is own:
+            result.copy_(coded)
+            return
+        held, masks = channel.regions.leaf_range(number), topology.masks_at(leaves)
+        keys, wanted = own.keys[held], topology.keys[leaves]
+        # Of a grid whose decoded values tell what is active, some leaves are gone; no leaf is new.
+        some = torch.from_numpy((wanted[:, None] == keys).argmax(axis=1)).to(coded.device)
+        there = torch.from_numpy(unpack_masks(own.masks_at(held))).to(coded.device)
+        blocks = coded.new_zeros(there.shape)
+        blocks[there] = coded
+        result.copy_(blocks[some][torch.from_numpy(unpack_masks(masks)).to(coded.device)])

@@ -1,0 +1,113 @@
+"""Points and boxes that are looked up on a GPU: the values that the CPU gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+pytest.importorskip("triton")
+
+from testing.gpu import DEVICE, opened_on_gpu  # isort: skip  (it comes before the kernels)
+
+import inrv
+from inrv import SparseVolume, Transform, Volume
+from inrv.grids import sparse_grid
+from testing.lattice import instant, noise, smooth
+
+
+@pytest.fixture(scope="module")
+def data() -> bytes:
+    """A fog with holes in two regions, and vectors on faces of which one component is constant."""
+    clear = smooth(6)
+    holes = noise(clear.shape, 4) < 0.7
+    wind = np.stack([clear, np.full_like(clear, 3), -clear], axis=3)
+    wide = np.zeros((13, 6, 6), dtype=np.float32)
+    wide[5:11] = clear
+    active = np.zeros(wide.shape, dtype=np.bool_)
+    active[5:11] = holes
+    fog = sparse_grid(wide, "fog", Transform.from_voxel_size(0.5), 0.25, active)
+    away = fog.topology.leaf_origins + np.array([120, 0, -8], dtype=np.int32)
+    fog = replace(fog, topology=replace(fog.topology, leaf_origins=away))
+    grids = fog, sparse_grid(wind, "wind", grid_class="staggered")
+    return inrv.encode_bytes(SparseVolume(grids), instant(psnr=40.0))[0]
+
+
+@pytest.fixture(scope="module")
+def volumes(data: bytes) -> tuple[Volume, Volume]:
+    return inrv.load(data, "cpu"), opened_on_gpu(data)
+
+
+def points_of(name: str) -> NDArray[np.float64]:
+    """Points around a grid, some of them at voxels and far away."""
+    lower = np.array([123, -2, -10]) if name == "fog" else np.full(3, -2)
+    found = np.random.default_rng(0).uniform(lower, lower + 10, (400, 3))
+    found[:20] = np.floor(found[:20])
+    found[-2:] = [[1e9, 0, 0], [-7000, 3, 2]]
+    return found
+
+
+def on_device(points: NDArray[np.float64], **how: Any) -> torch.Tensor:
+    return torch.tensor(points, device=DEVICE, **how)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "trilinear"])
+@pytest.mark.parametrize("name", ["fog", "wind"])
+def test_points(volumes: tuple[Volume, Volume], name: str, interpolation: str) -> None:
+    theirs, ours = volumes
+    points = points_of(name)
+    expected = theirs[name].sample(points, interpolation=interpolation)
+    found = ours[name].sample(on_device(points), interpolation=interpolation)
+    assert found.device.type == DEVICE.type and found.dtype == torch.float32
+    np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=1e-6)
+    single = ours[name].sample(on_device(points).float(), interpolation=interpolation)
+    near = theirs[name].sample(points.astype(np.float32), interpolation=interpolation)
+    np.testing.assert_allclose(single.cpu().numpy(), near, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fog", "wind"])
+def test_gradients(volumes: tuple[Volume, Volume], name: str) -> None:
+    theirs, ours = volumes
+    points = points_of(name)
+    for space in ("index", "world"):
+        expected = theirs[name].sample(points, space, gradient=True)
+        found = ours[name].sample(on_device(points), space, gradient=True)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.cpu().numpy(), other, rtol=1e-5, atol=1e-6)
+    asked = on_device(points, requires_grad=True)
+    ours[name].sample(asked).sum().backward()
+    again = torch.tensor(points, requires_grad=True)
+    theirs[name].sample(again).sum().backward()
+    assert asked.grad is not None and again.grad is not None
+    np.testing.assert_allclose(asked.grad.cpu().numpy(), again.grad.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fog", "wind"])
+def test_boxes(volumes: tuple[Volume, Volume], name: str) -> None:
+    theirs, ours = volumes
+    box = ((124, -1, -9), (133, 6, -1)) if name == "fog" else ((-1, 0, 0), (5, 6, 6))
+    found = ours[name].tensor(box)
+    assert found.device.type == DEVICE.type
+    assert found.cpu().numpy().tobytes() == theirs[name].dense(box).tobytes()
+    assert np.array_equal(ours[name].tensor().cpu().numpy(), theirs[name].dense())
+
+
+def test_a_small_cache_holds_what_a_request_asks_for(data: bytes) -> None:
+    ours = opened_on_gpu(data)
+    bricks = ours["fog"].values_of_grid.gpu_bricks
+    assert bricks is not None
+    bricks.most_bytes = 1
+    points = points_of("fog")
+    first = ours["fog"].sample(on_device(points[:1]))
+    every = ours["fog"].sample(on_device(points))
+    assert first[0] == every[0]
+    assert np.array_equal(every.cpu().numpy(), opened_on_gpu(data)["fog"].sample(points))
+
+
+def test_points_that_are_not_finite_are_refused(volumes: tuple[Volume, Volume]) -> None:
+    with pytest.raises(inrv.OptionError, match=r"point 1 is \[0.0, nan, 0.0\]"):
+        volumes[1]["fog"].sample(torch.tensor([[0, 0, 0], [0, torch.nan, 0]], device=DEVICE))
