@@ -1,29 +1,23 @@
-"""A device for the kernels of a GPU: the GPU, or the CPU where Triton interprets them.
-
-It is imported before the modules of the kernels.
-"""
+"""A device for the kernels of a GPU: the GPU, or the CPU, on which Triton interprets them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import torch
+from triton.runtime.interpreter import interpreter_builder
+
+from inrv.decoding.frames import open_frames
+from inrv.decoding.volume import Volume
+from inrv.fields.lattice.decode import open_lattice
+from inrv.fields.lattice.gpu.outputs import GpuOutputs
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"
-    from triton.runtime.interpreter import interpreter_builder
-
-    # The interpreter looks for sums that overflow, which takes half of its time: tests ask for it.
+    # It looks for sums that overflow, which takes half of its time.
     interpreter_builder.options = replace(interpreter_builder.options, sanitize_overflow=False)
-
-from inrv.decoding.frames import open_frames  # noqa: E402
-from inrv.decoding.volume import Volume  # noqa: E402
-from inrv.fields.lattice.decode import open_lattice  # noqa: E402
-from inrv.fields.lattice.gpu.outputs import GpuOutputs  # noqa: E402
 
 
 def opened_on_gpu(data: bytes) -> Volume:

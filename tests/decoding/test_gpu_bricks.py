@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 pytest.importorskip("triton")
 
-from testing.gpu import DEVICE, opened_on_gpu  # isort: skip  (it comes before the kernels)
-
 import inrv
 from inrv import SparseVolume, Transform, Volume
 from inrv.grids import sparse_grid
+from testing.gpu import DEVICE, opened_on_gpu
 from testing.lattice import instant, noise, smooth
 
 

@@ -108,7 +108,9 @@ class GpuBricks:
         nearest, parts: as `Bricks.sample` takes them
         """
         points = points.contiguous()
-        values = torch.empty((len(points), self.components), device=self.device)
+        values = torch.empty(
+            (len(points), self.components), dtype=torch.float32, device=self.device
+        )
         gradients = points.new_empty((*values.shape, 3) if gradient else (1,))
 
         def look(missing: Tensor) -> None:
@@ -124,7 +126,7 @@ class GpuBricks:
 
     def dense(self, box: Box) -> Tensor:
         """Values float32 (X, Y, Z, C) of every voxel of a box."""
-        values = torch.empty((*box.shape, self.components), device=self.device)
+        values = torch.empty((*box.shape, self.components), dtype=torch.float32, device=self.device)
         corner, size = (self._here(np.array(own, dtype=np.int32)) for own in (box.lower, box.shape))
 
         def look(missing: Tensor) -> None:
@@ -182,7 +184,9 @@ class GpuBricks:
         here = self._here(np.stack(cells))
         self._cells = torch.cat([self._cells[: self._loaded], here])
         slots = torch.arange(self._loaded, self._loaded + len(numbers), dtype=torch.int32)
-        self._slots[torch.tensor(numbers, device=self.device)] = slots.to(self.device)
+        self._slots[torch.tensor(numbers, dtype=torch.int64, device=self.device)] = slots.to(
+            self.device
+        )
         self._loaded += len(numbers)
 
     def _blocks_of(self, runs: Sequence[slice]) -> list[Tensor]:
@@ -198,7 +202,7 @@ class GpuBricks:
             masks = [self._here(unpack_masks(topology.masks_at(run))) for run in runs]
             check_work(values.container, values.outputs, sum(map(topology.voxels_in, runs)))
             varying = [part.output is not None for part in parts]
-            coded = [torch.empty((0, 0), device=self.device)] * len(runs)
+            coded = [torch.empty((0, 0), dtype=torch.float32, device=self.device)] * len(runs)
             if any(varying):
                 coded = self.outputs.region_tensors(topology, runs, values.columns)
         constants = [part.minimum for part in parts]

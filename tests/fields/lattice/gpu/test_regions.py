@@ -10,14 +10,13 @@ import pytest
 
 pytest.importorskip("triton")
 
-from testing.gpu import DEVICE, opened_on_gpu  # isort: skip  (it comes before the kernels)
-
 import inrv
 from inrv import FormatError, SparseVolume
 from inrv.fields.lattice.decode import LatticeOutputs
 from inrv.fields.lattice.gpu.outputs import GpuOutputs
 from inrv.fields.lattice.gpu.regions import GpuRegions
 from inrv.grids import sparse_grid
+from testing.gpu import DEVICE, opened_on_gpu
 from testing.lattice import Floats, instant, noise, smooth
 
 

@@ -435,11 +435,8 @@ class Batch:
             restored, self.room + 1, block,
         )  # fmt: skip
         keeps = [item.model.restoration is None for item in self.items]
-        if any(keeps):
-            restored[torch.tensor(keeps, device=self.device)] = self.values[
-                torch.tensor(keeps, device=self.device)
-            ]
-        return restored
+        kept = torch.tensor(keeps, dtype=torch.bool, device=self.device)
+        return torch.where(kept[:, None], self.values, restored) if any(keeps) else restored
 
     def faults(self) -> list[int]:
         """The numbers of the items whose codes are damaged, known once all of it is decoded."""
@@ -450,7 +447,7 @@ class Batch:
         apart = about[:, kernels.SEGMENTS.value] > 1
         unmet = used != cursor[:, kernels.SIZE.value]
         if self.level == 0:
-            lanes = torch.arange(kernels.LANES.value, device=self.device)
+            lanes = torch.arange(kernels.LANES.value, dtype=torch.int32, device=self.device)
             own = lanes < 1 << about[:, kernels.LOG_LANES.value, None]
             fault |= unmet | ((self.states != 1 << 16) & own).any(1)
         elif self.level <= 3:
