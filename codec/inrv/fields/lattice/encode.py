@@ -34,6 +34,7 @@ from inrv.fields.seam import Estimate, Goal, Progress, ProgressCallback
 from inrv.grids import LeafValues, Topology
 from inrv.options import DEFAULT_PSNR, EncodeOptions
 from inrv.storage import PreparedGrid
+from inrv.support.device import choose_device
 from inrv.support.extras import needed_for
 from inrv.support.parallel import in_threads
 from inrv.support.processes import process_count
@@ -208,7 +209,7 @@ class VolumeEncoder:
         self.goal = goal
         self.tell = tell
         self.effort = EFFORTS[options.effort]
-        self.seed = options.seed
+        self.seed, self.device = options.seed, options.device
         self.started = time.perf_counter()
         self.channels = tuple(channels_of(grids))
         self.predictions: list[tuple[Source, ...]] = []  # of each channel, as `run` found them
@@ -256,9 +257,12 @@ class VolumeEncoder:
     def fitter(self) -> Fitter:
         """What fits all weights of networks; torch is imported where a channel needs it."""
         with needed_for("fitting networks", "train"):
+            import torch
+
             from inrv.fields.lattice.fitting import Fitter
 
-        return Fitter(self.seed)
+        device = choose_device(self.device)
+        return Fitter(self.seed, device if device.type == "cuda" else torch.device("cpu"))
 
     def _motion(
         self, number: int, encoded: Sequence[EncodedChannel], frame: int, other: int

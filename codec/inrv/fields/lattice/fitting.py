@@ -38,6 +38,7 @@ from inrv.fields.lattice.samples import (
     PredictionSamples,
     restoration_samples,
 )
+from inrv.support.graph import GraphedStep
 from inrv.support.parallel import in_turns
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ class Samples:
     weight: Tensor
 
     @staticmethod
-    def of(found: PredictionSamples) -> Samples:
-        """The same samples."""
+    def of(found: PredictionSamples, device: torch.device) -> Samples:
+        """The same samples, on a device."""
         own = (getattr(found, field.name) for field in fields(Samples))
-        return Samples(*map(torch.from_numpy, own))
+        return Samples(*(torch.from_numpy(column).to(device) for column in own))
 
     @staticmethod
     def join(parts: Iterable[Samples]) -> Samples:
@@ -87,10 +88,15 @@ def restoration_tensors(parts: Sequence[ContextSamples]) -> tuple[Tensor, Tensor
 
 
 class Fitter:
-    """Fits the networks of channels, one after the other, with random numbers of its own."""
+    """Fits the networks of channels, one after the other, with random numbers of its own.
 
-    def __init__(self, seed: int) -> None:
+    seed: of these
+    device: CUDA or ROCm, or the CPU
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
         self.generator = torch.Generator().manual_seed(seed)
+        self.device = device
 
     def seed(self) -> int:
         """Draws the seed of something."""
@@ -108,17 +114,17 @@ class Fitter:
         found: the contexts of the voxels that they are to predict
         effort: how long they are fitted
         """
-        reals = {odd: RealNetwork.of(network) for odd, network in networks.items()}
+        reals = {odd: self._real(network) for odd, network in networks.items()}
         fits = []
         for odd, real in reals.items():
             own = torch.Generator().manual_seed(self.seed())
             inputs = networks[odd].tensors["first.weight"].shape[0]
             own_samples = found.prediction(odd, inputs)
             if own_samples is not None:
-                samples = Samples.of(own_samples)
+                samples = Samples.of(own_samples, self.device)
                 steps = effort.steps_for(len(samples))
                 fits.append(fit_prediction(real, samples, steps, RATE, effort.batch, own, HOLD))
-        in_turns(fits)
+        self._bring_to_end(fits)
         return {odd: real.whole() for odd, real in reals.items()}
 
     def restoration(
@@ -133,13 +139,25 @@ class Fitter:
         found: the neighbourhoods of the voxels
         effort: how long it is fitted
         """
-        real = RealNetwork.of(network)
-        inputs, errors = restoration_tensors(found.parts)
+        real = self._real(network)
+        inputs, errors = (own.to(self.device) for own in restoration_tensors(found.parts))
         if len(errors):
             steps, draws = effort.steps_for(len(errors)), self.generator
             fit = fit_restoration(real, inputs, errors, steps, RATE, effort.batch, draws, HOLD)
-            in_turns([fit])
+            self._bring_to_end([fit])
         return real.whole()
+
+    def _real(self, network: IntegerNetwork) -> RealNetwork:
+        return RealNetwork.of(network).to(self.device)
+
+    def _bring_to_end(self, fits: Sequence[Iterator[None]]) -> None:
+        """Take all steps of all fits; on a GPU one after the other, which has no more than one."""
+        if self.device.type == "cpu":
+            in_turns(fits)
+            return
+        for fit in fits:
+            for _ in fit:
+                continue
 
 
 class RealNetwork(nn.Module):
@@ -189,7 +207,7 @@ class RealNetwork(nn.Module):
             tensors = {}
             for name in names:
                 whole = (self._rounded(name.replace(".", "_")) * _unit(name)).round()
-                tensors[name] = whole.detach().numpy().copy()
+                tensors[name] = whole.detach().cpu().numpy().copy()
             return IntegerNetwork(tensors)
 
 
@@ -262,8 +280,8 @@ def fit_prediction(
     batch: int,
     generator: torch.Generator,
     hold: float = 0.0,
-) -> Iterator[Tensor]:
-    """Fit a network in place, step by step; gives the loss of each step.
+) -> Iterator[None]:
+    """Fit a network in place, step by step.
 
     hold: as of `_fit`
     """
@@ -285,8 +303,8 @@ def fit_restoration(
     batch: int,
     generator: torch.Generator,
     hold: float = 0.0,
-) -> Iterator[Tensor]:
-    """Fit a network in place, step by step; gives the loss of each step.
+) -> Iterator[None]:
+    """Fit a network in place, step by step.
 
     inputs: int8 (n, k) of voxels
     errors: float32 (n,) of the voxels, in steps, that the network is to give
@@ -310,29 +328,38 @@ def _fit(
     batch: int,
     generator: torch.Generator,
     hold: float,
-) -> Iterator[Tensor]:
+) -> Iterator[None]:
     """`steps` steps down the gradient of `loss_of` rows of the samples.
 
     hold: by which share of a step of the optimiser each weight is drawn back to where it began:
         those whose gradients agree on nothing stay there, and are not stored
     """
     begun = [parameter.detach().clone() for parameter in real.parameters()]
-    optimiser = torch.optim.Adam(real.parameters(), rate, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
-    for _ in range(steps):
-        loss = loss_of(torch.randint(samples, (min(batch, samples),), generator=generator))
+    device = begun[0].device
+    # A tensor, so that a step that a GPU has captured goes on to read it.
+    now = torch.tensor(rate, dtype=torch.float32, device=device)
+    capturable = device.type == "cuda"
+    optimiser = torch.optim.Adam(real.parameters(), now, fused=True, capturable=capturable)
+
+    def step(rows: Tensor) -> None:
+        loss = loss_of(rows)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(real.parameters(), 1.0)
         optimiser.step()
         if hold:
-            _draw_back(real, begun, hold * float(schedule.get_last_lr()[0]))
-        schedule.step()
-        yield loss.detach()
+            _draw_back(real, begun, hold * now)
+
+    take = GraphedStep(step) if capturable else step
+    for number in range(steps):
+        now.fill_(rate * (1 + math.cos(math.pi * number / steps)) / 2)
+        rows = torch.randint(samples, (min(batch, samples),), generator=generator)
+        take(rows.to(device))
+        yield
 
 
 @torch.no_grad()
-def _draw_back(real: RealNetwork, begun: Sequence[Tensor], most: float) -> None:
+def _draw_back(real: RealNetwork, begun: Sequence[Tensor], most: Tensor) -> None:
     """Move every weight towards where it began, by `most` at most."""
     for parameter, start in zip(real.parameters(), begun, strict=True):
         parameter.sub_((parameter - start).clamp_(-most, most))

@@ -14,7 +14,7 @@ from torch import Tensor
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.training import TrainingPlan, WeightQuantisation, train
 from inrv.fields.fourier.training import trainer as module
-from inrv.fields.fourier.training.graph import PLAIN_STEPS, GraphedStep
+from inrv.support.graph import PLAIN_STEPS, GraphedStep
 from testing.training import largest_difference, network, samples
 
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

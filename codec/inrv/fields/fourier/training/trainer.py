@@ -13,7 +13,6 @@ from torch import Tensor
 from inrv.fields.fourier.network import FourierNetwork
 from inrv.fields.fourier.selection import Samples
 from inrv.fields.fourier.training.checkpoint import Checkpoint, TrainingState
-from inrv.fields.fourier.training.graph import GraphedStep
 from inrv.fields.fourier.training.objective import Gradient
 from inrv.fields.fourier.training.optimiser import Optimiser
 from inrv.fields.fourier.training.order import Order
@@ -31,6 +30,7 @@ from inrv.fields.fourier.training.saving import Saving
 from inrv.fields.seam import ProgressCallback
 from inrv.metrics.psnr import psnr_of
 from inrv.support.device import fast_precision
+from inrv.support.graph import GraphedStep
 from inrv.support.parallel import workers
 from inrv.support.undisturbed import undisturbed
 

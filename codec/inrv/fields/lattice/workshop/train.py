@@ -387,7 +387,7 @@ def _samples_of(sampled: ChannelSamples, lesson: Lesson, size: int) -> dict[int,
     for odd, inputs in INPUTS.items():
         own = sampled.prediction(odd, inputs + REFERENCE_INPUTS * lesson.reference)
         if own is not None:
-            found = Samples.of(own)
+            found = Samples.of(own, torch.device("cpu"))
             bits = max(LEAST_BITS, 8 * size / len(lesson.values.values))
             weight = found.weight / (found.weight.sum() * bits)
             result[odd] = replace(found, weight=weight)
