@@ -17,10 +17,21 @@ from inrv.decoding import gpu_kernels
 from inrv.fields.lattice.gpu import kernels
 
 POINTERS = {
-    "active": "i8", "touched": "i8", "bits": "u8", "weights": "fp16", "blocks": "fp32",
+    "active": "i8", "has": "i8", "touched": "i8", "bits": "u8", "weights": "fp16", "blocks": "fp32",
     "constants": "fp32",
 }  # fmt: skip
-NUMBERS = ("number", "level", "pairs", "room", "segment", "count", "first", "last", "components")
+NUMBERS = (
+    "number",
+    "level",
+    "pairs",
+    "room",
+    "segment",
+    "fraction",
+    "count",
+    "first",
+    "last",
+    "components",
+)
 SHIFTS = ("shift_x", "shift_y", "shift_z")
 PREDICTION = [
     (kernels.predict, {"ODD": odd, "REFERRING": referring, "BLOCK": 64})
@@ -30,6 +41,7 @@ KERNELS: list[tuple[Any, dict[str, Any]]] = [
     *PREDICTION,
     (kernels.read_codes, {}),
     (kernels.make_tables, {"ROWS": 16}),
+    (kernels.fetch, {}),
     (kernels.restore, {"BLOCK": 64}),
     (gpu_kernels.look_up, {"NEAREST": False, "GRADIENTS": True, "BLOCK": 256}),
     (gpu_kernels.look_up, {"NEAREST": True, "GRADIENTS": False, "BLOCK": 256}),

@@ -304,15 +304,15 @@ class Batch:
         count, device = len(self.items), self.device
         self.active = torch.zeros((count, VOXELS), dtype=torch.int8, device=device)
         leaves = [item.region.leaves for item in self.items]
-        self.leaf_places, self.leaf_masks = self._voxels_of(leaves)
+        self.leaf_places, self.leaf_masks = leaf_places(leaves, self.device)
         self.active.view(-1)[self.leaf_places] = self.leaf_masks.to(torch.int8)
         around, exterior, values = list[int](), list[Leaves](), [np.zeros(0, dtype=np.int32)]
         for item in self.items:
             known, top = item.region.exterior, item.channel.top
-            around.append(MISSING if known is None else int(_limited(known.around, top)))
+            around.append(MISSING if known is None else int(limited(known.around, top)))
             exterior.append(NO_LEAVES if known is None else known.leaves)
             if known is not None:
-                values.append(_limited(known.values, top))
+                values.append(limited(known.values, top))
         begun = torch.tensor(around, dtype=torch.int32, device=device)
         self.values = begun[:, None].repeat(1, VOXELS)
         self._put(self.values, exterior, torch.from_numpy(np.concatenate(values)).to(device))
@@ -323,8 +323,8 @@ class Batch:
             held = [(item.reference, item.reference_top) for item in self.items]
             there = [(*own, top) for own, top in held if own is not None]
             assert len(there) == len(held)
-            limited = [own.clamp(-(top >> 1), top + (top >> 1)) for _, own, top in there]
-            self._put(self.reference, [leaves for leaves, _, _ in there], torch.cat(limited))
+            within = [own.clamp(-(top >> 1), top + (top >> 1)) for _, own, top in there]
+            self._put(self.reference, [leaves for leaves, _, _ in there], torch.cat(within))
         self.room = (EDGE >> self.level) ** 3
         passes = 1 + 7 * (LEVELS - self.level)
         self.begins = _begins()[: passes + 1]
@@ -357,21 +357,9 @@ class Batch:
         self.predictions[:, 0] = self._first
         assert most <= kernels.IN_PASS.value
 
-    def _voxels_of(self, leaves: Sequence[Leaves]) -> tuple[Tensor, Tensor]:
-        """Places int64 (L, 512) of leaves' voxels in arrays of all regions, and bool masks."""
-        counts = [len(own.cells) for own in leaves]
-        region = torch.from_numpy(np.repeat(np.arange(len(leaves)), counts)).to(self.device)
-        cells = torch.from_numpy(np.concatenate([own.cells for own in leaves]).astype(np.int64))
-        masks = torch.from_numpy(np.concatenate([own.masks for own in leaves])).to(self.device)
-        cells = cells.to(self.device)
-        corners = cells >> 8 << 17 | (cells >> 4 & 15) << 10 | (cells & 15) << 3
-        places = (region * VOXELS + corners)[:, None] + self.shared.within
-        bits = torch.arange(CELL_EDGE, dtype=torch.uint8, device=self.device)
-        return places, (masks[:, :, None] >> bits & 1).view(-1, CELL_VOXELS).bool()
-
     def _put(self, arrays: Tensor, leaves: Sequence[Leaves], values: Tensor) -> None:
         """Put the values int32 (n,) of leaves' voxels into the arrays (regions, VOXELS)."""
-        places, masks = self._voxels_of(leaves)
+        places, masks = leaf_places(leaves, self.device)
         arrays.view(-1)[places[masks]] = values
 
     def decode(self) -> Tensor:
@@ -456,10 +444,23 @@ class Batch:
         return found
 
 
+def leaf_places(leaves: Sequence[Leaves], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places int64 (L, 512) of the voxels of regions' leaves in arrays of all, and bool masks."""
+    counts = [len(own.cells) for own in leaves]
+    region = torch.from_numpy(np.repeat(np.arange(len(leaves)), counts)).to(device)
+    cells = torch.from_numpy(np.concatenate([own.cells for own in leaves]).astype(np.int64))
+    masks = torch.from_numpy(np.concatenate([own.masks for own in leaves])).to(device)
+    cells = cells.to(device)
+    corners = cells >> 8 << 17 | (cells >> 4 & 15) << 10 | (cells & 15) << 3
+    places = (region * VOXELS + corners)[:, None] + _constants(device).within
+    bits = torch.arange(CELL_EDGE, dtype=torch.uint8, device=device)
+    return places, (masks[:, :, None] >> bits & 1).view(-1, CELL_VOXELS).bool()
+
+
 NO_LEAVES = Leaves(np.zeros(0, dtype=np.uint16), np.zeros((0, 64), dtype=np.uint8))
 
 
-def _limited(values: NDArray[np.int32] | int, top: int) -> NDArray[np.int32]:
+def limited(values: NDArray[np.int32] | int, top: int) -> NDArray[np.int32]:
     """LIMIT"""
     return np.clip(values, -(top >> 1), top + (top >> 1)).astype(np.int32)
 

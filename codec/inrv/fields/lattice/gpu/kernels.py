@@ -566,6 +566,67 @@ def make_tables(counts, tables, ROWS: tl.constexpr):
     tl.store(tables + at, start)
 
 
+# ---- Motion ----
+
+
+@triton.jit
+def _share(place, step: tl.constexpr):
+    """What a leaf counts for a voxel at a place of its leaf: the first of two, or the second."""
+    second = tl.where(place < 4, 9 + 2 * place, 2 * place - 7)
+    return second if step else 16 - second
+
+
+@triton.jit
+def fetch(there, vectors, has, cells, moved, fraction):
+    """Fetch the voxels of a leaf along vectors, one program a leaf.
+
+    there: int32 (VOXELS,) every voxel of the region that is fetched from, in units
+    vectors: int32 (4096, 3) of the cells, in 2^-fraction voxels; 0 where one has none
+    has: int8 (4096,) 1 for the cells that have one
+    cells: int32 (n,) of the leaves
+    moved: int32 (n, 512), filled
+    """
+    cell = tl.load(cells + tl.program_id(0))
+    voxel = tl.arange(0, 512)
+    x, y, z = voxel >> 6, voxel >> 3 & 7, voxel & 7
+    of_cell_x, of_cell_y, of_cell_z = cell >> 8, cell >> 4 & 15, cell & 15
+    lower_x = of_cell_x - (x < 4).to(tl.int32)
+    lower_y = of_cell_y - (y < 4).to(tl.int32)
+    lower_z = of_cell_z - (z < 4).to(tl.int32)
+    field_x = tl.zeros((512,), tl.int32)
+    field_y = tl.zeros((512,), tl.int32)
+    field_z = tl.zeros((512,), tl.int32)
+    for corner in tl.static_range(8):
+        at_x, at_y = lower_x + (corner >> 2), lower_y + (corner >> 1 & 1)
+        at_z = lower_z + (corner & 1)
+        weight = _share(x, corner >> 2) * _share(y, corner >> 1 & 1) * _share(z, corner & 1)
+        inside = ((at_x | at_y | at_z) & -16) == 0
+        other = at_x << 8 | at_y << 4 | at_z
+        known = tl.load(has + other, inside, 0).to(tl.int32) > 0
+        # A leaf that has none counts with that of the voxel's own leaf.
+        other = vectors + 3 * tl.where(known, other, cell)
+        field_x += weight * tl.load(other)
+        field_y += weight * tl.load(other + 1)
+        field_z += weight * tl.load(other + 2)
+    shift = fraction + 8
+    half = 1 << (shift - 1)
+    x = _clip(16 * (8 * of_cell_x + x) + ((field_x + half) >> shift), 0, 16 * (EDGE - 1))
+    y = _clip(16 * (8 * of_cell_y + y) + ((field_y + half) >> shift), 0, 16 * (EDGE - 1))
+    z = _clip(16 * (8 * of_cell_z + z) + ((field_z + half) >> shift), 0, 16 * (EDGE - 1))
+    corner_x, corner_y = tl.minimum(x >> 4, EDGE - 2), tl.minimum(y >> 4, EDGE - 2)
+    corner_z = tl.minimum(z >> 4, EDGE - 2)
+    x, y, z = x - 16 * corner_x, y - 16 * corner_y, z - 16 * corner_z
+    place = corner_x << 14 | corner_y << 7 | corner_z
+    total = tl.zeros((512,), tl.int64)
+    for corner in tl.static_range(8):
+        weight = (x if corner & 4 else 16 - x) * (y if corner & 2 else 16 - y)
+        weight *= z if corner & 1 else 16 - z
+        step = (corner >> 2) << 14 | (corner >> 1 & 1) << 7 | (corner & 1)
+        total += weight.to(tl.int64) * tl.load(there + place + step).to(tl.int64)
+    found = ((total + (1 << 11)) >> 12).to(tl.int32)
+    tl.store(moved + tl.program_id(0) * 512 + voxel, found)
+
+
 # ---- Restoration ----
 
 

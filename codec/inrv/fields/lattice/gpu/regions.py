@@ -13,6 +13,7 @@ from torch import Tensor
 from inrv.core.lattice import Leaves
 from inrv.fields.lattice.codec import Setting, check_spread, damaged
 from inrv.fields.lattice.gpu.batch import REGION_BYTES, Batch, Item
+from inrv.fields.lattice.gpu.motion import moved_reference
 from inrv.grids import unpack_masks
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class GpuRegions:
         wanted: channels, numbers of their regions, and levels: voxels at multiples of 2^level
         Raises FormatError.
 
-        The regions that these are predicted from come too. A region that is a wavelet, or that is
-        predicted along motion, is decoded on the CPU.
+        The regions that these are predicted from come too. A region that is a wavelet is decoded on
+        the CPU.
         """
         found: dict[Place, Tensor] = {}
         jobs = self._with_references(wanted)
@@ -76,8 +77,7 @@ class GpuRegions:
             if place in jobs:
                 continue
             jobs[place] = job
-            other = channel.references[0]
-            if other is not None and _is_decoded_here(channel):
+            for other in _references(channel):
                 there = other.regions.number(int(channel.regions.keys[number]))
                 if there >= 0:
                     waiting.append((other, there, 0))
@@ -113,9 +113,19 @@ class GpuRegions:
         exterior = channel.exterior if channel.stored.knows_exterior else None
         region = Setting(channel.regions, None, exterior).region(number, stored.mean, stored.spread)
         other = channel.references[0]
-        reference = None if other is None else self._reference(channel, number, other, found)
         parameters, model = channel.stored.channel, channel.stored.model
-        top = 0 if other is None else other.stored.channel.top
+        if other is None:
+            top, reference = 0, None
+        elif channel.stored.motion is None:
+            top = other.stored.channel.top
+            reference = self._reference(channel, number, other, found)
+        else:
+            top = parameters.top
+
+            def units_of(own: OpenChannel, region: int) -> Tensor:
+                return found[Place(own.number, region, 0)]
+
+            reference = moved_reference(channel, number, units_of, self.device)
         return Item(parameters, model, region, stored.codes, top, reference)
 
     def _reference(
@@ -140,12 +150,16 @@ class GpuRegions:
 
 
 def _is_decoded_here(channel: OpenChannel) -> bool:
-    return not channel.stored.channel.wavelet and channel.stored.motion is None
+    return not channel.stored.channel.wavelet
+
+
+def _references(channel: OpenChannel) -> list[OpenChannel]:
+    """The channels whose regions are on the device before those of this one."""
+    if not _is_decoded_here(channel):
+        return []
+    return [other for other in channel.references if other is not None]
 
 
 def _depth(channel: OpenChannel) -> int:
-    """How many channels in turn are decoded on the device before this one."""
-    other = channel.references[0]
-    if other is None or not _is_decoded_here(channel):
-        return 0
-    return 1 + _depth(other)
+    """How many channels in turn are decoded before this one."""
+    return max((1 + _depth(other) for other in _references(channel)), default=0)
