@@ -10,7 +10,7 @@ SETUP := $(STAMP)
 endif
 BIN := $(dir $(PYTHON))
 
-.PHONY: help setup core wasm demo test lint types unit fuzz benchmarks fixtures clean
+.PHONY: help setup core wasm demo test lint types unit fuzz benchmarks fixtures wheelhouse clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,16 @@ fixtures: core  ## Make the .vdb files of fixtures/ again
 	$(PYTHON) -m fixtures.make_fire
 	$(PYTHON) -m fixtures.make_shapes
 
+# What a machine with torch, NumPy and a C compiler, but without a network, needs for the program and its tests.
+OFFLINE := setuptools safetensors zstandard numcodecs typing_extensions click fileseq rich markdown-it-py mdurl pygments \
+	threadpoolctl pytest pytest-xdist execnet iniconfig packaging pluggy hypothesis sortedcontainers
+WHEEL_PYTHON := 3.12
+
+wheelhouse: $(SETUP)  ## Download what a machine without a network lacks: pip install --no-index -f wheelhouse -e .
+	$(PYTHON) -m pip download -q --no-deps --only-binary=:all: -c constraints.txt -d wheelhouse \
+		--python-version $(WHEEL_PYTHON) --implementation cp --platform manylinux_2_28_x86_64 \
+		--platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 $(OFFLINE)
+
 benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.rate_distortion [PATH ...]     # bytes over quality, against other codecs"
 	@echo "$(PYTHON) -m benchmarks.corpus [FILE.vdb ...]          # size, quality and time of whole files"
@@ -82,6 +92,6 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.busy [FILE.vdb]                # the same encode alone and beside busy processes"
 
 clean:  ## Remove the virtual environment, the compiled core, the demo and all caches
-	rm -rf $(VENV) demo build dist codec/inrv/_core.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist wheelhouse codec/inrv/_core.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +
