@@ -95,6 +95,20 @@ def test_boxes(volumes: tuple[Volume, Volume], name: str) -> None:
     assert np.array_equal(ours[name].tensor().cpu().numpy(), theirs[name].dense())
 
 
+@pytest.mark.parametrize(
+    "asked", [{"psnr": 30.0, "topology": "threshold"}, {"max_error": "3%"}], ids=str
+)
+def test_what_is_not_coded(asked: dict[str, Any]) -> None:
+    values = smooth(7) + np.float32(0.1) * noise((7, 7, 7), 2)
+    values[:, :2] = 0.5  # frequent
+    values[3, 4, 5] = 1e4  # far away from all others
+    values[values < 0.2] = 0
+    data = inrv.encode_bytes(SparseVolume((sparse_grid(values, "fog"),)), instant(**asked))[0]
+    theirs, ours = inrv.load(data, "cpu"), opened_on_gpu(data)
+    found = ours["fog"].tensor(((-1, -1, -1), (8, 8, 8))).cpu().numpy()
+    assert found.tobytes() == theirs["fog"].dense(((-1, -1, -1), (8, 8, 8))).tobytes()
+
+
 def test_a_small_cache_holds_what_a_request_asks_for(data: bytes) -> None:
     ours = opened_on_gpu(data)
     bricks = ours["fog"].values_of_grid.gpu_bricks

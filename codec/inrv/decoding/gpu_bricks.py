@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,8 @@ def table_of(values: GridValues) -> tuple[NDArray[np.int32], NDArray[np.int32]] 
 class GpuBricks:
     """Regions of 128^3 of one grid on a device, decoded in batches when they are asked for.
 
-    They are kept up to a number of bytes; beyond it, a request begins anew with its own. One thread
-    uses it at a time.
+    They are kept up to a number of bytes; beyond it, a request begins anew with its own. Threads
+    may share it; they wait for each other.
 
     values: of the grid
     table: of its regions, and the lowest one, as `table_of` gives them
@@ -79,6 +80,7 @@ class GpuBricks:
         self.values, self.outputs, self.device = values, outputs, outputs.torch_device
         self.most_bytes = most_bytes
         numbers, lower = table
+        self._lock = threading.Lock()
         self.components = values.bricks.components
         self._numbers, self._lower = self._here(numbers), self._here(lower)
         self._shape = self._here(np.array(numbers.shape, dtype=np.int32))
@@ -155,6 +157,10 @@ class GpuBricks:
 
     def _load_for(self, look: Look) -> None:
         """Look up, and load what was missing, until nothing is."""
+        with self._lock:
+            self._load_until_whole(look)
+
+    def _load_until_whole(self, look: Look) -> None:
         begun = False
         while True:
             missing = torch.zeros(1, dtype=torch.int32, device=self.device)
