@@ -14,11 +14,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from inrv.decoding import gpu_kernels
+from inrv.entropy.masks import gpu_kernels as mask_kernels
 from inrv.fields.lattice.gpu import kernels
 
 POINTERS = {
     "active": "i8", "has": "i8", "touched": "i8", "bits": "u8", "weights": "fp16", "blocks": "fp32",
-    "constants": "fp32",
+    "constants": "fp32", "stream": "i16",
 }  # fmt: skip
 NUMBERS = (
     "number",
@@ -37,12 +38,15 @@ PREDICTION = [
     (kernels.predict, {"ODD": odd, "REFERRING": referring, "BLOCK": 64})
     for odd, referring in ((1, False), (3, True))
 ]
+OF_ONE_WARP = kernels.read_codes, mask_kernels.read_masks
 KERNELS: list[tuple[Any, dict[str, Any]]] = [
     *PREDICTION,
     (kernels.read_codes, {}),
     (kernels.make_tables, {"ROWS": 16}),
     (kernels.fetch, {}),
     (kernels.restore, {"BLOCK": 64}),
+    (mask_kernels.read_masks, {"PREDICTED": False}),
+    (mask_kernels.read_masks, {"PREDICTED": True}),
     (gpu_kernels.look_up, {"NEAREST": False, "GRADIENTS": True, "BLOCK": 256}),
     (gpu_kernels.look_up, {"NEAREST": True, "GRADIENTS": False, "BLOCK": 256}),
     (gpu_kernels.fill_box, {"BLOCK": 256}),
@@ -67,7 +71,7 @@ def compile_for(target: GPUTarget, kernel: Any, constants: dict[str, Any]) -> An
     signature = {name: type_of(name, of_floats) for name in kernel.arg_names}
     signature |= dict.fromkeys(constants, "constexpr")
     places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
-    warps = {"num_warps": 1 if kernel is kernels.read_codes else 4}
+    warps = {"num_warps": 1 if kernel in OF_ONE_WARP else 4}
     source = ASTSource(kernel, signature=signature, constexprs=places)
     return triton.compile(source, target=target, options=warps)
 

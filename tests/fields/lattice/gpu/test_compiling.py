@@ -25,4 +25,4 @@ def test_every_kernel_compiles(tmp_path: Path, target: str) -> None:
         text=True,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    assert len(run.stdout.splitlines()) == 9
+    assert len(run.stdout.splitlines()) == 11
