@@ -26,7 +26,7 @@ Masks = NDArray[np.uint8]
 
 # Beside each other along each axis, at both ends of the region, and where a row ends and the next
 # one begins.
-CELLS = np.array([0, 1, 15, 16, 256, 4079, 4080, 4095], dtype=np.uint16)
+CELLS = np.array([0, 1, 2, 15, 16, 257, 4079, 4080, 4095], dtype=np.uint16)
 
 
 def noise(count: int, seed: int = 0) -> Masks:
@@ -38,10 +38,10 @@ def noise(count: int, seed: int = 0) -> Masks:
 
 @cache
 def some_masks() -> Masks:
-    """Masks of CELLS: three are mixed, the others full or empty."""
+    """Masks of CELLS: four are mixed, of which two share words; the others are full or empty."""
     masks = noise(len(CELLS))
-    masks[[1, 4, 6]] = 255
-    masks[[3, 5]] = 0
+    masks[[0, 5, 7]] = 255
+    masks[[4, 6]] = 0
     return masks
 
 
@@ -165,8 +165,10 @@ def test_damage_behind_them_is_found() -> None:
     assert len(data) > 1 + 128 + 8
     flipped = bytearray(data)
     flipped[140] ^= 0x10
-    other_rate, fewer_lanes = b"\x05" + data[1:], b"\x0c" + data[1:]
-    for own in (data[:-2], data[:129], data + b"\0\0", bytes(flipped), other_rate, fewer_lanes):
+    wrong = [data[:-2], data[:129], data + b"\0\0", bytes(flipped)]
+    wrong += [b"\x05" + data[1:], b"\x0c" + data[1:]]  # another rate, and fewer lanes
+    wrong += [data[:-2] + bytes([data[-2] ^ 1, data[-1]])]  # all words are read
+    for own in wrong:
         both_fail(CodedRegion(cells, kinds_of(masks), own))
 
 
