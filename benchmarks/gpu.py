@@ -676,6 +676,8 @@ def on_device(bench: Bench, volume: inrv.Volume) -> dict[str, str]:
         return {}
     from torch.profiler import ProfilerActivity, profile
 
+    from inrv.entropy.masks import decode_masks
+    from inrv.entropy.masks.gpu import decode_masks_on
     from inrv.fields.lattice.gpu.outputs import GpuOutputs
 
     assert isinstance(outputs, GpuOutputs)
@@ -686,6 +688,9 @@ def on_device(bench: Bench, volume: inrv.Volume) -> dict[str, str]:
     def decode_all() -> None:
         outputs.regions.units(jobs)
 
+    parts = masks_of(volume)
+    on_gpu = bench.seconds(lambda: [decode_masks_on(bench.device, *own) for own in parts], 3)
+    on_cpu = bench.seconds(lambda: [decode_masks(*own) for own in parts], 3)
     decode_all()
     with bench.peak() as peak:
         seconds = bench.seconds(decode_all, 3)
@@ -711,6 +716,7 @@ def on_device(bench: Bench, volume: inrv.Volume) -> dict[str, str]:
     cold = time.perf_counter() - first
     voxels = bench.volume.active_voxel_count
     return {
+        "masks of all regions, s": f"{on_gpu:.4f}, by the cores {on_cpu:.4f}",
         "units of all regions on the device, s": f"{seconds:.4f}",
         "units, M active voxels/s": f"{voxels / seconds / 1e6:.1f}",
         "regions": f"{len(jobs)}",
@@ -720,6 +726,19 @@ def on_device(bench: Bench, volume: inrv.Volume) -> dict[str, str]:
         "4096 points of a file just opened, ms": f"{1e3 * cold:.0f}",
         "kernels": f"{kernels}\n\n{host}",
     }
+
+
+def masks_of(volume: inrv.Volume) -> list[tuple[Any, ...]]:
+    """What `decode_masks` takes, of the topologies that are predicted from no other."""
+    stored = {
+        grid.entry.topology: volume.file.stored._topologies.masks(grid.entry.topology)
+        for grid in volume.grids
+    }
+    return [
+        (own.skeleton.leaf_origins, own.kinds, own._bytes_of(range(len(own.regions))))
+        for own in stored.values()
+        if own.root is None
+    ]
 
 
 def table_2(bench: Bench) -> tuple[str, dict[str, Any]]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
 from triton.runtime.interpreter import interpreter_builder
 
 from inrv.decoding.frames import open_frames
 from inrv.decoding.volume import Volume
-from inrv.fields.lattice.decode import open_lattice
-from inrv.fields.lattice.gpu.outputs import GpuOutputs
+from inrv.fields.lattice.gpu.outputs import open_on_gpu
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 if DEVICE.type == "cpu":
@@ -23,7 +20,6 @@ if DEVICE.type == "cpu":
 def opened_on_gpu(data: bytes) -> Volume:
     """The first frame of a lattice, whose regions are decoded by the kernels."""
     volume = next(iter(open_frames(data, "cpu").values()))
-    make: Callable[..., GpuOutputs] = partial(GpuOutputs, DEVICE)
-    outputs = open_lattice(volume.container, volume.file.stored, make)
+    outputs = open_on_gpu(volume.container, volume.file.stored, DEVICE)
     vars(volume.file)["outputs"] = outputs  # in place of what the cached property would open
     return volume

@@ -205,7 +205,10 @@ class GpuBricks:
         template, parts = values.outline, values.entry.components
         topology, background = template.topology, self._here(template.background)
         with values.naming():
-            masks = [self._here(unpack_masks(topology.masks_at(run))) for run in runs]
+            leaves = np.concatenate([np.arange(run.start, run.stop) for run in runs])
+            ends = np.cumsum([run.stop - run.start for run in runs])[:-1]
+            of_runs = np.split(topology.masks_at(leaves), ends)  # all are decoded together
+            masks = [self._here(unpack_masks(own)) for own in of_runs]
             check_work(values.container, values.outputs, sum(map(topology.voxels_in, runs)))
             varying = [part.output is not None for part in parts]
             coded = [torch.empty((0, 0), dtype=torch.float32, device=self.device)] * len(runs)

@@ -38,7 +38,12 @@ from inrv.grids import (
 )
 from inrv.grids.thresholds import ABOVE
 from inrv.storage.metadata import restore_metadata, store_metadata
-from inrv.storage.topology import StoredTopologies, StoredTopology, store_topologies
+from inrv.storage.topology import (
+    MaskDecoder,
+    StoredTopologies,
+    StoredTopology,
+    store_topologies,
+)
 from inrv.storage.values import (
     has_inactive,
     masks_of,
@@ -273,6 +278,11 @@ class StoredGrids:
     def new_locks(self) -> None:
         """Begin with a lock that no thread holds."""
         self._lock = threading.RLock()
+
+    @property
+    def mask_decoder(self) -> MaskDecoder:
+        """How masks are decoded."""
+        return self._topologies.decoder
 
     def __len__(self) -> int:
         return len(self._container.manifest.grids)

@@ -7,7 +7,7 @@ region, when they are asked for.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -113,6 +113,16 @@ def _pack_masks(parts: Sequence[bytes], bits: int | None) -> Arrays:
     }
 
 
+@dataclass(eq=False)
+class MaskDecoder:
+    """How the masks of a file are decoded, which a field may change that has a GPU.
+
+    decode: does what `decode_masks` does
+    """
+
+    decode: Callable[..., NDArray[np.uint8]] = decode_masks
+
+
 @dataclass(frozen=True, eq=False)
 class StoredMasks:
     """The leaf masks of a topology, region by region.
@@ -126,6 +136,7 @@ class StoredMasks:
     starts: where the bytes of each region begin, and the end
     bits: number of the BITS chunk
     checksums: of the bytes of each region in it
+    decoder: of the file
     """
 
     container: Container
@@ -137,6 +148,7 @@ class StoredMasks:
     starts: list[int]
     bits: int
     checksums: list[int]
+    decoder: MaskDecoder
 
     def masks_of(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
         """Return the masks uint8 (n, 64) of the leaves of some regions; no other is read.
@@ -149,7 +161,7 @@ class StoredMasks:
         leaves = np.concatenate([np.arange(0), *(np.arange(own.start, own.stop) for own in chosen)])
         origins, kinds = self.skeleton.leaf_origins[leaves], self.kinds[leaves]
         reference = None if self.root is None else _same_leaves(self.root, origins)
-        return decode_masks(origins, kinds, self._bytes_of(numbers), reference)
+        return self.decoder.decode(origins, kinds, self._bytes_of(numbers), reference)
 
     def parts_of(self, number: int) -> list[Part]:
         """Return what `masks_of` reads of the file for a region, but for its root."""
@@ -267,6 +279,7 @@ class StoredTopologies:
 
     def __init__(self, container: Container) -> None:
         self._container = container
+        self.decoder = MaskDecoder()
         self._restored: dict[int, StoredTopology] = {}
         self._blocks = 0
         self._behind = 0  # topologies that wait for one that they are predicted from
@@ -303,6 +316,7 @@ class StoredTopologies:
             starts=starts_of(lengths, size),
             bits=int(bits[0]) if len(bits) else 0,
             checksums=checksums.view(np.uint32).tolist(),
+            decoder=self.decoder,
         )
 
     def _bits_size(self, bits: NDArray[np.int32]) -> int:

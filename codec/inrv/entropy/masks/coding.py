@@ -86,9 +86,15 @@ def _leaves(
     origins: NDArray[np.int32], kinds: NDArray[np.uint8], reference: Masks | None, region: slice
 ) -> MaskLeaves:
     """What the core has to know of the leaves of a region."""
-    x, y, z = (origins[region] >> LEAF_BITS & 15).T
-    cells = (x << 8 | y << 4 | z).astype(np.uint16)
-    return MaskLeaves(cells, kinds[region], None if reference is None else reference[region])
+    predicted = None if reference is None else reference[region]
+    return MaskLeaves(cells_of(origins[region]), kinds[region], predicted)
+
+
+def cells_of(origins: NDArray[np.int32]) -> NDArray[np.uint16]:
+    """Where leaves at origins int32 (n, 3) lie in their region: x << 8 | y << 4 | z, in leaves."""
+    x, y, z = (origins >> LEAF_BITS & 15).T
+    cells: NDArray[np.uint16] = (x << 8 | y << 4 | z).astype(np.uint16)
+    return cells
 
 
 @cache

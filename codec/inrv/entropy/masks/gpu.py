@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.entropy.masks import gpu_kernels as kernels
-from inrv.entropy.masks.coding import prior
+from inrv.entropy.masks.coding import cells_of, decode_masks, prior, regions_of
 from inrv.entropy.masks.kinds import EMPTY, FULL, MIXED
 from inrv.errors import FormatError
 
@@ -30,6 +30,7 @@ LEAF_FRONTS = 106  # fronts in which a leaf may begin, all multiples of 8: 7 * 1
 BLOCK, LANES = kernels.BLOCK.value, kernels.LANES.value
 ROW, PLANE, WORDS = kernels.ROW.value, kernels.PLANE.value, kernels.WORDS.value
 MOST_LOG_LANES, RATES, FIRST_SHIFT = 5, 3, 7
+FEWEST_REGIONS = 4  # chosen, not measured: below, a core has done them before a GPU has begun
 # A batch takes about 32 bytes of the device for each voxel of mixed leaves, and 1.5 MB a region.
 BATCH_VOXELS, BATCH_REGIONS = 1 << 25, 1 << 10
 
@@ -72,6 +73,29 @@ def decode_regions(regions: Sequence[CodedRegion], device: torch.device) -> list
         for number, own in zip(numbers, masks.split(counts), strict=True):
             found[number] = own
     return found
+
+
+def decode_masks_on(
+    device: torch.device,
+    origins: Ints,
+    kinds: NDArray[np.uint8],
+    parts: Sequence[bytes],
+    reference: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """Do what `decode_masks` does, on a device; a few regions are decoded by the core.
+
+    device: of torch
+    others: as `decode_masks` takes them
+
+    Raises FormatError (S11).
+    """
+    if len(parts) < FEWEST_REGIONS:
+        return decode_masks(origins, kinds, parts, reference)
+    regions = []
+    for leaves, data in zip(regions_of(origins), parts, strict=True):
+        predicted = None if reference is None else torch.from_numpy(reference[leaves])
+        regions.append(CodedRegion(cells_of(origins[leaves]), kinds[leaves], data, predicted))
+    return torch.cat(decode_regions(regions, device)).cpu().numpy()
 
 
 def _batches(regions: Sequence[CodedRegion]) -> Iterator[list[int]]:

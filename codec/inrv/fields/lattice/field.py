@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +60,10 @@ class LatticeCodec:
 
         if device is None or not str(device).startswith("cuda") or find_spec("triton") is None:
             return open_lattice(container, grids)
-        from inrv.fields.lattice.gpu.outputs import GpuOutputs
+        from inrv.fields.lattice.gpu.outputs import open_on_gpu
         from inrv.support.device import choose_device
 
-        return open_lattice(container, grids, partial(GpuOutputs, choose_device(device)))
+        return open_on_gpu(container, grids, choose_device(device))
 
     def verify(self, container: Container) -> Samples:
         """A lattice has no samples: its decoded values are the same everywhere."""

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from inrv.fields.lattice.decode import Ints, LatticeOutputs, OpenChannel, Values
+from inrv.container import Container
+from inrv.entropy.masks.gpu import decode_masks_on
+from inrv.fields.lattice.decode import Ints, LatticeOutputs, OpenChannel, Values, open_lattice
 from inrv.fields.lattice.gpu.regions import GpuRegions, Job, Place
 from inrv.fields.lattice.gpu.values import values_of
 from inrv.grids import Topology, unpack_masks
+from inrv.storage import StoredGrids
+
+
+def open_on_gpu(container: Container, grids: StoredGrids, device: torch.device) -> GpuOutputs:
+    """The outputs of a file's lattice; its masks are decoded on the device too."""
+    grids.mask_decoder.decode = partial(decode_masks_on, device)
+    found = open_lattice(container, grids, partial(GpuOutputs, device))
+    assert isinstance(found, GpuOutputs)
+    return found
 
 
 class GpuOutputs(LatticeOutputs):
