@@ -677,7 +677,7 @@ def on_device(bench: Bench, volume: inrv.Volume) -> dict[str, str]:
     from torch.profiler import ProfilerActivity, profile
 
     from inrv.entropy.masks import decode_masks
-    from inrv.entropy.masks.gpu import decode_masks_on
+    from inrv.fields.lattice.gpu.masks import decode_masks_on
     from inrv.fields.lattice.gpu.outputs import GpuOutputs
 
     assert isinstance(outputs, GpuOutputs)

@@ -14,8 +14,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from inrv.decoding import gpu_kernels
-from inrv.entropy.masks import gpu_kernels as mask_kernels
 from inrv.fields.lattice.gpu import kernels
+from inrv.fields.lattice.gpu import mask_kernels as mask_kernels
 
 POINTERS = {
     "active": "i8", "has": "i8", "touched": "i8", "bits": "u8", "weights": "fp16", "blocks": "fp32",

@@ -139,10 +139,7 @@ def test_the_face_of_the_library_imports_nothing_of_it() -> None:
         (r"inrv\.fields\.fourier\b", r"inrv\.fields\.lattice\b"),
         (r"inrv\.fields\.seam$", r"inrv\.fields\.(lattice|fourier)\b"),
         (r"inrv\.decoding\b", r"inrv\.encoding\b"),
-        (
-            r"inrv\.(container|storage|entropy(?!\.masks\.gpu$)|files|metrics|core|errors|options)\b",
-            r"torch\b",
-        ),
+        (r"inrv\.(container|storage|entropy|files|metrics|core|errors|options)\b", r"torch\b"),
         (r"inrv(_cli)?\b(?!\.core\b)", r"ctypes\b"),
         (
             r"inrv\.(container|storage|files|grids|core|metrics|errors|options)\b",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,6 +140,14 @@ class GpuBricks:
 
         self._load_for(look)
         return values
+
+    def all_blocks(self) -> Tensor:
+        """Every voxel float32 (L, 512, C) of all leaves of the grid, in their order."""
+        ends = self.values.outline.topology.region_ends.tolist()
+        shape = 0, LEAF_VOXELS, self.components
+        nothing = torch.zeros(shape, dtype=torch.float32, device=self.device)
+        runs = [slice(*run) for run in pairwise(ends)]
+        return torch.cat([nothing, *(self._blocks_of(runs) if runs else [])])
 
     @property
     def _arrays(self) -> tuple[Tensor, ...]:

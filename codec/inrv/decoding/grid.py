@@ -302,6 +302,22 @@ class VolumeGrid:
             return self._shaped(bricks.dense(region))
 
     @undisturbed()
+    def nanovdb(self) -> Tensor:
+        """The grid as NanoVDB lays it out in memory: a tensor uint8 (n,) on the volume's device.
+
+        Warp and fVDB open it, and renderers do. Its leaves and tiles are those of the grid; what a
+        NanoVDB grid may tell of the least, largest and mean values of its nodes is left out.
+        Raises FormatError, and MissingPackageError without torch.
+        """
+        with needed_for("a NanoVDB grid", "train"):
+            import torch
+
+        from inrv.decoding.tensors import nanovdb_of
+
+        with named_errors(self.volume.container):
+            return nanovdb_of(self.values_of_grid, torch.device(self.volume.device))
+
+    @undisturbed()
     def sample(
         self,
         points: Any,

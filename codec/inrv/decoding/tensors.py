@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch import Tensor
 from inrv.decoding.values import GridValues
 from inrv.errors import FormatError
 from inrv.fields.seam import ContinuousOutputs
+from inrv.files.nanovdb.layout import skeleton
+from inrv.grids import LEAF_VOXELS
 
 
 def voxels_on(values: GridValues, device: torch.device, coordinates: NDArray[np.int64]) -> Tensor:
@@ -74,6 +77,28 @@ def interpolated(values: GridValues, points: Tensor, interpolation: Any) -> Tens
         points, lambda coordinates: voxels_on(values, points.device, coordinates)
     )
     return found.float()
+
+
+def nanovdb_of(values: GridValues, device: torch.device) -> Tensor:
+    """Lay a grid out as NanoVDB does, on a device: uint8 (n,)."""
+    bricks = values.gpu_bricks
+    if bricks is not None and bricks.device == device:
+        blocks = bricks.all_blocks()
+    else:
+        outline = values.outline
+        runs = [slice(*run) for run in pairwise(outline.topology.region_ends.tolist())]
+        values.read_ahead(runs)
+        numbers = values.bricks.numbers_of(np.arange(outline.topology.leaf_count))
+        held = [brick.blocks for brick in values.bricks.get(numbers)]
+        shape = 0, LEAF_VOXELS, outline.components
+        blocks = torch.from_numpy(np.concatenate([np.zeros(shape, np.float32), *held])).to(device)
+    laid = skeleton(values.template)
+    buffer = torch.from_numpy(laid.buffer).to(device)
+    leaves = buffer[laid.first_leaf :].view(len(blocks), laid.leaf_size)
+    ordered = blocks[torch.from_numpy(laid.order).to(device)].contiguous()
+    voxels = ordered.flatten(1).view(torch.uint8)
+    leaves[:, laid.first_voxel : laid.first_voxel + voxels.shape[1]] = voxels
+    return buffer
 
 
 ArrayValues = Callable[[NDArray[np.float64], bool], NDArray[np.float32]]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from inrv.container import Container
-from inrv.entropy.masks.gpu import decode_masks_on
 from inrv.fields.lattice.decode import Ints, LatticeOutputs, OpenChannel, Values, open_lattice
+from inrv.fields.lattice.gpu.masks import decode_masks_on
 from inrv.fields.lattice.gpu.regions import GpuRegions, Job, Place
 from inrv.fields.lattice.gpu.values import values_of
 from inrv.grids import Topology, unpack_masks

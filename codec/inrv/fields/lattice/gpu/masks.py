@@ -1,7 +1,7 @@
 """Masks of leaves, decoded on a GPU, all regions of a batch at once (torch, Triton).
 
 The voxels of all mixed leaves of a batch are listed in coding order before the first of them is
-decoded: where a voxel stands follows from the leaves alone. `gpu_kernels.py` decodes them.
+decoded: where a voxel stands follows from the leaves alone. `mask_kernels.py` decodes them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrv.entropy.masks import gpu_kernels as kernels
 from inrv.entropy.masks.coding import cells_of, decode_masks, prior, regions_of
 from inrv.entropy.masks.kinds import EMPTY, FULL, MIXED
 from inrv.errors import FormatError
+from inrv.fields.lattice.gpu import mask_kernels as kernels
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -66,7 +66,7 @@ def decode_regions(regions: Sequence[CodedRegion], device: torch.device) -> list
 
     Raises FormatError (S11) where the bytes of a region do not fit its leaves.
     """
-    found: list[Tensor] = [torch.empty(0)] * len(regions)
+    found: list[Tensor] = [torch.empty(0, dtype=torch.uint8)] * len(regions)
     for numbers in _batches(regions):
         masks = _decode([regions[number] for number in numbers], device)
         counts = [len(regions[number].cells) for number in numbers]

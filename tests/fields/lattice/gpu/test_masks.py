@@ -13,12 +13,13 @@ pytest.importorskip("triton")
 import torch
 
 from inrv.core.masks import MaskLeaves, decode_region_masks, encode_region_masks
-from inrv.entropy.masks import gpu, kinds_of
-from inrv.entropy.masks import gpu_kernels as kernels
+from inrv.entropy.masks import kinds_of
 from inrv.entropy.masks.coding import prior
-from inrv.entropy.masks.gpu import CodedRegion, decode_regions
 from inrv.entropy.masks.kinds import EMPTY, FULL, MIXED
 from inrv.errors import FormatError
+from inrv.fields.lattice.gpu import mask_kernels as kernels
+from inrv.fields.lattice.gpu import masks as gpu
+from inrv.fields.lattice.gpu.masks import CodedRegion, decode_regions
 from spec.reference import masks as reference_masks
 from testing.gpu import DEVICE
 

@@ -1,0 +1,110 @@
+"""NanoVDB grids: every voxel is found where a reader of the format looks for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import inrv
+from inrv import Grid, SparseVolume, files
+from inrv.files.nanovdb.layout import GRID, TREE, Types, skeleton
+from testing.lattice import instant
+
+LEAF, LOWER, UPPER = 3, 7, 12  # log2 of the edges of nodes
+
+
+def look_up(buffer: NDArray[np.uint8], voxel: tuple[int, int, int], components: int) -> Any:
+    """The value of a voxel, and whether it is active, by the rules of PNanoVDB.h."""
+
+    def struct(kind: np.dtype[np.void], place: int) -> Any:
+        return np.frombuffer(buffer, kind, 1, place)[0]
+
+    types = Types(components)
+    root_at = GRID.itemsize + int(struct(TREE, GRID.itemsize)["offsets"][3])
+    root = struct(types.root, root_at)
+    x, y, z = (np.uint32(number & 0xFFFFFFFF) for number in voxel)
+    key = int(z >> UPPER) | int(y >> UPPER) << 21 | int(x >> UPPER) << 42
+    place = root_at + types.root.itemsize
+    tiles = np.frombuffer(buffer, types.tile, int(root["size"]), place)
+    (number,) = np.flatnonzero(tiles["key"] == key) if (tiles["key"] == key).any() else (-1,)
+    if number < 0:
+        return root["background"], False
+    tile = tiles[number]
+    if not tile["child"]:
+        return tile["value"], bool(tile["state"])
+    at = root_at + int(tile["child"])
+    for kind, bits, table_bits in ((types.upper, LOWER, 5), (types.lower, LEAF, 4)):
+        node = struct(kind, at)
+        own = [number >> bits & (1 << table_bits) - 1 for number in voxel]
+        entry = own[0] << 2 * table_bits | own[1] << table_bits | own[2]
+        if not node["children"][entry >> 3] >> (entry & 7) & 1:
+            active = node["values"][entry >> 3] >> (entry & 7) & 1
+            return node["table"][entry]["value"], bool(active)
+        at += int(node["table"][entry]["child"])
+    leaf = struct(types.leaf, at)
+    entry = (voxel[0] & 7) << 6 | (voxel[1] & 7) << 3 | voxel[2] & 7
+    assert all(number & ~7 == low for number, low in zip(voxel, leaf["box"], strict=True))
+    return leaf["voxels"][entry], bool(leaf["values"][entry >> 3] >> (entry & 7) & 1)
+
+
+def voxels_of(grid: Grid) -> NDArray[np.int64]:
+    """Some voxels of leaves and tiles, and some that are in neither."""
+    draws = np.random.default_rng(1)
+    topology = grid.topology
+    found = [np.array([[-5000, 7, 9], [0, 0, 0]]), topology.tile_origins + 3]
+    if topology.leaf_count:
+        leaves = topology.leaf_origins[draws.integers(0, topology.leaf_count, 200)]
+        found += [leaves + draws.integers(0, 8, leaves.shape), leaves - 9]
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("name", ["fire", "tiles", "torus", "velocity", "empty"])
+def test_every_voxel_is_found(fixtures: Path, name: str) -> None:
+    data, _ = inrv.encode_bytes(fixtures / f"{name}.vdb", instant(psnr=35.0))
+    volume = inrv.load(data, "cpu")
+    for grid in volume.grids:
+        buffer, whole = grid.nanovdb().numpy(), grid.to_grid()
+        assert len(buffer) % 32 == 0
+        coordinates = voxels_of(whole)
+        values, active = grid.voxels(coordinates), whole.topology.active(coordinates)
+        for voxel, value, state in zip(coordinates.tolist(), values, active, strict=True):
+            found, found_state = look_up(buffer, tuple(voxel), whole.components)
+            assert np.array_equal(found, value) and found_state == state, voxel
+
+
+def test_nodes_have_the_sizes_of_the_format() -> None:
+    sizes = [
+        [kind.itemsize for kind in (own.leaf, own.lower, own.upper, own.root, own.tile)]
+        for own in (Types(1), Types(3))
+    ]
+    assert (GRID.itemsize, TREE.itemsize) == (672, 64)
+    assert sizes == [[2144, 33856, 270400, 64, 32], [6272, 66624, 532544, 96, 32]]
+
+
+def test_the_head_tells_of_the_grid(fixtures: Path) -> None:
+    (grid,) = files.read(fixtures / "torus.vdb").grids
+    buffer = skeleton(replace(grid, name="ring" * 100)).buffer
+    head = np.frombuffer(buffer, GRID, 1)[0]
+    tree = np.frombuffer(buffer, TREE, 1, GRID.itemsize)[0]
+    assert head["name"].decode() == ("ring" * 100)[:255] and head["size"] == len(buffer)
+    assert (head["grid_class"], head["grid_type"]) == (1, 1)
+    assert tree["voxels"] == grid.topology.active_voxel_count
+    point = np.array([1.0, 2.0, 3.0])
+    world = head["mat_d"] @ point + head["vec_d"]
+    np.testing.assert_allclose(world, grid.transform.index_to_world(point[None])[0])
+    np.testing.assert_allclose(head["inverse_d"] @ (world - head["vec_d"]), point)
+    assert (head["world_box"][0] < head["world_box"][1]).all()
+
+
+def test_warp_opens_it(fixtures: Path) -> None:
+    wp = pytest.importorskip("warp")
+    volume = files.read(fixtures / "fire.vdb")
+    data, _ = inrv.encode_bytes(SparseVolume(volume.grids[:1]), instant(psnr=35.0))
+    grid = inrv.load(data, "cpu").grids[0]
+    opened = wp.Volume(wp.array(grid.nanovdb().numpy(), dtype=wp.uint8, device="cpu"))
+    assert opened.get_voxel_count() == grid.active_voxel_count
