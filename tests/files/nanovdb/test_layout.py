@@ -105,6 +105,9 @@ def test_warp_opens_it(fixtures: Path) -> None:
     wp = pytest.importorskip("warp")
     volume = files.read(fixtures / "fire.vdb")
     data, _ = inrv.encode_bytes(SparseVolume(volume.grids[:1]), instant(psnr=35.0))
-    grid = inrv.load(data, "cpu").grids[0]
-    opened = wp.Volume(wp.array(grid.nanovdb().numpy(), dtype=wp.uint8, device="cpu"))
-    assert opened.get_voxel_count() == grid.active_voxel_count
+    buffer = inrv.load(data, "cpu").grids[0].nanovdb().numpy()
+    opened = wp.Volume(wp.array(buffer, dtype=wp.uint8, device="cpu"))
+    found, transform = opened.get_grid_info(), volume.grids[0].transform.array()
+    assert (found.name, found.size_in_bytes) == (volume.grids[0].name, len(buffer))
+    assert opened.get_voxel_count() == 512 * volume.grids[0].topology.leaf_count
+    np.testing.assert_allclose(np.array(found.transform_matrix).reshape(3, 3), transform[:3, :3].T)
