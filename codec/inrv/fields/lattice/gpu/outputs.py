@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -57,9 +57,14 @@ class GpuOutputs(LatticeOutputs):
         jobs = [own.job(topology, leaves, level) for own in channels for leaves in runs]
         self._decode_ahead([job for job in jobs if job[1] >= 0])
 
-    def _decode_ahead(self, jobs: Iterable[Job]) -> None:
-        for place, units in self.regions.units(jobs).items():
-            self._ahead[place] = units.cpu().numpy()
+    def _decode_ahead(self, jobs: Sequence[Job]) -> None:
+        """Decode regions for whoever asks for them next; what nobody asked for before is dropped.
+
+        Regions that these are predicted from stay on the device, where they are done with.
+        """
+        found = self.regions.units(jobs)
+        places = [Place(channel.number, number, level) for channel, number, level in jobs]
+        self._ahead = {place: found[place].cpu().numpy() for place in places}
 
     def values(
         self,
@@ -70,7 +75,7 @@ class GpuOutputs(LatticeOutputs):
         """See `Outputs`. Raises FormatError."""
         channels = [self.channel(column) for held in columns for column in held]
         self._decode_ahead(
-            (own, number, 0) for own in channels for number in range(len(own.regions))
+            [(own, number, 0) for own in channels for number in range(len(own.regions))]
         )
         return super().values(topologies, columns, clamp)
 
