@@ -14,7 +14,7 @@ from inrv.decoding.frames import open_frames
 from inrv.fields.lattice.decode import LatticeOutputs, OpenChannel
 from inrv.fields.lattice.gpu.batch import Batch
 from inrv.fields.lattice.gpu.motion import moved_reference
-from inrv.fields.lattice.gpu.regions import GpuRegions, Place
+from inrv.fields.lattice.gpu.regions import GpuRegions, Place, _before
 from testing.gpu import DEVICE
 
 LEVEL = 2  # of which a region has few voxels: Triton's interpreter is slow
@@ -56,7 +56,8 @@ def test_a_channel_is_predicted_from_it(moved: list[OpenChannel]) -> None:
             for own in regions
             for number in range(len(own.regions))
         }
-        item = GpuRegions(DEVICE)._item(channel, 0, LEVEL, found)
+        before = _before(channel, 0, LEVEL)
+        item = GpuRegions(DEVICE)._item(channel, 0, *before, found)
         batch = Batch([item], LEVEL, DEVICE)
         expected = channel.decoded_by_core(0, LEVEL)
         assert len(expected) > 3

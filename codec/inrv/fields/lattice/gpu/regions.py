@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inrv.core.lattice import Leaves
+from inrv.core.lattice import KnownRegion, Leaves, RegionCodes
 from inrv.fields.lattice.codec import Setting, check_spread, damaged
 from inrv.fields.lattice.gpu.batch import REGION_BYTES, Batch, Item
 from inrv.fields.lattice.gpu.motion import moved_reference
 from inrv.grids import unpack_masks
+from inrv.support.parallel import in_threads
 
 if TYPE_CHECKING:
     from inrv.fields.lattice.decode import OpenChannel
@@ -96,7 +97,11 @@ class GpuRegions:
         found: dict[Place, Tensor],
     ) -> None:
         """Decode a batch of regions, whose references were found, and add them to these."""
-        items = [self._item(channel, number, level, found) for channel, number, _ in jobs]
+        before = in_threads(lambda job: _before(*job), jobs)
+        items = [
+            self._item(channel, number, *own, found)
+            for (channel, number, _), own in zip(jobs, before, strict=True)
+        ]
         batch = Batch(items, level, self.device)
         values = batch.decode()
         for faulty in batch.faults():
@@ -107,11 +112,13 @@ class GpuRegions:
             found[Place(channel.number, number, level)] = units
 
     def _item(
-        self, channel: OpenChannel, number: int, level: int, found: dict[Place, Tensor]
+        self,
+        channel: OpenChannel,
+        number: int,
+        region: KnownRegion,
+        codes: RegionCodes,
+        found: dict[Place, Tensor],
     ) -> Item:
-        stored = check_spread(channel.stored.regions(number, level))
-        exterior = channel.exterior if channel.stored.knows_exterior else None
-        region = Setting(channel.regions, None, exterior).region(number, stored.mean, stored.spread)
         other = channel.references[0]
         parameters, model = channel.stored.channel, channel.stored.model
         if other is None:
@@ -126,7 +133,7 @@ class GpuRegions:
                 return found[Place(own.number, region, 0)]
 
             reference = moved_reference(channel, number, units_of, self.device)
-        return Item(parameters, model, region, stored.codes, top, reference)
+        return Item(parameters, model, region, codes, top, reference)
 
     def _reference(
         self, channel: OpenChannel, number: int, other: OpenChannel, found: dict[Place, Tensor]
@@ -147,6 +154,14 @@ class GpuRegions:
 
     def _here(self, array: NDArray[np.int32] | NDArray[np.bool_]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
+
+
+def _before(channel: OpenChannel, number: int, level: int) -> tuple[KnownRegion, RegionCodes]:
+    """What is known of a region before its codes, but for its reference channel, and the codes."""
+    stored = check_spread(channel.stored.regions(number, level))
+    exterior = channel.exterior if channel.stored.knows_exterior else None
+    setting = Setting(channel.regions, None, exterior)
+    return setting.region(number, stored.mean, stored.spread), stored.codes
 
 
 def _is_decoded_here(channel: OpenChannel) -> bool:
