@@ -310,12 +310,11 @@ class VolumeGrid:
         Raises FormatError, and MissingPackageError without torch.
         """
         with needed_for("a NanoVDB grid", "train"):
-            import torch
-
-        from inrv.decoding.tensors import nanovdb_of
+            from inrv.decoding.tensors import nanovdb_of
+            from inrv.support.device import with_index
 
         with named_errors(self.volume.container):
-            return nanovdb_of(self.values_of_grid, torch.device(self.volume.device))
+            return nanovdb_of(self.values_of_grid, with_index(self.volume.device))
 
     @undisturbed()
     def sample(

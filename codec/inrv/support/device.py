@@ -52,6 +52,13 @@ def choose_device(name: Any = None) -> torch.device:
     return device
 
 
+def with_index(device: Any) -> torch.device:
+    """Return a device with its number, as tensors tell theirs: 'cuda' is cuda:0, or another."""
+    import torch
+
+    return torch.empty(0, dtype=torch.uint8, device=device).device
+
+
 @lru_cache
 def fast_precision(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the device multiplies matrices faster in it, else float32.

@@ -16,10 +16,12 @@ from inrv.fields.lattice.gpu.regions import GpuRegions, Job, Place
 from inrv.fields.lattice.gpu.values import values_of
 from inrv.grids import Topology, unpack_masks
 from inrv.storage import StoredGrids
+from inrv.support.device import with_index
 
 
 def open_on_gpu(container: Container, grids: StoredGrids, device: torch.device) -> GpuOutputs:
     """The outputs of a file's lattice; its masks are decoded on the device too."""
+    device = with_index(device)
     grids.mask_decoder.decode = partial(decode_masks_on, device)
     found = open_lattice(container, grids, partial(GpuOutputs, device))
     assert isinstance(found, GpuOutputs)
