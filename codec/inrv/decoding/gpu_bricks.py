@@ -223,15 +223,15 @@ class GpuBricks:
             coded = [torch.empty((0, 0), dtype=torch.float32, device=self.device)] * len(runs)
             if any(varying):
                 coded = self.outputs.region_tensors(topology, runs, values.columns)
-        constants = [part.minimum for part in parts]
+        minima = [part.minimum for part in parts]  # of a component that is constant, its value
+        constants = torch.tensor(minima, dtype=torch.float32, device=self.device)
         found = []
         for run, active, own in zip(runs, masks, coded, strict=True):
-            blocks = background.repeat(len(active), LEAF_VOXELS, 1)
-            blocks[active] = torch.tensor(constants, dtype=torch.float32, device=self.device)
+            voxels = constants.repeat(topology.voxels_in(run), 1)
             if any(varying):
-                voxels = blocks[active]
                 voxels[:, varying] = own
-                blocks[active] = voxels
+            blocks = background.repeat(len(active), LEAF_VOXELS, 1)
+            blocks[active] = voxels
             for listed in (template.inactive.within(run), values.exact_within(run)):
                 at = self._here(listed.places)
                 blocks.view(-1, self.components)[at] = self._here(listed.values)

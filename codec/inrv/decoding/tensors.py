@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -85,12 +84,9 @@ def nanovdb_of(values: GridValues, device: torch.device) -> Tensor:
     if bricks is not None and bricks.device == device:
         blocks = bricks.all_blocks()
     else:
-        outline = values.outline
-        runs = [slice(*run) for run in pairwise(outline.topology.region_ends.tolist())]
-        values.read_ahead(runs)
-        numbers = values.bricks.numbers_of(np.arange(outline.topology.leaf_count))
+        numbers = values.bricks.numbers_of(np.arange(values.outline.topology.leaf_count))
         held = [brick.blocks for brick in values.bricks.get(numbers)]
-        shape = 0, LEAF_VOXELS, outline.components
+        shape = 0, LEAF_VOXELS, values.outline.components
         blocks = torch.from_numpy(np.concatenate([np.zeros(shape, np.float32), *held])).to(device)
     laid = skeleton(values.template)
     buffer = torch.from_numpy(laid.buffer).to(device)

@@ -140,7 +140,7 @@ class GridValues:
             self.outputs.decode_ahead(self.outline.topology, runs, self.columns, level)
 
     def fetch(self, runs: Sequence[slice], level: int = 0) -> None:
-        """Have the file read alone."""
+        """Have the file read for regions, of which nothing is decoded yet."""
         if not self.container.distant:
             return
         topology, parts = self.outline.topology, list[Part]()

@@ -44,8 +44,8 @@ TREE = np.dtype(
 )
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNED) * ALIGNED
+def _aligned(size: int, to: int = ALIGNED) -> int:
+    return -(-size // to) * to
 
 
 def _struct(
@@ -63,7 +63,7 @@ class Types:
     def _node(self, entries: int) -> np.dtype[np.void]:
         """A node whose table has so many entries."""
         value = ("<f4", (self.components,))
-        entry = _aligned_to(4 * self.components, 8)
+        entry = _aligned(4 * self.components, 8)
         head = 24 + 8 + 2 * (entries // 8) + 2 * 4 * self.components + 8
         names = ["box", "flags", "values", "children", "minimum", "maximum", "average", "deviation"]
         formats = [
@@ -133,10 +133,6 @@ class Types:
                 "itemsize": _aligned(20 + 4 * self.components),
             }
         )
-
-
-def _aligned_to(size: int, alignment: int) -> int:
-    return -(-size // alignment) * alignment
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,7 +124,6 @@ class Constants:
     """What all batches on a device share.
 
     traversal: int32 (VOXELS,) places of all voxels in the order of passes
-    bounds: where each pass begins among them, by level of the last one
     ways, faces: of each parity, as `kernels.predict` takes them
     around: as `kernels.restore` takes it
     within: int32 (512,) places of a leaf's voxels from its first one's
@@ -251,10 +250,7 @@ class Batch:
                 for odd in PAIRS
             ]
         )
-        filters = [
-            (model.restoration, id(model)) for model in models if model.restoration is not None
-        ]
-        self.restores = level == 0 and bool(filters)
+        self.restores = level == 0 and any(model.restoration is not None for model in models)
         if self.restores:
             nothing = torch.zeros(kernels.WEIGHTS.value, dtype=torch.float16)
             no_biases = torch.zeros(kernels.BIASES.value, dtype=torch.int32)
@@ -327,7 +323,6 @@ class Batch:
             self._put(self.reference, [leaves for leaves, _, _ in there], torch.cat(within))
         self.room = (EDGE >> self.level) ** 3
         passes = 1 + 7 * (LEVELS - self.level)
-        self.begins = _begins()[: passes + 1]
         traversal = self.shared.traversal[: self.room]
         wanted = self.active[:, traversal]
         ranks = wanted.cumsum(1, dtype=torch.int32)
@@ -335,7 +330,7 @@ class Batch:
         # What is not wanted goes to a place behind all others.
         slots = torch.where(wanted != 0, ranks - 1, self.room).long()
         self.places.scatter_(1, slots, traversal.expand(count, -1))
-        ends = torch.from_numpy(self.begins[1:] - 1).to(device)
+        ends = torch.from_numpy(_begins()[1 : passes + 1] - 1).to(device)
         self.starts = torch.zeros((count, PASSES + 1), dtype=torch.int32, device=device)
         self.starts[:, 1 : passes + 1] = ranks[:, ends]
         self.starts[:, passes + 1 :] = ranks[:, -1:]
@@ -350,12 +345,10 @@ class Batch:
         self.states = torch.zeros((count, lanes), dtype=torch.int32, device=device)
         self.chains = torch.zeros_like(self.states)
         self.cursor = torch.zeros((count, kernels.CURSOR.value), dtype=torch.int32, device=device)
-        most = int(np.diff(self.begins).max())
         self.predictions = torch.empty(
             (count, kernels.IN_PASS.value), dtype=torch.int32, device=device
         )
         self.predictions[:, 0] = self._first
-        assert most <= kernels.IN_PASS.value
 
     def _put(self, arrays: Tensor, leaves: Sequence[Leaves], values: Tensor) -> None:
         """Put the values int32 (n,) of leaves' voxels into the arrays (regions, VOXELS)."""
@@ -461,7 +454,7 @@ NO_LEAVES = Leaves(np.zeros(0, dtype=np.uint16), np.zeros((0, 64), dtype=np.uint
 
 
 def limited(values: NDArray[np.int32] | int, top: int) -> NDArray[np.int32]:
-    """LIMIT"""
+    """The values within half a range beyond 0 and `top`: LIMIT of the specification."""
     return np.clip(values, -(top >> 1), top + (top >> 1)).astype(np.int32)
 
 
@@ -476,6 +469,6 @@ def _corner_predictions(about: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _log(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """LOG"""
+    """LOG of the specification, of numbers of at least 1."""
     exponent = np.frexp(numbers.astype(np.float64))[1] - 1
     return (64 * exponent + ((numbers.astype(np.int64) << 6) >> exponent) - 64).astype(np.int32)

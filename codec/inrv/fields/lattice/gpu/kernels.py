@@ -82,7 +82,7 @@ def _exponent(a):
 
 @triton.jit
 def _log(a):
-    """LOG"""
+    """LOG of the specification, of a number from 1 to 2^24 - 1."""
     exponent = _exponent(a)
     return 64 * exponent + ((a << 6) >> exponent) - 64
 
@@ -219,7 +219,7 @@ def _products(inputs, weights, first: tl.constexpr, width: tl.constexpr, columns
 
 @triton.jit
 def _activation(sums, bias):
-    """ACT of sums (n, w), which are whole numbers in float32, exact below 2^24."""
+    """The activation ACT of sums (n, w), which are whole numbers in float32, exact below 2^24."""
     return _clip((sums.to(tl.int32) + bias + 32) >> 6, 0, 127)
 
 

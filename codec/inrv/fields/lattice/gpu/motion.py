@@ -15,7 +15,7 @@ from inrv.core.lattice import Leaves
 from inrv.fields.lattice.constants import HIGHEST, STEP
 from inrv.fields.lattice.gpu import kernels
 from inrv.fields.lattice.gpu.batch import leaf_places, limited
-from inrv.fields.lattice.gpu.values import values_of
+from inrv.fields.lattice.gpu.values import turned, values_of
 from inrv.fields.lattice.motion import Motion
 from inrv.grids import MASK_BYTES
 
@@ -99,8 +99,7 @@ def _in_units(channel: OpenChannel, values: Tensor) -> Tensor:
         share = (values.double() - own.minimum) / (own.maximum - own.minimum)
         wide = (share * own.scale).round()
         return wide.clamp(-HIGHEST, HIGHEST).int()
-    bits = values.view(torch.int32)
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits) >> lossless.palette.low_bits
+    ordered = turned(values.view(torch.int32)) >> lossless.palette.low_bits
     entries = torch.from_numpy(lossless.palette.entries).to(values.device)
     below: Tensor = torch.searchsorted(entries, ordered.contiguous(), out_int32=True)
     return (below * STEP).clamp(max=HIGHEST)

@@ -30,7 +30,12 @@ def values_of(channel: OpenChannel, number: int, units: Tensor) -> Tensor:
     entries = torch.from_numpy(lossless.palette.entries).to(units.device)
     rest = torch.from_numpy(lossless.rest[channel.regions.rows(number)]).to(units.device)
     ordered = (entries[(units // STEP).long()] << lossless.palette.low_bits) | rest
-    return torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).view(torch.float32)
+    return turned(ordered).view(torch.float32)
+
+
+def turned(bits: Tensor) -> Tensor:
+    """The bits of float32 as int32 in the order of the values, or back: see `palette.in_order`."""
+    return torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
 
 
 def _scaled(scaling: Scaling, units: Tensor) -> Tensor:
