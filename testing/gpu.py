@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from triton.runtime.interpreter import interpreter_builder
@@ -17,9 +18,12 @@ if DEVICE.type == "cpu":
     interpreter_builder.options = replace(interpreter_builder.options, sanitize_overflow=False)
 
 
-def opened_on_gpu(data: bytes) -> Volume:
-    """The first frame of a lattice, whose regions are decoded by the kernels."""
-    volume = next(iter(open_frames(data, "cpu").values()))
+def opened_on_gpu(data: bytes, **how: Any) -> Volume:
+    """The first frame of a lattice, whose regions are decoded by the kernels.
+
+    how: further arguments of `inrv.load`
+    """
+    volume = next(iter(open_frames(data, "cpu", **how).values()))
     outputs = open_on_gpu(volume.container, volume.file.stored, DEVICE)
     vars(volume.file)["outputs"] = outputs  # in place of what the cached property would open
     return volume

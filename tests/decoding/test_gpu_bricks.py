@@ -97,6 +97,19 @@ def test_boxes(volumes: tuple[Volume, Volume], name: str) -> None:
     assert np.array_equal(ours[name].nanovdb().cpu().numpy(), theirs[name].nanovdb().numpy())
 
 
+@pytest.mark.parametrize("stride", [2, 16])
+@pytest.mark.parametrize("name", ["fog", "wind"])
+def test_boxes_at_a_level(volumes: tuple[Volume, Volume], name: str, stride: int) -> None:
+    theirs, ours = volumes
+    box = ((112, -1, -16), (140, 6, 7)) if name == "fog" else ((-1, 0, 0), (5, 6, 6))
+    found = ours[name].tensor(box, stride)
+    assert found.device.type == DEVICE.type
+    assert found.cpu().numpy().tobytes() == theirs[name].dense(box, stride).tobytes()
+    assert ours[name].tensor(((1, 1, 1), (1, 9, 1)), stride).numel() == 0
+    with pytest.raises(inrv.OptionError, match="stride 3 is not one of"):
+        ours[name].tensor(box, 3)
+
+
 @pytest.mark.parametrize(
     "asked", [{"psnr": 30.0, "topology": "threshold"}, {"max_error": "3%"}], ids=str
 )
@@ -110,6 +123,10 @@ def test_what_is_not_coded(asked: dict[str, Any]) -> None:
     theirs, ours = inrv.load(data, "cpu"), opened_on_gpu(data)
     found = ours["fog"].tensor(((-1, -1, -1), (8, 8, 8))).cpu().numpy()
     assert found.tobytes() == theirs["fog"].dense(((-1, -1, -1), (8, 8, 8))).tobytes()
+    for stride in (2, 8):
+        coarse = ours["fog"].tensor(((-1, -1, -1), (8, 8, 8)), stride).cpu().numpy()
+        expected = theirs["fog"].dense(((-1, -1, -1), (8, 8, 8)), stride)
+        assert coarse.tobytes() == expected.tobytes()
 
 
 def test_a_small_cache_holds_what_a_request_asks_for(data: bytes) -> None:
@@ -124,6 +141,22 @@ def test_a_small_cache_holds_what_a_request_asks_for(data: bytes) -> None:
     np.testing.assert_allclose(
         every.cpu().numpy(), inrv.load(data, "cpu")["fog"].sample(points), rtol=1e-6
     )
+
+
+def test_half_of_the_memory(data: bytes) -> None:
+    exact, ours = inrv.load(data, "cpu")["fog"], opened_on_gpu(data, gpu_cache_dtype="float16")
+    points = points_of("fog")
+    found = ours["fog"].sample(on_device(points)).cpu().numpy()
+    np.testing.assert_allclose(found, exact.sample(points), rtol=2**-10)
+    assert not np.array_equal(found, exact.sample(points))
+    assert np.array_equal(ours["fog"].nanovdb().cpu().numpy(), exact.nanovdb().numpy())
+    high = inrv.encode_bytes(
+        SparseVolume((sparse_grid(1e5 * smooth(6), "high"),)), instant(psnr=40.0)
+    )[0]
+    with pytest.raises(inrv.OptionError, match="'high' has values beyond those of float16"):
+        opened_on_gpu(high, gpu_cache_dtype="float16")["high"].tensor()
+    with pytest.raises(inrv.OptionError, match="'int8' is not one of float32, float16"):
+        inrv.load(data, gpu_cache_dtype="int8")
 
 
 def test_masks_of_many_regions_are_decoded_there(monkeypatch: pytest.MonkeyPatch) -> None:

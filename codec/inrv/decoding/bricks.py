@@ -26,6 +26,7 @@ from inrv.support.forks import renew_in_children
 from inrv.support.parallel import in_threads
 
 CACHE_BYTES = 1 << 29  # of bricks that a volume keeps, unless its user says otherwise
+CACHE_DTYPES = "float32", "float16"  # as which a GPU may keep values
 PART_POINTS = 1 << 15  # looked up by one thread at a time
 TILE_EDGE, TILE_BITS, AXIS_BITS = 4096, 12, 17  # of the tiles that hold many regions
 LEAF_BYTES = 4 * LEAF_VOXELS  # of a component of a block
@@ -41,10 +42,11 @@ class BrickCache:
     threads ask for is decoded once.
 
     most_bytes: that bricks may take, beside those in use
+    gpu_dtype: 'float32' or 'float16', as which a GPU keeps values
     """
 
-    def __init__(self, most_bytes: int = CACHE_BYTES) -> None:
-        self.most_bytes = most_bytes
+    def __init__(self, most_bytes: int = CACHE_BYTES, gpu_dtype: str = "float32") -> None:
+        self.most_bytes, self.gpu_dtype = most_bytes, gpu_dtype
         self.bytes = 0
         self._order: OrderedDict[tuple[int, int], tuple[Bricks, Brick]] = OrderedDict()
         renew_in_children(self)

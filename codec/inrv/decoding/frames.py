@@ -22,7 +22,7 @@ from inrv.container import (
     read_sequence,
 )
 from inrv.decoding.between import VolumeBetween
-from inrv.decoding.bricks import CACHE_BYTES, BrickCache
+from inrv.decoding.bricks import CACHE_BYTES, CACHE_DTYPES, BrickCache
 from inrv.decoding.volume import OpenFile, Volume
 from inrv.errors import FormatError, MissingFrameError, OptionError
 from inrv.support.device import check_device
@@ -43,6 +43,7 @@ def load(
     *,
     frame: Number | None = None,
     cache_bytes: int = CACHE_BYTES,
+    gpu_cache_dtype: str = "float32",
 ) -> Volume:
     """Open an .inrv file. Raises FormatError where it is no valid .inrv file or exceeds the limits.
 
@@ -57,8 +58,12 @@ def load(
     frame: number of a frame of a sequence; None: its first one. Raises MissingFrameError
     cache_bytes: that decoded regions may take which points and boxes asked for; those that were
         not used for longest are dropped, and decoded again when they are needed
+    gpu_cache_dtype: 'float32', or 'float16', which takes half the memory: as which a GPU keeps
+        those; values of points and boxes are then rounded to 11 bits, beyond any bound on the error
     """
-    frames = open_frames(source, device, limits, cache_bytes=cache_bytes)
+    frames = open_frames(
+        source, device, limits, cache_bytes=cache_bytes, gpu_cache_dtype=gpu_cache_dtype
+    )
     if frame is not None:
         return frames[frame]
     if not len(frames):
@@ -72,6 +77,7 @@ def open_frames(
     limits: Limits = Limits(),
     *,
     cache_bytes: int = CACHE_BYTES,
+    gpu_cache_dtype: str = "float32",
 ) -> Frames:
     """Open all frames of a file, of which there may be none yet. Arguments are those of `load`."""
     check_device(device)
@@ -79,13 +85,18 @@ def open_frames(
         raise OptionError(f"limits is of type {type(limits).__name__}: give inrv.Limits(...)")
     if not isinstance(cache_bytes, int) or cache_bytes < 0:
         raise OptionError(f"cache_bytes is {cache_bytes!r}: it must be a number of bytes")
+    if gpu_cache_dtype not in CACHE_DTYPES:
+        raise OptionError(
+            f"gpu_cache_dtype {gpu_cache_dtype!r} is not one of {', '.join(CACHE_DTYPES)}"
+        )
     file = input_of(source)
     try:
         sequence = is_sequence(file)
     except (OSError, ValueError):
         sequence = False  # whoever opens the container tells what is wrong
     found = read_sequence(file, limits) if sequence else read_container(file, limits)
-    return Frames(found, None if device is None else str(device), cache_bytes)
+    where = None if device is None else str(device)
+    return Frames(found, where, BrickCache(cache_bytes, gpu_cache_dtype))
 
 
 class Frames(Mapping[Number, Volume]):
@@ -99,14 +110,16 @@ class Frames(Mapping[Number, Volume]):
     numbers: of the frames, ascending
     times: of the frames, in the unit of the timeline; None where it is not known
     groups: the numbers of the frames that each group holds, in the order of the file
+    device: see `load`
+    cache: where decoded regions are kept
     """
 
     def __init__(
-        self, source: SequenceFile | Container, device: str | None, cache_bytes: int
+        self, source: SequenceFile | Container, device: str | None, cache: BrickCache
     ) -> None:
         self.source = source
         self.timeline = source.timeline if isinstance(source, SequenceFile) else Timeline()
-        self._device, self._cache = device, BrickCache(cache_bytes)
+        self._device, self._cache = device, cache
         if isinstance(source, SequenceFile):
             held = [group.frames for group in source.groups]
         else:
@@ -127,7 +140,8 @@ class Frames(Mapping[Number, Volume]):
         self._open: OrderedDict[int, OpenFile] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Frames, (self.source, self._device, self._cache.most_bytes)
+        cache = BrickCache(self._cache.most_bytes, self._cache.gpu_dtype)
+        return Frames, (self.source, self._device, cache)
 
     @property
     def is_sequence(self) -> bool:

@@ -15,8 +15,9 @@ from torch import Tensor
 from inrv.decoding import gpu_kernels as kernels
 from inrv.decoding.bricks import AXIS_BITS, TILE_BITS, Part
 from inrv.decoding.values import check_work
+from inrv.errors import OptionError
 from inrv.fields.seam import RegionTensors
-from inrv.grids import LEAF_VOXELS, NODE_EDGE, Box, unpack_masks
+from inrv.grids import LEAF_VOXELS, NODE_EDGE, Box, LeafValues, offset_coordinates, unpack_masks
 from inrv.grids.blocks import COORDINATE_LIMIT
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class GpuBricks:
     table: of its regions, and the lowest one, as `table_of` gives them
     outputs: the field, open, which decodes on a device
     most_bytes: that are kept
+    kept_type: float32, or float16, as which values are kept
+    level: only voxels at multiples of 2^level are decoded
     """
 
     def __init__(
@@ -77,10 +80,14 @@ class GpuBricks:
         table: tuple[NDArray[np.int32], NDArray[np.int32]],
         outputs: RegionTensors,
         most_bytes: int,
+        kept_type: torch.dtype = torch.float32,
+        level: int = 0,
     ) -> None:
         self.values, self.outputs, self.device = values, outputs, outputs.torch_device
-        self.most_bytes = most_bytes
-        numbers, lower = table
+        self.most_bytes, self.kept_type, self.level = most_bytes, kept_type, level
+        numbers, lower = self._table = table
+        stride = 1 << level
+        self._offsets = np.flatnonzero((offset_coordinates() % stride == 0).all(axis=1))
         self._lock = threading.Lock()
         self.components = values.bricks.components
         self._numbers, self._lower = self._here(numbers), self._here(lower)
@@ -98,8 +105,8 @@ class GpuBricks:
         """Keep no region."""
         self._slots.fill_(-1)
         self._cells = torch.zeros((1, CELLS), dtype=torch.int32, device=self.device)
-        shape = 1, LEAF_VOXELS, self.components
-        self._blocks = torch.zeros(shape, dtype=torch.float32, device=self.device)
+        shape = 1, len(self._offsets), self.components
+        self._blocks = torch.zeros(shape, dtype=self.kept_type, device=self.device)
         self._loaded = self._used = 0
 
     def sample(
@@ -127,24 +134,30 @@ class GpuBricks:
             self._load_for(look)
         return values, gradients if gradient else None
 
+    def at_level(self, level: int) -> GpuBricks:
+        """The same regions at a level of detail, of which nothing is kept yet."""
+        return GpuBricks(
+            self.values, self._table, self.outputs, self.most_bytes, torch.float32, level
+        )
+
     def dense(self, box: Box) -> Tensor:
-        """Values float32 (X, Y, Z, C) of every voxel of a box."""
+        """Values float32 (X, Y, Z, C) of the voxels of a box, in voxels of the level."""
         values = torch.empty((*box.shape, self.components), dtype=torch.float32, device=self.device)
         corner, size = (self._here(np.array(own, dtype=np.int32)) for own in (box.lower, box.shape))
 
         def look(missing: Tensor) -> None:
             kernels.fill_box[self._grid(box.volume)](
                 values, missing, *self._arrays, corner, size, box.volume, self.components,
-                self._block,
+                self.level, self._block,
             )  # fmt: skip
 
         self._load_for(look)
         return values
 
     def all_blocks(self) -> Tensor:
-        """Every voxel float32 (L, 512, C) of all leaves of the grid, in their order."""
+        """The voxels float32 (L, n, C) of all leaves of the grid, in their order."""
         ends = self.values.outline.topology.region_ends.tolist()
-        shape = 0, LEAF_VOXELS, self.components
+        shape = 0, len(self._offsets), self.components
         nothing = torch.zeros(shape, dtype=torch.float32, device=self.device)
         runs = [slice(*run) for run in pairwise(ends)]
         return torch.cat([nothing, *(self._blocks_of(runs) if runs else [])])
@@ -178,7 +191,8 @@ class GpuBricks:
                 return
             numbers = self._touched.nonzero().flatten().tolist()
             self._touched.zero_()
-            kept = self._blocks.nbytes + self.values.bricks.sizes(np.array(numbers))
+            added = self.values.bricks.sizes(np.array(numbers)) * self.kept_type.itemsize // 4
+            kept = self._blocks.nbytes + added
             if not begun and kept > self.most_bytes:
                 self._forget()
             begun = True
@@ -194,7 +208,7 @@ class GpuBricks:
             listed = bricks.cells_of(number)
             cells.append(np.where(listed >= 0, listed + first, listed))
             first += run.stop - run.start
-            blocks.append(own)
+            blocks.append(self._as_kept(own))
         self._blocks, self._used = torch.cat(blocks), first
         here = self._here(np.stack(cells))
         self._cells = torch.cat([self._cells[: self._loaded], here])
@@ -204,39 +218,59 @@ class GpuBricks:
         )
         self._loaded += len(numbers)
 
+    def _as_kept(self, blocks: Tensor) -> Tensor:
+        """Blocks as they are kept. Raises OptionError where the type lacks the range."""
+        kept = blocks.to(self.kept_type)
+        if kept.dtype != blocks.dtype and bool((kept.isinf() & blocks.isfinite()).any()):
+            raise OptionError(
+                f"grid {self.values.entry.name!r} has values beyond those of float16: "
+                "leave gpu_cache_dtype at 'float32'"
+            )
+        return kept
+
     def _blocks_of(self, runs: Sequence[slice]) -> list[Tensor]:
-        """Every voxel float32 (L, 512, C) of the leaves of regions.
+        """The voxels float32 (L, n, C) of the leaves of regions, all of the level.
 
         runs: the leaves of each
         """
-        values = self.values
-        values.fetch(runs)
+        values, level, voxels = self.values, self.level, len(self._offsets)
+        values.fetch(runs, level)
         template, parts = values.outline, values.entry.components
         topology, background = template.topology, self._here(template.background)
         with values.naming():
             leaves = np.concatenate([np.arange(run.start, run.stop) for run in runs])
             ends = np.cumsum([run.stop - run.start for run in runs])[:-1]
-            of_runs = np.split(topology.masks_at(leaves), ends)  # all are decoded together
-            masks = [self._here(unpack_masks(own)) for own in of_runs]
-            check_work(values.container, values.outputs, sum(map(topology.voxels_in, runs)))
+            masks = topology.masks_at_multiples(leaves, level)  # all are decoded together
+            of_runs = [unpack_masks(own) for own in np.split(masks, ends)]
+            counts = [int(np.count_nonzero(own)) for own in of_runs]
+            check_work(values.container, values.outputs, sum(counts))
             varying = [part.output is not None for part in parts]
             coded = [torch.empty((0, 0), dtype=torch.float32, device=self.device)] * len(runs)
             if any(varying):
-                coded = self.outputs.region_tensors(topology, runs, values.columns)
+                coded = self.outputs.region_tensors(topology, runs, values.columns, level)
         minima = [part.minimum for part in parts]  # of a component that is constant, its value
         constants = torch.tensor(minima, dtype=torch.float32, device=self.device)
         found = []
-        for run, active, own in zip(runs, masks, coded, strict=True):
-            voxels = constants.repeat(topology.voxels_in(run), 1)
+        for run, active, count, own in zip(runs, of_runs, counts, coded, strict=True):
+            known = constants.repeat(count, 1)
             if any(varying):
-                voxels[:, varying] = own
-            blocks = background.repeat(len(active), LEAF_VOXELS, 1)
-            blocks[active] = voxels
+                known[:, varying] = own
+            blocks = background.repeat(len(active), voxels, 1)
+            blocks[self._here(active[:, self._offsets] if level else active)] = known
             for listed in (template.inactive.within(run), values.exact_within(run)):
-                at = self._here(listed.places)
-                blocks.view(-1, self.components)[at] = self._here(listed.values)
+                self._put(listed, blocks.view(-1, self.components))
             found.append(blocks)
         return found
+
+    def _put(self, listed: LeafValues, result: Tensor) -> None:
+        """Put values where they are among the voxels (L * n, C) of the leaves of a region."""
+        places, own = listed.places, listed.values
+        if self.level:
+            leaves, offsets = np.divmod(places, LEAF_VOXELS)
+            at = np.searchsorted(self._offsets, offsets).clip(max=len(self._offsets) - 1)
+            asked = self._offsets[at] == offsets
+            places, own = (leaves * len(self._offsets) + at)[asked], own[asked]
+        result[self._here(places)] = self._here(own)
 
 
 def sampled(bricks: GpuBricks, points: Tensor, nearest: bool, parts: Sequence[Part]) -> Tensor:

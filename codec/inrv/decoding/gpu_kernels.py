@@ -10,18 +10,19 @@ import triton
 import triton.language as tl
 
 CELLS = tl.constexpr(4096)  # of a region
-LEAF_VOXELS = tl.constexpr(512)
+LEAF_BITS = tl.constexpr(3)  # of a leaf's edge
 
 
 @triton.jit
 def _voxel(
-    x, y, z, here, component, components,
+    x, y, z, here, component, components, level,
     numbers, slots, cells, blocks, constants, touched, lower, shape,
 ):  # fmt: skip
     """Values (n,) of a component of voxels, and whether their regions are loaded.
 
     x, y, z: int32 (n,) in index space
     here: bool (n,), which of them are asked for
+    level: only voxels at multiples of 2^level are asked for, and in `blocks`
     others: as `look_up` takes them
     """
     region_x, region_y, region_z = x >> 7, y >> 7, z >> 7
@@ -40,9 +41,11 @@ def _voxel(
     known = (number >= 0) & (slot >= 0)
     block = tl.load(cells + slot.to(tl.int64) * CELLS + cell, known, 0)
     block = tl.where(known, block, number)
-    voxel = (x & 7) << 6 | (y & 7) << 3 | (z & 7)
-    at = (block.to(tl.int64) * LEAF_VOXELS + voxel) * components + component
-    found = tl.load(blocks + at, here & ~lacking & (block >= 0), 0.0)
+    left = LEAF_BITS - tl.minimum(level, LEAF_BITS)
+    within_x, within_y, within_z = (x & 7) >> level, (y & 7) >> level, (z & 7) >> level
+    voxel = (within_x << left | within_y) << left | within_z
+    at = ((block.to(tl.int64) << 3 * left) + voxel) * components + component
+    found = tl.load(blocks + at, here & ~lacking & (block >= 0), 0.0).to(tl.float32)
     constant = tl.load(constants + ~block * components + component, here & (block < 0), 0.0)
     return tl.where(block >= 0, found, constant), lacking
 
@@ -63,7 +66,7 @@ def look_up(
     numbers: int32 (shape), of each region: its number, or ~number of a constant
     slots: int32 (regions,) which of the loaded regions each is, or -1
     cells: int32 (loaded, CELLS) number of a block, or ~number of a constant
-    blocks: float32 or float16 (b, LEAF_VOXELS, components)
+    blocks: float32 or float16 (b, 512, components)
     constants: float32 (k, components); number 0 is the background
     touched: int8 (regions,), 1 is written for a region that is not loaded
     lower, shape: int32 (3,) of `numbers`, in regions
@@ -85,7 +88,7 @@ def look_up(
     for component in range(first, last):
         if NEAREST:
             found, lacks = _voxel(
-                x, y, z, here, component, components,
+                x, y, z, here, component, components, 0,
                 numbers, slots, cells, blocks, constants, touched, lower, shape,
             )  # fmt: skip
             lacking |= lacks
@@ -100,7 +103,7 @@ def look_up(
                 weight = weight_x * weight_y * weight_z
                 found, lacks = _voxel(
                     x + (corner >> 2), y + (corner >> 1 & 1), z + (corner & 1), here,
-                    component, components,
+                    component, components, 0,
                     numbers, slots, cells, blocks, constants, touched, lower, shape,
                 )  # fmt: skip
                 lacking |= lacks
@@ -124,13 +127,14 @@ def look_up(
 def fill_box(
     values, missing,
     numbers, slots, cells, blocks, constants, touched, lower, shape,
-    corner, size, count, components, BLOCK: tl.constexpr,
+    corner, size, count, components, level, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Fill values float32 (X, Y, Z, components) of the voxels of a box.
+    """Fill values float32 (X, Y, Z, components) of the voxels of a box at multiples of 2^level.
 
-    corner: int32 (3,) the lowest voxel
+    corner: int32 (3,) the lowest of these, over 2^level
     size: int32 (3,) X, Y, Z
     count: voxels
+    blocks: (b, voxels of a leaf at multiples of 2^level, components)
     others: as `look_up` takes them
     """
     row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -139,10 +143,11 @@ def fill_box(
     z = (row % size_z).to(tl.int32) + tl.load(corner + 2)
     y = (row // size_z % size_y).to(tl.int32) + tl.load(corner + 1)
     x = (row // size_z // size_y).to(tl.int32) + tl.load(corner)
+    x, y, z = x << level, y << level, z << level
     lacking = here != here
     for component in range(0, components):
         found, lacks = _voxel(
-            x, y, z, here, component, components,
+            x, y, z, here, component, components, level,
             numbers, slots, cells, blocks, constants, touched, lower, shape,
         )  # fmt: skip
         lacking |= lacks

@@ -294,12 +294,15 @@ class VolumeGrid:
             import torch
 
         bricks = self.values_of_grid.gpu_bricks
-        if bricks is None or stride != 1:
-            return torch.from_numpy(self.dense(box, stride)).to(self.volume.device)
         region = self._active_box() if box is None else Box.of(box)
+        asked = region.multiples(stride) if stride in STRIDES else None
+        if bricks is None or asked is None:
+            return torch.from_numpy(self.dense(box, stride)).to(self.volume.device)
         with named_errors(self.volume.container):
-            self._check_size(region)
-            return self._shaped(bricks.dense(region))
+            self._check_size(asked)
+            if stride > 1:
+                bricks = bricks.at_level(STRIDES.index(stride))
+            return self._shaped(bricks.dense(asked))
 
     @undisturbed()
     def nanovdb(self) -> Tensor:

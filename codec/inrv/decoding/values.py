@@ -120,12 +120,15 @@ class GridValues:
         """The same on the GPU on which the field decodes regions; None where it does not."""
         if not isinstance(self.outputs, RegionTensors):
             return None
+        import torch
+
         from inrv.decoding.gpu_bricks import GpuBricks, table_of
 
         table = table_of(self)
         if table is None:
             return None
-        return GpuBricks(self, table, self.outputs, self._cache.most_bytes)
+        kept_type = getattr(torch, self._cache.gpu_dtype)
+        return GpuBricks(self, table, self.outputs, self._cache.most_bytes, kept_type)
 
     def read_ahead(self, runs: Sequence[slice], level: int = 0) -> None:
         """Have the file read, by as few requests as can be, what regions will be decoded from.

@@ -342,12 +342,13 @@ class RegionTensors(Protocol):
     torch_device: TorchDevice
 
     def region_tensors(
-        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int]
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int], level: int = 0
     ) -> list[Tensor]:
         """Values float32 (n, len(columns)) of the active leaf voxels of regions, on the device.
 
         topology: of a grid
         runs: the leaves of each region
+        level: as `Outputs.region_values` takes it
 
         Raises FormatError.
         """

@@ -185,10 +185,14 @@ class Topology:
 
     def voxels_in(self, leaves: slice, level: int = 0) -> int:
         """Count the active voxels of a range of leaves that lie at multiples of 2^level."""
+        return int(byte_counts(self.masks_at_multiples(leaves, level)).sum(dtype=np.int64))
+
+    def masks_at_multiples(
+        self, leaves: slice | NDArray[np.int64], level: int
+    ) -> NDArray[np.uint8]:
+        """Give the masks uint8 (n, 64) of the voxels of some leaves at multiples of 2^level."""
         masks = self.masks_at(leaves)
-        if level:
-            masks = masks_at_multiples(self.leaf_origins[leaves], masks, level)
-        return int(byte_counts(masks).sum(dtype=np.int64))
+        return masks_at_multiples(self.leaf_origins[leaves], masks, level) if level else masks
 
     def places(self) -> NDArray[np.int64]:
         """Give the place, leaf index * 512 + offset, of each active leaf voxel: int64 (N,)."""

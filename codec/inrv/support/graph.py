@@ -1,4 +1,4 @@
-"""A step of training as a graph, which a GPU replays."""
+"""Work that is done again and again as a graph, which a GPU replays as one launch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from torch import Tensor
 # Steps done one kernel after the other, in which libraries set themselves up, before one is
 # captured.
 PLAIN_STEPS = 3
+
+
+def captured(work: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
+    """Give the graph of some work, of which nothing is done meanwhile.
+
+    Other threads may work on the GPU too.
+
+    work: must have been done once
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        work()
+    return graph
 
 
 class GraphedStep:
@@ -39,10 +52,8 @@ class GraphedStep:
             torch.cuda.current_stream().wait_stream(self._stream)
             return
         if self._graph is None or self._rows is None:
-            self._rows = rows.clone()
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream):  # nothing is computed here
-                self.step(self._rows)
+            self._rows = held = rows.clone()
+            self._graph = captured(lambda: self.step(held), self._stream)
         self._rows.copy_(rows)
         self._graph.replay()
 

@@ -26,7 +26,6 @@ from inrv.grids import (
     LeafValues,
     Topology,
     byte_counts,
-    masks_at_multiples,
     unpack_masks,
 )
 from inrv.grids.blocks import CELL_BITS
@@ -193,9 +192,7 @@ class LatticeOutputs:
         that others are predicted from. The values then are those before the filter that restores
         level 0.
         """
-        masks = topology.masks_at(leaves)
-        if level:
-            masks = masks_at_multiples(topology.leaf_origins[leaves], masks, level)
+        masks = topology.masks_at_multiples(leaves, level)
         voxels = int(byte_counts(masks).sum(dtype=np.int64))
         result = np.zeros((voxels, len(columns)), dtype=np.float32)
         for place, channel in enumerate([self.channel(column) for column in columns]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,6 +15,9 @@ pytest.importorskip("triton")
 import inrv
 from inrv import FormatError, SparseVolume
 from inrv.fields.lattice.decode import LatticeOutputs
+from inrv.fields.lattice.gpu import batch
+from inrv.fields.lattice.gpu.batch import Batch
+from inrv.fields.lattice.gpu.graphs import PassGraphs
 from inrv.fields.lattice.gpu.outputs import GpuOutputs
 from inrv.fields.lattice.gpu.regions import GpuRegions
 from inrv.grids import sparse_grid
@@ -113,6 +118,50 @@ def test_grids_are_those_of_the_core() -> None:
     for one, other in zip(theirs.to_sparse().grids, ours.to_sparse().grids, strict=True):
         assert one.values.tobytes() == other.values.tobytes()
     assert theirs[0].level(1).values.tobytes() == ours[0].level(1).values.tobytes()
+
+
+@dataclass
+class Again:
+    """In place of a graph: does the work itself, of which nothing is done when it is captured."""
+
+    work: Callable[[], None]
+
+    def replay(self) -> None:
+        self.work()
+
+
+def test_passes_as_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs, taken = PassGraphs(Again), []
+    take_passes = Batch.take_passes
+
+    def counted(own: Batch) -> None:
+        taken.append(len(own.items))
+        take_passes(own)
+
+    monkeypatch.setattr(batch, "GRAPHS", graphs)
+    monkeypatch.setattr(Batch, "is_graphed", True)
+    monkeypatch.setattr(Batch, "take_passes", counted)
+    for edge in (6, 7, 6):
+        grid = sparse_grid(np.float32(edge) * ripples(edge), "density")
+        data = inrv.encode_bytes(SparseVolume((grid,)), instant(psnr=40.0))[0]
+        theirs, ours = inrv.load(data, "cpu"), opened_on_gpu(data)
+        assert ours[0].tensor().cpu().numpy().tobytes() == theirs[0].dense().tobytes()
+    assert taken == [1, 0, 0]  # the first of its kind by itself
+
+
+@pytest.mark.skipif(DEVICE.type == "cpu", reason="only a GPU has graphs")
+def test_graphs_give_the_units_of_the_core() -> None:
+    theirs, ours = outputs_of(encoded("alone"))
+    for _ in range(4):
+        ((_, units),) = ours.regions.units([(theirs.channel(0), 0, 0)]).items()
+        assert np.array_equal(units.cpu().numpy(), theirs.channel(0).decoded_by_core(0))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_boxes_are_lossless(stride: int) -> None:
+    theirs, ours = inrv.load(encoded("entries"), "cpu"), opened_on_gpu(encoded("entries"))
+    found = ours[0].tensor(stride=stride).cpu().numpy()
+    assert found.tobytes() == theirs[0].dense(stride=stride).tobytes()
 
 
 @pytest.mark.parametrize("at", [0, 40, -1])

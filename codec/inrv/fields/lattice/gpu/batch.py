@@ -7,6 +7,7 @@ are made here, once a device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from torch import Tensor
 from inrv.core.lattice import KnownRegion, Leaves, RegionCodes
 from inrv.fields.lattice.codec import ChannelParameters
 from inrv.fields.lattice.gpu import kernels
+from inrv.fields.lattice.gpu.graphs import GRAPHED_REGIONS, GRAPHS
 from inrv.fields.lattice.model import Model
 from inrv.fields.lattice.network import IntegerNetwork
 
@@ -235,10 +237,12 @@ class Batch:
     items: the regions
     level: only voxels at multiples of 2^level are decoded
     device: where
+    count: of the regions
     """
 
     def __init__(self, items: Sequence[Item], level: int, device: torch.device) -> None:
         self.items, self.level, self.device = items, level, device
+        self.count = len(items)
         self.shared = _constants(device)
         self.referring = items[0].reference_top > 0
         models = list({id(item.model): item.model for item in items}.values())
@@ -291,13 +295,15 @@ class Batch:
                 begin += len(segment)
                 segments.append(segment)
         self.about = torch.from_numpy(about).to(self.device)
-        joined = np.frombuffer(b"".join(segments) or bytes(1), dtype=np.uint8)
+        # Few sizes, so that batches come to be alike: see `PassGraphs`.
+        room = 1 << 2 * math.ceil(math.log2(max(1, begin)) / 2)
+        joined = np.frombuffer(b"".join(segments).ljust(room, b"\0"), dtype=np.uint8)
         self.bits = torch.from_numpy(joined.copy()).to(self.device)
         self._first = torch.from_numpy(_corner_predictions(about)).to(self.device)
 
     def _take_voxels(self) -> None:
         """Lay all regions out: which voxels are active, what is known, what is to be decoded."""
-        count, device = len(self.items), self.device
+        count, device = self.count, self.device
         self.active = torch.zeros((count, VOXELS), dtype=torch.int8, device=device)
         leaves = [item.region.leaves for item in self.items]
         self.leaf_places, self.leaf_masks = leaf_places(leaves, self.device)
@@ -336,7 +342,7 @@ class Batch:
         self.starts[:, passes + 1 :] = ranks[:, -1:]
 
     def _begin_coder(self, prior: NDArray[np.int64]) -> None:
-        count, device = len(self.items), self.device
+        count, device = self.count, self.device
         begun = np.zeros(COUNTS_SHAPE, dtype=np.int32)
         begun[..., :TOKENS] = prior
         self.counts = torch.from_numpy(begun).to(device).expand(count, *COUNTS_SHAPE).contiguous()
@@ -361,17 +367,29 @@ class Batch:
         They come region by region, in the order of leaves and of their bits. Codes that are damaged
         give any values: `faults` tells where they were.
         """
+        if self.is_graphed:
+            GRAPHS.run(self)
+        else:
+            self.take_passes()
+        final = self._restored() if self.restores else self.values
+        wanted = self.leaf_masks
+        if self.level:
+            wanted = wanted & (self.leaf_places % VOXELS & self._fine_bits == 0)
+        return final.view(-1)[self.leaf_places[wanted]]
+
+    @property
+    def is_graphed(self) -> bool:
+        """Whether its passes are launched as one graph."""
+        return self.device.type == "cuda" and self.count <= GRAPHED_REGIONS
+
+    def take_passes(self) -> None:
+        """Decode `values`; nothing is waited for, and no memory taken."""
         number = 0
         self._pass(number, LEVELS - 1, None)
         for level in range(LEVELS - 1, self.level - 1, -1):
             for parity in range(len(PARITIES)):
                 number += 1
                 self._pass(number, level, parity)
-        final = self._restored() if self.restores else self.values
-        wanted = self.leaf_masks
-        if self.level:
-            wanted = wanted & (self.leaf_places % VOXELS & self._fine_bits == 0)
-        return final.view(-1)[self.leaf_places[wanted]]
 
     @property
     def _fine_bits(self) -> int:
@@ -381,7 +399,7 @@ class Batch:
 
     def _pass(self, number: int, level: int, parity: int | None) -> None:
         """A pass: the corner voxel, where there is no parity."""
-        regions, shared = len(self.items), self.shared
+        regions, shared = self.count, self.shared
         if parity is not None:
             own = PARITIES[parity]
             block, parts = self._shares((EDGE >> level + 1) ** 3)
@@ -411,7 +429,7 @@ class Batch:
     def _restored(self) -> Tensor:
         restored = self.values.clone()
         block, parts = self._shares(VOXELS)
-        kernels.restore[(len(self.items), parts)](
+        kernels.restore[(self.count, parts)](
             self.values, self.places, self.starts, self.about, self.shared.around, *self.filters,
             restored, self.room + 1, block,
         )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,42 +83,45 @@ class GpuOutputs(LatticeOutputs):
         return super().values(topologies, columns, clamp)
 
     def region_tensors(
-        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int]
+        self, topology: Topology, runs: Sequence[slice], columns: Sequence[int], level: int = 0
     ) -> list[Tensor]:
         """See `RegionTensors`. Raises FormatError."""
         channels = [self.channel(column) for column in columns]
-        jobs = [[own.job(topology, leaves, 0) for own in channels] for leaves in runs]
+        jobs = [[own.job(topology, leaves, level) for own in channels] for leaves in runs]
         units = self.regions.units(job for row in jobs for job in row if job[1] >= 0)
         found = []
         for leaves, row in zip(runs, jobs, strict=True):
-            shape = topology.voxels_in(leaves), len(columns)
+            asked = unpack_masks(topology.masks_at_multiples(leaves, level))
+            shape = int(np.count_nonzero(asked)), len(columns)
             values = torch.zeros(shape, dtype=torch.float32, device=self.torch_device)
-            for place, (own, number, _) in enumerate(row):
+            for place, (own, number, depth) in enumerate(row):
                 if number >= 0:
-                    coded = values_of(own, number, units[Place(own.number, number, 0)])
-                    self._put(own, number, coded, topology, leaves, values[:, place])
+                    decoded = units[Place(own.number, number, depth)]
+                    coded = values_of(own, number, decoded, depth)
+                    if topology is not own.regions.topology:
+                        blocks = _blocks(own, number, coded, depth, topology, leaves)
+                        coded = blocks[torch.from_numpy(asked).to(blocks.device)]
+                    values[:, place] = coded
             found.append(values)
         return found
 
-    def _put(
-        self,
-        channel: OpenChannel,
-        number: int,
-        coded: Tensor,
-        topology: Topology,
-        leaves: slice,
-        result: Tensor,
-    ) -> None:
-        """Put the values (n,) of a region's coded voxels where they are in its leaves' voxels."""
-        own = channel.regions.topology
-        if topology is own:
-            result.copy_(coded)
-            return
-        held, masks = channel.regions.leaf_range(number), topology.masks_at(leaves)
-        keys, wanted = own.keys[held], topology.keys[leaves]
-        # Of a grid whose decoded values tell what is active, some leaves are gone; no leaf is new.
-        some = torch.from_numpy((wanted[:, None] == keys).argmax(axis=1)).to(coded.device)
-        there = torch.from_numpy(unpack_masks(own.masks_at(held))).to(coded.device)
-        blocks = coded.new_zeros(there.shape)
-        blocks[there] = coded
-        result.copy_(blocks[some][torch.from_numpy(unpack_masks(masks)).to(coded.device)])
+
+def _blocks(
+    channel: OpenChannel,
+    number: int,
+    coded: Tensor,
+    level: int,
+    topology: Topology,
+    leaves: slice,
+) -> Tensor:
+    """The voxels (L, 512) of the leaves of another topology, 0 where none is coded.
+
+    coded: values (n,) of the coded voxels of a region at multiples of 2^level
+    """
+    own, held = channel.regions.topology, channel.regions.leaf_range(number)
+    there = torch.from_numpy(unpack_masks(own.masks_at_multiples(held, level))).to(coded.device)
+    blocks = coded.new_zeros(there.shape)
+    blocks[there] = coded
+    # Of a grid whose decoded values tell what is active, some leaves are gone; no leaf is new.
+    some = (topology.keys[leaves][:, None] == own.keys[held]).argmax(axis=1)
+    return blocks[torch.from_numpy(some).to(coded.device)]

@@ -58,10 +58,10 @@ class GpuRegions:
         jobs = self._with_references(wanted)
         for depth in sorted({_depth(channel) for channel, _, _ in jobs}):
             own = [job for job in jobs if _depth(job[0]) == depth]
-            for channel, number, level in own:
-                if not _is_decoded_here(channel):
-                    units = channel.decoded_by_core(number, level)
-                    found[Place(channel.number, number, level)] = self._here(units)
+            there = [job for job in own if not _is_decoded_here(job[0])]
+            decoded = in_threads(lambda job: job[0].decoded_by_core(*job[1:]), there)
+            for (channel, number, level), units in zip(there, decoded, strict=True):
+                found[Place(channel.number, number, level)] = self._here(units)
             for level in sorted({level for _, _, level in own}):
                 here = [job for job in own if job[2] == level and _is_decoded_here(job[0])]
                 for first in range(0, len(here), most := self._most_regions()):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from inrv.core.lattice import Scaling
 from inrv.fields.lattice.constants import STEP
+from inrv.grids import unpack_masks
 
 if TYPE_CHECKING:
     from inrv.fields.lattice.decode import OpenChannel
@@ -19,17 +20,23 @@ if TYPE_CHECKING:
 KNOTS = 16  # pieces between the offsets
 
 
-def values_of(channel: OpenChannel, number: int, units: Tensor) -> Tensor:
+def values_of(channel: OpenChannel, number: int, units: Tensor, level: int = 0) -> Tensor:
     """The values float32 (n,) of the units int32 (n,) of a region, on their device.
 
     number: of the region
+    level: they are those of its voxels at multiples of 2^level
     """
     lossless = channel.stored.lossless
     if lossless is None:
         return _scaled(channel.scaling, units)
     entries = torch.from_numpy(lossless.palette.entries).to(units.device)
-    rest = torch.from_numpy(lossless.rest[channel.regions.rows(number)]).to(units.device)
-    ordered = (entries[(units // STEP).long()] << lossless.palette.low_bits) | rest
+    rest = lossless.rest[channel.regions.rows(number)]
+    if level:
+        topology, leaves = channel.regions.topology, channel.regions.leaf_range(number)
+        coded = unpack_masks(topology.masks_at(leaves))
+        rest = rest[unpack_masks(topology.masks_at_multiples(leaves, level))[coded]]
+    low = torch.from_numpy(rest).to(units.device)
+    ordered = (entries[(units // STEP).long()] << lossless.palette.low_bits) | low
     return turned(ordered).view(torch.float32)
 
 
