@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import inrv
 from inrv import EncodeOptions, OptionError, sparse_grid
+from inrv.encoding import exactness
 from inrv.encoding.bounds import check_rounding
 from inrv.grids import Normalisation
 
@@ -170,3 +171,42 @@ def test_numbers_below_the_smallest_of_float32_are_refused_where_nothing_else_is
         inrv.encode(sparse_grid(array), io.BytesIO(), options(exact_below=0)).grids[0].active_voxels
         == array.size
     )
+
+
+def scan() -> NDArray[np.int16]:
+    """A computed tomography of a ball, with noise, in air that is mostly 0."""
+    edge = 32
+    x, y, z = np.meshgrid(*[np.arange(edge) - edge / 2] * 3, indexing="ij")
+    noise = np.random.default_rng(5).normal(0, 3, (edge,) * 3)
+    inside = np.sqrt(x * x + y * y + z * z) < 12
+    found: NDArray[np.int16] = np.where(inside, 900 + noise * 4, (noise - 4).clip(0)).astype(
+        np.int16
+    )
+    return found
+
+
+@pytest.mark.parametrize(("bound", "most"), [(0.5, 0), (1.0, 1), (2.7, 2), (40.0, 40)])
+def test_whole_numbers_stay_whole_and_within_the_bound(bound: float, most: int) -> None:
+    array = scan()
+    grid = sparse_grid(array, "ct", active=np.ones(array.shape, dtype=np.bool_))
+    data, told = inrv.encode_bytes(grid, EncodeOptions(effort="instant", max_error=bound))
+    decoded = inrv.load(data)["ct"].dense(((0, 0, 0), (31, 31, 31)))
+    assert np.array_equal(decoded, np.rint(decoded))
+    assert np.abs(decoded - array).max() == told.grids[0].max_error == most
+    squared = float(np.square(decoded - array.astype(np.float64)).mean())
+    peak = float(np.ptp(array))
+    expected = 10 * math.log10(peak**2 / squared) if squared else math.inf
+    assert told.grids[0].psnr == pytest.approx(expected, abs=1e-3)
+    assert told.grids[0].lossless == (most == 0)
+
+
+def test_rough_values_are_rounded_where_that_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.linspace(0, 1, 40)
+    rough = np.random.default_rng(1).normal(0, 0.1, (40, 40, 40)) + (x > 0.5)
+    options = EncodeOptions(max_error=0.02, device="cpu")
+    data, told = inrv.encode_bytes({"cloud": rough}, options)
+    decoded = inrv.load(data)["cloud"].dense()
+    missed = np.abs(decoded - rough).max()
+    assert told.grids[0].max_error is not None and missed <= told.grids[0].max_error <= 0.02
+    monkeypatch.setattr(exactness, "rounded", lambda *of: None)
+    assert len(data) < len(inrv.encode_bytes({"cloud": rough}, options)[0])

@@ -96,7 +96,7 @@ def open_frames(
         sequence = False  # whoever opens the container tells what is wrong
     found = read_sequence(file, limits) if sequence else read_container(file, limits)
     where = None if device is None else str(device)
-    return Frames(found, where, BrickCache(cache_bytes, gpu_cache_dtype))
+    return Frames(found, where, cache_bytes, gpu_cache_dtype)
 
 
 class Frames(Mapping[Number, Volume]):
@@ -110,16 +110,19 @@ class Frames(Mapping[Number, Volume]):
     numbers: of the frames, ascending
     times: of the frames, in the unit of the timeline; None where it is not known
     groups: the numbers of the frames that each group holds, in the order of the file
-    device: see `load`
-    cache: where decoded regions are kept
+    device, cache_bytes, gpu_cache_dtype: see `load`
     """
 
     def __init__(
-        self, source: SequenceFile | Container, device: str | None, cache: BrickCache
+        self,
+        source: SequenceFile | Container,
+        device: str | None,
+        cache_bytes: int,
+        gpu_cache_dtype: str,
     ) -> None:
         self.source = source
         self.timeline = source.timeline if isinstance(source, SequenceFile) else Timeline()
-        self._device, self._cache = device, cache
+        self._device, self._cache = device, BrickCache(cache_bytes, gpu_cache_dtype)
         if isinstance(source, SequenceFile):
             held = [group.frames for group in source.groups]
         else:
@@ -140,8 +143,8 @@ class Frames(Mapping[Number, Volume]):
         self._open: OrderedDict[int, OpenFile] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        cache = BrickCache(self._cache.most_bytes, self._cache.gpu_dtype)
-        return Frames, (self.source, self._device, cache)
+        cache = self._cache
+        return Frames, (self.source, self._device, cache.most_bytes, cache.gpu_dtype)
 
     @property
     def is_sequence(self) -> bool:

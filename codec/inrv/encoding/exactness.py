@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.encoding.job import EncodeJob
+from inrv.encoding.preparation import rounded
 from inrv.fields.seam import Goal, field_codec
 from inrv.grids import FrequentValues, LeafValues, Normalisation
 from inrv.storage import PreparedGrid
@@ -101,13 +102,17 @@ class Exactness:
         grid = self.job.grids[number]
         if grid.lossless or not len(grid.coded.values):
             return self.form(number).grid
-        if not grid.normalisation.varying.any() or not self._few_values(grid):
+        if not grid.normalisation.varying.any():
             return grid
-        codes = self.job.encoder.estimate(grid, self.goal, {})
-        form = self.form(number)
-        return (
-            form.grid if codes is not None and form.bits <= codes.bits + grid.bits_apart else grid
-        )
+        forms = [self.form(number)] if self._few_values(grid) else []
+        fewer = rounded(grid, self.job.options, field_codec(self.job.kind))
+        if fewer is not None and (found := self.job.encoder.estimate(fewer, self.goal, {})):
+            forms.append(ExactForm(fewer, found.bits + fewer.bits_apart))
+        codes = self.job.encoder.estimate(grid, self.goal, {}) if forms else None
+        if codes is None:
+            return grid
+        forms.append(ExactForm(grid, codes.bits + grid.bits_apart))
+        return min(forms, key=lambda form: form.bits).grid
 
     def _levels(self, grid: PreparedGrid) -> float:
         """How many quantiser steps of the quality that is asked fit in the range of the values."""

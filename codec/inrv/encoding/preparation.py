@@ -5,6 +5,7 @@ What the field cannot or need not give is set apart, to be stored exactly.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +33,9 @@ CURE = (
 # then span: a handful that is somewhat apart, or a few more that would leave nothing of the others.
 EXTREMES = ((1e-4, 4.0), (1e-2, 64.0))
 FEWEST_EXTREMES = 16  # of a small grid
+MOST_WHOLE = 2.0**24  # up to which float32 holds every whole number
+MOST_LEVELS = 1 << 12  # to which values are rounded
+SINGLE_ROUNDING = 2.0**-23  # of the largest value: rounding to float32, and arithmetic in float64
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,52 @@ def _prepare(grid: Grid, options: EncodeOptions, codec: FieldCodec) -> PreparedG
         active_voxels=grid.topology.leaf_voxel_count,
         lossless=lossless,
     )
+
+
+def rounded(grid: PreparedGrid, options: EncodeOptions, codec: FieldCodec) -> PreparedGrid | None:
+    """Prepare a grid with its values rounded as far as its bounds allow; None where that is vain.
+
+    A field then codes without loss what is left. Whole numbers stay whole: of those that are
+    2n + 1 apart, one lies no farther than n from any other.
+    """
+    whole, bounds = grid.grid, grid.bounds
+    if bounds is None or grid.lossless or whole.saved_as_half or not len(whole.values):
+        return None
+    # What most voxels share stays as it is: empty air, for example.
+    shared, frequent = grid.normalisation.minimum, grid.frequent
+    if len(frequent.places):
+        shared = frequent.values[np.argmax(frequent.counts)]
+    values = np.empty_like(whole.values)
+    for component, bound in enumerate(bounds):
+        own = whole.values[:, component]
+        with np.errstate(invalid="ignore"):
+            found = _rounded(own, float(shared[component]), bound, options.effort == "instant")
+        if found is None:
+            return None
+        values[:, component] = np.where(np.isfinite(own), found, own)
+    lossless = replace(options, max_error=None, lossless=True)
+    again = _prepare(whole.with_values(values), lossless, codec)
+    return replace(again, source=whole, spans=grid.spans, bounds=bounds, frame=grid.frame)
+
+
+def _rounded(
+    values: NDArray[np.float32], kept: float, bound: float, quick: bool
+) -> NDArray[np.float32] | None:
+    """Round values (N,) to multiples of a step around the kept one, none by more than a bound.
+
+    quick: whether other than whole numbers are left alone: None
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    largest = float(np.abs(finite).max(initial=0.0))
+    step = 2 * (bound - largest * SINGLE_ROUNDING)
+    if bool((finite == np.rint(finite)).all()) and largest <= MOST_WHOLE:
+        step = 2 * math.floor(bound) + 1.0
+    elif quick:
+        return None
+    if not len(finite) or step <= 0 or float(np.ptp(finite)) > MOST_LEVELS * step:
+        return None
+    found: NDArray[np.float64] = np.rint((values.astype(np.float64) - kept) / step) * step + kept
+    return found.astype(np.float32)
 
 
 def extremes(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -141,6 +141,8 @@ def _grid_reports(file: EncodedFile) -> Iterator[GridReport]:
         error, drift = errors[number], drifts[number]
         if math.isinf(psnr):
             error = drift = 0.0
+        elif error is None and prepared.source is not None:  # the field codes none of it
+            error = float(np.abs(prepared.changes).max())
         if grid.rounded is not None:
             psnr = _with_rounding(psnr, grid.rounded)
             error = None if error is None else error + grid.rounding
@@ -166,7 +168,10 @@ def _psnrs(file: EncodedFile) -> list[float]:
     found = []
     for grid in file.grids:
         varying = int(grid.normalisation.varying.sum())
-        squared = [10 ** (-next(outputs) / 10) for _ in range(varying)]
+        reached = [next(outputs) for _ in range(varying)]
+        if grid.source is not None:  # what does not vary was rounded too
+            reached = [grid.psnr_of_changes(number) for number in range(grid.grid.components)]
+        squared = [10 ** (-psnr / 10) for psnr in reached]
         found.append(psnr_of(sum(squared) / len(squared)) if squared else math.inf)
     return found
 

@@ -74,6 +74,8 @@ class PreparedGrid:
         more of
     frame: place of its frame in time, among those of the file
     lossless: whether the field gives every value exactly
+    source: the grid before its values were rounded, for the field to code the rounded ones without
+        loss; None where they were not
     threshold: of a whole-leaf topology: voxels whose decoded value scores above it are active
     threshold_rule: how values score, see inrv.grids.thresholds
     topology_of: number of the grid whose decoded topology a whole-leaf one has, in place of a
@@ -90,6 +92,7 @@ class PreparedGrid:
     active_voxels: int
     frame: int = 0
     lossless: bool = False
+    source: Grid | None = None
     threshold: float | None = None
     threshold_rule: str = ABOVE
     topology_of: int | None = None
@@ -99,6 +102,20 @@ class PreparedGrid:
     def apart(self) -> LeafValues:
         """The frequent and the exact values."""
         return self.exact.joined(self.frequent.leaf_values)
+
+    @cached_property
+    def changes(self) -> NDArray[np.float64]:
+        """What rounding added to the active leaf voxels: (N, C), 0 where values are not finite."""
+        if self.source is None:
+            return np.zeros((0, self.grid.components))
+        with np.errstate(invalid="ignore"):
+            found = self.grid.values.astype(np.float64) - self.source.values
+        return np.where(np.isfinite(found), found, 0.0)
+
+    def psnr_of_changes(self, component: int) -> float:
+        """The PSNR that rounding leaves to a component, in dB; peak = its span."""
+        squared = float(np.square(self.changes[:, component]).mean()) if len(self.changes) else 0.0
+        return 10 * math.log10(float(self.spans[component]) ** 2 / squared) if squared else math.inf
 
     @cached_property
     def bits_apart(self) -> int:

@@ -304,10 +304,10 @@ class VolumeEncoder:
             written = _as_written(grid, decoded)
             outliers, error = _outliers(grid, decoded, written)
             grids.append(replace(grid, outliers=outliers))
-            errors.append(error)
+            errors.append(error + float(np.abs(grid.changes).max(initial=0.0)))
             drifts.append(_drift(grid, written))
         psnrs = [
-            found.psnr - self.grids[channel.grid].psnr_gain(channel.component)
+            _psnr_of(self.grids[channel.grid], channel.component, found.psnr)
             for channel, found in zip(self.channels, encoded, strict=True)
         ]
         return EncodedLattice(
@@ -387,6 +387,13 @@ def _outliers(
     return LeafValues(grid.coded.topology.places()[rows], values[rows]), max(errors)
 
 
+def _psnr_of(grid: PreparedGrid, component: int, psnr: float) -> float:
+    """Give the dB over the active voxels of a grid of those over the coded ones of a component."""
+    if grid.source is not None:
+        return grid.psnr_of_changes(component)
+    return psnr - grid.psnr_gain(component)
+
+
 def _drift(grid: PreparedGrid, written: NDArray[np.float32]) -> float:
     """By how much the sum of a grid's values changes, over the sum of their magnitudes.
 
@@ -402,7 +409,7 @@ def _drift(grid: PreparedGrid, written: NDArray[np.float32]) -> float:
         return float((written[part].astype(np.float64) - coded[part]).sum())
 
     whole = sum(in_threads(whole_of, _parts(values)))
-    changed = sum(in_threads(changed_of, _parts(coded)))
+    changed = sum(in_threads(changed_of, _parts(coded))) + float(grid.changes.sum())
     return changed / whole if whole else 0.0
 
 

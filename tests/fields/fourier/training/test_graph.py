@@ -107,7 +107,7 @@ def test_a_graph_is_replayed_after_plain_steps_and_captured_anew(
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **how: contextlib.nullcontext())
     monkeypatch.setattr(Graph, "replays", 0)
     seen = list[Tensor]()
     step = GraphedStep(seen.append)
