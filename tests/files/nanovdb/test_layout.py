@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 import inrv
 from inrv import Grid, SparseVolume, files
-from inrv.files.nanovdb.layout import GRID, TREE, Types, skeleton
+from inrv.files.nanovdb.layout import skeleton
+from inrv.files.nanovdb.structs import GRID, TREE, Types
 from testing.lattice import instant
 
 LEAF, LOWER, UPPER = 3, 7, 12  # log2 of the edges of nodes
