@@ -24,6 +24,7 @@ from inrv_cli.files import (
     share,
     write_grids,
 )
+from inrv_cli.frames import FramePattern
 from inrv_cli.limits import limits_option
 from inrv_cli.opening import decode_grids, is_coded
 from inrv_cli.options import computing_options, encode_option, grid_option, storing_options
@@ -87,6 +88,11 @@ def convert(
     from inrv import files
 
     found = find_inputs(inputs, output, (*files.SUFFIXES, CODED))
+    if suffix is None and len(found.files) > 1 and FramePattern.parse(Path(output).name) is None:
+        raise click.UsageError(
+            f"there are {len(found.files)} inputs: OUT is a pattern such as 'out.####.nvdb', or a "
+            "folder with --to"
+        )
     suffix = _suffix_of(output, suffix)
     listed, remarks = job_list(inputs, found, output, suffix)
     jobs, skipped = share(listed, shard, force)

@@ -77,6 +77,8 @@ def list_grids(source: Input) -> tuple[StoredGrid, ...]:
     data = whole(source)
     start = bytes(data[:RECOGNISED_BY])
     if not start.startswith((MAGIC, RAW_MAGIC, FILE_MAGIC)):
+        if start.startswith(MAGIC[:-1]):
+            raise VdbError(f"{source.name}: is truncated, or a NanoVDB file of a later kind")
         raise VdbError(f"{source.name}: {refusal(start, 'a NanoVDB file')}")
     walk = _Walk(data, source.name)
     found = list(walk.raw_grids() if walk.is_raw() else walk.segments())
@@ -122,7 +124,7 @@ class _Walk:
         return np.frombuffer(self.data, kind, 1, self.take(kind.itemsize))
 
     def is_raw(self) -> bool:
-        """Tell whether the file begins with a grid. Raises VdbError where it is too old or new."""
+        """Tell whether the file begins with a grid. Raises VdbError for another version."""
         start = bytes(self.data[:_LEAST_GRID])
         if start.startswith(RAW_MAGIC):
             return True
@@ -134,8 +136,7 @@ class _Walk:
             if grid["version"] >> 21 == MAJOR and grid["size"] >= _LEAST_GRID:
                 return True
         raise self.fail(
-            f"is of version {version >> 21} of NanoVDB; version {MAJOR} is read: "
-            "make it anew from its source"
+            f"is damaged, or not of version {MAJOR} of NanoVDB, which is read: make it anew"
         )
 
     def raw_grids(self) -> Iterator[tuple[str, int, int, int, int]]:

@@ -148,12 +148,10 @@ def _why_not_coded(grid: Grid) -> str:
 
 def _name(grid: Grid) -> bytes:
     """Give the name of a grid in the file. Raises VdbError where it cannot have it."""
-    try:
-        return name_bytes(grid.name)
-    except UnicodeEncodeError as error:
-        raise VdbError(
-            f"the name {grid.name!r} cannot be written as UTF-8: {error.reason}"
-        ) from error
+    name = name_bytes(grid.name)
+    if b"\0" in name:
+        raise VdbError(f"grid {grid.name!r}: NanoVDB's names end at a NUL: give it another name")
+    return name
 
 
 def _lost(volume: SparseVolume) -> Iterator[str]:
