@@ -78,6 +78,7 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.sequence_limits                # kills and memory of sequences"
 	@echo "$(PYTHON) -m benchmarks.sequences_video [FOLDER ...]   # sequences beside a video coder"
 	@echo "$(PYTHON) -m benchmarks.exact [FILE.vdb ...]           # exact storage against zstd, Blosc2 and NanoVDB"
+	@echo "$(PYTHON) -m benchmarks.nanovdb [FILE.vdb ...]         # bytes of .nvdb files, with Warp as their referee"
 	@echo "$(PYTHON) -m benchmarks.empty_air [FILE.vdb ...]       # zeros and sums of dense frames"
 	@echo "$(PYTHON) -m benchmarks.masks [FILE.vdb ...]           # bytes and speed of topology"
 	@echo "$(PYTHON) -m benchmarks.lossless [FILE.vdb ...]        # what becomes of every grid of every file"

@@ -247,16 +247,17 @@ def test_half_means_half_floats_in_a_vdb_file(fixtures: Path, tmp_path: Path) ->
 
 def test_what_is_lost_is_told(tmp_path: Path) -> None:
     note = {"note": MetaValue("string", "x"), "class": MetaValue("string", "unknown")}
-    grid = sparse_grid(np.ones((3, 3, 3)), "fog", metadata=note)
+    grid = replace(sparse_grid(np.ones((3, 3, 3)), "fog", metadata=note), saved_as_half=True)
     passed = PassthroughGrid(0, "ids", "Tree_int32_5_4_3", False, None, 0, b"", "int32 values")
     volume = SparseVolume((grid,), {"author": MetaValue("string", "me")}, (passed,))
     assert files.write(tmp_path / "out.nvdb", volume) == [
         "grid 'ids' is left out: int32 values",
         "metadata of the file are left out: author",
         "metadata of grid 'fog' are left out: note",
+        "grid 'fog' is no longer told to be saved as half floats",
     ]
     assert [found.name for found in files.read(tmp_path / "out.nvdb").grids] == ["fog"]
-    with pytest.raises(UnsupportedGridError, match=r"none\.nvdb: .* there is none of them"):
+    with pytest.raises(UnsupportedGridError, match=r"none\.nvdb: .* there is none: grid 'ids' has"):
         files.write(tmp_path / "none.nvdb", SparseVolume((), {}, (passed,)))
     assert not (tmp_path / "none.nvdb").exists()
 

@@ -35,7 +35,7 @@ def write_stream(target: BinaryIO, volume: SparseVolume, half: bool, compress: b
     """Write a volume as a .nvdb file, and give a line about each thing that such a file lacks.
 
     Each grid has a segment of its own and is the only one there, as nanovdb_convert writes it:
-    PBRT and others take the first grid of a segment, whatever it is called.
+    PBRT and others read a grid by its name, and then look for the first grid of its segment in it.
 
     target: an empty file that can be read and sought in too
     half: whether values of float grids are to take 16 bits
@@ -44,8 +44,10 @@ def write_stream(target: BinaryIO, volume: SparseVolume, half: bool, compress: b
     that no file can hold.
     """
     if not volume.grids:
+        others = [f"grid {passed.name!r} has {passed.reason}" for passed in volume.passthrough]
         raise UnsupportedGridError(
-            "a NanoVDB file holds grids of float and vec3s values, and there is none of them"
+            "a NanoVDB file holds grids of float and vec3s values, and there is none: "
+            + (", ".join(others) or "there is no grid at all")
         )
     codec, lost = ZIP if compress else PLAIN, list(_lost(volume))
     for grid in volume.grids:
@@ -161,6 +163,8 @@ def _lost(volume: SparseVolume) -> Iterator[str]:
     yield from _lost_metadata("the file", volume.metadata)
     for grid in volume.grids:
         yield from _lost_metadata(f"grid {grid.name!r}", grid.metadata)
+        if grid.saved_as_half:
+            yield f"grid {grid.name!r} is no longer told to be saved as half floats"
         if grid.vector_type != "invariant":
             yield f"grid {grid.name!r} is no longer told to hold vectors of type {grid.vector_type}"
 
