@@ -50,6 +50,7 @@ fuzz: core  ## Try a million hostile files on the readers: about ten minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target head --cases 1000000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target decode --cases 10000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target vdb --cases 10000
+	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target nvdb --cases 10000
 	$(PYTHON) -m fuzz core --target region --cases 1000000
 	$(PYTHON) -m fuzz core --target masks --cases 100000
 	$(PYTHON) -m fuzz core --target file --cases 100000

@@ -245,6 +245,12 @@ def test_half_means_half_floats_in_a_vdb_file(fixtures: Path, tmp_path: Path) ->
     assert np.array_equal(found.values, volume.grids[0].values.astype(np.float16))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_transform_beyond_float32_is_kept_in_float64() -> None:
+    grid = sparse_grid(np.ones((3, 3, 3)), "vast", Transform.from_voxel_size(1e90, (1e300, 0, 0)))
+    assert same(grid, files.read(written(grid)).grids[0])
+
+
 def test_what_is_lost_is_told(tmp_path: Path) -> None:
     note = {"note": MetaValue("string", "x"), "class": MetaValue("string", "unknown")}
     grid = replace(sparse_grid(np.ones((3, 3, 3)), "fog", metadata=note), saved_as_half=True)

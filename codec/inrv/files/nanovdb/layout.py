@@ -248,15 +248,16 @@ def _fill_grid(
     affine = grid.transform.array()
     # NanoVDB has column vectors, where OpenVDB has rows.
     matrix, moved = affine[:3, :3].T, affine[3, :3]
-    inverse = np.linalg.inv(matrix)
-    for precision in "fd":
-        grids[f"mat_{precision}"], grids[f"inverse_{precision}"] = matrix, inverse
-        grids[f"vec_{precision}"], grids[f"taper_{precision}"] = moved, 1
-    lower, upper = np.array(box[0]), np.array(box[1]) + 1
-    corners = np.array(np.meshgrid(*zip(lower, upper, strict=True))).reshape(3, -1).T
-    world = corners @ matrix.T + moved
-    grids["world_box"] = world.min(axis=0), world.max(axis=0)
-    grids["voxel_size"] = np.linalg.norm(matrix, axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # of what float32 or float64 cannot hold
+        inverse = np.linalg.inv(matrix)
+        for precision in "fd":
+            grids[f"mat_{precision}"], grids[f"inverse_{precision}"] = matrix, inverse
+            grids[f"vec_{precision}"], grids[f"taper_{precision}"] = moved, 1
+        lower, upper = np.array(box[0]), np.array(box[1]) + 1
+        corners = np.array(np.meshgrid(*zip(lower, upper, strict=True))).reshape(3, -1).T
+        world = corners @ matrix.T + moved
+        grids["world_box"] = world.min(axis=0), world.max(axis=0)
+        grids["voxel_size"] = np.linalg.norm(matrix, axis=0)
     grids["grid_class"] = CLASSES.get(grid.grid_class, 0)
     grids["grid_type"] = kind.number
 
