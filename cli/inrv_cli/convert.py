@@ -110,7 +110,7 @@ def convert(
             codes.append(report(error, name_of_input(job.source)))
             continue
         if not quiet:
-            print_remarks([f"{job.output}: {line}" for line in lost])
+            print_remarks(lost)
             line = _summary(job, volume, written, time.perf_counter() - started)
             click.echo(line, err=job.output == STDOUT)
     if codes:

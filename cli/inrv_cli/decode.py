@@ -263,4 +263,4 @@ def _decode(
     if decoded.passthrough and not lost:
         figures.append(f"{len(decoded.passthrough)} passed through")
     figures.append(f"{time.perf_counter() - started:.1f} s on {volume.device}")
-    return f"{job}\n  {', '.join(figures)}", [f"{job.output}: {line}" for line in lost]
+    return f"{job}\n  {', '.join(figures)}", lost

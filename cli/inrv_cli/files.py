@@ -312,23 +312,23 @@ def write_grids(
     suffix: str | None = None,
     half: bool = False,
     compress: bool = True,
-) -> tuple[int, Sequence[str]]:
+) -> tuple[int, list[str]]:
     """Write a volume to stdout, or to the file `path`, which appears when it is whole.
 
-    Gives the bytes of the file, and a line about each thing that it does not hold.
+    Gives the bytes of the file, and a remark on each thing that it does not hold.
 
     suffix, half, compress: as of `inrv.files.write`
-    """  # fmt: skip
+    """
     from inrv import files
 
     if path == STDOUT:
         stream = io.BytesIO()
         lost = files.write(stream, volume, suffix, half=half, compress=compress)
         write_output(STDOUT, stream.getvalue())
-        return stream.tell(), lost
+        return stream.tell(), [f"stdout: {line}" for line in lost]
     with writing(path):
         lost = files.write(path, volume, suffix, half=half, compress=compress)
-    return os.path.getsize(path), lost
+    return os.path.getsize(path), [f"{path}: {line}" for line in lost]
 
 
 def write_output(path: str, *pieces: bytes) -> None:

@@ -55,6 +55,7 @@ def test_folders_patterns_and_types_by_name(run: Run, here: Path) -> None:
     assert len(list((here / "coded").glob("*.inrv"))) == 2
     result = run("convert", "torus.vdb", "-", "--to", ".nvdb")
     assert result.exit_code == 0 and result.stdout_bytes.startswith(b"NanoVDB0")
+    assert "inrv: stdout: metadata of grid 'torus' are left out: creator" in result.stderr
     assert run("convert", "torus.vdb", "out.007.nvdb").exit_code == 4
     assert run("convert", "torus.vdb", "out.007.nvdb", "--force").exit_code == 0
 

@@ -331,6 +331,15 @@ def test_several_grids_and_segments_are_listed_in_their_order() -> None:
     assert [grid.name for grid in files.read(raw + raw).grids] == ["leaf", "leaf"]
 
 
+def test_a_file_at_a_url_is_read(fixtures: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    volume = files.read(fixtures / "fire.vdb")
+    with fsspec.open("memory://fire.nvdb", "wb") as file:
+        file.write(written(volume))
+    read = files.read("memory://fire.nvdb")
+    assert all(same(mine, theirs) for mine, theirs in zip(volume.grids, read.grids, strict=True))
+
+
 def test_the_grid_of_an_open_volume_is_a_file_too(fixtures: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     volume = inrv.load(fixtures / "golden" / "level_set.inrv", "cpu")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import OptionError, SelectionError, UnsupportedGridError, VdbError
-from inrv.files.nanovdb.segments import StoredGrid, grid_bytes, list_grids
+from inrv.files.nanovdb.segments import StoredGrid, grid_bytes, list_grids, near
 from inrv.files.nanovdb.structs import (
     CHECKED_FROM,
     CLASSES,
@@ -66,6 +66,7 @@ def read_volume(source: Input, grids: Any = None) -> SparseVolume:
     Raises VdbError where the file cannot be read or is damaged, UnsupportedGridError for a grid of
     another type, OptionError where a chosen grid is not there.
     """
+    source = near(source)
     listed = list_grids(source)
     wanted = listed if grids is None else chosen(source.name, listed, grids)
     return SparseVolume(tuple(_read_grid(source, stored) for stored in wanted))

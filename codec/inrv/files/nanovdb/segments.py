@@ -29,7 +29,7 @@ from inrv.files.nanovdb.structs import (
     TREE,
     VERSION,
 )
-from inrv.support.inputs import Input
+from inrv.support.inputs import BytesInput, Input
 from inrv.support.recognition import RECOGNISED_BY, refusal
 
 HEADER = np.dtype([("magic", "S8"), ("version", "<u4"), ("count", "<u2"), ("codec", "<u2")])
@@ -89,6 +89,11 @@ def list_grids(source: Input) -> tuple[StoredGrid, ...]:
         seen[name] += 1
         grids.append(StoredGrid(position, name, address, codec, size, first, end))
     return tuple(grids)
+
+
+def near(source: Input) -> Input:
+    """Give a file that can be read at no cost, again and again: one that is distant is fetched."""
+    return BytesInput(source.name, bytes(whole(source))) if source.distant else source
 
 
 def whole(source: Input) -> memoryview:
