@@ -50,6 +50,7 @@ fuzz: core  ## Try a million hostile files on the readers: about ten minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target head --cases 1000000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target decode --cases 10000
 	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target vdb --cases 10000
+	OMP_NUM_THREADS=1 $(PYTHON) -m fuzz run --target nvdb --cases 10000
 	$(PYTHON) -m fuzz core --target region --cases 1000000
 	$(PYTHON) -m fuzz core --target masks --cases 100000
 	$(PYTHON) -m fuzz core --target file --cases 100000
@@ -78,6 +79,7 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.sequence_limits                # kills and memory of sequences"
 	@echo "$(PYTHON) -m benchmarks.sequences_video [FOLDER ...]   # sequences beside a video coder"
 	@echo "$(PYTHON) -m benchmarks.exact [FILE.vdb ...]           # exact storage against zstd, Blosc2 and NanoVDB"
+	@echo "$(PYTHON) -m benchmarks.nanovdb [FILE.vdb ...]         # bytes of .nvdb files, with Warp as their referee"
 	@echo "$(PYTHON) -m benchmarks.empty_air [FILE.vdb ...]       # zeros and sums of dense frames"
 	@echo "$(PYTHON) -m benchmarks.masks [FILE.vdb ...]           # bytes and speed of topology"
 	@echo "$(PYTHON) -m benchmarks.lossless [FILE.vdb ...]        # what becomes of every grid of every file"

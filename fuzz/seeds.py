@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuzz.mutations import Seed, seed_of
+from inrv import files
 from inrv.container import (
     Chunk,
     Component,
@@ -18,7 +20,8 @@ from inrv.container import (
     container_bytes,
     pack_tensors,
 )
-from inrv.grids import Topology
+from inrv.files.nanovdb.structs import READ
+from inrv.grids import LEAF_VOXELS, Topology
 from inrv.storage.coded_masks import pack_coded
 from inrv.storage.topology import store_topologies
 from testing.examples import (
@@ -32,6 +35,7 @@ from testing.examples import (
     manifest_of,
     topology,
 )
+from testing.nvdb import one_leaf, segment
 from testing.vdb.referee import vdb_file
 from testing.vdb.streamed import KINDS
 
@@ -60,6 +64,23 @@ def vdb_seeds() -> list[tuple[str, bytes]]:
     paths = [path for path in sorted(FIXTURES.glob("*.vdb")) if path.stat().st_size < 1 << 18]
     files = [(path.stem, path.read_bytes()) for path in paths]
     return [*files, ("stream", vdb_file(*KINDS.values(), offsets=False))]
+
+
+def nvdb_seeds() -> list[tuple[str, bytes]]:
+    """Return a leaf of every type of NanoVDB, plain and zipped, and fixtures as .nvdb files."""
+    made = []
+    for number, kind in READ.items():
+        bits = {"bits": 4, "flags": 2 << 5} if kind.bits == 0 else {}
+        values = np.arange(LEAF_VOXELS * kind.components).reshape(LEAF_VOXELS, -1) % 16
+        raw = one_leaf(number, values, np.arange(LEAF_VOXELS) % 3 == 0, **bits)
+        made += [(kind.name, raw), (f"{kind.name}_zip", segment(("leaf", raw), zipped=True))]
+    for name in ("tiles", "empty"):
+        for compress in (True, False):
+            stream = io.BytesIO()
+            volume = files.read(FIXTURES / f"{name}.vdb")
+            files.write(stream, volume, ".nvdb", compress=compress)
+            made.append((f"{name}_{compress}", stream.getvalue()))
+    return made
 
 
 def _file(

@@ -6,6 +6,7 @@ All else is a finding.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -24,8 +25,9 @@ import inrv
 from fuzz.mutations import decode_case, head_case, raw_case
 from fuzz.outcomes import ACCEPTED, outcome_of
 from fuzz.payloads import change_bytes
-from fuzz.seeds import inrv_seeds, vdb_seeds
+from fuzz.seeds import inrv_seeds, nvdb_seeds, vdb_seeds
 from fuzz.sequences import sequence_case, sequence_seeds
+from inrv import files
 from inrv.container import (
     Chunk,
     Container,
@@ -104,11 +106,14 @@ class InrvCases:
         return (raw_case if random.random() < 0.125 else self._structured)(chosen, random)
 
 
-class VdbCases:
-    """Damaged .vdb files."""
+class RawCases:
+    """Damaged files of a kind whose parts the fuzzer does not know.
 
-    def __init__(self) -> None:
-        self._seeds = [data for _, data in vdb_seeds()]
+    seeds: names and bytes of good files
+    """
+
+    def __init__(self, seeds: list[tuple[str, bytes]]) -> None:
+        self._seeds = [data for _, data in seeds]
 
     def __call__(self, seed: int, number: int) -> bytes:
         """Case `number` of `seed`."""
@@ -293,6 +298,22 @@ def check_vdb(data: bytes) -> str:
     return ACCEPTED
 
 
+def check_nvdb(data: bytes) -> str:
+    """A damaged .nvdb file. What is read must be the same when it is written and read again."""
+    volume = files.read(BytesInput("case.nvdb", data))
+    if not volume.grids:
+        return ACCEPTED
+    stream = io.BytesIO()
+    files.write(stream, volume, ".nvdb")
+    again = files.read(stream.getvalue())
+    for mine, theirs in zip(volume.grids, again.grids, strict=True):
+        assert mine.topology.equal(theirs.topology), "the topology changes in a .nvdb file"
+        same = mine.values.tobytes() == theirs.values.tobytes()
+        same &= mine.inactive.values.tobytes() == theirs.inactive.values.tobytes()
+        assert same, "values change in a .nvdb file"
+    return ACCEPTED
+
+
 TARGETS: dict[str, Callable[[], Target]] = {
     "head": lambda: Target(
         InrvCases(head_case), check_head, inrv.FormatError, 2.0, LIMITS.memory, ".inrv"
@@ -303,7 +324,10 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "info": lambda: Target(
         InrvCases(head_case), check_info, inrv.FormatError, 20.0, LIMITS.memory, ".inrv"
     ),
-    "vdb": lambda: Target(VdbCases(), check_vdb, inrv.VdbError, 20.0, 1 << 28, ".vdb"),
+    "vdb": lambda: Target(RawCases(vdb_seeds()), check_vdb, inrv.VdbError, 20.0, 1 << 28, ".vdb"),
+    "nvdb": lambda: Target(
+        RawCases(nvdb_seeds()), check_nvdb, inrv.VdbError, 20.0, 1 << 28, ".nvdb"
+    ),
 }
 
 

@@ -17,12 +17,12 @@ from fuzz.trees import HostileTree
 from inrv.errors import FormatError, VdbError
 
 FINDINGS = Path(__file__).resolve().parent.parent / "fuzz" / "findings"
-KEPT = sorted(path for path in FINDINGS.iterdir() if path.suffix in (".inrv", ".vdb"))
+KEPT = sorted(path for path in FINDINGS.iterdir() if path.suffix in (".inrv", ".vdb", ".nvdb"))
 
 
 @pytest.mark.parametrize(
     ("name", "cases", "least"),
-    [("head", 4000, 30), ("decode", 150, 12), ("info", 80, 8), ("vdb", 150, 0)],
+    [("head", 4000, 30), ("decode", 150, 12), ("info", 80, 8), ("vdb", 150, 0), ("nvdb", 300, 0)],
 )
 def test_nothing_but_errors_of_the_library_comes_out(
     tmp_path: Path, name: str, cases: int, least: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inrv.errors import MissingFrameError
-from inrv_cli.failure import USAGE, Failure, debug_option, report, writing
+from inrv_cli.failure import USAGE, Failure, debug_option, report
 from inrv_cli.files import (
     STDOUT,
     Job,
@@ -27,7 +26,7 @@ from inrv_cli.files import (
     read_input,
     shard_option,
     share,
-    write_output,
+    write_grids,
 )
 from inrv_cli.frames import (
     FramePattern,
@@ -38,7 +37,7 @@ from inrv_cli.frames import (
     missing_named,
 )
 from inrv_cli.limits import limits_option
-from inrv_cli.options import computing_options
+from inrv_cli.options import computing_options, storing_options
 from inrv_cli.text import counted, size
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ def _box_of(part: tuple[slice, ...], volume: Volume) -> Box:
     help="Sequence: decode these frames, for example 60-64, 1-99x2 or 60,62, as far as they are "
     "there. Default: all.",
 )
+@storing_options
 @computing_options
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -122,13 +122,15 @@ def decode(
     lod: int,
     box: tuple[slice, ...] | None,
     frames: str | None,
+    half: bool,
+    uncompressed: bool,
     device: str | None,
     force: bool,
     quiet: bool,
     shard: tuple[int, int] | None,
     limits: Limits,
 ) -> None:
-    """Decode .inrv files into .vdb files.
+    """Decode .inrv files into .vdb files, or into others that OUT names, as 'out.nvdb'.
 
     INPUTS are files, URLs, folders, globs and frame patterns such as 'fire.####.inrv'. `inrv encode
     --help` explains them. If one input fails, the others are decoded nevertheless. The output of a
@@ -165,11 +167,14 @@ def decode(
         print_remarks(remarks, skipped)
     for job in jobs:
         try:
-            line = _decode(job, volume, lod, box, device, limits, force)
+            line, lost = _decode(
+                job, volume, lod, box, device, limits, force, half, not uncompressed
+            )
         except Exception as error:
             codes.append(report(error, name_of_input(job.source)))
             continue
         if not quiet:
+            print_remarks(lost)
             click.echo(line, err=job.output == STDOUT)
     if codes:
         context.exit(codes[0])
@@ -226,15 +231,18 @@ def _decode(
     device: str | None,
     limits: Limits,
     force: bool,
-) -> str:
-    """Decode one file, or a level or part of it, and return the lines to print.
+    half: bool,
+    compress: bool,
+) -> tuple[str, list[str]]:
+    """Decode one file, or a level or part of it.
+
+    Returns the lines to print, and remarks on what the output does not hold.
 
     opened: the only input; None where there are several, or where it has to be opened anew
     """
     check_input(job.source)
     check_output(job.output, force)
     import inrv
-    from inrv import files
 
     started = time.perf_counter()
     volume = inrv.load(read_input(job.source), device, limits) if opened is None else opened
@@ -243,15 +251,7 @@ def _decode(
     elif volume.frames.is_sequence:
         raise Failure(USAGE, f"{job.source} is a sequence: decode it alone, into a pattern")
     decoded = volume.to_sparse(level, None if part is None else _box_of(part, volume))
-    if job.output == STDOUT:
-        stream = io.BytesIO()
-        files.write(stream, decoded)
-        write_output(STDOUT, stream.getvalue())
-        written = stream.tell()
-    else:
-        with writing(job.output):
-            files.write(job.output, decoded)
-        written = os.path.getsize(job.output)
+    written, lost = write_grids(job.output, decoded, half=half, compress=compress)
     count = len(decoded.grids) + len(decoded.passthrough)
     figures = [
         size(written),
@@ -260,7 +260,7 @@ def _decode(
     ]
     if volume.passthrough and not decoded.passthrough:
         figures.append(f"{len(volume.passthrough)} left out")
-    if decoded.passthrough:
+    if decoded.passthrough and not lost:
         figures.append(f"{len(decoded.passthrough)} passed through")
     figures.append(f"{time.perf_counter() - started:.1f} s on {volume.device}")
-    return f"{job}\n  {', '.join(figures)}"
+    return f"{job}\n  {', '.join(figures)}", lost

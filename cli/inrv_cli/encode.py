@@ -201,11 +201,11 @@ def encode(
     shard: tuple[int, int] | None,
     **chosen: Any,
 ) -> None:
-    """Encode .vdb files into .inrv files.
+    """Encode .vdb and .nvdb files into .inrv files.
 
-    INPUTS are files, URLs, folders, globs and frame patterns. A folder stands for every .vdb file
-    in it. A glob such as 'fire.*.vdb' stands for every .vdb file that matches, in the order of the
-    numbers.
+    INPUTS are files, URLs, folders, globs and frame patterns. A folder stands for every .vdb and
+    .nvdb file in it. A glob such as 'fire.*.vdb' stands for every such file that matches, in the
+    order of the numbers.
 
     Frame patterns are 'fire.####.vdb', 'fire.@@@@.vdb', 'fire.%04d.vdb' and 'fire.$F4.vdb', in
     single quotes. Each stands for every frame whose number is written with four digits: 0001, -002

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -25,6 +27,9 @@ from inrv_cli.frames import (
     last_number,
 )
 from inrv_cli.options import WHOLE_NUMBER, F
+
+if TYPE_CHECKING:
+    from inrv import SparseVolume
 
 STDIN = STDOUT = "-"
 
@@ -299,6 +304,31 @@ def check_output(path: str, force: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise Failure(OUTPUT, f"{path} cannot be written: its folder is read-only")
+
+
+def write_grids(
+    path: str,
+    volume: SparseVolume,
+    suffix: str | None = None,
+    half: bool = False,
+    compress: bool = True,
+) -> tuple[int, list[str]]:
+    """Write a volume to stdout, or to the file `path`, which appears when it is whole.
+
+    Gives the bytes of the file, and a remark on each thing that it does not hold.
+
+    suffix, half, compress: as of `inrv.files.write`
+    """
+    from inrv import files
+
+    if path == STDOUT:
+        stream = io.BytesIO()
+        lost = files.write(stream, volume, suffix, half=half, compress=compress)
+        write_output(STDOUT, stream.getvalue())
+        return stream.tell(), [f"stdout: {line}" for line in lost]
+    with writing(path):
+        lost = files.write(path, volume, suffix, half=half, compress=compress)
+    return os.path.getsize(path), [f"{path}: {line}" for line in lost]
 
 
 def write_output(path: str, *pieces: bytes) -> None:

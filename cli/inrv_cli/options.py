@@ -66,6 +66,21 @@ def computing_options(command: F) -> F:
     return encode_option("--device", metavar="D", help=help)(threads(command))
 
 
+def storing_options(command: F) -> F:
+    """Give a command --half and --uncompressed."""
+    half = click.option(
+        "--half",
+        is_flag=True,
+        help="Store values in 16 bits where the file type has such, which rounds them.",
+    )
+    uncompressed = click.option(
+        "--uncompressed",
+        is_flag=True,
+        help="Do not compress .nvdb files, for programs that cannot unpack them.",
+    )
+    return half(uncompressed(command))
+
+
 def _take_threads(context: click.Context, _: click.Parameter, count: int | None) -> None:
     """Set INRV_THREADS while the command runs."""
     if count is None:

@@ -11,7 +11,7 @@ class InrvError(Exception):
 
 
 class VdbError(InrvError):
-    """A .vdb file cannot be read or written."""
+    """A .vdb or .nvdb file cannot be read or written."""
 
 
 class UnsupportedGridError(VdbError):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inrv import OptionError, SparseVolume, VdbError, files
-from inrv.files import FileType, ReadOptions, file_types
+from inrv.files import FileType, ReadOptions, WriteOptions, file_types
 from inrv.files.vdb import read_volume, write_volume
 from inrv.grids import sparse_grid
 from inrv.support.inputs import Input
@@ -41,8 +41,9 @@ class NpyFiles:
         with source.open() as file:
             return SparseVolume((sparse_grid(np.load(file), Path(source.name).stem),))
 
-    def write(self, output: BinaryIO, volume: SparseVolume) -> None:
-        np.save(output, only(volume))
+    def write(self, output: BinaryIO, volume: SparseVolume, options: WriteOptions) -> Sequence[str]:
+        np.save(output, only(volume).astype(np.float16 if options.half else np.float32))
+        return [f"grid {volume.grids[0].name!r} has no transform"]
 
 
 FILE_TYPE: FileType = NpyFiles()
@@ -100,6 +101,8 @@ def test_what_is_of_no_type_is_an_error_that_says_what_it_is(tmp_path: Path) -> 
 @pytest.mark.usefixtures("npy")
 def test_a_second_file_type_is_one_module_and_one_line_of_the_table(tmp_path: Path) -> None:
     assert files.file_type(".npy") is files.file_type(b"\x93NUMPY\1\0") is FILE_TYPE
+    assert files.write(tmp_path / "half.npy", FOG, half=True) == ["grid 'fog' has no transform"]
+    assert np.load(tmp_path / "half.npy").dtype == np.float16
     files.write(tmp_path / "fog.npy", FOG)
     assert np.array_equal(np.load(tmp_path / "fog.npy"), only(FOG))
     for source in (tmp_path / "fog.npy", (tmp_path / "fog.npy").read_bytes()):

@@ -47,7 +47,7 @@ STRANGE = {
         "a page of HTML or XML",
         "download",
     ),
-    "NanoVDB": (b"NanoVDB0" + DATA, "a NanoVDB file", "nanovdb_convert"),
+    "NanoVDB": (b"NanoVDB0" + DATA, "a NanoVDB file", "encode it first"),
 }
 
 

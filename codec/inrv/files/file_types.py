@@ -17,7 +17,7 @@ from inrv.support.undisturbed import undisturbed
 
 # By the ending of a file's name, the module whose FILE_TYPE reads and writes such files. It is
 # imported when it is first used. The first one is taken where nothing tells the file type.
-MODULES = {".vdb": "inrv.files.vdb.file_type"}
+MODULES = {".vdb": "inrv.files.vdb.file_type", ".nvdb": "inrv.files.nanovdb.file_type"}
 SUFFIXES = tuple(MODULES)
 START_BYTES = 512  # of a file, by which it is recognised
 
@@ -50,6 +50,18 @@ class ReadOptions:
     doubles: str = "passthrough"
 
 
+@dataclass(frozen=True)
+class WriteOptions:
+    """What a caller wants of a file that is written.
+
+    half: store values in 16 bits where the file type has such: that rounds them
+    compress: compress the file where the file type leaves the choice
+    """
+
+    half: bool = False
+    compress: bool = True
+
+
 class FileType(Protocol):
     """One type of files. A file type may raise VdbError, or an InrvError of its own."""
 
@@ -62,8 +74,11 @@ class FileType(Protocol):
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
         """Read the grids of a file. Raises OptionError where a chosen grid is not there."""
 
-    def write(self, output: BinaryIO, volume: SparseVolume) -> None:
-        """Write a volume to an empty file that can be read and sought in too."""
+    def write(self, output: BinaryIO, volume: SparseVolume, options: WriteOptions) -> Sequence[str]:
+        """Write a volume to an empty file that can be read and sought in too.
+
+        Gives a line for people about each thing of the volume that such a file does not hold.
+        """
 
 
 def file_type(of: str | bytes) -> FileType:
@@ -105,25 +120,38 @@ def read(
 
 
 @undisturbed()
-def write(target: Writable, volume: SparseVolume, suffix: str | None = None) -> None:
+def write(
+    target: Writable,
+    volume: SparseVolume,
+    suffix: str | None = None,
+    *,
+    half: bool = False,
+    compress: bool = True,
+) -> Sequence[str]:
     """Write a volume to a file, of the type that its name tells.
+
+    Gives a line for people about each thing of the volume that such a file does not hold.
 
     target: a path, where at any moment the old file stands or the whole new one, or a binary file
         object
     suffix: of the file type; by default that of the path, or the first of the table
+    half, compress: see `WriteOptions`
     Raises OutputError where no file can be written at the path, and what the file type raises. What
     a file object raises is passed on.
     """
     name = os.fspath(target) if isinstance(target, PATH) else ""
     kind = _of_name(name) or _first() if suffix is None else file_type(suffix)
 
+    lost: list[str] = []
+
     def write_named(file: BinaryIO) -> None:
         try:
-            kind.write(file, volume)
+            lost.extend(kind.write(file, volume, WriteOptions(half, compress)))
         except InrvError as error:
             raise type(error)(f"{name}: {error}" if name else str(error)) from error
 
     write_whole(target, write_named)
+    return lost
 
 
 def _recognised(file: Input) -> FileType:

@@ -12,7 +12,7 @@ _KINDS = (  # how files begin, what they are, and the cure
     ),
     (b"\x89INRV\r\n\x1a", "an .inrv file", "decode it first"),
     (b" BDV\0\0\0\0", "a .vdb file", "encode it first"),
-    (b"NanoVDB", "a NanoVDB file", "convert it first, as with nanovdb_convert"),
+    (b"NanoVDB", "a NanoVDB file", "encode it first"),
     (b"\x1f\x8b", "compressed by gzip", "unpack it first, as with gunzip"),
     (b"PK\x03\x04", "a ZIP archive", "unpack it first, as with unzip"),
     (b"\x28\xb5\x2f\xfd", "compressed by Zstandard", "unpack it first, as with unzstd"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,44 +11,10 @@ from numpy.typing import NDArray
 
 import inrv
 from inrv import Grid, SparseVolume, files
-from inrv.files.nanovdb.layout import GRID, TREE, Types, skeleton
+from inrv.files.nanovdb.layout import skeleton
+from inrv.files.nanovdb.structs import GRID, TREE, Types
 from testing.lattice import instant
-
-LEAF, LOWER, UPPER = 3, 7, 12  # log2 of the edges of nodes
-
-
-def look_up(buffer: NDArray[np.uint8], voxel: tuple[int, int, int], components: int) -> Any:
-    """The value of a voxel, and whether it is active, by the rules of PNanoVDB.h."""
-
-    def struct(kind: np.dtype[np.void], place: int) -> Any:
-        return np.frombuffer(buffer, kind, 1, place)[0]
-
-    types = Types(components)
-    root_at = GRID.itemsize + int(struct(TREE, GRID.itemsize)["offsets"][3])
-    root = struct(types.root, root_at)
-    x, y, z = (np.uint32(number & 0xFFFFFFFF) for number in voxel)
-    key = int(z >> UPPER) | int(y >> UPPER) << 21 | int(x >> UPPER) << 42
-    place = root_at + types.root.itemsize
-    tiles = np.frombuffer(buffer, types.tile, int(root["size"]), place)
-    (number,) = np.flatnonzero(tiles["key"] == key) if (tiles["key"] == key).any() else (-1,)
-    if number < 0:
-        return root["background"], False
-    tile = tiles[number]
-    if not tile["child"]:
-        return tile["value"], bool(tile["state"])
-    at = root_at + int(tile["child"])
-    for kind, bits, table_bits in ((types.upper, LOWER, 5), (types.lower, LEAF, 4)):
-        node = struct(kind, at)
-        own = [number >> bits & (1 << table_bits) - 1 for number in voxel]
-        entry = own[0] << 2 * table_bits | own[1] << table_bits | own[2]
-        if not node["children"][entry >> 3] >> (entry & 7) & 1:
-            active = node["values"][entry >> 3] >> (entry & 7) & 1
-            return node["table"][entry]["value"], bool(active)
-        at += int(node["table"][entry]["child"])
-    leaf = struct(types.leaf, at)
-    entry = (voxel[0] & 7) << 6 | (voxel[1] & 7) << 3 | voxel[2] & 7
-    assert all(number & ~7 == low for number, low in zip(voxel, leaf["box"], strict=True))
-    return leaf["voxels"][entry], bool(leaf["values"][entry >> 3] >> (entry & 7) & 1)
+from testing.nvdb import look_up
 
 
 def voxels_of(grid: Grid) -> NDArray[np.int64]:

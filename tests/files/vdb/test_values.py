@@ -14,8 +14,9 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from inrv import Grid, SparseVolume, Topology
+from inrv.files.buffers import unpack_blosc
 from inrv.files.vdb import read_volume, write_volume
-from inrv.files.vdb.values import narrow, pack_buffer, unpack_buffer, unzip_buffer, widen
+from inrv.files.vdb.values import narrow, pack_buffer, unzip_buffer, widen
 from inrv.grids import LeafValues
 from testing.lattice import bits
 from testing.vdb.referee import HandTree, assert_same_bits, load_openvdb, vdb_file
@@ -176,7 +177,7 @@ def test_packed_buffers_come_back() -> None:
     data = pack_buffer(values)
     assert struct.unpack_from("<q", data) == (len(data) - 8,) and len(data) < values.nbytes
     out = np.zeros_like(values)
-    unpack_buffer(memoryview(data)[8:], out)
+    unpack_blosc(memoryview(data)[8:], out)
     assert np.array_equal(out, values)
 
 
@@ -185,11 +186,11 @@ def test_packed_buffers_come_back() -> None:
 )
 def test_blosc_buffers_that_lie(data: bytes) -> None:
     with pytest.raises(ValueError, match="BLOSC buffer"):
-        unpack_buffer(memoryview(data), np.zeros(512, dtype=np.uint32))
+        unpack_blosc(memoryview(data), np.zeros(512, dtype=np.uint32))
     good = bytearray(blosc.compress(np.zeros(512, dtype=np.uint32), b"lz4", 9, 1, 2048))
     good[2] = 0xFF
     with pytest.raises(ValueError, match="BLOSC buffer is damaged"):
-        unpack_buffer(memoryview(bytes(good)), np.zeros(512, dtype=np.uint32))
+        unpack_blosc(memoryview(bytes(good)), np.zeros(512, dtype=np.uint32))
 
 
 def test_zip_buffers_that_lie() -> None:

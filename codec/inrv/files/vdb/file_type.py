@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
-from inrv.files.file_types import ListedGrid, ReadOptions
+from inrv.files.file_types import ListedGrid, ReadOptions, WriteOptions
 from inrv.files.vdb.header import MAGIC
 from inrv.files.vdb.reading import list_grids, read_volume
 from inrv.files.vdb.writing import write_stream
-from inrv.grids import SparseVolume
+from inrv.grids import Grid, SparseVolume
 from inrv.support.inputs import Input
 
 
@@ -28,9 +29,16 @@ class VdbFiles:
         """Read float and vec3s grids to the bit, and all others as the bytes they are."""
         return read_volume(source, options.grids, doubles=options.doubles)
 
-    def write(self, output: BinaryIO, volume: SparseVolume) -> None:
-        """Write all grids; the same volume gives the same bytes."""
+    def write(self, output: BinaryIO, volume: SparseVolume, options: WriteOptions) -> Sequence[str]:
+        """Write all grids; the same volume gives the same bytes. Nothing is lost."""
+        if options.half:
+            volume = replace(volume, grids=tuple(map(_as_half, volume.grids)))
         write_stream(output, volume)
+        return ()
+
+
+def _as_half(grid: Grid) -> Grid:
+    return replace(grid, saved_as_half=True)
 
 
 FILE_TYPE = VdbFiles()

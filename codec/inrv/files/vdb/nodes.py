@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import VdbError
+from inrv.files.buffers import unpack_blosc
 from inrv.files.vdb.values import (
     ACTIVE_MASK,
     BLOSC,
     ZIP,
     Bits,
     ValueType,
-    unpack_buffer,
     unzip_buffer,
     widen,
 )
@@ -389,7 +389,7 @@ class TreeReader:
                 out.shape
             )
             return
-        unpack = unpack_buffer if self.compression & BLOSC else unzip_buffer
+        unpack = unpack_blosc if self.compression & BLOSC else unzip_buffer
         unpack(self.view[section.values : section.values + section.size], out)
 
     def _ruled(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import OptionError, SelectionError, VdbError
+from inrv.files.selection import chosen
 from inrv.files.vdb.header import (
     FLAGS_PER_GRID,
     STATISTICS,
@@ -80,12 +81,9 @@ def read_volume(
         raise OptionError(f"`doubles={doubles!r}` is not one of {', '.join(DOUBLES)}")
     file = input_of(source)
     header = read_header(file)
-    chosen = header.grids
-    if grids is not None:
-        wanted = (_choose(file.name, header.grids, each) for each in grids)
-        chosen = tuple(dict.fromkeys(wanted))
+    wanted = header.grids if grids is None else chosen(file.name, header.grids, grids)
     try:
-        read = _Source(file, header, doubles).read(chosen)
+        read = _Source(file, header, doubles).read(wanted)
     except OSError as error:
         raise VdbError(f"{file.name} cannot be read: {error.strerror or error}") from error
     return SparseVolume(
@@ -94,14 +92,6 @@ def read_volume(
         passthrough=tuple(grid for grid in read if isinstance(grid, PassthroughGrid)),
         vdb_version=(max(header.version, FLAGS_PER_GRID), *header.library),
     )
-
-
-def _choose(path: str, grids: Sequence[GridDescriptor], wanted: str | int) -> GridDescriptor:
-    for descriptor in grids:
-        if wanted in (descriptor.position, descriptor.address) or wanted == descriptor.name:
-            return descriptor
-    names = ", ".join(repr(grid.address) for grid in grids)
-    raise OptionError(f"{path}: no grid {wanted!r}; it holds {names or 'none'}")
 
 
 class _Source:

@@ -7,7 +7,6 @@ every payload survive. Layout: OpenVDB's io/Compression.cc.
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,10 +15,10 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
+from inrv.files.buffers import unzip
+
 Bits = NDArray[Any]  # uint8, uint16, uint32 or uint64
 ZIP, ACTIVE_MASK, BLOSC = 1, 2, 4  # a grid's compression flags
-# Behind versions, flags and size of a value: bytes unpacked, of a block, packed.
-_BLOSC_HEADER = struct.Struct("<4xIII")
 _BLOSC_LEVEL = 9
 
 
@@ -57,34 +56,9 @@ class ValueType:
         return self.components * self.bits.itemsize
 
 
-def unpack_buffer(packed: memoryview, out: Bits) -> None:
-    """Decompress BLOSC.
-
-    packed: tells its codec and its filters itself
-    out: takes the values
-    Raises ValueError where they do not fill it exactly.
-    """
-    size, _, length = _BLOSC_HEADER.unpack_from(packed) if len(packed) >= 16 else (-1, 0, 0)
-    if size != out.nbytes or length > len(packed):
-        raise ValueError(
-            f"a BLOSC buffer of {length:,} bytes for {size:,} stands where "
-            f"{len(packed):,} for {out.nbytes:,} should"
-        )
-    try:
-        blosc.decompress(packed[:length], out)
-    except RuntimeError as error:
-        raise ValueError(f"a BLOSC buffer is damaged: {error}") from error
-
-
 def unzip_buffer(packed: memoryview, out: Bits) -> None:
     """Decompress ZIP into all of `out`. Raises ValueError where it does not fill it exactly."""
-    unpacker = zlib.decompressobj()
-    try:
-        data = unpacker.decompress(packed, out.nbytes + 1)
-    except zlib.error as error:
-        raise ValueError(f"a ZIP buffer is damaged: {error}") from error
-    if len(data) != out.nbytes:
-        raise ValueError(f"a ZIP buffer does not hold the {out.nbytes:,} bytes it should")
+    data = unzip(packed, out.nbytes)
     out[...] = np.frombuffer(data, dtype=out.dtype).reshape(out.shape)
 
 

@@ -1,0 +1,44 @@
+"""Buffers of numbers in other people's files, compressed by BLOSC or zlib."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+from numcodecs import blosc
+from numpy.typing import NDArray
+
+# Behind versions, flags and size of a value: bytes unpacked, of a block, packed.
+_BLOSC_HEADER = struct.Struct("<4xIII")
+
+
+def unpack_blosc(packed: memoryview, out: NDArray[Any]) -> None:
+    """Decompress BLOSC.
+
+    packed: tells its codec and its filters itself
+    out: takes the values
+    Raises ValueError where they do not fill it exactly.
+    """
+    size, _, length = _BLOSC_HEADER.unpack_from(packed) if len(packed) >= 16 else (-1, 0, 0)
+    if size != out.nbytes or length > len(packed):
+        raise ValueError(
+            f"a BLOSC buffer of {length:,} bytes for {size:,} stands where "
+            f"{len(packed):,} for {out.nbytes:,} should"
+        )
+    try:
+        blosc.decompress(packed[:length], out)
+    except RuntimeError as error:
+        raise ValueError(f"a BLOSC buffer is damaged: {error}") from error
+
+
+def unzip(packed: memoryview, size: int) -> bytes:
+    """Decompress ZIP to `size` bytes. Raises ValueError where they are fewer or more."""
+    unpacker = zlib.decompressobj()
+    try:
+        data = unpacker.decompress(packed, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"a ZIP buffer is damaged: {error}") from error
+    if len(data) != size:
+        raise ValueError(f"a ZIP buffer does not hold the {size:,} bytes it should")
+    return data
