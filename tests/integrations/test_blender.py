@@ -64,7 +64,8 @@ def rendered(folder: Path, name: str) -> np.ndarray:
     light = bpy.data.objects.new("sun", bpy.data.lights.new("sun", "SUN"))
     light.data.energy, light.rotation_euler = 60.0, (0.7, 0.7, 0.0)
     smoke = bpy.data.materials.new("smoke")
-    smoke.use_nodes = True
+    if bpy.app.version < (5, 0):
+        smoke.use_nodes = True
     smoke.node_tree.nodes.clear()
     shader = smoke.node_tree.nodes.new("ShaderNodeVolumePrincipled")
     shader.inputs["Density"].default_value = 10.0
