@@ -136,9 +136,10 @@ def test_a_picture_is_that_of_the_original(files: Path, tmp_path: Path) -> None:
     decoded = rendered(tmp_path, "decoded.png")
     volume.inrv.source, volume.filepath = "", str(FIRE)
     original = rendered(tmp_path, "original.png")
-    assert original[..., :3].std() > 0.02  # there is something to see
-    assert np.abs(decoded - original).max() < 0.1
-    assert np.sqrt(np.square(decoded - original).mean()) < 0.01
+    # There is something to see, and single pixels have the noise of their samples.
+    assert original[..., :3].std() > 0.02
+    assert np.sqrt(np.square(decoded - original).mean()) < original[..., :3].std() / 5
+    assert abs(decoded.mean() - original.mean()) < original[..., :3].mean() / 20
 
 
 @pytest.mark.usefixtures("addon")
@@ -177,6 +178,9 @@ def test_several_files_are_imported_at_once(addon: Any, files: Path) -> None:
     given = [{"name": "fire.inrv"}, {"name": "run.inrv"}]
     assert bpy.ops.object.inrv_import(directory=str(files), files=given) == {"FINISHED"}
     assert {volume.name for volume in bpy.data.volumes} == {"fire", "run"}
+    # A drop gives the operator the same, by `invoke`.
+    assert bpy.ops.object.inrv_import("INVOKE_DEFAULT", directory=str(files), files=given[:1])
+    assert {volume.name for volume in bpy.data.volumes} == {"fire", "fire.001", "run"}
     assert addon.DropInrv.bl_import_operator == "object.inrv_import"
     assert addon.DropInrv.bl_file_extensions == ".inrv"
 

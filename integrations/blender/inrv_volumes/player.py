@@ -143,7 +143,6 @@ class Prefetcher:
         path = self._fetch(volume, level)
         with self._state:
             self._shown[who] = path
-        self.cache.trim(self._kept())
         return path
 
     def forget(self, who: str) -> None:
@@ -198,13 +197,20 @@ class Prefetcher:
             return set(self._shown.values()).union(*self._ahead.values())
 
     def _fetch(self, volume: inrv.Volume, level: int) -> Path:
-        """Have one thread at a time decode a frame; the others wait for it."""
+        """Have one thread at a time decode a frame; the others wait for it.
+
+        Where it was decoded, the cache is brought back to its size.
+        """
         path = self.cache.path_of(volume, level)
         with self._state:
             self._state.wait_for(lambda: path not in self._busy)
             self._busy.add(path)
         try:
-            return self.cache.fetch(volume, level)
+            new = not path.is_file()
+            self.cache.fetch(volume, level)
+            if new:
+                self.cache.trim({path, *self._kept()})
+            return path
         finally:
             with self._state:
                 self._busy.discard(path)
@@ -234,7 +240,6 @@ class Prefetcher:
                 if asked and asked[0] == (volume, level):
                     asked.pop(0)
                 self._state.notify_all()
-            self.cache.trim(self._kept())
 
     def _is_full(self) -> bool:
         """Tell whether the files that must stay take all that the cache may hold."""
