@@ -194,7 +194,7 @@ class Prefetcher:
     def _kept(self) -> set[Path]:
         """Give the files that must stay: what is shown, and what comes next."""
         with self._state:
-            return set(self._shown.values()).union(*self._ahead.values())
+            return self._busy.union(self._shown.values(), *self._ahead.values())
 
     def _fetch(self, volume: inrv.Volume, level: int) -> Path:
         """Have one thread at a time decode a frame; the others wait for it.
@@ -209,7 +209,7 @@ class Prefetcher:
             new = not path.is_file()
             self.cache.fetch(volume, level)
             if new:
-                self.cache.trim({path, *self._kept()})
+                self.cache.trim(self._kept())
             return path
         finally:
             with self._state:
