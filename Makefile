@@ -10,7 +10,7 @@ SETUP := $(STAMP)
 endif
 BIN := $(dir $(PYTHON))
 
-.PHONY: help setup core wasm demo test lint types unit fuzz benchmarks fixtures wheelhouse clean
+.PHONY: help setup core wasm demo test lint types unit fuzz benchmarks fixtures blender wheelhouse clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ fixtures: core  ## Make the .vdb files of fixtures/ again
 	$(PYTHON) -m fixtures.make_fire
 	$(PYTHON) -m fixtures.make_shapes
 
+blender: $(SETUP)  ## Build the Blender extension, a zip for each platform: dist/
+	$(PYTHON) scripts/build_blender.py
+
 # What a machine with torch, NumPy and a C compiler, but without a network, needs for the program and its tests.
 OFFLINE := setuptools safetensors zstandard numcodecs typing_extensions click fileseq rich markdown-it-py mdurl pygments \
 	threadpoolctl pytest pytest-xdist execnet iniconfig packaging pluggy hypothesis sortedcontainers
@@ -90,6 +93,7 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.dilation [FILE.vdb]            # fourier: which voxels to train on, the paper's Table 2"
 	@echo "$(PYTHON) -m benchmarks.scaling [FILE.vdb]             # fourier: throughput of training over processes"
 	@echo "$(PYTHON) -m benchmarks.gpu [FILE.vdb]                 # all figures of a GPU, in parts"
+	@echo "$(PYTHON) -m benchmarks.blender                        # pictures and times in Blender; needs bpy"
 	@echo "$(PYTHON) -m benchmarks.kills                          # 200 kills while encoding"
 	@echo "$(PYTHON) -m benchmarks.busy [FILE.vdb]                # the same encode alone and beside busy processes"
 

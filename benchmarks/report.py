@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -26,6 +24,8 @@ def a_fire() -> Path:
 
 def environment(device: str | None) -> dict[str, Any]:
     """Device, threads, versions and date of a run."""
+    import torch  # the benchmark in Blender has none
+
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     cuda = kind.startswith("cuda")
     name = (

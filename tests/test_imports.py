@@ -19,6 +19,7 @@ HEAVY = ("torch", "scipy")
 # A room may import from itself and from lower floors, and beside it where NEIGHBOURS says so.
 FLOORS = (
     ("cli",),
+    ("scenes",),
     ("encoding", "decoding"),
     ("fields",),
     ("storage", "metrics"),
@@ -138,7 +139,7 @@ def test_the_face_of_the_library_imports_nothing_of_it() -> None:
         (r"inrv\.fields\.lattice\b", r"inrv\.fields\.fourier\b"),
         (r"inrv\.fields\.fourier\b", r"inrv\.fields\.lattice\b"),
         (r"inrv\.fields\.seam$", r"inrv\.fields\.(lattice|fourier)\b"),
-        (r"inrv\.decoding\b", r"inrv\.encoding\b"),
+        (r"inrv\.(decoding|scenes)\b", r"inrv\.encoding\b"),
         (r"inrv\.(container|storage|entropy|files|metrics|core|errors|options)\b", r"torch\b"),
         (r"inrv(_cli)?\b(?!\.core\b)", r"ctypes\b"),
         (
@@ -163,7 +164,7 @@ def test_some_never_import_others(room: str, never: str) -> None:
 
 def test_only_its_own_room_knows_vdb_files() -> None:
     """Elsewhere .vdb stands in help and docstrings, and as the suffix that decoding defaults to."""
-    allowed = {"inrv.files.file_types", "inrv_cli.decode"}
+    allowed = {"inrv.files.file_types", "inrv_cli.decode", "inrv_cli.houdini"}
     found = set[str]()
     for module, path in FILES.items():
         if module.startswith("inrv.files.vdb"):
@@ -216,6 +217,7 @@ def test_decoding_and_sampling_a_lattice_load_nothing_heavy(tmp_path: Path) -> N
     assert loaded(SHOW, "decode", file, "-o", str(tmp_path / "a.vdb")) == ["0"]
     assert loaded(SHOW, "decode", file, "-o", str(tmp_path / "b.vdb"), "--lod", "1") == ["0"]
     assert loaded(SHOW, "sample", file, "--points", str(points)) == ["0"]
+    assert loaded(SHOW, "usd", file, "-o", str(tmp_path / "c.usda")) == ["0"]
 
 
 def test_decoding_loads_only_what_it_needs(tmp_path: Path) -> None:
@@ -234,7 +236,7 @@ def test_decoding_loads_only_what_it_needs(tmp_path: Path) -> None:
         (("--version",), "0"),
         *(
             ((command, "--help"), "0")
-            for command in ("encode", "decode", "info", "verify", "compare", "sample")
+            for command in ("encode", "decode", "info", "verify", "compare", "sample", "usd")
         ),
         (("compare", VDB, VDB), "0"),
         (("info", "missing.inrv"), "3"),

@@ -155,7 +155,7 @@ def decode(
         check_input(source)
         volume = inrv.load(read_input(source), device, limits)
     if volume is not None and volume.frames.is_sequence:
-        numbers, missing = _frames(volume.frames, frames)
+        numbers, missing = frames_to_decode(volume.frames, frames)
         listed = _frame_jobs(found.files[0][0], output, numbers)
         remarks = [f"{volume.frames.name} has no {missing_named(missing)}"] if missing else []
     else:
@@ -180,7 +180,7 @@ def decode(
         context.exit(codes[0])
 
 
-def _frames(held: Frames, wanted: str | None) -> tuple[list[Number], list[Number]]:
+def frames_to_decode(held: Frames, wanted: str | None) -> tuple[list[Number], list[Number]]:
     """Return the frames to decode, and those that are missing. Raises MissingFrameError.
 
     wanted: the frames, as '60-64'; None: all

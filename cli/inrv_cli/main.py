@@ -8,7 +8,18 @@ import click
 
 from inrv_cli.failure import EXIT_CODES, Program, debug_option, occupy_descriptors, settle_stdout
 
-COMMANDS = ("encode", "decode", "convert", "info", "verify", "compare", "sample", "seq")
+COMMANDS = (
+    "encode",
+    "decode",
+    "convert",
+    "info",
+    "verify",
+    "compare",
+    "sample",
+    "seq",
+    "usd",
+    "houdini",
+)
 
 
 class Commands(Program):

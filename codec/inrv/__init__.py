@@ -1,5 +1,6 @@
 """inrv: a compressed volume format and codec. VDB grids, coded by small neural networks.
 
+    scenes/     what other programs show of a file
     encoding/   grids -> file: what is asked, prepared, searched for, reported
     decoding/   file -> values: an open volume and its grids
     fields/     how values are coded: the seam, and a room each for lattice and fourier
