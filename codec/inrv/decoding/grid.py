@@ -350,6 +350,7 @@ class VolumeGrid:
         with needed_for("a volume of Warp", "warp"):
             import warp
 
+        warp.init()  # which `from_torch` leaves to its caller
         buffer = self.nanovdb()
         return warp.Volume(warp.from_torch(buffer.to(device or buffer.device), dtype=warp.uint8))
 

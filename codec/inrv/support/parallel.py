@@ -125,7 +125,7 @@ def _let_any_thread_limit_blas() -> None:
     """
     import threadpoolctl
 
-    owned = getattr(threadpoolctl, "OpenBLASController", None)
+    owned: Any = getattr(threadpoolctl, "OpenBLASController", None)
     if hasattr(owned, "clear_controlling_thread"):
         owned.clear_controlling_thread(force=True)
 
