@@ -11,10 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 import inrv
-from inrv.integrations import zarr as ours
-from inrv.integrations.zarr import LatticeCodec
 
 zarr = pytest.importorskip("zarr")
+
+from inrv.integrations import zarr as ours  # noqa: E402
+from inrv.integrations.zarr import LatticeCodec  # noqa: E402
+
 BOUND = 0.01
 
 
