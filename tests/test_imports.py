@@ -19,7 +19,7 @@ HEAVY = ("torch", "scipy")
 # A room may import from itself and from lower floors, and beside it where NEIGHBOURS says so.
 FLOORS = (
     ("cli",),
-    ("scenes",),
+    ("scenes", "integrations", "pyvista"),
     ("encoding", "decoding"),
     ("fields",),
     ("storage", "metrics"),

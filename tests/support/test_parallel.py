@@ -173,3 +173,25 @@ def test_blas_has_one_thread_until_the_last_one_that_asks_for_it_is_done() -> No
         assert blas_threads() == {1}
         second.__exit__(None, None, None)
         assert blas_threads() == {3}
+
+
+def test_blas_has_one_thread_whichever_thread_asks_for_it() -> None:
+    """The first one to limit it does not keep that for itself, and any may bring back what was."""
+    found = list[set[int]]()
+    with threadpool_limits(3, "blas"):
+        first, second = blas_in_one_thread(), blas_in_one_thread()
+        first.__enter__()
+
+        def takes_over() -> None:
+            second.__enter__()
+            first.__exit__(None, None, None)
+            found.append(blas_threads())
+            second.__exit__(None, None, None)
+            found.append(blas_threads())
+            with blas_in_one_thread():
+                found.append(blas_threads())
+
+        other = threading.Thread(target=takes_over)
+        other.start()
+        other.join()
+        assert found == [{1}, {3}, {1}] and blas_threads() == {3}

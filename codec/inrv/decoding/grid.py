@@ -19,6 +19,7 @@ from inrv.errors import FormatError, OptionError, SelectionError
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
 from inrv.grids.grid import description_of
 from inrv.grids.portions import cropped
+from inrv.storage import restore_transform
 from inrv.support.arrays import as_array
 from inrv.support.extras import needed_for
 from inrv.support.undisturbed import undisturbed
@@ -91,41 +92,61 @@ class VolumeGrid:
             f"<inrv.VolumeGrid {self.name!r} of {self.volume.container.name!r}: {self.description}>"
         )
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: a row of a table, and a picture where it costs little."""
+        from inrv.decoding.html import page
+
+        return page(self.volume.container, {self.name: self})
+
     @property
     def description(self) -> str:
         """Type, class, active voxels, box and quality, for people; from the manifest alone."""
         entry = self.entry
         box = None if entry.box is None else Box(*entry.box)
         shown = description_of(entry.value_type, entry.grid_class, entry.active_voxels, box)
-        return f"{shown}, {self._quality}"
+        return f"{shown}, {self.quality}"
 
     @property
-    def _quality(self) -> str:
-        """What the encoder told of the quality of the grid's values."""
-        columns = self.values_of_grid.columns
-        if not columns:
+    def quality(self) -> str:
+        """What the encoder told of the quality of the grid's values, for people."""
+        if not self.values_of_grid.columns:
             return "values exact"
-        options, psnrs = (
-            self.volume.container.manifest.encoding.get(key) for key in ("options", "psnr")
-        )
+        bound, psnr = self.max_error, self.psnr
+        shown = f"{bound:.6g}" if isinstance(bound, float) else bound
+        parts = [] if bound is None else [f"no error above {shown}"]
+        parts += [] if psnr is None else [f"PSNR {psnr:.2f} dB"]
+        return ", ".join(parts) or "quality not told"
+
+    @property
+    def max_error(self) -> float | str | None:
+        """The bound on the error that was asked of the encoder, as '1%'; 0 where values are exact.
+
+        None where none was asked.
+        """
+        if not self.values_of_grid.columns:
+            return 0.0
+        options = self.volume.container.manifest.encoding.get("options")
         bound = options.get("max_error") if isinstance(options, dict) else None
-        parts = (
-            []
-            if bound is None
-            else [
-                f"no error above {bound:.6g}"
-                if isinstance(bound, float)
-                else f"no error above {bound}"
-            ]
+        return bound if isinstance(bound, (float, int, str)) else None
+
+    @property
+    def psnr(self) -> float | None:
+        """The PSNR in dB that the encoder found; None where values are exact, or none is told."""
+        columns, psnrs = (
+            self.values_of_grid.columns,
+            self.volume.container.manifest.encoding.get("psnr"),
         )
-        found = psnrs[columns[0] : columns[-1] + 1] if isinstance(psnrs, list) else []
+        if not columns or not isinstance(psnrs, list):
+            return None
+        found = psnrs[columns[0] : columns[-1] + 1]
+        if (
+            not all(isinstance(psnr, float) and abs(psnr) < MOST_PSNR for psnr in found)
+            or not found
+        ):
+            return None
         from inrv.metrics.psnr import psnr_of  # its package has all that a comparison needs
 
-        if found and all(isinstance(psnr, float) and abs(psnr) < MOST_PSNR for psnr in found):
-            parts.append(
-                f"PSNR {psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)):.2f} dB"
-            )
-        return ", ".join(parts) or "quality not told"
+        return float(psnr_of(sum(10 ** (-psnr / 10) for psnr in found) / len(found)))
 
     @property
     def name(self) -> str:
@@ -150,25 +171,26 @@ class VolumeGrid:
 
     @property
     def transform(self) -> Transform:
-        """Index space to world space."""
-        return self.template.transform
+        """Index space to world space; from the manifest alone. Raises FormatError."""
+        with named_errors(self.volume.container):
+            return restore_transform(self.entry)
 
     @property
     def box(self) -> Box | None:
         """The smallest box in index space that holds every active voxel, if any is active."""
-        if not self._topology_is_stored:
+        if not self.topology_is_stored:
             return self.topology.box
         return None if self.entry.box is None else Box(*self.entry.box)
 
     @property
     def active_voxel_count(self) -> int:
         """Active voxels, those of tiles included."""
-        if not self._topology_is_stored:
+        if not self.topology_is_stored:
             return self.topology.active_voxel_count
         return self.entry.active_voxels
 
     @property
-    def _topology_is_stored(self) -> bool:
+    def topology_is_stored(self) -> bool:
         """Whether the manifest speaks of the active voxels, not of whole leaves."""
         return self.entry.threshold is None and self.entry.topology_of is None
 
@@ -318,6 +340,34 @@ class VolumeGrid:
 
         with named_errors(self.volume.container):
             return nanovdb_of(self.values_of_grid, with_index(self.volume.device))
+
+    def to_warp(self, device: Any = None) -> Any:
+        """The grid as a `warp.Volume`, which kernels of NVIDIA Warp look values up in.
+
+        device: as 'cpu' or 'cuda:0'; None: the volume's own
+        Raises FormatError, and MissingPackageError without Warp or torch.
+        """
+        with needed_for("a volume of Warp", "warp"):
+            import warp
+
+        warp.init()  # which `from_torch` leaves to its caller
+        buffer = self.nanovdb()
+        return warp.Volume(warp.from_torch(buffer.to(device or buffer.device), dtype=warp.uint8))
+
+    def to_fvdb(self) -> tuple[Any, Tensor]:
+        """The grid as a `fvdb.Grid`, and the values of its voxels in the order that it has.
+
+        They are float32 (N,) or (N, 3) on the volume's device. A voxel of fVDB is active, or is not
+        there: what lies around is left out. Raises OptionError for a transform that turns or
+        shears, and for active tiles, which fVDB does not have, FormatError, and
+        MissingPackageError without fVDB.
+        """
+        with needed_for("a grid of fVDB", "fvdb"):
+            import fvdb
+
+            from inrv.decoding.tensors import fvdb_of
+
+        return fvdb_of(self, fvdb)
 
     @undisturbed()
     def sample(

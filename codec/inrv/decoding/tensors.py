@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inrv.decoding.values import GridValues
-from inrv.errors import FormatError
+from inrv.errors import FormatError, OptionError
 from inrv.fields.seam import ContinuousOutputs
 from inrv.files.nanovdb.layout import skeleton
 from inrv.grids import LEAF_VOXELS
+
+if TYPE_CHECKING:
+    from inrv.decoding.grid import VolumeGrid
 
 
 def voxels_on(values: GridValues, device: torch.device, coordinates: NDArray[np.int64]) -> Tensor:
@@ -95,6 +98,24 @@ def nanovdb_of(values: GridValues, device: torch.device) -> Tensor:
     voxels = ordered.flatten(1).view(torch.uint8)
     leaves[:, laid.first_voxel : laid.first_voxel + voxels.shape[1]] = voxels
     return buffer
+
+
+def fvdb_of(grid: VolumeGrid, fvdb: Any) -> tuple[Any, Tensor]:
+    """Make a grid of fVDB, and the values (N,) or (N, 3) of its voxels in its order."""
+    matrix, where = grid.transform.array(), f"{grid.volume.container.name}: grid {grid.name!r}"
+    edges = np.diag(matrix)[:3]
+    if (matrix[:3, :3] != np.diag(edges)).any() or (edges <= 0).any():
+        raise OptionError(f"{where}: its axes are not those of world space, as they are in fVDB")
+    tiles = grid.active_voxel_count - grid.topology.leaf_voxel_count
+    if tiles:
+        raise OptionError(f"{where}: {tiles:,} voxels are active in tiles, and fVDB has no tiles")
+    device = grid.volume.device
+    places = torch.from_numpy(grid.coordinates()).to(device)
+    values = torch.from_numpy(grid.values()).to(device)
+    found = fvdb.Grid.from_ijk(places, voxel_size=edges.tolist(), origin=matrix[3, :3].tolist())
+    ordered = torch.empty_like(values)
+    ordered[found.ijk_to_index(places).long()] = values
+    return found, ordered
 
 
 ArrayValues = Callable[[NDArray[np.float64], bool], NDArray[np.float32]]

@@ -171,6 +171,12 @@ class Volume(Mapping[str, VolumeGrid]):
         ]
         return "\n".join([head, *grids, *others])
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: a table of the grids, with pictures where they cost little."""
+        from inrv.decoding.html import page
+
+        return page(self.container, self.by_key, self.passthrough)
+
     def __eq__(self, other: object) -> bool:
         return self is other
 

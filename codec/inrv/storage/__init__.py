@@ -5,6 +5,7 @@ from inrv.storage.grids import (
     RestoredGrid,
     StoredGrids,
     described,
+    restore_transform,
     store_grids,
     without,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "masks_of",
     "restore_metadata",
     "restore_passthrough",
+    "restore_transform",
     "store_grids",
     "store_metadata",
     "store_passthrough",

@@ -373,11 +373,7 @@ class StoredGrids:
         elif topology.tile_count:
             message = f"{topology.tile_count:,} tiles have no values: inactive_values is null"
             raise FormatError("S7", message)
-        rows = (entry.matrix[first : first + AXIS] for first in range(0, AXIS * AXIS, AXIS))
-        try:
-            transform = Transform(entry.map_type, tuple(rows))
-        except OptionError as error:
-            raise FormatError("S9", str(error)) from error
+        transform = restore_transform(entry)
         unknown = np.full((1, components), np.nan, dtype=np.float32)
         return Grid(
             name=entry.name,
@@ -396,6 +392,15 @@ class StoredGrids:
 
     def _tensors(self, number: int) -> Arrays:
         return unpack_tensors(self._container.chunk(number))
+
+
+def restore_transform(entry: GridEntry) -> Transform:
+    """Return the transform of a manifest entry. Raises FormatError."""
+    rows = (entry.matrix[first : first + AXIS] for first in range(0, AXIS * AXIS, AXIS))
+    try:
+        return Transform(entry.map_type, tuple(rows))
+    except OptionError as error:
+        raise FormatError("S9", str(error)) from error
 
 
 def _check_whole(entry: GridEntry, topology: Topology) -> None:

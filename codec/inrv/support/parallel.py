@@ -105,6 +105,7 @@ def blas_in_one_thread() -> Iterator[None]:
     with _blas.lock:
         _blas.users += 1
         if _blas.users == 1:
+            _let_any_thread_limit_blas()
             _blas.limiter = ThreadpoolController().limit(limits=1, user_api="blas")
     try:
         yield
@@ -112,7 +113,21 @@ def blas_in_one_thread() -> Iterator[None]:
         with _blas.lock:
             _blas.users -= 1
             if not _blas.users:
+                _let_any_thread_limit_blas()
                 _blas.limiter.restore_original_limits()
+                _let_any_thread_limit_blas()
+
+
+def _let_any_thread_limit_blas() -> None:
+    """Undo what threadpoolctl 3.8 keeps: that only the first thread to limit OpenBLAS may do so.
+
+    All others would go without a limit, and without a word.
+    """
+    import threadpoolctl
+
+    owned: Any = getattr(threadpoolctl, "OpenBLASController", None)
+    if hasattr(owned, "clear_controlling_thread"):
+        owned.clear_controlling_thread(force=True)
 
 
 def in_threads(
