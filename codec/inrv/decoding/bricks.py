@@ -39,7 +39,7 @@ class BrickCache:
     """Keeps bricks of the grids of a volume; those that were not used for longest go first.
 
     Threads may share it, and a process that is forked may go on with it. A brick that several
-    threads ask for is decoded once.
+    threads ask for is decoded once. It pickles as an empty one.
 
     most_bytes: that bricks may take, beside those in use
     gpu_dtype: 'float32' or 'float16', as which a GPU keeps values
@@ -50,6 +50,9 @@ class BrickCache:
         self.bytes = 0
         self._order: OrderedDict[tuple[int, int], tuple[Bricks, Brick]] = OrderedDict()
         renew_in_children(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BrickCache, (self.most_bytes, self.gpu_dtype)
 
     def new_locks(self) -> None:
         """Begin with locks that no thread holds."""

@@ -140,8 +140,7 @@ class Frames(Mapping[Number, Volume]):
         self._open: OrderedDict[int, OpenFile] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        cache = BrickCache(self._cache.most_bytes, self._cache.gpu_dtype)
-        return Frames, (self.source, self._device, cache)
+        return Frames, (self.source, self._device, self._cache)
 
     @property
     def is_sequence(self) -> bool:
