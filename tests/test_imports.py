@@ -14,11 +14,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {"inrv": ROOT / "codec" / "inrv", "inrv_cli": ROOT / "cli" / "inrv_cli"}
-HEAVY = ("torch", "scipy")
+HEAVY = ("torch", "scipy", "dask")
 
 # A room may import from itself and from lower floors, and beside it where NEIGHBOURS says so.
 FLOORS = (
-    ("cli",),
+    ("cli", "dask"),
     ("scenes", "integrations", "pyvista"),
     ("encoding", "decoding"),
     ("fields",),

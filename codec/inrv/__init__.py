@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from inrv.decoding.verify import VerifyReport, verify
     from inrv.decoding.volume import Volume
     from inrv.encoding.api import encode, encode_array, encode_bytes
+    from inrv.encoding.background import BackgroundWriter
     from inrv.encoding.report import EncodeReport, GridReport, PassthroughReport
     from inrv.encoding.sequence import SequenceWriter
     from inrv.errors import (
@@ -69,6 +70,7 @@ _HOMES = {
     "inrv.decoding.frames": ("Frames", "load"),
     "inrv.decoding.volume": ("Volume",),
     "inrv.encoding.api": ("encode", "encode_array", "encode_bytes"),
+    "inrv.encoding.background": ("BackgroundWriter",),
     "inrv.encoding.sequence": ("SequenceWriter",),
     "inrv.encoding.report": ("EncodeReport", "GridReport", "PassthroughReport"),
     "inrv.errors": (
@@ -102,6 +104,7 @@ _HOMES = {
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BackgroundWriter",
     "Box",
     "Checkpoint",
     "EncodeOptions",

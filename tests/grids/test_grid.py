@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inrv.errors import OptionError
+from inrv.errors import OptionError, SelectionError
 from inrv.grids import (
     Box,
     Grid,
@@ -122,3 +122,26 @@ def test_box_arithmetic() -> None:
     assert len(box.leaf_origins()) == 3 * 1 * 2
     with pytest.raises(OptionError, match="empty"):
         Box((0, 0, 0), (1, -1, 1))
+
+
+@pytest.mark.parametrize("origin", [(-3, 5, 130), np.array([4096, -4096, 7]), [8.0, 0, 0]])
+def test_an_array_may_be_a_part_of_a_larger_one(origin: object) -> None:
+    array = np.random.default_rng(0).random((9, 10, 11), dtype=np.float32) - 0.5
+    active = np.abs(array) < 0.4
+    grid = sparse_grid(array, background=0.5, active=active, grid_class="level set", origin=origin)
+    corner = np.array(origin, dtype=int)
+    assert np.array_equal(
+        np.unique(grid.topology.coordinates(), axis=0), np.argwhere(active) + corner
+    )
+    place = tuple((grid.topology.coordinates() - corner).T)
+    assert np.array_equal(grid.values[:, 0], array[place])
+    inside = grid.topology.coordinates_of(grid.inactive.places) - corner
+    assert np.array_equal(np.unique(inside, axis=0), np.argwhere(~active & (array < 0)))
+
+
+def test_an_array_lies_within_index_space() -> None:
+    array = np.ones((9, 9, 9), dtype=np.float32)
+    with pytest.raises(SelectionError, match=r"voxel coordinate 1099511627784 is beyond"):
+        sparse_grid(array, origin=(1 << 40, 0, 0))
+    with pytest.raises(OptionError, match=r"the origin \[0.5, 0.0, 0.0\] is not three whole"):
+        sparse_grid(array, origin=(0.5, 0, 0))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inrv import OptionError, sparse_grid
+from inrv import EncodeOptions, OptionError, encode_bytes, load, sparse_grid
 from inrv.grids import Box
 from inrv.support.arrays import as_array, as_triple, plain
 
@@ -100,6 +100,32 @@ def test_an_array_of_any_kind_makes_the_same_grid(kind: str) -> None:
     grid = sparse_grid(given, active=given)
     assert np.array_equal(grid.dense(Box((0, 0, 0), (8, 9, 10)))[..., 0], BASE.astype(np.float32))
     assert grid.topology.active_voxel_count == np.count_nonzero(BASE) and grid.rounded is None
+
+
+class OnlyDLPack:
+    """The least that DLPack asks of a library: two methods, of float32 on the CPU."""
+
+    def __init__(self, array: NDArray[np.float32]) -> None:
+        self.array = array
+
+    def __dlpack__(self, **how: Any) -> Any:
+        return self.array.__dlpack__(**how)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy, WithDLPack, OnlyDLPack])
+def test_what_lies_in_memory_is_taken_without_a_copy(kind: Callable[..., Any]) -> None:
+    values = BASE.astype(np.float32)
+    assert np.shares_memory(as_array(kind(values), "it"), values)
+    data, _ = encode_bytes({"it": kind(values)}, EncodeOptions(lossless=True))
+    assert np.array_equal(load(data)["it"].to_grid().values, sparse_grid(values).values)
+
+
+def test_an_array_without_a_name_is_told_to_have_one() -> None:
+    with pytest.raises(OptionError, match="a OnlyDLPack is neither a file nor grids: give arrays"):
+        encode_bytes(OnlyDLPack(BASE.astype(np.float32)))  # type: ignore[arg-type]
 
 
 def test_truth_values_and_repeated_views_are_numbers() -> None:

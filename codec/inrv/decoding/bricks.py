@@ -51,9 +51,6 @@ class BrickCache:
         self._order: OrderedDict[tuple[int, int], tuple[Bricks, Brick]] = OrderedDict()
         renew_in_children(self)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BrickCache, (self.most_bytes, self.gpu_dtype)
-
     def new_locks(self) -> None:
         """Begin with locks that no thread holds."""
         self._lock = threading.Lock()

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from inrv.container import FrameEntry, Manifest
 from inrv.decoding.grid import VolumeGrid
 from inrv.decoding.volume import Volume
@@ -41,7 +39,8 @@ def volume_or_file(source: Source) -> SparseVolume | Input:
         isinstance(grid, (Grid, VolumeGrid)) for grid in source
     ):
         return _checked(SparseVolume(tuple(_decoded(grid) for grid in source)))
-    if isinstance(source, (list, tuple, np.ndarray)) or hasattr(source, "__array__"):
+    arrays = ("__array__", "__dlpack__")
+    if isinstance(source, (list, tuple)) or any(hasattr(source, name) for name in arrays):
         raise OptionError(
             f"a {type(source).__name__} is neither a file nor grids: give arrays by name, as "
             "{'density': array}"

@@ -15,7 +15,7 @@ from inrv.grids.metadata import check_text, metadata_of
 from inrv.grids.rounding import BeyondFloat32, Rounding, round_numbers
 from inrv.grids.topology import Topology
 from inrv.grids.transform import Transform
-from inrv.support.arrays import as_array
+from inrv.support.arrays import as_array, as_triple
 from inrv.support.undisturbed import undisturbed
 
 CLASSES = ("unknown", "fog volume", "level set", "staggered")
@@ -39,8 +39,9 @@ def sparse_grid(
     grid_class: str | None = None,
     vector_type: str = "invariant",
     metadata: Mapping[str, Any] | None = None,
+    origin: Any = (0, 0, 0),
 ) -> Grid:
-    """Make the grid of a dense array whose voxel [0, 0, 0] is index-space (0, 0, 0).
+    """Make the grid of a dense array.
 
     array: (X, Y, Z) or (X, Y, Z, 3) real numbers in anything that turns into a NumPy array; see
         `inrv.support.arrays.as_array`
@@ -55,8 +56,11 @@ def sparse_grid(
         default of vectors)
     vector_type: how vectors transform, in OpenVDB's words
     metadata: by name, values of Python or `MetaValue`
+    origin: where voxel [0, 0, 0] lies, three whole numbers in index space; a part of a larger array
+        has its place there
 
-    Raises OptionError for other shapes, arrays and names, and for numbers beyond float32.
+    Raises OptionError for other shapes, arrays and names, and for numbers beyond float32;
+    SelectionError where voxels lie too far from (0, 0, 0).
     """
     if not isinstance(transform, Transform):
         raise OptionError(f"grid {name!r}: transform {transform!r} is not an inrv.Transform")
@@ -68,6 +72,7 @@ def sparse_grid(
         raise OptionError(
             f"grid {name!r}: array shape {source.shape} is not (X, Y, Z) or (X, Y, Z, 3)"
         )
+    corner = np.array(as_triple(origin, f"grid {name!r}: the origin"))
     outside = _background(numbers, background, name)
     mask = _active(numbers, active, outside, name)
     values, rounded = _rounded(numbers, mask, name)
@@ -81,7 +86,7 @@ def sparse_grid(
         if kind == "level set"
         else np.zeros_like(mask)
     )
-    topology, kept, within = _cut(values, mask, inside)
+    topology, kept, within = _cut(values, mask, inside, corner)
     return Grid(
         name=name,
         value_type="float" if numbers.shape[3] == 1 else "vec3s",
@@ -173,36 +178,45 @@ def _rounded(
 
 
 def _cut(
-    values: NDArray[np.float32], mask: NDArray[np.bool_], inside: NDArray[np.bool_]
+    values: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+    corner: NDArray[np.int64],
 ) -> tuple[Topology, NDArray[np.float32], NDArray[np.int64]]:
     """Cut an array into leaves.
 
     values: float32 (X, Y, Z, C)
     mask: bool (X, Y, Z) the active voxels
     inside: bool (X, Y, Z) the inactive voxels that have a value of their own
+    corner: place int64 (3,) of the first voxel
 
     Gives the topology, the values (N, C) of the active voxels, and the places of those `inside`.
     """
-    masks, insides = _blocks(mask), _blocks(inside)
+    before = corner % LEAF_EDGE
+    masks, insides = _blocks(mask, before), _blocks(inside, before)
     kept = np.flatnonzero(masks.any(axis=1) | insides.any(axis=1))
-    cells = [-(-size // LEAF_EDGE) for size in mask.shape]
-    origins = np.stack(np.unravel_index(kept, cells), axis=1) * LEAF_EDGE
+    cells = -(-(before + mask.shape) // LEAF_EDGE)
+    origins = np.stack(np.unravel_index(kept, cells), axis=1) * LEAF_EDGE + corner - before
     order = Topology.order_of(origins)
     kept = kept[order]
     masks = masks[kept]
-    blocks = _blocks(values).reshape(len(insides), -1)[kept].reshape(-1, values.shape[3])
+    blocks = _blocks(values, before).reshape(len(insides), -1)[kept].reshape(-1, values.shape[3])
     chosen = blocks.take(np.flatnonzero(masks), axis=0)
     topology = Topology.from_leaves(origins[order], masks)
     return topology, chosen, np.flatnonzero(insides[kept])
 
 
-def _blocks(array: NDArray[Any]) -> NDArray[Any]:
-    """Cut the array (X, Y, Z, ...) into leaves (n, 512, ...), padded with zeros to whole ones."""
-    x, y, z = (-(-size // LEAF_EDGE) for size in array.shape[:3])
+def _blocks(array: NDArray[Any], before: NDArray[np.int64]) -> NDArray[Any]:
+    """Cut the array (X, Y, Z, ...) into leaves (n, 512, ...), padded with zeros to whole ones.
+
+    before: int64 (3,) voxels of the first leaf that lie before the array
+    """
+    x, y, z = (-(-(before + array.shape[:3]) // LEAF_EDGE)).tolist()
     edges = (x * LEAF_EDGE, y * LEAF_EDGE, z * LEAF_EDGE)
     wide = array
     if edges != array.shape[:3]:
         wide = np.zeros((*edges, *array.shape[3:]), dtype=array.dtype)
-        wide[: array.shape[0], : array.shape[1], : array.shape[2]] = array
+        first, second, third = map(slice, before, before + array.shape[:3])
+        wide[first, second, third] = array
     cubes = wide.reshape(x, LEAF_EDGE, y, LEAF_EDGE, z, LEAF_EDGE, -1)
     return cubes.transpose(0, 2, 4, 1, 3, 5, 6).reshape(x * y * z, LEAF_VOXELS, *array.shape[3:])
