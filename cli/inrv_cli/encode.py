@@ -201,10 +201,10 @@ def encode(
     shard: tuple[int, int] | None,
     **chosen: Any,
 ) -> None:
-    """Encode .vdb and .nvdb files into .inrv files.
+    """Encode volumes into .inrv files: .vdb, .nvdb, .nii, .nii.gz, .nrrd, .mrc, .tif, .npy, .vol.
 
-    INPUTS are files, URLs, folders, globs and frame patterns. A folder stands for every .vdb and
-    .nvdb file in it. A glob such as 'fire.*.vdb' stands for every such file that matches, in the
+    INPUTS are files, URLs, folders, globs and frame patterns. A folder stands for every such file
+    in it. A glob such as 'fire.*.vdb' stands for every such file that matches, in the
     order of the numbers.
 
     Frame patterns are 'fire.####.vdb', 'fire.@@@@.vdb', 'fire.%04d.vdb' and 'fire.$F4.vdb', in

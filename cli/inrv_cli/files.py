@@ -146,7 +146,7 @@ def _output(source: Source, frame: str | None, output: str | None, suffix: str, 
     """
     path = Path(_name_at(source)) if isinstance(source, str) else source
     if output is None:
-        return _unnamed_output() if is_stdin(path) else str(path.with_suffix(suffix))
+        return _unnamed_output() if is_stdin(path) else str(_with_suffix(path, suffix))
     if output == STDOUT:
         return output
     pattern = FramePattern.parse(Path(output).name)
@@ -157,8 +157,18 @@ def _output(source: Source, frame: str | None, output: str | None, suffix: str, 
             raise click.UsageError(
                 f"-o {output} is a folder, and stdin has no name for a file in it: name the file"
             )
-        return str(Path(output) / path.with_suffix(suffix).name)
+        return str(Path(output) / _with_suffix(path, suffix).name)
     return output
+
+
+def _with_suffix(path: Path, suffix: str) -> Path:
+    """Return a path with a suffix in place of its own, which may have two parts, as .nii.gz."""
+    from inrv import files
+
+    ends = [own for own in files.SUFFIXES if path.name.lower().endswith(own)]
+    if not ends:
+        return path.with_suffix(suffix)
+    return path.with_name(path.name[: -len(max(ends, key=len))] + suffix)
 
 
 def _name_at(url: str) -> str:

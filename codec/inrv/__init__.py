@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from inrv.encoding.sequence import SequenceWriter
     from inrv.errors import (
         FormatError,
+        ImageFileError,
         InrvError,
         MissingFrameError,
         MissingGridError,
@@ -75,6 +76,7 @@ _HOMES = {
     "inrv.encoding.report": ("EncodeReport", "GridReport", "PassthroughReport"),
     "inrv.errors": (
         "FormatError",
+        "ImageFileError",
         "InrvError",
         "MissingFrameError",
         "MissingGridError",
@@ -114,6 +116,7 @@ __all__ = [
     "Grid",
     "GridBetween",
     "GridReport",
+    "ImageFileError",
     "InrvError",
     "Limits",
     "MetaValue",

@@ -14,6 +14,10 @@ class VdbError(InrvError):
     """A .vdb or .nvdb file cannot be read or written."""
 
 
+class ImageFileError(InrvError):
+    """A file of a dense image, as a NIfTI file, cannot be read or written."""
+
+
 class UnsupportedGridError(VdbError):
     """A grid has a value type or a transform that inrv does not code."""
 

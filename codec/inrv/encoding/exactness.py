@@ -169,7 +169,8 @@ def _masked(grid: PreparedGrid) -> ExactForm | None:
     whole = grid.grid
     finite = np.isfinite(whole.values).all(axis=1)
     bits = np.ascontiguousarray(whole.values[finite]).view(np.int32)
-    if not len(bits) or len(np.unique(bits[:PROBED, 0])) > MOST_MASKED:
+    probe = bits[:: max(1, len(bits) // PROBED), 0]
+    if not len(bits) or len(np.unique(probe)) > MOST_MASKED:
         return None
     different, which, counts = np.unique(bits, axis=0, return_inverse=True, return_counts=True)
     if len(different) > MOST_MASKED or len(different) * len(bits) > MOST_MASKS_CODED:

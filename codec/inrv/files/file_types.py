@@ -17,7 +17,18 @@ from inrv.support.undisturbed import undisturbed
 
 # By the ending of a file's name, the module whose FILE_TYPE reads and writes such files. It is
 # imported when it is first used. The first one is taken where nothing tells the file type.
-MODULES = {".vdb": "inrv.files.vdb.file_type", ".nvdb": "inrv.files.nanovdb.file_type"}
+MODULES = {
+    ".vdb": "inrv.files.vdb.file_type",
+    ".nvdb": "inrv.files.nanovdb.file_type",
+    ".nii": "inrv.files.images.nifti",
+    ".nii.gz": "inrv.files.images.nifti_gz",
+    ".nrrd": "inrv.files.images.nrrd",
+    ".mrc": "inrv.files.images.mrc",
+    ".tif": "inrv.files.images.tiff",
+    ".tiff": "inrv.files.images.tiff",
+    ".npy": "inrv.files.images.numpy",
+    ".vol": "inrv.files.images.mitsuba",
+}
 SUFFIXES = tuple(MODULES)
 START_BYTES = 512  # of a file, by which it is recognised
 

@@ -1,0 +1,89 @@
+"""What the file types of images share: an image is read as a whole, and one is written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import BinaryIO
+
+import numpy as np
+
+from inrv.errors import ImageFileError, InrvError
+from inrv.files.file_types import ListedGrid, ReadOptions, WriteOptions
+from inrv.files.images.image import Image, Listed, image_of, name_of, names_of, volume_of
+from inrv.grids import SparseVolume
+from inrv.support.extras import needed_for
+from inrv.support.inputs import Input
+
+
+class ImageFiles:
+    """Files that hold one dense image. Raises ImageFileError.
+
+    title: of the file type, as messages name it
+    extra: of the installation, that brings the library which reads such files; '' where none is
+    halves: whether such files hold numbers of 16 bits, with a fraction
+    """
+
+    title = ""
+    extra = "images"
+    halves = False
+
+    def sniff(self, start: bytes) -> bool:
+        """Tell whether a file that begins with these bytes, up to 512, is of this type."""
+        raise NotImplementedError
+
+    def image(self, data: bytes) -> Image:
+        """Read the image of a file. Any error of a library may come out."""
+        raise NotImplementedError
+
+    def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write an image, and give a line for each thing that such a file does not hold."""
+        raise NotImplementedError
+
+    def list_grids(self, source: Input) -> Sequence[ListedGrid]:
+        """List a grid for each part of the image."""
+        names = names_of(self._read(source), name_of(source.name))
+        return [Listed(position, name) for position, name in enumerate(names)]
+
+    def read(self, source: Input, options: ReadOptions) -> SparseVolume:
+        """Read a grid for each part of the image; all of its voxels are active.
+
+        Numbers that float32 does not hold are rounded, and `encode` counts what that costs.
+        """
+        return volume_of(self._read(source), source.name, options.grids)
+
+    def _read(self, source: Input) -> Image:
+        try:
+            with needed_for(f"{source.name}: {self.title}", self.extra), source.open() as file:
+                return self.image(file.read())
+        except ImageFileError as error:
+            raise ImageFileError(f"{source.name}: {error}") from error
+        except InrvError:
+            raise
+        except Exception as error:  # a library meets damaged bytes with errors of any kind
+            what = " ".join(str(error).split()) or type(error).__name__
+            raise ImageFileError(f"{source.name} cannot be read as {self.title}: {what}") from error
+
+    def write(self, output: BinaryIO, volume: SparseVolume, options: WriteOptions) -> Sequence[str]:
+        """Write the image that the grids came from, in its own type, or the first grid's box."""
+        image, lost = image_of(volume)
+        if options.half and self.halves and image.numbers.dtype == np.float32:
+            image = replace(image, numbers=image.numbers.astype(np.float16))
+        held = io.BytesIO()
+        with needed_for(self.title, self.extra):
+            lost += self.put(image, held, options.compress)
+        output.write(held.getbuffer())
+        return lost
+
+
+def lines_without(image: Image, *, space: bool = True) -> list[str]:
+    """A line for what files lack that hold nothing of world space, or nothing but a voxel's size.
+
+    space: whether they hold nothing of it
+    """
+    matrix = image.matrix
+    plain = np.array_equal(matrix, np.diag(np.diag(matrix)))
+    if space and not np.array_equal(matrix, np.eye(4)):
+        return ["the transform is left out: such a file has none"]
+    return [] if space or plain else ["of the transform, the size of a voxel alone is kept"]

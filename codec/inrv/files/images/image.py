@@ -1,0 +1,322 @@
+"""A dense image as a file holds it, and the grids that stand for it.
+
+Each three-dimensional part of an image, as a moment of a series, is a grid of which every voxel is
+active. What the file says of its numbers stands in the grid's metadata under SOURCE, so that the
+numbers come back in their own type: as integers where they were integers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.errors import ImageFileError
+from inrv.grids import Box, Grid, SparseVolume, Transform, sparse_grid
+
+SOURCE = "image_source"  # the entry of a grid's metadata
+MOST_PARTS = 4096  # of an image
+FLIPS = {"RAS": (1, 1, 1), "LPS": (-1, -1, 1)}  # signs of world axes, towards RAS
+SUFFIXES = (".gz", ".nii", ".ome", ".tif", ".tiff")  # left out of names, beside the last one
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A dense image.
+
+    numbers: (X, Y, Z, *parts), or (X, Y, Z, *parts, 3) where it has vectors, of the file's type
+    matrix: float64 (4, 4) from index space to world space: the matrix times [i j k 1], a column
+    vectors: whether the last axis has the components of vectors
+    slope, intercept: a value is slope * number + intercept
+    space: 'RAS' or 'LPS', in which direction the axes of world space point in a patient; '' where
+        that means nothing
+    kind: of the file, as 'nifti'
+    header: what else the file says, as JSON values; a file of this kind gets it back
+    """
+
+    numbers: NDArray[Any]
+    matrix: NDArray[np.float64]
+    vectors: bool = False
+    slope: float = 1.0
+    intercept: float = 0.0
+    space: str = ""
+    kind: str = ""
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def part_shape(self) -> tuple[int, ...]:
+        """The axes of its parts: () where it has one."""
+        shape = self.numbers.shape[3:]
+        return shape[:-1] if self.vectors else shape
+
+    def header_of(self, kind: str) -> Mapping[str, Any]:
+        """What a file of this kind said; nothing where it was of another kind."""
+        return self.header if kind == self.kind else {}
+
+    def matrix_in(self, space: str) -> NDArray[np.float64]:
+        """The matrix into another world space."""
+        if not self.space or not space:
+            return self.matrix
+        signs = np.multiply(FLIPS[self.space], FLIPS[space])
+        return np.diag([*signs.tolist(), 1.0]) @ self.matrix
+
+    def values(self) -> NDArray[Any]:
+        """What the numbers stand for: these themselves, or float64."""
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return self.numbers
+        return self.numbers * np.float64(self.slope) + self.intercept
+
+    def plain_values(self) -> NDArray[Any]:
+        """The same for files that have no slope: the numbers themselves, or float32."""
+        values = self.values()
+        return values if values is self.numbers else values.astype(np.float32)
+
+
+def name_of(path: str) -> str:
+    """The name of a file's grid: that of the file without its suffixes."""
+    path = Path(path).name if not path.startswith("<") else "image"
+    stem = Path(path).stem
+    while Path(stem).suffix.lower() in SUFFIXES:
+        stem = Path(stem).stem
+    return stem or "image"
+
+
+def names_of(image: Image, name: str) -> list[str]:
+    """The names of the grids of an image: those of several parts have their numbers."""
+    count = math.prod(image.part_shape)
+    digits = len(str(count - 1))
+    return [name] if count == 1 else [f"{name}.{part:0{digits}}" for part in range(count)]
+
+
+def volume_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> SparseVolume:
+    """The grids of an image, or those whose names or positions are wanted.
+
+    path: of the file
+    Raises ImageFileError for what no grid can hold, and OptionError.
+    """
+    from inrv.files.selection import chosen
+
+    numbers = image.numbers
+    if numbers.dtype.kind not in "iufb" or numbers.ndim < 3 or 0 in numbers.shape:
+        raise ImageFileError(
+            f"{path}: an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of "
+            "real numbers along three axes at least"
+        )
+    if math.prod(image.part_shape) > MOST_PARTS:
+        raise ImageFileError(
+            f"{path}: the image has {math.prod(image.part_shape):,} parts of three axes, more than "
+            f"{MOST_PARTS:,}"
+        )
+    try:
+        transform = transform_of(image.matrix)
+    except ValueError as error:
+        raise ImageFileError(f"{path}: {error}") from error
+    names = names_of(image, name_of(path))
+    listed = [Listed(position, name) for position, name in enumerate(names)]
+    if wanted is not None:
+        listed = list(chosen(path, listed, wanted))
+    values = image.values()
+    if numbers.dtype.kind == "b":
+        values = values.astype(np.uint8)
+    parts = values.reshape(*values.shape[:3], -1, *([3] if image.vectors else []))
+    grids = [
+        sparse_grid(
+            parts[:, :, :, one.position],
+            one.name,
+            transform,
+            active=np.ones(values.shape[:3], dtype=np.bool_),
+            grid_class="unknown",
+            metadata={SOURCE: json.dumps(asdict(Source.of(image, one.position)), sort_keys=True)},
+        )
+        for one in listed
+    ]
+    return SparseVolume(tuple(grids))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A grid as a file lists it."""
+
+    position: int
+    name: str
+
+    @property
+    def address(self) -> str:
+        """Its name, which no other one has."""
+        return self.name
+
+
+def transform_of(matrix: NDArray[np.float64]) -> Transform:
+    """The transform of a matrix of column vectors. Raises OptionError where it cannot be undone."""
+    matrix = np.asarray(matrix, dtype=np.float64)
+    edges = np.diag(matrix)[:3]
+    kind = "AffineMap"
+    if np.array_equal(matrix[:3, :3], np.diag(edges)) and (edges > 0).all():
+        kind = "ScaleTranslateMap" if len(set(edges.tolist())) > 1 else "UniformScaleTranslateMap"
+    return Transform(kind, matrix.T)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the metadata of a grid says of the image that it came from.
+
+    kind, vectors, slope, intercept, space, header: as of `Image`
+    dtype: name of the type of its numbers
+    shape: of its numbers
+    part: which of its parts the grid is
+    """
+
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+    part: int
+    vectors: bool
+    slope: float
+    intercept: float
+    space: str
+    header: Mapping[str, Any]
+
+    @staticmethod
+    def of(image: Image, part: int) -> Source:
+        """What is to be told of a part of an image."""
+        return Source(
+            image.kind, image.numbers.dtype.newbyteorder("=").name, image.numbers.shape, part,
+            image.vectors, image.slope, image.intercept, image.space, image.header,
+        )  # fmt: skip
+
+    @staticmethod
+    def told_by(grid: Grid) -> Source | None:
+        """What a grid tells; None where it tells nothing that an image could be made of."""
+        entry = grid.metadata.get(SOURCE)
+        if entry is None or not isinstance(entry.value, str):
+            return None
+        try:
+            told = json.loads(entry.value)
+            found = Source(
+                str(told["kind"]), np.dtype(told["dtype"]).name, tuple(map(int, told["shape"])),
+                int(told["part"]), bool(told["vectors"]), float(told["slope"]),
+                float(told["intercept"]), str(told["space"]), dict(told["header"]),
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return None
+        return found if found.fits(grid) else None
+
+    @property
+    def parts(self) -> int:
+        """How many parts the image has."""
+        return math.prod(self.shape[3 : len(self.shape) - self.vectors])
+
+    def fits(self, grid: Grid) -> bool:
+        """Whether it may be what a grid came from."""
+        numbers = math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0
+        axes = len(self.shape) >= 3 + self.vectors and min(self.shape) > 0
+        return (
+            numbers
+            and axes
+            and np.dtype(self.dtype).kind in "iufb"
+            and 0 <= self.part < self.parts <= MOST_PARTS
+            and self.space in ("", *FLIPS)
+            and self.vectors == (grid.components == 3)
+        )
+
+    def numbers(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        """Values as the numbers of the image: whole ones are rounded, within their type's range."""
+        dtype = np.dtype(self.dtype)
+        wide = values.astype(np.float64)
+        if (self.slope, self.intercept) != (1.0, 0.0):
+            wide = (wide - self.intercept) / self.slope
+        if dtype.kind == "f":
+            return np.asarray(wide, dtype=dtype)
+        if dtype.kind == "b":
+            return np.asarray(wide >= 0.5)
+        limits = np.iinfo(dtype)
+        # float64 may not hold the highest number of a type of 64 bits.
+        highest = np.nextafter(float(limits.max) + 1, 0) if dtype.itemsize == 8 else limits.max
+        return np.asarray(np.rint(wide).clip(limits.min, highest), dtype=dtype)
+
+
+# ---- Grids to images ----
+
+
+def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
+    """The image that the grids of a volume stand for, and a line for each thing that it lacks.
+
+    That is the one they came from, in its own type, or else the first grid in its active box.
+    Raises ImageFileError.
+    """
+    if not volume.grids:
+        raise ImageFileError("there is no grid of float or vec3s, of which an image could be made")
+    first = volume.grids[0]
+    source = Source.told_by(first)
+    parts = [first] if source is None else _parts(volume.grids, source)
+    left = [grid.name for grid in volume.grids if not any(grid is own for own in parts)]
+    left += [grid.name for grid in volume.passthrough]
+    lost = [f"grid {name!r} is left out: an image holds one" for name in left]
+    others = sorted(set(first.metadata) - {SOURCE})
+    if others:
+        lost.append(f"grid {first.name!r}: no image holds its metadata: {', '.join(others)}")
+    if source is None:
+        return _of_any(first), lost
+    x, y, z = source.shape[:3]
+    box = Box((0, 0, 0), (x - 1, y - 1, z - 1))
+    beyond = [grid.name for grid in parts if not _is_within(grid, box)]
+    if beyond:
+        raise ImageFileError(
+            f"grid {beyond[0]!r} has voxels outside of the {x} x {y} x {z} of the image that its "
+            f"metadata {SOURCE!r} tells of: remove that, and its own box is written"
+        )
+    found = [source.numbers(grid.dense(box)) for grid in parts]
+    stacked = np.stack(found if source.vectors else [own[..., 0] for own in found], axis=3)
+    inner = source.shape[3:] if len(parts) == source.parts else stacked.shape[3:]
+    return Image(
+        stacked.reshape(x, y, z, *inner), first.transform.array().T, source.vectors, source.slope,
+        source.intercept, source.space, source.kind, source.header,
+    ), lost  # fmt: skip
+
+
+def _of_any(grid: Grid) -> Image:
+    """A grid in its active box, which begins at the image's first voxel."""
+    box = grid.topology.box
+    if box is None:
+        raise ImageFileError(f"grid {grid.name!r} has no active voxel, so that no box holds it")
+    values = grid.dense(box)
+    matrix = grid.transform.array().T.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ np.array(box.lower, dtype=np.float64)
+    vectors = grid.components == 3
+    return Image(values if vectors else values[..., 0], matrix, vectors)
+
+
+def _is_within(grid: Grid, box: Box) -> bool:
+    own = grid.topology.box
+    return own is None or (
+        all(low >= 0 for low in own.lower)
+        and all(one <= most for one, most in zip(own.upper, box.upper, strict=True))
+    )
+
+
+def _parts(grids: Sequence[Grid], source: Source) -> list[Grid]:
+    """The grids that are parts of the image that the first one came from, in their order."""
+    held: dict[int, Grid] = {}
+    for grid in grids:
+        own = Source.told_by(grid)
+        if own is not None and replace(own, part=source.part) == source:
+            held.setdefault(own.part, grid)
+    return [held[part] for part in sorted(held)]
+
+
+def as_type(image: Image, allowed: Mapping[str, str], what: str) -> tuple[Image, list[str]]:
+    """An image whose numbers are of a type that a file has, and a line where that is another one.
+
+    allowed: by the name of a type that a file lacks, the one that takes its place
+    """
+    name = image.numbers.dtype.name
+    if name not in allowed:
+        return image, []
+    line = f"{what} has no numbers of {name}: they are written as {allowed[name]}"
+    return replace(image, numbers=image.numbers.astype(allowed[name])), [line]

@@ -1,0 +1,86 @@
+"""MRC files (.mrc), by mrcfile: maps of electron microscopy."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from inrv.files.images.file_type import ImageFiles, lines_without
+from inrv.files.images.image import Image, as_type
+
+KIND = "mrc"
+# What a map has no numbers of, and what takes its place: a wider type, which holds all of them.
+LACKING = {
+    "bool": "int8", "uint8": "uint16", "int32": "float32", "uint32": "float32", "int64": "float32",
+    "uint64": "float32", "float64": "float32",
+}  # fmt: skip
+KEPT = ("ispg", "label", "nlabl", "exttyp", "nstart")
+
+
+class MrcFiles(ImageFiles):
+    """Maps of one part. World space is in ångström, along the axes of the map."""
+
+    title, halves = "an MRC file", True
+
+    def sniff(self, start: bytes) -> bool:
+        """Tell whether a file has the magic word of MRC."""
+        return start[208:212] in (b"MAP ", b"MAP\0")
+
+    def image(self, data: bytes) -> Image:
+        """Read numbers, which lie z first in the file, voxel sizes and the origin."""
+        from mrcfile.mrcinterpreter import MrcInterpreter
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with MrcInterpreter(io.BytesIO(data), permissive=False, header_only=False) as found:
+                numbers = np.array(found.data).transpose()
+                edges = [float(found.voxel_size[axis]) for axis in "xyz"]
+                origin = [float(found.header.origin[axis]) for axis in "xyz"]
+                block = base64.b64encode(bytes(found.header.tobytes())).decode("ascii")
+        while numbers.ndim < 3:
+            numbers = numbers[..., None]
+        matrix = np.diag([*(edge if edge > 0 else 1.0 for edge in edges), 1.0])
+        matrix[:3, 3] = origin
+        header = {"block": block, "edges": edges}
+        return Image(numbers, matrix, kind=KIND, header=header)
+
+    def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write one part, its labels and start as the map had them."""
+        from mrcfile.mrcinterpreter import MrcInterpreter
+
+        image, lost = as_type(image, LACKING, self.title)
+        values = image.plain_values()
+        if values.ndim > 3:
+            lost.append("a map has one part of scalars: the first one is written")
+            values = values.reshape(*values.shape[:3], -1)[..., 0]
+        edges = np.diag(image.matrix)[:3]
+        turned = image.matrix.copy()
+        turned[:3, 3] = 0
+        lost += lines_without(Image(values, turned), space=False)
+        held = image.header_of(KIND)
+        edges = np.where(edges > 0, edges, np.linalg.norm(image.matrix[:3, :3], axis=0))
+        file = io.BytesIO()
+        made: Any = MrcInterpreter()
+        made._iostream, made._read_only = file, False
+        made._create_default_attributes()
+        made.set_data(np.ascontiguousarray(values.transpose()))
+        if held.get("block"):
+            old = np.frombuffer(base64.b64decode(held["block"]), dtype=made.header.dtype)[0]
+            for name in ("ispg", "nlabl", "label", "nxstart", "nystart", "nzstart"):
+                made.header[name] = old[name]
+        if min(held.get("edges", [1.0])) > 0:
+            made.voxel_size = tuple(float(edge) for edge in edges)
+        for axis, own in zip("xyz", image.matrix[:3, 3], strict=True):
+            made.header.origin[axis] = own
+        made.update_header_stats()
+        made.flush()
+        output.write(file.getvalue())
+        return lost
+
+
+FILE_TYPE = MrcFiles()

@@ -1,0 +1,110 @@
+"""NIfTI files (.nii), by nibabel: scans with their orientation, of several moments too."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import zlib
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from inrv.files.images.file_type import ImageFiles
+from inrv.files.images.image import Image, as_type
+
+KIND = "nifti"
+GZIP = 31  # of zlib: a stream with the header of gzip
+ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
+HEADER_BYTES = 348, 540  # of the versions 1 and 2, as the first integer of a file tells
+FIRST = {size.to_bytes(4, order) for size in HEADER_BYTES for order in ORDERS}
+LACKING = {"bool": "uint8", "float16": "float32"}
+UNITS = "mm"
+
+
+class NiftiFiles(ImageFiles):
+    """NIfTI-1 and NIfTI-2 in one file. A series is a grid a moment, vectors are vec3s grids.
+
+    packed: whether files are compressed by gzip
+    """
+
+    title = "a NIfTI file"
+
+    def __init__(self, packed: bool = False) -> None:
+        self.packed = packed
+
+    def sniff(self, start: bytes) -> bool:
+        """Tell whether a file begins with a header of NIfTI, compressed or not as these are."""
+        if self.packed:
+            try:
+                start = zlib.decompressobj(GZIP).decompress(start, HEADER_BYTES[0])
+            except zlib.error:
+                return False
+            return start[:4] in FIRST
+        return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0"
+
+    def image(self, data: bytes) -> Image:
+        """Read numbers as they are stored, and what makes values of them."""
+        import nibabel
+
+        library: Any = nibabel
+        plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        second = HEADER_BYTES[1] in [int.from_bytes(plain[:4], order) for order in ORDERS]
+        found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(plain)
+        numbers = np.asanyarray(found.dataobj.get_unscaled())
+        while numbers.ndim < 3:
+            numbers = numbers[..., None]
+        vectors = numbers.ndim == 5 and numbers.shape[4] == 3
+        if vectors and numbers.shape[3] == 1:
+            numbers = numbers[:, :, :, 0]
+        header: dict[str, Any] = {
+            "block": base64.b64encode(found.header.binaryblock).decode("ascii")
+        }
+        if found.header.endianness == ">":
+            header["order"] = ">"
+        extensions = [
+            [int(own.get_code()), base64.b64encode(own.get_content_bytes()).decode("ascii")]
+            if hasattr(own, "get_content_bytes")
+            else [int(own.get_code()), base64.b64encode(bytes(own.content)).decode("ascii")]
+            for own in found.header.extensions
+        ]
+        if extensions:
+            header["extensions"] = extensions
+        slope, intercept = float(found.dataobj.slope), float(found.dataobj.inter)
+        return Image(numbers, found.affine, vectors, slope, intercept, "RAS", KIND, header)
+
+    def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write the header that the image came with, or a new one in millimetres."""
+        import nibabel
+
+        library: Any = nibabel
+        image, lost = as_type(image, LACKING, self.title)
+        held = image.header_of(KIND)
+        numbers = image.numbers
+        if image.vectors:
+            between = (1,) * (numbers.ndim == 4)
+            numbers = numbers.reshape(*numbers.shape[:3], *between, *numbers.shape[3:])
+        header = library.Nifti1Header()
+        block = base64.b64decode(held.get("block", ""))
+        if block:
+            kind = library.Nifti2Header if len(block) == HEADER_BYTES[1] else library.Nifti1Header
+            header = kind(block, held.get("order", "<"), check=False)
+        else:
+            header.set_xyzt_units(UNITS)
+        for code, content in held.get("extensions", []):
+            made = library.nifti1.Nifti1Extension(int(code), base64.b64decode(content))
+            header.extensions.append(made)
+        header.set_data_dtype(numbers.dtype)
+        second = isinstance(header, library.Nifti2Header) or max(numbers.shape) > 32767
+        matrix = image.matrix_in("RAS")
+        known = bool(block) and np.allclose(header.get_best_affine(), matrix, rtol=1e-6, atol=1e-6)
+        own = (library.Nifti2Image if second else library.Nifti1Image)(
+            numbers, None if known else matrix, header
+        )
+        own.header.set_slope_inter(image.slope, image.intercept)
+        data = own.to_bytes()
+        output.write(gzip.compress(data, mtime=0) if self.packed else data)
+        return lost
+
+
+FILE_TYPE = NiftiFiles()

@@ -1,0 +1,36 @@
+"""NumPy's .npy files: arrays (X, Y, Z), (X, Y, Z, 3) of vectors, or with further parts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from inrv.files.images.file_type import ImageFiles, lines_without
+from inrv.files.images.image import Image
+
+
+class NumpyFiles(ImageFiles):
+    """Arrays of any real type. Their axes are x, y, z, as those that `encode_array` takes."""
+
+    title, extra, halves = "a NumPy array", "", True
+
+    def sniff(self, start: bytes) -> bool:
+        """Tell whether a file begins with NumPy's magic number."""
+        return start.startswith(b"\x93NUMPY")
+
+    def image(self, data: bytes) -> Image:
+        """Read the array; objects, which may run code, are refused."""
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+        vectors = array.ndim == 4 and array.shape[3] == 3
+        return Image(array, np.eye(4), vectors, kind="numpy")
+
+    def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write the values, not the numbers that a slope and an intercept make values of."""
+        np.save(output, image.plain_values(), allow_pickle=False)
+        return lines_without(image)
+
+
+FILE_TYPE = NumpyFiles()

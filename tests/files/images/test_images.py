@@ -1,0 +1,289 @@
+"""Dense images: each file type read and written, and read again by its own library."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import nibabel
+import nrrd
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+import inrv
+from inrv import EncodeOptions, ImageFileError, OptionError, SparseVolume, files
+from inrv.grids import sparse_grid
+
+SHAPE = (9, 12, 17)
+MATRIX = np.array([[-2.0, 0.1, 0, 5], [0.1, 2.0, 0, -7], [0, 0, 3.0, 11], [0, 0, 0, 1]])
+
+
+def numbers(dtype: str, *more: int) -> NDArray[Any]:
+    found = np.abs(np.random.default_rng(1).normal(100, 40, (*SHAPE, *more)))
+    return found.astype(dtype)
+
+
+def through_inrv(path: Path, **asked: Any) -> SparseVolume:
+    data, _ = inrv.encode_bytes(path, EncodeOptions(effort="instant", device="cpu", **asked))
+    return inrv.load(data, "cpu").to_sparse()
+
+
+def nifti(path: Path, array: NDArray[Any], **header: Any) -> None:
+    image = nibabel.Nifti1Image(array, MATRIX)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["descrip"] = b"a phantom"
+    image.header["pixdim"][4] = 2.5
+    if header:
+        image.header.set_slope_inter(header["slope"], header["inter"])
+    nibabel.save(image, path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "float32", "float64", "int32"])
+def test_nifti_comes_back_in_its_own_type(tmp_path: Path, dtype: str, suffix: str) -> None:
+    array = numbers(dtype)
+    nifti(tmp_path / f"scan{suffix}", array)
+    volume = files.read(tmp_path / f"scan{suffix}")
+    assert [grid.name for grid in volume.grids] == ["scan"]
+    assert files.write(tmp_path / f"back{suffix}", volume) == []
+    back = nibabel.load(tmp_path / f"back{suffix}")
+    assert back.get_data_dtype() == np.dtype(dtype)
+    assert np.array_equal(back.get_fdata(dtype=np.float32), array.astype(np.float32))
+    np.testing.assert_allclose(back.affine, MATRIX, rtol=1e-6)
+    assert back.header.get_xyzt_units() == ("mm", "sec") and back.header["pixdim"][4] == 2.5
+    assert bytes(back.header["descrip"]).rstrip(b"\0") == b"a phantom"
+
+
+def test_nifti_with_a_slope_keeps_its_numbers(tmp_path: Path) -> None:
+    raw = numbers("int16")
+    image = nibabel.Nifti1Image(raw, MATRIX)
+    image.header.set_slope_inter(0.125, -1024)
+    data = bytearray(image.to_bytes())
+    (tmp_path / "ct.nii").write_bytes(bytes(data))
+    theirs = nibabel.load(tmp_path / "ct.nii")
+    assert theirs.dataobj.slope == 0.125
+    stored = theirs.dataobj.get_unscaled()
+    volume = through_inrv(tmp_path / "ct.nii", max_error=0.0625)
+    grid = volume.grids[0]
+    box = inrv.Box((0, 0, 0), tuple(size - 1 for size in SHAPE))  # type: ignore[arg-type]
+    assert np.abs(grid.dense(box)[..., 0] - theirs.get_fdata()).max() <= 0.0625
+    files.write(tmp_path / "back.nii", volume)
+    back = nibabel.load(tmp_path / "back.nii")
+    assert (back.dataobj.slope, back.dataobj.inter) == (0.125, -1024)
+    assert np.array_equal(back.dataobj.get_unscaled(), stored)
+
+
+def test_half_a_unit_is_lossless_for_integers(tmp_path: Path) -> None:
+    array = numbers("int16")
+    nifti(tmp_path / "ct.nii.gz", array)
+    for bound, most in ((0.5, 0), (3, 3)):
+        volume = through_inrv(tmp_path / "ct.nii.gz", max_error=bound, exact_below=0)
+        files.write(tmp_path / "back.nii.gz", volume)
+        back = np.asanyarray(nibabel.load(tmp_path / "back.nii.gz").dataobj)
+        assert back.dtype == np.int16 and np.abs(back.astype(int) - array).max() == most
+
+
+def test_a_series_is_a_grid_a_moment(tmp_path: Path) -> None:
+    series = numbers("int16", 11)
+    nifti(tmp_path / "bold.nii", series)
+    volume = files.read(tmp_path / "bold.nii")
+    assert [grid.name for grid in volume.grids][:2] == ["bold.00", "bold.01"]
+    assert [own.name for own in files.list_grids(tmp_path / "bold.nii")][-1] == "bold.10"
+    assert files.write(tmp_path / "back.nii", volume) == []
+    assert np.array_equal(np.asanyarray(nibabel.load(tmp_path / "back.nii").dataobj), series)
+    some = files.read(tmp_path / "bold.nii", ["bold.03", 7])
+    assert files.write(tmp_path / "some.nii", some) == []
+    found = np.asanyarray(nibabel.load(tmp_path / "some.nii").dataobj)
+    assert np.array_equal(found, series[..., [3, 7]])
+    with pytest.raises(OptionError, match=r"no grid 'bold\.3'"):
+        files.read(tmp_path / "bold.nii", ["bold.3"])
+
+
+def test_vectors(tmp_path: Path) -> None:
+    vectors = numbers("float32", 1, 3)
+    nifti(tmp_path / "flow.nii", vectors)
+    (grid,) = files.read(tmp_path / "flow.nii").grids
+    assert grid.value_type == "vec3s"
+    for name in ("flow.nii.gz", "flow.nrrd", "flow.npy", "flow.vol"):
+        files.write(tmp_path / name, SparseVolume((grid,)))
+    back = np.asanyarray(nibabel.load(tmp_path / "flow.nii.gz").dataobj)
+    assert np.array_equal(back, vectors)
+    values, header = nrrd.read(str(tmp_path / "flow.nrrd"))
+    assert np.array_equal(np.moveaxis(values, 0, -1), vectors[:, :, :, 0])
+    assert header["kinds"][0] == "vector"
+    assert np.array_equal(np.load(tmp_path / "flow.npy"), vectors[:, :, :, 0])
+    for name in ("flow.nrrd", "flow.npy", "flow.vol"):
+        (again,) = files.read(tmp_path / name).grids
+        assert np.array_equal(again.values, grid.values)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "float32", "float64", "uint32"])
+def test_nrrd(tmp_path: Path, dtype: str) -> None:
+    array = numbers(dtype)
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": MATRIX[:3, :3].T,
+        "space origin": MATRIX[:3, 3],
+        "kinds": ["domain"] * 3,
+        "patient": "a phantom",
+    }
+    nrrd.write(str(tmp_path / "scan.nrrd"), array, header)
+    volume = files.read(tmp_path / "scan.nrrd")
+    assert files.write(tmp_path / "back.nrrd", volume) == []
+    values, told = nrrd.read(str(tmp_path / "back.nrrd"))
+    assert values.dtype == np.dtype(dtype)
+    assert np.array_equal(values.astype(np.float32), array.astype(np.float32))
+    np.testing.assert_array_equal(told["space directions"], header["space directions"])
+    np.testing.assert_array_equal(told["space origin"], header["space origin"])
+    assert told["space"] == header["space"] and told["patient"] == "a phantom"
+
+
+def test_world_space_is_turned_between_nrrd_and_nifti(tmp_path: Path) -> None:
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": MATRIX[:3, :3].T,
+        "space origin": MATRIX[:3, 3],
+    }
+    nrrd.write(str(tmp_path / "scan.nrrd"), numbers("int16"), header)
+    files.write(tmp_path / "scan.nii", files.read(tmp_path / "scan.nrrd"))
+    found = nibabel.load(tmp_path / "scan.nii")
+    np.testing.assert_allclose(found.affine, np.diag([-1, -1, 1, 1]) @ MATRIX, rtol=1e-6)
+    assert found.get_data_dtype() == np.int16
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "float32", "float16"])
+def test_mrc(tmp_path: Path, dtype: str) -> None:
+    array = (numbers("float32") / 4).astype(dtype)
+    with mrcfile.new(tmp_path / "map.mrc") as file:
+        file.set_data(np.ascontiguousarray(array.transpose()))
+        file.voxel_size = (1.5, 2.0, 2.5)
+        file.header.origin.x = 30
+        file.add_label("a phantom")
+    volume = files.read(tmp_path / "map.mrc")
+    assert files.write(tmp_path / "back.mrc", volume) == []
+    if dtype != "float16":  # of whose numbers it sums the squares in 16 bits
+        assert mrcfile.validate(tmp_path / "back.mrc", print_file=io.StringIO())
+    with mrcfile.open(tmp_path / "back.mrc") as file:
+        assert file.data.dtype == np.dtype(dtype) and np.array_equal(file.data.T, array)
+        assert file.voxel_size.tolist() == (1.5, 2.0, 2.5) and file.header.origin.x == 30
+        assert any("a phantom" in label for label in file.get_labels())
+    assert np.allclose(volume.grids[0].transform.array()[3, :3], [30, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int16", "float64"])
+def test_tiff(tmp_path: Path, dtype: str) -> None:
+    array = numbers(dtype)
+    imagej = dtype in ("uint8", "uint16", "float32")
+    tifffile.imwrite(
+        tmp_path / "stack.tif",
+        np.ascontiguousarray(array.transpose()),
+        imagej=imagej,
+        metadata={"axes": "ZYX", "spacing": 3.0, "unit": "um"},
+        resolution=(1 / 0.5, 1 / 0.25),
+    )
+    volume = files.read(tmp_path / "stack.tif")
+    assert files.write(tmp_path / "back.tif", volume) == []
+    with tifffile.TiffFile(tmp_path / "back.tif") as file:
+        back = file.series[0]
+        found = back.asarray().T.astype(np.float32)
+        assert back.axes == "ZYX" and np.array_equal(found, array.astype(np.float32))
+        assert back.dtype == np.dtype(dtype)
+        if imagej:
+            assert file.imagej_metadata["spacing"] == 3.0 and file.imagej_metadata["unit"] == "um"
+    edges = np.diag(volume.grids[0].transform.array())[:3]
+    np.testing.assert_allclose(edges, [0.5, 0.25, 3.0] if imagej else [1, 1, 1])
+
+
+def test_numpy_arrays_of_any_type(tmp_path: Path) -> None:
+    for dtype in ("int64", "uint16", "float16", "float64", "bool"):
+        array = numbers("float64") > 100 if dtype == "bool" else numbers(dtype)
+        np.save(tmp_path / "array.npy", array)
+        volume = files.read(tmp_path / "array.npy")
+        assert files.write(tmp_path / "back.npy", volume) == []
+        back = np.load(tmp_path / "back.npy")
+        assert back.dtype == array.dtype
+        assert np.array_equal(back.astype(np.float32), array.astype(np.float32))
+
+
+def test_mitsuba(tmp_path: Path) -> None:
+    grid = sparse_grid(
+        numbers("float32"), "density", inrv.Transform.from_voxel_size(0.5, (1, 2, 3))
+    )
+    assert files.write(tmp_path / "fog.vol", SparseVolume((grid,))) == []
+    data = (tmp_path / "fog.vol").read_bytes()
+    magic, version, kind, *sizes = struct.unpack_from("<3sB5i", data)
+    assert (magic, version, kind, *sizes) == (b"VOL", 3, 1, 9, 12, 17, 1)
+    x, y, z = 4, 5, 6
+    (found,) = struct.unpack_from("<f", data, 48 + 4 * ((z * 12 + y) * 9 + x))
+    assert found == numbers("float32")[x, y, z]
+    np.testing.assert_allclose(
+        struct.unpack_from("<6f", data, 24), (0.75, 1.75, 2.75, 5.25, 7.75, 11.25)
+    )
+    (again,) = files.read(tmp_path / "fog.vol").grids
+    np.testing.assert_allclose(again.transform.array(), grid.transform.array())
+
+
+def test_sparse_grids_become_images_of_their_box(tmp_path: Path) -> None:
+    active = np.zeros((20, 20, 20), dtype=np.bool_)
+    active[5:9, 6:8, 10:17] = True
+    fog = sparse_grid(
+        np.ones(active.shape), "fog", inrv.Transform.from_voxel_size(2.0), active=active
+    )
+    heat = sparse_grid(np.ones((3, 3, 3)), "heat", metadata={"unit": "K"})
+    lost = files.write(tmp_path / "fog.nii", SparseVolume((fog, heat)))
+    assert lost == ["grid 'heat' is left out: an image holds one"]
+    found = nibabel.load(tmp_path / "fog.nii")
+    assert found.shape == (4, 2, 7) and found.affine[:3, 3].tolist() == [10, 12, 20]
+    lost = files.write(tmp_path / "heat.npy", SparseVolume((heat,)))
+    assert lost == ["grid 'heat': no image holds its metadata: unit"]
+    with pytest.raises(ImageFileError, match="there is no grid of float or vec3s"):
+        files.write(tmp_path / "none.nii", SparseVolume(()))
+    assert not (tmp_path / "none.nii").exists()
+
+
+def test_metadata_that_is_not_ours_is_no_image(tmp_path: Path) -> None:
+    for text in ("{", "[]", '{"shape": [1e99]}', '{"shape": [3, 3], "dtype": "int16"}'):
+        grid = sparse_grid(np.ones((3, 3, 3)), "fog", metadata={"image_source": text})
+        files.write(tmp_path / "fog.npy", SparseVolume((grid,)))
+        assert np.load(tmp_path / "fog.npy").dtype == np.float32
+    np.save(tmp_path / "small.npy", numbers("int16"))
+    small = files.read(tmp_path / "small.npy").grids[0]
+    wide = sparse_grid(
+        np.ones((30, 30, 30)), "fog", metadata={"image_source": small.metadata["image_source"]}
+    )
+    with pytest.raises(ImageFileError, match="has voxels outside of the"):
+        files.write(tmp_path / "wide.npy", SparseVolume((wide,)))
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mrc", ".tif", ".npy", ".vol"])
+def test_damaged_files_are_one_line(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"scan{suffix}"
+    np.save(tmp_path / "array.npy", numbers("float32"))
+    files.write(path, files.read(tmp_path / "array.npy"))
+    data = path.read_bytes()
+    random = np.random.default_rng(0)
+    for length in (0, 3, 60, 300, len(data) // 2):
+        path.write_bytes(data[:length])
+        with pytest.raises(inrv.InrvError, match=r"scan\.") as error:
+            files.read(path)
+        assert "\n" not in str(error.value)
+    for place in random.integers(0, min(len(data), 352), 60).tolist():
+        bent = bytearray(data)
+        bent[place] ^= int(random.integers(1, 256))
+        path.write_bytes(bytes(bent))
+        try:
+            files.read(path)
+        except inrv.InrvError as error:
+            assert "\n" not in str(error)
+
+
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nifti(tmp_path / "scan.nii", numbers("int16"))
+    monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
+    with pytest.raises(inrv.MissingPackageError, match=r"pip install 'inrv\[images\]'"):
+        files.read(tmp_path / "scan.nii")
