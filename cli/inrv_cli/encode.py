@@ -201,7 +201,7 @@ def encode(
     shard: tuple[int, int] | None,
     **chosen: Any,
 ) -> None:
-    """Encode volumes into .inrv files: .vdb, .nvdb, .nii, .nii.gz, .nrrd, .mrc, .tif, .npy, .vol.
+    """Encode volumes into .inrv files: .vdb, .nvdb, .nii, .nii.gz, .nrrd, .mha, .mrc, .tif, ...
 
     INPUTS are files, URLs, folders, globs and frame patterns. A folder stands for every such file
     in it. A glob such as 'fire.*.vdb' stands for every such file that matches, in the

@@ -23,6 +23,7 @@ MODULES = {
     ".nii": "inrv.files.images.nifti",
     ".nii.gz": "inrv.files.images.nifti_gz",
     ".nrrd": "inrv.files.images.nrrd",
+    ".mha": "inrv.files.images.metaimage",
     ".mrc": "inrv.files.images.mrc",
     ".tif": "inrv.files.images.tiff",
     ".tiff": "inrv.files.images.tiff",

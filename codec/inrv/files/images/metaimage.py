@@ -1,0 +1,85 @@
+"""MetaImage files (.mha), by SimpleITK: scans with their frame in world space."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from inrv.files.images.file_type import ImageFiles
+from inrv.files.images.image import Image, as_type
+
+KIND = "metaimage"
+LACKING = {"bool": "uint8", "float16": "float32"}
+NAME = "image.mha"  # of a file in a folder of its own: SimpleITK reads and writes files alone
+
+
+class MetaImageFiles(ImageFiles):
+    """Attached headers. World space is LPS, as ITK has it."""
+
+    title, extra = "a MetaImage file", "metaimage"
+
+    def sniff(self, start: bytes) -> bool:
+        """Tell whether a file begins as MetaImage's headers do."""
+        return start.startswith((b"ObjectType", b"NDims"))
+
+    def image(self, data: bytes) -> Image:
+        """Read numbers, x first, and the frame of the first three axes."""
+        import SimpleITK
+
+        library: Any = SimpleITK
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / NAME
+            path.write_bytes(data)
+            found = library.ReadImage(str(path), imageIO="MetaImageIO")
+        components, axes = found.GetNumberOfComponentsPerPixel(), found.GetDimension()
+        numbers = library.GetArrayFromImage(found)
+        order = tuple(reversed(range(axes)))
+        numbers = numbers.transpose(*order, *range(axes, numbers.ndim))
+        while numbers.ndim - (components > 1) < 3:
+            numbers = np.expand_dims(numbers, axes)
+            axes += 1
+        matrix = np.eye(4)
+        size = min(3, found.GetDimension())
+        frame = np.array(found.GetDirection()).reshape(found.GetDimension(), -1)[:size, :size]
+        matrix[:size, :size] = frame * np.array(found.GetSpacing())[:size]
+        matrix[:size, 3] = found.GetOrigin()[:size]
+        vectors = components == 3
+        return Image(numbers, matrix, vectors, space="LPS", kind=KIND)
+
+    def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write the values; parts are a fourth axis."""
+        import SimpleITK
+
+        library: Any = SimpleITK
+        image, lost = as_type(image, LACKING, self.title)
+        values = image.plain_values()
+        shape = values.shape[:3]
+        values = values.reshape(*shape, -1, *values.shape[values.ndim - image.vectors :])
+        matrix = image.matrix_in("LPS")
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+        direction, origin, edges = np.eye(4), [*matrix[:3, 3].tolist(), 0.0], [*spacing, 1.0]
+        direction[:3, :3] = matrix[:3, :3] / spacing
+        if values.shape[3] == 1:
+            values = values[:, :, :, 0]
+            direction, origin, edges = direction[:3, :3], origin[:3], edges[:3]
+        axes = len(edges)
+        ordered = values.transpose(*reversed(range(axes)), *range(axes, values.ndim))
+        made = library.GetImageFromArray(np.ascontiguousarray(ordered), isVector=image.vectors)
+        if not np.allclose(direction.T @ direction, np.eye(axes), atol=1e-6):
+            lost.append("axes that are not at right angles: their lengths and the origin are kept")
+            direction = np.eye(axes)
+        made.SetDirection(direction.reshape(-1).tolist())
+        made.SetSpacing([float(edge) for edge in edges])
+        made.SetOrigin([float(own) for own in origin])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / NAME
+            library.WriteImage(made, str(path), useCompression=compress)
+            output.write(path.read_bytes())
+        return lost
+
+
+FILE_TYPE = MetaImageFiles()
