@@ -200,6 +200,18 @@ def test_whole_numbers_stay_whole_and_within_the_bound(bound: float, most: int) 
     assert told.grids[0].lossless == (most == 0)
 
 
+@pytest.mark.parametrize(("bound", "most"), [(0.1, 0), (0.13, 1), (0.5, 3)])
+def test_multiples_of_a_unit_stay_such(bound: float, most: int) -> None:
+    numbers, unit = scan(), 0.125000003
+    array = (numbers * unit - 1024.7).astype(np.float32)
+    grid = sparse_grid(array, "ct", active=np.ones(array.shape, dtype=np.bool_))
+    data, told = inrv.encode_bytes(grid, EncodeOptions(effort="instant", max_error=bound))
+    decoded = inrv.load(data)["ct"].dense(((0, 0, 0), (31, 31, 31))).astype(np.float64)
+    missed = np.abs(decoded - array).max()
+    assert missed == pytest.approx(told.grids[0].max_error, abs=1e-9) and missed <= bound
+    assert np.abs(np.rint((decoded + 1024.7) / unit) - numbers).max() == most
+
+
 def test_rough_values_are_rounded_where_that_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.linspace(0, 1, 40)
     rough = np.random.default_rng(1).normal(0, 0.1, (40, 40, 40)) + (x > 0.5)

@@ -34,6 +34,9 @@ CURE = (
 EXTREMES = ((1e-4, 4.0), (1e-2, 64.0))
 FEWEST_EXTREMES = 16  # of a small grid
 MOST_WHOLE = 2.0**24  # up to which float32 holds every whole number
+MOST_UNITS = 1 << 16  # of the range of values that are multiples of one
+PROBED = 1 << 16  # values among which the smallest difference is looked for
+EVEN = 0.01  # of a unit, by which its multiples are off where they were rounded to float32
 MOST_LEVELS = 1 << 12  # to which values are rounded
 SINGLE_ROUNDING = 2.0**-23  # of the largest value: rounding to float32, and arithmetic in float64
 
@@ -129,8 +132,8 @@ def _prepare(grid: Grid, options: EncodeOptions, codec: FieldCodec) -> PreparedG
 def rounded(grid: PreparedGrid, options: EncodeOptions, codec: FieldCodec) -> PreparedGrid | None:
     """Prepare a grid with its values rounded as far as its bounds allow; None where that is vain.
 
-    A field then codes without loss what is left. Whole numbers stay whole: of those that are
-    2n + 1 apart, one lies no farther than n from any other.
+    A field then codes without loss what is left. Whole numbers stay whole, and multiples of a unit
+    stay such: of those that are 2n + 1 apart, one lies no farther than n from any other.
     """
     whole, bounds = grid.grid, grid.bounds
     if bounds is None or grid.lossless or whole.saved_as_half or not len(whole.values):
@@ -157,19 +160,43 @@ def _rounded(
 ) -> NDArray[np.float32] | None:
     """Round values (N,) to multiples of a step around the kept one, none by more than a bound.
 
-    quick: whether other than whole numbers are left alone: None
+    quick: whether what are no multiples of a unit are left alone: None
     """
     finite = values[np.isfinite(values)].astype(np.float64)
     largest = float(np.abs(finite).max(initial=0.0))
-    step = 2 * (bound - largest * SINGLE_ROUNDING)
-    if bool((finite == np.rint(finite)).all()) and largest <= MOST_WHOLE:
-        step = 2 * math.floor(bound) + 1.0
+    rounding = largest * SINGLE_ROUNDING
+    step, unit = 2 * (bound - rounding), _unit(finite)
+    if unit is not None:
+        count = math.floor((bound if unit == 1 else bound - rounding) / unit)
+        if count == 0:
+            return values
+        step = unit * (2 * count + 1)
     elif quick:
         return None
     if not len(finite) or step <= 0 or float(np.ptp(finite)) > MOST_LEVELS * step:
         return None
     found: NDArray[np.float64] = np.rint((values.astype(np.float64) - kept) / step) * step + kept
     return found.astype(np.float32)
+
+
+def _unit(values: NDArray[np.float64]) -> float | None:
+    """The unit that values (N,) are multiples of, from the lowest on; None where there is none.
+
+    That is 1 for whole numbers, and the slope of a scan that was scaled, but for rounding.
+    """
+    if not len(values):
+        return None
+    if bool((values == np.rint(values)).all()) and float(np.abs(values).max()) <= MOST_WHOLE:
+        return 1.0
+    probe = np.unique(values[:: max(1, len(values) // PROBED)])
+    span, lowest = float(probe[-1] - probe[0]), float(probe[0])
+    steps = np.diff(probe)
+    steps = steps[steps > span / MOST_UNITS]
+    if not len(steps) or len(steps) < len(probe) - 1:
+        return None
+    unit = span / round(span / float(steps.min()))
+    counts = (values - lowest) / unit
+    return unit if bool((np.abs(counts - np.rint(counts)) < EVEN).all()) else None
 
 
 def extremes(values: NDArray[np.float32], left: NDArray[np.bool_]) -> NDArray[np.bool_]:
