@@ -200,7 +200,7 @@ def test_whole_numbers_stay_whole_and_within_the_bound(bound: float, most: int) 
     assert told.grids[0].lossless == (most == 0)
 
 
-@pytest.mark.parametrize(("bound", "most"), [(0.1, 0), (0.13, 1), (0.5, 3)])
+@pytest.mark.parametrize(("bound", "most"), [(0.1, 0), (0.13, 1), (0.24, 1), (0.5, 3)])
 def test_multiples_of_a_unit_stay_such(bound: float, most: int) -> None:
     numbers, unit = scan(), 0.125000003
     array = (numbers * unit - 1024.7).astype(np.float32)
@@ -210,6 +210,16 @@ def test_multiples_of_a_unit_stay_such(bound: float, most: int) -> None:
     missed = np.abs(decoded - array).max()
     assert missed == pytest.approx(told.grids[0].max_error, abs=1e-9) and missed <= bound
     assert np.abs(np.rint((decoded + 1024.7) / unit) - numbers).max() == most
+
+
+@pytest.mark.parametrize("bound", [0.7, 1.6, 6.9])
+def test_smooth_whole_numbers_keep_the_bound_when_they_are_rounded(bound: float) -> None:
+    x = np.linspace(0, 3, 40)
+    array = np.rint(2000 * np.sin(x)[:, None, None] * np.cos(x)[:, None] * np.sin(2 * x))
+    data, told = inrv.encode_bytes({"ct": array}, options(max_error=bound, exact_below=0))
+    decoded = np.rint(inrv.load(data)["ct"].dense(((0, 0, 0), (39, 39, 39))))
+    assert np.abs(decoded - array).max() <= math.floor(bound)
+    assert told.grids[0].max_error is not None and told.grids[0].max_error <= bound
 
 
 def test_rough_values_are_rounded_where_that_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ FEWEST_EXTREMES = 16  # of a small grid
 MOST_WHOLE = 2.0**24  # up to which float32 holds every whole number
 MOST_UNITS = 1 << 16  # of the range of values that are multiples of one
 PROBED = 1 << 16  # values among which the smallest difference is looked for
+HALF = 0.499  # of a unit, which rounding takes back
 EVEN = 0.01  # of a unit, by which its multiples are off where they were rounded to float32
 MOST_LEVELS = 1 << 12  # to which values are rounded
 SINGLE_ROUNDING = 2.0**-23  # of the largest value: rounding to float32, and arithmetic in float64
@@ -112,6 +113,8 @@ def _prepare(grid: Grid, options: EncodeOptions, codec: FieldCodec) -> PreparedG
     left &= ~apart
     spans = Normalisation.fit(values[~exact]).spans
     bounds = allowed_errors(grid, spans, options)
+    if bounds is not None:
+        bounds = tuple(map(_kept_by_rounding, values[left].T, bounds))
     lossless = options.all_lossless or not _can_bound(values[left], bounds, codec)
     if lossless:  # the manifest holds no sign of a zero
         zero = left & (_single_value(values, left) & np.signbit(values) & (values == 0)).any(axis=1)
@@ -177,6 +180,16 @@ def _rounded(
         return None
     found: NDArray[np.float64] = np.rint((values.astype(np.float64) - kept) / step) * step + kept
     return found.astype(np.float32)
+
+
+def _kept_by_rounding(values: NDArray[np.float32], bound: float) -> float:
+    """A bound that values (N,) keep when they are rounded, where they are multiples of a unit.
+
+    Scans are written as whole numbers: what is off by more than half a unit is then off by one.
+    """
+    finite = values[np.isfinite(values)].astype(np.float64)
+    unit = _unit(finite) if bound > 0 else None
+    return bound if unit is None else min(bound, (math.floor(bound / unit) + HALF) * unit)
 
 
 def _unit(values: NDArray[np.float64]) -> float | None:
