@@ -518,7 +518,7 @@ def _given_spans(value_range: Any, components: int) -> tuple[float, ...]:
         spans = np.array([np.nan])
     if not (np.isfinite(spans) & (spans >= 0)).all():
         raise OptionError(
-            f"`value_range={value_range!r}` is not a lowest and a highest value, as (0, 1)"
+            f"value_range is {value_range!r}, not a lowest and a highest value, as (0, 1)"
         )
     return tuple(spans.tolist())
 

@@ -191,5 +191,5 @@ def test_a_program_that_does_not_close_its_writer_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("waiting", [0, -1, 1.5, True, "2"])
 def test_a_wrong_number_of_frames_is_an_error(waiting: Any, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="`waiting="):
+    with pytest.raises(OptionError, match="waiting is "):
         inrv.BackgroundWriter(tmp_path / "a.inrv", waiting=waiting)

@@ -54,7 +54,7 @@ class BackgroundWriter:
         **more: Any,
     ) -> None:
         if isinstance(waiting, bool) or not isinstance(waiting, int) or waiting < 1:
-            raise OptionError(f"`waiting={waiting!r}` must be a whole number of frames, at least 1")
+            raise OptionError(f"waiting is {waiting!r}: it must be a number of frames, at least 1")
         self._writer = SequenceWriter(path, options, **more)
         self.path, self.waited = self._writer.path, 0.0
         self._work: Queue[Work | None] = Queue(waiting)

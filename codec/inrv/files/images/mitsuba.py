@@ -59,7 +59,7 @@ class MitsubaFiles(ImageFiles):
         matrix, shape = image.matrix, np.array(values.shape[:3])
         edges = np.diag(matrix)[:3]
         if not np.array_equal(matrix[:3, :3], np.diag(edges)) or (edges <= 0).any():
-            lost.append("the box is that of the grid before it is turned: give `to_world` as well")
+            lost.append("the box is that of the grid before it is turned: give to_world as well")
             edges = np.linalg.norm(matrix[:3, :3], axis=0)
         lower = matrix[:3, 3] - edges / 2
         box = [*lower.tolist(), *(lower + edges * shape).tolist()]
