@@ -212,6 +212,19 @@ def test_multiples_of_a_unit_stay_such(bound: float, most: int) -> None:
     assert np.abs(np.rint((decoded + 1024.7) / unit) - numbers).max() == most
 
 
+def test_the_largest_whole_numbers_keep_the_bound() -> None:
+    edge, bound, step, count = 24, 3, 7, 20
+    lowest = 2**24 - step * count - (bound + 1)
+    x, y, z = np.meshgrid(*[np.arange(edge)] * 3, indexing="ij")
+    slope = (x + y + z + np.random.default_rng(0).normal(0, 2, x.shape)).clip(0, 69) / 69
+    array = np.rint(lowest + slope * (2**24 - lowest)).astype(np.float32)
+    grid = sparse_grid(array, "ct", active=np.ones(array.shape, dtype=np.bool_))
+    data, told = inrv.encode_bytes(grid, options(max_error=bound, exact_below=0))
+    decoded = inrv.load(data)["ct"].dense(((0, 0, 0), (edge - 1,) * 3))
+    assert np.abs(decoded.astype(np.float64) - array).max() <= bound
+    assert told.grids[0].max_error is not None and told.grids[0].max_error <= bound
+
+
 @pytest.mark.parametrize("bound", [0.7, 1.6, 6.9])
 def test_smooth_whole_numbers_keep_the_bound_when_they_are_rounded(bound: float) -> None:
     x = np.linspace(0, 3, 40)

@@ -87,7 +87,7 @@ def _promised(options: EncodeOptions, most: float) -> str:
 
 def _cure(grid: Grid, options: EncodeOptions, component: int, span: float, where: str) -> str:
     if where:
-        return "`doubles='passthrough'` keeps the grid as it is"
+        return "`doubles='passthrough'` keeps a grid of a .vdb file as it is; else ask for less"
     values = grid.values[:, component]
     lowest = float(values[np.isfinite(values)].min())
     if abs(lowest) > span:

@@ -179,6 +179,8 @@ def _rounded(
     if not len(finite) or step <= 0 or float(np.ptp(finite)) > MOST_LEVELS * step:
         return None
     found: NDArray[np.float64] = np.rint((values.astype(np.float64) - kept) / step) * step + kept
+    # Within the range they are no farther off, and no whole number is too large for float32.
+    np.clip(found, finite.min(), finite.max(), out=found)
     return found.astype(np.float32)
 
 

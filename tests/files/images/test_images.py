@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +289,93 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
     with pytest.raises(inrv.MissingPackageError, match=r"pip install 'inrv\[images\]'"):
         files.read(tmp_path / "scan.nii")
+
+
+def test_halves_that_were_decoded_keep_the_bound(tmp_path: Path) -> None:
+    x, y, z = np.meshgrid(*[np.arange(size) for size in SHAPE], indexing="ij")
+    halves = (np.sin(x / 3) * np.cos(y / 4) * 500 + z * 9).astype(np.float16)
+    np.save(tmp_path / "halves.npy", halves)
+    volume = through_inrv(tmp_path / "halves.npy", max_error=0.6, exact_below=0)
+    lost = files.write(tmp_path / "back.npy", volume)
+    assert lost == ["numbers of float16 are written as float32: decoded ones lie between them"]
+    assert np.abs(np.load(tmp_path / "back.npy") - halves.astype(np.float32)).max() <= 0.6
+
+
+def test_other_spaces_are_neither_mirrored_nor_lost(tmp_path: Path) -> None:
+    frame = {"space directions": MATRIX[:3, :3].T, "space origin": MATRIX[:3, 3]}
+    signs = {"left-anterior-superior": [-1, 1, 1], "scanner-xyz": [1, 1, 1]}
+    for space, flips in signs.items():
+        nrrd.write(str(tmp_path / "scan.nrrd"), numbers("int16"), {"space": space, **frame})
+        volume = files.read(tmp_path / "scan.nrrd")
+        assert files.write(tmp_path / "back.nrrd", volume) == []
+        assert nrrd.read_header(str(tmp_path / "back.nrrd"))["space"] == space
+        lost = files.write(tmp_path / "scan.nii", volume)
+        unknown = space == "scanner-xyz"
+        told = "it is not known how world space lies in a patient: it is taken as RAS"
+        assert lost == [told] * unknown
+        affine = nibabel.load(tmp_path / "scan.nii").affine
+        np.testing.assert_allclose(affine, np.diag([*flips, 1]) @ MATRIX, rtol=1e-6)
+
+
+def test_vectors_lie_along_any_axis_of_nrrd(tmp_path: Path) -> None:
+    vectors = numbers("float32", 3)
+    for place, kinds in ((3, ["space"] * 3 + ["vector"]), (0, ["RGB-color"] + ["space"] * 3)):
+        moved = np.moveaxis(vectors, 3, place)
+        nrrd.write(str(tmp_path / "flow.nrrd"), np.asfortranarray(moved), {"kinds": kinds})
+        (grid,) = files.read(tmp_path / "flow.nrrd").grids
+        box = inrv.Box((0, 0, 0), (SHAPE[0] - 1, SHAPE[1] - 1, SHAPE[2] - 1))
+        assert np.array_equal(grid.dense(box), vectors)
+
+
+def test_integers_that_were_rounded_are_told(tmp_path: Path) -> None:
+    labels = numbers("int32") + 2**30 + 1
+    np.save(tmp_path / "labels.npy", labels)
+    (line,) = files.write(tmp_path / "back.npy", files.read(tmp_path / "labels.npy"))
+    assert line.startswith("grid 'labels': numbers of int32 were rounded to float32, by up to ")
+    assert np.load(tmp_path / "back.npy").dtype == np.int32
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mrc", ".npy", ".vol"])
+def test_headers_that_claim_too_much_take_no_memory(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, edge = tmp_path / f"scan{suffix}", 2000
+    plain = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)).to_bytes()
+    claiming = plain[:42] + struct.pack("<3h", edge, edge, edge) + plain[48:]
+    if suffix == ".nii":
+        path.write_bytes(claiming)
+    elif suffix == ".nii.gz":
+        path.write_bytes(gzip.compress(claiming))
+    elif suffix == ".nrrd":
+        head = f"NRRD0004\ntype: short\ndimension: 3\nsizes: {edge} {edge} {edge}\n"
+        path.write_bytes(
+            (head + "encoding: gzip\nendian: little\n\n").encode() + gzip.compress(b"x")
+        )
+    elif suffix == ".mrc":
+        with mrcfile.new(path) as file:
+            file.set_data(np.zeros((2, 2, 2), np.float32))
+        path.write_bytes(struct.pack("<3i", edge, edge, edge) + path.read_bytes()[12:])
+    elif suffix == ".npy":
+        np.save(path, np.zeros((2, 2, 2)))
+        path.write_bytes(path.read_bytes().replace(b"(2, 2, 2)", b"(2000, 2000, 2000)"))
+    else:
+        path.write_bytes(struct.pack("<3sB5i6f", b"VOL", 3, 1, edge, edge, edge, 1, *[0.0] * 6))
+    tracemalloc.start()
+    with pytest.raises(ImageFileError, match=r"scan\."):
+        files.read(path)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
+    zeros = bytes(100_000_000)
+    plain = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)).to_bytes()
+    (tmp_path / "bomb.nii.gz").write_bytes(gzip.compress(plain + zeros, 1))
+    head = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: gzip\nendian: little\n\n"
+    (tmp_path / "bomb.nrrd").write_bytes(head + gzip.compress(zeros, 1))
+    tracemalloc.start()
+    assert files.read(tmp_path / "bomb.nii.gz").active_voxel_count == 8
+    with pytest.raises(ImageFileError, match="bytes of numbers where 16 belong"):
+        files.read(tmp_path / "bomb.nrrd")
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import BinaryIO
@@ -55,7 +56,12 @@ class ImageFiles:
 
     def _read(self, source: Input) -> Image:
         try:
-            with needed_for(f"{source.name}: {self.title}", self.extra), source.open() as file:
+            with (
+                needed_for(f"{source.name}: {self.title}", self.extra),
+                source.open() as file,
+                warnings.catch_warnings(),  # of a library, about what is refused or mended
+            ):
+                warnings.simplefilter("ignore")
                 return self.image(file.read())
         except ImageFileError as error:
             raise ImageFileError(f"{source.name}: {error}") from error

@@ -22,7 +22,11 @@ from inrv.grids import Box, Grid, SparseVolume, Transform, sparse_grid
 
 SOURCE = "image_source"  # the entry of a grid's metadata
 MOST_PARTS = 4096  # of an image
-FLIPS = {"RAS": (1, 1, 1), "LPS": (-1, -1, 1)}  # signs of world axes, towards RAS
+FLIPS = {
+    "RAS": (1, 1, 1),
+    "LPS": (-1, -1, 1),
+    "LAS": (-1, 1, 1),
+}  # signs of world axes, towards RAS
 SUFFIXES = (".gz", ".nii", ".ome", ".tif", ".tiff")  # left out of names, beside the last one
 
 
@@ -34,8 +38,8 @@ class Image:
     matrix: float64 (4, 4) from index space to world space: the matrix times [i j k 1], a column
     vectors: whether the last axis has the components of vectors
     slope, intercept: a value is slope * number + intercept
-    space: 'RAS' or 'LPS', in which direction the axes of world space point in a patient; '' where
-        that means nothing
+    space: 'RAS', 'LPS' or 'LAS', in which direction the axes of world space point in a patient; ''
+        where that means nothing
     kind: of the file, as 'nifti'
     header: what else the file says, as JSON values; a file of this kind gets it back
     """
@@ -261,6 +265,12 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
     others = sorted(set(first.metadata) - {SOURCE})
     if others:
         lost.append(f"grid {first.name!r}: no image holds its metadata: {', '.join(others)}")
+    lost += [
+        f"grid {grid.name!r}: numbers of {grid.rounded.dtype} were rounded to float32, by up to "
+        f"{max(grid.rounded.errors):.4g}"
+        for grid in parts
+        if grid.rounded is not None and grid.rounded.of_integers
+    ]
     if source is None:
         return _of_any(first), lost
     x, y, z = source.shape[:3]
@@ -271,13 +281,24 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
             f"grid {beyond[0]!r} has voxels outside of the {x} x {y} x {z} of the image that its "
             f"metadata {SOURCE!r} tells of: remove that, and its own box is written"
         )
-    found = [source.numbers(grid.dense(box)) for grid in parts]
+    values = [grid.dense(box) for grid in parts]
+    if source.dtype == "float16" and not all(map(_are_halves, values)):
+        lost.append("numbers of float16 are written as float32: decoded ones lie between them")
+        source = replace(source, dtype="float32")
+    found = [source.numbers(own) for own in values]
     stacked = np.stack(found if source.vectors else [own[..., 0] for own in found], axis=3)
     inner = source.shape[3:] if len(parts) == source.parts else stacked.shape[3:]
     return Image(
         stacked.reshape(x, y, z, *inner), first.transform.array().T, source.vectors, source.slope,
         source.intercept, source.space, source.kind, source.header,
     ), lost  # fmt: skip
+
+
+def _are_halves(values: NDArray[np.float32]) -> bool:
+    """Whether float16 holds all values, NaN among them."""
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16).astype(np.float32)
+    return np.array_equal(halves, values, equal_nan=True)
 
 
 def _of_any(grid: Grid) -> Image:
@@ -308,6 +329,13 @@ def _parts(grids: Sequence[Grid], source: Source) -> list[Grid]:
         if own is not None and replace(own, part=source.part) == source:
             held.setdefault(own.part, grid)
     return [held[part] for part in sorted(held)]
+
+
+def space_lines(image: Image, space: str) -> list[str]:
+    """A line where an image does not say how its world space lies, and a file says that."""
+    if image.space or not image.kind:
+        return []
+    return [f"it is not known how world space lies in a patient: it is taken as {space}"]
 
 
 def as_type(image: Image, allowed: Mapping[str, str], what: str) -> tuple[Image, list[str]]:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from inrv.files.images.file_type import ImageFiles
-from inrv.files.images.image import Image, as_type
+from inrv.files.images.image import Image, as_type, space_lines
 
 KIND = "metaimage"
 LACKING = {"bool": "uint8", "float16": "float32"}
@@ -56,6 +56,7 @@ class MetaImageFiles(ImageFiles):
 
         library: Any = SimpleITK
         image, lost = as_type(image, LACKING, self.title)
+        lost += space_lines(image, "LPS")
         values = image.plain_values()
         shape = values.shape[:3]
         values = values.reshape(*shape, -1, *values.shape[values.ndim - image.vectors :])

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from inrv.errors import ImageFileError
 from inrv.files.images.file_type import ImageFiles, lines_without
 from inrv.files.images.image import Image, as_type
 
 KIND = "mrc"
+HEADER_BYTES, BIG_ENDIAN = 1024, 0x11
+MODES = {0: 1, 1: 2, 2: 4, 4: 8, 6: 2, 12: 2}  # bytes of a number
 # What a map has no numbers of, and what takes its place: a wider type, which holds all of them.
 LACKING = {
     "bool": "int8", "uint8": "uint16", "int32": "float32", "uint32": "float32", "int64": "float32",
     "uint64": "float32", "float64": "float32",
 }  # fmt: skip
-KEPT = ("ispg", "label", "nlabl", "exttyp", "nstart")
 
 
 class MrcFiles(ImageFiles):
@@ -35,6 +39,13 @@ class MrcFiles(ImageFiles):
         """Read numbers, which lie z first in the file, voxel sizes and the origin."""
         from mrcfile.mrcinterpreter import MrcInterpreter
 
+        x, y, z, mode = struct.unpack_from("<4i", data)
+        if data[212] == BIG_ENDIAN:
+            x, y, z, mode = struct.unpack_from(">4i", data)
+        (more,) = struct.unpack_from(">i" if data[212] == BIG_ENDIAN else "<i", data, 92)
+        whole = HEADER_BYTES + more + x * y * z * MODES.get(mode, 1)
+        if min(x, y, z, more + 1) < 1 or whole > len(data):
+            raise ImageFileError(f"it has {len(data):,} bytes where {whole:,} belong")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with MrcInterpreter(io.BytesIO(data), permissive=False, header_only=False) as found:
@@ -53,8 +64,9 @@ class MrcFiles(ImageFiles):
         """Write one part, its labels and start as the map had them."""
         from mrcfile.mrcinterpreter import MrcInterpreter
 
-        image, lost = as_type(image, LACKING, self.title)
-        values = image.plain_values()
+        plain = replace(image, numbers=image.plain_values(), slope=1.0, intercept=0.0)
+        image, lost = as_type(plain, LACKING, self.title)
+        values = image.numbers
         if values.ndim > 3:
             lost.append("a map has one part of scalars: the first one is written")
             values = values.reshape(*values.shape[:3], -1)[..., 0]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
+import math
 import zlib
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from inrv.errors import ImageFileError
 from inrv.files.images.file_type import ImageFiles
-from inrv.files.images.image import Image, as_type
+from inrv.files.images.image import Image, as_type, space_lines
 
 KIND = "nifti"
 GZIP = 31  # of zlib: a stream with the header of gzip
@@ -48,8 +51,17 @@ class NiftiFiles(ImageFiles):
         import nibabel
 
         library: Any = nibabel
-        plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-        second = HEADER_BYTES[1] in [int.from_bytes(plain[:4], order) for order in ORDERS]
+        start = _unpacked(data, HEADER_BYTES[1])
+        second = HEADER_BYTES[1] in [int.from_bytes(start[:4], order) for order in ORDERS]
+        header = (library.Nifti2Header if second else library.Nifti1Header).from_fileobj(
+            io.BytesIO(start), check=False
+        )
+        numbers_begin = int(header["vox_offset"]) if math.isfinite(header["vox_offset"]) else 0
+        count = math.prod(int(size) for size in header.get_data_shape())
+        whole = numbers_begin + count * header.get_data_dtype().itemsize
+        plain = _unpacked(data, whole)
+        if count < 0 or len(plain) < whole:
+            raise ImageFileError(f"it has {len(plain):,} bytes where {whole:,} belong")
         found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(plain)
         numbers = np.asanyarray(found.dataobj.get_unscaled())
         while numbers.ndim < 3:
@@ -57,11 +69,9 @@ class NiftiFiles(ImageFiles):
         vectors = numbers.ndim == 5 and numbers.shape[4] == 3
         if vectors and numbers.shape[3] == 1:
             numbers = numbers[:, :, :, 0]
-        header: dict[str, Any] = {
-            "block": base64.b64encode(found.header.binaryblock).decode("ascii")
-        }
+        kept: dict[str, Any] = {"block": base64.b64encode(found.header.binaryblock).decode("ascii")}
         if found.header.endianness == ">":
-            header["order"] = ">"
+            kept["order"] = ">"
         extensions = [
             [int(own.get_code()), base64.b64encode(own.get_content_bytes()).decode("ascii")]
             if hasattr(own, "get_content_bytes")
@@ -69,9 +79,9 @@ class NiftiFiles(ImageFiles):
             for own in found.header.extensions
         ]
         if extensions:
-            header["extensions"] = extensions
+            kept["extensions"] = extensions
         slope, intercept = float(found.dataobj.slope), float(found.dataobj.inter)
-        return Image(numbers, found.affine, vectors, slope, intercept, "RAS", KIND, header)
+        return Image(numbers, found.affine, vectors, slope, intercept, "RAS", KIND, kept)
 
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
         """Write the header that the image came with, or a new one in millimetres."""
@@ -79,6 +89,7 @@ class NiftiFiles(ImageFiles):
 
         library: Any = nibabel
         image, lost = as_type(image, LACKING, self.title)
+        lost += space_lines(image, "RAS")
         held = image.header_of(KIND)
         numbers = image.numbers
         if image.vectors:
@@ -91,6 +102,8 @@ class NiftiFiles(ImageFiles):
             header = kind(block, held.get("order", "<"), check=False)
         else:
             header.set_xyzt_units(UNITS)
+            if image.vectors:
+                header.set_intent("vector")
         for code, content in held.get("extensions", []):
             made = library.nifti1.Nifti1Extension(int(code), base64.b64decode(content))
             header.extensions.append(made)
@@ -105,6 +118,18 @@ class NiftiFiles(ImageFiles):
         data = own.to_bytes()
         output.write(gzip.compress(data, mtime=0) if self.packed else data)
         return lost
+
+
+def _unpacked(data: bytes, most: int) -> bytes:
+    """The first bytes of a file, unpacked where gzip packed it, at most so many."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data[:most]
+    found, left = bytearray(), data
+    while left and len(found) < most:
+        stream = zlib.decompressobj(GZIP)
+        found += stream.decompress(left, most - len(found))
+        left = stream.unused_data
+    return bytes(found)
 
 
 FILE_TYPE = NiftiFiles()

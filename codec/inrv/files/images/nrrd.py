@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import math
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -14,17 +17,29 @@ from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image, as_type
 
 KIND = "nrrd"
+# Bytes of a number, by what its type's name has in it; of all others, as int and float, 4.
+WIDTHS = {1: ("char", "8"), 2: ("short", "16"), 8: ("long", "64", "double")}
+GZIP = 31  # of zlib: a stream with the header of gzip
+PART = 1 << 20  # bytes that are unpacked at a time, to count them
 SPACES = {
     "left-posterior-superior": "LPS", "lps": "LPS", "right-anterior-superior": "RAS", "ras": "RAS",
+    "left-anterior-superior": "LAS", "las": "LAS",
 }  # fmt: skip
-NAMES = {"LPS": "left-posterior-superior", "RAS": "right-anterior-superior"}
-# Fields that follow from the numbers and the matrix.
+NAMES = {
+    "LPS": "left-posterior-superior", "RAS": "right-anterior-superior",
+    "LAS": "left-anterior-superior",
+}  # fmt: skip
+# Fields that follow from the numbers and the matrix, and those of axes, which change their order.
 MADE = {
     "type", "dimension", "sizes", "encoding", "endian", "space", "space dimension",
     "space directions", "space origin", "kinds", "spacings", "centers", "centerings", "data file",
-    "datafile",
+    "datafile", "units", "labels", "thicknesses", "axis mins", "axis maxs", "axismins", "axismaxs",
 }  # fmt: skip
 LACKING = {"bool": "uint8", "float16": "float32"}
+VECTORS = (
+    "vector", "covariant-vector", "normal", "3-vector", "3-gradient", "3-normal", "3-color",
+    "rgb-color", "hsv-color", "xyz-color",
+)  # fmt: skip
 DOMAIN = ("domain", "space", "time")  # kinds of axes along which voxels lie
 
 
@@ -45,15 +60,21 @@ class NrrdFiles(ImageFiles):
         header: Any = nrrd.read_header(file)
         if {"data file", "datafile"} & set(header):
             raise ImageFileError("the numbers lie in another file: attach them, as by `unu save`")
+        _check_size(header, data[file.tell() :])
         numbers = nrrd.read_data(header, file, index_order="F")
         spatial = _axes_of_space(header, numbers.ndim)
         others = [axis for axis in range(numbers.ndim) if axis not in spatial]
         numbers = numbers.transpose(*spatial, *others)
-        vectors = len(others) == 1 and numbers.shape[3] == 3 and others[0] == 0
+        kinds = [str(kind).lower() for kind in header.get("kinds", [])]
+        told = len(kinds) == numbers.ndim and kinds[others[0]] if others else False
+        is_vector = told in VECTORS if told else others == [0]
+        vectors = len(others) == 1 and numbers.shape[3] == 3 and is_vector
         space = SPACES.get(str(header.get("space", "")).lower(), "")
         kept = {
             str(key): _plain(value) for key, value in header.items() if str(key).lower() not in MADE
         }
+        if not space and "space" in header:
+            kept["space"] = str(header["space"])
         return Image(numbers, _matrix(header, spatial), vectors, 1.0, 0.0, space, KIND, kept)
 
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
@@ -73,9 +94,34 @@ class NrrdFiles(ImageFiles):
             "kinds": ["vector"] * len(first) + ["domain"] * 3 + ["list"] * len(parts),
             "encoding": "gzip" if compress else "raw",
         }
-        header |= {"space": NAMES[image.space]} if image.space else {"space dimension": 3}
+        if image.space:
+            header["space"] = NAMES[image.space]
+        elif "space" not in header:
+            header["space dimension"] = 3
         nrrd.write(output, np.asfortranarray(values), header, index_order="F")
         return lost
+
+
+def _check_size(header: Mapping[str, Any], packed: bytes) -> None:
+    """Raise ImageFileError where there are other than as many bytes as the header tells."""
+    kind = str(header["type"])
+    width = next((own for own, words in WIDTHS.items() if any(word in kind for word in words)), 4)
+    count = math.prod(int(size) for size in header["sizes"])
+    whole, encoding = count * width, str(header["encoding"])
+    found = len(packed)
+    if encoding in ("gzip", "gz", "bzip2", "bz2"):
+        stream: Any = zlib.decompressobj(GZIP) if "g" in encoding else bz2.BZ2Decompressor()
+        found, left = 0, packed
+        while found <= whole and not stream.eof:
+            part = stream.decompress(left, PART)
+            left = stream.unconsumed_tail if "g" in encoding else b""
+            if not part:
+                break
+            found += len(part)
+    elif encoding != "raw":
+        return
+    if found < whole or (found > whole and encoding != "raw"):
+        raise ImageFileError(f"it holds {found:,} bytes of numbers where {whole:,} belong")
 
 
 def _axes_of_space(header: Mapping[str, Any], count: int) -> list[int]:

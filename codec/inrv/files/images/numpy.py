@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from inrv.errors import ImageFileError
 from inrv.files.images.file_type import ImageFiles, lines_without
 from inrv.files.images.image import Image
 
@@ -23,6 +25,13 @@ class NumpyFiles(ImageFiles):
 
     def image(self, data: bytes) -> Image:
         """Read the array; objects, which may run code, are refused."""
+        file, layout = io.BytesIO(data), cast(Any, np.lib.format)
+        older = layout.read_magic(file) == (1, 0)
+        read_header = layout.read_array_header_1_0 if older else layout.read_array_header_2_0
+        shape, _, kind = read_header(file)
+        whole = file.tell() + math.prod(shape) * kind.itemsize
+        if len(data) < whole:
+            raise ImageFileError(f"it has {len(data):,} bytes where {whole:,} belong")
         array = np.load(io.BytesIO(data), allow_pickle=False)
         vectors = array.ndim == 4 and array.shape[3] == 3
         return Image(array, np.eye(4), vectors, kind="numpy")

@@ -71,18 +71,24 @@ class TiffFiles(ImageFiles):
         if (edges <= 0).any():
             edges = np.linalg.norm(image.matrix[:3, :3], axis=0)
         unit = str(held.get("unit", ""))
+        imagej = values.dtype.name in IMAGEJ and not parts + samples
         # ImageJ reads these names; other programs read them as a description.
         tifffile.imwrite(
             output,
             np.ascontiguousarray(values),
             metadata={"axes": axes, "spacing": float(edges[2]), "unit": unit},
-            imagej=values.dtype.name in ("uint8", "uint16", "float32") and not parts + samples,
+            imagej=imagej,
             resolution=(1 / float(edges[0]), 1 / float(edges[1])),
             compression="zlib" if compress and values.dtype.name not in IMAGEJ else None,
             photometric="rgb" if samples else "minisblack",
         )
-        turned = image.matrix.copy()
-        return lines_without(Image(values, turned), space=False)
+        lost = lines_without(Image(values, image.matrix), space=False)
+        if not imagej and not np.array_equal(edges, np.ones(3)):
+            lost.append(
+                "the size of a voxel is left out: ImageJ's files alone have it, of one part of "
+                f"{', '.join(IMAGEJ)}"
+            )
+        return lost
 
 
 @contextmanager
