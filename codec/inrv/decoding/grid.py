@@ -16,6 +16,7 @@ from inrv.decoding.bricks import Part
 from inrv.decoding.indexing import Block
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
+from inrv.files.nanovdb.writing import laid_out
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
 from inrv.grids.grid import description_of
 from inrv.grids.portions import cropped
@@ -327,17 +328,26 @@ class VolumeGrid:
             return self._shaped(bricks.dense(asked))
 
     @undisturbed()
-    def nanovdb(self) -> Tensor:
+    def nanovdb(self, box: Box | Any = None, level: int = 0) -> Tensor:
         """The grid as NanoVDB lays it out in memory: a tensor uint8 (n,) on the volume's device.
 
-        Warp and fVDB open it, and renderers do. Its leaves and tiles are those of the grid; what a
-        NanoVDB grid may tell of the least, largest and mean values of its nodes is left out.
-        Raises FormatError, and MissingPackageError without torch.
+        Warp and fVDB open it, and renderers do. Its leaves and tiles are those of the grid; of the
+        whole grid, what NanoVDB may tell of the least, largest and mean values of its nodes is left
+        out. A box or a level is laid out on the host, in whose memory it is decoded or comes to.
+
+        box: as `crop` takes it: only its regions are decoded
+        level: of detail, as `level` takes it
+        Raises FormatError, MissingPackageError without torch, and what `level` raises.
         """
         with needed_for("a NanoVDB grid", "train"):
+            import torch
+
             from inrv.decoding.tensors import nanovdb_of
             from inrv.support.device import with_index
 
+        if box is not None or level:
+            laid = laid_out(self.level(level, box))
+            return torch.from_numpy(laid.buffer).to(self.volume.device)
         with named_errors(self.volume.container):
             return nanovdb_of(self.values_of_grid, with_index(self.volume.device))
 

@@ -42,6 +42,20 @@ def test_every_voxel_is_found(fixtures: Path, name: str) -> None:
             assert np.array_equal(found, value) and found_state == state, voxel
 
 
+@pytest.mark.parametrize(("level", "box"), [(0, ((0, 4, 0), (20, 31, 40))), (2, None)])
+def test_boxes_and_levels(fixtures: Path, level: int, box: inrv.Box | None) -> None:
+    data, _ = inrv.encode_bytes(fixtures / "fire.vdb", instant(psnr=35.0))
+    grid = inrv.load(data, "cpu")[0]
+    buffer, part = grid.nanovdb(box, level).numpy(), grid.level(level, box)
+    coordinates = np.concatenate([voxels_of(part), voxels_of(grid.template)])
+    expected = part.topology.active(coordinates)
+    rows = part.topology.voxel_rows(coordinates)
+    assert 0 < expected.sum() < len(expected)
+    for voxel, row, state in zip(coordinates.tolist(), rows, expected, strict=True):
+        found, found_state = look_up(buffer, tuple(voxel), part.components)
+        assert found_state == state and (row < 0 or np.array_equal(found, part.values[row])), voxel
+
+
 def test_nodes_have_the_sizes_of_the_format() -> None:
     sizes = [
         [kind.itemsize for kind in (own.leaf, own.lower, own.upper, own.root, own.tile)]
