@@ -16,7 +16,6 @@ from inrv.decoding.bricks import Part
 from inrv.decoding.indexing import Block
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
-from inrv.files.nanovdb.writing import laid_out
 from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
 from inrv.grids.grid import description_of
 from inrv.grids.portions import cropped
@@ -343,6 +342,7 @@ class VolumeGrid:
             import torch
 
             from inrv.decoding.tensors import nanovdb_of
+            from inrv.files.nanovdb.writing import laid_out
             from inrv.support.device import with_index
 
         if box is not None or level:

@@ -23,6 +23,7 @@ from inrv.grids import (
     frequent_values,
     without_nonfinite,
 )
+from inrv.grids.rounding import SINGLE_ROUNDING
 from inrv.options import EncodeOptions
 from inrv.storage import PreparedGrid
 
@@ -39,7 +40,6 @@ PROBED = 1 << 16  # values among which the smallest difference is looked for
 HALF = 0.499  # of a unit, which rounding takes back
 EVEN = 0.01  # of a unit, by which its multiples are off where they were rounded to float32
 MOST_LEVELS = 1 << 12  # to which values are rounded
-SINGLE_ROUNDING = 2.0**-23  # of the largest value: rounding to float32, and arithmetic in float64
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from numcodecs import blosc
 from numpy.typing import NDArray
 
+_GZIP = 31  # of zlib: a stream with the header of gzip
 # Behind versions, flags and size of a value: bytes unpacked, of a block, packed.
 _BLOSC_HEADER = struct.Struct("<4xIII")
 
@@ -42,3 +43,13 @@ def unzip(packed: memoryview, size: int) -> bytes:
     if len(data) != size:
         raise ValueError(f"a ZIP buffer does not hold the {size:,} bytes it should")
     return data
+
+
+def gunzip(packed: bytes, most: int) -> bytes:
+    """Decompress the first bytes of streams of gzip, at most `most`. Raises zlib.error."""
+    found, left = bytearray(), packed
+    while left and len(found) < most:
+        stream = zlib.decompressobj(_GZIP)
+        found += stream.decompress(left, most - len(found))
+        left = stream.unused_data
+    return bytes(found)

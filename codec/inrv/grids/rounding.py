@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PART_NUMBERS = 1 << 22  # rounded at a time
+# Of the largest value: decoding rounds once to float32, and computes in float64 before.
+SINGLE_ROUNDING = 2.0**-23
 HALF_BITS = 32  # of a 64-bit integer, whose halves float64 holds exactly
 # Of the largest number: arithmetic in float64 leaves a range no wider than this of a constant.
 NOISE = 2.0**-43

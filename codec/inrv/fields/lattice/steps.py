@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from inrv.fields.lattice.constants import STEP
+from inrv.grids.rounding import SINGLE_ROUNDING
 
 LEAST_STEP = 1 / (1 << 16)  # of the range: finer ones do not fit the integers
 MOST_STEP = 2.0  # of the range
 UNITS_A_BOUND = 64.5  # half a step of the finest level, and half a unit from rounding to units
-# Of the largest value: decoding rounds once to float32, and computes in float64 before.
-SINGLE_ROUNDING = 2.0**-23
 
 
 def error_step(bound: float, minimum: float, maximum: float) -> float:

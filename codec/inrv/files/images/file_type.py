@@ -83,13 +83,7 @@ class ImageFiles:
         return lost
 
 
-def lines_without(image: Image, *, space: bool = True) -> list[str]:
-    """A line for what files lack that hold nothing of world space, or nothing but a voxel's size.
-
-    space: whether they hold nothing of it
-    """
-    matrix = image.matrix
-    plain = np.array_equal(matrix, np.diag(np.diag(matrix)))
-    if space and not np.array_equal(matrix, np.eye(4)):
-        return ["the transform is left out: such a file has none"]
-    return [] if space or plain else ["of the transform, the size of a voxel alone is kept"]
+def check_length(found: int, whole: int) -> None:
+    """Raise ImageFileError where a file has fewer bytes than its header tells."""
+    if found < whole:
+        raise ImageFileError(f"it has {found:,} bytes where {whole:,} belong")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
+from inrv.files.selection import chosen
 from inrv.grids import Box, Grid, SparseVolume, Transform, sparse_grid
 
 SOURCE = "image_source"  # the entry of a grid's metadata
@@ -52,6 +53,21 @@ class Image:
     space: str = ""
     kind: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether the axes of index space lie along those of world space, in their direction."""
+        turn = self.matrix[:3, :3]
+        return bool(np.array_equal(turn, np.diag(np.diag(turn))) and (np.diag(turn) > 0).all())
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """The edges of a voxel in world units: float64 (3,)."""
+        turn = self.matrix[:3, :3]
+        found: NDArray[np.float64] = (
+            np.diag(turn) if self.is_upright else np.linalg.norm(turn, axis=0)
+        )
+        return found
 
     @property
     def part_shape(self) -> tuple[int, ...]:
@@ -104,8 +120,6 @@ def volume_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> Sp
     path: of the file
     Raises ImageFileError for what no grid can hold, and OptionError.
     """
-    from inrv.files.selection import chosen
-
     numbers = image.numbers
     if numbers.dtype.kind not in "iufb" or numbers.ndim < 3 or 0 in numbers.shape:
         raise ImageFileError(
@@ -118,7 +132,7 @@ def volume_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> Sp
             f"{MOST_PARTS:,}"
         )
     try:
-        transform = transform_of(image.matrix)
+        transform = transform_of(image)
     except ValueError as error:
         raise ImageFileError(f"{path}: {error}") from error
     names = names_of(image, name_of(path))
@@ -156,14 +170,13 @@ class Listed:
         return self.name
 
 
-def transform_of(matrix: NDArray[np.float64]) -> Transform:
-    """The transform of a matrix of column vectors. Raises OptionError where it cannot be undone."""
-    matrix = np.asarray(matrix, dtype=np.float64)
-    edges = np.diag(matrix)[:3]
+def transform_of(image: Image) -> Transform:
+    """The transform of an image. Raises OptionError where its matrix cannot be undone."""
     kind = "AffineMap"
-    if np.array_equal(matrix[:3, :3], np.diag(edges)) and (edges > 0).all():
-        kind = "ScaleTranslateMap" if len(set(edges.tolist())) > 1 else "UniformScaleTranslateMap"
-    return Transform(kind, matrix.T)  # type: ignore[arg-type]
+    if image.is_upright:
+        uniform = len(set(image.edges.tolist())) == 1
+        kind = "UniformScaleTranslateMap" if uniform else "ScaleTranslateMap"
+    return Transform(kind, image.matrix.T)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

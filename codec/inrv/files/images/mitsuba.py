@@ -57,10 +57,9 @@ class MitsubaFiles(ImageFiles):
         if parts.shape[3] > 1:
             lost.append("a Mitsuba volume has one part: the first one is written")
         matrix, shape = image.matrix, np.array(values.shape[:3])
-        edges = np.diag(matrix)[:3]
-        if not np.array_equal(matrix[:3, :3], np.diag(edges)) or (edges <= 0).any():
+        edges = image.edges
+        if not image.is_upright:
             lost.append("the box is that of the grid before it is turned: give to_world as well")
-            edges = np.linalg.norm(matrix[:3, :3], axis=0)
         lower = matrix[:3, 3] - edges / 2
         box = [*lower.tolist(), *(lower + edges * shape).tolist()]
         channels = parts.shape[4]

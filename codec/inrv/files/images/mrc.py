@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from inrv.errors import ImageFileError
-from inrv.files.images.file_type import ImageFiles, lines_without
+from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image, as_type
 
 KIND = "mrc"
@@ -39,13 +39,12 @@ class MrcFiles(ImageFiles):
         """Read numbers, which lie z first in the file, voxel sizes and the origin."""
         from mrcfile.mrcinterpreter import MrcInterpreter
 
-        x, y, z, mode = struct.unpack_from("<4i", data)
-        if data[212] == BIG_ENDIAN:
-            x, y, z, mode = struct.unpack_from(">4i", data)
-        (more,) = struct.unpack_from(">i" if data[212] == BIG_ENDIAN else "<i", data, 92)
-        whole = HEADER_BYTES + more + x * y * z * MODES.get(mode, 1)
-        if min(x, y, z, more + 1) < 1 or whole > len(data):
-            raise ImageFileError(f"it has {len(data):,} bytes where {whole:,} belong")
+        order = ">" if data[212] == BIG_ENDIAN else "<"
+        x, y, z, mode = struct.unpack_from(f"{order}4i", data)
+        (more,) = struct.unpack_from(f"{order}i", data, 92)
+        if min(x, y, z, more + 1) < 1:
+            raise ImageFileError(f"it has {x} x {y} x {z} voxels behind {more} bytes")
+        check_length(len(data), HEADER_BYTES + more + x * y * z * MODES.get(mode, 1))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with MrcInterpreter(io.BytesIO(data), permissive=False, header_only=False) as found:
@@ -70,12 +69,9 @@ class MrcFiles(ImageFiles):
         if values.ndim > 3:
             lost.append("a map has one part of scalars: the first one is written")
             values = values.reshape(*values.shape[:3], -1)[..., 0]
-        edges = np.diag(image.matrix)[:3]
-        turned = image.matrix.copy()
-        turned[:3, 3] = 0
-        lost += lines_without(Image(values, turned), space=False)
+        if not image.is_upright:
+            lost.append("of the transform, the size of a voxel and the origin alone are kept")
         held = image.header_of(KIND)
-        edges = np.where(edges > 0, edges, np.linalg.norm(image.matrix[:3, :3], axis=0))
         file = io.BytesIO()
         made: Any = MrcInterpreter()
         made._iostream, made._read_only = file, False
@@ -86,7 +82,7 @@ class MrcFiles(ImageFiles):
             for name in ("ispg", "nlabl", "label", "nxstart", "nystart", "nzstart"):
                 made.header[name] = old[name]
         if min(held.get("edges", [1.0])) > 0:
-            made.voxel_size = tuple(float(edge) for edge in edges)
+            made.voxel_size = tuple(image.edges.tolist())
         for axis, own in zip("xyz", image.matrix[:3, 3], strict=True):
             made.header.origin[axis] = own
         made.update_header_stats()

@@ -12,12 +12,11 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from inrv.errors import ImageFileError
-from inrv.files.images.file_type import ImageFiles
+from inrv.files.buffers import gunzip
+from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image, as_type, space_lines
 
 KIND = "nifti"
-GZIP = 31  # of zlib: a stream with the header of gzip
 ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 HEADER_BYTES = 348, 540  # of the versions 1 and 2, as the first integer of a file tells
 FIRST = {size.to_bytes(4, order) for size in HEADER_BYTES for order in ORDERS}
@@ -40,10 +39,9 @@ class NiftiFiles(ImageFiles):
         """Tell whether a file begins with a header of NIfTI, compressed or not as these are."""
         if self.packed:
             try:
-                start = zlib.decompressobj(GZIP).decompress(start, HEADER_BYTES[0])
+                return gunzip(start, 4) in FIRST
             except zlib.error:
                 return False
-            return start[:4] in FIRST
         return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0"
 
     def image(self, data: bytes) -> Image:
@@ -51,7 +49,8 @@ class NiftiFiles(ImageFiles):
         import nibabel
 
         library: Any = nibabel
-        start = _unpacked(data, HEADER_BYTES[1])
+        unpack = gunzip if data.startswith(b"\x1f\x8b") else _first
+        start = unpack(data, HEADER_BYTES[1])
         second = HEADER_BYTES[1] in [int.from_bytes(start[:4], order) for order in ORDERS]
         header = (library.Nifti2Header if second else library.Nifti1Header).from_fileobj(
             io.BytesIO(start), check=False
@@ -59,9 +58,8 @@ class NiftiFiles(ImageFiles):
         numbers_begin = int(header["vox_offset"]) if math.isfinite(header["vox_offset"]) else 0
         count = math.prod(int(size) for size in header.get_data_shape())
         whole = numbers_begin + count * header.get_data_dtype().itemsize
-        plain = _unpacked(data, whole)
-        if count < 0 or len(plain) < whole:
-            raise ImageFileError(f"it has {len(plain):,} bytes where {whole:,} belong")
+        plain = unpack(data, whole)
+        check_length(len(plain), whole)
         found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(plain)
         numbers = np.asanyarray(found.dataobj.get_unscaled())
         while numbers.ndim < 3:
@@ -120,16 +118,8 @@ class NiftiFiles(ImageFiles):
         return lost
 
 
-def _unpacked(data: bytes, most: int) -> bytes:
-    """The first bytes of a file, unpacked where gzip packed it, at most so many."""
-    if not data.startswith(b"\x1f\x8b"):
-        return data[:most]
-    found, left = bytearray(), data
-    while left and len(found) < most:
-        stream = zlib.decompressobj(GZIP)
-        found += stream.decompress(left, most - len(found))
-        left = stream.unused_data
-    return bytes(found)
+def _first(data: bytes, most: int) -> bytes:
+    return data[:most]
 
 
 FILE_TYPE = NiftiFiles()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import io
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -13,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
-from inrv.files.images.file_type import ImageFiles
+from inrv.files.buffers import gunzip
+from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image, as_type
 
 KIND = "nrrd"
 # Bytes of a number, by what its type's name has in it; of all others, as int and float, 4.
 WIDTHS = {1: ("char", "8"), 2: ("short", "16"), 8: ("long", "64", "double")}
-GZIP = 31  # of zlib: a stream with the header of gzip
-PART = 1 << 20  # bytes that are unpacked at a time, to count them
 SPACES = {
     "left-posterior-superior": "LPS", "lps": "LPS", "right-anterior-superior": "RAS", "ras": "RAS",
     "left-anterior-superior": "LAS", "las": "LAS",
@@ -60,8 +58,8 @@ class NrrdFiles(ImageFiles):
         header: Any = nrrd.read_header(file)
         if {"data file", "datafile"} & set(header):
             raise ImageFileError("the numbers lie in another file: attach them, as by `unu save`")
-        _check_size(header, data[file.tell() :])
-        numbers = nrrd.read_data(header, file, index_order="F")
+        header["encoding"], plain = _unpacked(header, data[file.tell() :])
+        numbers = nrrd.read_data(header, io.BytesIO(plain), index_order="F")
         spatial = _axes_of_space(header, numbers.ndim)
         others = [axis for axis in range(numbers.ndim) if axis not in spatial]
         numbers = numbers.transpose(*spatial, *others)
@@ -102,26 +100,26 @@ class NrrdFiles(ImageFiles):
         return lost
 
 
-def _check_size(header: Mapping[str, Any], packed: bytes) -> None:
-    """Raise ImageFileError where there are other than as many bytes as the header tells."""
-    kind = str(header["type"])
+def _unpacked(header: Mapping[str, Any], packed: bytes) -> tuple[str, bytes]:
+    """The encoding and the bytes of numbers, raw where they were packed, as many as belong.
+
+    Raises ImageFileError where there are fewer, or more were packed.
+    """
+    kind, encoding = str(header["type"]), str(header["encoding"])
     width = next((own for own, words in WIDTHS.items() if any(word in kind for word in words)), 4)
-    count = math.prod(int(size) for size in header["sizes"])
-    whole, encoding = count * width, str(header["encoding"])
-    found = len(packed)
-    if encoding in ("gzip", "gz", "bzip2", "bz2"):
-        stream: Any = zlib.decompressobj(GZIP) if "g" in encoding else bz2.BZ2Decompressor()
-        found, left = 0, packed
-        while found <= whole and not stream.eof:
-            part = stream.decompress(left, PART)
-            left = stream.unconsumed_tail if "g" in encoding else b""
-            if not part:
-                break
-            found += len(part)
-    elif encoding != "raw":
-        return
-    if found < whole or (found > whole and encoding != "raw"):
-        raise ImageFileError(f"it holds {found:,} bytes of numbers where {whole:,} belong")
+    whole = math.prod(int(size) for size in header["sizes"]) * width
+    if encoding == "raw":
+        check_length(len(packed), whole)
+        return encoding, packed
+    if encoding in ("gzip", "gz"):
+        found = gunzip(packed, whole + 1)
+    elif encoding in ("bzip2", "bz2"):
+        found = bz2.BZ2Decompressor().decompress(packed, whole + 1)
+    else:
+        return encoding, packed
+    if len(found) != whole:
+        raise ImageFileError(f"it holds {len(found):,} bytes of numbers where {whole:,} belong")
+    return "raw", found
 
 
 def _axes_of_space(header: Mapping[str, Any], count: int) -> list[int]:

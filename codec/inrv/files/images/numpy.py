@@ -9,8 +9,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from inrv.errors import ImageFileError
-from inrv.files.images.file_type import ImageFiles, lines_without
+from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image
 
 
@@ -30,8 +29,7 @@ class NumpyFiles(ImageFiles):
         read_header = layout.read_array_header_1_0 if older else layout.read_array_header_2_0
         shape, _, kind = read_header(file)
         whole = file.tell() + math.prod(shape) * kind.itemsize
-        if len(data) < whole:
-            raise ImageFileError(f"it has {len(data):,} bytes where {whole:,} belong")
+        check_length(len(data), whole)
         array = np.load(io.BytesIO(data), allow_pickle=False)
         vectors = array.ndim == 4 and array.shape[3] == 3
         return Image(array, np.eye(4), vectors, kind="numpy")
@@ -39,7 +37,8 @@ class NumpyFiles(ImageFiles):
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
         """Write the values, not the numbers that a slope and an intercept make values of."""
         np.save(output, image.plain_values(), allow_pickle=False)
-        return lines_without(image)
+        plain = np.array_equal(image.matrix, np.eye(4))
+        return [] if plain else ["the transform is left out: such a file has none"]
 
 
 FILE_TYPE = NumpyFiles()

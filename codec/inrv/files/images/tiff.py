@@ -11,11 +11,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from inrv.errors import ImageFileError
-from inrv.files.images.file_type import ImageFiles, lines_without
+from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image
 
 KIND = "tiff"
 SPACE = "XYZ"
+IMAGEJ = ("uint8", "uint16", "float32")  # which ImageJ reads, uncompressed
 PAGES = "ZIQ"  # axes of tifffile that may stand for z, in that order
 
 
@@ -67,9 +68,7 @@ class TiffFiles(ImageFiles):
         samples = [3 + number for number, name in enumerate(names) if name == "S"]
         values = values.transpose(*parts, 2, 1, 0, *samples)
         axes = "".join(names[axis - 3] for axis in parts) + "ZYX" + "S" * len(samples)
-        edges = np.diag(image.matrix)[:3]
-        if (edges <= 0).any():
-            edges = np.linalg.norm(image.matrix[:3, :3], axis=0)
+        edges = image.edges
         unit = str(held.get("unit", ""))
         imagej = values.dtype.name in IMAGEJ and not parts + samples
         # ImageJ reads these names; other programs read them as a description.
@@ -79,10 +78,12 @@ class TiffFiles(ImageFiles):
             metadata={"axes": axes, "spacing": float(edges[2]), "unit": unit},
             imagej=imagej,
             resolution=(1 / float(edges[0]), 1 / float(edges[1])),
-            compression="zlib" if compress and values.dtype.name not in IMAGEJ else None,
+            compression="zlib" if compress and not imagej else None,
             photometric="rgb" if samples else "minisblack",
         )
-        lost = lines_without(Image(values, image.matrix), space=False)
+        lost = []
+        if not image.is_upright or image.matrix[:3, 3].any():
+            lost.append("of the transform, the size of a voxel alone is kept")
         if not imagej and not np.array_equal(edges, np.ones(3)):
             lost.append(
                 "the size of a voxel is left out: ImageJ's files alone have it, of one part of "
@@ -111,9 +112,6 @@ def _no_errors_logged() -> Iterator[None]:
         logger.propagate = propagates
     if logged:
         raise ImageFileError(f"it is damaged: {logged[0]}")
-
-
-IMAGEJ = ("uint8", "uint16", "float32")  # which ImageJ reads uncompressed
 
 
 def _edge(tags: Any, name: str) -> float:
