@@ -166,10 +166,17 @@ export class App {
     this.#dirty = false;
   }
 
-  /** Where the camera's picture of the scene begins: for another program that draws the same. */
-  view(): number[] {
+  /** All that another program needs in order to draw the same picture of fog. */
+  told(): Record<string, unknown> {
+    const scene = this.scene()!;
     const { width, height } = this.renderer.canvas;
-    return Array.from(this.camera.matrix(width / height, this.#radius()));
+    return {
+      width, height, view: Array.from(this.camera.matrix(width / height, this.#radius())), lower: scene.lower,
+      upper: scene.upper, voxel: scene.voxel, stepVoxels: this.stepVoxels, toLight: this.setting.toLight,
+      exposure: this.setting.exposure,
+      absorption: (Math.LN2 * scene.look.density) / scene.extent / scene.look.window[1],
+      glow: scene.glow ? scene.glow.strength / scene.extent : 0, hottest: scene.glow?.window[1] ?? 1,
+    };
   }
 
   scene(which: "one" | "other" | "difference" = "one"): Scene | null {

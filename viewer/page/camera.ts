@@ -16,7 +16,7 @@ export class Camera {
   /** Shows a sphere as a whole. */
   frame(middle: Vector, radius: number): void {
     this.target = middle;
-    this.distance = (1.05 * radius) / Math.sin(ANGLE / 2);
+    this.distance = (0.85 * radius) / Math.sin(ANGLE / 2);
   }
 
   get eye(): Vector {

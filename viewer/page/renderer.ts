@@ -40,8 +40,8 @@ const BACKDROPS: Record<Setting["backdrop"], [Vector, Vector]> = {
   black: [[0, 0, 0], [0, 0, 0]],
 };
 const LIGHT_EDGE = 64; // of the light volume along the longest side of the box
-const LIGHT: Vector = [2.6, 2.5, 2.35];
-const AMBIENT: Vector = [0.32, 0.37, 0.45];
+const LIGHT: Vector = [2.1, 2.02, 1.9];
+const AMBIENT: Vector = [0.2, 0.23, 0.29];
 const ALBEDO: Vector = [0.92, 0.92, 0.92];
 const SOOT: Vector = [0.3, 0.29, 0.28]; // the smoke of what glows is darker
 /** Pictures that are averaged at rest: what steps and pixels miss is smoothed out. */
