@@ -43,7 +43,12 @@ async function show(volume: Volume, settings: Settings): Promise<void> {
   const panel = new Panel(app, document.body, settings.promised ?? {});
   Object.assign(window, { inrv: { app, panel } });
   document.body.classList.toggle("bare", !!settings.shots);
-  await app.start(settings.grid);
+  try {
+    await app.start(settings.grid);
+  } catch (error) {
+    panel.fail((error as Error).message);
+    throw error;
+  }
   if (settings.shots) await takeShots(app, settings.shots);
 }
 
@@ -69,6 +74,7 @@ async function welcome(settings: Settings): Promise<void> {
 }
 
 function tell(error: Error): void {
+  if (document.querySelector(".message")) return; // the panel has told it
   const message = document.createElement("p");
   message.className = "message";
   message.setAttribute("role", "alert");
