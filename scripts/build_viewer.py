@@ -78,6 +78,7 @@ def build_viewer() -> Path:
         ]
         newest = max(path.stat().st_mtime for path in sources)
         if not PAGE.exists() or PAGE.stat().st_mtime < newest:
+            run("npx", "tsc", "--emitDeclarationOnly")  # it checks the types as well
             run("node", "build.mjs", str(module), str(DIST))
             half = PAGE.with_suffix(".half")
             shutil.copyfile(DIST / "page.html", half)
