@@ -1,4 +1,4 @@
-"""The build of the package: setuptools, a C compiler from PyPI where the machine has none, the viewer."""
+"""The build of the package: setuptools, the viewer, and a C compiler from PyPI where need be."""
 
 import shutil
 import sys

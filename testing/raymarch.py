@@ -58,7 +58,12 @@ def picture(scene: dict[str, Any], density: Field, glow: Field | None) -> NDArra
     at = np.stack(np.meshgrid(x, y), axis=-1)[::-1]
     back = np.linalg.inv(np.array(scene["view"]).reshape(4, 4))  # column-major: of row vectors
     ends = [
-        _divided(np.concatenate([at * 2 - 1, np.full((*at.shape[:2], 1), z), np.ones((*at.shape[:2], 1))], axis=-1) @ back)
+        _divided(
+            np.concatenate(
+                [at * 2 - 1, np.full((*at.shape[:2], 1), z), np.ones((*at.shape[:2], 1))], axis=-1
+            )
+            @ back
+        )
         for z in (-1.0, 1.0)
     ]
     ray = ends[1] - ends[0]

@@ -28,13 +28,17 @@ function made() {
     setup(bundler) {
       bundler.onResolve({ filter: /^inrv:/ }, ({ path }) => ({ path, namespace: "inrv" }));
       bundler.onLoad({ filter: /.*/, namespace: "inrv" }, async ({ path }) => {
-        if (path === "inrv:rules") return { contents: JSON.stringify(await rules()), loader: "json" };
+        if (path === "inrv:rules")
+          return { contents: JSON.stringify(await rules()), loader: "json" };
         if (path === "inrv:module") {
           const packed = gzipSync(await readFile(moduleFile), { level: 9 });
           return { contents: packed.toString("base64"), loader: "text" };
         }
         const bundled = await build({
-          ...common, entryPoints: [join(here, "decoder", "worker.ts")], format: "iife", write: false,
+          ...common,
+          entryPoints: [join(here, "decoder", "worker.ts")],
+          format: "iife",
+          write: false,
         });
         return { contents: bundled.outputFiles[0].text, loader: "text" };
       });
@@ -43,26 +47,44 @@ function made() {
 }
 
 const common = {
-  bundle: true, minify: true, target, legalComments: "none", loader: { ".glsl": "text", ".css": "text" },
-  plugins: [made()], logLevel: "warning",
+  bundle: true,
+  minify: true,
+  target,
+  legalComments: "none",
+  loader: { ".glsl": "text", ".css": "text" },
+  plugins: [made()],
+  logLevel: "warning",
 };
 
 await mkdir(out, { recursive: true });
-for (const [name, external] of [["decoder", []], ["three", ["three", "@inrv/decoder"]]])
+for (const [name, external] of [
+  ["decoder", []],
+  ["three", ["three", "@inrv/decoder"]],
+])
   await build({
-    ...common, entryPoints: [join(here, "decoder", name === "decoder" ? "index.ts" : `${name}.ts`)],
-    format: "esm", external, outfile: join(out, `${name}.js`),
+    ...common,
+    entryPoints: [join(here, "decoder", name === "decoder" ? "index.ts" : `${name}.ts`)],
+    format: "esm",
+    external,
+    outfile: join(out, `${name}.js`),
   });
 
 const bundled = await build({
-  ...common, entryPoints: [join(here, "page", "main.ts")], format: "iife", write: false,
+  ...common,
+  entryPoints: [join(here, "page", "main.ts")],
+  format: "iife",
+  write: false,
 });
 // A page must not end the script early, wherever a text within it holds these letters.
 const script = bundled.outputFiles[0].text.replaceAll("</script", "<\\/script");
 const [page, style] = await Promise.all(
   ["page.html", "page.css"].map((name) => readFile(join(here, "page", name), "utf8")),
 );
-const minified = await build({ stdin: { contents: style, loader: "css" }, minify: true, write: false });
+const minified = await build({
+  stdin: { contents: style, loader: "css" },
+  minify: true,
+  write: false,
+});
 await writeFile(
   join(out, "page.html"),
   page

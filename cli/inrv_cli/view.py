@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import webbrowser
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,24 @@ if TYPE_CHECKING:
     from inrv import Limits, SparseVolume
     from inrv.support.inputs import Input
 
+PAGE_FIELD = "lattice"  # what the page decodes; others are decoded here
 TURN = 72  # pictures of a whole turn
 MEMORY = 512  # MB on the GPU
 EDGES = (16, 8192)  # pixels of a picture
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A file that is shown.
+
+    name: of the file
+    content: its bytes, where it is an .inrv file that the page decodes; else its grids
+    promised: what the encoder told of the quality of each grid
+    """
+
+    name: str
+    content: Input | SparseVolume
+    promised: dict[str, str]
 
 
 def _parse_size(_: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
@@ -113,8 +129,8 @@ def view(
     sources = [file] if reference is None else [file, reference]
     for source in sources:
         check_input(source)
-    shown = [_read(source) for source in sources]
-    settings: dict[str, Any] = {"budget": memory << 20, "promised": _promised(shown[0][1], limits)}
+    shown = [_read(source, limits) for source in sources]
+    settings: dict[str, Any] = {"budget": memory << 20, "promised": shown[0].promised}
     if grid is not None:
         settings["grid"] = grid
     if html is not None:
@@ -124,7 +140,7 @@ def view(
     if outputs:
         return
     try:
-        server = ViewServer(shown, settings, port)
+        server = ViewServer([(own.name, own.content) for own in shown], settings, port)
     except OSError as error:
         raise Failure(INPUT, f"port {port} is not free: {error.strerror or error}") from error
     click.echo(f"{name_of_input(file)} is shown at {server.url}")
@@ -139,42 +155,41 @@ def view(
         server.server_close()
 
 
-def _read(source: Source) -> tuple[str, Input | SparseVolume]:
-    """Return a file's name, and its bytes, or its grids where it is no .inrv file."""
+def _read(source: Source, limits: Limits) -> Shown:
+    """Return a file's name, and its bytes where the page decodes them, else its grids."""
+    import inrv
+
     found = read_input(source)
     name = "stdin" if is_stdin(source) else Path(name_of_input(source)).name
-    return name, found if is_coded(found) else read_grids(found)
+    if not is_coded(found):
+        return Shown(name, read_grids(found), {})
+    volume = inrv.load(found, None, limits)
+    promised = {grid.name: grid.quality for grid in volume.grids}
+    field = volume.manifest.field
+    if field is None or field.kind == PAGE_FIELD:
+        return Shown(name, found, promised)
+    return Shown(name, volume.to_sparse(), promised)
 
 
-def _promised(shown: Input | SparseVolume, limits: Limits) -> dict[str, str]:
-    """Return what the encoder told of the quality of each grid."""
-    import inrv
-    from inrv.support.inputs import Input
-
-    if not isinstance(shown, Input):
-        return {}
-    volume = inrv.load(shown, None, limits)
-    return {grid.name: grid.quality for grid in volume.grids}
-
-
-def _write_page(path: str, shown: tuple[str, Input | SparseVolume], settings: dict[str, Any]) -> None:
+def _write_page(path: str, shown: Shown, settings: dict[str, Any]) -> None:
     """Write a page that holds its file; of another type it is encoded first."""
     import inrv
     from inrv.support.inputs import Input
     from inrv.viewer.page import whole_page
 
-    name, own = shown
-    if isinstance(own, Input):
-        data = bytes(own.view())
+    if isinstance(shown.content, Input):
+        data = bytes(shown.content.view())
     else:
-        data, _ = inrv.encode_bytes(own, inrv.EncodeOptions(effort="instant"))
-    page = whole_page(name, data, settings)
+        data, _ = inrv.encode_bytes(shown.content, inrv.EncodeOptions(effort="instant"))
+    page = whole_page(shown.name, data, settings)
     write_output(path, page)
-    click.echo(f"{name} -> {path}, {size_text(len(page))}, of which {size_text(len(data))} the file")
+    click.echo(
+        f"{shown.name} -> {path}, {size_text(len(page))}; the file is {size_text(len(data))}"
+    )
 
 
 def _write_pictures(
-    shown: list[tuple[str, Input | SparseVolume]],
+    shown: list[Shown],
     settings: dict[str, Any],
     edges: tuple[int, int],
     png: str | None,
@@ -188,17 +203,17 @@ def _write_pictures(
     width, height = edges
     count = 1 if turntable is None else TURN
     shots = {"width": width, "height": height, "count": count, "frames": turntable is not None}
-    server = ViewServer(shown, {**settings, "shots": shots})
+    server = ViewServer([(own.name, own.content) for own in shown], {**settings, "shots": shots})
     try:
         drawn = list(pictures(server, count))
     finally:
         server.server_close()
     if png is not None:
         write_output(png, drawn[0])
-        click.echo(f"{shown[0][0]} -> {png}, {size_text(len(drawn[0]))}")
+        click.echo(f"{shown[0].name} -> {png}, {size_text(len(drawn[0]))}")
     if turntable is not None:
         film = io.BytesIO()
         write_movie(film, Path(turntable).suffix.lower(), drawn)
         with writing(turntable):
             write_output(turntable, film.getvalue())
-        click.echo(f"{shown[0][0]} -> {turntable}, {size_text(film.tell())}")
+        click.echo(f"{shown[0].name} -> {turntable}, {size_text(film.tell())}")

@@ -104,7 +104,7 @@ def test_a_slice_has_the_values_of_the_file(shown: Page, fire: bytes) -> None:
         ".then(p => ({values: Array.from(p.values), active: Array.from(p.active), wide: p.wide}))"
     )
     values = np.reshape(found["values"], (-1, found["wide"])).astype(np.float32)
-    box = (list(grid.box.lower[:2]) + [30], list(grid.box.upper[:2]) + [30])
+    box = ((*grid.box.lower[:2], 30), (*grid.box.upper[:2], 30))
     np.testing.assert_array_equal(values.T, grid.dense(box)[:, :, 0].reshape(values.T.shape))
     active = np.reshape(found["active"], values.shape).T.astype(bool)
     assert active.sum() == (grid.coordinates()[:, 2] == 30).sum()
@@ -115,7 +115,8 @@ def test_a_voxel_is_described_in_words(shown: Page, fire: bytes) -> None:
     shown.evaluate("document.querySelectorAll('details').forEach(own => own.open = true)")
     shown.evaluate(
         "inrv.panel.slices.show(inrv.app.voxels(), inrv.app.look, true).then(() => {"
-        "inrv.panel.slices.at.splice(0, 3, 30, 30, 20); const c = document.querySelectorAll('.slices canvas')[0];"
+        "inrv.panel.slices.at.splice(0, 3, 30, 30, 20);"
+        "const c = document.querySelector('.slices canvas');"
         "const a = c.getBoundingClientRect(), b = inrv.app.grid.box;"
         "c.dispatchEvent(new PointerEvent('pointermove', {"
         "clientX: a.left + (30.5 - b.lower[1]) / (b.upper[1] - b.lower[1] + 1) * a.width,"

@@ -25,7 +25,10 @@ export interface Source {
 /** A file that cannot be read, or a mistake of the caller. */
 export class InrvError extends Error {
   /** @param rule the condition of the format that the bytes break, as "F6"; "" where it is none */
-  constructor(message: string, readonly rule = "") {
+  constructor(
+    message: string,
+    readonly rule = "",
+  ) {
     super(message);
     this.name = "InrvError";
   }
@@ -403,9 +406,7 @@ export class OpenFile {
       matrix: many(16, 48, 8, real),
       activeVoxels: Number(view.getBigUint64(at + 176, true)),
       leafVoxels: Number(view.getBigUint64(at + 184, true)),
-      box: whole(192)
-        ? { lower: many(3, 196, 4, corner), upper: many(3, 208, 4, corner) }
-        : null,
+      box: whole(192) ? { lower: many(3, 196, 4, corner), upper: many(3, 208, 4, corner) } : null,
       ranges: Array.from({ length: components }, (_, own) => ({
         minimum: real(at + 224 + 24 * own),
         maximum: real(at + 232 + 24 * own),

@@ -18,7 +18,15 @@ import type { Answer, Asked, Calls } from "./worker.js";
 
 export { COARSEST, Core, InrvError, OpenFile, REGION } from "./core.js";
 export type {
-  Block, FrameInfo, GridClass, GridInfo, Range, Skeleton, Source, Tile, Timeline,
+  Block,
+  FrameInfo,
+  GridClass,
+  GridInfo,
+  Range,
+  Skeleton,
+  Source,
+  Tile,
+  Timeline,
 } from "./core.js";
 export { bytesSource, type Given } from "./sources.js";
 
@@ -64,7 +72,11 @@ export class InrvFile {
   readonly #pool: Pool;
 
   /** @internal */
-  constructor(pool: Pool, readonly timeline: Timeline, readonly name: string) {
+  constructor(
+    pool: Pool,
+    readonly timeline: Timeline,
+    readonly name: string,
+  ) {
     this.#pool = pool;
   }
 
@@ -90,7 +102,11 @@ export class InrvFile {
    * @param urgency the higher, the sooner
    */
   block(
-    grid: GridInfo, corner: ArrayLike<number>, level = 0, place = 0, urgency = 0,
+    grid: GridInfo,
+    corner: ArrayLike<number>,
+    level = 0,
+    place = 0,
+    urgency = 0,
   ): Promise<Block> {
     return this.#pool.ask("block", [place, grid.number, Array.from(corner), level], urgency);
   }
@@ -126,7 +142,12 @@ class Pool {
   #waiting: Waiting[] = [];
   #ids = 0;
 
-  constructor(readonly size: number, module: WebAssembly.Module, sent: Sent, name: string) {
+  constructor(
+    readonly size: number,
+    module: WebAssembly.Module,
+    sent: Sent,
+    name: string,
+  ) {
     this.#module = module;
     this.#sent = sent;
     this.#name = name;

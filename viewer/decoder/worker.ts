@@ -10,7 +10,11 @@ export interface Calls {
   grids(key: number, place: number): ReturnType<OpenFile["grids"]>;
   skeleton(key: number, place: number, grid: number): ReturnType<OpenFile["skeleton"]>;
   block(
-    key: number, place: number, grid: number, corner: number[], level: number,
+    key: number,
+    place: number,
+    grid: number,
+    corner: number[],
+    level: number,
   ): ReturnType<OpenFile["block"]>;
   close(key: number): void;
 }
@@ -21,10 +25,7 @@ export interface Asked {
   given: unknown[];
 }
 
-export type Answer = { id: number } & (
-  | { found: unknown }
-  | { message: string; rule: string }
-);
+export type Answer = { id: number } & ({ found: unknown } | { message: string; rule: string });
 
 let module: WebAssembly.Module;
 const open = new Map<number, { file: OpenFile; core: Core }>();
@@ -63,7 +64,9 @@ self.onmessage = ({ data }: MessageEvent<Asked>) => {
     answer = { id: data.id, found };
   } catch (error) {
     const trapped = error instanceof WebAssembly.RuntimeError;
-    const message = trapped ? "the decoder stopped: it needs more memory" : String((error as Error).message);
+    const message = trapped
+      ? "the decoder stopped: it needs more memory"
+      : String((error as Error).message);
     answer = { id: data.id, message, rule: error instanceof InrvError ? error.rule : "" };
   }
   (self as unknown as Worker).postMessage(answer, moved);

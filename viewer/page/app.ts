@@ -26,7 +26,10 @@ export class App {
   comparison: Comparison = "one";
   wipe = 0.5;
   /** The part of the box that is shown: shares along each axis of index space. */
-  clip: [Vector, Vector] = [[0, 0, 0], [1, 1, 1]];
+  clip: [Vector, Vector] = [
+    [0, 0, 0],
+    [1, 1, 1],
+  ];
   grid: GridInfo | null = null;
   glow: GridInfo | null = null;
   glowStrength = 60;
@@ -60,7 +63,10 @@ export class App {
    * @param budget bytes on the GPU for all that is loaded
    */
   constructor(
-    readonly renderer: Renderer, readonly volume: Volume, readonly other: Volume | null, readonly budget: number,
+    readonly renderer: Renderer,
+    readonly volume: Volume,
+    readonly other: Volume | null,
+    readonly budget: number,
   ) {
     this.player = new Player(volume.timeline);
     if (other) this.difference = new Difference(volume, other);
@@ -73,10 +79,16 @@ export class App {
   /** Begins: takes the grid that a user would look at first. */
   async start(name?: string): Promise<void> {
     this.#grids = await this.volume.grids(this.player.place);
-    const wanted = name === undefined ? firstGrid(this.#grids) : this.#grids.find((own) => own.name === name);
-    if (!wanted) throw new Error(`${this.volume.name} has no grid with values${name === undefined ? "" : ` named ${name}`}`);
+    const wanted =
+      name === undefined ? firstGrid(this.#grids) : this.#grids.find((own) => own.name === name);
+    if (!wanted)
+      throw new Error(
+        `${this.volume.name} has no grid with values${name === undefined ? "" : ` named ${name}`}`,
+      );
     // A file does not say which axis points up: fires, clouds and people are mostly tall.
-    const [, y, z] = this.#box(wanted)[1].map((own, axis) => own - this.#box(wanted)[0][axis]!) as Vector;
+    const [, y, z] = this.#box(wanted)[1].map(
+      (own, axis) => own - this.#box(wanted)[0][axis]!,
+    ) as Vector;
     this.camera.up = z > y ? 2 : 1;
     this.#frameCamera(wanted);
     await this.choose(wanted);
@@ -129,7 +141,11 @@ export class App {
   /** The exact voxels of the chosen grid. */
   voxels(which: Volume = this.volume): Voxels {
     const { place } = this.player;
-    return new Voxels(which, this.grid!, which === this.volume ? place : samePlace(this.volume.timeline, place, which.timeline));
+    return new Voxels(
+      which,
+      this.grid!,
+      which === this.volume ? place : samePlace(this.volume.timeline, place, which.timeline),
+    );
   }
 
   /** Loaders of what is shown now. */
@@ -162,7 +178,7 @@ export class App {
 
   /** Draws as many pictures as are gathered at rest. */
   drawWhole(): void {
-    for (this.#gathered = 0; this.#gathered < GATHERED; ) this.#draw(1);
+    for (this.#gathered = 0; this.#gathered < GATHERED;) this.#draw(1);
     this.#dirty = false;
   }
 
@@ -171,23 +187,41 @@ export class App {
     const scene = this.scene()!;
     const { width, height } = this.renderer.canvas;
     return {
-      width, height, view: Array.from(this.camera.matrix(width / height, this.#radius())), lower: scene.lower,
-      upper: scene.upper, voxel: scene.voxel, stepVoxels: this.stepVoxels, toLight: this.setting.toLight,
+      width,
+      height,
+      view: Array.from(this.camera.matrix(width / height, this.#radius())),
+      lower: scene.lower,
+      upper: scene.upper,
+      voxel: scene.voxel,
+      stepVoxels: this.stepVoxels,
+      toLight: this.setting.toLight,
       exposure: this.setting.exposure,
       absorption: (Math.LN2 * scene.look.density) / scene.extent / scene.look.window[1],
-      glow: scene.glow ? scene.glow.strength / scene.extent : 0, hottest: scene.glow?.window[1] ?? 1,
+      glow: scene.glow ? scene.glow.strength / scene.extent : 0,
+      hottest: scene.glow?.window[1] ?? 1,
     };
   }
 
   scene(which: "one" | "other" | "difference" = "one"): Scene | null {
     const bricks = this.#ready.get(this.#key(which, this.grid!))?.bricks;
     if (!bricks || !this.look || !this.grid?.box) return null;
-    const glow = which !== "difference" && this.glow ? this.#ready.get(this.#key(which, this.glow))?.bricks : undefined;
+    const glow =
+      which !== "difference" && this.glow
+        ? this.#ready.get(this.#key(which, this.glow))?.bricks
+        : undefined;
     const [low, high] = this.#box(this.grid);
     const look: Look = which === "difference" ? this.#differenceLook() : this.look;
     return {
-      bricks, look, lower: low, upper: high, voxel: this.#voxel(this.grid), extent: this.#extent(this.grid),
-      glow: glow && this.glow ? { bricks: glow, window: [0, this.glow.ranges[0]!.maximum], strength: this.glowStrength } : null,
+      bricks,
+      look,
+      lower: low,
+      upper: high,
+      voxel: this.#voxel(this.grid),
+      extent: this.#extent(this.grid),
+      glow:
+        glow && this.glow
+          ? { bricks: glow, window: [0, this.glow.ranges[0]!.maximum], strength: this.glowStrength }
+          : null,
     };
   }
 
@@ -204,7 +238,9 @@ export class App {
 
   #radius(): number {
     const [low, high] = this.#box(this.grid!);
-    const far = [low, high].map((corner) => Math.hypot(...corner.map((own, axis) => own - this.camera.target[axis]!)));
+    const far = [low, high].map((corner) =>
+      Math.hypot(...corner.map((own, axis) => own - this.camera.target[axis]!)),
+    );
     return Math.max(...far) * 1.2;
   }
 
@@ -218,7 +254,10 @@ export class App {
       }),
     ) as [Vector, Vector];
     const corners = Array.from({ length: 8 }, (_, at) =>
-      transformed(Float64Array.from(grid.matrix), [0, 1, 2].map((axis) => ends[(at >> axis) & 1]![axis]!) as Vector),
+      transformed(
+        Float64Array.from(grid.matrix),
+        [0, 1, 2].map((axis) => ends[(at >> axis) & 1]![axis]!) as Vector,
+      ),
     );
     return [Math.min, Math.max].map((pick) =>
       [0, 1, 2].map((axis) => pick(...corners.map((own) => own[axis]!))),
@@ -227,7 +266,9 @@ export class App {
 
   #voxel(grid: GridInfo): number {
     const m = grid.matrix;
-    return Math.min(...[0, 1, 2].map((row) => Math.hypot(m[4 * row]!, m[4 * row + 1]!, m[4 * row + 2]!)));
+    return Math.min(
+      ...[0, 1, 2].map((row) => Math.hypot(m[4 * row]!, m[4 * row + 1]!, m[4 * row + 2]!)),
+    );
   }
 
   #extent(grid: GridInfo): number {
@@ -243,7 +284,12 @@ export class App {
 
   #keys(): string[] {
     if (!this.grid) return [];
-    const sides = this.comparison === "one" ? ["one"] : this.comparison === "difference" ? ["difference"] : ["one", "other"];
+    const sides =
+      this.comparison === "one"
+        ? ["one"]
+        : this.comparison === "difference"
+          ? ["difference"]
+          : ["one", "other"];
     return sides.flatMap((which) => [
       this.#key(which, this.grid!),
       ...(this.glow && which !== "difference" ? [this.#key(which, this.glow)] : []),
@@ -253,7 +299,12 @@ export class App {
   /** Begins to load what is shown, and what is shown next. */
   #load(): void {
     const places = [this.player.place, ...(this.player.playing ? this.player.ahead(AHEAD) : [])];
-    const sides = this.comparison === "one" ? ["one"] : this.comparison === "difference" ? ["difference"] : ["one", "other"];
+    const sides =
+      this.comparison === "one"
+        ? ["one"]
+        : this.comparison === "difference"
+          ? ["difference"]
+          : ["one", "other"];
     for (const place of places)
       for (const which of sides)
         for (const grid of [this.grid, which === "difference" ? null : this.glow])
@@ -264,15 +315,28 @@ export class App {
   #begin(which: string, grid: GridInfo, place: number): void {
     const key = this.#key(which, grid, place);
     if (this.#loaders.has(key)) return;
-    const volume = which === "one" ? this.volume : which === "other" ? this.other! : this.difference!;
-    const own = which === "other" ? samePlace(this.volume.timeline, place, this.other!.timeline) : place;
+    const volume =
+      which === "one" ? this.volume : which === "other" ? this.other! : this.difference!;
+    const own =
+      which === "other" ? samePlace(this.volume.timeline, place, this.other!.timeline) : place;
     const begun = (async () => {
-      const found = place === this.player.place && which === "one" ? grid : matching(grid, await volume.grids(own));
-      if (!found) throw new Error(`${volume.name} has no grid ${grid.name}${this.player.count > 1 ? ` in frame ${volume.timeline.frames[own]!.number}` : ""}`);
+      const found =
+        place === this.player.place && which === "one"
+          ? grid
+          : matching(grid, await volume.grids(own));
+      if (!found)
+        throw new Error(
+          `${volume.name} has no grid ${grid.name}${this.player.count > 1 ? ` in frame ${volume.timeline.frames[own]!.number}` : ""}`,
+        );
       const sides = this.comparison === "one" || this.comparison === "difference" ? 1 : 2;
       const share = this.budget / (sides * (this.glow ? 2 : 1));
       const loader = await Loader.begin(
-        this.renderer.gl, volume, found, own, share, (middle, edge) => this.#wish(middle, edge, place),
+        this.renderer.gl,
+        volume,
+        found,
+        own,
+        share,
+        (middle, edge) => this.#wish(middle, edge, place),
         () => place === this.player.place && this.#arrived(loader),
       );
       this.#ready.set(key, loader);
@@ -299,13 +363,17 @@ export class App {
     const pixel = this.camera.pixel(distance, this.renderer.canvas.height || 1);
     // A frame that is not due yet waits behind the one that is.
     const late = (place - this.player.place + this.player.count) % this.player.count;
-    return { level: Math.max(0, Math.floor(Math.log2(pixel / voxel))), urgency: -distance / this.camera.distance - 1e7 * late };
+    return {
+      level: Math.max(0, Math.floor(Math.log2(pixel / voxel))),
+      urgency: -distance / this.camera.distance - 1e7 * late,
+    };
   }
 
   /** Lets go of frames that nobody looks at, where the budget is used up: the oldest ones first. */
   #evict(wanted: number[]): void {
     let bytes = 0;
-    for (const loader of this.#ready.values()) bytes += 2 * loader.bricks.atlas.size.reduce((a, b) => a * b, 1);
+    for (const loader of this.#ready.values())
+      bytes += 2 * loader.bricks.atlas.size.reduce((a, b) => a * b, 1);
     for (const [key, loader] of this.#ready) {
       const isWanted = wanted.some((place) => key.endsWith(` ${place}`));
       if (isWanted || bytes <= this.budget) continue;
@@ -338,7 +406,10 @@ export class App {
     if (this.still) return;
     const canvas = this.renderer.canvas;
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+    const [width, height] = [
+      Math.round(canvas.clientWidth * ratio),
+      Math.round(canvas.clientHeight * ratio),
+    ];
     if (width && height && (canvas.width !== width || canvas.height !== height)) {
       [canvas.width, canvas.height] = [width, height];
       this.touch();
@@ -378,12 +449,22 @@ export class App {
     const { width, height } = this.renderer.canvas;
     const half = Math.floor(width / 2);
     const put = (
-      picture: number, which: "one" | "other" | "difference", area: [number, number, number, number], clip: [number, number],
+      picture: number,
+      which: "one" | "other" | "difference",
+      area: [number, number, number, number],
+      clip: [number, number],
     ) =>
       this.renderer.draw(
-        picture, this.grid ? this.scene(which) : null, this.setting,
-        this.camera.matrix(area[2] / area[3], this.grid ? this.#radius() : 1), area, clip, scale, this.#gathered,
-        this.#exact ? 0.5 : null, this.stepVoxels,
+        picture,
+        this.grid ? this.scene(which) : null,
+        this.setting,
+        this.camera.matrix(area[2] / area[3], this.grid ? this.#radius() : 1),
+        area,
+        clip,
+        scale,
+        this.#gathered,
+        this.#exact ? 0.5 : null,
+        this.stepVoxels,
       );
     const whole: [number, number, number, number] = [0, 0, width, height];
     if (this.comparison === "side by side") {

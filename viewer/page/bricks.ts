@@ -4,7 +4,14 @@
  * look.glsl reads what is written here.
  */
 
-import { COARSEST, REGION, type Block, type GridInfo, type Skeleton, type Tile } from "../decoder/index.js";
+import {
+  COARSEST,
+  REGION,
+  type Block,
+  type GridInfo,
+  type Skeleton,
+  type Tile,
+} from "../decoder/index.js";
 
 /** Voxels of a cell along each axis: each has a page. */
 export const CELL = 32;
@@ -60,12 +67,27 @@ export class Atlas {
   }
 
   /** Writes samples of a slot: x changes first. */
-  write(slot: number, from: readonly number[], shape: readonly number[], samples: Uint16Array): void {
+  write(
+    slot: number,
+    from: readonly number[],
+    shape: readonly number[],
+    samples: Uint16Array,
+  ): void {
     const gl = this.#gl;
     const [x, y, z] = this.place(slot).map((own, axis) => own * (this.brick + 1) + from[axis]!);
     gl.bindTexture(gl.TEXTURE_3D, this.texture);
     gl.texSubImage3D(
-      gl.TEXTURE_3D, 0, x!, y!, z!, shape[0]!, shape[1]!, shape[2]!, gl.RED, gl.HALF_FLOAT, samples,
+      gl.TEXTURE_3D,
+      0,
+      x!,
+      y!,
+      z!,
+      shape[0]!,
+      shape[1]!,
+      shape[2]!,
+      gl.RED,
+      gl.HALF_FLOAT,
+      samples,
     );
   }
 
@@ -118,11 +140,18 @@ export class Bricks {
       Array.from(skeleton.corners.subarray(3 * at, 3 * at + 3)),
     );
     for (const tile of skeleton.tiles)
-      if (tile.edge < REGION) corners.push(tile.corner.map((own) => Math.floor(own / REGION) * REGION));
-    const lower = axes((axis) => Math.min(...corners.map((own) => own[axis]!), boxAt(grid, "lower", axis)));
-    const upper = axes((axis) => Math.max(...corners.map((own) => own[axis]! + REGION), boxAt(grid, "upper", axis)));
+      if (tile.edge < REGION)
+        corners.push(tile.corner.map((own) => Math.floor(own / REGION) * REGION));
+    const lower = axes((axis) =>
+      Math.min(...corners.map((own) => own[axis]!), boxAt(grid, "lower", axis)),
+    );
+    const upper = axes((axis) =>
+      Math.max(...corners.map((own) => own[axis]! + REGION), boxAt(grid, "upper", axis)),
+    );
     this.first = axes((axis) => Math.floor(lower[axis]! / REGION) * REGION);
-    this.cells = axes((axis) => Math.max(1, Math.ceil((upper[axis]! - this.first[axis]!) / REGION)) * CELLS);
+    this.cells = axes(
+      (axis) => Math.max(1, Math.ceil((upper[axis]! - this.first[axis]!) / REGION)) * CELLS,
+    );
     this.outside = this.#normal(grid.background);
     const count = this.cells[0] * this.cells[1] * this.cells[2];
     this.#least = new Float32Array(count).fill(this.outside);
@@ -134,7 +163,10 @@ export class Bricks {
     this.#uploadRanges([0, 0, 0], this.cells);
     for (const corner of corners)
       this.regions.set(corner.join(), {
-        corner: corner as [number, number, number], level: COARSEST + 1, asked: COARSEST + 1, planes: [],
+        corner: corner as [number, number, number],
+        level: COARSEST + 1,
+        asked: COARSEST + 1,
+        planes: [],
         slots: new Int32Array(),
       });
   }
@@ -184,7 +216,7 @@ export class Bricks {
           let at = 0;
           for (let z = 0; z < side; z++)
             for (let y = 0; y < side; y++) {
-              let from = ((bx * brick) * wide + by * brick + y) * wide + bz * brick + z;
+              let from = (bx * brick * wide + by * brick + y) * wide + bz * brick + z;
               for (let x = 0; x < side; x++, from += wide * wide) {
                 const value = padded[from]!;
                 samples[at++] = value;
@@ -195,14 +227,27 @@ export class Bricks {
           const slot = least === most ? -1 : this.atlas.take();
           region.slots[(bx * along + by) * along + bz] = slot;
           if (slot >= 0) {
-            const shape = this.atlas.brick === brick ? samples : spread(samples, side, this.atlas.brick + 1);
-            this.atlas.write(slot, [0, 0, 0], axes(() => this.atlas.brick + 1), halves(shape));
+            const shape =
+              this.atlas.brick === brick ? samples : spread(samples, side, this.atlas.brick + 1);
+            this.atlas.write(
+              slot,
+              [0, 0, 0],
+              axes(() => this.atlas.brick + 1),
+              halves(shape),
+            );
           }
           this.#describe(region, [bx, by, bz], along, slot, least, most, level, pages);
         }
     const cell = this.#cellOf(region.corner);
-    this.#uploadPages(cell, axes(() => CELLS), pages);
-    this.#uploadRanges(cell, axes(() => CELLS));
+    this.#uploadPages(
+      cell,
+      axes(() => CELLS),
+      pages,
+    );
+    this.#uploadRanges(
+      cell,
+      axes(() => CELLS),
+    );
     if (oldLevel <= COARSEST) for (const slot of old) if (slot >= 0) this.atlas.give(slot);
     for (let number = 1; number < 8; number++) this.#mend(region, number);
     return true;
@@ -220,8 +265,14 @@ export class Bricks {
 
   /** Writes ranges and pages of the cells that a brick covers. */
   #describe(
-    region: Region, place: number[], along: number, slot: number, least: number, most: number,
-    level: number, pages: Uint8Array,
+    region: Region,
+    place: number[],
+    along: number,
+    slot: number,
+    least: number,
+    most: number,
+    level: number,
+    pages: Uint8Array,
   ): void {
     const cells = CELLS / along; // that a brick covers along each axis
     const [first, second, third] = this.#cellOf(region.corner);
@@ -229,11 +280,18 @@ export class Bricks {
     for (let x = 0; x < cells; x++)
       for (let y = 0; y < cells; y++)
         for (let z = 0; z < cells; z++) {
-          const [cx, cy, cz] = [place[0]! * cells + x, place[1]! * cells + y, place[2]! * cells + z];
+          const [cx, cy, cz] = [
+            place[0]! * cells + x,
+            place[1]! * cells + y,
+            place[2]! * cells + z,
+          ];
           const cell = this.#number(first + cx, second + cy, third + cz);
           this.#least[cell] = least;
           this.#most[cell] = most;
-          pages.set([px, py, pz, slot >= 0 ? level : NO_BRICK], 4 * ((cz * CELLS + cy) * CELLS + cx));
+          pages.set(
+            [px, py, pz, slot >= 0 ? level : NO_BRICK],
+            4 * ((cz * CELLS + cy) * CELLS + cx),
+          );
         }
   }
 
@@ -377,8 +435,17 @@ export class Bricks {
     const gl = this.#gl;
     gl.bindTexture(gl.TEXTURE_3D, this.pages);
     gl.texSubImage3D(
-      gl.TEXTURE_3D, 0, from[0]!, from[1]!, from[2]!, shape[0]!, shape[1]!, shape[2]!, gl.RGBA_INTEGER,
-      gl.UNSIGNED_BYTE, pages,
+      gl.TEXTURE_3D,
+      0,
+      from[0]!,
+      from[1]!,
+      from[2]!,
+      shape[0]!,
+      shape[1]!,
+      shape[2]!,
+      gl.RGBA_INTEGER,
+      gl.UNSIGNED_BYTE,
+      pages,
     );
   }
 
@@ -395,7 +462,16 @@ export class Bricks {
         }
     gl.bindTexture(gl.TEXTURE_3D, this.ranges);
     gl.texSubImage3D(
-      gl.TEXTURE_3D, 0, from[0]!, from[1]!, from[2]!, shape[0]!, shape[1]!, shape[2]!, gl.RG, gl.FLOAT,
+      gl.TEXTURE_3D,
+      0,
+      from[0]!,
+      from[1]!,
+      from[2]!,
+      shape[0]!,
+      shape[1]!,
+      shape[2]!,
+      gl.RG,
+      gl.FLOAT,
       ranges,
     );
   }
@@ -411,7 +487,9 @@ function boxAt(grid: GridInfo, which: "lower" | "upper", axis: number): number {
 /** What values are divided by, so that float16 holds them well. */
 function scaleOf(grid: GridInfo, tiles: Tile[]): number {
   const vectors = [grid.background, ...tiles.map((tile) => tile.values)];
-  const ends = grid.ranges.map((range) => Math.max(Math.abs(range.minimum), Math.abs(range.maximum)));
+  const ends = grid.ranges.map((range) =>
+    Math.max(Math.abs(range.minimum), Math.abs(range.maximum)),
+  );
   const most = Math.max(Math.hypot(...ends), ...vectors.map((own) => Math.hypot(...own)));
   return Number.isFinite(most) && most > SMALLEST ? most : 1;
 }
@@ -425,13 +503,24 @@ function plane(values: Float32Array, edge: number, axis: number): Float32Array {
   const found = new Float32Array(edge * edge);
   for (let one = 0; one < edge; one++)
     for (let two = 0; two < edge; two++) {
-      const from = axis === 0 ? one * edge + two : axis === 1 ? one * edge * edge + two : (one * edge + two) * edge;
+      const from =
+        axis === 0
+          ? one * edge + two
+          : axis === 1
+            ? one * edge * edge + two
+            : (one * edge + two) * edge;
       found[one * edge + two] = values[from]!;
     }
   return found;
 }
 
-function planeValue(values: Float32Array, edge: number, axis: number, inner: number[], level: number): number {
+function planeValue(
+  values: Float32Array,
+  edge: number,
+  axis: number,
+  inner: number[],
+  level: number,
+): number {
   const [one, two] = [0, 1, 2].filter((own) => own !== axis).map((own) => inner[own]! >> level);
   return values[one! * edge + two!]!;
 }
@@ -469,7 +558,10 @@ export function halves(values: Float32Array): Uint16Array {
 }
 
 function texture3D(
-  gl: WebGL2RenderingContext, format: number, size: readonly number[], filter: number,
+  gl: WebGL2RenderingContext,
+  format: number,
+  size: readonly number[],
+  filter: number,
 ): WebGLTexture {
   const texture = gl.createTexture()!;
   gl.bindTexture(gl.TEXTURE_3D, texture);

@@ -1,6 +1,18 @@
 /** A camera that turns around a point. */
 
-import { add, cross, lookAt, multiply, perspective, size, sub, times, unit, type Matrix, type Vector } from "./matrices.js";
+import {
+  add,
+  cross,
+  lookAt,
+  multiply,
+  perspective,
+  size,
+  sub,
+  times,
+  unit,
+  type Matrix,
+  type Vector,
+} from "./matrices.js";
 
 const ANGLE = (35 * Math.PI) / 180; // of view, from top to bottom
 
@@ -34,7 +46,10 @@ export class Camera {
   matrix(aspect: number, radius: number): Matrix {
     const near = Math.max(this.distance - 2 * radius, this.distance * 1e-3);
     const far = this.distance + 2 * radius;
-    return multiply(perspective(ANGLE, aspect, near, far), lookAt(this.eye, this.target, this.upward));
+    return multiply(
+      perspective(ANGLE, aspect, near, far),
+      lookAt(this.eye, this.target, this.upward),
+    );
   }
 
   /** The edge of a pixel in world space, at a distance. */
@@ -52,7 +67,10 @@ export class Camera {
     const ahead = unit(sub(this.target, this.eye));
     const side = unit(cross(ahead, this.upward));
     const scale = 2 * this.distance * Math.tan(ANGLE / 2);
-    this.target = add(this.target, add(times(side, -right * scale), times(cross(side, ahead), up * scale)));
+    this.target = add(
+      this.target,
+      add(times(side, -right * scale), times(cross(side, ahead), up * scale)),
+    );
   }
 
   zoom(factor: number): void {

@@ -15,7 +15,11 @@ export interface Histogram {
 }
 
 /** Counts values; of vectors their lengths. Every 4th voxel along each axis is looked at, or every 8th. */
-export async function histogramOf(volume: Volume, grid: GridInfo, place: number): Promise<Histogram> {
+export async function histogramOf(
+  volume: Volume,
+  grid: GridInfo,
+  place: number,
+): Promise<Histogram> {
   const { corners } = await volume.skeleton(grid, place);
   const regions = corners.length / 3;
   const level = Math.min(COARSEST, regions > MOST_REGIONS ? 4 : 2);
@@ -24,25 +28,40 @@ export async function histogramOf(volume: Volume, grid: GridInfo, place: number)
   const wanted = Array.from({ length: regions }, (_, at) => at).filter((at) => at % every === 0);
   await Promise.all(
     wanted.map(async (at) => {
-      const block = await volume.block(grid, corners.subarray(3 * at, 3 * at + 3), level, place, 1e9);
+      const block = await volume.block(
+        grid,
+        corners.subarray(3 * at, 3 * at + 3),
+        level,
+        place,
+        1e9,
+      );
       for (let voxel = 0; voxel < block.active.length; voxel++) {
         if (!block.active[voxel]) continue;
-        const own = grid.components === 1 ? block.values[voxel]! : Math.hypot(...block.values.subarray(3 * voxel, 3 * voxel + 3));
+        const own =
+          grid.components === 1
+            ? block.values[voxel]!
+            : Math.hypot(...block.values.subarray(3 * voxel, 3 * voxel + 3));
         if (Number.isFinite(own)) values.push(own);
       }
     }),
   );
   const sorted = Float32Array.from(values).sort();
   if (!sorted.length) return { low: 0, high: 1, counts: new Array(BINS).fill(0), spread: [0, 0] };
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
   const [low, high] = [sorted[0]!, sorted[sorted.length - 1]!];
   const counts = new Array<number>(BINS).fill(0);
-  for (const own of sorted) counts[Math.min(BINS - 1, Math.floor((BINS * (own - low)) / (high - low || 1)))]!++;
+  for (const own of sorted)
+    counts[Math.min(BINS - 1, Math.floor((BINS * (own - low)) / (high - low || 1)))]!++;
   return { low, high, counts, spread: [at(0.01), at(0.99)] };
 }
 
 /** Draws it as bars whose heights are logarithms, with the window over it. */
-export function drawHistogram(canvas: HTMLCanvasElement, own: Histogram, window: [number, number]): void {
+export function drawHistogram(
+  canvas: HTMLCanvasElement,
+  own: Histogram,
+  window: [number, number],
+): void {
   const context = canvas.getContext("2d")!;
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);

@@ -30,7 +30,10 @@ export class Loader {
   #told: (() => void)[] = [];
 
   private constructor(
-    readonly volume: Volume, readonly grid: GridInfo, readonly place: number, bricks: Bricks,
+    readonly volume: Volume,
+    readonly grid: GridInfo,
+    readonly place: number,
+    bricks: Bricks,
     private readonly wish: (middle: Vector, edge: number) => Wish,
     private readonly changed: (loader: Loader) => void,
   ) {
@@ -45,13 +48,25 @@ export class Loader {
    * @param changed is called whenever a region has become finer
    */
   static async begin(
-    gl: WebGL2RenderingContext, volume: Volume, grid: GridInfo, place: number, budget: number,
-    wish: (middle: Vector, edge: number) => Wish, changed: (loader: Loader) => void,
+    gl: WebGL2RenderingContext,
+    volume: Volume,
+    grid: GridInfo,
+    place: number,
+    budget: number,
+    wish: (middle: Vector, edge: number) => Wish,
+    changed: (loader: Loader) => void,
   ): Promise<Loader> {
     const skeleton = await volume.skeleton(grid, place);
-    const regions = Math.max(1, skeleton.corners.length / 3 + skeleton.tiles.filter((own) => own.edge < REGION).length / 64);
+    const regions = Math.max(
+      1,
+      skeleton.corners.length / 3 + skeleton.tiles.filter((own) => own.edge < REGION).length / 64,
+    );
     let finest = 0;
-    while (finest < COARSEST && Bricks.bytes(regions, finest, BRICK >> Math.max(0, finest - 2)) > budget) finest++;
+    while (
+      finest < COARSEST &&
+      Bricks.bytes(regions, finest, BRICK >> Math.max(0, finest - 2)) > budget
+    )
+      finest++;
     const brick = BRICK >> Math.max(0, finest - 2);
     const bytes = Bricks.bytes(regions, finest, brick);
     const atlas = new Atlas(gl, bytes / Atlas.bytes(brick) + AT_ONCE * 2, brick);
@@ -133,7 +148,8 @@ export class Loader {
       if (level === undefined) continue;
       const middle = transformed(world, region.corner.map((own) => own + REGION / 2) as Vector);
       const corner = transformed(world, region.corner as Vector);
-      const edge = Math.hypot(...middle.map((own, axis) => own - corner[axis]!)) / Math.sqrt(3) * 2;
+      const edge =
+        (Math.hypot(...middle.map((own, axis) => own - corner[axis]!)) / Math.sqrt(3)) * 2;
       const wish = this.wish(middle, edge);
       if (held <= COARSEST && held <= wish.level) continue;
       const urgency = held * 1e6 + wish.urgency;

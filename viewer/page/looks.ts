@@ -70,34 +70,88 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
   const look: Look = { mode: "fog", map: "gray", window: [0, most], density: 8, isovalue: 0 };
   if (grid.components === 3) {
     const ends = grid.ranges.map((own) => Math.max(Math.abs(own.minimum), Math.abs(own.maximum)));
-    return { ...look, mode: "window", map: "viridis", window: [0, Math.min(Math.hypot(...ends), spread[1] || Infinity)], density: 6 };
+    return {
+      ...look,
+      mode: "window",
+      map: "viridis",
+      window: [0, Math.min(Math.hypot(...ends), spread[1] || Infinity)],
+      density: 6,
+    };
   }
   if (grid.gridClass === "level set") return { ...look, mode: "surface" };
-  if (isHot(grid)) return { ...look, mode: "window", map: "black body", window: [0, grid.ranges[0]!.maximum], density: 10 };
-  if (isThick(grid)) return { ...look, window: spread[1] > spread[0] ? [0, spread[1]] : look.window };
-  const [low, high] = spread[1] > spread[0] ? spread : [grid.ranges[0]!.minimum, grid.ranges[0]!.maximum];
+  if (isHot(grid))
+    return {
+      ...look,
+      mode: "window",
+      map: "black body",
+      window: [0, grid.ranges[0]!.maximum],
+      density: 10,
+    };
+  if (isThick(grid))
+    return { ...look, window: spread[1] > spread[0] ? [0, spread[1]] : look.window };
+  const [low, high] =
+    spread[1] > spread[0] ? spread : [grid.ranges[0]!.minimum, grid.ranges[0]!.maximum];
   return {
-    ...look, mode: "window", map: isDense(grid) ? "gray" : "cividis", window: [low, high],
-    density: isDense(grid) ? 12 : 6, isovalue: 0.5 * (low + high),
+    ...look,
+    mode: "window",
+    map: isDense(grid) ? "gray" : "cividis",
+    window: [low, high],
+    density: isDense(grid) ? 12 : 6,
+    isovalue: 0.5 * (low + high),
   };
 }
 
 /** Colours of a map at five to nine places: red, green and blue of a display, 0 to 255. */
 const STOPS: Record<Exclude<MapName, "black body">, number[][]> = {
-  gray: [[0, 0, 0], [255, 255, 255]],
+  gray: [
+    [0, 0, 0],
+    [255, 255, 255],
+  ],
   viridis: [
-    [68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142], [31, 158, 137], [53, 183, 121],
-    [110, 206, 88], [181, 222, 43], [253, 231, 37],
+    [68, 1, 84],
+    [72, 40, 120],
+    [62, 74, 137],
+    [49, 104, 142],
+    [38, 130, 142],
+    [31, 158, 137],
+    [53, 183, 121],
+    [110, 206, 88],
+    [181, 222, 43],
+    [253, 231, 37],
   ],
   cividis: [
-    [0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116],
-    [195, 179, 105], [225, 204, 85], [254, 232, 56],
+    [0, 34, 78],
+    [18, 53, 112],
+    [59, 73, 108],
+    [87, 93, 109],
+    [112, 113, 115],
+    [138, 134, 120],
+    [165, 156, 116],
+    [195, 179, 105],
+    [225, 204, 85],
+    [254, 232, 56],
   ],
   inferno: [
-    [0, 0, 4], [27, 12, 65], [74, 12, 107], [120, 28, 109], [165, 44, 96], [207, 68, 70], [237, 105, 37],
-    [251, 155, 6], [247, 209, 61], [252, 255, 164],
+    [0, 0, 4],
+    [27, 12, 65],
+    [74, 12, 107],
+    [120, 28, 109],
+    [165, 44, 96],
+    [207, 68, 70],
+    [237, 105, 37],
+    [251, 155, 6],
+    [247, 209, 61],
+    [252, 255, 164],
   ],
-  "blue to red": [[33, 102, 172], [103, 169, 207], [209, 229, 240], [247, 247, 247], [253, 219, 199], [239, 138, 98], [178, 24, 43]],
+  "blue to red": [
+    [33, 102, 172],
+    [103, 169, 207],
+    [209, 229, 240],
+    [247, 247, 247],
+    [253, 219, 199],
+    [239, 138, 98],
+    [178, 24, 43],
+  ],
 };
 
 const COLORS = 256;
@@ -107,7 +161,8 @@ export function colorsOf(map: MapName, hottest = 2200): Float32Array {
   const found = new Float32Array(4 * COLORS);
   for (let at = 0; at < COLORS; at++) {
     const place = at / (COLORS - 1);
-    const color = map === "black body" ? glowing(place * hottest, hottest) : stop(STOPS[map], place);
+    const color =
+      map === "black body" ? glowing(place * hottest, hottest) : stop(STOPS[map], place);
     found.set([...color, place], 4 * at);
   }
   return found;
@@ -117,7 +172,11 @@ export function colorsOf(map: MapName, hottest = 2200): Float32Array {
 export function displayColor(map: MapName, place: number): [number, number, number] {
   const held = Math.min(1, Math.max(0, place));
   const linear = map === "black body" ? glowing(held * 2200, 2200) : stop(STOPS[map], held);
-  return linear.map((own) => Math.round(255 * display(Math.min(own, 1)))) as [number, number, number];
+  return linear.map((own) => Math.round(255 * display(Math.min(own, 1)))) as [
+    number,
+    number,
+    number,
+  ];
 }
 
 function stop(stops: number[][], place: number): number[] {
@@ -136,10 +195,14 @@ function stop(stops: number[][], place: number): number[] {
  */
 function glowing(kelvin: number, hottest: number): number[] {
   if (kelvin < 300) return [0, 0, 0];
-  const planck = (metres: number, heat: number) => metres ** -5 / (Math.exp(0.014387769 / (metres * heat)) - 1);
+  const planck = (metres: number, heat: number) =>
+    metres ** -5 / (Math.exp(0.014387769 / (metres * heat)) - 1);
   const most = planck(610e-9, hottest);
-  return [610e-9, 550e-9, 465e-9].map((metres, own) => (planck(metres, kelvin) / most) * [1, 1, 1.15][own]!);
+  return [610e-9, 550e-9, 465e-9].map(
+    (metres, own) => (planck(metres, kelvin) / most) * [1, 1, 1.15][own]!,
+  );
 }
 
 const linear = (own: number) => (own <= 0.04045 ? own / 12.92 : ((own + 0.055) / 1.055) ** 2.4);
-const display = (own: number) => (own <= 0.0031308 ? own * 12.92 : 1.055 * own ** (1 / 2.4) - 0.055);
+const display = (own: number) =>
+  own <= 0.0031308 ? own * 12.92 : 1.055 * own ** (1 / 2.4) - 0.055;

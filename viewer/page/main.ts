@@ -31,7 +31,11 @@ async function main(): Promise<void> {
     else await welcome(settings);
   } catch (error) {
     tell(error as Error);
-    if (settings.shots) await fetch(`${settings.shots.to}/failed`, { method: "POST", body: (error as Error).message });
+    if (settings.shots)
+      await fetch(`${settings.shots.to}/failed`, {
+        method: "POST",
+        body: (error as Error).message,
+      });
   }
 }
 

@@ -10,7 +10,9 @@ export const dot = (a: Vector, b: Vector): number => a[0] * b[0] + a[1] * b[1] +
 export const size = (a: Vector): number => Math.sqrt(dot(a, a));
 export const unit = (a: Vector): Vector => times(a, 1 / (size(a) || 1));
 export const cross = (a: Vector, b: Vector): Vector => [
-  a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0],
+  a[1] * b[2] - a[2] * b[1],
+  a[2] * b[0] - a[0] * b[2],
+  a[0] * b[1] - a[1] * b[0],
 ];
 
 /** The product of two matrices: the second one is applied first. */
@@ -18,7 +20,8 @@ export function multiply(a: Matrix, b: Matrix): Matrix {
   const found = new Float64Array(16);
   for (let column = 0; column < 4; column++)
     for (let row = 0; row < 4; row++)
-      for (let at = 0; at < 4; at++) found[4 * column + row]! += a[4 * at + row]! * b[4 * column + at]!;
+      for (let at = 0; at < 4; at++)
+        found[4 * column + row]! += a[4 * at + row]! * b[4 * column + at]!;
   return found;
 }
 
@@ -63,7 +66,22 @@ export function lookAt(eye: Vector, at: Vector, up: Vector): Matrix {
   const x = unit(cross(up, z));
   const y = cross(z, x);
   return Float64Array.of(
-    x[0], y[0], z[0], 0, x[1], y[1], z[1], 0, x[2], y[2], z[2], 0, -dot(x, eye), -dot(y, eye), -dot(z, eye), 1,
+    x[0],
+    y[0],
+    z[0],
+    0,
+    x[1],
+    y[1],
+    z[1],
+    0,
+    x[2],
+    y[2],
+    z[2],
+    0,
+    -dot(x, eye),
+    -dot(y, eye),
+    -dot(z, eye),
+    1,
   );
 }
 
@@ -71,5 +89,22 @@ export function lookAt(eye: Vector, at: Vector, up: Vector): Matrix {
 export function perspective(angle: number, aspect: number, near: number, far: number): Matrix {
   const f = 1 / Math.tan(angle / 2);
   const d = near - far;
-  return Float64Array.of(f / aspect, 0, 0, 0, 0, f, 0, 0, 0, 0, (far + near) / d, -1, 0, 0, (2 * far * near) / d, 0);
+  return Float64Array.of(
+    f / aspect,
+    0,
+    0,
+    0,
+    0,
+    f,
+    0,
+    0,
+    0,
+    0,
+    (far + near) / d,
+    -1,
+    0,
+    0,
+    (2 * far * near) / d,
+    0,
+  );
 }

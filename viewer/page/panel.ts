@@ -15,7 +15,9 @@ export interface Promised {
 type Child = Node | string;
 
 function make<K extends keyof HTMLElementTagNameMap>(
-  tag: K, attributes: Record<string, string> = {}, ...children: Child[]
+  tag: K,
+  attributes: Record<string, string> = {},
+  ...children: Child[]
 ): HTMLElementTagNameMap[K] {
   const found = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) found.setAttribute(name, value);
@@ -40,7 +42,15 @@ export class Panel {
     this.#app = app;
     this.#promised = promised;
     this.#slices = new Slices((line) => (this.#cursor.textContent = line));
-    const stage = make("main", {}, app.renderer.canvas, this.#wipe, this.#message, this.#status, this.#cursor);
+    const stage = make(
+      "main",
+      {},
+      app.renderer.canvas,
+      this.#wipe,
+      this.#message,
+      this.#status,
+      this.#cursor,
+    );
     const bottom = make("footer");
     root.append(stage, this.#side, bottom);
     this.#build();
@@ -77,7 +87,13 @@ export class Panel {
     const parts = [];
     if (loaders.length) {
       const done = loaders.reduce((sum, own) => sum + own.share, 0) / loaders.length;
-      parts.push(levels.some((own) => own > 6) ? "loading" : done < 1 ? `level ${Math.max(...levels)}, ${Math.round(100 * done)} % refined` : `${loaders[0]!.grid.activeVoxels.toLocaleString("en")} active voxels`);
+      parts.push(
+        levels.some((own) => own > 6)
+          ? "loading"
+          : done < 1
+            ? `level ${Math.max(...levels)}, ${Math.round(100 * done)} % refined`
+            : `${loaders[0]!.grid.activeVoxels.toLocaleString("en")} active voxels`,
+      );
       parts.push(...loaders.flatMap((own) => own.remark || []));
     }
     if (this.#app.rate > 0) parts.push(`${this.#app.rate.toFixed(0)} pictures/s`);
@@ -106,14 +122,21 @@ export class Panel {
     side.append(make("h1", { title: app.volume.name }, app.volume.name));
 
     const grids = make("select", { id: "grid" });
-    grids.onchange = () => void app.choose(app.grids[Number(grids.value)]!).catch((error: Error) => this.fail(error.message));
+    grids.onchange = () =>
+      void app
+        .choose(app.grids[Number(grids.value)]!)
+        .catch((error: Error) => this.fail(error.message));
     const about = make("p", { class: "about" });
     side.append(make("label", { for: "grid" }, "Grid"), grids, about);
     this.#refreshes.push(() => {
       if (grids.options.length !== app.grids.length)
         grids.replaceChildren(
           ...app.grids.map((grid, at) => {
-            const option = make("option", { value: String(at) }, `${grid.name || "(no name)"} (${grid.type})`);
+            const option = make(
+              "option",
+              { value: String(at) },
+              `${grid.name || "(no name)"} (${grid.type})`,
+            );
             option.disabled = grid.passthrough || !grid.activeVoxels;
             return option;
           }),
@@ -121,18 +144,40 @@ export class Panel {
       const { grid } = app;
       if (!grid) return;
       grids.value = String(app.grids.findIndex((own) => own.name === grid.name));
-      const box = grid.box ? grid.box.upper.map((own, axis) => own - grid.box!.lower[axis]! + 1).join(" × ") : "no voxels";
-      const range = grid.ranges.map((own) => `${short(own.minimum)} to ${short(own.maximum)}`).join("; ");
-      const worst = app.comparison === "difference" ? app.difference?.worst.get(grid.name) : undefined;
+      const box = grid.box
+        ? grid.box.upper.map((own, axis) => own - grid.box!.lower[axis]! + 1).join(" × ")
+        : "no voxels";
+      const range = grid.ranges
+        .map((own) => `${short(own.minimum)} to ${short(own.maximum)}`)
+        .join("; ");
+      const worst =
+        app.comparison === "difference" ? app.difference?.worst.get(grid.name) : undefined;
       about.textContent = [
-        `${grid.gridClass}, ${box}, ${range}`, this.#promised[grid.name],
+        `${grid.gridClass}, ${box}, ${range}`,
+        this.#promised[grid.name],
         worst === undefined ? "" : `Largest difference seen: ${short(worst)}`,
-      ].filter(Boolean).join(". ");
+      ]
+        .filter(Boolean)
+        .join(". ");
     });
 
-    this.#choice("Show as", [...MODES], () => app.look?.mode, (mode) => (app.look!.mode = mode));
-    this.#choice("Colours", [...MAPS], () => app.look?.map, (map) => (app.look!.map = map));
-    const histogram = make("canvas", { width: "256", height: "48", "aria-label": "Histogram of the values" });
+    this.#choice(
+      "Show as",
+      [...MODES],
+      () => app.look?.mode,
+      (mode) => (app.look!.mode = mode),
+    );
+    this.#choice(
+      "Colours",
+      [...MAPS],
+      () => app.look?.map,
+      (map) => (app.look!.map = map),
+    );
+    const histogram = make("canvas", {
+      width: "256",
+      height: "48",
+      "aria-label": "Histogram of the values",
+    });
     side.append(histogram);
     this.#refreshes.push(() => {
       if (app.histogram && app.look) drawHistogram(histogram, app.histogram, app.look.window);
@@ -140,26 +185,96 @@ export class Panel {
     const ends = () => app.histogram ?? { low: 0, high: 1 };
     const share = (value: number) => (value - ends().low) / (ends().high - ends().low || 1);
     const value = (part: number) => ends().low + part * (ends().high - ends().low);
-    this.#slider("From", -0.25, 1.25, () => share(app.look?.window[0] ?? 0), (own) => (app.look!.window[0] = value(own)), () => short(app.look?.window[0] ?? 0));
-    this.#slider("To", -0.25, 1.25, () => share(app.look?.window[1] ?? 1), (own) => (app.look!.window[1] = value(own)), () => short(app.look?.window[1] ?? 0));
-    this.#slider("Surface at", 0, 1, () => share(app.look?.isovalue ?? 0), (own) => (app.look!.isovalue = value(own)), () => short(app.look?.isovalue ?? 0));
-    this.#slider("Thickness", -2, 8, () => Math.log2(app.look?.density ?? 1), (own) => (app.look!.density = 2 ** own), () => short(app.look?.density ?? 0));
-    this.#slider("Glow", -2, 9, () => Math.log2(app.glowStrength), (own) => (app.glowStrength = 2 ** own), () => (app.glow ? app.glow.name : "no such grid"));
-    this.#slider("Exposure", -3, 3, () => Math.log2(app.setting.exposure), (own) => (app.setting.exposure = 2 ** own), () => short(app.setting.exposure));
-    this.#slider("Light", 0, 360, () => (Math.atan2(app.setting.toLight[0], app.setting.toLight[2]) * 180) / Math.PI, (own) => {
-      const angle = (own * Math.PI) / 180;
-      app.setting.toLight = unit([Math.sin(angle) * 0.61, 0.8, Math.cos(angle) * 0.61]);
-    }, () => "");
-    this.#choice("Background", ["dark", "light", "black"] as const, () => app.setting.backdrop, (own) => (app.setting.backdrop = own));
-    if (app.other) this.#choice("Compare", ["one", "side by side", "wipe", "difference"] as const, () => app.comparison, (own: Comparison) => app.compare(own));
+    this.#slider(
+      "From",
+      -0.25,
+      1.25,
+      () => share(app.look?.window[0] ?? 0),
+      (own) => (app.look!.window[0] = value(own)),
+      () => short(app.look?.window[0] ?? 0),
+    );
+    this.#slider(
+      "To",
+      -0.25,
+      1.25,
+      () => share(app.look?.window[1] ?? 1),
+      (own) => (app.look!.window[1] = value(own)),
+      () => short(app.look?.window[1] ?? 0),
+    );
+    this.#slider(
+      "Surface at",
+      0,
+      1,
+      () => share(app.look?.isovalue ?? 0),
+      (own) => (app.look!.isovalue = value(own)),
+      () => short(app.look?.isovalue ?? 0),
+    );
+    this.#slider(
+      "Thickness",
+      -2,
+      8,
+      () => Math.log2(app.look?.density ?? 1),
+      (own) => (app.look!.density = 2 ** own),
+      () => short(app.look?.density ?? 0),
+    );
+    this.#slider(
+      "Glow",
+      -2,
+      9,
+      () => Math.log2(app.glowStrength),
+      (own) => (app.glowStrength = 2 ** own),
+      () => (app.glow ? app.glow.name : "no such grid"),
+    );
+    this.#slider(
+      "Exposure",
+      -3,
+      3,
+      () => Math.log2(app.setting.exposure),
+      (own) => (app.setting.exposure = 2 ** own),
+      () => short(app.setting.exposure),
+    );
+    this.#slider(
+      "Light",
+      0,
+      360,
+      () => (Math.atan2(app.setting.toLight[0], app.setting.toLight[2]) * 180) / Math.PI,
+      (own) => {
+        const angle = (own * Math.PI) / 180;
+        app.setting.toLight = unit([Math.sin(angle) * 0.61, 0.8, Math.cos(angle) * 0.61]);
+      },
+      () => "",
+    );
+    this.#choice(
+      "Background",
+      ["dark", "light", "black"] as const,
+      () => app.setting.backdrop,
+      (own) => (app.setting.backdrop = own),
+    );
+    if (app.other)
+      this.#choice(
+        "Compare",
+        ["one", "side by side", "wipe", "difference"] as const,
+        () => app.comparison,
+        (own: Comparison) => app.compare(own),
+      );
 
     const clip = make("details", {}, make("summary", {}, "Clipping"));
     side.append(clip);
     for (const axis of [0, 1, 2] as const)
       for (const end of [0, 1] as const)
-        this.#slider(`${"xyz"[axis]} ${end ? "to" : "from"}`, 0, 1, () => app.clip[end][axis], (own) => {
-          app.clip[end][axis] = end ? Math.max(own, app.clip[0][axis] + 0.01) : Math.min(own, app.clip[1][axis] - 0.01);
-        }, () => `${Math.round(100 * app.clip[end][axis])} %`, clip);
+        this.#slider(
+          `${"xyz"[axis]} ${end ? "to" : "from"}`,
+          0,
+          1,
+          () => app.clip[end][axis],
+          (own) => {
+            app.clip[end][axis] = end
+              ? Math.max(own, app.clip[0][axis] + 0.01)
+              : Math.min(own, app.clip[1][axis] - 0.01);
+          },
+          () => `${Math.round(100 * app.clip[end][axis])} %`,
+          clip,
+        );
 
     const slices = make("details", {}, make("summary", {}, "Slices"), this.#slices.element);
     const overlay = make("input", { type: "checkbox", id: "overlay" });
@@ -174,13 +289,24 @@ export class Panel {
     const save = make("button", { type: "button" }, "Save picture");
     save.onclick = () => {
       app.drawWhole();
-      const link = make("a", { href: app.renderer.canvas.toDataURL("image/png"), download: `${app.volume.name}.png` });
+      const link = make("a", {
+        href: app.renderer.canvas.toDataURL("image/png"),
+        download: `${app.volume.name}.png`,
+      });
       link.click();
     };
-    const help = make("details", {}, make("summary", {}, "Keys"), make("p", {},
-      "Arrows turn, + and - come nearer and go away, Shift with arrows moves, space plays, , and . step through frames, " +
-      "F shows all, U changes which axis points up, G takes the next grid, H hides this panel. " +
-      "Drag turns, right button or two fingers move, wheel or pinch zooms, a double click sets the point to turn around."));
+    const help = make(
+      "details",
+      {},
+      make("summary", {}, "Keys"),
+      make(
+        "p",
+        {},
+        "Arrows turn, + and - come nearer and go away, Shift with arrows moves, space plays, , and . step through frames, " +
+          "F shows all, U changes which axis points up, G takes the next grid, H hides this panel. " +
+          "Drag turns, right button or two fingers move, wheel or pinch zooms, a double click sets the point to turn around.",
+      ),
+    );
     side.append(save, help);
   }
 
@@ -191,10 +317,17 @@ export class Panel {
     const key = JSON.stringify([grid.name, player.place, look, this.#overlay]);
     if (key === this.#drawn) return;
     this.#drawn = key;
-    await this.#slices.show(this.#voxels(), look, this.#overlay).catch((error: Error) => this.fail(error.message));
+    await this.#slices
+      .show(this.#voxels(), look, this.#overlay)
+      .catch((error: Error) => this.fail(error.message));
   }
 
-  #choice<T extends string>(title: string, of: readonly T[], get: () => T | undefined, set: (own: T) => void): void {
+  #choice<T extends string>(
+    title: string,
+    of: readonly T[],
+    get: () => T | undefined,
+    set: (own: T) => void,
+  ): void {
     const id = `choice-${title.replaceAll(" ", "-")}`;
     const select = make("select", { id }, ...of.map((own) => make("option", { value: own }, own)));
     select.onchange = () => {
@@ -206,11 +339,22 @@ export class Panel {
   }
 
   #slider(
-    title: string, low: number, high: number, get: () => number, set: (own: number) => void, text: () => string,
+    title: string,
+    low: number,
+    high: number,
+    get: () => number,
+    set: (own: number) => void,
+    text: () => string,
     into: HTMLElement = this.#side,
   ): void {
     const id = `slider-${title.replaceAll(" ", "-")}`;
-    const slider = make("input", { type: "range", id, min: String(low), max: String(high), step: String((high - low) / 400) });
+    const slider = make("input", {
+      type: "range",
+      id,
+      min: String(low),
+      max: String(high),
+      step: String((high - low) / 400),
+    });
     const shown = make("span", { class: "value" });
     slider.oninput = () => {
       if (!this.#app.look) return;
@@ -228,7 +372,13 @@ export class Panel {
     const { player, volume } = this.#app;
     const play = make("button", { type: "button", "aria-label": "Play" });
     play.onclick = () => this.#play();
-    const slider = make("input", { type: "range", min: "0", max: String(player.count - 1), step: "1", "aria-label": "Frame" });
+    const slider = make("input", {
+      type: "range",
+      min: "0",
+      max: String(player.count - 1),
+      step: "1",
+      "aria-label": "Frame",
+    });
     slider.oninput = () => this.#app.go(Number(slider.value));
     const label = make("output");
     bottom.append(play, slider, label);
@@ -236,7 +386,8 @@ export class Panel {
       play.textContent = player.playing ? "❚❚" : "▶";
       slider.value = String(player.place);
       const frame = volume.timeline.frames[player.place]!;
-      const time = frame.time === null ? "" : `, ${short(frame.time)} ${volume.timeline.unit || "s"}`;
+      const time =
+        frame.time === null ? "" : `, ${short(frame.time)} ${volume.timeline.unit || "s"}`;
       label.textContent = `frame ${frame.number}${time} · ${short(player.rate)} a second`;
     });
   }
@@ -256,7 +407,11 @@ export class Panel {
     canvas.oncontextmenu = (event) => event.preventDefault();
     canvas.onpointerdown = (event) => {
       canvas.setPointerCapture(event.pointerId);
-      held.set(event.pointerId, { x: event.clientX, y: event.clientY, moves: event.button > 0 || event.shiftKey });
+      held.set(event.pointerId, {
+        x: event.clientX,
+        y: event.clientY,
+        moves: event.button > 0 || event.shiftKey,
+      });
     };
     canvas.onpointerup = canvas.onpointercancel = (event) => void held.delete(event.pointerId);
     canvas.onpointermove = (event) => {
@@ -292,12 +447,16 @@ export class Panel {
   }
 
   #key(event: KeyboardEvent): void {
-    if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement) return;
+    if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement)
+      return;
     const app = this.#app;
     const { camera, player } = app;
     const turn = 0.08;
     const arrows: Record<string, [number, number]> = {
-      ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1],
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, 1],
+      ArrowDown: [0, -1],
     };
     const arrow = arrows[event.key];
     if (arrow) {

@@ -66,7 +66,8 @@ export class Player {
   #after(place: number, forward: boolean): [number, boolean] {
     const next = place + (forward ? 1 : -1);
     if (next >= 0 && next < this.count) return [next, forward];
-    if (this.loop === "ping-pong") return [Math.max(0, Math.min(this.count - 1, place + (forward ? -1 : 1))), !forward];
+    if (this.loop === "ping-pong")
+      return [Math.max(0, Math.min(this.count - 1, place + (forward ? -1 : 1))), !forward];
     return [0, true];
   }
 }

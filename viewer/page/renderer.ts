@@ -35,9 +35,18 @@ void main() {
     gl_Position = vec4(at * 2.0 - 1.0, 0.0, 1.0);
 }`;
 const BACKDROPS: Record<Setting["backdrop"], [Vector, Vector]> = {
-  dark: [[0.035, 0.04, 0.05], [0.008, 0.009, 0.012]],
-  light: [[0.82, 0.85, 0.9], [0.62, 0.65, 0.7]],
-  black: [[0, 0, 0], [0, 0, 0]],
+  dark: [
+    [0.035, 0.04, 0.05],
+    [0.008, 0.009, 0.012],
+  ],
+  light: [
+    [0.82, 0.85, 0.9],
+    [0.62, 0.65, 0.7],
+  ],
+  black: [
+    [0, 0, 0],
+    [0, 0, 0],
+  ],
 };
 const LIGHT_EDGE = 64; // of the light volume along the longest side of the box
 const LIGHT: Vector = [2.1, 2.02, 1.9];
@@ -63,12 +72,20 @@ export class Renderer {
   #lightKey = "";
 
   constructor(readonly canvas: HTMLCanvasElement) {
-    const gl = canvas.getContext("webgl2", { antialias: false, alpha: false, preserveDrawingBuffer: true });
+    const gl = canvas.getContext("webgl2", {
+      antialias: false,
+      alpha: false,
+      preserveDrawingBuffer: true,
+    });
     if (!gl)
-      throw new Error("This browser has no WebGL 2, so that nothing can be drawn: slices are shown instead.");
+      throw new Error(
+        "This browser has no WebGL 2, so that nothing can be drawn: slices are shown instead.",
+      );
     this.gl = gl;
     // Without either extension, pictures are gathered in 8 bits: they show steps in dark places.
-    this.#floats = !!(gl.getExtension("EXT_color_buffer_float") ?? gl.getExtension("EXT_color_buffer_half_float"));
+    this.#floats = !!(
+      gl.getExtension("EXT_color_buffer_float") ?? gl.getExtension("EXT_color_buffer_half_float")
+    );
     this.#march = new Program(gl, lookShader + marchShader);
     this.#light = new Program(gl, lookShader + lightShader);
     this.#present = new Program(gl, presentShader);
@@ -103,11 +120,22 @@ export class Renderer {
    * @param jitter of the samples along their steps, 0 to 1; null: another one in each picture
    */
   draw(
-    picture: number, scene: Scene | null, setting: Setting, view: Matrix, area: [number, number, number, number],
-    clip: [number, number], scale: number, gathered: number, jitter: number | null, stepVoxels: number,
+    picture: number,
+    scene: Scene | null,
+    setting: Setting,
+    view: Matrix,
+    area: [number, number, number, number],
+    clip: [number, number],
+    scale: number,
+    gathered: number,
+    jitter: number | null,
+    stepVoxels: number,
   ): void {
     const gl = this.gl;
-    const [width, height] = [Math.max(1, Math.round(area[2] * scale)), Math.max(1, Math.round(area[3] * scale))];
+    const [width, height] = [
+      Math.max(1, Math.round(area[2] * scale)),
+      Math.max(1, Math.round(area[3] * scale)),
+    ];
     const target = this.#sized(picture, width, height);
     gl.disable(gl.SCISSOR_TEST);
     if (scene) this.#lighten(scene, setting);
@@ -124,7 +152,14 @@ export class Renderer {
     if (scene) {
       this.#march.use();
       this.#volumes(this.#march, scene);
-      this.#marching(scene, setting, view, jitter === null ? (0.5 + gathered * 0.618034) % 1 : jitter, jitter === null, stepVoxels);
+      this.#marching(
+        scene,
+        setting,
+        view,
+        jitter === null ? (0.5 + gathered * 0.618034) % 1 : jitter,
+        jitter === null,
+        stepVoxels,
+      );
       gl.enable(gl.BLEND);
       gl.blendColor(0, 0, 0, 1 / (gathered + 1));
       gl.blendFunc(gl.CONSTANT_ALPHA, gl.ONE_MINUS_CONSTANT_ALPHA);
@@ -133,7 +168,10 @@ export class Renderer {
     }
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.viewport(...area);
-    const [left, right] = clip.map((own) => area[0] + Math.round(own * area[2])) as [number, number];
+    const [left, right] = clip.map((own) => area[0] + Math.round(own * area[2])) as [
+      number,
+      number,
+    ];
     gl.scissor(left, area[1], right - left, area[3]);
     const present = this.#present;
     present.use();
@@ -141,13 +179,21 @@ export class Renderer {
     const [top, bottom] = BACKDROPS[setting.backdrop];
     present.vector("backdropTop", top);
     present.vector("backdropBottom", bottom);
-    const lights = !scene || scene.look.mode === "fog" || scene.look.mode === "surface" || scene.glow;
+    const lights =
+      !scene || scene.look.mode === "fog" || scene.look.mode === "surface" || scene.glow;
     present.number("exposure", lights ? setting.exposure : 0);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
     gl.disable(gl.SCISSOR_TEST);
   }
 
-  #marching(scene: Scene, setting: Setting, view: Matrix, jitter: number, dither: boolean, stepVoxels: number): void {
+  #marching(
+    scene: Scene,
+    setting: Setting,
+    view: Matrix,
+    jitter: number,
+    dither: boolean,
+    stepVoxels: number,
+  ): void {
     const { look, glow, bricks } = scene;
     const gl = this.gl;
     const march = this.#march;
@@ -174,7 +220,10 @@ export class Renderer {
     march.vector("lightSize", box.size);
     march.whole("glows", glow ? 1 : 0);
     march.number("glow", glow ? glow.strength / scene.extent : 0);
-    march.pair("glowWindow", glow ? (glow.window.map((own) => own / glow.bricks.scale) as [number, number]) : [0, 1]);
+    march.pair(
+      "glowWindow",
+      glow ? (glow.window.map((own) => own / glow.bricks.scale) as [number, number]) : [0, 1],
+    );
     this.#colour(look.map);
     march.texture("colors", gl.TEXTURE_2D, this.#colors, 7);
     march.texture("glowColors", gl.TEXTURE_2D, this.#glowColors, 8);
@@ -191,18 +240,38 @@ export class Renderer {
   #volumes(program: Program, scene: Scene): void {
     this.#volume(program, "A", scene.bricks, 0, visibleOf(scene));
     const glow = scene.glow;
-    this.#volume(program, "B", glow?.bricks ?? null, 3, glow ? [1e-4 + Math.max(0, glow.window[0] / glow.bricks.scale), 1e30] : [0, 0]);
+    this.#volume(
+      program,
+      "B",
+      glow?.bricks ?? null,
+      3,
+      glow ? [1e-4 + Math.max(0, glow.window[0] / glow.bricks.scale), 1e30] : [0, 0],
+    );
   }
 
-  #volume(program: Program, letter: string, bricks: Bricks | null, unit: number, visible: [number, number]): void {
+  #volume(
+    program: Program,
+    letter: string,
+    bricks: Bricks | null,
+    unit: number,
+    visible: [number, number],
+  ): void {
     const gl = this.gl;
     const name = `volume${letter}`;
     program.texture(`pages${letter}`, gl.TEXTURE_3D, bricks?.pages ?? this.#absent[0]!, unit);
     program.texture(`ranges${letter}`, gl.TEXTURE_3D, bricks?.ranges ?? this.#absent[1]!, unit + 1);
-    program.texture(`atlas${letter}`, gl.TEXTURE_3D, bricks?.atlas.texture ?? this.#absent[2]!, unit + 2);
+    program.texture(
+      `atlas${letter}`,
+      gl.TEXTURE_3D,
+      bricks?.atlas.texture ?? this.#absent[2]!,
+      unit + 2,
+    );
     program.wholes(`${name}.cells`, bricks?.cells ?? [0, 0, 0]);
     if (!bricks) return;
-    program.matrix(`${name}.toVoxels`, multiply(translation(bricks.shift), inverse(worldOf(bricks))));
+    program.matrix(
+      `${name}.toVoxels`,
+      multiply(translation(bricks.shift), inverse(worldOf(bricks))),
+    );
     program.number(`${name}.brick`, bricks.atlas.brick);
     program.vector(`${name}.texel`, bricks.atlas.size.map((own) => 1 / own) as Vector);
     program.number(`${name}.outside`, bricks.outside);
@@ -214,19 +283,30 @@ export class Renderer {
     if (scene.look.mode !== "fog") return;
     const density = this.#density(scene);
     const box = this.#lightBox(scene);
-    const key = [density, ...setting.toLight, ...box.lower, ...box.size, scene.bricks.decoded, ids(scene.bricks)].join();
+    const key = [
+      density,
+      ...setting.toLight,
+      ...box.lower,
+      ...box.size,
+      scene.bricks.decoded,
+      ids(scene.bricks),
+    ].join();
     if (key === this.#lightKey) return;
     this.#lightKey = key;
     const gl = this.gl;
     const longest = Math.max(...box.size);
-    const edges = box.size.map((own) => Math.max(2, Math.round((LIGHT_EDGE * own) / longest))) as Vector;
+    const edges = box.size.map((own) =>
+      Math.max(2, Math.round((LIGHT_EDGE * own) / longest)),
+    ) as Vector;
     if (this.#lightVolume?.size.join() !== edges.join()) {
       if (this.#lightVolume) gl.deleteTexture(this.#lightVolume.texture);
       const texture = gl.createTexture()!;
       gl.bindTexture(gl.TEXTURE_3D, texture);
       gl.texStorage3D(gl.TEXTURE_3D, 1, gl.R8, ...edges);
-      for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_3D, name, gl.LINEAR);
-      for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R]) gl.texParameteri(gl.TEXTURE_3D, name, gl.CLAMP_TO_EDGE);
+      for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
+        gl.texParameteri(gl.TEXTURE_3D, name, gl.LINEAR);
+      for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R])
+        gl.texParameteri(gl.TEXTURE_3D, name, gl.CLAMP_TO_EDGE);
       this.#lightVolume = { texture, size: edges };
     }
     const light = this.#light;
@@ -240,7 +320,13 @@ export class Renderer {
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.#frame);
     gl.viewport(0, 0, edges[0], edges[1]);
     for (let slice = 0; slice < edges[2]; slice++) {
-      gl.framebufferTextureLayer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, this.#lightVolume!.texture, 0, slice);
+      gl.framebufferTextureLayer(
+        gl.FRAMEBUFFER,
+        gl.COLOR_ATTACHMENT0,
+        this.#lightVolume!.texture,
+        0,
+        slice,
+      );
       light.number("slice", (slice + 0.5) / edges[2]);
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     }
@@ -248,7 +334,10 @@ export class Renderer {
 
   #lightBox(scene: Scene): { lower: Vector; size: Vector } {
     const lower = scene.lower;
-    return { lower, size: scene.upper.map((own, axis) => Math.max(own - lower[axis]!, 1e-30)) as Vector };
+    return {
+      lower,
+      size: scene.upper.map((own, axis) => Math.max(own - lower[axis]!, 1e-30)) as Vector,
+    };
   }
 
   #sized(picture: number, width: number, height: number): WebGLTexture {
@@ -259,8 +348,10 @@ export class Renderer {
     const texture = gl.createTexture()!;
     gl.bindTexture(gl.TEXTURE_2D, texture);
     gl.texStorage2D(gl.TEXTURE_2D, 1, this.#floats ? gl.RGBA16F : gl.RGBA8, width, height);
-    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
-    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
+    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
+      gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
+    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T])
+      gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
     this.#targets.set(picture, { texture, width, height });
     return texture;
   }
@@ -270,8 +361,10 @@ export class Renderer {
     const texture = gl.createTexture()!;
     gl.bindTexture(gl.TEXTURE_2D, texture);
     gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA16F, 256, 1);
-    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
-    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
+    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
+      gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
+    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T])
+      gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
     return texture;
   }
 
@@ -367,7 +460,8 @@ class Program {
   }
 
   #place(name: string): WebGLUniformLocation | null {
-    if (!this.#places.has(name)) this.#places.set(name, this.#gl.getUniformLocation(this.#program, name));
+    if (!this.#places.has(name))
+      this.#places.set(name, this.#gl.getUniformLocation(this.#program, name));
     return this.#places.get(name)!;
   }
 }

@@ -25,7 +25,9 @@ export async function takeShots(app: App, shots: Shots): Promise<void> {
     if (shots.frames) app.go(number % app.player.count);
     await app.settled();
     app.drawWhole();
-    const picture = await new Promise<Blob>((resolve) => canvas.toBlob((own) => resolve(own!), "image/png"));
+    const picture = await new Promise<Blob>((resolve) =>
+      canvas.toBlob((own) => resolve(own!), "image/png"),
+    );
     await fetch(`${shots.to}/${number}`, { method: "POST", body: picture });
   }
   await fetch(`${shots.to}/done`, { method: "POST" });

@@ -11,14 +11,23 @@ const AXES = ["x", "y", "z"] as const;
 /** Decoded regions of a grid of a frame, at the finest level, as they are needed. */
 export class Voxels {
   readonly #blocks = new Map<string, Promise<Block | null>>();
-  readonly #known: Promise<{ regions: Set<string>; tiles: { corner: number[]; edge: number; active: boolean; values: number[] }[] }>;
+  readonly #known: Promise<{
+    regions: Set<string>;
+    tiles: { corner: number[]; edge: number; active: boolean; values: number[] }[];
+  }>;
 
-  constructor(readonly volume: Volume, readonly grid: GridInfo, readonly place: number) {
+  constructor(
+    readonly volume: Volume,
+    readonly grid: GridInfo,
+    readonly place: number,
+  ) {
     this.#known = volume.skeleton(grid, place).then(({ corners, tiles }) => {
       const regions = new Set<string>();
-      for (let at = 0; at < corners.length; at += 3) regions.add(corners.subarray(at, at + 3).join());
+      for (let at = 0; at < corners.length; at += 3)
+        regions.add(corners.subarray(at, at + 3).join());
       for (const tile of tiles)
-        if (tile.edge < REGION) regions.add(tile.corner.map((own) => Math.floor(own / REGION) * REGION).join());
+        if (tile.edge < REGION)
+          regions.add(tile.corner.map((own) => Math.floor(own / REGION) * REGION).join());
       return { regions, tiles: tiles.filter((tile) => tile.edge >= REGION) };
     });
   }
@@ -55,7 +64,9 @@ export class Voxels {
     const tile = tiles.find((own) =>
       own.corner.every((low, axis) => voxel[axis]! >= low && voxel[axis]! < low + own.edge),
     );
-    return tile ? { values: tile.values, active: tile.active } : { values: this.grid.background, active: false };
+    return tile
+      ? { values: tile.values, active: tile.active }
+      : { values: this.grid.background, active: false };
   }
 
   /**
@@ -65,7 +76,10 @@ export class Voxels {
    */
   async plane(axis: number, at: number, lower: readonly number[], upper: readonly number[]) {
     const [first, second] = [0, 1, 2].filter((own) => own !== axis) as [number, number];
-    const [wide, high] = [first, second].map((own) => upper[own]! - lower[own]! + 1) as [number, number];
+    const [wide, high] = [first, second].map((own) => upper[own]! - lower[own]! + 1) as [
+      number,
+      number,
+    ];
     const values = new Float32Array(wide * high);
     const active = new Uint8Array(wide * high);
     const { components } = this.grid;
@@ -80,17 +94,26 @@ export class Voxels {
         const inner = [0, 0, 0];
         inner[axis] = at - corner[axis]!;
         for (let v = Math.max(b, lower[second]!); v < Math.min(b + REGION, upper[second]! + 1); v++)
-          for (let u = Math.max(a, lower[first]!); u < Math.min(a + REGION, upper[first]! + 1); u++) {
+          for (
+            let u = Math.max(a, lower[first]!);
+            u < Math.min(a + REGION, upper[first]! + 1);
+            u++
+          ) {
             const to = (v - lower[second]!) * wide + u - lower[first]!;
             if (!block) {
-              values[to] = Math.hypot(...fixed!.values) * (components === 1 ? Math.sign(fixed!.values[0]!) : 1);
+              values[to] =
+                Math.hypot(...fixed!.values) *
+                (components === 1 ? Math.sign(fixed!.values[0]!) : 1);
               active[to] = fixed!.active ? 1 : 0;
               continue;
             }
             inner[first] = u - a;
             inner[second] = v - b;
             const from = (inner[0]! * REGION + inner[1]!) * REGION + inner[2]!;
-            values[to] = components === 1 ? block.values[from]! : Math.hypot(...block.values.subarray(3 * from, 3 * from + 3));
+            values[to] =
+              components === 1
+                ? block.values[from]!
+                : Math.hypot(...block.values.subarray(3 * from, 3 * from + 3));
             active[to] = block.active[from]!;
           }
       }
@@ -144,7 +167,10 @@ export class Slices {
     this.#look = look;
     this.#overlay = overlay;
     for (let axis = 0; axis < 3; axis++) {
-      Object.assign(this.#sliders[axis]!, { min: String(box.lower[axis]), max: String(box.upper[axis]) });
+      Object.assign(this.#sliders[axis]!, {
+        min: String(box.lower[axis]),
+        max: String(box.upper[axis]),
+      });
       this.at[axis] = Math.min(box.upper[axis]!, Math.max(box.lower[axis]!, this.at[axis]!));
       this.#sliders[axis]!.value = String(this.at[axis]);
     }
@@ -173,7 +199,10 @@ export class Slices {
           const place = Math.round((255 * (plane.values[from]! - low)) / (high - low || 1));
           const [r, g, b] = colors[Math.min(255, Math.max(0, place || 0))]!;
           const marked = this.#overlay && plane.active[from];
-          picture.data.set(marked ? [r * 0.7 + 40, g * 0.7, b * 0.7 + 76, 255] : [r, g, b, 255], to);
+          picture.data.set(
+            marked ? [r * 0.7 + 40, g * 0.7, b * 0.7 + 76, 255] : [r, g, b, 255],
+            to,
+          );
         }
       canvas.getContext("2d")!.putImageData(picture, 0, 0);
     }
@@ -188,8 +217,10 @@ export class Slices {
     const { lower, upper } = voxels.grid.box!;
     const voxel = [...this.at];
     const share = (own: number) => Math.min(0.999999, Math.max(0, own));
-    voxel[first] = lower[first]! + Math.floor(share((event.clientX - area.left) / area.width) * canvas.width);
-    voxel[second] = upper[second]! - Math.floor(share((event.clientY - area.top) / area.height) * canvas.height);
+    voxel[first] =
+      lower[first]! + Math.floor(share((event.clientX - area.left) / area.width) * canvas.width);
+    voxel[second] =
+      upper[second]! - Math.floor(share((event.clientY - area.top) / area.height) * canvas.height);
     if (go) {
       for (const own of [first, second]) {
         this.at[own] = voxel[own]!;
@@ -205,7 +236,8 @@ export class Slices {
 export async function describe(voxels: Voxels, voxel: readonly number[]): Promise<string> {
   const { values, active } = await voxels.at(voxel);
   const world = transformed(Float64Array.from(voxels.grid.matrix), voxel as unknown as Vector);
-  const text = (numbers: readonly number[], digits: number) => numbers.map((own) => String(Number(own.toPrecision(digits)))).join(", ");
+  const text = (numbers: readonly number[], digits: number) =>
+    numbers.map((own) => String(Number(own.toPrecision(digits)))).join(", ");
   const value = values.length === 1 ? text(values, 7) : `(${text(values, 7)})`;
   return `${voxels.grid.name} = ${value} at voxel (${voxel.join(", ")}), world (${text(world, 5)}), ${active ? "active" : "inactive"}`;
 }

@@ -1,7 +1,14 @@
 /** What can be shown: an .inrv file, a file that the server reads, the difference of two of them. */
 
 import {
-  InrvError, REGION, open, type Block, type Given, type GridInfo, type Skeleton, type Timeline,
+  InrvError,
+  REGION,
+  open,
+  type Block,
+  type Given,
+  type GridInfo,
+  type Skeleton,
+  type Timeline,
 } from "../decoder/index.js";
 
 /** Frames of grids, of which regions can be had at levels of detail. */
@@ -11,7 +18,11 @@ export interface Volume {
   grids(place: number): Promise<GridInfo[]>;
   skeleton(grid: GridInfo, place: number): Promise<Skeleton>;
   block(
-    grid: GridInfo, corner: ArrayLike<number>, level: number, place: number, urgency: number,
+    grid: GridInfo,
+    corner: ArrayLike<number>,
+    level: number,
+    place: number,
+    urgency: number,
   ): Promise<Block>;
   forget(): void;
   close(): void;
@@ -67,12 +78,20 @@ interface ServedGrid {
 /** A file of another type: Python reads it, and sends the regions that are asked for. */
 class ServedVolume implements Volume {
   readonly timeline: Timeline = {
-    rate: 0, loop: "none", unit: "", pattern: "", frames: [{ number: 0, time: null, group: 0 }],
+    rate: 0,
+    loop: "none",
+    unit: "",
+    pattern: "",
+    frames: [{ number: 0, time: null, group: 0 }],
   };
   readonly #url: string;
   readonly #grids: ServedGrid[];
 
-  private constructor(url: string, readonly name: string, grids: ServedGrid[]) {
+  private constructor(
+    url: string,
+    readonly name: string,
+    grids: ServedGrid[],
+  ) {
     this.#url = url;
     this.#grids = grids;
   }
@@ -116,7 +135,10 @@ export class Difference implements Volume {
   /** The largest difference of any voxel that was looked at, by the names of grids. */
   readonly worst = new Map<string, number>();
 
-  constructor(readonly one: Volume, readonly other: Volume) {
+  constructor(
+    readonly one: Volume,
+    readonly other: Volume,
+  ) {
     this.name = `${one.name} - ${other.name}`;
     this.timeline = one.timeline;
   }
@@ -150,7 +172,11 @@ export class Difference implements Volume {
   }
 
   async block(
-    grid: GridInfo, corner: ArrayLike<number>, level: number, place: number, urgency: number,
+    grid: GridInfo,
+    corner: ArrayLike<number>,
+    level: number,
+    place: number,
+    urgency: number,
   ): Promise<Block> {
     const [one, other] = await this.#both(grid, place);
     const [a, b] = await Promise.all([
