@@ -19,7 +19,7 @@ HEAVY = ("torch", "scipy", "dask")
 # A room may import from itself and from lower floors, and beside it where NEIGHBOURS says so.
 FLOORS = (
     ("cli", "dask"),
-    ("scenes", "integrations", "pyvista"),
+    ("scenes", "integrations", "pyvista", "viewer"),
     ("encoding", "decoding"),
     ("fields",),
     ("storage", "metrics"),

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from inrv import Limits, SparseVolume
     from inrv.support.inputs import Input
 
-PAGE_FIELD = "lattice"  # what the page decodes; others are decoded here
 TURN = 72  # pictures of a whole turn
 MEMORY = 512  # MB on the GPU
 EDGES = (16, 8192)  # pixels of a picture
@@ -158,6 +157,7 @@ def view(
 def _read(source: Source, limits: Limits) -> Shown:
     """Return a file's name, and its bytes where the page decodes them, else its grids."""
     import inrv
+    from inrv.viewer.page import is_for_page
 
     found = read_input(source)
     name = "stdin" if is_stdin(source) else Path(name_of_input(source)).name
@@ -165,8 +165,7 @@ def _read(source: Source, limits: Limits) -> Shown:
         return Shown(name, read_grids(found), {})
     volume = inrv.load(found, None, limits)
     promised = {grid.name: grid.quality for grid in volume.grids}
-    field = volume.manifest.field
-    if field is None or field.kind == PAGE_FIELD:
+    if is_for_page(volume):
         return Shown(name, found, promised)
     return Shown(name, volume.to_sparse(), promised)
 

@@ -304,7 +304,7 @@ export class Panel {
         {},
         "Arrows turn, + and - come nearer and go away, Shift with arrows moves, space plays, , and . step through frames, " +
           "F shows all, U changes which axis points up, G takes the next grid, H hides this panel. " +
-          "Drag turns, right button or two fingers move, wheel or pinch zooms, a double click sets the point to turn around.",
+          "Drag turns, right button or two fingers move, wheel or pinch zooms.",
       ),
     );
     side.append(save, help);

@@ -8,10 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inrv.decoding.volume import Volume
 from inrv.errors import MissingPackageError
 
 PAGE = Path(__file__).with_name("page.html")
+FIELD = "lattice"
 SETTINGS = '<script id="settings" type="application/json">{}</script>'
+
+
+def is_for_page(volume: Volume) -> bool:
+    """Tell whether the page decodes a volume: it has no field but the lattice."""
+    field = volume.manifest.field
+    return field is None or field.kind == FIELD
 
 
 def page_with(settings: Mapping[str, Any]) -> bytes:
