@@ -18,6 +18,8 @@ export interface Look {
   /** How many times the extent of the volume the light is halved, for the largest value. */
   density: number;
   isovalue: number;
+  /** Exponent of the opacity over the window: high ones let through what is low. */
+  curve: number;
 }
 
 const HOT = /temp|heat|flame|fire|burn|fuel|emission/i;
@@ -67,7 +69,7 @@ export function isDense(grid: GridInfo): boolean {
  */
 export function lookOf(grid: GridInfo, spread: [number, number]): Look {
   const most = Math.max(...grid.ranges.map((own) => Math.abs(own.maximum)), 1e-30);
-  const look: Look = { mode: "fog", map: "gray", window: [0, most], density: 8, isovalue: 0 };
+  const look: Look = { mode: "fog", map: "gray", window: [0, most], density: 8, isovalue: 0, curve: 1 };
   if (grid.components === 3) {
     const ends = grid.ranges.map((own) => Math.max(Math.abs(own.minimum), Math.abs(own.maximum)));
     return {
@@ -157,13 +159,13 @@ const STOPS: Record<Exclude<MapName, "black body">, number[][]> = {
 const COLORS = 256;
 
 /** A map as 256 linear colours with their opacity: red, green, blue, opacity each. */
-export function colorsOf(map: MapName, hottest = 2200): Float32Array {
+export function colorsOf(map: MapName, curve = 1, hottest = 2200): Float32Array {
   const found = new Float32Array(4 * COLORS);
   for (let at = 0; at < COLORS; at++) {
     const place = at / (COLORS - 1);
     const color =
       map === "black body" ? glowing(place * hottest, hottest) : stop(STOPS[map], place);
-    found.set([...color, place], 4 * at);
+    found.set([...color, place ** curve], 4 * at);
   }
   return found;
 }

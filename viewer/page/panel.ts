@@ -218,6 +218,14 @@ export class Panel {
       () => short(app.look?.density ?? 0),
     );
     this.#slider(
+      "Opacity curve",
+      -2,
+      3,
+      () => Math.log2(app.look?.curve ?? 1),
+      (own) => (app.look!.curve = 2 ** own),
+      () => short(app.look?.curve ?? 1),
+    );
+    this.#slider(
       "Glow",
       -2,
       9,

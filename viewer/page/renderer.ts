@@ -224,7 +224,7 @@ export class Renderer {
       "glowWindow",
       glow ? (glow.window.map((own) => own / glow.bricks.scale) as [number, number]) : [0, 1],
     );
-    this.#colour(look.map);
+    this.#colour(look);
     march.texture("colors", gl.TEXTURE_2D, this.#colors, 7);
     march.texture("glowColors", gl.TEXTURE_2D, this.#glowColors, 8);
   }
@@ -368,15 +368,16 @@ export class Renderer {
     return texture;
   }
 
-  #colour(map: Look["map"]): void {
-    if (this.#colorKey === map) return;
-    this.#colorKey = map;
+  #colour({ map, curve }: Look): void {
+    const key = `${map} ${curve}`;
+    if (this.#colorKey === key) return;
+    this.#colorKey = key;
     const gl = this.gl;
     const put = (texture: WebGLTexture, colors: Float32Array) => {
       gl.bindTexture(gl.TEXTURE_2D, texture);
       gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 256, 1, gl.RGBA, gl.FLOAT, colors);
     };
-    put(this.#colors, colorsOf(map));
+    put(this.#colors, colorsOf(map, curve));
     put(this.#glowColors, colorsOf("black body"));
   }
 }
