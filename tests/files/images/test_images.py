@@ -316,6 +316,53 @@ def test_numpy_arrays_of_any_type(tmp_path: Path) -> None:
         assert np.array_equal(back.astype(np.float32), array.astype(np.float32))
 
 
+def test_flat_images_keep_their_two_axes(tmp_path: Path) -> None:
+    flat = numbers("int16")[:, :, 0]
+    np.save(tmp_path / "flat.npy", flat)
+    nibabel.save(nibabel.Nifti1Image(flat, np.eye(4)), tmp_path / "flat.nii")
+    for name in ("flat.npy", "flat.nii"):
+        volume = files.read(tmp_path / name)
+        assert volume.grids[0].topology.box == inrv.Box((0, 0, 0), (8, 11, 0))
+        assert files.write(tmp_path / f"back.{name}", volume) == []
+    assert np.array_equal(np.load(tmp_path / "back.flat.npy"), flat)
+    assert np.array_equal(np.asanyarray(nibabel.load(tmp_path / "back.flat.nii").dataobj), flat)
+
+
+@pytest.mark.parametrize("parts", [(), (2,)])
+def test_colours_of_nifti_are_vectors(tmp_path: Path, parts: tuple[int, ...]) -> None:
+    plain = np.random.default_rng(0).integers(0, 256, (*SHAPE, *parts, 3)).astype(np.uint8)
+    colours = plain.view([(name, "u1") for name in "RGB"])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(colours, MATRIX), tmp_path / "rgb.nii")
+    volume = files.read(tmp_path / "rgb.nii")
+    assert {grid.value_type for grid in volume.grids} == {"vec3s"}
+    assert files.write(tmp_path / "back.nii.gz", volume) == []
+    back = nibabel.load(tmp_path / "back.nii.gz")
+    assert back.get_data_dtype().names == ("R", "G", "B")
+    found = np.asanyarray(back.dataobj)
+    assert np.array_equal(np.stack([found[name] for name in "RGB"], axis=-1), plain)
+    if not parts:
+        files.write(tmp_path / "rgb.nrrd", volume)
+        found, _ = nrrd.read(str(tmp_path / "rgb.nrrd"))
+        assert found.dtype == np.uint8 and np.array_equal(np.moveaxis(found, 0, -1), plain)
+
+
+def test_colours_with_opacity_are_refused(tmp_path: Path) -> None:
+    colours = np.zeros(SHAPE, [(name, "u1") for name in "RGBA"])
+    nibabel.save(nibabel.Nifti1Image(colours, MATRIX), tmp_path / "rgba.nii")
+    with pytest.raises(ImageFileError, match=r"rgba\.nii: .* 4 numbers, RGBA: save .* RGB24"):
+        files.read(tmp_path / "rgba.nii")
+
+
+def test_what_nibabel_mends_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = bytearray(nibabel.Nifti1Image(numbers("int16"), MATRIX).to_bytes())
+    struct.pack_into("<h", data, 252, 99)  # qform_code, which is 4 at most
+    (tmp_path / "scan.nii").write_bytes(data)
+    files.write(tmp_path / "back.nii", files.read(tmp_path / "scan.nii"))
+    assert caplog.messages == []
+    nibabel.load(tmp_path / "scan.nii")
+    assert "qform_code 99" in caplog.text  # others still hear of it
+
+
 def test_mitsuba(tmp_path: Path) -> None:
     grid = sparse_grid(
         numbers("float32"), "density", inrv.Transform.from_voxel_size(0.5, (1, 2, 3))
