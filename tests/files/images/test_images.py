@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,18 @@ def test_hyperstacks_of_imagej_keep_their_spacing(tmp_path: Path) -> None:
     np.testing.assert_allclose(edges, [0.5, 0.25, 3.0])
 
 
+def test_units_of_imagej_are_ascii_there(tmp_path: Path) -> None:
+    metadata = {"axes": "ZYX", "spacing": 3.0, "unit": "\\u00B5m"}  # as ImageJ writes it
+    tifffile.imwrite(tmp_path / "a.tif", numbers("uint8").T, imagej=True, metadata=metadata)
+    volume = files.read(tmp_path / "a.tif")
+    (grid,) = volume.grids
+    text = str(grid.metadata["image_source"].value).replace("\\\\u00B5m", "µm")
+    for found in (volume, SparseVolume((replace(grid, metadata={"image_source": text}),))):
+        assert files.write(tmp_path / "back.tif", found) == []
+        with tifffile.TiffFile(tmp_path / "back.tif") as file:
+            assert file.imagej_metadata["unit"] in ("\\u00B5m", "µm")
+
+
 def test_scans_in_tiff_are_in_millimetres(tmp_path: Path) -> None:
     series = numbers("int16", 2)
     nibabel.save(nibabel.Nifti1Image(series, np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / "bold.nii")
@@ -284,11 +297,12 @@ def test_series_of_a_tiff_file_are_grids(tmp_path: Path) -> None:
     assert np.array_equal(found, second)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float16"])
 @pytest.mark.parametrize("axes", ["YX", "YXS", "TYX"])
-def test_pictures_come_back_with_their_own_axes(tmp_path: Path, axes: str) -> None:
+def test_pictures_come_back_with_their_own_axes(tmp_path: Path, axes: str, dtype: str) -> None:
     shape = {"YX": (12, 9), "YXS": (12, 9, 3), "TYX": (5, 12, 9)}[axes]
-    picture = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    more = {"photometric": "rgb"} if axes == "YXS" else {}
+    picture = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    more = {"photometric": "rgb" if axes == "YXS" else "minisblack"}
     tifffile.imwrite(tmp_path / "a.tif", picture, metadata={"axes": axes}, **more)
     volume = files.read(tmp_path / "a.tif")
     assert volume.grids[0].topology.box == inrv.Box((0, 0, 0), (8, 11, 4 if axes == "TYX" else 0))

@@ -90,7 +90,7 @@ class TiffFiles(ImageFiles):
         ome = named and not imagej and kind in OME and (sized or bool(held.get("ome")))
         metadata: dict[str, Any] = {"axes": axes}
         if imagej:
-            metadata |= {"spacing": edges[2], "unit": unit}
+            metadata |= {"spacing": edges[2], "unit": _unit_of_imagej(unit)}
         for axis, edge in zip(SPACE, edges, strict=True):
             if ome:
                 metadata[f"PhysicalSize{axis}"] = edge
@@ -122,14 +122,17 @@ def _ordered(image: Image) -> tuple[NDArray[Any], str]:
     values, held = image.plain_values(), image.header_of(KIND)
     names, pages = str(held.get("axes", "")), str(held.get("pages", "Z"))
     count = values.ndim - 3
-    if len(names) != count or len(set(SPACE + names)) != 3 + count:
+    known = not names or (names.isascii() and names.isalpha() and names.isupper())
+    if not known or len(names) != count or len(set(SPACE + names)) != 3 + count:
         names = "TCQPR"[: count - image.vectors] + "S" * image.vectors
-    if pages not in ("", "Z", *NAMED) or pages in names or (not pages and values.shape[2] > 1):
+    flat = not pages and values.shape[2] == 1
+    if not flat and (pages not in NAMED or pages in names):
         pages = "Z"
-    if not pages:
+    if flat:
         values = values[:, :, 0]
     found = "XY" + pages + names
-    axes = "".join(sorted(found, key="TZCYXS".find))
+    ahead = "" if set(names) <= {*NAMED, "S"} else names.replace("S", "")
+    axes = "".join(sorted(found, key=(ahead + "TZCYXS").index))
     return values.transpose([found.index(axis) for axis in axes]), axes
 
 
@@ -169,7 +172,7 @@ def _image(
     pages = next((axis for axis in PAGES if axis in axes), "")
     if not pages:
         numbers, axes = numbers[None], "Z" + axes
-    axes = axes.replace(pages or "Z", "Z", 1)
+    axes = axes[::-1].replace(pages or "Z", "Z", 1)[::-1]  # the innermost of several
     lacks = [axis for axis in SPACE if axis not in axes]
     if lacks:
         raise ImageFileError(f"its axes {axes!r} lack {lacks[0]}")
@@ -226,6 +229,12 @@ def _size_by_ome(pixels: Mapping[str, Any]) -> tuple[list[float], str]:
         edge = float(sizes[axis] or 1.0)
         edges.append(edge if own == unit or not sizes[axis] else edge * METRES[own] / METRES[unit])
     return [edge if edge > 0 else 1.0 for edge in edges], "" if unit == NO_UNIT else unit
+
+
+def _unit_of_imagej(unit: str) -> str:
+    """A unit as ImageJ writes it, in ASCII."""
+    plain = (letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in unit)
+    return "".join(plain) if unit.isprintable() else ""
 
 
 def _unit_of_ome(unit: str) -> str:
