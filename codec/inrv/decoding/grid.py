@@ -16,7 +16,7 @@ from inrv.decoding.bricks import Part
 from inrv.decoding.indexing import Block
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
-from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
+from inrv.grids import COORDINATE_LIMIT, Box, Grid, SparseVolume, Topology, Transform
 from inrv.grids.grid import description_of
 from inrv.grids.portions import cropped
 from inrv.storage import restore_transform
@@ -363,6 +363,16 @@ class VolumeGrid:
         warp.init()  # which `from_torch` leaves to its caller
         buffer = self.nanovdb()
         return warp.Volume(warp.from_torch(buffer.to(device or buffer.device), dtype=warp.uint8))
+
+    def to_openvdb(self) -> Any:
+        """The grid as one of OpenVDB's own module, as `openvdb.FloatGrid`.
+
+        Raises MissingPackageError where there is no such module.
+        """
+        from inrv import files
+
+        (found,) = files.to_openvdb(SparseVolume((self.to_grid(),)))
+        return found
 
     def to_fvdb(self) -> tuple[Any, Tensor]:
         """The grid as a `fvdb.Grid`, and the values of its voxels in the order that it has.

@@ -262,6 +262,17 @@ class Volume(Mapping[str, VolumeGrid]):
         check_writable(target)
         files.write(target, self.to_sparse(level, box))
 
+    def to_openvdb(self, level: int = 0, box: Box | Any = None) -> list[Any]:
+        """Decode every grid into one of OpenVDB's own module, as `openvdb.FloatGrid`.
+
+        level, box: as `to_sparse` takes them
+        Raises MissingPackageError where there is no such module, and OptionError where it does not
+        know the type of a grid.
+        """
+        from inrv import files
+
+        return files.to_openvdb(self.to_sparse(level, box))
+
     @property
     def box(self) -> Box | None:
         """The smallest box in index space that holds every active voxel of all grids."""

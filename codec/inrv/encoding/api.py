@@ -48,8 +48,8 @@ def encode(
 
     source: a .vdb file: its path, its URL, its bytes, or a binary file object, which is read to its
         end from where it stands; an array for each name, as {"density": array}; grids, as
-        `sparse_grid` makes them of arrays, each with a transform and a class; a `SparseVolume`; or
-        an open `Volume` or grids of it
+        `sparse_grid` makes them of arrays, each with a transform and a class; a grid of OpenVDB's
+        own module, or a list of such; a `SparseVolume`; or an open `Volume` or grids of it
     output: a path, where the file appears when it is whole, or a binary file object
     overwrite: replace a file that is there
     progress: is called with a `Progress` now and then
@@ -164,7 +164,7 @@ def read_frame(
     time: float | None = None,
 ) -> Frame:
     """Read the grids that are asked for of a source, as a frame. Raises what `encode` raises."""
-    found = volume_or_file(source)
+    found = volume_or_file(source, options.doubles)
     volume, bytes_in = _read(found, options)
     return Frame(volume, number, time, found.name if isinstance(found, Input) else "", bytes_in)
 

@@ -16,6 +16,7 @@ from inrv.files.file_types import (
     read,
     write,
 )
+from inrv.files.openvdb import from_openvdb, is_openvdb, to_openvdb
 
 __all__ = [
     "SUFFIXES",
@@ -24,7 +25,10 @@ __all__ = [
     "ReadOptions",
     "WriteOptions",
     "file_type",
+    "from_openvdb",
+    "is_openvdb",
     "list_grids",
     "read",
+    "to_openvdb",
     "write",
 ]

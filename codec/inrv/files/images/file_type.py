@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from inrv.files.images.image import Image, Listed, image_of, name_of, names_of, 
 from inrv.grids import SparseVolume
 from inrv.support.extras import needed_for
 from inrv.support.inputs import Input
+
+T = TypeVar("T")
 
 
 class ImageFiles:
@@ -44,7 +46,7 @@ class ImageFiles:
 
     def list_grids(self, source: Input) -> Sequence[ListedGrid]:
         """List a grid for each part of the image."""
-        names = names_of(self._read(source), name_of(source.name))
+        names = names_of(self._read(source, self.image), name_of(source.name))
         return [Listed(position, name) for position, name in enumerate(names)]
 
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
@@ -52,9 +54,10 @@ class ImageFiles:
 
         Numbers that float32 does not hold are rounded, and `encode` counts what that costs.
         """
-        return volume_of(self._read(source), source.name, options.grids)
+        return volume_of(self._read(source, self.image), source.name, options.grids)
 
-    def _read(self, source: Input) -> Image:
+    def _read(self, source: Input, found_in: Callable[[bytes], T]) -> T:
+        """Give what is found in the bytes of a file. Raises ImageFileError for any error."""
         try:
             with (
                 needed_for(f"{source.name}: {self.title}", self.extra),
@@ -62,7 +65,7 @@ class ImageFiles:
                 warnings.catch_warnings(),  # of a library, about what is refused or mended
             ):
                 warnings.simplefilter("ignore")
-                return self.image(file.read())
+                return found_in(file.read())
         except ImageFileError as error:
             raise ImageFileError(f"{source.name}: {error}") from error
         except InrvError:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import logging
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from inrv.errors import ImageFileError
 from inrv.files.buffers import gunzip
 from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image, as_type, space_lines
@@ -22,6 +25,7 @@ HEADER_BYTES = 348, 540  # of the versions 1 and 2, as the first integer of a fi
 FIRST = {size.to_bytes(4, order) for size in HEADER_BYTES for order in ORDERS}
 LACKING = {"bool": "uint8", "float16": "float32"}
 UNITS = "mm"
+RGB = ("R", "G", "B")  # the fields of a colour
 
 
 class NiftiFiles(ImageFiles):
@@ -60,12 +64,21 @@ class NiftiFiles(ImageFiles):
         whole = numbers_begin + count * header.get_data_dtype().itemsize
         plain = unpack(data, whole)
         check_length(len(plain), whole)
-        found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(plain)
+        with _nothing_logged():
+            found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(plain)
         numbers = np.asanyarray(found.dataobj.get_unscaled())
-        while numbers.ndim < 3:
-            numbers = numbers[..., None]
-        vectors = numbers.ndim == 5 and numbers.shape[4] == 3
-        if vectors and numbers.shape[3] == 1:
+        colours = numbers.dtype.names
+        if colours not in (None, RGB):
+            raise ImageFileError(
+                f"it holds colours of {len(colours)} numbers, {''.join(colours)}: save the image "
+                "as RGB24"
+            )
+        if colours:
+            numbers = np.stack([numbers[name] for name in RGB], axis=-1)
+        while numbers.ndim < 3 + bool(colours):
+            numbers = np.expand_dims(numbers, numbers.ndim - bool(colours))
+        vectors = bool(colours) or (numbers.ndim == 5 and numbers.shape[4] == 3)
+        if not colours and vectors and numbers.shape[3] == 1:
             numbers = numbers[:, :, :, 0]
         kept: dict[str, Any] = {"block": base64.b64encode(found.header.binaryblock).decode("ascii")}
         if found.header.endianness == ">":
@@ -90,9 +103,6 @@ class NiftiFiles(ImageFiles):
         lost += space_lines(image, "RAS")
         held = image.header_of(KIND)
         numbers = image.numbers
-        if image.vectors:
-            between = (1,) * (numbers.ndim == 4)
-            numbers = numbers.reshape(*numbers.shape[:3], *between, *numbers.shape[3:])
         header = library.Nifti1Header()
         block = base64.b64decode(held.get("block", ""))
         if block:
@@ -102,6 +112,15 @@ class NiftiFiles(ImageFiles):
             header.set_xyzt_units(UNITS)
             if image.vectors:
                 header.set_intent("vector")
+        if image.vectors and header.get_data_dtype().names == RGB and numbers.dtype == np.uint8:
+            colours = header.get_data_dtype().newbyteorder("=")
+            numbers = np.ascontiguousarray(numbers).view(colours)[..., 0]
+        elif image.vectors:
+            between = (1,) * (numbers.ndim == 4)
+            numbers = numbers.reshape(*numbers.shape[:3], *between, *numbers.shape[3:])
+        axes = int(header["dim"][0])
+        if block and set(numbers.shape[axes:]) == {1}:
+            numbers = numbers.reshape(numbers.shape[:axes])
         for code, content in held.get("extensions", []):
             made = library.nifti1.Nifti1Extension(int(code), base64.b64decode(content))
             header.extensions.append(made)
@@ -116,6 +135,21 @@ class NiftiFiles(ImageFiles):
         data = own.to_bytes()
         output.write(gzip.compress(data, mtime=0) if self.packed else data)
         return lost
+
+
+@contextmanager
+def _nothing_logged() -> Iterator[None]:
+    """Keep what nibabel says of headers that it mends from stderr."""
+    logger = logging.getLogger("nibabel.global")
+
+    def never(_: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(never)
+    try:
+        yield
+    finally:
+        logger.removeFilter(never)
 
 
 def _first(data: bytes, most: int) -> bytes:

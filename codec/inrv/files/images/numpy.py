@@ -1,4 +1,4 @@
-"""NumPy's .npy files: arrays (X, Y, Z), (X, Y, Z, 3) of vectors, or with further parts."""
+"""NumPy's .npy files: arrays (X, Y, Z), (X, Y, Z, 3) of vectors, with further parts, or (X, Y)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image
+
+KIND = "numpy"
 
 
 class NumpyFiles(ImageFiles):
@@ -31,12 +33,17 @@ class NumpyFiles(ImageFiles):
         whole = file.tell() + math.prod(shape) * kind.itemsize
         check_length(len(data), whole)
         array = np.load(io.BytesIO(data), allow_pickle=False)
+        header = {"axes": 2} if array.ndim == 2 else {}
+        array = array[..., None] if header else array
         vectors = array.ndim == 4 and array.shape[3] == 3
-        return Image(array, np.eye(4), vectors, kind="numpy")
+        return Image(array, np.eye(4), vectors, kind=KIND, header=header)
 
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
         """Write the values, not the numbers that a slope and an intercept make values of."""
-        np.save(output, image.plain_values(), allow_pickle=False)
+        values = image.plain_values()
+        if image.header_of(KIND).get("axes") == 2 and values.shape[2:] == (1,):
+            values = values[:, :, 0]
+        np.save(output, values, allow_pickle=False)
         plain = np.array_equal(image.matrix, np.eye(4))
         return [] if plain else ["the transform is left out: such a file has none"]
 
