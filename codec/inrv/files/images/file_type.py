@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -42,9 +43,18 @@ class ImageFiles:
         """Write an image, and give a line for each thing that such a file does not hold."""
         raise NotImplementedError
 
+    def opened(self, source: Input) -> Image:
+        """Open the image of a file. Its numbers may be read from there when they are sliced.
+
+        Any error of a library may come out.
+        """
+        with source.open() as file:
+            return self.image(file.read())
+
     def list_grids(self, source: Input) -> Sequence[ListedGrid]:
         """List a grid for each part of the image."""
-        names = names_of(self._read(source), name_of(source.name))
+        with self._told_of(source):
+            names = names_of(self.opened(source), name_of(source.name))
         return [Listed(position, name) for position, name in enumerate(names)]
 
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
@@ -52,17 +62,19 @@ class ImageFiles:
 
         Numbers that float32 does not hold are rounded, and `encode` counts what that costs.
         """
-        return volume_of(self._read(source), source.name, options.grids)
+        with self._told_of(source):
+            return volume_of(self.opened(source), source.name, options.grids)
 
-    def _read(self, source: Input) -> Image:
+    @contextmanager
+    def _told_of(self, source: Input) -> Iterator[None]:
+        """Tell of any error that it is one of this file, in one line."""
         try:
             with (
                 needed_for(f"{source.name}: {self.title}", self.extra),
-                source.open() as file,
                 warnings.catch_warnings(),  # of a library, about what is refused or mended
             ):
                 warnings.simplefilter("ignore")
-                return self.image(file.read())
+                yield
         except ImageFileError as error:
             raise ImageFileError(f"{source.name}: {error}") from error
         except InrvError:
@@ -75,7 +87,7 @@ class ImageFiles:
         """Write the image that the grids came from, in its own type, or the first grid's box."""
         image, lost = image_of(volume)
         if options.half and self.halves and image.numbers.dtype == np.float32:
-            image = replace(image, numbers=image.numbers.astype(np.float16))
+            image = replace(image, numbers=image.all_numbers().astype(np.float16))
         held = io.BytesIO()
         with needed_for(self.title, self.extra):
             lost += self.put(image, held, options.compress)

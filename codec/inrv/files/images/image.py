@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
+from inrv.files.images.lazy import Numbers
 from inrv.files.selection import chosen
 from inrv.grids import Box, Grid, SparseVolume, Transform, sparse_grid
 
@@ -28,6 +29,7 @@ FLIPS = {
     "LPS": (-1, -1, 1),
     "LAS": (-1, 1, 1),
 }  # signs of world axes, towards RAS
+WHOLE = (slice(None),) * 3  # of an image: its box
 SUFFIXES = (".gz", ".nii", ".ome", ".tif", ".tiff")  # left out of names, beside the last one
 
 
@@ -35,7 +37,8 @@ SUFFIXES = (".gz", ".nii", ".ome", ".tif", ".tiff")  # left out of names, beside
 class Image:
     """A dense image.
 
-    numbers: (X, Y, Z, *parts), or (X, Y, Z, *parts, 3) where it has vectors, of the file's type
+    numbers: (X, Y, Z, *parts), or (X, Y, Z, *parts, 3) where it has vectors, of the file's type; an
+        array, or what reads the file when it is sliced
     matrix: float64 (4, 4) from index space to world space: the matrix times [i j k 1], a column
     vectors: whether the last axis has the components of vectors
     slope, intercept: a value is slope * number + intercept
@@ -45,7 +48,7 @@ class Image:
     header: what else the file says, as JSON values; a file of this kind gets it back
     """
 
-    numbers: NDArray[Any]
+    numbers: Numbers
     matrix: NDArray[np.float64]
     vectors: bool = False
     slope: float = 1.0
@@ -88,14 +91,33 @@ class Image:
 
     def values(self) -> NDArray[Any]:
         """What the numbers stand for: these themselves, or float64."""
-        if (self.slope, self.intercept) == (1.0, 0.0):
-            return self.numbers
-        return self.numbers * np.float64(self.slope) + self.intercept
+        return self._values_of(self.all_numbers())
 
     def plain_values(self) -> NDArray[Any]:
         """The same for files that have no slope: the numbers themselves, or float32."""
-        values = self.values()
-        return values if values is self.numbers else values.astype(np.float32)
+        slopeless = (self.slope, self.intercept) == (1.0, 0.0)
+        return self.all_numbers() if slopeless else self.values().astype(np.float32)
+
+    def all_numbers(self) -> NDArray[Any]:
+        """Its numbers in memory."""
+        return np.asarray(self.numbers[...])
+
+    def part_values(self, part: int, box: Sequence[slice] = WHOLE) -> NDArray[Any]:
+        """What the numbers of a part stand for, of which no other ones are read.
+
+        Gives these themselves, uint8 of bool, or float64: (X, Y, Z) or (X, Y, Z, 3).
+
+        box: slices of step 1 along x, y and z
+        """
+        place = tuple(map(int, np.unravel_index(part, self.part_shape))) if self.part_shape else ()
+        index = (*box, *place, slice(None)) if self.vectors else (*box, *place)
+        values = self._values_of(np.asarray(self.numbers[index]))
+        return values.astype(np.uint8) if values.dtype.kind == "b" else values
+
+    def _values_of(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return numbers
+        return np.asarray(numbers * np.float64(self.slope) + self.intercept)
 
 
 def name_of(path: str) -> str:
@@ -117,44 +139,64 @@ def names_of(image: Image, name: str) -> list[str]:
 def volume_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> SparseVolume:
     """The grids of an image, or those whose names or positions are wanted.
 
+    One part of the image is in memory at a time, beside the grids.
+
+    path: of the file
+    Raises ImageFileError for what no grid can hold, and OptionError.
+    """
+    return SparseVolume(
+        tuple(
+            grid_of(image, one, image.part_values(one.position))
+            for one in wanted_of(image, path, wanted)
+        )
+    )
+
+
+def wanted_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> list[Listed]:
+    """The grids that an image has, or those whose names or positions are wanted.
+
     path: of the file
     Raises ImageFileError for what no grid can hold, and OptionError.
     """
     numbers = image.numbers
     if numbers.dtype.kind not in "iufb" or numbers.ndim < 3 or 0 in numbers.shape:
         raise ImageFileError(
-            f"{path}: an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of "
-            "real numbers along three axes at least"
+            f"an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of real "
+            "numbers along three axes at least"
         )
     if math.prod(image.part_shape) > MOST_PARTS:
         raise ImageFileError(
-            f"{path}: the image has {math.prod(image.part_shape):,} parts of three axes, more than "
+            f"the image has {math.prod(image.part_shape):,} parts of three axes, more than "
             f"{MOST_PARTS:,}"
         )
-    try:
-        transform = transform_of(image)
-    except ValueError as error:
-        raise ImageFileError(f"{path}: {error}") from error
     names = names_of(image, name_of(path))
     listed = [Listed(position, name) for position, name in enumerate(names)]
-    if wanted is not None:
-        listed = list(chosen(path, listed, wanted))
-    values = image.values()
-    if numbers.dtype.kind == "b":
-        values = values.astype(np.uint8)
-    parts = values.reshape(*values.shape[:3], -1, *([3] if image.vectors else []))
-    grids = [
-        sparse_grid(
-            parts[:, :, :, one.position],
-            one.name,
-            transform,
-            active=np.ones(values.shape[:3], dtype=np.bool_),
-            grid_class="unknown",
-            metadata={SOURCE: json.dumps(asdict(Source.of(image, one.position)), sort_keys=True)},
-        )
-        for one in listed
-    ]
-    return SparseVolume(tuple(grids))
+    return listed if wanted is None else list(chosen(path, listed, wanted))
+
+
+def grid_of(
+    image: Image, one: Listed, values: NDArray[Any], origin: Sequence[int] = (0, 0, 0)
+) -> Grid:
+    """The grid of a part of an image, or of a box of that.
+
+    values: of the part, as `Image.part_values` gives them
+    origin: the first voxel of the box
+    Raises ImageFileError where the matrix cannot be undone.
+    """
+    return sparse_grid(
+        values,
+        one.name,
+        transform_of(image),
+        active=np.ones(values.shape[:3], dtype=np.bool_),
+        grid_class="unknown",
+        metadata={SOURCE: source_text(image, one.position)},
+        origin=origin,
+    )
+
+
+def source_text(image: Image, part: int) -> str:
+    """What the metadata of a grid says of the image that it is a part of."""
+    return json.dumps(asdict(Source.of(image, part)), sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -171,12 +213,15 @@ class Listed:
 
 
 def transform_of(image: Image) -> Transform:
-    """The transform of an image. Raises OptionError where its matrix cannot be undone."""
+    """The transform of an image. Raises ImageFileError where its matrix cannot be undone."""
     kind = "AffineMap"
     if image.is_upright:
         uniform = len(set(image.edges.tolist())) == 1
         kind = "UniformScaleTranslateMap" if uniform else "ScaleTranslateMap"
-    return Transform(kind, image.matrix.T)  # type: ignore[arg-type]
+    try:
+        return Transform(kind, image.matrix.T)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ImageFileError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -203,7 +248,8 @@ class Source:
     def of(image: Image, part: int) -> Source:
         """What is to be told of a part of an image."""
         return Source(
-            image.kind, image.numbers.dtype.newbyteorder("=").name, image.numbers.shape, part,
+            image.kind, np.dtype(image.numbers.dtype).newbyteorder("=").name,
+            tuple(map(int, image.numbers.shape)), part,
             image.vectors, image.slope, image.intercept, image.space, image.header,
         )  # fmt: skip
 
@@ -360,4 +406,4 @@ def as_type(image: Image, allowed: Mapping[str, str], what: str) -> tuple[Image,
     if name not in allowed:
         return image, []
     line = f"{what} has no numbers of {name}: they are written as {allowed[name]}"
-    return replace(image, numbers=image.numbers.astype(allowed[name])), [line]
+    return replace(image, numbers=image.all_numbers().astype(allowed[name])), [line]

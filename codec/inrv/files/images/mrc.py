@@ -65,7 +65,7 @@ class MrcFiles(ImageFiles):
 
         plain = replace(image, numbers=image.plain_values(), slope=1.0, intercept=0.0)
         image, lost = as_type(plain, LACKING, self.title)
-        values = image.numbers
+        values = image.all_numbers()
         if values.ndim > 3:
             lost.append("a map has one part of scalars: the first one is written")
             values = values.reshape(*values.shape[:3], -1)[..., 0]

@@ -89,7 +89,7 @@ class NiftiFiles(ImageFiles):
         image, lost = as_type(image, LACKING, self.title)
         lost += space_lines(image, "RAS")
         held = image.header_of(KIND)
-        numbers = image.numbers
+        numbers = image.all_numbers()
         if image.vectors:
             between = (1,) * (numbers.ndim == 4)
             numbers = numbers.reshape(*numbers.shape[:3], *between, *numbers.shape[3:])
