@@ -29,6 +29,11 @@ MODULES = {
     ".tiff": "inrv.files.images.tiff",
     ".npy": "inrv.files.images.numpy",
     ".vol": "inrv.files.images.mitsuba",
+    ".vti": "inrv.files.images.vti",
+    ".vtkhdf": "inrv.files.images.vtkhdf",
+    ".h5": "inrv.files.images.hdf5",
+    ".hdf5": "inrv.files.images.hdf5",
+    ".hdf": "inrv.files.images.hdf5",
 }
 SUFFIXES = tuple(MODULES)
 START_BYTES = 512  # of a file, by which it is recognised

@@ -25,11 +25,13 @@ class ImageFiles:
     title: of the file type, as messages name it
     extra: of the installation, that brings the library which reads such files; '' where none is
     halves: whether such files hold numbers of 16 bits, with a fraction
+    tells_axes: whether such files say which of their axes are x, y and z
     """
 
     title = ""
     extra = "images"
     halves = False
+    tells_axes = True
 
     def sniff(self, start: bytes) -> bool:
         """Tell whether a file that begins with these bytes, up to 512, is of this type."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,14 @@ def wanted_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> li
     path: of the file
     Raises ImageFileError for what no grid can hold, and OptionError.
     """
+    check_image(image)
+    names = names_of(image, name_of(path))
+    listed = [Listed(position, name) for position, name in enumerate(names)]
+    return listed if wanted is None else list(chosen(path, listed, wanted))
+
+
+def check_image(image: Image) -> None:
+    """Raise ImageFileError for what no grid can hold."""
     numbers = image.numbers
     if numbers.dtype.kind not in "iufb" or numbers.ndim < 3 or 0 in numbers.shape:
         raise ImageFileError(
@@ -169,9 +179,6 @@ def wanted_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> li
             f"the image has {math.prod(image.part_shape):,} parts of three axes, more than "
             f"{MOST_PARTS:,}"
         )
-    names = names_of(image, name_of(path))
-    listed = [Listed(position, name) for position, name in enumerate(names)]
-    return listed if wanted is None else list(chosen(path, listed, wanted))
 
 
 def grid_of(
@@ -307,6 +314,9 @@ class Source:
 # ---- Grids to images ----
 
 
+NO_GRID = "there is no grid of float or vec3s, of which an image could be made"
+
+
 def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
     """The image that the grids of a volume stand for, and a line for each thing that it lacks.
 
@@ -314,13 +324,69 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
     Raises ImageFileError.
     """
     if not volume.grids:
-        raise ImageFileError("there is no grid of float or vec3s, of which an image could be made")
-    first = volume.grids[0]
-    source = Source.told_by(first)
-    parts = [first] if source is None else _parts(volume.grids, source)
-    left = [grid.name for grid in volume.grids if not any(grid is own for own in parts)]
+        raise ImageFileError(NO_GRID)
+    parts = _parts_of_first(volume.grids)
+    left = [grid.name for grid in _without(volume.grids, parts)]
     left += [grid.name for grid in volume.passthrough]
-    lost = [f"grid {name!r} is left out: an image holds one" for name in left]
+    image, lost = _made_of(parts, parts[0].topology.box)
+    return image, [f"grid {name!r} is left out: an image holds one" for name in left] + lost
+
+
+def images_of(volume: SparseVolume, shared: bool) -> tuple[dict[str, Image], list[str]]:
+    """Every image that grids of a volume stand for, by its name, and a line for what they lack.
+
+    shared: whether grids that came from no image, and have one transform, get one box
+    Raises ImageFileError.
+    """
+    if not volume.grids:
+        raise ImageFileError(NO_GRID)
+    found, left = dict[str, Image](), list(volume.grids)
+    lost = [
+        f"grid {grid.name!r} is left out: its type is one that no image has"
+        for grid in volume.passthrough
+    ]
+    while left:
+        parts = _parts_of_first(left)
+        left = _without(left, parts)
+        box = parts[0].topology.box
+        if shared and box is not None and Source.told_by(parts[0]) is None:
+            box = reduce(Box.union, _boxes_beside(volume.grids, parts[0]), box)
+        image, lines = _made_of(parts, box)
+        name = parts[0].name if len(parts) == 1 else _whole_name(parts[0].name)
+        if name in found:
+            name = next(f"{name}.{more}" for more in count(2) if f"{name}.{more}" not in found)
+            lost.append(f"grid {parts[0].name!r} is written as {name!r}: the name is taken")
+        found[name] = image
+        lost += lines
+    return found, lost
+
+
+def _boxes_beside(grids: Sequence[Grid], first: Grid) -> Iterator[Box]:
+    """The boxes of the grids that came from no image and have the transform of one."""
+    for grid in grids:
+        box = grid.topology.box
+        same = np.array_equal(grid.transform.array(), first.transform.array())
+        if same and box is not None and Source.told_by(grid) is None:
+            yield box
+
+
+def _whole_name(name: str) -> str:
+    """The name of an image, of the name of its first part."""
+    before, _, number = name.rpartition(".")
+    return before if before and number.isdigit() else name
+
+
+def _without(grids: Sequence[Grid], parts: Sequence[Grid]) -> list[Grid]:
+    return [grid for grid in grids if not any(grid is own for own in parts)]
+
+
+def _made_of(parts: Sequence[Grid], own_box: Box | None) -> tuple[Image, list[str]]:
+    """The image that its parts make, and a line for each thing that it lacks.
+
+    own_box: of a grid that came from no image
+    """
+    first, lost = parts[0], list[str]()
+    source = Source.told_by(first)
     others = sorted(set(first.metadata) - {SOURCE})
     if others:
         lost.append(f"grid {first.name!r}: no image holds its metadata: {', '.join(others)}")
@@ -331,7 +397,7 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
         if grid.rounded is not None and grid.rounded.of_integers
     ]
     if source is None:
-        return _of_any(first), lost
+        return _of_any(first, own_box), lost
     x, y, z = source.shape[:3]
     box = Box((0, 0, 0), (x - 1, y - 1, z - 1))
     beyond = [grid.name for grid in parts if not _is_within(grid, box)]
@@ -360,9 +426,8 @@ def _are_halves(values: NDArray[np.float32]) -> bool:
     return np.array_equal(halves, values, equal_nan=True)
 
 
-def _of_any(grid: Grid) -> Image:
-    """A grid in its active box, which begins at the image's first voxel."""
-    box = grid.topology.box
+def _of_any(grid: Grid, box: Box | None) -> Image:
+    """A grid in a box, which begins at the image's first voxel."""
     if box is None:
         raise ImageFileError(f"grid {grid.name!r} has no active voxel, so that no box holds it")
     values = grid.dense(box)
@@ -380,8 +445,11 @@ def _is_within(grid: Grid, box: Box) -> bool:
     )
 
 
-def _parts(grids: Sequence[Grid], source: Source) -> list[Grid]:
+def _parts_of_first(grids: Sequence[Grid]) -> list[Grid]:
     """The grids that are parts of the image that the first one came from, in their order."""
+    source = Source.told_by(grids[0])
+    if source is None:
+        return [grids[0]]
     held: dict[int, Grid] = {}
     for grid in grids:
         own = Source.told_by(grid)

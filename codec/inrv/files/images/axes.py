@@ -1,0 +1,107 @@
+"""The axes of arrays in files that do not tell them: one letter for each axis, in their order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.errors import OptionError
+from inrv.files.images.image import Image
+from inrv.files.images.lazy import Numbers, Reordered
+
+SPACE = "xyz"
+COMPONENTS = "v"
+LETTERS = SPACE + "tc" + COMPONENTS  # t for moments and c for channels, each of which is a grid
+AXES = "axes"  # in the header of an image: the letters of the axes in its file
+
+
+def check_axes(axes: str, count: int | None = None) -> None:
+    """Raise OptionError where letters do not tell axes, or are not as many as an array has."""
+    known = isinstance(axes, str) and set(axes) <= set(LETTERS) and len(set(axes)) == len(axes)
+    if not known or not set(axes) & set(SPACE):
+        raise OptionError(
+            f"axes {axes!r} are not letters of {LETTERS!r}, each once, with one of {SPACE!r} at "
+            "least, as 'zyx'"
+        )
+    if count is not None and len(axes) != count:
+        raise OptionError(f"axes {axes!r} are {len(axes)} letters for an array of {count} axes")
+
+
+def image_in_order(numbers: Numbers, axes: str) -> tuple[Numbers, bool]:
+    """The numbers of an image, unread, and whether these are vectors.
+
+    numbers: whose axes are as the letters tell; axes of space that they lack have length 1
+    Raises OptionError where the letters do not fit.
+    """
+    check_axes(axes, numbers.ndim)
+    order = [axes.index(letter) if letter in axes else None for letter in _order_of(axes)]
+    vectors = COMPONENTS in axes and numbers.shape[axes.index(COMPONENTS)] == 3
+    if isinstance(numbers, np.ndarray) and None not in order:
+        return numbers.transpose(order), vectors  # type: ignore[arg-type]
+    return Reordered(numbers, order), vectors
+
+
+def reordered(image: Image, axes: str) -> Image:
+    """An image whose file tells no axes, as these letters say. Raises OptionError."""
+    told = image.header.get(AXES)
+    held = image.numbers if told is None else in_file_order(image.numbers, str(told))
+    numbers, vectors = image_in_order(held, axes)
+    return replace(image, numbers=numbers, vectors=vectors, header={**image.header, AXES: axes})
+
+
+def in_file_order(numbers: Numbers, axes: str) -> Numbers:
+    """The numbers of an image, in the order that its file had; the inverse of `image_in_order`."""
+    places = _order_of(axes)
+    order = [places.index(letter) for letter in axes]
+    missing = [place for place, letter in enumerate(places) if letter not in axes]
+    if isinstance(numbers, np.ndarray):
+        return numbers.transpose([*order, *missing]).reshape(
+            [numbers.shape[place] for place in order]
+        )
+    if missing:
+        return in_file_order(np.asarray(numbers[...]), axes)
+    return Reordered(numbers, order)
+
+
+def values_in_file_order(
+    image: Image, kind: str, values: NDArray[Any], default: str | None
+) -> tuple[NDArray[Any], str]:
+    """The values of an image in the order that a file of this kind had, and its letters.
+
+    default: the letters where the image came from no such file, of which those that it has are
+        taken; None: its own order, x first
+    """
+    count = values.ndim - 3 - image.vectors
+    told = image.header_of(kind).get(AXES)
+    if isinstance(told, str) and _suits(told, values, image.vectors):
+        return np.asarray(in_file_order(values, told)), told
+    parts = "tc" if count == 2 else "t" * (count == 1)
+    if count > 2:
+        values = values.reshape(*values.shape[:3], -1, *values.shape[values.ndim - image.vectors :])
+        parts = "t"
+    own = SPACE + parts + COMPONENTS * image.vectors
+    wanted = own if default is None else "".join(letter for letter in default if letter in own)
+    return np.asarray(in_file_order(values, wanted)), wanted
+
+
+def _suits(axes: str, values: NDArray[Any], vectors: bool) -> bool:
+    """Whether letters of a header, which anybody may have written, fit what is to be written."""
+    try:
+        check_axes(axes)
+    except OptionError:
+        return False
+    lacking = [place for place, letter in enumerate(SPACE) if letter not in axes]
+    return (
+        len(_order_of(axes)) == values.ndim
+        and all(values.shape[place] == 1 for place in lacking)
+        and (COMPONENTS in axes or not vectors)
+    )
+
+
+def _order_of(axes: str) -> str:
+    """The letters of an image's axes: space, parts in their order, components."""
+    parts = "".join(letter for letter in axes if letter not in SPACE + COMPONENTS)
+    return SPACE + parts + COMPONENTS * (COMPONENTS in axes)
