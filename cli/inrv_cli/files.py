@@ -308,12 +308,26 @@ def check_output(path: str, force: bool) -> None:
         raise Failure(OUTPUT, f"{path} is not a regular file: -o - writes to stdout")
     if Path(path).exists() and not force:
         raise Failure(OUTPUT, f"{path} exists already: give another name, or --force to replace it")
+    _check_beside(path, force)
     # A symbolic link stays as it is. The file that it leads to is written.
     folder = Path(os.path.realpath(path)).parent
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise Failure(OUTPUT, f"{path} cannot be written: its folder is read-only")
+
+
+def _check_beside(path: str, force: bool) -> None:
+    """Raise Failure where a file that is written beside an output is there already."""
+    from inrv import files
+
+    there = [own for own in files.written_paths(path) if own != path and os.path.lexists(own)]
+    if there and not force:
+        raise Failure(
+            OUTPUT,
+            f"{there[0]} exists already, and {path} is written with it: give another name, or "
+            "--force to replace both",
+        )
 
 
 def write_grids(
@@ -338,7 +352,9 @@ def write_grids(
         return stream.tell(), [f"stdout: {line}" for line in lost]
     with writing(path):
         lost = files.write(path, volume, suffix, half=half, compress=compress)
-    return os.path.getsize(path), [f"{path}: {line}" for line in lost]
+    return sum(map(os.path.getsize, files.written_paths(path, suffix))), [
+        f"{path}: {line}" for line in lost
+    ]
 
 
 def write_output(path: str, *pieces: bytes) -> None:

@@ -204,12 +204,17 @@ def _missing(whole: Sequence[int]) -> int:
 def _all_of(paths: Iterable[Path], suffixes: tuple[str, ...], none: str) -> Found:
     """Return the files with one of the suffixes that are not hidden, and remarks on missing frames.
 
+    Numbers whose header is among them are left out: it stands for both.
+
     none: what the Failure says where there is no such file
     """
+    from inrv.files import is_beside_header
+
     files = [
         path
         for path in paths
         if path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()
+        if not is_beside_header(str(path))
     ]
     if not files:
         raise Failure(INPUT, none)

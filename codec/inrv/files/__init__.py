@@ -12,9 +12,11 @@ from inrv.files.file_types import (
     ReadOptions,
     WriteOptions,
     file_type,
+    is_beside_header,
     list_grids,
     read,
     write,
+    written_paths,
 )
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     "ReadOptions",
     "WriteOptions",
     "file_type",
+    "is_beside_header",
     "list_grids",
     "read",
     "write",
+    "written_paths",
 ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
-from inrv.errors import InrvError, OptionError
+from inrv.errors import InrvError, OptionError, OutputError
 from inrv.grids import SparseVolume
-from inrv.support.atomic import write_whole
+from inrv.support.atomic import write_pieces, write_whole
 from inrv.support.inputs import Input
 from inrv.support.streams import PATH, Readable, Writable, input_of
 from inrv.support.undisturbed import undisturbed
@@ -34,8 +35,13 @@ MODULES = {
     ".h5": "inrv.files.images.hdf5",
     ".hdf5": "inrv.files.images.hdf5",
     ".hdf": "inrv.files.images.hdf5",
+    ".mhd": "inrv.files.images.mhd",
+    ".nhdr": "inrv.files.images.nhdr",
+    ".raw": "inrv.files.images.raw",
 }
 SUFFIXES = tuple(MODULES)
+# Suffixes of the types that are written as two files: each FILE_TYPE is a PairType.
+PAIRS = (".mhd", ".nhdr", ".raw")
 START_BYTES = 512  # of a file, by which it is recognised
 
 
@@ -98,6 +104,31 @@ class FileType(Protocol):
         """
 
 
+class PairType(FileType, Protocol):
+    """A type of files that are written in pairs: numbers, and a header beside them."""
+
+    def pair_of(self, path: str) -> tuple[str, str]:
+        """Give the paths of numbers and header for what is written to a path, one of the two."""
+
+    def write_pair(
+        self, numbers: BinaryIO, name: str, volume: SparseVolume, options: WriteOptions
+    ) -> tuple[bytes, Sequence[str]]:
+        """Write numbers to an empty file of this name, and give their header; see `write`."""
+
+
+def written_paths(path: str, suffix: str | None = None) -> tuple[str, ...]:
+    """Give the paths of the files that `write` makes for a path: two for the types of PAIRS."""
+    ending = _suffix_of(path) if suffix is None else suffix
+    return cast(PairType, file_type(ending)).pair_of(path) if ending in PAIRS else (path,)
+
+
+def is_beside_header(path: str) -> bool:
+    """Tell whether a file holds the numbers of a header beside it, which stands for both."""
+    stem, ending = os.path.splitext(path)
+    headers = (own for own in PAIRS if own != ending.lower())
+    return ending.lower() == ".raw" and any(os.path.isfile(stem + own) for own in headers)
+
+
 def file_type(of: str | bytes) -> FileType:
     """Give the file type of a suffix or a file's name, or of a file's first bytes.
 
@@ -150,25 +181,53 @@ def write(
     Gives a line for people about each thing of the volume that such a file does not hold.
 
     target: a path, where at any moment the old file stands or the whole new one, or a binary file
-        object
+        object. Of the types in PAIRS a file of numbers and a header are written, the header last
     suffix: of the file type; by default that of the path, or the first of the table
     half, compress: see `WriteOptions`
     Raises OutputError where no file can be written at the path, and what the file type raises. What
     a file object raises is passed on.
     """
     name = os.fspath(target) if isinstance(target, PATH) else ""
-    kind = _of_name(name) or _first() if suffix is None else file_type(suffix)
-
+    ending = _suffix_of(name) or SUFFIXES[0] if suffix is None else suffix
+    kind, asked = file_type(ending), WriteOptions(half, compress)
     lost: list[str] = []
 
     def write_named(file: BinaryIO) -> None:
-        try:
-            lost.extend(kind.write(file, volume, WriteOptions(half, compress)))
-        except InrvError as error:
-            raise type(error)(f"{name}: {error}" if name else str(error)) from error
+        with _told_of(name):
+            lost.extend(kind.write(file, volume, asked))
 
+    if name and ending in PAIRS:
+        with _told_of(name):
+            return _write_pair(cast(PairType, kind), name, volume, asked)
     write_whole(target, write_named)
     return lost
+
+
+def _write_pair(
+    kind: PairType, path: str, volume: SparseVolume, options: WriteOptions
+) -> Sequence[str]:
+    """Write numbers, and then their header: where that is there, both are whole."""
+    numbers, header = kind.pair_of(path)
+    made: list[tuple[bytes, Sequence[str]]] = []
+
+    def write_numbers(file: BinaryIO) -> None:
+        made.append(kind.write_pair(file, os.path.basename(numbers), volume, options))
+
+    write_whole(numbers, write_numbers)
+    ((text, lost),) = made
+    write_pieces(header, [text])
+    return lost
+
+
+@contextmanager
+def _told_of(name: str) -> Iterator[None]:
+    """Name the file in what its type raises."""
+    try:
+        yield
+    except OutputError:  # which names it
+        raise
+    except InrvError as error:
+        raise type(error)(f"{name}: {error}" if name else str(error)) from error
 
 
 def _recognised(file: Input) -> FileType:
@@ -184,9 +243,14 @@ def _recognised(file: Input) -> FileType:
 
 
 def _of_name(name: str) -> FileType | None:
-    """The file type of the longest suffix that a name ends with."""
+    suffix = _suffix_of(name)
+    return _load(MODULES[suffix]) if suffix else None
+
+
+def _suffix_of(name: str) -> str:
+    """The longest suffix of the table that a name ends with; '' for none."""
     fitting = [suffix for suffix in MODULES if name.lower().endswith(suffix)]
-    return _load(MODULES[max(fitting, key=len)]) if fitting else None
+    return max(fitting, key=len, default="")
 
 
 def _of_bytes(start: bytes) -> FileType | None:

@@ -123,8 +123,8 @@ def _axes(data: Any) -> str:
     letters: list[str] = [WORDS.get(str(name).lower(), str(name).lower()) for name in names]
     known = all(letter and letter in LETTERS for letter in letters)
     if known and len(set(letters)) == len(letters) and set(SPACE) <= set(letters):
-        return str("".join(letters))
-    vectors = data.ndim > 3 and data.shape[-1] == 3
+        return "".join(letters)
+    vectors = bool(data.ndim > 3 and data.shape[-1] == 3)
     count = int(data.ndim) - 3 - vectors
     return "tc"[:count] + "zyx" + COMPONENTS * vectors
 

@@ -32,7 +32,14 @@ FLIPS = {
     "LAS": (-1, 1, 1),
 }  # signs of world axes, towards RAS
 WHOLE = (slice(None),) * 3  # of an image: its box
-SUFFIXES = (".gz", ".nii", ".ome", ".tif", ".tiff")  # left out of names, beside the last one
+SUFFIXES = (
+    ".gz",
+    ".nii",
+    ".ome",
+    ".raw",
+    ".tif",
+    ".tiff",
+)  # left out of names, beside the last one
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inrv.errors import ImageFileError
+from inrv.support.inputs import Input
 
 
 class Numbers(Protocol):
@@ -67,3 +71,20 @@ def _all_axes(index: Any, count: int) -> list[Any]:
     here = next((place for place, own in enumerate(given) if own is Ellipsis), len(given))
     before, behind = given[:here], given[here + 1 :]
     return [*before, *[slice(None)] * (count - len(before) - len(behind)), *behind]
+
+
+def stored_numbers(
+    source: Input, kind: np.dtype[Any], shape: Sequence[int], offset: int
+) -> NDArray[Any]:
+    """The numbers that lie in a file as they are, the last axis first; those of a path are mapped.
+
+    offset: of the first one
+    Raises ImageFileError where the file has too few bytes.
+    """
+    whole = math.prod(shape) * kind.itemsize
+    if min(*shape, offset + 1) < 1:
+        raise ImageFileError(f"it has numbers of shape {tuple(shape)} behind {offset} bytes")
+    if source.size < offset + whole:
+        raise ImageFileError(f"it has {source.size:,} bytes where {offset + whole:,} belong")
+    found = np.frombuffer(source.view(), dtype=kind, count=math.prod(shape), offset=offset)
+    return found.reshape(shape)

@@ -11,7 +11,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO
@@ -29,9 +29,9 @@ from inrv.files.images.many import ManyImageFiles
 from inrv.files.images.vtk import (
     GROUPS,
     KIND,
-    TIMES,
     Extent,
     Frame,
+    arrays_of,
     extent_of,
     matrix_of,
     place_of,
@@ -80,7 +80,7 @@ class VtiFiles(ManyImageFiles):
                 continue
             plain, lines = as_type(image, LACKING, self.title)
             lost += lines
-            arrays += [(place_of(image), own, values) for own, values in _arrays(plain, name)]
+            arrays += [(place_of(image), own, values) for own, values in arrays_of(plain, name)]
         _write(output, frame, arrays, time_of(images.values()), compress)
         return lost
 
@@ -360,23 +360,6 @@ def _by_name(
 
 
 # ---- Writing ----
-
-
-def _arrays(image: Image, name: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The arrays of an image by name: components together where they were; else a part each."""
-    values = image.plain_values()
-    told = image.header_of(KIND)
-    if not image.part_shape:
-        yield name, values
-        return
-    if told and TIMES not in told:
-        yield str(told.get("name", name)), values
-        return
-    vectors = (3,) * image.vectors
-    parts = values.reshape(*values.shape[:3], -1, *vectors)
-    digits = len(str(parts.shape[3] - 1))
-    for part in range(parts.shape[3]):
-        yield f"{name}.{part:0{digits}}", parts[:, :, :, part]
 
 
 def _write(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +69,23 @@ def time_of(images: Iterable[Image]) -> float | None:
     """The first time that an image tells."""
     times = (image.header_of(KIND).get("time") for image in images)
     return next((float(time) for time in times if isinstance(time, (int, float))), None)
+
+
+def arrays_of(image: Image, name: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The arrays that hold an image, with their names.
+
+    They are one where its parts were components of one array, and else one for each part.
+    """
+    told, values = image.header_of(KIND), image.plain_values()
+    count, vectors = math.prod(image.part_shape), (3,) * image.vectors
+    if count == 1:
+        yield name, values.reshape(*values.shape[:3], *vectors)
+    elif told and TIMES not in told:
+        yield str(told.get("name", name)), values.reshape(*values.shape[:3], count, *vectors)
+    else:
+        parts = values.reshape(*values.shape[:3], count, *vectors)
+        for part in range(count):
+            yield f"{name}.{part:0{len(str(count - 1))}}", parts[:, :, :, part]
 
 
 def _numbers(told: object, count: int) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from inrv.files.images.vtk import (
     KIND,
     TIMES,
     Frame,
+    arrays_of,
     extent_of,
     matrix_of,
     place_of,
@@ -201,15 +202,9 @@ def _put(
     in_moments: whether the first axis of its parts is one of moments
     moments: how many the file has
     """
-    part, values = GROUPS[place_of(image)], image.plain_values()
-    told = image.header_of(KIND)
-    arrays = {str(told.get("name", name)) if image.part_shape else name: values}
-    if image.part_shape and not in_moments and (not told or TIMES in told):
-        vectors = (3,) * image.vectors
-        each = values.reshape(*values.shape[:3], -1, *vectors)
-        digits = len(str(each.shape[3] - 1))
-        arrays = {f"{name}.{own:0{digits}}": each[:, :, :, own] for own in range(each.shape[3])}
-    for own, array in arrays.items():
+    part = GROUPS[place_of(image)]
+    together = str(image.header_of(KIND).get("name", name)), image.plain_values()
+    for own, array in [together] if in_moments else arrays_of(image, name):
         first = (3,) * in_moments
         more = tuple(range(3 + in_moments, array.ndim))
         ordered = array.transpose(*first, 2, 1, 0, *more)
