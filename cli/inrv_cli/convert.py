@@ -32,6 +32,7 @@ from inrv_cli.text import counted, grid_keys, size
 
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume
+    from inrv.files import ReadOptions
     from inrv.support.inputs import Input
 
 CODED = ".inrv"
@@ -52,6 +53,12 @@ CODED = ".inrv"
     help="What becomes of grids of double: keep them as the bytes that they are, which only a .vdb "
     "file can hold, or round them to float.",
 )
+@encode_option(
+    "--axes",
+    metavar="LETTERS",
+    help="The axes of an array whose file does not tell them (.npy, .h5, .raw), a letter for each: "
+    "x, y and z, t of moments, c of channels, v of components, as zyx.",
+)
 @storing_options
 @computing_options
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")
@@ -67,6 +74,7 @@ def convert(
     suffix: str | None,
     grids: tuple[str, ...],
     doubles: str | None,
+    axes: str | None,
     half: bool,
     uncompressed: bool,
     device: str | None,
@@ -104,7 +112,8 @@ def convert(
             started = time.perf_counter()
             check_input(job.source)
             check_output(job.output, force)
-            volume = _read(read_input(job.source), grids, doubles or "passthrough", device, limits)
+            options = files.ReadOptions(None, doubles or "passthrough", axes)
+            volume = _read(read_input(job.source), grids, options, device, limits)
             written, lost = write_grids(job.output, volume, suffix, half, not uncompressed)
         except Exception as error:
             codes.append(report(error, name_of_input(job.source)))
@@ -139,7 +148,7 @@ def _suffix_of(output: str, given: str | None) -> str:
 
 
 def _read(
-    file: Input, grids: Sequence[str], doubles: str, device: str | None, limits: Limits
+    file: Input, grids: Sequence[str], options: ReadOptions, device: str | None, limits: Limits
 ) -> SparseVolume:
     """Read an input of any type.
 
@@ -150,7 +159,9 @@ def _read(
 
     if not is_coded(file):
         keys = grid_keys(grids, [grid.name for grid in files.list_grids(file)])
-        return files.read(file, keys or None, doubles=doubles)
+        return files.read(file, keys or None, doubles=options.doubles, axes=options.axes)
+    if options.axes is not None:
+        raise Failure(USAGE, f"{file.name} tells its axes itself: leave out --axes")
     volume = inrv.load(file, device, limits)
     if volume.frames.is_sequence:
         raise Failure(

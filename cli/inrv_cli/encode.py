@@ -146,6 +146,12 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
     "--doubles",
     help="What becomes of grids of double: pass them through as they are, or code them as float.",
 )
+@encode_option(
+    "--axes",
+    metavar="LETTERS",
+    help="The axes of an array whose file does not tell them (.npy, .h5, .raw), a letter for each: "
+    "x, y and z, t of moments, c of channels, v of components, as zyx.",
+)
 @encode_option("--seed", type=int, metavar="N", help="The seed of all random numbers.")
 @computing_options
 @grid_option("Encode only this grid.")

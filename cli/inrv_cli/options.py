@@ -29,6 +29,7 @@ MEANINGS = {
     "topology": "exact, unless a size or a ratio is set and the values gain by a threshold",
     "device": "the best one available",
     "grids": "all grids",
+    "axes": "xyz for .npy, zyx for the others, tzyx with moments",
 }
 
 

@@ -67,10 +67,13 @@ class ReadOptions:
 
     grids: names, addresses or positions of the grids to read, in that order; None for all
     doubles: 'passthrough': keep grids of float64 as the bytes they are, or 'float': round them
+    axes: of an array whose file does not tell them, a letter for each: x, y and z, t of moments, c
+        of channels, v of the components of vectors, as 'zyx'; None for the order of the file type
     """
 
     grids: Sequence[str | int] | None = None
     doubles: str = "passthrough"
+    axes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,15 +159,19 @@ def read(
     grids: Sequence[str | int] | None = None,
     *,
     doubles: str = "passthrough",
+    axes: str | None = None,
 ) -> SparseVolume:
     """Read the grids of a file of any type.
 
     source: a path, bytes or a binary file object
-    grids, doubles: see `ReadOptions`
+    grids, doubles, axes: see `ReadOptions`
     Raises OptionError where a chosen grid is not there, and what the file type raises.
     """
     file = input_of(source)
-    return _recognised(file).read(file, ReadOptions(grids, doubles))
+    kind = _recognised(file)
+    if axes is not None and getattr(kind, "tells_axes", True):
+        raise OptionError(f"{file.name} tells its axes itself: leave out `axes`")
+    return kind.read(file, ReadOptions(grids, doubles, axes))
 
 
 @undisturbed()

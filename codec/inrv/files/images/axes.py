@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.errors import OptionError
-from inrv.files.images.image import Image
+from inrv.errors import ImageFileError, OptionError
+from inrv.files.images.image import SOURCE, WHOLE, Image, check_image, names_of, source_text
 from inrv.files.images.lazy import Numbers, Reordered
+from inrv.grids import Grid, Transform, sparse_grid
+from inrv.support.arrays import as_array
 
 SPACE = "xyz"
 COMPONENTS = "v"
 LETTERS = SPACE + "tc" + COMPONENTS  # t for moments and c for channels, each of which is a grid
+ARRAYS = "numpy"  # the kind of images that were arrays
 AXES = "axes"  # in the header of an image: the letters of the axes in its file
 
 
@@ -39,13 +42,17 @@ def image_in_order(numbers: Numbers, axes: str) -> tuple[Numbers, bool]:
     check_axes(axes, numbers.ndim)
     order = [axes.index(letter) if letter in axes else None for letter in _order_of(axes)]
     vectors = COMPONENTS in axes and numbers.shape[axes.index(COMPONENTS)] == 3
-    if isinstance(numbers, np.ndarray) and None not in order:
-        return numbers.transpose(order), vectors  # type: ignore[arg-type]
+    if isinstance(numbers, np.ndarray):  # a mask goes with it
+        found = numbers.transpose([axis for axis in order if axis is not None])
+        missing = [place for place, axis in enumerate(order) if axis is None]
+        return np.expand_dims(found, missing), vectors
     return Reordered(numbers, order), vectors
 
 
-def reordered(image: Image, axes: str) -> Image:
-    """An image whose file tells no axes, as these letters say. Raises OptionError."""
+def in_order(image: Image, axes: str | None) -> Image:
+    """An image whose file tells no axes, as these letters say, if any. Raises OptionError."""
+    if axes is None:
+        return image
     told = image.header.get(AXES)
     held = image.numbers if told is None else in_file_order(image.numbers, str(told))
     numbers, vectors = image_in_order(held, axes)
@@ -67,24 +74,60 @@ def in_file_order(numbers: Numbers, axes: str) -> Numbers:
 
 
 def values_in_file_order(
-    image: Image, kind: str, values: NDArray[Any], default: str | None
+    image: Image, kind: str, values: NDArray[Any], default: str
 ) -> tuple[NDArray[Any], str]:
     """The values of an image in the order that a file of this kind had, and its letters.
 
     default: the letters where the image came from no such file, of which those that it has are
-        taken; None: its own order, x first
+        taken
     """
     count = values.ndim - 3 - image.vectors
-    told = image.header_of(kind).get(AXES)
-    if isinstance(told, str) and _suits(told, values, image.vectors):
+    told = told_axes(image, kind, values)
+    if told:
         return np.asarray(in_file_order(values, told)), told
     parts = "tc" if count == 2 else "t" * (count == 1)
     if count > 2:
         values = values.reshape(*values.shape[:3], -1, *values.shape[values.ndim - image.vectors :])
         parts = "t"
     own = SPACE + parts + COMPONENTS * image.vectors
-    wanted = own if default is None else "".join(letter for letter in default if letter in own)
+    wanted = "".join(letter for letter in default if letter in own)
     return np.asarray(in_file_order(values, wanted)), wanted
+
+
+def told_axes(image: Image, kind: str, values: NDArray[Any]) -> str:
+    """The letters that an image of this kind came with, where they fit its values; else ''."""
+    told = image.header_of(kind).get(AXES)
+    return told if isinstance(told, str) and _suits(told, values, image.vectors) else ""
+
+
+def grids_of_array(
+    array: Any, name: str, axes: str, transform: Transform, background: Any, active: Any
+) -> list[Grid]:
+    """The grids of an array: one, or one for each moment and channel.
+
+    axes: a letter for each axis
+    active: bool, along the same axes without that of components; None as of `sparse_grid`
+    Others are those of `sparse_grid`. Raises OptionError.
+    """
+    held = as_array(array, f"grid {name!r}: the array")
+    numbers, vectors = image_in_order(held, axes)
+    mask: Numbers | None = None
+    if active is not None:
+        found = as_array(active, f"grid {name!r}: the active mask")
+        mask, _ = image_in_order(found, axes.replace(COMPONENTS, ""))
+    image = Image(numbers, transform.array().T, vectors, kind=ARRAYS, header={AXES: axes})
+    try:
+        check_image(image)
+    except ImageFileError as error:
+        raise OptionError(f"grid {name!r}: {error}") from error
+    grids = []
+    for part, own in enumerate(names_of(image, name)):
+        place = np.unravel_index(part, image.part_shape) if image.part_shape else ()
+        index = (*WHOLE, *map(int, place))
+        metadata = {SOURCE: source_text(image, part)}
+        values, inside = numbers[index], None if mask is None else mask[index]
+        grids.append(sparse_grid(values, own, transform, background, inside, metadata=metadata))
+    return grids
 
 
 def _suits(axes: str, values: NDArray[Any], vectors: bool) -> bool:

@@ -13,7 +13,9 @@ import numpy as np
 
 from inrv.errors import ImageFileError, InrvError
 from inrv.files.file_types import ListedGrid, ReadOptions, WriteOptions
+from inrv.files.images.axes import in_order
 from inrv.files.images.image import Image, Listed, image_of, name_of, names_of, volume_of
+from inrv.files.images.lazy import Bytes
 from inrv.grids import SparseVolume
 from inrv.support.extras import needed_for
 from inrv.support.inputs import Input
@@ -26,18 +28,20 @@ class ImageFiles:
     extra: of the installation, that brings the library which reads such files; '' where none is
     halves: whether such files hold numbers of 16 bits, with a fraction
     tells_axes: whether such files say which of their axes are x, y and z
+    mapped: whether `image` leaves numbers in the bytes of the file, which then need not be read
     """
 
     title = ""
     extra = "images"
     halves = False
     tells_axes = True
+    mapped = False
 
     def sniff(self, start: bytes) -> bool:
         """Tell whether a file that begins with these bytes, up to 512, is of this type."""
         raise NotImplementedError
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read the image of a file. Any error of a library may come out."""
         raise NotImplementedError
 
@@ -50,6 +54,8 @@ class ImageFiles:
 
         Any error of a library may come out.
         """
+        if self.mapped and source.size:
+            return self.image(source.view())
         with source.open() as file:
             return self.image(file.read())
 
@@ -65,7 +71,8 @@ class ImageFiles:
         Numbers that float32 does not hold are rounded, and `encode` counts what that costs.
         """
         with self._told_of(source):
-            return volume_of(self.opened(source), source.name, options.grids)
+            image = in_order(self.opened(source), options.axes)
+            return volume_of(image, source.name, options.grids)
 
     @contextmanager
     def _told_of(self, source: Input) -> Iterator[None]:

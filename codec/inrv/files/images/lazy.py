@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
-from inrv.support.inputs import Input
+
+Bytes = bytes | memoryview  # of a file: those of a path are mapped
 
 
 class Numbers(Protocol):
@@ -74,17 +75,17 @@ def _all_axes(index: Any, count: int) -> list[Any]:
 
 
 def stored_numbers(
-    source: Input, kind: np.dtype[Any], shape: Sequence[int], offset: int
+    data: Bytes, kind: np.dtype[Any], shape: Sequence[int], offset: int
 ) -> NDArray[Any]:
-    """The numbers that lie in a file as they are, the last axis first; those of a path are mapped.
+    """The numbers that lie in a file as they are, the last axis first, and are not copied.
 
     offset: of the first one
     Raises ImageFileError where the file has too few bytes.
     """
     whole = math.prod(shape) * kind.itemsize
-    if min(*shape, offset + 1) < 1:
+    if min((*shape, offset + 1)) < 1:
         raise ImageFileError(f"it has numbers of shape {tuple(shape)} behind {offset} bytes")
-    if source.size < offset + whole:
-        raise ImageFileError(f"it has {source.size:,} bytes where {offset + whole:,} belong")
-    found = np.frombuffer(source.view(), dtype=kind, count=math.prod(shape), offset=offset)
+    if len(data) < offset + whole:
+        raise ImageFileError(f"it has {len(data):,} bytes where {offset + whole:,} belong")
+    found = np.frombuffer(data, dtype=kind, count=math.prod(shape), offset=offset)
     return found.reshape(shape)

@@ -10,6 +10,7 @@ import numpy as np
 
 from inrv.errors import ImageFileError
 from inrv.files.file_types import ListedGrid, ReadOptions, WriteOptions
+from inrv.files.images.axes import in_order
 from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import (
     Image,
@@ -79,7 +80,9 @@ class ManyImageFiles(ImageFiles):
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
         """Read a grid for each part of each image; all of its voxels are active."""
         with self._told_of(source):
-            images = self.images(source)
+            images = {
+                name: in_order(image, options.axes) for name, image in self.images(source).items()
+            }
             listed = self._listed(images)
             if options.grids is not None:
                 listed = list(chosen(source.name, listed, options.grids))

@@ -11,6 +11,7 @@ import numpy as np
 
 from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image, as_type, space_lines
+from inrv.files.images.lazy import Bytes
 
 KIND = "metaimage"
 LACKING = {"bool": "uint8", "float16": "float32"}
@@ -26,7 +27,7 @@ class MetaImageFiles(ImageFiles):
         """Tell whether a file begins as MetaImage's headers do."""
         return start.startswith((b"ObjectType", b"NDims"))
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read numbers, x first, and the frame of the first three axes."""
         import SimpleITK
 

@@ -129,7 +129,7 @@ def _image(header: Mapping[str, str], source: Input, start: int) -> Image:
         start = source.size - whole
     else:
         start += skip
-    numbers = stored_numbers(source, kind, stored, start)
+    numbers = stored_numbers(source.view(), kind, stored, start)
     order = (*reversed(range(len(shape))), *range(len(shape), len(stored)))
     matrix, size = np.eye(4), min(3, axes)
     turn = _reals(header, TURN, axes * axes, np.eye(axes).reshape(-1).tolist())

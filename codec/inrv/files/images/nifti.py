@@ -13,8 +13,9 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from inrv.files.buffers import gunzip
-from inrv.files.images.file_type import ImageFiles, check_length
+from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image, as_type, space_lines
+from inrv.files.images.lazy import Bytes, stored_numbers
 
 KIND = "nifti"
 ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
@@ -30,7 +31,7 @@ class NiftiFiles(ImageFiles):
     packed: whether files are compressed by gzip
     """
 
-    title = "a NIfTI file"
+    title, mapped = "a NIfTI file", True
 
     def __init__(self, packed: bool = False) -> None:
         self.packed = packed
@@ -44,12 +45,12 @@ class NiftiFiles(ImageFiles):
                 return False
         return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0"
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read numbers as they are stored, and what makes values of them."""
         import nibabel
 
         library: Any = nibabel
-        unpack = gunzip if data.startswith(b"\x1f\x8b") else _first
+        unpack = gunzip if data[:2] == b"\x1f\x8b" else _first
         start = unpack(data, HEADER_BYTES[1])
         second = HEADER_BYTES[1] in [int.from_bytes(start[:4], order) for order in ORDERS]
         header = (library.Nifti2Header if second else library.Nifti1Header).from_fileobj(
@@ -59,9 +60,10 @@ class NiftiFiles(ImageFiles):
         count = math.prod(int(size) for size in header.get_data_shape())
         whole = numbers_begin + count * header.get_data_dtype().itemsize
         plain = unpack(data, whole)
-        check_length(len(plain), whole)
-        found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(plain)
-        numbers = np.asanyarray(found.dataobj.get_unscaled())
+        head = bytes(plain[:numbers_begin])
+        found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(head)
+        shape, kind = found.header.get_data_shape(), found.header.get_data_dtype()
+        numbers = stored_numbers(plain, kind, shape[::-1], numbers_begin).transpose()
         while numbers.ndim < 3:
             numbers = numbers[..., None]
         vectors = numbers.ndim == 5 and numbers.shape[4] == 3
@@ -118,7 +120,7 @@ class NiftiFiles(ImageFiles):
         return lost
 
 
-def _first(data: bytes, most: int) -> bytes:
+def _first(data: Bytes, most: int) -> Bytes:
     return data[:most]
 
 

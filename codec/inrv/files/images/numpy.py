@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from inrv.files.images.file_type import ImageFiles, check_length
+from inrv.errors import ImageFileError
+from inrv.files.images.axes import ARRAYS, in_file_order, told_axes
+from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image
+from inrv.files.images.lazy import Bytes, stored_numbers
+
+MOST_HEADER = 1 << 16  # bytes
 
 
 class NumpyFiles(ImageFiles):
     """Arrays of any real type. Their axes are x, y, z, as those that `encode_array` takes."""
 
-    title, extra, halves = "a NumPy array", "", True
+    title, extra, halves, tells_axes, mapped = "a NumPy array", "", True, False, True
 
     def sniff(self, start: bytes) -> bool:
         """Tell whether a file begins with NumPy's magic number."""
         return start.startswith(b"\x93NUMPY")
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read the array; objects, which may run code, are refused."""
-        file, layout = io.BytesIO(data), cast(Any, np.lib.format)
+        file, layout = io.BytesIO(data[:MOST_HEADER]), cast(Any, np.lib.format)
         older = layout.read_magic(file) == (1, 0)
         read_header = layout.read_array_header_1_0 if older else layout.read_array_header_2_0
-        shape, _, kind = read_header(file)
-        whole = file.tell() + math.prod(shape) * kind.itemsize
-        check_length(len(data), whole)
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        shape, by_columns, kind = read_header(file)
+        if kind.hasobject:
+            raise ImageFileError("it holds objects of Python, which are not numbers")
+        stored = stored_numbers(data, kind, shape[::-1] if by_columns else shape, file.tell())
+        array = stored.transpose() if by_columns else stored
         vectors = array.ndim == 4 and array.shape[3] == 3
-        return Image(array, np.eye(4), vectors, kind="numpy")
+        return Image(array, np.eye(4), vectors, kind=ARRAYS)
 
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
-        """Write the values, not the numbers that a slope and an intercept make values of."""
-        np.save(output, image.plain_values(), allow_pickle=False)
+        """Write the values, not the numbers that a slope and an intercept make values of.
+
+        Their axes are in the order that those of the array had.
+        """
+        values = image.plain_values()
+        axes = told_axes(image, ARRAYS, values)
+        stored = np.ascontiguousarray(in_file_order(values, axes) if axes else values)
+        np.save(output, stored, allow_pickle=False)
         plain = np.array_equal(image.matrix, np.eye(4))
         return [] if plain else ["the transform is left out: such a file has none"]
 

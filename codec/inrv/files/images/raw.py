@@ -11,7 +11,7 @@ import numpy as np
 
 from inrv.errors import ImageFileError, OptionError
 from inrv.files.images.axes import AXES, image_in_order, values_in_file_order
-from inrv.files.images.image import Image
+from inrv.files.images.image import FLIPS, Image
 from inrv.files.images.lazy import stored_numbers
 from inrv.files.images.mhd import MhdFiles
 from inrv.files.images.nhdr import NhdrFiles
@@ -23,8 +23,8 @@ JSON = ".json"  # behind the name of the numbers
 DAT = b"ObjectFileName:"  # with which such a header begins
 DEFAULT = "tczyxv"  # the order of axes, of which those that an image has are taken
 KEYS = (
-    "shape", "dtype", "axes", "order", "endian", "skip", "spacing", "origin", "affine", "slope",
-    "intercept",
+    "shape", "dtype", "axes", "order", "endian", "skip", "spacing", "origin", "affine", "space",
+    "slope", "intercept",
 )  # fmt: skip
 ORDERS, ENDIANS = ("C", "F"), ("little", "big")
 FORMATS = {
@@ -91,7 +91,10 @@ class RawFiles(PairFiles):
             told["affine"] = image.matrix.tolist()
         if (image.slope, image.intercept) != (1.0, 0.0):
             told |= {"slope": image.slope, "intercept": image.intercept}
-        return (json.dumps(told, indent=2) + "\n").encode(), []
+        if image.space:
+            told["space"] = image.space
+        entries = ",\n".join(f"  {json.dumps(key)}: {json.dumps(own)}" for key, own in told.items())
+        return f"{{\n{entries}\n}}\n".encode(), []
 
 
 def _of_json(text: bytes, numbers: Input) -> Image:
@@ -111,7 +114,7 @@ def _of_json(text: bytes, numbers: Input) -> Image:
     if type(skip) is not int or skip < 0:
         raise ImageFileError(f"its header has skip {skip!r}, which is no count of bytes")
     order = _one_of(told, "order", ORDERS)
-    stored = stored_numbers(numbers, kind, shape if order == "C" else shape[::-1], skip)
+    stored = stored_numbers(numbers.view(), kind, shape if order == "C" else shape[::-1], skip)
     if numbers.size != skip + stored.nbytes:
         raise ImageFileError(
             f"it has {numbers.size:,} bytes where its header tells of {skip + stored.nbytes:,}"
@@ -124,8 +127,8 @@ def _of_json(text: bytes, numbers: Input) -> Image:
     if not slope:
         raise ImageFileError("its header has the slope 0")
     return Image(
-        ordered, _matrix(told), are_vectors, float(slope), float(intercept), kind=KIND,
-        header={AXES: axes},
+        ordered, _matrix(told), are_vectors, float(slope), float(intercept),
+        _one_of(told, "space", ("", *FLIPS)), KIND, {AXES: axes},
     )  # fmt: skip
 
 
@@ -178,7 +181,7 @@ def _of_dat(source: Input, text: bytes) -> Image:
             f"it has the resolution {sizes}, the slice thickness {spacing} and the format {form!r}"
         )
     numbers = beside(source, told["ObjectFileName"])
-    stored = stored_numbers(numbers, np.dtype("<" + FORMATS[form]), sizes[::-1], 0)
+    stored = stored_numbers(numbers.view(), np.dtype("<" + FORMATS[form]), sizes[::-1], 0)
     if numbers.size != stored.nbytes:
         raise ImageFileError(f"{numbers.name} has {numbers.size:,} bytes, not {stored.nbytes:,}")
     ordered, _ = image_in_order(stored, "zyx")

@@ -13,6 +13,7 @@ import numpy as np
 from inrv.errors import ImageFileError
 from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image
+from inrv.files.images.lazy import Bytes
 
 KIND = "tiff"
 SPACE = "XYZ"
@@ -29,7 +30,7 @@ class TiffFiles(ImageFiles):
         """Tell whether a file begins as TIFF or BigTIFF does."""
         return start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read numbers, and of ImageJ's files the size of a voxel."""
         import tifffile
 
