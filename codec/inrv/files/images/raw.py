@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from inrv.errors import ImageFileError, OptionError
+from inrv.files.file_types import START_BYTES
 from inrv.files.images.axes import AXES, image_in_order, values_in_file_order
 from inrv.files.images.image import FLIPS, Image
 from inrv.files.images.lazy import stored_numbers
@@ -31,7 +32,7 @@ FORMATS = {
     "UCHAR": "u1", "CHAR": "i1", "USHORT": "u2", "SHORT": "i2", "UINT": "u4", "INT": "i4",
     "FLOAT": "f4", "DOUBLE": "f8",
 }  # fmt: skip
-MOST_HEADER = 1 << 20  # bytes
+MOST_HEADER = 1 << 16  # bytes
 
 
 class RawFiles(PairFiles):
@@ -47,13 +48,13 @@ class RawFiles(PairFiles):
 
     def opened(self, source: Input) -> Image:
         """Find the header, or the numbers of a header. The numbers are mapped."""
-        start = source.part(0, MOST_HEADER)
+        start = source.part(0, START_BYTES)
         if start.startswith(DAT):
-            return _of_dat(source, start)
+            return _of_dat(source, source.part(0, MOST_HEADER))
         if source.name.lower().endswith(JSON) or self.sniff(start):
             name = os.path.basename(source.name)
             numbers = name[: -len(JSON)] if name.lower().endswith(JSON) else ""
-            return _of_json(start, beside(source, numbers))
+            return _of_json(source.part(0, MOST_HEADER), beside(source, numbers))
         return self._of_numbers(source)
 
     def _of_numbers(self, source: Input) -> Image:

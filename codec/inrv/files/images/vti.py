@@ -59,8 +59,8 @@ class VtiFiles(ManyImageFiles):
     title, extra, shared = "a VTK file of image data", "", True
 
     def sniff(self, start: bytes) -> bool:
-        """Tell whether a file begins as XML of VTK does, and says that it has image data."""
-        return b"<VTKFile" in start and b"ImageData" in start
+        """Tell whether a file begins as XML of VTK does, of whatever data."""
+        return b"<VTKFile" in start
 
     def images(self, source: Input) -> Mapping[str, Image]:
         """Read the XML. Arrays are unpacked when they are sliced."""
