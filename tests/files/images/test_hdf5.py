@@ -125,6 +125,19 @@ def test_numbers_in_other_files_and_numbers_that_are_not_there_are_left_out(
     ]
 
 
+def test_world_space_and_bytes_without_a_name(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "run.h5", "w") as file:
+        file["a"] = numbers("int16")
+        file["a"].attrs["space"] = "LPS"
+    (grid,) = files.read((tmp_path / "run.h5").read_bytes()).grids
+    volume = SparseVolume((grid,))
+    assert (
+        files.write(tmp_path / "back.h5", volume) == files.write(tmp_path / "a.mhd", volume) == []
+    )
+    with h5py.File(tmp_path / "back.h5") as file:
+        assert file["a"].attrs["space"] == "LPS"
+
+
 def test_vtkhdf_keeps_place_frame_and_components(tmp_path: Path) -> None:
     volume = files.read(vti("raw", True, False, False))
     assert files.write(tmp_path / "run.vtkhdf", volume) == []

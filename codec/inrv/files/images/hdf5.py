@@ -25,7 +25,7 @@ from inrv.files.images.hdf5_sets import (
     packing,
     why_left_out,
 )
-from inrv.files.images.image import Image
+from inrv.files.images.image import FLIPS, Image
 from inrv.files.images.many import ManyImageFiles
 from inrv.files.images.vtkhdf import GROUP, images_in
 from inrv.support.inputs import Input
@@ -41,7 +41,8 @@ DEFAULT = "tczyxv"  # the order of axes, of which those that a data set has are 
 AFFINE, SPACING, ORIGIN, SLOPE, INTERCEPT = (
     "affine", "spacing", "origin", "scale_factor", "add_offset",
 )  # fmt: skip
-MADE = (AFFINE, SPACING, ORIGIN, SLOPE, INTERCEPT)
+WORLD = "space"  # 'RAS', 'LPS' or 'LAS'
+MADE = (AFFINE, SPACING, ORIGIN, SLOPE, INTERCEPT, WORLD)
 ELEMENT_SIZE = "element_size_um"  # along z, y and x, as Fiji and ilastik have it
 
 
@@ -110,10 +111,12 @@ def _image(name: str, data: Any) -> Image:
     kept = json_attributes(data, MADE)
     if kept:
         header["attributes"] = kept
+    space = data.attrs.get(WORLD)
     slope, intercept = numbers_of(data.attrs, SLOPE), numbers_of(data.attrs, INTERCEPT)
     return Image(
         numbers, _matrix(data.attrs), vectors, 1.0 if not slope else float(slope),
-        0.0 if intercept is None else float(intercept), kind=KIND, header=header,
+        0.0 if intercept is None else float(intercept),
+        space if isinstance(space, str) and space in FLIPS else "", KIND, header,
     )  # fmt: skip
 
 
@@ -171,6 +174,8 @@ def _put(file: Any, path: str, image: Image, compress: bool) -> None:
     for name, value in image.header_of(KIND).get("attributes", {}).items():
         data.attrs[name] = value
     data.attrs[AFFINE] = image.matrix
+    if image.space:
+        data.attrs[WORLD] = image.space
     if image.is_upright:
         data.attrs[SPACING], data.attrs[ORIGIN] = image.edges, image.matrix[:3, 3]
     if (image.slope, image.intercept) != (1.0, 0.0):
