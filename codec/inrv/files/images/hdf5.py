@@ -20,6 +20,7 @@ from inrv.files.images.axes import (
 from inrv.files.images.hdf5_sets import (
     MAGIC,
     json_attributes,
+    names_of_dimensions,
     numbers_of,
     open_file,
     packing,
@@ -122,8 +123,7 @@ def _image(name: str, data: Any) -> Image:
 
 def _axes(data: Any) -> str:
     """The letters of axes, as the data set names its dimensions; else time, z, y, x, vectors."""
-    names = [dimension.label or next(iter(dimension.keys()), "") for dimension in data.dims]
-    letters: list[str] = [WORDS.get(str(name).lower(), str(name).lower()) for name in names]
+    letters = [WORDS.get(name.lower(), name.lower()) for name in names_of_dimensions(data)]
     known = all(letter and letter in LETTERS for letter in letters)
     if known and len(set(letters)) == len(letters) and set(SPACE) <= set(letters):
         return "".join(letters)

@@ -58,6 +58,22 @@ def packing(shape: tuple[int, ...], vectors: bool, spatial: Mapping[int, int]) -
     return {"chunks": chunks, "compression": "gzip", "shuffle": True}
 
 
+def names_of_dimensions(data: Any) -> list[str]:
+    """What a data set calls its dimensions, by labels or else by their scales; '' where nothing.
+
+    The attributes are read as such, because HDF5's own functions for them end the process where they
+    are damaged.
+    """
+    labels = data.attrs.get("DIMENSION_LABELS", [])
+    names = [own if isinstance(own, str) else "" for own in np.reshape(labels, -1).tolist()]
+    names = names if len(names) == data.ndim else [""] * data.ndim
+    scales = data.attrs.get("DIMENSION_LIST", [])
+    if not any(names) and len(scales) == data.ndim:
+        paths = [str(data.file[own[0]].name) if len(own) else "" for own in scales]
+        names = [path.rpartition("/")[2] for path in paths]
+    return names
+
+
 def json_attributes(data: Any, without: tuple[str, ...]) -> dict[str, Any]:
     """The attributes of a data set that JSON holds, less some, and those that link data sets."""
     found = dict[str, Any]()
