@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from inrv_cli.files import (
     check_input,
     check_output,
     find_inputs,
+    is_folder_of_outputs,
     is_stdin,
     job_list,
     name_of_input,
@@ -210,7 +210,7 @@ def _frame_jobs(source: Source, output: str | None, numbers: Sequence[Number]) -
         given = FramePattern.parse(Path(output).name)
         if given is not None:
             pattern, folder = given, Path(output).parent
-        elif output.endswith(("/", os.sep)) or Path(output).is_dir():
+        elif is_folder_of_outputs(output):
             folder = Path(output)
         elif len(numbers) == 1:
             return [Job(source, output, numbers[0])]

@@ -13,15 +13,11 @@ program that asked copies them together at last: all of them must see that folde
 from __future__ import annotations
 
 import gc
-import glob
 import json
 import math
 import os
-import secrets
-import shutil
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, product
@@ -39,14 +35,9 @@ from inrv.encoding.sequence import timeline_of
 from inrv.errors import FormatError, OptionError, OutputError, OutputExistsError, SelectionError
 from inrv.grids import COORDINATE_LIMIT, Box, Transform, sparse_grid
 from inrv.options import DEFAULT_PSNR, EncodeOptions
-from inrv.support.atomic import RANDOM
+from inrv.support.atomic import folder_beside
 from inrv.support.extras import needed_for
 from inrv.support.streams import PATH, Readable, check_writable
-
-try:
-    import fcntl
-except ImportError:  # Windows, where folders have no locks: what a killed run left stays
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import dask.array
@@ -229,7 +220,7 @@ def encode(
         raise OutputExistsError(f"{target} exists already: `overwrite=True` replaces it")
     if array.ndim > AXES:
         array = array.rechunk({AXES: -1})
-    with _folder_beside(target) as folder:
+    with folder_beside(target, "parts") as folder:
         spans = None
         if _relates_to_range(options):
             spans = _spans(array, background, value_range, layout.components)
@@ -620,46 +611,3 @@ def _join(target: Path, job: Job, told: Sequence[Told], overwrite: bool) -> None
         parts.append((contents.file, (Moment(own.number, None),)))
     timeline = timeline_of(start=0, metadata={BLOCKS: job.layout.to_text()})
     write_sequence(target, timeline, parts, overwrite=overwrite)
-
-
-@contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    """Make a folder beside a file for parts of it, which is gone when the block is left.
-
-    Those that killed runs have left are removed too. Raises OutputError.
-    """
-    for left in target.parent.glob(f".{glob.escape(target.name)}.{RANDOM}.parts"):
-        if (lock := _lock(left)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
-            os.close(lock)
-    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.parts")
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
-    lock = _lock(folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder, so that no other run removes it.
-
-    Gives the descriptor that holds the lock; None where another one has it or there are no locks.
-    """
-    if fcntl is None:
-        return None
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 from inrv.errors import InrvError, OptionError
 from inrv.grids import SparseVolume
-from inrv.support.atomic import write_whole
-from inrv.support.inputs import Input
+from inrv.support.atomic import atomic_folder, write_whole
+from inrv.support.inputs import FolderInput, Input
 from inrv.support.streams import PATH, Readable, Writable, input_of
 from inrv.support.undisturbed import undisturbed
 
@@ -29,8 +30,15 @@ MODULES = {
     ".tiff": "inrv.files.images.tiff",
     ".npy": "inrv.files.images.numpy",
     ".vol": "inrv.files.images.mitsuba",
+    ".zarr": "inrv.files.images.zarr",
+    ".ome.zarr": "inrv.files.images.ome_zarr",
+    ".dcm": "inrv.files.images.dicom",
 }
 SUFFIXES = tuple(MODULES)
+# Suffixes of the types whose volumes are folders, or may be: each FILE_TYPE is a FolderType.
+FOLDERS = (".zarr", ".ome.zarr", ".dcm")
+READ_ONLY = (".dcm",)  # suffixes of types that are not written
+WRITTEN = tuple(suffix for suffix in SUFFIXES if suffix not in READ_ONLY)
 START_BYTES = 512  # of a file, by which it is recognised
 
 
@@ -93,6 +101,29 @@ class FileType(Protocol):
         """
 
 
+class FolderType(FileType, Protocol):
+    """A type whose volumes are folders, or may be. Its methods take a FolderInput too."""
+
+    def is_volume(self, folder: str) -> bool:
+        """Tell whether a folder is a volume of this type, by the names in it or a few bytes."""
+
+    def write_folder(
+        self, folder: str, volume: SparseVolume, options: WriteOptions
+    ) -> Sequence[str]:
+        """Write a volume into an empty folder; see `write`."""
+
+
+def is_volume(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder is itself a volume, as a Zarr store is; others hold files."""
+    return _of_folder(os.fspath(folder)) is not None
+
+
+def is_written_as_folder(name: str) -> bool:
+    """Tell whether an output of this name or suffix is a folder."""
+    suffix = _suffix_of(name)
+    return suffix in FOLDERS and suffix not in READ_ONLY
+
+
 def file_type(of: str | bytes) -> FileType:
     """Give the file type of a suffix or a file's name, or of a file's first bytes.
 
@@ -108,7 +139,7 @@ def file_type(of: str | bytes) -> FileType:
 def list_grids(source: Readable) -> Sequence[ListedGrid]:
     """List the grids of a file, of any type.
 
-    source: a path, bytes or a binary file object
+    source: a path, bytes or a binary file object; the path of a folder that is a volume
     """
     file = input_of(source)
     return _recognised(file).list_grids(file)
@@ -123,7 +154,7 @@ def read(
 ) -> SparseVolume:
     """Read the grids of a file of any type.
 
-    source: a path, bytes or a binary file object
+    source: a path, bytes or a binary file object; the path of a folder that is a volume
     grids, doubles: see `ReadOptions`
     Raises OptionError where a chosen grid is not there, and what the file type raises.
     """
@@ -145,29 +176,51 @@ def write(
     Gives a line for people about each thing of the volume that such a file does not hold.
 
     target: a path, where at any moment the old file stands or the whole new one, or a binary file
-        object
+        object. A folder that is written replaces one of its type alone
     suffix: of the file type; by default that of the path, or the first of the table
     half, compress: see `WriteOptions`
     Raises OutputError where no file can be written at the path, and what the file type raises. What
     a file object raises is passed on.
     """
     name = os.fspath(target) if isinstance(target, PATH) else ""
-    kind = _of_name(name) or _first() if suffix is None else file_type(suffix)
-
+    ending = _suffix_of(name) or SUFFIXES[0] if suffix is None else suffix
+    if ending in READ_ONLY:
+        raise OptionError(
+            f"{name or ending}: such files are read and not written; written are "
+            f"{', '.join(WRITTEN)}"
+        )
+    kind = file_type(ending)
+    asked = WriteOptions(half, compress)
     lost: list[str] = []
 
     def write_named(file: BinaryIO) -> None:
-        try:
-            lost.extend(kind.write(file, volume, WriteOptions(half, compress)))
-        except InrvError as error:
-            raise type(error)(f"{name}: {error}" if name else str(error)) from error
+        with _told_of(name):
+            lost.extend(kind.write(file, volume, asked))
 
-    write_whole(target, write_named)
+    if not is_written_as_folder(ending):
+        write_whole(target, write_named)
+    elif not isinstance(target, PATH):
+        raise OptionError(f"a volume of the type {ending} is a folder: name a path")
+    else:
+        folder_type = cast(FolderType, kind)
+        with atomic_folder(target, folder_type.is_volume) as folder, _told_of(name):
+            lost.extend(folder_type.write_folder(str(folder), volume, asked))
     return lost
+
+
+@contextmanager
+def _told_of(name: str) -> Iterator[None]:
+    """Name the file in what its type raises."""
+    try:
+        yield
+    except InrvError as error:
+        raise type(error)(f"{name}: {error}" if name else str(error)) from error
 
 
 def _recognised(file: Input) -> FileType:
     """The type of a file by its first bytes, that of its name first; else that of its name."""
+    if isinstance(file, FolderInput):
+        return _of_folder(file.path) or _of_name(file.name) or _first()
     try:
         start = file.part(0, START_BYTES)
     except OSError:  # the file type tells what is wrong when it opens the file
@@ -179,9 +232,20 @@ def _recognised(file: Input) -> FileType:
 
 
 def _of_name(name: str) -> FileType | None:
-    """The file type of the longest suffix that a name ends with."""
-    fitting = [suffix for suffix in MODULES if name.lower().endswith(suffix)]
-    return _load(MODULES[max(fitting, key=len)]) if fitting else None
+    suffix = _suffix_of(name)
+    return _load(MODULES[suffix]) if suffix else None
+
+
+def _suffix_of(name: str) -> str:
+    """The longest suffix of the table that a name ends with; '' for none."""
+    fitting = [suffix for suffix in MODULES if name.lower().rstrip("/").endswith(suffix)]
+    return max(fitting, key=len, default="")
+
+
+def _of_folder(folder: str) -> FileType | None:
+    """The type of a folder that is a volume; None of others."""
+    kinds = (cast(FolderType, _load(MODULES[suffix])) for suffix in FOLDERS)
+    return next((kind for kind in kinds if kind.is_volume(folder)), None)
 
 
 def _of_bytes(start: bytes) -> FileType | None:

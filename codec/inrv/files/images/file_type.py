@@ -13,7 +13,7 @@ import numpy as np
 
 from inrv.errors import ImageFileError, InrvError
 from inrv.files.file_types import ListedGrid, ReadOptions, WriteOptions
-from inrv.files.images.image import Image, Listed, image_of, name_of, names_of, volume_of
+from inrv.files.images.image import Image, image_of, listed_in, volume_of
 from inrv.grids import SparseVolume
 from inrv.support.extras import needed_for
 from inrv.support.inputs import Input
@@ -51,19 +51,22 @@ class ImageFiles:
         with source.open() as file:
             return self.image(file.read())
 
+    def images(self, source: Input) -> Sequence[Image]:
+        """Open the images of a file that may hold several, each with a name of its own."""
+        return [self.opened(source)]
+
     def list_grids(self, source: Input) -> Sequence[ListedGrid]:
-        """List a grid for each part of the image."""
+        """List a grid for each part of an image."""
         with self._told_of(source):
-            names = names_of(self.opened(source), name_of(source.name))
-        return [Listed(position, name) for position, name in enumerate(names)]
+            return listed_in(self.images(source), source.name)
 
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
-        """Read a grid for each part of the image; all of its voxels are active.
+        """Read a grid for each part of an image; all of its voxels are active.
 
         Numbers that float32 does not hold are rounded, and `encode` counts what that costs.
         """
         with self._told_of(source):
-            return volume_of(self.opened(source), source.name, options.grids)
+            return volume_of(self.images(source), source.name, options.grids)
 
     @contextmanager
     def _told_of(self, source: Input) -> Iterator[None]:

@@ -30,7 +30,14 @@ FLIPS = {
     "LAS": (-1, 1, 1),
 }  # signs of world axes, towards RAS
 WHOLE = (slice(None),) * 3  # of an image: its box
-SUFFIXES = (".gz", ".nii", ".ome", ".tif", ".tiff")  # left out of names, beside the last one
+SUFFIXES = (
+    ".gz",
+    ".nii",
+    ".ome",
+    ".tif",
+    ".tiff",
+    ".zarr",
+)  # left out of names, beside the last one
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +53,8 @@ class Image:
         where that means nothing
     kind: of the file, as 'nifti'
     header: what else the file says, as JSON values; a file of this kind gets it back
+    name: of its grids; '' where that is the name of the file
+    labels: names of its parts; () where they have numbers
     """
 
     numbers: Numbers
@@ -56,6 +65,8 @@ class Image:
     space: str = ""
     kind: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    labels: tuple[str, ...] = ()
 
     @property
     def is_upright(self) -> bool:
@@ -130,53 +141,60 @@ def name_of(path: str) -> str:
 
 
 def names_of(image: Image, name: str) -> list[str]:
-    """The names of the grids of an image: those of several parts have their numbers."""
-    count = math.prod(image.part_shape)
+    """The names of the grids of an image: its labels, or its name, with numbers of several parts.
+
+    name: of the file, where the image has none
+    """
+    count, name = math.prod(image.part_shape), image.name or name
+    if len(set(image.labels)) == count > 1 and all(image.labels):
+        return [f"{image.name}.{label}" if image.name else label for label in image.labels]
     digits = len(str(count - 1))
     return [name] if count == 1 else [f"{name}.{part:0{digits}}" for part in range(count)]
 
 
-def volume_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> SparseVolume:
-    """The grids of an image, or those whose names or positions are wanted.
+def volume_of(
+    images: Sequence[Image], path: str, wanted: Sequence[str | int] | None
+) -> SparseVolume:
+    """The grids of images, or those whose names or positions are wanted.
 
-    One part of the image is in memory at a time, beside the grids.
-
-    path: of the file
-    Raises ImageFileError for what no grid can hold, and OptionError.
-    """
-    return SparseVolume(
-        tuple(
-            grid_of(image, one, image.part_values(one.position))
-            for one in wanted_of(image, path, wanted)
-        )
-    )
-
-
-def wanted_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> list[Listed]:
-    """The grids that an image has, or those whose names or positions are wanted.
+    One part of an image is in memory at a time, beside the grids.
 
     path: of the file
     Raises ImageFileError for what no grid can hold, and OptionError.
     """
-    numbers = image.numbers
-    if numbers.dtype.kind not in "iufb" or numbers.ndim < 3 or 0 in numbers.shape:
-        raise ImageFileError(
-            f"an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of real "
-            "numbers along three axes at least"
-        )
-    if math.prod(image.part_shape) > MOST_PARTS:
-        raise ImageFileError(
-            f"the image has {math.prod(image.part_shape):,} parts of three axes, more than "
-            f"{MOST_PARTS:,}"
-        )
-    names = names_of(image, name_of(path))
-    listed = [Listed(position, name) for position, name in enumerate(names)]
-    return listed if wanted is None else list(chosen(path, listed, wanted))
+    listed = listed_in(images, path)
+    if wanted is not None:
+        listed = list(chosen(path, listed, wanted))
+    return SparseVolume(tuple(grid_of(one, one.image.part_values(one.part)) for one in listed))
 
 
-def grid_of(
-    image: Image, one: Listed, values: NDArray[Any], origin: Sequence[int] = (0, 0, 0)
-) -> Grid:
+def listed_in(images: Sequence[Image], path: str) -> list[Listed]:
+    """The grids that the images of a file are.
+
+    path: of the file
+    Raises ImageFileError for what no grid can hold.
+    """
+    for image in images:
+        numbers = image.numbers
+        if numbers.dtype.kind not in "iufb" or numbers.ndim < 3 or 0 in numbers.shape:
+            raise ImageFileError(
+                f"an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of real "
+                "numbers along three axes at least"
+            )
+    count = sum(math.prod(image.part_shape) for image in images)
+    if count > MOST_PARTS:
+        raise ImageFileError(
+            f"the image has {count:,} parts of three axes, more than {MOST_PARTS:,}"
+        )
+    parts = [
+        (name, image, part)
+        for image in images
+        for part, name in enumerate(names_of(image, name_of(path)))
+    ]
+    return [Listed(position, *each) for position, each in enumerate(parts)]
+
+
+def grid_of(one: Listed, values: NDArray[Any], origin: Sequence[int] = (0, 0, 0)) -> Grid:
     """The grid of a part of an image, or of a box of that.
 
     values: of the part, as `Image.part_values` gives them
@@ -186,10 +204,10 @@ def grid_of(
     return sparse_grid(
         values,
         one.name,
-        transform_of(image),
+        transform_of(one.image),
         active=np.ones(values.shape[:3], dtype=np.bool_),
         grid_class="unknown",
-        metadata={SOURCE: source_text(image, one.position)},
+        metadata={SOURCE: source_text(one.image, one.part)},
         origin=origin,
     )
 
@@ -199,12 +217,17 @@ def source_text(image: Image, part: int) -> str:
     return json.dumps(asdict(Source.of(image, part)), sort_keys=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listed:
-    """A grid as a file lists it."""
+    """A grid as a file lists it.
+
+    image, part: what it is the grid of
+    """
 
     position: int
     name: str
+    image: Image
+    part: int
 
     @property
     def address(self) -> str:
@@ -288,6 +311,13 @@ class Source:
             and self.vectors == (grid.components == 3)
         )
 
+    def image(self, numbers: Numbers, transform: Transform) -> Image:
+        """The image that it tells of, with other numbers of as many axes."""
+        return Image(
+            numbers, transform.array().T, self.vectors, self.slope, self.intercept, self.space,
+            self.kind, self.header,
+        )  # fmt: skip
+
     def numbers(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Values as the numbers of the image: whole ones are rounded, within their type's range."""
         dtype = np.dtype(self.dtype)
@@ -313,14 +343,34 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
     That is the one they came from, in its own type, or else the first grid in its active box.
     Raises ImageFileError.
     """
+    (image,), lost = images_of(volume, 1)
+    return image, lost
+
+
+def images_of(volume: SparseVolume, most: int = MOST_PARTS) -> tuple[list[Image], list[str]]:
+    """The images that the grids of a volume stand for, up to `most`, with their names.
+
+    Gives a line for each thing that they lack too. Raises ImageFileError.
+    """
     if not volume.grids:
         raise ImageFileError("there is no grid of float or vec3s, of which an image could be made")
-    first = volume.grids[0]
+    left, images, lost = list(volume.grids), list[Image](), list[str]()
+    while left and len(images) < most:
+        image, parts, lines = _first_image(left)
+        images.append(image)
+        lost += lines
+        left = [grid for grid in left if not any(grid is own for own in parts)]
+    names = [grid.name for grid in left] + [grid.name for grid in volume.passthrough]
+    why = "an image holds one" if most == 1 else "no image holds its values"
+    return images, [f"grid {name!r} is left out: {why}" for name in names] + lost
+
+
+def _first_image(grids: Sequence[Grid]) -> tuple[Image, list[Grid], list[str]]:
+    """The image that the first of some grids is a part of, its parts, and what it lacks."""
+    first = grids[0]
     source = Source.told_by(first)
-    parts = [first] if source is None else _parts(volume.grids, source)
-    left = [grid.name for grid in volume.grids if not any(grid is own for own in parts)]
-    left += [grid.name for grid in volume.passthrough]
-    lost = [f"grid {name!r} is left out: an image holds one" for name in left]
+    parts = [first] if source is None else _parts(grids, source)
+    lost = []
     others = sorted(set(first.metadata) - {SOURCE})
     if others:
         lost.append(f"grid {first.name!r}: no image holds its metadata: {', '.join(others)}")
@@ -331,7 +381,7 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
         if grid.rounded is not None and grid.rounded.of_integers
     ]
     if source is None:
-        return _of_any(first), lost
+        return _of_any(first), parts, lost
     x, y, z = source.shape[:3]
     box = Box((0, 0, 0), (x - 1, y - 1, z - 1))
     beyond = [grid.name for grid in parts if not _is_within(grid, box)]
@@ -347,10 +397,14 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
     found = [source.numbers(own) for own in values]
     stacked = np.stack(found if source.vectors else [own[..., 0] for own in found], axis=3)
     inner = source.shape[3:] if len(parts) == source.parts else stacked.shape[3:]
-    return Image(
-        stacked.reshape(x, y, z, *inner), first.transform.array().T, source.vectors, source.slope,
-        source.intercept, source.space, source.kind, source.header,
-    ), lost  # fmt: skip
+    image = source.image(stacked.reshape(x, y, z, *inner), first.transform)
+    return replace(image, name=_name_of_image(first, len(parts))), parts, lost
+
+
+def _name_of_image(first: Grid, parts: int) -> str:
+    """The name of its first part, without the number of one of several."""
+    before, _, number = first.name.rpartition(".")
+    return before if parts > 1 and before and number.isdigit() else first.name
 
 
 def _are_halves(values: NDArray[np.float32]) -> bool:
@@ -369,7 +423,7 @@ def _of_any(grid: Grid) -> Image:
     matrix = grid.transform.array().T.copy()
     matrix[:3, 3] += matrix[:3, :3] @ np.array(box.lower, dtype=np.float64)
     vectors = grid.components == 3
-    return Image(values if vectors else values[..., 0], matrix, vectors)
+    return Image(values if vectors else values[..., 0], matrix, vectors, name=grid.name)
 
 
 def _is_within(grid: Grid, box: Box) -> bool:
