@@ -29,7 +29,7 @@ from inrv_cli.frames import (
 from inrv_cli.options import WHOLE_NUMBER, F
 
 if TYPE_CHECKING:
-    from inrv import SparseVolume
+    from inrv import Frames, SparseVolume
 
 STDIN = STDOUT = "-"
 
@@ -113,8 +113,9 @@ def job_list(
     if output == STDOUT and len(inputs) > 1:
         raise click.UsageError(f"-o - takes one input, not {len(inputs)}")
     if output is not None and len(inputs) > 1 and _is_one_output(output):
+        kind = "a file" if Path(output).is_file() else "a volume"
         raise click.UsageError(
-            f"-o {output} is one volume and there are {len(inputs)} inputs: "
+            f"-o {output} is {kind} and there are {len(inputs)} inputs: "
             "name a folder or a pattern with ####"
         )
     given = {str(path) for path, _ in inputs}
@@ -165,8 +166,7 @@ def _output(source: Source, frame: str | None, output: str | None, suffix: str, 
 
 def is_folder_of_outputs(output: str) -> bool:
     """Return whether an output is a folder that takes files; one that is a volume is none."""
-    named = output.endswith(("/", os.sep)) and not _is_volume_name(output)
-    return named or (os.path.isdir(output) and not _is_one_output(output))
+    return not _is_volume_name(output) and (output.endswith(("/", os.sep)) or os.path.isdir(output))
 
 
 def _is_one_output(output: str) -> bool:
@@ -368,6 +368,17 @@ def write_grids(
         return stream.tell(), [f"stdout: {line}" for line in lost]
     with writing(path):
         lost = files.write(path, volume, suffix, half=half, compress=compress)
+    return input_of(path).size, [f"{path}: {line}" for line in lost]
+
+
+def write_blocks(path: str, frames: Frames, half: bool, compress: bool) -> tuple[int, list[str]]:
+    """Write the array of a file of blocks; see `write_grids`."""
+    from inrv.dask import decode_file
+
+    if path == STDOUT:
+        raise click.UsageError("an array in blocks is written to a file: name it with -o")
+    with writing(path):
+        lost = decode_file(frames, path, half=half, compress=compress)
     return input_of(path).size, [f"{path}: {line}" for line in lost]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -142,7 +142,7 @@ def list_grids(source: Readable) -> Sequence[ListedGrid]:
     source: a path, bytes or a binary file object; the path of a folder that is a volume
     """
     file = input_of(source)
-    return _recognised(file).list_grids(file)
+    return type_of(file).list_grids(file)
 
 
 @undisturbed()
@@ -159,7 +159,7 @@ def read(
     Raises OptionError where a chosen grid is not there, and what the file type raises.
     """
     file = input_of(source)
-    return _recognised(file).read(file, ReadOptions(grids, doubles))
+    return type_of(file).read(file, ReadOptions(grids, doubles))
 
 
 @undisturbed()
@@ -182,6 +182,29 @@ def write(
     Raises OutputError where no file can be written at the path, and what the file type raises. What
     a file object raises is passed on.
     """
+    asked, lost = WriteOptions(half, compress), list[str]()
+    write_as(
+        target,
+        suffix,
+        lambda kind, file: lost.extend(kind.write(file, volume, asked)),
+        lambda kind, folder: lost.extend(kind.write_folder(folder, volume, asked)),
+    )
+    return lost
+
+
+def write_as(
+    target: Writable,
+    suffix: str | None,
+    write_file: Callable[[FileType, BinaryIO], None],
+    write_folder: Callable[[FolderType, str], None],
+) -> None:
+    """Write a file or a folder of the type that its name tells, whole or not at all.
+
+    target, suffix: as `write` takes them
+    write_file: writes to an empty file that can be read and sought in too
+    write_folder: writes into an empty folder
+    Raises what `write` raises.
+    """
     name = os.fspath(target) if isinstance(target, PATH) else ""
     ending = _suffix_of(name) or SUFFIXES[0] if suffix is None else suffix
     if ending in READ_ONLY:
@@ -190,12 +213,10 @@ def write(
             f"{', '.join(WRITTEN)}"
         )
     kind = file_type(ending)
-    asked = WriteOptions(half, compress)
-    lost: list[str] = []
 
     def write_named(file: BinaryIO) -> None:
         with _told_of(name):
-            lost.extend(kind.write(file, volume, asked))
+            write_file(kind, file)
 
     if not is_written_as_folder(ending):
         write_whole(target, write_named)
@@ -204,8 +225,7 @@ def write(
     else:
         folder_type = cast(FolderType, kind)
         with atomic_folder(target, folder_type.is_volume) as folder, _told_of(name):
-            lost.extend(folder_type.write_folder(str(folder), volume, asked))
-    return lost
+            write_folder(folder_type, str(folder))
 
 
 @contextmanager
@@ -217,8 +237,8 @@ def _told_of(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}" if name else str(error)) from error
 
 
-def _recognised(file: Input) -> FileType:
-    """The type of a file by its first bytes, that of its name first; else that of its name."""
+def type_of(file: Input) -> FileType:
+    """Give the type of a file by its first bytes, that of its name first; else by its name."""
     if isinstance(file, FolderInput):
         return _of_folder(file.path) or _of_name(file.name) or _first()
     try:

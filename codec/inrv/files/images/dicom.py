@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from inrv.errors import ImageFileError, OptionError
 from inrv.files.file_types import SUFFIXES, ListedGrid, ReadOptions, WriteOptions
 from inrv.files.images.file_type import ImageFiles, check_length
-from inrv.files.images.image import Image, grid_of, listed_in
+from inrv.files.images.image import Image, Listed, grid_of, listed_in
 from inrv.files.selection import chosen
 from inrv.grids import SparseVolume
 from inrv.support.inputs import BytesInput, FileInput, FolderInput, Input
@@ -186,13 +186,33 @@ class Series:
             dtype, slope, intercept = np.dtype(np.float32), 1.0, 0.0
         elif slope == 1 and intercept and intercept.is_integer():
             # Values that are whole numbers are kept as such: every file type can hold them.
-            dtype, rescaled = _wide_enough(first, intercept), True
+            dtype, rescaled = self._wide_enough(intercept), True
             slope, intercept = 1.0, 0.0
         header = {name: _plain(first.told[name]) for name in KEPT if name in first.told}
         return Image(
             Slices(pictures, dtype, rescaled), matrix, False, slope, intercept, "LPS", KIND, header,
             self.name,
         )  # fmt: skip
+
+    def _wide_enough(self, intercept: float) -> np.dtype[Any]:
+        """The narrower type of whole numbers that holds all values: int16 or int32."""
+        limits = np.iinfo(np.int16)
+        for low, high in self._ends():
+            if low + intercept < limits.min or high + intercept > limits.max:
+                return np.dtype(np.int32)
+        return np.dtype(np.int16)
+
+    def _ends(self) -> Iterator[tuple[float, float]]:
+        """The lowest and the highest number that there may be, or there is in each picture."""
+        first = self.pictures[0]
+        bits = int(first.told.get("BitsStored", first.told["BitsAllocated"]))
+        if bits < 16:
+            low = -(1 << (bits - 1)) if first.told.get("PixelRepresentation") else 0
+            yield low, low + (1 << bits) - 1
+            return
+        for own in self.pictures:
+            numbers = own.stored()
+            yield float(numbers.min()), float(numbers.max())
 
 
 class DicomFiles(ImageFiles):
@@ -212,9 +232,14 @@ class DicomFiles(ImageFiles):
             return False
         return any(_is_dicom(FileInput(name, name)) for name in names[:LOOKED_AT])
 
+    def listed(self, source: Input) -> list[Listed]:
+        """List every part of every series, with its image."""
+        with self.told_of(source):
+            return listed_in([own.image() for own in _series_of(source)], source.name)
+
     def list_grids(self, source: Input) -> Sequence[ListedGrid]:
         """List every series; several parts of one are a grid each."""
-        with self._told_of(source):
+        with self.told_of(source):
             found = _series_of(source)
             if len(found) == 1:
                 return listed_in([found[0].image()], source.name)
@@ -222,7 +247,7 @@ class DicomFiles(ImageFiles):
 
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
         """Read a series; where there are several, those that are chosen."""
-        with self._told_of(source):
+        with self.told_of(source):
             found = _series_of(source)
             wanted = options.grids
             if len(found) > 1:
@@ -458,18 +483,6 @@ def _even_step(
 
 
 # ---- What is kept ----
-
-
-def _wide_enough(picture: Slice, intercept: float) -> np.dtype[Any]:
-    """The type of whole numbers that holds all values of a series."""
-    bits = int(picture.told.get("BitsStored", picture.told["BitsAllocated"]))
-    signed = bool(picture.told.get("PixelRepresentation"))
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-    for name in ("int16", "int32"):
-        limits = np.iinfo(name)
-        if limits.min <= low + intercept and high + intercept <= limits.max:
-            return np.dtype(name)
-    return np.dtype(np.float64)
 
 
 def _plain(value: Any) -> Any:

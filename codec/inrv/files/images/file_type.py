@@ -13,7 +13,7 @@ import numpy as np
 
 from inrv.errors import ImageFileError, InrvError
 from inrv.files.file_types import ListedGrid, ReadOptions, WriteOptions
-from inrv.files.images.image import Image, image_of, listed_in, volume_of
+from inrv.files.images.image import Image, Listed, image_of, listed_in, volume_of
 from inrv.grids import SparseVolume
 from inrv.support.extras import needed_for
 from inrv.support.inputs import Input
@@ -57,7 +57,11 @@ class ImageFiles:
 
     def list_grids(self, source: Input) -> Sequence[ListedGrid]:
         """List a grid for each part of an image."""
-        with self._told_of(source):
+        return self.listed(source)
+
+    def listed(self, source: Input) -> list[Listed]:
+        """The same, with the images, of which no numbers are read."""
+        with self.told_of(source):
             return listed_in(self.images(source), source.name)
 
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
@@ -65,11 +69,11 @@ class ImageFiles:
 
         Numbers that float32 does not hold are rounded, and `encode` counts what that costs.
         """
-        with self._told_of(source):
+        with self.told_of(source):
             return volume_of(self.images(source), source.name, options.grids)
 
     @contextmanager
-    def _told_of(self, source: Input) -> Iterator[None]:
+    def told_of(self, source: Input) -> Iterator[None]:
         """Tell of any error that it is one of this file, in one line."""
         try:
             with (
@@ -91,9 +95,13 @@ class ImageFiles:
         image, lost = image_of(volume)
         if options.half and self.halves and image.numbers.dtype == np.float32:
             image = replace(image, numbers=image.all_numbers().astype(np.float16))
+        return [*lost, *self.put_file(image, output, options.compress)]
+
+    def put_file(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write an image to a file; see `put`."""
         held = io.BytesIO()
         with needed_for(self.title, self.extra):
-            lost += self.put(image, held, options.compress)
+            lost = self.put(image, held, compress)
         output.write(held.getbuffer())
         return lost
 

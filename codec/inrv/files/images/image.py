@@ -18,11 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
-from inrv.files.images.lazy import Numbers
+from inrv.files.images.lazy import Computed, Numbers
 from inrv.files.selection import chosen
-from inrv.grids import Box, Grid, SparseVolume, Transform, sparse_grid
+from inrv.grids import Box, Grid, MetaValue, SparseVolume, Transform, sparse_grid
 
 SOURCE = "image_source"  # the entry of a grid's metadata
+SCANS = ("dicom",)  # kinds of files of patients, whose images say that they were coded with a loss
+# The keywords of DICOM's 0028,2110, 0028,2112 and 0028,2114.
+LOSSY, LOSSY_RATIO, LOSSY_BY = (
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
 MOST_PARTS = 4096  # of an image
 FLIPS = {
     "RAS": (1, 1, 1),
@@ -89,6 +94,15 @@ class Image:
         shape = self.numbers.shape[3:]
         return shape[:-1] if self.vectors else shape
 
+    @property
+    def loss(self) -> str:
+        """What a file says of a scan that was coded with a loss; '' of other images."""
+        if self.kind not in SCANS or self.header.get(LOSSY) != "01":
+            return ""
+        ratios = self.header.get(LOSSY_RATIO, [])
+        shown = [f"{own}:1" for own in (ratios if isinstance(ratios, list) else [ratios])]
+        return f"lossy image compression {', '.join(shown)}".strip()
+
     def header_of(self, kind: str) -> Mapping[str, Any]:
         """What a file of this kind said; nothing where it was of another kind."""
         return self.header if kind == self.kind else {}
@@ -104,10 +118,18 @@ class Image:
         """What the numbers stand for: these themselves, or float64."""
         return self._values_of(self.all_numbers())
 
+    def plain(self) -> Image:
+        """The image for files that have no slope: its numbers are its values, float32 or as are."""
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return self
+        values = Computed(
+            self.numbers, lambda own: self._values_of(own).astype(np.float32), np.float32
+        )
+        return replace(self, numbers=values, slope=1.0, intercept=0.0)
+
     def plain_values(self) -> NDArray[Any]:
-        """The same for files that have no slope: the numbers themselves, or float32."""
-        slopeless = (self.slope, self.intercept) == (1.0, 0.0)
-        return self.all_numbers() if slopeless else self.values().astype(np.float32)
+        """The numbers of `plain` in memory."""
+        return self.plain().all_numbers()
 
     def all_numbers(self) -> NDArray[Any]:
         """Its numbers in memory."""
@@ -279,7 +301,12 @@ class Source:
     @staticmethod
     def told_by(grid: Grid) -> Source | None:
         """What a grid tells; None where it tells nothing that an image could be made of."""
-        entry = grid.metadata.get(SOURCE)
+        return Source.told_in(grid.metadata, grid.components)
+
+    @staticmethod
+    def told_in(metadata: Mapping[str, MetaValue], components: int) -> Source | None:
+        """The same of a grid's metadata and the number of its components."""
+        entry = metadata.get(SOURCE)
         if entry is None or not isinstance(entry.value, str):
             return None
         try:
@@ -291,15 +318,15 @@ class Source:
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
-        return found if found.fits(grid) else None
+        return found if found.fits(components) else None
 
     @property
     def parts(self) -> int:
         """How many parts the image has."""
         return math.prod(self.shape[3 : len(self.shape) - self.vectors])
 
-    def fits(self, grid: Grid) -> bool:
-        """Whether it may be what a grid came from."""
+    def fits(self, components: int) -> bool:
+        """Whether it may be what a grid of so many components came from."""
         numbers = math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0
         axes = len(self.shape) >= 3 + self.vectors and min(self.shape) > 0
         return (
@@ -308,7 +335,7 @@ class Source:
             and np.dtype(self.dtype).kind in "iufb"
             and 0 <= self.part < self.parts <= MOST_PARTS
             and self.space in ("", *FLIPS)
-            and self.vectors == (grid.components == 3)
+            and self.vectors == (components == 3)
         )
 
     def image(self, numbers: Numbers, transform: Transform) -> Image:
@@ -317,6 +344,10 @@ class Source:
             numbers, transform.array().T, self.vectors, self.slope, self.intercept, self.space,
             self.kind, self.header,
         )  # fmt: skip
+
+    def lazy_numbers(self, values: Numbers) -> Numbers:
+        """The same of values that are decoded when they are sliced."""
+        return Computed(values, self.numbers, self.dtype)
 
     def numbers(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Values as the numbers of the image: whole ones are rounded, within their type's range."""
@@ -398,6 +429,8 @@ def _first_image(grids: Sequence[Grid]) -> tuple[Image, list[Grid], list[str]]:
     stacked = np.stack(found if source.vectors else [own[..., 0] for own in found], axis=3)
     inner = source.shape[3:] if len(parts) == source.parts else stacked.shape[3:]
     image = source.image(stacked.reshape(x, y, z, *inner), first.transform)
+    if image.loss:
+        lost.append(f"grid {first.name!r} was coded with a loss: {image.loss}")
     return replace(image, name=_name_of_image(first, len(parts))), parts, lost
 
 

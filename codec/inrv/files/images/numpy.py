@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image
+
+EDGE = 128  # voxels along x and y of what is in memory while a file is written
 
 
 class NumpyFiles(ImageFiles):
@@ -34,9 +37,27 @@ class NumpyFiles(ImageFiles):
         vectors = array.ndim == 4 and array.shape[3] == 3
         return Image(array, np.eye(4), vectors, kind="numpy")
 
+    def put_file(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write an image to a file, without a copy of it in memory."""
+        return self.put(image, output, compress)
+
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
-        """Write the values, not the numbers that a slope and an intercept make values of."""
-        np.save(output, image.plain_values(), allow_pickle=False)
+        """Write the values, not the numbers that a slope and an intercept make values of.
+
+        They are written in parts, so that an array may be larger than memory.
+        """
+        numbers, layout = image.plain().numbers, cast(Any, np.lib.format)
+        dtype = np.dtype(numbers.dtype)
+        described = layout.dtype_to_descr(dtype)
+        header = {"descr": described, "fortran_order": False, "shape": tuple(numbers.shape)}
+        layout.write_array_header_1_0(output, header)
+        begin, row = output.tell(), math.prod(numbers.shape[2:]) * dtype.itemsize
+        across, down = numbers.shape[:2]
+        for x, y in product(range(0, across, EDGE), range(0, down, EDGE)):
+            found = np.asarray(numbers[x : x + EDGE, y : y + EDGE, ...])
+            for place, own in enumerate(found, start=x):
+                output.seek(begin + (place * down + y) * row)
+                output.write(np.ascontiguousarray(own).data)
         plain = np.array_equal(image.matrix, np.eye(4))
         return [] if plain else ["the transform is left out: such a file has none"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.files.images.image import Image
+from inrv.files.images.image import LOSSY, Image
 from inrv.files.images.lazy import Reordered
 from inrv.files.images.zarr import KIND, SPACE, Stored, ZarrFiles, names_of_axes, write_array
 
@@ -57,6 +57,7 @@ class OmeZarrFiles(ZarrFiles):
                     "axes": [_axis(name, told.get("axes", [])) for name in stored.names],
                     "datasets": datasets,
                     "type": "every second voxel",
+                    **({"metadata": {LOSSY: image.loss}} if image.loss else {}),
                 }
             ],
             **_omero(told.get("channels", []), array, stored.names),
@@ -92,7 +93,7 @@ def _plain(image: Image) -> tuple[Image, list[str]]:
     """An image without what OME-Zarr has no place for, and a line for each such thing."""
     lost, numbers, shape = list[str](), image.numbers, image.numbers.shape
     if (image.slope, image.intercept) != (1.0, 0.0):
-        numbers = image.plain_values()
+        numbers = image.plain().numbers
         lost.append("OME-Zarr has no slope: the values are written as float32")
     if image.vectors:
         lost.append("the components of vectors are written as channels")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from inrv.errors import ImageFileError
 from inrv.files.file_types import WriteOptions
 from inrv.files.images.file_type import ImageFiles
-from inrv.files.images.image import FLIPS, MOST_PARTS, Image, images_of
+from inrv.files.images.image import FLIPS, LOSSY, MOST_PARTS, Image, images_of
 from inrv.files.images.lazy import Numbers, Reordered
 from inrv.grids import SparseVolume
 from inrv.support.extras import needed_for
@@ -121,6 +121,8 @@ def _put(image: Image, path: str, compress: bool) -> None:
         attributes[WORLD] = image.space
     if (image.slope, image.intercept) != (1.0, 0.0):
         attributes |= {SLOPE: image.slope, INTERCEPT: image.intercept}
+    if image.loss:
+        attributes[LOSSY] = image.loss
     names = names_of_axes(image)
     back = _own_order(image, names)
     stored = Stored(Reordered(image.numbers, back), tuple(names[axis] for axis in back))
