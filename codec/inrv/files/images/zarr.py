@@ -438,7 +438,7 @@ def _of_coordinates(names: Sequence[str], beside: Mapping[str, Any]) -> NDArray[
     matrix = np.eye(4)
     for place, name in enumerate(names):
         held = beside.get(name)
-        if held is None or held.ndim != 1 or held.dtype.kind not in "iuf" or len(held) < 2:
+        if held is None or held.ndim != 1 or held.dtype.kind not in "iuf" or held.shape[0] < 2:
             continue
         along = np.asarray(_checked(held)[...], dtype=np.float64)
         steps = np.diff(along)
