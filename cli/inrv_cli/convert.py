@@ -134,10 +134,10 @@ def _suffix_of(output: str, given: str | None) -> str:
     from inrv import files
 
     name = f"file.{given.lstrip('.')}" if given is not None else Path(output).name
-    ends = [suffix for suffix in files.SUFFIXES if name.lower().endswith(suffix)]
+    ends = [suffix for suffix in files.WRITTEN if name.lower().rstrip("/").endswith(suffix)]
     if ends:
         return max(ends, key=len)
-    known = ", ".join(files.SUFFIXES)
+    known = ", ".join(files.WRITTEN)
     if name.lower().endswith(CODED):
         raise click.UsageError(f"`inrv encode` makes {CODED} files; convert makes {known}")
     if given is not None:

@@ -7,12 +7,15 @@ suffix and first bytes. To add a file type, write a module with a FILE_TYPE that
 
 from inrv.files.file_types import (
     SUFFIXES,
+    WRITTEN,
     FileType,
     ListedGrid,
     ReadOptions,
     WriteOptions,
     file_type,
     is_beside_header,
+    is_volume,
+    is_written_as_folder,
     list_grids,
     read,
     write,
@@ -21,12 +24,15 @@ from inrv.files.file_types import (
 
 __all__ = [
     "SUFFIXES",
+    "WRITTEN",
     "FileType",
     "ListedGrid",
     "ReadOptions",
     "WriteOptions",
     "file_type",
     "is_beside_header",
+    "is_volume",
+    "is_written_as_folder",
     "list_grids",
     "read",
     "write",

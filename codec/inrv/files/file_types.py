@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,8 +11,8 @@ from typing import BinaryIO, Protocol, cast
 
 from inrv.errors import InrvError, OptionError, OutputError
 from inrv.grids import SparseVolume
-from inrv.support.atomic import write_pieces, write_whole
-from inrv.support.inputs import Input
+from inrv.support.atomic import atomic_folder, write_pieces, write_whole
+from inrv.support.inputs import FolderInput, Input
 from inrv.support.streams import PATH, Readable, Writable, input_of
 from inrv.support.undisturbed import undisturbed
 
@@ -38,10 +38,17 @@ MODULES = {
     ".mhd": "inrv.files.images.mhd",
     ".nhdr": "inrv.files.images.nhdr",
     ".raw": "inrv.files.images.raw",
+    ".zarr": "inrv.files.images.zarr",
+    ".ome.zarr": "inrv.files.images.ome_zarr",
+    ".dcm": "inrv.files.images.dicom",
 }
 SUFFIXES = tuple(MODULES)
 # Suffixes of the types that are written as two files: each FILE_TYPE is a PairType.
 PAIRS = (".mhd", ".nhdr", ".raw")
+# Suffixes of the types whose volumes are folders, or may be: each FILE_TYPE is a FolderType.
+FOLDERS = (".zarr", ".ome.zarr", ".dcm")
+READ_ONLY = (".dcm",)  # suffixes of types that are not written
+WRITTEN = tuple(suffix for suffix in SUFFIXES if suffix not in READ_ONLY)
 START_BYTES = 512  # of a file, by which it is recognised
 
 
@@ -132,6 +139,29 @@ def is_beside_header(path: str) -> bool:
     return ending.lower() == ".raw" and any(os.path.isfile(stem + own) for own in headers)
 
 
+class FolderType(FileType, Protocol):
+    """A type whose volumes are folders, or may be. Its methods take a FolderInput too."""
+
+    def is_volume(self, folder: str) -> bool:
+        """Tell whether a folder is a volume of this type, by the names in it or a few bytes."""
+
+    def write_folder(
+        self, folder: str, volume: SparseVolume, options: WriteOptions
+    ) -> Sequence[str]:
+        """Write a volume into an empty folder; see `write`."""
+
+
+def is_volume(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder is itself a volume, as a Zarr store is; others hold files."""
+    return _of_folder(os.fspath(folder)) is not None
+
+
+def is_written_as_folder(name: str) -> bool:
+    """Tell whether an output of this name or suffix is a folder."""
+    suffix = _suffix_of(name)
+    return suffix in FOLDERS and suffix not in READ_ONLY
+
+
 def file_type(of: str | bytes) -> FileType:
     """Give the file type of a suffix or a file's name, or of a file's first bytes.
 
@@ -147,10 +177,10 @@ def file_type(of: str | bytes) -> FileType:
 def list_grids(source: Readable) -> Sequence[ListedGrid]:
     """List the grids of a file, of any type.
 
-    source: a path, bytes or a binary file object
+    source: a path, bytes or a binary file object; the path of a folder that is a volume
     """
     file = input_of(source)
-    return _recognised(file).list_grids(file)
+    return type_of(file).list_grids(file)
 
 
 @undisturbed()
@@ -163,15 +193,20 @@ def read(
 ) -> SparseVolume:
     """Read the grids of a file of any type.
 
-    source: a path, bytes or a binary file object
+    source: a path, bytes or a binary file object; the path of a folder that is a volume
     grids, doubles, axes: see `ReadOptions`
     Raises OptionError where a chosen grid is not there, and what the file type raises.
     """
     file = input_of(source)
-    kind = _recognised(file)
+    kind = type_of(file)
+    check_axes_wanted(file, kind, axes)
+    return kind.read(file, ReadOptions(grids, doubles, axes))
+
+
+def check_axes_wanted(file: Input, kind: FileType, axes: str | None) -> None:
+    """Raise OptionError where axes are given for a file whose type tells them."""
     if axes is not None and getattr(kind, "tells_axes", True):
         raise OptionError(f"{file.name} tells its axes itself: leave out `axes`")
-    return kind.read(file, ReadOptions(grids, doubles, axes))
 
 
 @undisturbed()
@@ -188,25 +223,25 @@ def write(
     Gives a line for people about each thing of the volume that such a file does not hold.
 
     target: a path, where at any moment the old file stands or the whole new one, or a binary file
-        object. Of the types in PAIRS a file of numbers and a header are written, the header last
+        object. A folder that is written replaces one of its type alone. Of the types in PAIRS a
+        file of numbers and a header are written, the header last
     suffix: of the file type; by default that of the path, or the first of the table
     half, compress: see `WriteOptions`
     Raises OutputError where no file can be written at the path, and what the file type raises. What
     a file object raises is passed on.
     """
     name = os.fspath(target) if isinstance(target, PATH) else ""
-    ending = _suffix_of(name) or SUFFIXES[0] if suffix is None else suffix
-    kind, asked = file_type(ending), WriteOptions(half, compress)
-    lost: list[str] = []
-
-    def write_named(file: BinaryIO) -> None:
-        with _told_of(name):
-            lost.extend(kind.write(file, volume, asked))
-
+    ending = _suffix_of(name) if suffix is None else suffix
+    asked, lost = WriteOptions(half, compress), list[str]()
     if name and ending in PAIRS:
         with _told_of(name):
-            return _write_pair(cast(PairType, kind), name, volume, asked)
-    write_whole(target, write_named)
+            return _write_pair(cast(PairType, file_type(ending)), name, volume, asked)
+    write_as(
+        target,
+        suffix,
+        lambda kind, file: lost.extend(kind.write(file, volume, asked)),
+        lambda kind, folder: lost.extend(kind.write_folder(folder, volume, asked)),
+    )
     return lost
 
 
@@ -226,6 +261,42 @@ def _write_pair(
     return lost
 
 
+def write_as(
+    target: Writable,
+    suffix: str | None,
+    write_file: Callable[[FileType, BinaryIO], None],
+    write_folder: Callable[[FolderType, str], None],
+) -> None:
+    """Write a file or a folder of the type that its name tells, whole or not at all.
+
+    target, suffix: as `write` takes them
+    write_file: writes to an empty file that can be read and sought in too
+    write_folder: writes into an empty folder
+    Raises what `write` raises.
+    """
+    name = os.fspath(target) if isinstance(target, PATH) else ""
+    ending = _suffix_of(name) or SUFFIXES[0] if suffix is None else suffix
+    if ending in READ_ONLY:
+        raise OptionError(
+            f"{name or ending}: such files are read and not written; written are "
+            f"{', '.join(WRITTEN)}"
+        )
+    kind = file_type(ending)
+
+    def write_named(file: BinaryIO) -> None:
+        with _told_of(name):
+            write_file(kind, file)
+
+    if not is_written_as_folder(ending):
+        write_whole(target, write_named)
+    elif not isinstance(target, PATH):
+        raise OptionError(f"a volume of the type {ending} is a folder: name a path")
+    else:
+        folder_type = cast(FolderType, kind)
+        with atomic_folder(target, folder_type.is_volume) as folder, _told_of(name):
+            write_folder(folder_type, str(folder))
+
+
 @contextmanager
 def _told_of(name: str) -> Iterator[None]:
     """Name the file in what its type raises."""
@@ -237,8 +308,10 @@ def _told_of(name: str) -> Iterator[None]:
         raise type(error)(f"{name}: {error}" if name else str(error)) from error
 
 
-def _recognised(file: Input) -> FileType:
-    """The type of a file by its first bytes, that of its name first; else that of its name."""
+def type_of(file: Input) -> FileType:
+    """Give the type of a file by its first bytes, that of its name first; else by its name."""
+    if isinstance(file, FolderInput):
+        return _of_folder(file.path) or _of_name(file.name) or _first()
     try:
         start = file.part(0, START_BYTES)
     except OSError:  # the file type tells what is wrong when it opens the file
@@ -256,8 +329,14 @@ def _of_name(name: str) -> FileType | None:
 
 def _suffix_of(name: str) -> str:
     """The longest suffix of the table that a name ends with; '' for none."""
-    fitting = [suffix for suffix in MODULES if name.lower().endswith(suffix)]
+    fitting = [suffix for suffix in MODULES if name.lower().rstrip("/").endswith(suffix)]
     return max(fitting, key=len, default="")
+
+
+def _of_folder(folder: str) -> FileType | None:
+    """The type of a folder that is a volume; None of others."""
+    kinds = (cast(FolderType, _load(MODULES[suffix])) for suffix in FOLDERS)
+    return next((kind for kind in kinds if kind.is_volume(folder)), None)
 
 
 def _of_bytes(start: bytes) -> FileType | None:

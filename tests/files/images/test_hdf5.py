@@ -93,7 +93,7 @@ def test_names_of_dimensions_tell_the_axes_and_attributes_the_frame(tmp_path: Pa
 def test_a_part_and_a_box_are_read_alone(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "run.h5", "w") as file:
         file.create_dataset("a", data=numbers("float32", 4, 64, 64, 64))
-    image = FILE_TYPE.opened(FileInput("run.h5", str(tmp_path / "run.h5")))
+    (image,) = FILE_TYPE.images(FileInput("run.h5", str(tmp_path / "run.h5")))
     box, array = (slice(3, 9), slice(None), slice(5, 6)), numbers("float32", 4, 64, 64, 64)
     tracemalloc.start()
     found = image.part_values(2, box)

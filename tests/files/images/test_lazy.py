@@ -55,7 +55,7 @@ def test_an_axis_that_the_numbers_lack_has_length_one(index: Any) -> None:
 def test_a_part_of_an_image_is_read_alone() -> None:
     held = Counted(np.arange(6 * 5 * 4 * 3, dtype=np.int16).reshape(3, 4, 5, 6))
     image = Image(Reordered(held, (3, 2, 1, 0)), np.eye(4), slope=0.5, intercept=1.0)
-    (grid,) = volume_of(image, "series.nii", [1]).grids
+    (grid,) = volume_of([image], "series.nii", [1]).grids
     assert grid.name == "series.1" and held.read == 6 * 5 * 4
     found = grid.dense(Box((0, 0, 0), (5, 4, 3)))[..., 0]
     assert np.array_equal(found, held.array[1].T * 0.5 + 1)

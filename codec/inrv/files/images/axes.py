@@ -24,9 +24,9 @@ AXES = "axes"  # in the header of an image: the letters of the axes in its file
 def check_axes(axes: str, count: int | None = None) -> None:
     """Raise OptionError where letters do not tell axes, or are not as many as an array has."""
     known = isinstance(axes, str) and set(axes) <= set(LETTERS) and len(set(axes)) == len(axes)
-    if not known or not set(axes) & set(SPACE):
+    if not known or len(set(axes) & set(SPACE)) < 2:
         raise OptionError(
-            f"axes {axes!r} are not letters of {LETTERS!r}, each once, with one of {SPACE!r} at "
+            f"axes {axes!r} are not letters of {LETTERS!r}, each once, with two of {SPACE!r} at "
             "least, as 'zyx'"
         )
     if count is not None and len(axes) != count:
@@ -94,7 +94,7 @@ def values_in_file_order(
     return np.asarray(in_file_order(values, wanted)), wanted
 
 
-def told_axes(image: Image, kind: str, values: NDArray[Any]) -> str:
+def told_axes(image: Image, kind: str, values: Numbers) -> str:
     """The letters that an image of this kind came with, where they fit its values; else ''."""
     told = image.header_of(kind).get(AXES)
     return told if isinstance(told, str) and _suits(told, values, image.vectors) else ""
@@ -130,7 +130,7 @@ def grids_of_array(
     return grids
 
 
-def _suits(axes: str, values: NDArray[Any], vectors: bool) -> bool:
+def _suits(axes: str, values: Numbers, vectors: bool) -> bool:
     """Whether letters of a header, which anybody may have written, fit what is to be written."""
     try:
         check_axes(axes)

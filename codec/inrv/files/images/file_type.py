@@ -14,7 +14,7 @@ import numpy as np
 from inrv.errors import ImageFileError, InrvError
 from inrv.files.file_types import ListedGrid, ReadOptions, WriteOptions
 from inrv.files.images.axes import in_order
-from inrv.files.images.image import Image, Listed, image_of, name_of, names_of, volume_of
+from inrv.files.images.image import Image, Listed, image_of, listed_in, volume_of
 from inrv.files.images.lazy import Bytes
 from inrv.grids import SparseVolume
 from inrv.support.extras import needed_for
@@ -59,23 +59,31 @@ class ImageFiles:
         with source.open() as file:
             return self.image(file.read())
 
+    def images(self, source: Input) -> Sequence[Image]:
+        """Open the images of a file that may hold several, each with a name of its own."""
+        return [self.opened(source)]
+
     def list_grids(self, source: Input) -> Sequence[ListedGrid]:
-        """List a grid for each part of the image."""
-        with self._told_of(source):
-            names = names_of(self.opened(source), name_of(source.name))
-        return [Listed(position, name) for position, name in enumerate(names)]
+        """List a grid for each part of an image."""
+        return self.listed(source)
+
+    def listed(self, source: Input, axes: str | None = None) -> list[Listed]:
+        """The same, with the images, of which no numbers are read; axes: see `ReadOptions`."""
+        with self.told_of(source):
+            images = [in_order(image, axes) for image in self.images(source)]
+            return listed_in(images, source.name)
 
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
-        """Read a grid for each part of the image; all of its voxels are active.
+        """Read a grid for each part of an image; all of its voxels are active.
 
         Numbers that float32 does not hold are rounded, and `encode` counts what that costs.
         """
-        with self._told_of(source):
-            image = in_order(self.opened(source), options.axes)
-            return volume_of(image, source.name, options.grids)
+        with self.told_of(source):
+            images = [in_order(image, options.axes) for image in self.images(source)]
+            return volume_of(images, source.name, options.grids)
 
     @contextmanager
-    def _told_of(self, source: Input) -> Iterator[None]:
+    def told_of(self, source: Input) -> Iterator[None]:
         """Tell of any error that it is one of this file, in one line."""
         try:
             with (
@@ -97,9 +105,13 @@ class ImageFiles:
         image, lost = image_of(volume)
         if options.half and self.halves and image.numbers.dtype == np.float32:
             image = replace(image, numbers=image.all_numbers().astype(np.float16))
+        return [*lost, *self.put_file(image, output, options.compress)]
+
+    def put_file(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write an image to a file; see `put`."""
         held = io.BytesIO()
         with needed_for(self.title, self.extra):
-            lost += self.put(image, held, options.compress)
+            lost = self.put(image, held, compress)
         output.write(held.getbuffer())
         return lost
 

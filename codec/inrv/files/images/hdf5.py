@@ -27,7 +27,7 @@ from inrv.files.images.hdf5_sets import (
     why_left_out,
 )
 from inrv.files.images.image import FLIPS, Image
-from inrv.files.images.many import ManyImageFiles
+from inrv.files.images.many import ManyImageFiles, named
 from inrv.files.images.vtkhdf import GROUP, images_in
 from inrv.support.inputs import Input
 
@@ -56,25 +56,21 @@ class Hdf5Files(ManyImageFiles):
         """Tell whether a file begins with HDF5's signature."""
         return start.startswith(MAGIC)
 
-    def address_of(self, name: str) -> str:
-        """The path of a data set from the root."""
-        return f"/{name}"
-
-    def images(self, source: Input) -> Mapping[str, Image]:
+    def images(self, source: Input) -> Sequence[Image]:
         """Find the data sets of real numbers; they are read when they are sliced."""
         import h5py
 
         file = open_file(source)
         if GROUP in file:
-            return images_in(file[GROUP])
-        found = dict[str, Image]()
+            return named(images_in(file[GROUP]))
+        found = list[Image]()
 
         def visit(name: str, entry: Any) -> None:
             if not isinstance(entry, h5py.Dataset) or not _is_volume(entry):
                 return
             reason = why_left_out(entry)
             if reason is None:
-                found[name] = _image(name, entry)
+                found.append(_image(name, entry))
             else:
                 log.warning("%s: data set /%s is left out: %s", source.name, name, reason)
 
@@ -117,7 +113,8 @@ def _image(name: str, data: Any) -> Image:
     return Image(
         numbers, _matrix(data.attrs), vectors, 1.0 if not slope else float(slope),
         0.0 if intercept is None else float(intercept),
-        space if isinstance(space, str) and space in FLIPS else "", KIND, header,
+        space if isinstance(space, str) and space in FLIPS else "", KIND, header, name,
+        path=f"/{name}",
     )  # fmt: skip
 
 

@@ -61,8 +61,8 @@ def packing(shape: tuple[int, ...], vectors: bool, spatial: Mapping[int, int]) -
 def names_of_dimensions(data: Any) -> list[str]:
     """What a data set calls its dimensions, by labels or else by their scales; '' where nothing.
 
-    The attributes are read as such, because HDF5's own functions for them end the process where they
-    are damaged.
+    The attributes are read as such, because HDF5's own functions for them end the process where
+    they are damaged.
     """
     labels = data.attrs.get("DIMENSION_LABELS", [])
     names = [own if isinstance(own, str) else "" for own in np.reshape(labels, -1).tolist()]

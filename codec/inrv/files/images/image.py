@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import reduce
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
-from inrv.files.images.lazy import Numbers
+from inrv.files.images.lazy import Computed, Numbers
 from inrv.files.selection import chosen
-from inrv.grids import Box, Grid, SparseVolume, Transform, sparse_grid
+from inrv.grids import Box, Grid, MetaValue, SparseVolume, Transform, sparse_grid
 
 SOURCE = "image_source"  # the entry of a grid's metadata
+SCANS = ("dicom",)  # kinds of files of patients, whose images say that they were coded with a loss
+# The keywords of DICOM's 0028,2110, 0028,2112 and 0028,2114.
+LOSSY, LOSSY_RATIO, LOSSY_BY = (
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
 MOST_PARTS = 4096  # of an image
 FLIPS = {
     "RAS": (1, 1, 1),
@@ -39,6 +42,7 @@ SUFFIXES = (
     ".raw",
     ".tif",
     ".tiff",
+    ".zarr",
 )  # left out of names, beside the last one
 
 
@@ -55,6 +59,9 @@ class Image:
         where that means nothing
     kind: of the file, as 'nifti'
     header: what else the file says, as JSON values; a file of this kind gets it back
+    name: of its grids; '' where that is the name of the file
+    path: of it in its file, as '/fields/density'; '' where it has none
+    labels: names of its parts; () where they have numbers
     """
 
     numbers: Numbers
@@ -65,6 +72,9 @@ class Image:
     space: str = ""
     kind: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    path: str = ""
 
     @property
     def is_upright(self) -> bool:
@@ -87,6 +97,15 @@ class Image:
         shape = self.numbers.shape[3:]
         return shape[:-1] if self.vectors else shape
 
+    @property
+    def loss(self) -> str:
+        """What a file says of a scan that was coded with a loss; '' of other images."""
+        if self.kind not in SCANS or self.header.get(LOSSY) != "01":
+            return ""
+        ratios = self.header.get(LOSSY_RATIO, [])
+        shown = [f"{own}:1" for own in (ratios if isinstance(ratios, list) else [ratios])]
+        return f"lossy image compression {', '.join(shown)}".strip()
+
     def header_of(self, kind: str) -> Mapping[str, Any]:
         """What a file of this kind said; nothing where it was of another kind."""
         return self.header if kind == self.kind else {}
@@ -102,10 +121,18 @@ class Image:
         """What the numbers stand for: these themselves, or float64."""
         return self._values_of(self.all_numbers())
 
+    def plain(self) -> Image:
+        """The image for files that have no slope: its numbers are its values, float32 or as are."""
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return self
+        values = Computed(
+            self.numbers, lambda own: self._values_of(own).astype(np.float32), np.float32
+        )
+        return replace(self, numbers=values, slope=1.0, intercept=0.0)
+
     def plain_values(self) -> NDArray[Any]:
-        """The same for files that have no slope: the numbers themselves, or float32."""
-        slopeless = (self.slope, self.intercept) == (1.0, 0.0)
-        return self.all_numbers() if slopeless else self.values().astype(np.float32)
+        """The numbers of `plain` in memory."""
+        return self.plain().all_numbers()
 
     def all_numbers(self) -> NDArray[Any]:
         """Its numbers in memory."""
@@ -139,38 +166,52 @@ def name_of(path: str) -> str:
 
 
 def names_of(image: Image, name: str) -> list[str]:
-    """The names of the grids of an image: those of several parts have their numbers."""
-    count = math.prod(image.part_shape)
+    """The names of the grids of an image: its labels, or its name, with numbers of several parts.
+
+    name: of the file, where the image has none
+    """
+    count, name = math.prod(image.part_shape), image.name or name
+    if len(set(image.labels)) == count > 1 and all(image.labels):
+        return [f"{image.name}.{label}" if image.name else label for label in image.labels]
     digits = len(str(count - 1))
     return [name] if count == 1 else [f"{name}.{part:0{digits}}" for part in range(count)]
 
 
-def volume_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> SparseVolume:
-    """The grids of an image, or those whose names or positions are wanted.
+def volume_of(
+    images: Sequence[Image], path: str, wanted: Sequence[str | int] | None
+) -> SparseVolume:
+    """The grids of images, or those whose names or positions are wanted.
 
-    One part of the image is in memory at a time, beside the grids.
+    One part of an image is in memory at a time, beside the grids.
 
     path: of the file
     Raises ImageFileError for what no grid can hold, and OptionError.
     """
-    return SparseVolume(
-        tuple(
-            grid_of(image, one, image.part_values(one.position))
-            for one in wanted_of(image, path, wanted)
+    listed = listed_in(images, path)
+    if wanted is not None:
+        listed = list(chosen(path, listed, wanted))
+    return SparseVolume(tuple(grid_of(one, one.image.part_values(one.part)) for one in listed))
+
+
+def listed_in(images: Sequence[Image], path: str) -> list[Listed]:
+    """The grids that the images of a file are.
+
+    path: of the file
+    Raises ImageFileError for what no grid can hold.
+    """
+    for image in images:
+        check_image(image)
+    count = sum(math.prod(image.part_shape) for image in images)
+    if count > MOST_PARTS:
+        raise ImageFileError(
+            f"the image has {count:,} parts of three axes, more than {MOST_PARTS:,}"
         )
-    )
-
-
-def wanted_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> list[Listed]:
-    """The grids that an image has, or those whose names or positions are wanted.
-
-    path: of the file
-    Raises ImageFileError for what no grid can hold, and OptionError.
-    """
-    check_image(image)
-    names = names_of(image, name_of(path))
-    listed = [Listed(position, name) for position, name in enumerate(names)]
-    return listed if wanted is None else list(chosen(path, listed, wanted))
+    parts = [
+        (name, image, part)
+        for image in images
+        for part, name in enumerate(names_of(image, name_of(path)))
+    ]
+    return [Listed(position, *each) for position, each in enumerate(parts)]
 
 
 def check_image(image: Image) -> None:
@@ -181,16 +222,9 @@ def check_image(image: Image) -> None:
             f"an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of real "
             "numbers along three axes at least"
         )
-    if math.prod(image.part_shape) > MOST_PARTS:
-        raise ImageFileError(
-            f"the image has {math.prod(image.part_shape):,} parts of three axes, more than "
-            f"{MOST_PARTS:,}"
-        )
 
 
-def grid_of(
-    image: Image, one: Listed, values: NDArray[Any], origin: Sequence[int] = (0, 0, 0)
-) -> Grid:
+def grid_of(one: Listed, values: NDArray[Any], origin: Sequence[int] = (0, 0, 0)) -> Grid:
     """The grid of a part of an image, or of a box of that.
 
     values: of the part, as `Image.part_values` gives them
@@ -200,10 +234,10 @@ def grid_of(
     return sparse_grid(
         values,
         one.name,
-        transform_of(image),
+        transform_of(one.image),
         active=np.ones(values.shape[:3], dtype=np.bool_),
         grid_class="unknown",
-        metadata={SOURCE: source_text(image, one.position)},
+        metadata={SOURCE: source_text(one.image, one.part)},
         origin=origin,
     )
 
@@ -213,17 +247,22 @@ def source_text(image: Image, part: int) -> str:
     return json.dumps(asdict(Source.of(image, part)), sort_keys=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listed:
-    """A grid as a file lists it."""
+    """A grid as a file lists it.
+
+    image, part: what it is the grid of
+    """
 
     position: int
     name: str
+    image: Image
+    part: int
 
     @property
     def address(self) -> str:
-        """Its name, which no other one has."""
-        return self.name
+        """Its path, or else its name, which no other one has."""
+        return self.image.path + self.name[len(self.image.name) :] if self.image.path else self.name
 
 
 def transform_of(image: Image) -> Transform:
@@ -270,7 +309,12 @@ class Source:
     @staticmethod
     def told_by(grid: Grid) -> Source | None:
         """What a grid tells; None where it tells nothing that an image could be made of."""
-        entry = grid.metadata.get(SOURCE)
+        return Source.told_in(grid.metadata, grid.components)
+
+    @staticmethod
+    def told_in(metadata: Mapping[str, MetaValue], components: int) -> Source | None:
+        """The same of a grid's metadata and the number of its components."""
+        entry = metadata.get(SOURCE)
         if entry is None or not isinstance(entry.value, str):
             return None
         try:
@@ -282,15 +326,15 @@ class Source:
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
-        return found if found.fits(grid) else None
+        return found if found.fits(components) else None
 
     @property
     def parts(self) -> int:
         """How many parts the image has."""
         return math.prod(self.shape[3 : len(self.shape) - self.vectors])
 
-    def fits(self, grid: Grid) -> bool:
-        """Whether it may be what a grid came from."""
+    def fits(self, components: int) -> bool:
+        """Whether it may be what a grid of so many components came from."""
         numbers = math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0
         axes = len(self.shape) >= 3 + self.vectors and min(self.shape) > 0
         return (
@@ -299,8 +343,19 @@ class Source:
             and np.dtype(self.dtype).kind in "iufb"
             and 0 <= self.part < self.parts <= MOST_PARTS
             and self.space in ("", *FLIPS)
-            and self.vectors == (grid.components == 3)
+            and self.vectors == (components == 3)
         )
+
+    def image(self, numbers: Numbers, transform: Transform) -> Image:
+        """The image that it tells of, with other numbers of as many axes."""
+        return Image(
+            numbers, transform.array().T, self.vectors, self.slope, self.intercept, self.space,
+            self.kind, self.header,
+        )  # fmt: skip
+
+    def lazy_numbers(self, values: Numbers) -> Numbers:
+        """The same of values that are decoded when they are sliced."""
+        return Computed(values, self.numbers, self.dtype)
 
     def numbers(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Values as the numbers of the image: whole ones are rounded, within their type's range."""
@@ -321,79 +376,49 @@ class Source:
 # ---- Grids to images ----
 
 
-NO_GRID = "there is no grid of float or vec3s, of which an image could be made"
-
-
 def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
     """The image that the grids of a volume stand for, and a line for each thing that it lacks.
 
     That is the one they came from, in its own type, or else the first grid in its active box.
     Raises ImageFileError.
     """
-    if not volume.grids:
-        raise ImageFileError(NO_GRID)
-    parts = _parts_of_first(volume.grids)
-    left = [grid.name for grid in _without(volume.grids, parts)]
-    left += [grid.name for grid in volume.passthrough]
-    image, lost = _made_of(parts, parts[0].topology.box)
-    return image, [f"grid {name!r} is left out: an image holds one" for name in left] + lost
+    (image,), lost = images_of(volume, 1)
+    return image, lost
 
 
-def images_of(volume: SparseVolume, shared: bool) -> tuple[dict[str, Image], list[str]]:
-    """Every image that grids of a volume stand for, by its name, and a line for what they lack.
+def images_of(
+    volume: SparseVolume, most: int = MOST_PARTS, shared: bool = False
+) -> tuple[list[Image], list[str]]:
+    """The images that the grids of a volume stand for, up to `most`, with their names.
+
+    Gives a line for each thing that they lack too. Raises ImageFileError.
 
     shared: whether grids that came from no image, and have one transform, get one box
-    Raises ImageFileError.
     """
     if not volume.grids:
-        raise ImageFileError(NO_GRID)
-    found, left = dict[str, Image](), list(volume.grids)
-    lost = [
-        f"grid {grid.name!r} is left out: its type is one that no image has"
-        for grid in volume.passthrough
-    ]
-    while left:
-        parts = _parts_of_first(left)
-        left = _without(left, parts)
-        box = parts[0].topology.box
-        if shared and box is not None and Source.told_by(parts[0]) is None:
-            box = reduce(Box.union, _boxes_beside(volume.grids, parts[0]), box)
-        image, lines = _made_of(parts, box)
-        name = parts[0].name if len(parts) == 1 else _whole_name(parts[0].name)
-        if name in found:
-            name = next(f"{name}.{more}" for more in count(2) if f"{name}.{more}" not in found)
-            lost.append(f"grid {parts[0].name!r} is written as {name!r}: the name is taken")
-        found[name] = image
+        raise ImageFileError("there is no grid of float or vec3s, of which an image could be made")
+    left, images, lost = list(volume.grids), list[Image](), list[str]()
+    while left and len(images) < most:
+        image, parts, lines = _first_image(left, volume.grids if shared else left[:1])
+        images.append(image)
         lost += lines
-    return found, lost
+        left = [grid for grid in left if not any(grid is own for own in parts)]
+    names = [grid.name for grid in left] + [grid.name for grid in volume.passthrough]
+    why = "an image holds one" if most == 1 else "no image holds its values"
+    return images, [f"grid {name!r} is left out: {why}" for name in names] + lost
 
 
-def _boxes_beside(grids: Sequence[Grid], first: Grid) -> Iterator[Box]:
-    """The boxes of the grids that came from no image and have the transform of one."""
-    for grid in grids:
-        box = grid.topology.box
-        same = np.array_equal(grid.transform.array(), first.transform.array())
-        if same and box is not None and Source.told_by(grid) is None:
-            yield box
+def _first_image(
+    grids: Sequence[Grid], beside: Sequence[Grid]
+) -> tuple[Image, list[Grid], list[str]]:
+    """The image that the first of some grids is a part of, its parts, and what it lacks.
 
-
-def _whole_name(name: str) -> str:
-    """The name of an image, of the name of its first part."""
-    before, _, number = name.rpartition(".")
-    return before if before and number.isdigit() else name
-
-
-def _without(grids: Sequence[Grid], parts: Sequence[Grid]) -> list[Grid]:
-    return [grid for grid in grids if not any(grid is own for own in parts)]
-
-
-def _made_of(parts: Sequence[Grid], own_box: Box | None) -> tuple[Image, list[str]]:
-    """The image that its parts make, and a line for each thing that it lacks.
-
-    own_box: of a grid that came from no image
+    beside: the grids whose box it shares where they have its transform and came from no image
     """
-    first, lost = parts[0], list[str]()
+    first = grids[0]
     source = Source.told_by(first)
+    parts = [first] if source is None else _parts(grids, source)
+    lost = []
     others = sorted(set(first.metadata) - {SOURCE})
     if others:
         lost.append(f"grid {first.name!r}: no image holds its metadata: {', '.join(others)}")
@@ -404,7 +429,7 @@ def _made_of(parts: Sequence[Grid], own_box: Box | None) -> tuple[Image, list[st
         if grid.rounded is not None and grid.rounded.of_integers
     ]
     if source is None:
-        return _of_any(first, own_box), lost
+        return _of_any(first, beside), parts, lost
     x, y, z = source.shape[:3]
     box = Box((0, 0, 0), (x - 1, y - 1, z - 1))
     beyond = [grid.name for grid in parts if not _is_within(grid, box)]
@@ -420,10 +445,16 @@ def _made_of(parts: Sequence[Grid], own_box: Box | None) -> tuple[Image, list[st
     found = [source.numbers(own) for own in values]
     stacked = np.stack(found if source.vectors else [own[..., 0] for own in found], axis=3)
     inner = source.shape[3:] if len(parts) == source.parts else stacked.shape[3:]
-    return Image(
-        stacked.reshape(x, y, z, *inner), first.transform.array().T, source.vectors, source.slope,
-        source.intercept, source.space, source.kind, source.header,
-    ), lost  # fmt: skip
+    image = source.image(stacked.reshape(x, y, z, *inner), first.transform)
+    if image.loss:
+        lost.append(f"grid {first.name!r} was coded with a loss: {image.loss}")
+    return replace(image, name=_name_of_image(first, len(parts))), parts, lost
+
+
+def _name_of_image(first: Grid, parts: int) -> str:
+    """The name of its first part, without the number of one of several."""
+    before, _, number = first.name.rpartition(".")
+    return before if parts > 1 and before and number.isdigit() else first.name
 
 
 def _are_halves(values: NDArray[np.float32]) -> bool:
@@ -433,15 +464,21 @@ def _are_halves(values: NDArray[np.float32]) -> bool:
     return np.array_equal(halves, values, equal_nan=True)
 
 
-def _of_any(grid: Grid, box: Box | None) -> Image:
-    """A grid in a box, which begins at the image's first voxel."""
+def _of_any(grid: Grid, beside: Sequence[Grid]) -> Image:
+    """A grid in the active box of all that lie beside it, where the image's first voxel is."""
+    box = grid.topology.box
     if box is None:
         raise ImageFileError(f"grid {grid.name!r} has no active voxel, so that no box holds it")
+    for other in beside:
+        own = other.topology.box
+        same = np.array_equal(other.transform.array(), grid.transform.array())
+        if same and own is not None and Source.told_by(other) is None:
+            box = box.union(own)
     values = grid.dense(box)
     matrix = grid.transform.array().T.copy()
     matrix[:3, 3] += matrix[:3, :3] @ np.array(box.lower, dtype=np.float64)
     vectors = grid.components == 3
-    return Image(values if vectors else values[..., 0], matrix, vectors)
+    return Image(values if vectors else values[..., 0], matrix, vectors, name=grid.name)
 
 
 def _is_within(grid: Grid, box: Box) -> bool:
@@ -452,11 +489,8 @@ def _is_within(grid: Grid, box: Box) -> bool:
     )
 
 
-def _parts_of_first(grids: Sequence[Grid]) -> list[Grid]:
+def _parts(grids: Sequence[Grid], source: Source) -> list[Grid]:
     """The grids that are parts of the image that the first one came from, in their order."""
-    source = Source.told_by(grids[0])
-    if source is None:
-        return [grids[0]]
     held: dict[int, Grid] = {}
     for grid in grids:
         own = Source.told_by(grid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,7 +51,7 @@ class Reordered:
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """Read a part: a slice of step 1 or a whole number for each axis; others as a whole."""
-        asked = _all_axes(index, self.ndim)
+        asked = all_axes(index, self.ndim)
         of_held: list[Any] = [slice(None)] * self.held.ndim
         for axis, own in zip(self.order, asked, strict=True):
             if axis is not None:
@@ -66,8 +66,27 @@ class Reordered:
         return np.asarray(found[tuple(kept)])
 
 
-def _all_axes(index: Any, count: int) -> list[Any]:
-    """An index as one for each axis."""
+class Computed:
+    """Numbers that a function makes of others when they are sliced.
+
+    held: the others
+    function: gives as many numbers
+    dtype: of what it gives
+    """
+
+    def __init__(
+        self, held: Numbers, function: Callable[[NDArray[Any]], NDArray[Any]], dtype: Any
+    ) -> None:
+        self.held, self.function = held, function
+        self.shape, self.ndim, self.dtype = held.shape, held.ndim, np.dtype(dtype)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Compute a part."""
+        return self.function(np.asarray(self.held[index]))
+
+
+def all_axes(index: Any, count: int) -> list[Any]:
+    """Give an index as one for each of so many axes."""
     given = list(index) if isinstance(index, tuple) else [index]
     here = next((place for place, own in enumerate(given) if own is Ellipsis), len(given))
     before, behind = given[:here], given[here + 1 :]

@@ -104,6 +104,8 @@ class NiftiFiles(ImageFiles):
             header.set_xyzt_units(UNITS)
             if image.vectors:
                 header.set_intent("vector")
+        if image.loss:
+            header["descrip"] = image.loss[:79]
         for code, content in held.get("extensions", []):
             made = library.nifti1.Nifti1Extension(int(code), base64.b64decode(content))
             header.extensions.append(made)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inrv.errors import ImageFileError
 from inrv.files.buffers import gunzip
 from inrv.files.images.file_type import ImageFiles, check_length
-from inrv.files.images.image import Image, as_type
+from inrv.files.images.image import LOSSY, Image, as_type
 from inrv.files.images.lazy import Bytes
 
 KIND = "nrrd"
@@ -93,6 +93,8 @@ class NrrdFiles(ImageFiles):
             "kinds": ["vector"] * len(first) + ["domain"] * 3 + ["list"] * len(parts),
             "encoding": "gzip" if compress else "raw",
         }
+        if image.loss:
+            header[LOSSY] = image.loss
         if image.space:
             header["space"] = NAMES[image.space]
         elif "space" not in header:

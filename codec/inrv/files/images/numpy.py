@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -15,6 +17,8 @@ from inrv.files.images.image import Image
 from inrv.files.images.lazy import Bytes, stored_numbers
 
 MOST_HEADER = 1 << 16  # bytes
+
+EDGE = 128  # voxels along x and y of what is in memory while a file is written
 
 
 class NumpyFiles(ImageFiles):
@@ -39,15 +43,30 @@ class NumpyFiles(ImageFiles):
         vectors = array.ndim == 4 and array.shape[3] == 3
         return Image(array, np.eye(4), vectors, kind=ARRAYS)
 
+    def put_file(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Write an image to a file, without a copy of it in memory."""
+        return self.put(image, output, compress)
+
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
         """Write the values, not the numbers that a slope and an intercept make values of.
 
-        Their axes are in the order that those of the array had.
+        Their axes are in the order that those of the array had. They are written in parts, so that
+        an array may be larger than memory.
         """
-        values = image.plain_values()
-        axes = told_axes(image, ARRAYS, values)
-        stored = np.ascontiguousarray(in_file_order(values, axes) if axes else values)
-        np.save(output, stored, allow_pickle=False)
+        numbers, layout = image.plain().numbers, cast(Any, np.lib.format)
+        axes = told_axes(image, ARRAYS, numbers)
+        numbers = in_file_order(numbers, axes) if axes else numbers
+        dtype = np.dtype(numbers.dtype)
+        described = layout.dtype_to_descr(dtype)
+        header = {"descr": described, "fortran_order": False, "shape": tuple(numbers.shape)}
+        layout.write_array_header_1_0(output, header)
+        begin, row = output.tell(), math.prod(numbers.shape[2:]) * dtype.itemsize
+        across, down = numbers.shape[:2]
+        for x, y in product(range(0, across, EDGE), range(0, down, EDGE)):
+            found = np.asarray(numbers[x : x + EDGE, y : y + EDGE, ...])
+            for place, own in enumerate(found, start=x):
+                output.seek(begin + (place * down + y) * row)
+                output.write(np.ascontiguousarray(own).data)
         plain = np.array_equal(image.matrix, np.eye(4))
         return [] if plain else ["the transform is left out: such a file has none"]
 

@@ -40,6 +40,10 @@ class PairFiles(ImageFiles):
             header, lines = self.put_pair(image, numbers, name)
         return header, [*lost, *lines]
 
+    def put_file(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
+        """Raise OptionError: a file of blocks is written into one file."""
+        raise OptionError(f"{self.title} is written with numbers in a file beside it: write .npy")
+
     def write(self, output: BinaryIO, volume: SparseVolume, options: WriteOptions) -> Sequence[str]:
         """Raise OptionError: two files have no place in one."""
         raise OptionError(f"{self.title} is written as two files: name a path for it")

@@ -25,7 +25,7 @@ from inrv.errors import ImageFileError
 from inrv.files.buffers import unzip
 from inrv.files.images.file_type import check_length
 from inrv.files.images.image import Image, as_type
-from inrv.files.images.many import ManyImageFiles
+from inrv.files.images.many import ManyImageFiles, named
 from inrv.files.images.vtk import (
     GROUPS,
     KIND,
@@ -62,10 +62,10 @@ class VtiFiles(ManyImageFiles):
         """Tell whether a file begins as XML of VTK does, of whatever data."""
         return b"<VTKFile" in start
 
-    def images(self, source: Input) -> Mapping[str, Image]:
+    def images(self, source: Input) -> Sequence[Image]:
         """Read the XML. Arrays are unpacked when they are sliced."""
         with source.open() as file:
-            return _images(_File.of(file.read()))
+            return named(_images(_File.of(file.read())))
 
     def put_all(
         self, images: Mapping[str, Image], output: BinaryIO, compress: bool

@@ -12,7 +12,7 @@ from inrv.errors import ImageFileError
 from inrv.files.images.hdf5_sets import MAGIC, numbers_of, open_file, packing, why_left_out
 from inrv.files.images.image import MOST_PARTS, Image, as_type
 from inrv.files.images.lazy import Numbers, Reordered
-from inrv.files.images.many import ManyImageFiles
+from inrv.files.images.many import ManyImageFiles, named
 from inrv.files.images.vtk import (
     GROUPS,
     KIND,
@@ -43,14 +43,14 @@ class VtkHdfFiles(ManyImageFiles):
         """Tell whether a file begins with HDF5's signature."""
         return start.startswith(MAGIC)
 
-    def images(self, source: Input) -> Mapping[str, Image]:
+    def images(self, source: Input) -> Sequence[Image]:
         """Find the arrays; they are read when they are sliced."""
         file = open_file(source)
         if GROUP not in file:
             raise ImageFileError(
                 f"it has no group {GROUP}: call it .h5, and its data sets are read"
             )
-        return images_in(file[GROUP])
+        return named(images_in(file[GROUP]))
 
     def put_all(
         self, images: Mapping[str, Image], output: BinaryIO, compress: bool
