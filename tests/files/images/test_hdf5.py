@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 import tracemalloc
 from dataclasses import replace
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from inrv import ImageFileError, InrvError, OptionError, SparseVolume, files
 from inrv.files.images.hdf5 import FILE_TYPE
 from inrv.grids import Grid
+from inrv.grids.metadata import metadata_of
 from inrv.support.inputs import FileInput
 from tests.files.images.vti_files import DENSITY, HEAT, WIND, dense, vti
 
@@ -207,6 +210,23 @@ def test_names_that_no_file_can_hold_are_mended(tmp_path: Path) -> None:
     assert len(lost) == 4
     with h5py.File(tmp_path / "many.h5") as file:
         assert sorted(file) == ["a", "a.2", "a.b", "c", "image"] and list(file["c"]) == ["d"]
+
+
+def test_headers_that_anybody_may_have_written_do_no_harm(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", numbers("f4"))
+    (grid,) = files.read(tmp_path / "a.npy").grids
+    told = json.loads(str(grid.metadata["image_source"].value))
+    headers: list[dict[str, Any]] = [
+        {"axes": 5, "attributes": 5, "name": []},
+        {"axes": "zyxt", "attributes": {"a": {"b": 1}, "c": 2}},
+        {"extent": "x", "origin": [None] * 3, "place": 5, "time": "now", "times": [1]},
+    ]
+    for kind, header in itertools.product(("hdf5", "vtk", "raw", "numpy"), headers):
+        text = json.dumps(told | {"kind": kind, "header": header})
+        bent = replace(grid, metadata=metadata_of({"image_source": text}, "a"))
+        for name in ("b.h5", "b.vtkhdf", "b.vti", "b.raw", "b.npy"):
+            files.write(tmp_path / name, SparseVolume((bent,)))
+            assert np.array_equal(dense(files.read(tmp_path / name).grids[0]), dense(grid))
 
 
 def test_damage_is_one_line(tmp_path: Path) -> None:

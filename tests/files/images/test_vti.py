@@ -95,6 +95,13 @@ def _in_pieces(*pieces: tuple[str, str]) -> bytes:
     return f'<VTKFile type="ImageData">{image}</VTKFile>'.encode()
 
 
+def test_texts_that_are_no_numbers_of_their_type_are_refused() -> None:
+    for words in ("1 2 300", "1 -1 2", "1 2 3.5", "1 2 x"):
+        with pytest.raises(ImageFileError) as error:
+            files.read(_in_pieces(("0 2 0 0 0 0", words)))
+        assert "\n" not in str(error.value)
+
+
 def test_entities_and_other_data_are_refused() -> None:
     bomb = b'<!DOCTYPE a [<!ENTITY b "bbbb">]>' + _in_pieces(("0 2 0 0 0 0", "1 2 3"))
     with pytest.raises(ImageFileError, match="its XML has a document type"):

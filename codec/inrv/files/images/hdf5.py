@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -168,8 +169,10 @@ def _put(file: Any, path: str, image: Image, compress: bool) -> None:
     data = file.create_dataset(path, data=numbers, **settings)
     for dimension, letter in zip(data.dims, axes, strict=True):
         dimension.label = letter
-    for name, value in image.header_of(KIND).get("attributes", {}).items():
-        data.attrs[name] = value
+    kept = image.header_of(KIND).get("attributes")
+    for name, value in kept.items() if isinstance(kept, dict) else ():
+        with suppress(TypeError, ValueError):  # of a header that we did not write
+            data.attrs[name] = value
     data.attrs[AFFINE] = image.matrix
     if image.space:
         data.attrs[WORLD] = image.space

@@ -145,7 +145,7 @@ class _File:
         if form == "ascii":
             words = inner.split()
             check_length(len(words), count)
-            return np.array(words[:count], dtype=kind.newbyteorder("="))
+            return _of_words(words[:count], kind.newbyteorder("="))
         if form == "binary":
             data = "".join(inner.split()).encode("ascii")
         elif form == "appended":
@@ -188,6 +188,17 @@ class _File:
 
 
 _Cut = Callable[[bytes, int, int], tuple[bytes, int]]
+
+
+def _of_words(words: Sequence[str], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers of their texts. Raises ImageFileError for whole ones that the type does not hold."""
+    if kind.kind == "f":
+        return np.array(words, dtype=kind)
+    wide = np.array(words, dtype=np.uint64 if kind == np.uint64 else np.int64)
+    limits = np.iinfo(kind)
+    if not ((wide >= limits.min) & (wide <= limits.max)).all():
+        raise ImageFileError(f"an array of {kind} has numbers from {wide.min()} to {wide.max()}")
+    return wide.astype(kind)
 
 
 def _raw(data: bytes, offset: int, length: int) -> tuple[bytes, int]:
