@@ -28,7 +28,7 @@ from inrv_cli.frames import FramePattern
 from inrv_cli.limits import limits_option
 from inrv_cli.opening import decode_grids, is_coded
 from inrv_cli.options import computing_options, encode_option, grid_option, storing_options
-from inrv_cli.text import counted, grid_keys, size
+from inrv_cli.text import chosen_in, counted, size
 
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume
@@ -158,7 +158,7 @@ def _read(
     from inrv import files
 
     if not is_coded(file):
-        keys = grid_keys(grids, [grid.name for grid in files.list_grids(file)])
+        keys = chosen_in(file, grids, options.axes)
         return files.read(file, keys or None, doubles=options.doubles, axes=options.axes)
     if options.axes is not None:
         raise Failure(USAGE, f"{file.name} tells its axes itself: leave out --axes")

@@ -380,7 +380,8 @@ def _encode(
     try:
         source = read_input(job.source)
         if options.grids is not None:
-            options = dataclasses.replace(options, grids=chosen_in(source, options.grids))
+            chosen = chosen_in(source, options.grids, options.axes)
+            options = dataclasses.replace(options, grids=chosen)
         with progress_bar(Path(source.name).name, quiet) as progress:
             contents, result = encoded(source, options, progress=progress, checkpoint=checkpoint)
         if not ready_to_write():

@@ -60,7 +60,8 @@ def _encode(job: Job, options: EncodeOptions, edge: int, force: bool) -> BlocksR
 
     source = read_input(job.source)
     if options.grids is not None:
-        options = dataclasses.replace(options, grids=chosen_in(source, options.grids))
+        chosen = chosen_in(source, options.grids, options.axes)
+        options = dataclasses.replace(options, grids=chosen)
     # Blocks side by side would take the memory of several; a block is coded by all cores.
     with dask.config.set(scheduler="synchronous"), writing(job.output):
         return encode_file(source, job.output, options, edge=edge, overwrite=force)

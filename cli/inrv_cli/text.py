@@ -102,11 +102,17 @@ def grid_keys(given: Iterable[str], names: Collection[str]) -> list[str | int]:
     ]
 
 
-def chosen_in(source: Input, grids: Iterable[str | int]) -> tuple[str | int, ...]:
-    """Return the names and positions that --grid stands for in a file that is no .inrv file."""
+def chosen_in(
+    source: Input, grids: Iterable[str | int], axes: str | None = None
+) -> tuple[str | int, ...]:
+    """Return the names and positions that --grid stands for in a file that is no .inrv file.
+
+    axes: as of `inrv.files.read`
+    """
     from inrv import files
 
-    return tuple(grid_keys(map(str, grids), [grid.name for grid in files.list_grids(source)]))
+    names = [grid.name for grid in files.list_grids(source, axes=axes)]
+    return tuple(grid_keys(map(str, grids), names))
 
 
 def names_in(volume: Volume) -> list[str]:

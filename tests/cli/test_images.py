@@ -33,6 +33,18 @@ def test_axes_are_told_and_come_back(run: Run, array: np.ndarray) -> None:
     assert result.exit_code == 2 and "leave out --axes" in result.stderr
 
 
+def test_a_part_of_many_axes_is_chosen_by_name(run: Run, array: np.ndarray) -> None:
+    numbers = np.zeros((2, 3, 4, 65, 66), np.uint8)
+    numbers[1] = 1
+    np.save("run.npy", numbers)
+    asked = ("--axes", "tczyx", "--grid", "run.4")
+    assert run("encode", "run.npy", *asked, *QUICK).output == ""
+    assert run("decode", "run.inrv", "-o", "back.npy", "-q").output == ""
+    assert np.array_equal(np.load("back.npy"), numbers[1, 1])
+    assert run("convert", "run.npy", "part.raw", *asked, "-q").output == ""
+    assert np.fromfile("part.raw", np.uint8).tolist() == [1] * 4 * 65 * 66
+
+
 def test_neither_file_of_two_is_replaced_unless_told(run: Run, array: np.ndarray) -> None:
     assert run("convert", "a stack.npy", "a.raw", "--axes", "zyx", "-q").output == ""
     assert np.array_equal(np.fromfile("a.raw", np.float32).reshape(array.shape), array)

@@ -114,6 +114,15 @@ class FileType(Protocol):
         """
 
 
+class ArrayType(FileType, Protocol):
+    """A type of files that do not tell which of their axes are x, y and z."""
+
+    tells_axes: bool
+
+    def listed(self, source: Input, axes: str | None = None) -> Sequence[ListedGrid]:
+        """List the grids of a file; axes: see `ReadOptions`."""
+
+
 class PairType(FileType, Protocol):
     """A type of files that are written in pairs: numbers, and a header beside them."""
 
@@ -174,13 +183,16 @@ def file_type(of: str | bytes) -> FileType:
     return found
 
 
-def list_grids(source: Readable) -> Sequence[ListedGrid]:
+def list_grids(source: Readable, *, axes: str | None = None) -> Sequence[ListedGrid]:
     """List the grids of a file, of any type.
 
     source: a path, bytes or a binary file object; the path of a folder that is a volume
+    axes: see `ReadOptions`
     """
     file = input_of(source)
-    return type_of(file).list_grids(file)
+    kind = type_of(file)
+    check_axes_wanted(file, kind, axes)
+    return kind.list_grids(file) if axes is None else cast(ArrayType, kind).listed(file, axes)
 
 
 @undisturbed()

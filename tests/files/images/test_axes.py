@@ -48,6 +48,17 @@ def test_moments_and_channels_are_grids(tmp_path: Path, axes: str, shape: Any) -
         assert back.dtype == np.int16 and np.array_equal(back, array)
 
 
+def test_some_parts_keep_the_order_of_the_axes_that_are_left(tmp_path: Path) -> None:
+    array = np.random.default_rng(3).integers(0, 900, (4, 3, 2, 5, 6)).astype(np.int16)
+    np.save(tmp_path / "run.npy", array)  # z, c, t, y, x
+    for wanted, left in (
+        (["run.1", "run.3", "run.5"], array[:, :, 1]),
+        (["run.3"], array[:, 1, 1]),
+    ):
+        files.write(tmp_path / "b.npy", files.read(tmp_path / "run.npy", wanted, axes="zctyx"))
+        assert np.array_equal(np.load(tmp_path / "b.npy"), left)
+
+
 def test_masks_and_backgrounds_go_with_the_array(tmp_path: Path) -> None:
     active = ARRAY > 50
     masked = np.ma.MaskedArray(ARRAY, ~active)

@@ -218,7 +218,7 @@ def test_headers_that_anybody_may_have_written_do_no_harm(tmp_path: Path) -> Non
     told = json.loads(str(grid.metadata["image_source"].value))
     headers: list[dict[str, Any]] = [
         {"axes": 5, "attributes": 5, "name": []},
-        {"axes": "zyxt", "attributes": {"a": {"b": 1}, "c": 2}},
+        {"axes": "zyyt", "attributes": {"a": {"b": 1}, "c": 2}},
         {"extent": "x", "origin": [None] * 3, "place": 5, "time": "now", "times": [1]},
     ]
     for kind, header in itertools.product(("hdf5", "vtk", "raw", "numpy"), headers):

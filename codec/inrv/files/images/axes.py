@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError, OptionError
 from inrv.files.images.image import SOURCE, WHOLE, Image, check_image, names_of, source_text
@@ -74,30 +74,32 @@ def in_file_order(numbers: Numbers, axes: str) -> Numbers:
 
 
 def values_in_file_order(
-    image: Image, kind: str, values: NDArray[Any], default: str
-) -> tuple[NDArray[Any], str]:
+    image: Image, kind: str, values: Numbers, default: str
+) -> tuple[Numbers, str]:
     """The values of an image in the order that a file of this kind had, and its letters.
+
+    Where some parts of the image are missing, the letters of axes that have gone are left out.
 
     default: the letters where the image came from no such file, of which those that it has are
         taken
     """
-    count = values.ndim - 3 - image.vectors
-    told = told_axes(image, kind, values)
-    if told:
-        return np.asarray(in_file_order(values, told)), told
-    parts = "tc" if count == 2 else "t" * (count == 1)
-    if count > 2:
-        values = values.reshape(*values.shape[:3], -1, *values.shape[values.ndim - image.vectors :])
-        parts = "t"
-    own = SPACE + parts + COMPONENTS * image.vectors
-    wanted = "".join(letter for letter in default if letter in own)
-    return np.asarray(in_file_order(values, wanted)), wanted
-
-
-def told_axes(image: Image, kind: str, values: Numbers) -> str:
-    """The letters that an image of this kind came with, where they fit its values; else ''."""
     told = image.header_of(kind).get(AXES)
-    return told if isinstance(told, str) and _suits(told, values, image.vectors) else ""
+    if not isinstance(told, str) or not _is_known(told):
+        told = default
+    if _suits(told, values, image.vectors):
+        return in_file_order(values, told), told
+    held = np.asarray(values[...])
+    parts = held.shape[3 : held.ndim - image.vectors]
+    vectors = held.shape[held.ndim - image.vectors :]
+    letters = "".join(letter for letter in told if letter in "tc") or "tc"
+    letters = letters[: len(parts)] if math.prod(parts) > 1 else ""
+    if len(letters) < len(parts):
+        held = held.reshape(*held.shape[:3], *[-1] * len(letters[:1]), *vectors)
+        letters = letters[:1]
+    own = SPACE + letters + COMPONENTS * image.vectors
+    orders = ("".join(letter for letter in order if letter in own) for order in (told, default))
+    found = next((order for order in orders if len(order) == len(own)), own)
+    return in_file_order(held, found), found
 
 
 def grids_of_array(
@@ -130,12 +132,17 @@ def grids_of_array(
     return grids
 
 
-def _suits(axes: str, values: Numbers, vectors: bool) -> bool:
-    """Whether letters of a header, which anybody may have written, fit what is to be written."""
+def _is_known(axes: str) -> bool:
+    """Whether letters of a header, which anybody may have written, tell axes."""
     try:
         check_axes(axes)
     except OptionError:
         return False
+    return True
+
+
+def _suits(axes: str, values: Numbers, vectors: bool) -> bool:
+    """Whether letters fit what is to be written."""
     lacking = [place for place, letter in enumerate(SPACE) if letter not in axes]
     return (
         len(_order_of(axes)) == values.ndim

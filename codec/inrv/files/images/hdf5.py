@@ -161,7 +161,8 @@ def _path(name: str, taken: set[str]) -> str:
 
 
 def _put(file: Any, path: str, image: Image, compress: bool) -> None:
-    numbers, axes = values_in_file_order(image, KIND, image.all_numbers(), DEFAULT)
+    found, axes = values_in_file_order(image, KIND, image.all_numbers(), DEFAULT)
+    numbers = np.asarray(found[...])
     spatial = {
         axes.index(letter): numbers.shape[axes.index(letter)] for letter in SPACE if letter in axes
     }

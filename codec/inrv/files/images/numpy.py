@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from inrv.errors import ImageFileError
-from inrv.files.images.axes import ARRAYS, in_file_order, told_axes
+from inrv.files.images.axes import ARRAYS, AXES, LETTERS, values_in_file_order
 from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image
 from inrv.files.images.lazy import Bytes, stored_numbers
@@ -54,8 +54,8 @@ class NumpyFiles(ImageFiles):
         an array may be larger than memory.
         """
         numbers, layout = image.plain().numbers, cast(Any, np.lib.format)
-        axes = told_axes(image, ARRAYS, numbers)
-        numbers = in_file_order(numbers, axes) if axes else numbers
+        if AXES in image.header_of(ARRAYS):
+            numbers, _ = values_in_file_order(image, ARRAYS, numbers, LETTERS)
         dtype = np.dtype(numbers.dtype)
         described = layout.dtype_to_descr(dtype)
         header = {"descr": described, "fortran_order": False, "shape": tuple(numbers.shape)}

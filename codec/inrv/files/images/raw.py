@@ -80,7 +80,8 @@ class RawFiles(PairFiles):
 
     def put_pair(self, image: Image, numbers: BinaryIO, name: str) -> tuple[bytes, Sequence[str]]:
         """Write the numbers, x first if no other order is told, and give the header."""
-        stored, axes = values_in_file_order(image, KIND, image.all_numbers(), DEFAULT)
+        found, axes = values_in_file_order(image, KIND, image.all_numbers(), DEFAULT)
+        stored = np.asarray(found[...])
         little = stored.dtype.newbyteorder("<")
         numbers.write(np.ascontiguousarray(stored, little).data.cast("B"))
         told: dict[str, Any] = {"shape": stored.shape, "dtype": stored.dtype.name, AXES: axes}
