@@ -27,7 +27,13 @@ from inrv_cli.files import (
 from inrv_cli.frames import FramePattern
 from inrv_cli.limits import limits_option
 from inrv_cli.opening import decode_grids, is_coded
-from inrv_cli.options import computing_options, encode_option, grid_option, storing_options
+from inrv_cli.options import (
+    axes_option,
+    computing_options,
+    encode_option,
+    grid_option,
+    storing_options,
+)
 from inrv_cli.text import chosen_in, counted, size
 
 if TYPE_CHECKING:
@@ -53,12 +59,7 @@ CODED = ".inrv"
     help="What becomes of grids of double: keep them as the bytes that they are, which only a .vdb "
     "file can hold, or round them to float.",
 )
-@encode_option(
-    "--axes",
-    metavar="LETTERS",
-    help="The axes of an array whose file does not tell them (.npy, .h5, .raw), a letter for each: "
-    "x, y and z, t of moments, c of channels, v of components, as zyx.",
-)
+@axes_option
 @storing_options
 @computing_options
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")

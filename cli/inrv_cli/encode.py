@@ -29,7 +29,13 @@ from inrv_cli.files import (
     write_output,
 )
 from inrv_cli.frames import Found
-from inrv_cli.options import WHOLE_NUMBER, computing_options, encode_option, grid_option
+from inrv_cli.options import (
+    WHOLE_NUMBER,
+    axes_option,
+    computing_options,
+    encode_option,
+    grid_option,
+)
 from inrv_cli.progress import progress_bar
 from inrv_cli.text import PARTS, chosen_in, decibels, drift, labelled, name_of, print_json, size
 
@@ -146,12 +152,7 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
     "--doubles",
     help="What becomes of grids of double: pass them through as they are, or code them as float.",
 )
-@encode_option(
-    "--axes",
-    metavar="LETTERS",
-    help="The axes of an array whose file does not tell them (.npy, .h5, .raw), a letter for each: "
-    "x, y and z, t of moments, c of channels, v of components, as zyx.",
-)
+@axes_option
 @encode_option("--seed", type=int, metavar="N", help="The seed of all random numbers.")
 @computing_options
 @grid_option("Encode only this grid.")

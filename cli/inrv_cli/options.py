@@ -97,6 +97,15 @@ def _take_threads(context: click.Context, _: click.Parameter, count: int | None)
     context.call_on_close(restore)
 
 
+def axes_option(command: F) -> F:
+    """Give a command --axes."""
+    help = (
+        "The axes of an array whose file does not tell them (.npy, .h5, .raw, .zarr), a letter for "
+        "each: x, y and z, t of moments, c of channels, v of components, as zyx."
+    )
+    return encode_option("--axes", metavar="LETTERS", help=help)(command)
+
+
 def grid_option(sentence: str) -> Callable[[F], F]:
     """Give a command --grid and the argument `grids`.
 

@@ -59,6 +59,23 @@ def test_some_parts_keep_the_order_of_the_axes_that_are_left(tmp_path: Path) -> 
         assert np.array_equal(np.load(tmp_path / "b.npy"), left)
 
 
+def test_zarr_arrays_without_names_take_axes(tmp_path: Path) -> None:
+    zarr: Any = pytest.importorskip("zarr")
+    for axes, shape in (("xyz", (4, 5, 6)), ("xtzy", (4, 2, 5, 6)), ("yxzv", (4, 5, 6, 3))):
+        array = np.random.default_rng(2).integers(0, 900, shape).astype(np.int16)
+        zarr.save_array(str(tmp_path / f"{axes}.zarr"), array)
+        volume = files.read(tmp_path / f"{axes}.zarr", axes=axes)
+        order = [axes.index(letter) for letter in "xyztv" if letter in axes]
+        found = np.stack([dense(grid) for grid in volume.grids], axis=3)
+        assert np.array_equal(
+            found.reshape([shape[axis] for axis in order]), array.transpose(order)
+        )
+        assert files.write(tmp_path / f"{axes}.back.zarr", volume) == []
+        assert np.array_equal(zarr.open(str(tmp_path / f"{axes}.back.zarr"))[...], array)
+        with pytest.raises(OptionError, match="axes"):
+            files.read(tmp_path / f"{axes}.back.zarr", axes=axes)
+
+
 def test_masks_and_backgrounds_go_with_the_array(tmp_path: Path) -> None:
     active = ARRAY > 50
     masked = np.ma.MaskedArray(ARRAY, ~active)

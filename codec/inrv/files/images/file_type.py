@@ -63,6 +63,10 @@ class ImageFiles:
         """Open the images of a file that may hold several, each with a name of its own."""
         return [self.opened(source)]
 
+    def in_order(self, image: Image, axes: str | None) -> Image:
+        """Give an image whose axes are what a caller says, if anything; see `ReadOptions`."""
+        return in_order(image, axes)
+
     def list_grids(self, source: Input) -> Sequence[ListedGrid]:
         """List a grid for each part of an image."""
         return self.listed(source)
@@ -70,7 +74,7 @@ class ImageFiles:
     def listed(self, source: Input, axes: str | None = None) -> list[Listed]:
         """The same, with the images, of which no numbers are read; axes: see `ReadOptions`."""
         with self.told_of(source):
-            images = [in_order(image, axes) for image in self.images(source)]
+            images = [self.in_order(image, axes) for image in self.images(source)]
             return listed_in(images, source.name)
 
     def read(self, source: Input, options: ReadOptions) -> SparseVolume:
@@ -79,7 +83,7 @@ class ImageFiles:
         Numbers that float32 does not hold are rounded, and `encode` counts what that costs.
         """
         with self.told_of(source):
-            images = [in_order(image, options.axes) for image in self.images(source)]
+            images = [self.in_order(image, options.axes) for image in self.images(source)]
             return volume_of(images, source.name, options.grids)
 
     @contextmanager

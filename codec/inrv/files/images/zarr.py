@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.errors import ImageFileError
+from inrv.errors import ImageFileError, OptionError
 from inrv.files.file_types import WriteOptions
+from inrv.files.images.axes import COMPONENTS, check_axes
 from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import FLIPS, LOSSY, MOST_PARTS, Image, images_of
 from inrv.files.images.lazy import Numbers, Reordered
@@ -46,7 +47,7 @@ SLOPE, INTERCEPT = "scale_factor", "add_offset"  # of the CF conventions, which 
 class ZarrFiles(ImageFiles):
     """A folder with an array, or a group of them."""
 
-    title, extra, halves = "a Zarr store", "zarr", True
+    title, extra, halves, tells_axes = "a Zarr store", "zarr", True, False
     most = MOST_PARTS  # images that are written
 
     def sniff(self, start: bytes) -> bool:
@@ -64,6 +65,20 @@ class ZarrFiles(ImageFiles):
         import zarr
 
         return list(_images_in(zarr.open(source.path, mode="r"), ""))
+
+    def in_order(self, image: Image, axes: str | None) -> Image:
+        """Give an array without names of axes in the order that letters tell."""
+        if axes is None:
+            return image
+        if "axes" in image.header:
+            raise OptionError("the store tells its axes itself: leave out `axes`")
+        order = _axes(("",) * image.numbers.ndim, vectors=False)
+        held = Reordered(image.numbers, [order.index(axis) for axis in range(len(order))])
+        check_axes(axes, held.ndim)
+        names = [VECTOR if letter == COMPONENTS else letter for letter in axes]
+        vectors = _has_vectors(names, held.shape)
+        numbers, header = Reordered(held, _axes(names, vectors)), {**image.header, "axes": names}
+        return replace(image, numbers=numbers, vectors=vectors, header=header)
 
     def write(self, output: BinaryIO, volume: SparseVolume, options: WriteOptions) -> Sequence[str]:
         """Raise ImageFileError: a store is a folder."""
