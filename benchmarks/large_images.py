@@ -20,7 +20,7 @@ from benchmarks.report import describe, environment, save, table
 
 BOUND = "1%"
 CHUNK = 128
-LIMITS = {"encode": 1.8e9, "decode": 1.0e9}
+LIMITS = {"encode": 2.0e9, "decode": 1.0e9}
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
             str(Path(folder, name)) for name in ("large.zarr", "large.inrv", "decoded.zarr")
         )
         make_image(source, arguments.edge)
-        command = "from inrv_cli.main import main; main({}, standalone_mode=False)"
+        command = "from inrv_cli.main import cli; cli({}, standalone_mode=False)"
         blocks = ["--blocks", str(arguments.blocks), "--max-error", BOUND, "--effort", "instant"]
         rows = [
             in_own_process("encode", command.format(["encode", source, "-q", *blocks])),
@@ -46,11 +46,9 @@ def main() -> None:
         ]
         error, span = largest_error(source, decoded)
         sizes = {"bytes_in": 8 * arguments.edge**3, "bytes_out": Path(coded).stat().st_size}
-    text = (
-        f"# Images larger than memory\n\n{arguments.edge}^3 voxels of float64; {describe(run)}\n\n"
-    )
-    text += f"{sizes['bytes_in']:,} bytes of numbers, .inrv {sizes['bytes_out']:,} bytes in blocks "
-    text += f"of {arguments.blocks}; largest error {error / span:.3%} of the range\n\n"
+    text = f"# Images larger than memory\n\n{arguments.edge}^3 voxels of float64 in blocks of "
+    text += f"{arguments.blocks}; {describe(run)}\n\n{sizes['bytes_in']:,} bytes of numbers, "
+    text += f".inrv {sizes['bytes_out']:,} bytes; largest error {error / span:.3%} of the range\n\n"
     shown = [
         [
             row["step"],

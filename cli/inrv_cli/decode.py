@@ -159,6 +159,8 @@ def decode(
         check_input(source)
         volume = inrv.load(read_input(source), device, limits)
     if volume is not None and _is_array(volume, output, frames):
+        if output == STDOUT:
+            raise click.UsageError("an array in blocks is written to a file: name it with -o")
         listed, remarks = [Job(found.files[0][0], output or "")], []
         if lod or box is not None:
             raise click.UsageError(
@@ -270,7 +272,7 @@ def _decode(
     started = time.perf_counter()
     volume = inrv.load(read_input(job.source), device, limits) if opened is None else opened
     if job.frame is None and _is_array(volume, job.output, None):
-        written, lost = write_blocks(job.output, volume.frames, half, compress)
+        written, lost = write_blocks(job.output, volume, half, compress, limits)
         seconds = time.perf_counter() - started
         return f"{job}\n  {size(written)}, {seconds:.1f} s on {volume.device}", lost
     if job.frame is not None:

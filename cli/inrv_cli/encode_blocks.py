@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv.support.extras import needed_for
-from inrv_cli.failure import message_of, report, writing
+from inrv_cli.failure import message_of, report
 from inrv_cli.files import (
     STDOUT,
     Job,
@@ -33,6 +33,8 @@ def encode_blocks(
 
     edge: voxels of a block along each axis
     """
+    if any(job.output == STDOUT for job in jobs):
+        raise click.UsageError("--blocks copies blocks together in a file: name it with -o")
     done, failed, codes = [], [], []
     for job in jobs:
         try:
@@ -50,8 +52,6 @@ def encode_blocks(
 
 
 def _encode(job: Job, options: EncodeOptions, edge: int, force: bool) -> BlocksReport:
-    if job.output == STDOUT:
-        raise click.UsageError("--blocks copies blocks together in a file: name it with -o")
     check_input(job.source)
     check_output(job.output, force)
     with needed_for("--blocks", "dask"):
@@ -63,7 +63,7 @@ def _encode(job: Job, options: EncodeOptions, edge: int, force: bool) -> BlocksR
         chosen = chosen_in(source, options.grids, options.axes)
         options = dataclasses.replace(options, grids=chosen)
     # Blocks side by side would take the memory of several; a block is coded by all cores.
-    with dask.config.set(scheduler="synchronous"), writing(job.output):
+    with dask.config.set(scheduler="synchronous"):
         return encode_file(source, job.output, options, edge=edge, overwrite=force)
 
 

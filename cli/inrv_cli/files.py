@@ -29,7 +29,7 @@ from inrv_cli.frames import (
 from inrv_cli.options import WHOLE_NUMBER, F
 
 if TYPE_CHECKING:
-    from inrv import Frames, SparseVolume
+    from inrv import Limits, SparseVolume, Volume
 
 STDIN = STDOUT = "-"
 
@@ -386,14 +386,19 @@ def write_grids(
     return written, [f"{path}: {line}" for line in lost]
 
 
-def write_blocks(path: str, frames: Frames, half: bool, compress: bool) -> tuple[int, list[str]]:
-    """Write the array of a file of blocks; see `write_grids`."""
+def write_blocks(
+    path: str, volume: Volume, half: bool, compress: bool, limits: Limits
+) -> tuple[int, list[str]]:
+    """Write the array of a file of blocks; see `write_grids`.
+
+    volume: a block of it
+    """
     from inrv.dask import decode_file
 
-    if path == STDOUT:
-        raise click.UsageError("an array in blocks is written to a file: name it with -o")
-    with writing(path):
-        lost = decode_file(frames, path, half=half, compress=compress)
+    source = volume.frames.source.file
+    lost = decode_file(
+        source, path, half=half, compress=compress, device=volume.device, limits=limits
+    )
     return input_of(path).size, [f"{path}: {line}" for line in lost]
 
 

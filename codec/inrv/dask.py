@@ -292,23 +292,29 @@ def is_blocks(frames: Frames) -> bool:
 
 
 def decode_file(
-    frames: Frames,
+    source: Readable,
     target: Writable,
     suffix: str | None = None,
     *,
     half: bool = False,
     compress: bool = True,
+    device: Any = None,
+    limits: Limits = Limits(),
+    cache_bytes: int = CACHE_BYTES,
 ) -> Sequence[str]:
     """Write the array of a file of blocks as an image, block by block where the type allows it.
 
     Those types are .zarr, .ome.zarr and .npy; others take the whole array in memory. Gives a line
     for each thing that the output does not hold.
 
-    frames: of a file of blocks, as `inrv.load(path).frames` has them
+    source: a file of blocks, as `inrv.load` takes it
     target, suffix, compress: as of `inrv.files.write`
     half: write numbers of float32 in 16 bits, which rounds them
-    Raises SelectionError where the frames are no blocks, OptionError, and what writing raises.
+    device, limits, cache_bytes: as `inrv.load` takes them
+    Raises FormatError, SelectionError where the file has no blocks, OptionError, and what
+    `inrv.files.write` raises.
     """
+    frames = open_frames(source, device, limits, cache_bytes=cache_bytes)
     layout = Layout.of(frames)
     if layout is None:
         raise SelectionError(f"{frames.name} is no file of blocks")
