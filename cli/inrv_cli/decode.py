@@ -194,12 +194,10 @@ def decode(
 
 def _is_array(volume: Volume, output: str | None, frames: str | None) -> bool:
     """Return whether a file of blocks is to become one file, and not a file for each block."""
-    from inrv.dask import is_blocks
-
     return (
         frames is None
         and output is not None
-        and is_blocks(volume.frames)
+        and volume.frames.are_blocks
         and FramePattern.parse(Path(output).name) is None
         and not is_folder_of_outputs(output)
     )

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Limits, Moment, read_container, write_sequence
-from inrv.decoding.frames import Frames, open_frames
+from inrv.decoding.frames import BLOCKS, Frames, open_frames
 from inrv.decoding.grid import VolumeGrid
 from inrv.encoding.api import check_asked, encoded_frames, read_frame
 from inrv.encoding.sequence import timeline_of
@@ -49,7 +49,6 @@ from inrv.support.streams import PATH, Readable, Writable, check_writable, input
 if TYPE_CHECKING:
     import dask.array
 
-BLOCKS = "blocks"  # the metadata that tells of them
 AXES = 3
 EDGE = 256  # voxels of a chunk along an axis: two regions, so that none is decoded twice
 CACHE_BYTES = 1 << 26  # of decoded regions that a process keeps of a file of blocks
@@ -284,11 +283,6 @@ def encode_file(
         overwrite=overwrite,
     )
     return replace(report, bytes_in=file.size)
-
-
-def is_blocks(frames: Frames) -> bool:
-    """Tell whether a sequence is a file of blocks, whose frames make up one array."""
-    return BLOCKS in frames.timeline.metadata
 
 
 def decode_file(
