@@ -255,7 +255,7 @@ class DicomFiles(ImageFiles):
                     titles = "; ".join(f"{place}: {own.title}" for place, own in enumerate(found))
                     raise OptionError(
                         f"{source.name} holds {len(found)} series: choose one by its name or "
-                        f"number here, as with `--grid`: {titles}"
+                        f"number here, as with `grids`: {titles}"
                     )
                 listed = [_Named(place, own.name) for place, own in enumerate(found)]
                 found = [found[own.position] for own in chosen(source.name, listed, wanted)]
