@@ -91,6 +91,7 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.zarr_arrays [FILE.vdb]         # arrays of zarr, beside other codecs"
 	@echo "$(PYTHON) -m benchmarks.install_cost [EXTRA ...]       # what an installation takes, with each extra"
 	@echo "$(PYTHON) -m benchmarks.memory                         # peak memory of a sparse box of 4096^3 voxels"
+	@echo "$(PYTHON) -m benchmarks.large_images                   # peak memory of an image of 2.1 GB, in blocks"
 	@echo "$(PYTHON) -m benchmarks.in_situ                        # a solver that writes while it runs"
 	@echo "$(PYTHON) -m benchmarks.time_to_quality [FILE.vdb]     # fourier: PSNR over seconds of training"
 	@echo "$(PYTHON) -m benchmarks.dilation [FILE.vdb]            # fourier: which voxels to train on, the paper's Table 2"

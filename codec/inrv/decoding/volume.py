@@ -226,7 +226,8 @@ class Volume(Mapping[str, VolumeGrid]):
             topologies = [own.whole_topology for own in values]
             found = self.outputs.values(topologies, [own.columns for own in values])
             found.reverse()
-            return [own.filled(found.pop()) for own in values]  # so that no grid is held twice
+            # `pop`, so that no grid is held twice.
+            return [grid.marked(grid.values_of_grid.filled(found.pop())) for grid in grids]
 
     @undisturbed()
     def to_sparse(self, level: int = 0, box: Box | Any = None) -> SparseVolume:

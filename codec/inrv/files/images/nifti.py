@@ -16,8 +16,9 @@ import numpy as np
 
 from inrv.errors import ImageFileError
 from inrv.files.buffers import gunzip
-from inrv.files.images.file_type import ImageFiles, check_length
+from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image, as_type, space_lines
+from inrv.files.images.lazy import Bytes, stored_numbers
 
 KIND = "nifti"
 ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
@@ -34,7 +35,7 @@ class NiftiFiles(ImageFiles):
     packed: whether files are compressed by gzip
     """
 
-    title = "a NIfTI file"
+    title, mapped = "a NIfTI file", True
 
     def __init__(self, packed: bool = False) -> None:
         self.packed = packed
@@ -48,12 +49,12 @@ class NiftiFiles(ImageFiles):
                 return False
         return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0"
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read numbers as they are stored, and what makes values of them."""
         import nibabel
 
         library: Any = nibabel
-        unpack = gunzip if data.startswith(b"\x1f\x8b") else _first
+        unpack = gunzip if data[:2] == b"\x1f\x8b" else _first
         start = unpack(data, HEADER_BYTES[1])
         second = HEADER_BYTES[1] in [int.from_bytes(start[:4], order) for order in ORDERS]
         header = (library.Nifti2Header if second else library.Nifti1Header).from_fileobj(
@@ -63,11 +64,12 @@ class NiftiFiles(ImageFiles):
         count = math.prod(int(size) for size in header.get_data_shape())
         whole = numbers_begin + count * header.get_data_dtype().itemsize
         plain = unpack(data, whole)
-        check_length(len(plain), whole)
+        head = bytes(plain[:numbers_begin])
         with _nothing_logged():
-            found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(plain)
-        numbers = np.asanyarray(found.dataobj.get_unscaled())
-        colours = numbers.dtype.names
+            found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(head)
+        shape, kind = found.header.get_data_shape(), found.header.get_data_dtype()
+        numbers = stored_numbers(plain, kind, shape[::-1], numbers_begin).transpose()
+        colours = kind.names
         if colours not in (None, RGB):
             raise ImageFileError(
                 f"it holds colours of {len(colours)} numbers, {''.join(colours)}: save the image "
@@ -102,7 +104,7 @@ class NiftiFiles(ImageFiles):
         image, lost = as_type(image, LACKING, self.title)
         lost += space_lines(image, "RAS")
         held = image.header_of(KIND)
-        numbers = image.numbers
+        numbers = image.all_numbers()
         header = library.Nifti1Header()
         block = base64.b64decode(held.get("block", ""))
         if block:
@@ -121,6 +123,8 @@ class NiftiFiles(ImageFiles):
         axes = int(header["dim"][0])
         if block and set(numbers.shape[axes:]) == {1}:
             numbers = numbers.reshape(numbers.shape[:axes])
+        if image.loss:
+            header["descrip"] = image.loss[:79]
         for code, content in held.get("extensions", []):
             made = library.nifti1.Nifti1Extension(int(code), base64.b64decode(content))
             header.extensions.append(made)
@@ -152,7 +156,7 @@ def _nothing_logged() -> Iterator[None]:
         logger.removeFilter(never)
 
 
-def _first(data: bytes, most: int) -> bytes:
+def _first(data: Bytes, most: int) -> Bytes:
     return data[:most]
 
 

@@ -13,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
-from inrv.files.file_types import ListedGrid, ReadOptions
-from inrv.files.images.file_type import ImageFiles, check_length
-from inrv.files.images.image import Image, Listed, name_of, names_of, volume_of
-from inrv.files.selection import chosen
-from inrv.grids import SparseVolume
+from inrv.files.images.file_type import ImageFiles
+from inrv.files.images.image import Image, name_of
 from inrv.support.inputs import Input
 
 KIND = "tiff"
@@ -44,31 +41,15 @@ class TiffFiles(ImageFiles):
         """Tell whether a file begins as TIFF or BigTIFF does."""
         return start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-    def list_grids(self, source: Input) -> Sequence[ListedGrid]:
-        """List a grid for each part of each series."""
-        return [one for one, _, _ in self._parts(source)]
-
-    def read(self, source: Input, options: ReadOptions) -> SparseVolume:
-        """Read a grid for each part of each series; all of its voxels are active."""
-        parts = {one: (image, part) for one, image, part in self._parts(source)}
-        wanted = options.grids
-        names = list(parts) if wanted is None else chosen(source.name, list(parts), wanted)
-        grids = []
-        for one in names:
-            image, part = parts[one]
-            (grid,) = volume_of(image, source.name, [part]).grids
-            grids.append(replace(grid, name=one.name))
-        return SparseVolume(tuple(grids))
-
-    def _parts(self, source: Input) -> list[tuple[Listed, Image, int]]:
-        """The parts of all series: what is listed of each, its image, and its place there."""
-        name, found = name_of(source.name), list[tuple[Listed, Image, int]]()
-        for number, image in enumerate(self._read(source, series_of)):
-            names = names_of(image, f"{name}.series{number}" if number else name)
-            found += [
-                (Listed(len(found) + part, own), image, part) for part, own in enumerate(names)
-            ]
-        return found
+    def images(self, source: Input) -> Sequence[Image]:
+        """Read every series: the first one has the name of the file."""
+        with source.open() as file:
+            found = series_of(file.read())
+        name = name_of(source.name)
+        return [
+            replace(image, name=f"{name}.series{number}") if number else image
+            for number, image in enumerate(found)
+        ]
 
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
         """Write pages as ImageJ or OME-TIFF have them, where these have such numbers and axes."""
@@ -188,7 +169,9 @@ def _image(
 def _check_pages(series: Any, size: int) -> None:
     """Raise ImageFileError where a file of a size cannot hold a series, or does not."""
     plain = series.dataoffset is not None and series.keyframe.compression == 1
-    check_length(size * (1 if plain else PACKED), series.size * series.dtype.itemsize)
+    whole, most = series.size * series.dtype.itemsize, size * (1 if plain else PACKED)
+    if most < whole:
+        raise ImageFileError(f"it has {size:,} bytes, too few for {whole:,} of numbers")
     missing = 0 if series.dataoffset is not None else sum(page is None for page in series)
     if missing:
         raise ImageFileError(
