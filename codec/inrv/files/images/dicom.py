@@ -254,8 +254,8 @@ class DicomFiles(ImageFiles):
                 if wanted is None:
                     titles = "; ".join(f"{place}: {own.title}" for place, own in enumerate(found))
                     raise OptionError(
-                        f"{source.name} holds {len(found)} series: choose one by its name or "
-                        f"number here, as with `--grid`: {titles}"
+                        f"{source.name} holds {len(found)} series: choose a grid by its name or "
+                        f"its number here: {titles}"
                     )
                 listed = [_Named(place, own.name) for place, own in enumerate(found)]
                 found = [found[own.position] for own in chosen(source.name, listed, wanted)]

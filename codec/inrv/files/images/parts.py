@@ -56,7 +56,7 @@ def open_part(source: Input, wanted: Sequence[str | int] | None) -> OpenPart:
         names = ", ".join(repr(own.name) for own in found)
         raise OptionError(
             f"{source.name} holds {len(found)} grids, and a file of blocks has one: choose one of "
-            f"{names} with `--grid`"
+            f"{names}"
         )
     return OpenPart(source, found[0], kind)
 
