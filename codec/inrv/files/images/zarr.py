@@ -292,11 +292,14 @@ def _image_of_array(
     names = _names_of(array)
     vectors = _has_vectors(names, array.shape)
     order = _axes(names, vectors)
-    matrix = _affine(attributes.pop(AFFINE, None))
+    matrix = _affine(attributes.get(AFFINE))
+    if matrix is not None:
+        del attributes[AFFINE]
     if matrix is None:
         space = [names[axis] if axis is not None else "" for axis in order[:3]]
         matrix = _of_coordinates(space, beside or {})
-    world = attributes.pop(WORLD, "")
+    world = attributes.get(WORLD)
+    world = attributes.pop(WORLD) if isinstance(world, str) and world in FLIPS else ""
     slope, intercept = attributes.pop(SLOPE, 1.0), attributes.pop(INTERCEPT, 0.0)
     header: dict[str, Any] = {"axes": list(names)} if any(names) else {}
     if attributes:
@@ -305,7 +308,7 @@ def _image_of_array(
         header["array"] = member
     return Image(
         Reordered(_checked(array), order), matrix, vectors, float(slope), float(intercept),
-        world if world in FLIPS else "", KIND, header, name,
+        world, KIND, header, name,
     )  # fmt: skip
 
 
