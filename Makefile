@@ -36,7 +36,10 @@ test unit fuzz: STRICT := --strict
 demo: core  ## Encode, decode, compare and draw a fire; the results are in demo/
 	@PATH="$(BIN):$$PATH" bash scripts/demo.sh
 
-test: lint types unit  ## Run the linter, the type checker and all tests
+# The type checker has one thread, so that the core is compiled beside it; the tests want all cores.
+test: $(SETUP)  ## Run the linter, the type checker and all tests
+	@$(MAKE) --no-print-directory -j 2 lint types core STRICT=$(STRICT)
+	@$(MAKE) --no-print-directory unit
 
 lint: $(SETUP)  ## Run the linter, and check the layout of the code
 	$(PYTHON) -m ruff check .
@@ -92,8 +95,10 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.speed [FILE.vdb ...]           # encoding, decoding, boxes and points, beside SZ3 and SPERR"
 	@echo "$(PYTHON) -m benchmarks.decode [FILE.vdb ...]          # voxels decoded a second"
 	@echo "$(PYTHON) -m benchmarks.zarr_arrays [FILE.vdb]         # arrays of zarr, beside other codecs"
+	@echo "$(PYTHON) -m benchmarks.install_cost [EXTRA ...]       # what an installation takes, with each extra"
 	@echo "$(PYTHON) -m benchmarks.memory                         # peak memory of a sparse box of 4096^3 voxels"
 	@echo "$(PYTHON) -m benchmarks.viewer [FILE.vdb ...]          # inrv view: seconds to its pictures, and sizes"
+	@echo "$(PYTHON) -m benchmarks.large_images                   # peak memory of an image of 2.1 GB, in blocks"
 	@echo "$(PYTHON) -m benchmarks.in_situ                        # a solver that writes while it runs"
 	@echo "$(PYTHON) -m benchmarks.time_to_quality [FILE.vdb]     # fourier: PSNR over seconds of training"
 	@echo "$(PYTHON) -m benchmarks.dilation [FILE.vdb]            # fourier: which voxels to train on, the paper's Table 2"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from inrv.support.atomic import RANDOM
 
 INSTANT = EncodeOptions(effort="instant", exact_below=0)
 MEMORY = 200_000_000  # bytes that a worker may use
+SECONDS = 300  # that a test may wait for the workers; they answer in a few
 
 
 @pytest.fixture(autouse=True)
@@ -274,19 +276,48 @@ def test_without_dask_the_error_names_the_extra(tmp_path: Path) -> None:
     assert "pip install 'inrv[dask]'" in done.stdout
 
 
+@contextmanager
+def patience() -> Iterator[None]:
+    """Inside, what waits longer than SECONDS is interrupted: a cluster may wait for ever."""
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError(f"the cluster has not answered within {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Client]:
-    # A worker near its limit would wait for memory that libraries keep, and the test with it; one
-    # beyond it is still killed.
-    waits = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
-    with (
-        dask.config.set(waits),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=MEMORY, dashboard_address=None
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+def workers() -> Iterator[Client]:
+    """Two workers, which nobody kills but a test.
+
+    They have no limit of memory, beyond which dask would kill them: the tests measure what they
+    take.
+    """
+    if not hasattr(signal, "SIGALRM"):
+        pytest.skip("this system has no alarm to end a test that waits for ever")
+    with ExitStack() as stack:
+        with patience():
+            about = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+            cluster = stack.enter_context(LocalCluster(**about, memory_limit=None))
+            client = stack.enter_context(Client(cluster))
         yield client
+        with patience():
+            stack.close()
+
+
+@pytest.fixture
+def cluster(workers: Client) -> Iterator[Client]:
+    """The workers, which compute what a test asks for."""
+    # A client in place of its name would be part of what a new worker is given, and as no client
+    # can be pickled, none would begin in place of one that died.
+    with patience(), dask.config.set(scheduler="distributed"):
+        yield workers
 
 
 def peak() -> int:
@@ -309,11 +340,10 @@ def test_an_array_beyond_memory_is_encoded_within_it(cluster: Client, tmp_path: 
     chunks, nothing = ((128,) * 2, (128,) * 2, (128,) * 3), np.empty((0, 0, 0))
     array = da.map_blocks(puffs, chunks=chunks, dtype=np.float64, meta=nothing)
     assert array.nbytes > MEMORY
-    with dask.config.set(scheduler=cluster):
-        told = inrv.dask.encode(array, tmp_path / "big.inrv", INSTANT, value_range=(0, 7))
-        peaks = cluster.run(peak)
-        found = inrv.dask.open(tmp_path / "big.inrv")["density"][:, 128:256, 256:]
-        missed = float(abs(found - array[:, 128:256, 256:]).max().compute())
+    told = inrv.dask.encode(array, tmp_path / "big.inrv", INSTANT, value_range=(0, 7))
+    peaks = cluster.run(peak)
+    found = inrv.dask.open(tmp_path / "big.inrv")["density"][:, 128:256, 256:]
+    missed = float(abs(found - array[:, 128:256, 256:]).max().compute())
     assert told.blocks == 12 and 0 < missed <= told.max_error < 1 and told.bytes_out < 200_000
     assert len(peaks) == 2 and max(peaks.values()) < MEMORY, peaks
     assert list(tmp_path.iterdir()) == [tmp_path / "big.inrv"]
@@ -330,7 +360,7 @@ def test_a_worker_that_dies_is_no_matter(cluster: Client, tmp_path: Path) -> Non
         return block
 
     chunked = da.from_array(array, chunks=16).map_blocks(deadly, meta=np.empty((0, 0, 0)))
-    with dask.config.set(scheduler=cluster):
-        inrv.dask.encode(chunked, tmp_path / "x.inrv", INSTANT, value_range=(-1, 1))
+    inrv.dask.encode(chunked, tmp_path / "x.inrv", INSTANT, value_range=(-1, 1))
+    cluster.wait_for_workers(2)  # one has begun in place of the one that died
     assert not fuse.exists() and list(tmp_path.iterdir()) == [tmp_path / "x.inrv"]
     assert errors(tmp_path / "x.inrv", array).max() < 0.1

@@ -35,10 +35,14 @@ def data(name: str) -> bytes:
     return (FOLDER / f"{name}.inrv").read_bytes()
 
 
-@pytest.fixture
-def expected(name: str) -> Arrays:
+def arrays_of(name: str) -> Arrays:
     with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+@pytest.fixture
+def expected(name: str) -> Arrays:
+    return arrays_of(name)
 
 
 def passthrough_of(expected: Arrays) -> dict[int, bytes]:
@@ -150,25 +154,28 @@ def exact_in(file: reference_reader.File, position: int) -> NDArray[np.bool_]:
 
 
 def test_together_they_hold_what_the_format_can_say() -> None:
+    """By the arrays beside them, which are what both readers find in the files."""
     grids = [
-        grid
+        (entry, of_grid(arrays_of(name), position))
         for name in VOLUMES
-        for grid in reference_reader.decode((FOLDER / f"{name}.inrv").read_bytes())
+        for position, entry in enumerate(
+            reference_reader.File((FOLDER / f"{name}.inrv").read_bytes()).manifest["grids"]
+        )
     ]
-    assert {grid.entry["value_type"] for grid in grids} == {"float", "vec3s"}
-    assert any(len(grid.inactive_values) for grid in grids) and any(
-        grid.tile_active.any() for grid in grids
+    assert {entry["value_type"] for entry, _ in grids} == {"float", "vec3s"}
+    assert any(len(arrays["inactive_values"]) for _, arrays in grids) and any(
+        arrays["tile_active"].any() for _, arrays in grids
     )
     outputs = [
         component["output"]
-        for grid in grids
-        if len(grid.values)
-        for component in grid.entry["components"]
+        for entry, arrays in grids
+        if len(arrays["values"])
+        for component in entry["components"]
     ]
     assert None in outputs and len(outputs) > outputs.count(None)
-    assert any(not len(grid.values) for grid in grids) and any(
-        (grid.coordinates < 0).any() for grid in grids
+    assert any(not len(arrays["values"]) for _, arrays in grids) and any(
+        (arrays["coordinates"] < 0).any() for _, arrays in grids
     )
     assert {"float": "nan"} in [
-        entry["value"] for grid in grids for entry in grid.entry["metadata"].values()
+        value["value"] for entry, _ in grids for value in entry["metadata"].values()
     ]

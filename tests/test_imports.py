@@ -18,7 +18,8 @@ HEAVY = ("torch", "scipy", "dask")
 
 # A room may import from itself and from lower floors, and beside it where NEIGHBOURS says so.
 FLOORS = (
-    ("cli", "dask"),
+    ("cli",),
+    ("dask",),
     ("scenes", "integrations", "pyvista", "viewer"),
     ("encoding", "decoding"),
     ("fields",),

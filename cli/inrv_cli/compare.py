@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,7 @@ def compare(
         weights = volume.codec.describe(volume.container).get("weights")
     from inrv.metrics import compare_volumes
 
+    after = _named_alike(before, after)
     result = compare_volumes(before, after, weights)
     sizes = file_sizes(first_file, second_file, None if volume is None else volume.container.size)
     if as_json:
@@ -198,6 +200,19 @@ def _read(
         return side, read_grids(side, grids), None
     volume = open_volume(side, device, limits, frame, time)
     return side, decode_grids(volume, grids), volume
+
+
+def _named_alike(before: SparseVolume, after: SparseVolume) -> SparseVolume:
+    """Return a volume of one image with the name that the other one has.
+
+    Images have the names of their files, which differ where both lie in one folder.
+    """
+    from inrv.files.images.image import Source
+
+    one, other = (volume.grids[0] if len(volume.grids) == 1 else None for volume in (before, after))
+    if one is None or other is None or Source.told_by(one) is None is Source.told_by(other):
+        return after
+    return replace(after, grids=(replace(other, name=one.name),))
 
 
 def _coded(file: Input, limits: Limits) -> Volume:

@@ -27,11 +27,18 @@ from inrv_cli.files import (
 from inrv_cli.frames import FramePattern
 from inrv_cli.limits import limits_option
 from inrv_cli.opening import decode_grids, is_coded
-from inrv_cli.options import computing_options, encode_option, grid_option, storing_options
-from inrv_cli.text import counted, grid_keys, size
+from inrv_cli.options import (
+    axes_option,
+    computing_options,
+    encode_option,
+    grid_option,
+    storing_options,
+)
+from inrv_cli.text import chosen_in, counted, size
 
 if TYPE_CHECKING:
     from inrv import Limits, SparseVolume
+    from inrv.files import ReadOptions
     from inrv.support.inputs import Input
 
 CODED = ".inrv"
@@ -52,6 +59,7 @@ CODED = ".inrv"
     help="What becomes of grids of double: keep them as the bytes that they are, which only a .vdb "
     "file can hold, or round them to float.",
 )
+@axes_option
 @storing_options
 @computing_options
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")
@@ -67,6 +75,7 @@ def convert(
     suffix: str | None,
     grids: tuple[str, ...],
     doubles: str | None,
+    axes: str | None,
     half: bool,
     uncompressed: bool,
     device: str | None,
@@ -104,7 +113,8 @@ def convert(
             started = time.perf_counter()
             check_input(job.source)
             check_output(job.output, force)
-            volume = _read(read_input(job.source), grids, doubles or "passthrough", device, limits)
+            options = files.ReadOptions(None, doubles or "passthrough", axes)
+            volume = _read(read_input(job.source), grids, options, device, limits)
             written, lost = write_grids(job.output, volume, suffix, half, not uncompressed)
         except Exception as error:
             codes.append(report(error, name_of_input(job.source)))
@@ -125,10 +135,10 @@ def _suffix_of(output: str, given: str | None) -> str:
     from inrv import files
 
     name = f"file.{given.lstrip('.')}" if given is not None else Path(output).name
-    ends = [suffix for suffix in files.SUFFIXES if name.lower().endswith(suffix)]
+    ends = [suffix for suffix in files.WRITTEN if name.lower().rstrip("/").endswith(suffix)]
     if ends:
         return max(ends, key=len)
-    known = ", ".join(files.SUFFIXES)
+    known = ", ".join(files.WRITTEN)
     if name.lower().endswith(CODED):
         raise click.UsageError(f"`inrv encode` makes {CODED} files; convert makes {known}")
     if given is not None:
@@ -139,7 +149,7 @@ def _suffix_of(output: str, given: str | None) -> str:
 
 
 def _read(
-    file: Input, grids: Sequence[str], doubles: str, device: str | None, limits: Limits
+    file: Input, grids: Sequence[str], options: ReadOptions, device: str | None, limits: Limits
 ) -> SparseVolume:
     """Read an input of any type.
 
@@ -149,8 +159,10 @@ def _read(
     from inrv import files
 
     if not is_coded(file):
-        keys = grid_keys(grids, [grid.name for grid in files.list_grids(file)])
-        return files.read(file, keys or None, doubles=doubles)
+        keys = chosen_in(file, grids, options.axes)
+        return files.read(file, keys or None, doubles=options.doubles, axes=options.axes)
+    if options.axes is not None:
+        raise Failure(USAGE, f"{file.name} tells its axes itself: leave out --axes")
     volume = inrv.load(file, device, limits)
     if volume.frames.is_sequence:
         raise Failure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from inrv_cli.files import (
     check_input,
     check_output,
     find_inputs,
+    is_folder_of_outputs,
     is_stdin,
     job_list,
     name_of_input,
@@ -26,6 +26,7 @@ from inrv_cli.files import (
     read_input,
     shard_option,
     share,
+    write_blocks,
     write_grids,
 )
 from inrv_cli.frames import (
@@ -138,6 +139,9 @@ def decode(
 
     '-' stands for stdin. It is decoded to stdout unless -o names an output.
 
+    A file of blocks is decoded into one image where OUT names one, as 'scan.zarr' or 'scan.npy',
+    block by block; .zarr, .ome.zarr and .npy take no more memory than some blocks.
+
     A sequence is decoded frame by frame, into files that have the frames' numbers: OUT is a pattern
     such as 'out.####.vdb' or a folder, or a file for one frame. Default: INPUT.####.vdb. Frames
     that are missing are named on stderr; it is an error only where none of --frames is there.
@@ -154,7 +158,15 @@ def decode(
         (source, _) = found.files[0]
         check_input(source)
         volume = inrv.load(read_input(source), device, limits)
-    if volume is not None and volume.frames.is_sequence:
+    if volume is not None and _is_array(volume, output, frames):
+        if output == STDOUT:
+            raise click.UsageError("an array in blocks is written to a file: name it with -o")
+        listed, remarks = [Job(found.files[0][0], output or "")], []
+        if lod or box is not None:
+            raise click.UsageError(
+                f"{volume.frames.name} is an array in blocks: --lod and --box are for its frames"
+            )
+    elif volume is not None and volume.frames.is_sequence:
         numbers, missing = frames_to_decode(volume.frames, frames)
         listed = _frame_jobs(found.files[0][0], output, numbers)
         remarks = [f"{volume.frames.name} has no {missing_named(missing)}"] if missing else []
@@ -178,6 +190,17 @@ def decode(
             click.echo(line, err=job.output == STDOUT)
     if codes:
         context.exit(codes[0])
+
+
+def _is_array(volume: Volume, output: str | None, frames: str | None) -> bool:
+    """Return whether a file of blocks is to become one file, and not a file for each block."""
+    return (
+        frames is None
+        and output is not None
+        and volume.frames.are_blocks
+        and FramePattern.parse(Path(output).name) is None
+        and not is_folder_of_outputs(output)
+    )
 
 
 def frames_to_decode(held: Frames, wanted: str | None) -> tuple[list[Number], list[Number]]:
@@ -210,7 +233,7 @@ def _frame_jobs(source: Source, output: str | None, numbers: Sequence[Number]) -
         given = FramePattern.parse(Path(output).name)
         if given is not None:
             pattern, folder = given, Path(output).parent
-        elif output.endswith(("/", os.sep)) or Path(output).is_dir():
+        elif is_folder_of_outputs(output):
             folder = Path(output)
         elif len(numbers) == 1:
             return [Job(source, output, numbers[0])]
@@ -246,6 +269,10 @@ def _decode(
 
     started = time.perf_counter()
     volume = inrv.load(read_input(job.source), device, limits) if opened is None else opened
+    if job.frame is None and _is_array(volume, job.output, None):
+        written, lost = write_blocks(job.output, volume, half, compress, limits)
+        seconds = time.perf_counter() - started
+        return f"{job}\n  {size(written)}, {seconds:.1f} s on {volume.device}", lost
     if job.frame is not None:
         volume = volume.frames[job.frame]
     elif volume.frames.is_sequence:

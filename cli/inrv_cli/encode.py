@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv.options import GROUPS
+from inrv_cli.encode_blocks import encode_blocks
 from inrv_cli.encode_sequence import encode_sequence, is_sequence, names_one_file
 from inrv_cli.failure import USAGE, debug_option, message_of, report, writing
 from inrv_cli.files import (
@@ -28,13 +29,18 @@ from inrv_cli.files import (
     write_output,
 )
 from inrv_cli.frames import Found
-from inrv_cli.options import WHOLE_NUMBER, computing_options, encode_option, grid_option
+from inrv_cli.options import (
+    WHOLE_NUMBER,
+    axes_option,
+    computing_options,
+    encode_option,
+    grid_option,
+)
 from inrv_cli.progress import progress_bar
-from inrv_cli.text import PARTS, decibels, drift, grid_keys, labelled, name_of, print_json, size
+from inrv_cli.text import PARTS, chosen_in, decibels, drift, labelled, name_of, print_json, size
 
 if TYPE_CHECKING:
     from inrv import Checkpoint, EncodeOptions, EncodeReport, GridReport
-    from inrv.support.inputs import Input
 
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints
 
@@ -146,6 +152,7 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
     "--doubles",
     help="What becomes of grids of double: pass them through as they are, or code them as float.",
 )
+@axes_option
 @encode_option("--seed", type=int, metavar="N", help="The seed of all random numbers.")
 @computing_options
 @grid_option("Encode only this grid.")
@@ -161,6 +168,13 @@ def _parse_dilation(_: click.Context, option: click.Parameter, text: str | None)
     default=CHECKPOINT_SECONDS,
     metavar="S",
     help=f"Fourier: save a checkpoint every S seconds. Default: {CHECKPOINT_SECONDS:g}.",
+)
+@click.option(
+    "--blocks",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Images larger than memory: encode blocks of N voxels along each axis, one after the "
+    "other, into a file of blocks; best 256 or 512. It takes the extra dask.",
 )
 @click.option("--force", is_flag=True, help="Replace outputs that are there already.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -195,6 +209,7 @@ def encode(
     loop: str | None,
     checkpoint: bool,
     checkpoint_seconds: float,
+    blocks: int | None,
     force: bool,
     quiet: bool,
     as_json: bool,
@@ -228,7 +243,9 @@ def encode(
 
     found = find_inputs(inputs, output, files.SUFFIXES)
     asked = {"fps": fps, "frames": frames, "group": group, "loop": loop}
-    if is_sequence(output, found) or (names_one_file(output) and any(asked.values())):
+    if blocks is None and (
+        is_sequence(output, found) or (names_one_file(output) and any(asked.values()))
+    ):
         _sequence(found, output, _options(chosen), asked, shard, force, quiet, as_json)
         return
     given = [f"--{name}" for name, value in asked.items() if value is not None]
@@ -241,6 +258,13 @@ def encode(
     if as_json and any(job.output == STDOUT for job in jobs):
         raise click.UsageError("--json and the encoded file would both be written to stdout")
     options = _options(chosen)
+    if blocks is not None:
+        if len(found.files) > 1 and names_one_file(output):
+            raise click.UsageError("--blocks encodes one image into a file: name a folder with -o")
+        if not quiet:
+            print_remarks(remarks, skipped)
+        _blocks(jobs, options, blocks, force, quiet, as_json)
+        return
     from inrv.support.processes import is_first, joined, process_count
 
     with joined(options.device), _warnings(not quiet and is_first()):
@@ -304,6 +328,18 @@ def _sequence(
         click.get_current_context().exit(code)
 
 
+def _blocks(
+    jobs: list[Job], options: EncodeOptions, edge: int, force: bool, quiet: bool, as_json: bool
+) -> None:
+    """Encode files block by block, and print what has become of them."""
+    with _warnings(not quiet):
+        done, failed, codes = encode_blocks(jobs, options, edge, force, quiet or as_json)
+    if as_json:
+        print_json({"files": done, "failed": failed})
+    if codes:
+        click.get_current_context().exit(codes[0])
+
+
 @contextmanager
 def _warnings(wanted: bool) -> Iterator[None]:
     """Let the library's warnings reach stderr or not."""
@@ -326,13 +362,6 @@ def _options(chosen: dict[str, Any]) -> EncodeOptions:
     )
 
 
-def _chosen_in(source: Input, grids: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Return the names and positions that --grid stands for in this file."""
-    from inrv import files
-
-    return tuple(grid_keys(map(str, grids), [grid.name for grid in files.list_grids(source)]))
-
-
 def _encode(
     job: Job, options: EncodeOptions, seconds: float | None, force: bool, quiet: bool
 ) -> EncodeReport:
@@ -352,7 +381,8 @@ def _encode(
     try:
         source = read_input(job.source)
         if options.grids is not None:
-            options = dataclasses.replace(options, grids=_chosen_in(source, options.grids))
+            chosen = chosen_in(source, options.grids, options.axes)
+            options = dataclasses.replace(options, grids=chosen)
         with progress_bar(Path(source.name).name, quiet) as progress:
             contents, result = encoded(source, options, progress=progress, checkpoint=checkpoint)
         if not ready_to_write():

@@ -29,7 +29,7 @@ from inrv_cli.frames import (
 from inrv_cli.options import WHOLE_NUMBER, F
 
 if TYPE_CHECKING:
-    from inrv import SparseVolume
+    from inrv import Limits, SparseVolume, Volume
 
 STDIN = STDOUT = "-"
 
@@ -112,12 +112,15 @@ def job_list(
     inputs, suffix = found.files, outputs_end
     if output == STDOUT and len(inputs) > 1:
         raise click.UsageError(f"-o - takes one input, not {len(inputs)}")
-    if output is not None and len(inputs) > 1 and Path(output).is_file():
+    if output is not None and len(inputs) > 1 and _is_one_output(output):
+        kind = "a file" if Path(output).is_file() else "a volume"
         raise click.UsageError(
-            f"-o {output} is a file and there are {len(inputs)} inputs: "
+            f"-o {output} is {kind} and there are {len(inputs)} inputs: "
             "name a folder or a pattern with ####"
         )
-    many = len(inputs) > 1 or any(map(os.path.isdir, patterns))
+    given = {str(path) for path, _ in inputs}
+    folders = [text for text in patterns if os.path.isdir(text) and str(Path(text)) not in given]
+    many = len(inputs) > 1 or bool(folders)
     jobs = [Job(path, _output(path, frame, output, suffix, many)) for path, frame in inputs]
     targets: dict[str, Source] = {}
     for job in jobs:
@@ -152,7 +155,7 @@ def _output(source: Source, frame: str | None, output: str | None, suffix: str, 
     pattern = FramePattern.parse(Path(output).name)
     if pattern is not None:
         return str(Path(output).parent / pattern.fill(frame or last_number(path)))
-    if many or output.endswith(("/", os.sep)) or Path(output).is_dir():
+    if many or is_folder_of_outputs(output):
         if is_stdin(path):
             raise click.UsageError(
                 f"-o {output} is a folder, and stdin has no name for a file in it: name the file"
@@ -161,13 +164,33 @@ def _output(source: Source, frame: str | None, output: str | None, suffix: str, 
     return output
 
 
+def is_folder_of_outputs(output: str) -> bool:
+    """Return whether an output is a folder that takes files; one that is a volume is none."""
+    return not _is_volume_name(output) and (output.endswith(("/", os.sep)) or os.path.isdir(output))
+
+
+def _is_one_output(output: str) -> bool:
+    """Return whether there is a file, or a folder that is a volume, in the place of an output."""
+    from inrv import files
+
+    return os.path.isfile(output) or (_is_volume_name(output) and files.is_volume(output))
+
+
+def _is_volume_name(output: str) -> bool:
+    from inrv import files
+
+    return files.is_written_as_folder(output)
+
+
 def _with_suffix(path: Path, suffix: str) -> Path:
     """Return a path with a suffix in place of its own, which may have two parts, as .nii.gz."""
     from inrv import files
 
+    if not path.name or path.name == "..":
+        path = Path(os.path.abspath(path))
     ends = [own for own in files.SUFFIXES if path.name.lower().endswith(own)]
     if not ends:
-        return path.with_suffix(suffix)
+        return path.with_name(path.name + suffix) if path.is_dir() else path.with_suffix(suffix)
     return path.with_name(path.name[: -len(max(ends, key=len))] + suffix)
 
 
@@ -229,7 +252,7 @@ def share(
         return list(jobs), []
     number, count = shard
     own = jobs[number::count]
-    done = [job for job in own if not force and Path(job.output).is_file()]
+    done = [job for job in own if not force and _is_one_output(job.output)]
     return [job for job in own if job not in done], done
 
 
@@ -258,11 +281,15 @@ def name_of_input(source: Source) -> str:
 
 
 def check_input(source: Source) -> None:
-    """Raise Failure where `source` is not a file that can be opened.
+    """Raise Failure where `source` is not a file that can be opened, nor a folder that is a volume.
 
     A pipe is not tried, because opening it takes the writer's data away, and a URL when it is read.
     """
     if isinstance(source, str) or is_stdin(source) or source.is_fifo():
+        return
+    from inrv import files
+
+    if source.is_dir() and files.is_volume(source):
         return
     try:
         with source.open("rb"):
@@ -295,6 +322,8 @@ def read_stdin() -> bytes:
 def check_output(path: str, force: bool) -> None:
     """Raise Failure where `path` cannot become a file, before any work is done. Makes its folder.
 
+    A path whose name is that of a folder that is a volume, as scan.zarr, becomes such a folder.
+
     Raises OptionError where it is a URL.
 
     force: whether a file that is there may be replaced
@@ -302,18 +331,33 @@ def check_output(path: str, force: bool) -> None:
     if path == STDOUT:
         return
     check_writable(path)
-    if Path(path).is_dir():
-        raise Failure(OUTPUT, f"{path} is a folder")
-    if Path(path).exists() and not Path(path).is_file():
+    if Path(path).is_dir() and not _is_one_output(path):
+        what = ", and no volume that could be replaced" if _is_volume_name(path) else ""
+        raise Failure(OUTPUT, f"{path} is a folder{what}")
+    if Path(path).exists() and not _is_one_output(path):
         raise Failure(OUTPUT, f"{path} is not a regular file: -o - writes to stdout")
     if Path(path).exists() and not force:
         raise Failure(OUTPUT, f"{path} exists already: give another name, or --force to replace it")
+    _check_beside(path, force)
     # A symbolic link stays as it is. The file that it leads to is written.
     folder = Path(os.path.realpath(path)).parent
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise Failure(OUTPUT, f"{path} cannot be written: its folder is read-only")
+
+
+def _check_beside(path: str, force: bool) -> None:
+    """Raise Failure where a file that is written beside an output is there already."""
+    from inrv import files
+
+    there = [own for own in files.written_paths(path) if own != path and os.path.lexists(own)]
+    if there and not force:
+        raise Failure(
+            OUTPUT,
+            f"{there[0]} exists already, and {path} is written with it: give another name, or "
+            "--force to replace both",
+        )
 
 
 def write_grids(
@@ -338,7 +382,24 @@ def write_grids(
         return stream.tell(), [f"stdout: {line}" for line in lost]
     with writing(path):
         lost = files.write(path, volume, suffix, half=half, compress=compress)
-    return os.path.getsize(path), [f"{path}: {line}" for line in lost]
+    written = sum(input_of(own).size for own in files.written_paths(path, suffix))
+    return written, [f"{path}: {line}" for line in lost]
+
+
+def write_blocks(
+    path: str, volume: Volume, half: bool, compress: bool, limits: Limits
+) -> tuple[int, list[str]]:
+    """Write the array of a file of blocks; see `write_grids`.
+
+    volume: a block of it
+    """
+    from inrv.dask import decode_file
+
+    source = volume.frames.source.file
+    lost = decode_file(
+        source, path, half=half, compress=compress, device=volume.device, limits=limits
+    )
+    return input_of(path).size, [f"{path}: {line}" for line in lost]
 
 
 def write_output(path: str, *pieces: bytes) -> None:

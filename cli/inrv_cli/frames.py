@@ -1,6 +1,7 @@
 """The files that inputs stand for.
 
-A pattern such as fire.####.vdb stands for frames. A glob or a folder stands for every file in it.
+A pattern such as fire.####.vdb stands for frames. A glob or a folder stands for every file in it,
+but a folder that is itself a volume, as a Zarr store is, stands for that.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def _find(text: str, suffixes: tuple[str, ...]) -> Found:
     if is_url(text):
         return Found([(text, None)], [])
     path = Path(text)
-    if path.is_dir():
+    if path.is_dir() and not _is_volume(path, suffixes):
         return _all_of(path.glob("*"), suffixes, f"{path} holds no {' or '.join(suffixes)} file")
     if path.exists():
         return Found([(path, None)], [])
@@ -204,13 +205,12 @@ def _missing(whole: Sequence[int]) -> int:
 def _all_of(paths: Iterable[Path], suffixes: tuple[str, ...], none: str) -> Found:
     """Return the files with one of the suffixes that are not hidden, and remarks on missing frames.
 
+    A folder that is a volume is among them. Numbers whose header is among them are left out: it
+    stands for both.
+
     none: what the Failure says where there is no such file
     """
-    files = [
-        path
-        for path in paths
-        if path.suffix.lower() in suffixes and path.name[0] != "." and path.is_file()
-    ]
+    files = [path for path in paths if path.name[0] != "." and _is_wanted(path, suffixes)]
     if not files:
         raise Failure(INPUT, none)
     families: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -225,6 +225,25 @@ def _all_of(paths: Iterable[Path], suffixes: tuple[str, ...], none: str) -> Foun
     return Found(
         [(path, None) for path in sorted(files, key=lambda path: _natural(str(path)))], remarks
     )
+
+
+def _is_wanted(path: Path, suffixes: tuple[str, ...]) -> bool:
+    if path.is_dir():
+        return _is_volume(path, suffixes)
+    from inrv.files import is_beside_header
+
+    found = path.name.lower().endswith(suffixes) and path.is_file()
+    return found and not is_beside_header(str(path))
+
+
+def _is_volume(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    """Return whether a folder is a volume, where such are wanted: not where .inrv files alone are.
+
+    suffixes: of the files that are wanted
+    """
+    from inrv import files
+
+    return not set(suffixes).isdisjoint(files.SUFFIXES) and files.is_volume(folder)
 
 
 def _gaps_of(before: str, after: str, numbers: list[str]) -> list[str]:

@@ -190,6 +190,7 @@ def _describe_grid(grid: VolumeGrid) -> dict[str, Any]:
         "leaf_voxels": entry.leaf_voxels,
         "frequent_values": [list(value) for value in figures.frequent_values],
         "exact_values": figures.exact_values,
+        "lossy_ratio": grid.lossy_ratio,
         "threshold": entry.threshold,
         "threshold_rule": None if entry.threshold is None else entry.threshold_rule,
         "topology_of": topology_of,
@@ -390,6 +391,8 @@ def _value_rows(grid: dict[str, Any]) -> list[tuple[str, str]]:
     if grid["exact_values"]:
         voxels = f"{grid['exact_values']:,} other active voxels"
         rows.append(("exact values", f"{voxels} are stored exactly, beside the field"))
+    if grid["lossy_ratio"] is not None:
+        rows.append(("lossy", f"a scan from DICOM, with a loss, {grid['lossy_ratio']:.1f}:1"))
     ranges = ", ".join(_range(component) for component in grid["normalisation"])
     return [*rows, ("coded range", ranges)]
 

@@ -63,10 +63,11 @@ def open_volume(
 
 
 def is_coded(file: Input) -> bool:
-    """Return whether a file is an .inrv file, as its first bytes say."""
+    """Return whether a file is an .inrv file, as its first bytes say; a folder is none."""
     from inrv.container.layout import MAGIC, SEQUENCE_MAGIC
+    from inrv.support.inputs import FolderInput
 
-    return file.part(0, len(MAGIC)) in (MAGIC, SEQUENCE_MAGIC)
+    return not isinstance(file, FolderInput) and file.part(0, len(MAGIC)) in (MAGIC, SEQUENCE_MAGIC)
 
 
 def read_grids(file: Input, grids: Sequence[str] = ()) -> SparseVolume:

@@ -29,6 +29,7 @@ MEANINGS = {
     "topology": "exact, unless a size or a ratio is set and the values gain by a threshold",
     "device": "the best one available",
     "grids": "all grids",
+    "axes": "xyz for .npy, zyx for the others, tzyx with moments",
 }
 
 
@@ -94,6 +95,15 @@ def _take_threads(context: click.Context, _: click.Parameter, count: int | None)
             os.environ["INRV_THREADS"] = before
 
     context.call_on_close(restore)
+
+
+def axes_option(command: F) -> F:
+    """Give a command --axes."""
+    help = (
+        "The axes of an array whose file does not tell them (.npy, .h5, .raw, .zarr), a letter for "
+        "each: x, y and z, t of moments, c of channels, v of components, as zyx."
+    )
+    return encode_option("--axes", metavar="LETTERS", help=help)(command)
 
 
 def grid_option(sentence: str) -> Callable[[F], F]:

@@ -13,6 +13,7 @@ from inrv_cli.options import WHOLE_NUMBER
 
 if TYPE_CHECKING:
     from inrv import Volume
+    from inrv.support.inputs import Input
 
 WIDEST = 40  # columns of a terminal that a label takes at most
 
@@ -99,6 +100,19 @@ def grid_keys(given: Iterable[str], names: Collection[str]) -> list[str | int]:
         int(text) if text not in names and WHOLE_NUMBER.fullmatch(text) is not None else text
         for text in given
     ]
+
+
+def chosen_in(
+    source: Input, grids: Iterable[str | int], axes: str | None = None
+) -> tuple[str | int, ...]:
+    """Return the names and positions that --grid stands for in a file that is no .inrv file.
+
+    axes: as of `inrv.files.read`
+    """
+    from inrv import files
+
+    names = [grid.name for grid in files.list_grids(source, axes=axes)]
+    return tuple(grid_keys(map(str, grids), names))
 
 
 def names_in(volume: Volume) -> list[str]:

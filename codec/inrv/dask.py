@@ -1,4 +1,6 @@
-"""Arrays of dask: large ones into a file of blocks, and the grids of any file as lazy arrays.
+"""Arrays larger than memory into a file of blocks and back; the grids of any file as lazy arrays.
+
+Such an array is one of dask, or lies in a file whose numbers are read in parts, as a Zarr store.
 
 A large array is encoded block by block, each block by the worker that has it. A block is a volume
 of its own, with its place in index space, and the file is a sequence whose frames are the blocks,
@@ -13,15 +15,11 @@ program that asked copies them together at last: all of them must see that folde
 from __future__ import annotations
 
 import gc
-import glob
 import json
 import math
 import os
-import secrets
-import shutil
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, product
@@ -32,26 +30,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.container import Limits, Moment, read_container, write_sequence
-from inrv.decoding.frames import Frames, open_frames
+from inrv.decoding.frames import BLOCKS, Frames, open_frames
 from inrv.decoding.grid import VolumeGrid
 from inrv.encoding.api import check_asked, encoded_frames, read_frame
 from inrv.encoding.sequence import timeline_of
 from inrv.errors import FormatError, OptionError, OutputError, OutputExistsError, SelectionError
+from inrv.files.images.image import SOURCE, Image, Source, source_text, transform_of
+from inrv.files.images.lazy import Computed, all_axes
+from inrv.files.images.lossy import bytes_of_scan, marked_source, returns
+from inrv.files.images.parts import open_part, write_image
 from inrv.grids import COORDINATE_LIMIT, Box, Transform, sparse_grid
 from inrv.options import DEFAULT_PSNR, EncodeOptions
-from inrv.support.atomic import RANDOM
+from inrv.storage import restore_metadata
+from inrv.support.atomic import folder_beside
 from inrv.support.extras import needed_for
-from inrv.support.streams import PATH, Readable, check_writable
-
-try:
-    import fcntl
-except ImportError:  # Windows, where folders have no locks: what a killed run left stays
-    fcntl = None  # type: ignore[assignment]
+from inrv.support.streams import PATH, Readable, Writable, check_writable, input_of
 
 if TYPE_CHECKING:
     import dask.array
 
-BLOCKS = "blocks"  # the metadata that tells of them
 AXES = 3
 EDGE = 256  # voxels of a chunk along an axis: two regions, so that none is decoded twice
 CACHE_BYTES = 1 << 26  # of decoded regions that a process keeps of a file of blocks
@@ -164,7 +161,7 @@ class Job:
     layout: of the blocks
     options: what is asked of the whole array
     spans: ranges of the array's components; None where nothing that is asked relates to them
-    transform, background: of the grid
+    transform, background, metadata: of the grid
     folder: where the files of the blocks go
     """
 
@@ -173,6 +170,7 @@ class Job:
     spans: tuple[float, ...] | None
     transform: Transform
     background: Any
+    metadata: Mapping[str, Any]
     folder: Path
 
     def part(self, number: int) -> Path:
@@ -198,6 +196,7 @@ def encode(
     name: str = "density",
     transform: Transform = Transform(),
     background: Any = 0.0,
+    metadata: Mapping[str, Any] | None = None,
     value_range: Any = None,
     overwrite: bool = False,
 ) -> BlocksReport:
@@ -211,7 +210,9 @@ def encode(
     path: of the file, in a folder that all workers see
     options: `psnr` and a share as `max_error` relate to the range of the whole array. `size`,
         `ratio` and the field 'fourier' are refused: they would give each block a quality of its own
-    name, transform, background: of the grid, as `inrv.encode_array` takes them
+    name, transform, background: of the grid, as `inrv.encode_array` takes them; with None as the
+        background every voxel is active
+    metadata: of the grid, as `inrv.sparse_grid` takes them
     value_range: lowest and highest value, numbers or one of each for every component; None: those
         of the active voxels, for which the array is computed twice where `options` relate to them
     overwrite: replace a file that is there
@@ -229,11 +230,11 @@ def encode(
         raise OutputExistsError(f"{target} exists already: `overwrite=True` replaces it")
     if array.ndim > AXES:
         array = array.rechunk({AXES: -1})
-    with _folder_beside(target) as folder:
+    with folder_beside(target, "parts") as folder:
         spans = None
         if _relates_to_range(options):
             spans = _spans(array, background, value_range, layout.components)
-        job = Job(layout, options, spans, transform, background, folder.absolute())
+        job = Job(layout, options, spans, transform, background, metadata or {}, folder.absolute())
         told = _of_each_block(array, _encode_block, job=job)
         _join(target, job, told, overwrite)
     return BlocksReport(
@@ -243,6 +244,100 @@ def encode(
         bytes_out=target.stat().st_size,
         max_error=max(own.max_error for own in told),
     )
+
+
+def encode_file(
+    source: Readable,
+    path: str | os.PathLike[str],
+    options: EncodeOptions = EncodeOptions(),
+    *,
+    edge: int = EDGE,
+    overwrite: bool = False,
+) -> BlocksReport:
+    """Encode an image, as a Zarr store, block by block into a file of blocks.
+
+    Of a file whose numbers are read in parts no more is in memory than each worker's block. What
+    the image says of its numbers is kept, and `decode_file` gives them back.
+
+    source: as `inrv.encode` takes it; it holds one grid, or `options.grids` chooses one
+    path, options, overwrite: as `encode` takes them
+    edge: voxels of a block along each axis, best a multiple of 128
+    Raises what `encode` and `inrv.files.read` raise.
+    """
+    if edge < 1:
+        raise OptionError(f"blocks of {edge} voxels: an edge is a positive number, best 256 or 512")
+    file = input_of(source)
+    part = open_part(file, options.grids, options.axes)
+    image = part.listed.image
+    meta = np.empty((0,) * part.ndim, dtype=part.dtype)
+    chunks = (edge,) * AXES + (-1,) * (part.ndim - AXES)
+    array = _dask_array().from_array(part, chunks, name=False, fancy=False, meta=meta)
+    report = encode(
+        array,
+        path,
+        replace(options, grids=None, axes=None),
+        name=part.listed.name,
+        transform=transform_of(image),
+        background=None,
+        metadata={SOURCE: source_text(image, part.listed.part)},
+        overwrite=overwrite,
+    )
+    return replace(report, bytes_in=file.size)
+
+
+def decode_file(
+    source: Readable,
+    target: Writable,
+    suffix: str | None = None,
+    *,
+    half: bool = False,
+    compress: bool = True,
+    device: Any = None,
+    limits: Limits = Limits(),
+    cache_bytes: int = CACHE_BYTES,
+) -> Sequence[str]:
+    """Write the array of a file of blocks as an image, block by block where the type allows it.
+
+    Those types are .zarr, .ome.zarr and .npy; others take the whole array in memory. Gives a line
+    for each thing that the output does not hold.
+
+    source: a file of blocks, as `inrv.load` takes it
+    target, suffix, compress: as of `inrv.files.write`
+    half: write numbers of float32 in 16 bits, which rounds them
+    device, limits, cache_bytes: as `inrv.load` takes them
+    Raises FormatError, SelectionError where the file has no blocks, OptionError, and what
+    `inrv.files.write` raises.
+    """
+    frames = open_frames(source, device, limits, cache_bytes=cache_bytes)
+    layout = Layout.of(frames)
+    if layout is None:
+        raise SelectionError(f"{frames.name} is no file of blocks")
+    image, lost = _image_of(frames, layout)
+    if half and image.numbers.dtype == np.float32:
+        numbers = Computed(image.numbers, lambda own: own.astype(np.float16), np.float16)
+        image = replace(image, numbers=numbers)
+    return [*lost, *write_image(target, image, suffix, compress)]
+
+
+def _image_of(frames: Frames, layout: Layout) -> tuple[Image, list[str]]:
+    """The image that a file of blocks was made from, or the array, and what it lacks."""
+    blocks = Blocks(frames, layout)
+    first = blocks.first
+    metadata = restore_metadata(first.entry.metadata)
+    source, lost = Source.told_in(metadata, layout.components), list[str]()
+    if source is None or source.shape[:AXES] != layout.shape:
+        matrix = first.transform.array().T
+        return Image(blocks, matrix, layout.components > 1, name=layout.name), lost
+    if source.dtype == "float16":
+        lost.append("numbers of float16 are written as float32: decoded ones lie between them")
+        source = replace(source, dtype="float32")
+    found = bytes_of_scan(metadata, layout.components)
+    if found is not None and not returns(source, first.max_error):
+        source = marked_source(source, found[1] / frames.source.size)
+    image = source.image(source.lazy_numbers(blocks), first.transform)
+    if image.loss:
+        lost.append(f"grid {layout.name!r} was coded with a loss: {image.loss}")
+    return replace(image, name=layout.name), lost
 
 
 def open(
@@ -320,8 +415,7 @@ class Lazy:
 
     def __getitem__(self, index: Any) -> NDArray[np.float32]:
         """Decode a block: a slice or a number for each axis."""
-        given = index if isinstance(index, tuple) else (index,)
-        asked = [*given, *[slice(None)] * (self.ndim - len(given))]
+        asked = all_axes(index, self.ndim)
         ranges = [_range(own, size) for own, size in zip(asked, self.shape, strict=True)]
         shape = tuple(map(len, ranges))
         if 0 in shape:
@@ -391,6 +485,11 @@ class Blocks(Lazy):
             for start, end, low in zip(first, last, lower, strict=True)
         )
         found[inside] = self._grid(self.layout.number(place)).dense((first, last))
+
+    @property
+    def first(self) -> VolumeGrid:
+        """The grid of the first block."""
+        return self._grid(0)
 
     def _grid(self, number: int) -> VolumeGrid:
         grids = self.frames[number].grids
@@ -531,7 +630,9 @@ def _block_ends(block: Array, background: Any) -> Array:
 def _active_values(block: Array, background: Any) -> Array:
     """Give the finite active values (n, C) of a block; which are active, `sparse_grid` says."""
     numbers = block[..., None] if block.ndim == AXES else block
-    if isinstance(numbers, np.ma.MaskedArray):
+    if background is None:
+        active = np.ones(numbers.shape[:AXES], dtype=np.bool_)
+    elif isinstance(numbers, np.ma.MaskedArray):
         active = ~np.ma.getmaskarray(numbers).all(axis=AXES)
     else:
         active = (numbers != np.asarray(background)).any(axis=AXES)
@@ -557,7 +658,16 @@ def _encode_block(block: Array, job: Job, block_info: Any = None) -> Array:
         values = _active_values(block, job.background)
         options, wanted = _options_of_block(job.options, job.spans, values)
         numbers = block.astype(wanted, copy=False)
-    grid = sparse_grid(numbers, job.layout.name, job.transform, job.background, origin=corner)
+    grid = sparse_grid(
+        numbers,
+        job.layout.name,
+        job.transform,
+        0.0 if job.background is None else job.background,
+        np.ones(numbers.shape[:AXES], dtype=np.bool_) if job.background is None else None,
+        grid_class="unknown" if job.background is None else None,
+        metadata=job.metadata,
+        origin=corner,
+    )
     frame = read_frame(grid, options, number, None)
     contents, report = encoded_frames([frame], options)
     contents.write(job.part(number))
@@ -620,46 +730,3 @@ def _join(target: Path, job: Job, told: Sequence[Told], overwrite: bool) -> None
         parts.append((contents.file, (Moment(own.number, None),)))
     timeline = timeline_of(start=0, metadata={BLOCKS: job.layout.to_text()})
     write_sequence(target, timeline, parts, overwrite=overwrite)
-
-
-@contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    """Make a folder beside a file for parts of it, which is gone when the block is left.
-
-    Those that killed runs have left are removed too. Raises OutputError.
-    """
-    for left in target.parent.glob(f".{glob.escape(target.name)}.{RANDOM}.parts"):
-        if (lock := _lock(left)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
-            os.close(lock)
-    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.parts")
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
-    lock = _lock(folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder, so that no other run removes it.
-
-    Gives the descriptor that holds the lock; None where another one has it or there are no locks.
-    """
-    if fcntl is None:
-        return None
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor

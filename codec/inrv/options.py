@@ -83,6 +83,9 @@ class EncodeOptions:
         their voxels inactive, with the background as value ('inactive')
     doubles: grids of double and vec3d are stored as they are ('passthrough'), or coded after
         rounding to float32 ('float')
+    axes: of an array whose file does not tell them, a letter for each: x, y and z, t of moments, c
+        of channels, v of the components of vectors, as 'zyx'; None: the order that the type of the
+        file has
 
     Raises OptionError where an option, or two of them together, make no sense.
     """
@@ -108,6 +111,7 @@ class EncodeOptions:
     frequent_values: str = "exact"
     nonfinite: str = "refuse"
     doubles: str = "passthrough"
+    axes: str | None = None
 
     def __post_init__(self) -> None:
         self._make_plain()

@@ -20,6 +20,7 @@ BitOf = Callable[[int, int, int, int], int]  # of a voxel: number in its front, 
 MIXED, FULL, EMPTY = 0, 1, 2
 BLOCK = 64
 PLACES = [(i >> 6, i >> 3 & 7, i & 7) for i in range(512)]
+EDGE, MARGIN = 128, 3  # of a region, in voxels; the farthest that a context looks
 PRIOR = np.fromfile(Path(__file__).resolve().parents[1] / "data" / "prior-1.bin", dtype=np.int8)
 
 
@@ -136,27 +137,36 @@ SIX = [(0, -1, 0), (0, -1, 1), (0, 0, -1), (-1, 0, 0), (-1, 1, 0), (-1, 1, 1)]
 STARTS = [0, 8192, 16384, 32768, 40960, 49152]
 
 
-def voxels_of(cells: Sequence[int], masks: Array) -> set[Voxel]:
-    return {moved(corner(cells[leaf]), PLACES[i]) for leaf, i in np.argwhere(masks).tolist()}
+def set_voxels(cells: Sequence[int], masks: Array) -> Array:
+    """Bool (134, 134, 134): the voxels of a region that masks set, with a margin on all sides."""
+    found = np.zeros((EDGE + 2 * MARGIN,) * 3, dtype=bool)
+    for cell, mask in zip(cells, masks, strict=True):
+        x, y, z = moved(corner(cell), (MARGIN,) * 3)
+        found[x : x + 8, y : y + 8, z : z + 8] = mask.reshape(8, 8, 8)
+    return found
 
 
-def number_of(bits: Sequence[bool]) -> int:
-    return sum(bit << place for place, bit in enumerate(bits))
+def bits(displacements: Sequence[Voxel], voxels: Array, known: Array) -> Array:
+    """Bool (n, k): whether the voxels at k displacements from voxels (n, 3) are set."""
+    x, y, z = (voxels[:, None] + np.array(displacements) + MARGIN).transpose(2, 0, 1)
+    return known[x, y, z]
 
 
-def contexts(voxel: Voxel, known: set[Voxel], predicted: set[Voxel] | None) -> list[int]:
-    """The numbers of the logits of a voxel."""
+def numbers_of(flags: Array) -> Array:
+    """Numbers (n,) of flags (n, k), the least significant bit first."""
+    return flags @ (1 << np.arange(flags.shape[1]))
 
-    def bits(displacements: Sequence[Voxel], voxels: set[Voxel]) -> list[bool]:
-        return [moved(voxel, by) in voxels for by in displacements]
 
-    numbers = [number_of(bits(context, known)) for context in OWN]
+def contexts(voxels: Array, known: Array, predicted: Array | None) -> list[list[int]]:
+    """The numbers of the logits of voxels (n, 3)."""
+    numbers = [numbers_of(bits(context, voxels, known)) for context in OWN]
     if predicted is not None:
-        ahead, near = bits(AHEAD, predicted), bits(NEAR, predicted)
-        numbers.append(number_of([*ahead, *bits(BEHIND, predicted), *bits(SIX, known)]))
-        differ = [a != b for a, b in zip(bits(NEAR, known), near, strict=True)]
-        numbers.append(number_of([*ahead, *differ]))
-    return [start + number for start, number in zip(STARTS, numbers, strict=False)]
+        ahead, near = bits(AHEAD, voxels, predicted), bits(NEAR, voxels, predicted)
+        beside = bits(BEHIND, voxels, predicted), bits(SIX, voxels, known)
+        numbers.append(numbers_of(np.concatenate([ahead, *beside], axis=1)))
+        differ = bits(NEAR, voxels, known) != near
+        numbers.append(numbers_of(np.concatenate([ahead, differ], axis=1)))
+    return (np.stack(numbers, axis=1) + STARTS[: len(numbers)]).tolist()
 
 
 # Probability
@@ -195,19 +205,20 @@ def code(
     `predicted` is bool (L, 512), or None.
     """
     masks = np.repeat(np.array(kinds, dtype=np.uint8).reshape(-1, 1) == FULL, 512, axis=1)
-    known = voxels_of(cells, masks)
-    expected = None if predicted is None else voxels_of(cells, predicted)
+    known = set_voxels(cells, masks)
+    expected = None if predicted is None else set_voxels(cells, predicted)
     model = Model(rate)
     for voxels in fronts(cells, kinds):
         for first in range(0, len(voxels), BLOCK):
-            coded, found = [], set()
-            for i, (leaf, place, voxel) in enumerate(voxels[first : first + BLOCK]):
-                numbers = contexts(voxel, known, expected)
+            block = voxels[first : first + BLOCK]
+            places = np.array([voxel for _, _, voxel in block])
+            coded = []
+            for i, numbers in enumerate(contexts(places, known, expected)):
+                leaf, place, _ = block[i]
                 prob = model.probability(numbers)
                 masks[leaf, place] = bit = bit_of(i, prob, leaf, place)
                 coded.append((numbers, prob, bit))
-                found |= {voxel} if bit else set()
-            known |= found
+            known[tuple((places + MARGIN).T)] = [bit for _, _, bit in coded]
             model.learn(coded)
     return masks
 

@@ -52,16 +52,17 @@ def fetched(
 def interpolated(leaf: Array, vectors: dict[Corner, Array], places: Array) -> Array:
     """4096ths of vectors (8, 8, 8, 3) of a leaf's voxels: between the centres of leaves."""
     own = vectors.get(tuple(leaf), np.zeros(3, dtype=np.int64))
+    around = np.empty((3, 3, 3, 3), dtype=np.int64)  # vectors of the leaf and of those around it
+    for step in np.ndindex(3, 3, 3):
+        other = leaf + CELL * (np.array(step) - 1)
+        inside = (other // EDGE == leaf // EDGE).all()
+        around[step] = vectors.get(tuple(other), own) if inside else own
     total = np.zeros_like(places)
-    lower = np.where(places < 4, -1, 0)
-    share = np.where(places < 4, 9 + 2 * places, 2 * places - 7)  # of the upper of two leaves
+    lower = np.where(places < 4, 0, 1)  # of two leaves along each axis
+    share = np.where(places < 4, 9 + 2 * places, 2 * places - 7)  # of the upper one
     for step in np.ndindex(2, 2, 2):
-        weight = np.where(np.array(step) == 1, share, 16 - share).prod(axis=-1)
-        for voxel in np.ndindex(CELL, CELL, CELL):
-            other = leaf + CELL * (lower[voxel] + step)
-            inside = (other // EDGE == leaf // EDGE).all()
-            vector = vectors.get(tuple(other), own) if inside else own
-            total[voxel] += weight[voxel] * vector
+        weight = np.where(np.array(step) == 1, share, 16 - share).prod(axis=-1, keepdims=True)
+        total += weight * around[tuple(np.moveaxis(lower + step, -1, 0))]
     return total
 
 

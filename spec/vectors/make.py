@@ -174,12 +174,11 @@ def plain(value: Any) -> Any:
 
 
 def topology(file: read.File, number: int) -> dict[str, Any]:
-    read.topology_of.cache_clear()
     sources = file.tensors(number, "TOPO")["predicted_from"].tolist()
     for source in sources:
         read.topology_of(file, source)
     with Streams() as streams:
-        found = read.topology_of(file, number)
+        found = read.topology_of.__wrapped__(file, number)  # decoded now, not out of the cache
     return {
         "coded_masks": streams.found,
         "leaf_origins": array(found.leaf_origins),
@@ -283,8 +282,7 @@ def network(file: read.File, points: np.ndarray, output: int) -> dict[str, Any]:
 
 def channel(file: read.File, number: int) -> dict[str, Any]:
     """Every pass of the first region of a channel."""
-    read.channel_of.cache_clear()
-    found = read.channel_of(file, number)
+    found = read.channel_of.__wrapped__(file, number)  # no region of it is decoded yet
     if found.reference is not None:
         found.reference(found.corners[0])  # beforehand: it is another channel's
     with Passes() as passes:

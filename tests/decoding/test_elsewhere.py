@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import inrv
+from inrv.support.arrays import as_array
 
 torch = pytest.importorskip("torch")
 
@@ -107,3 +108,31 @@ class OnlyDlpack:
 def test_arrays_that_know_nothing_but_dlpack_are_encoded(array: Any) -> None:
     wanted = inrv.encode_bytes({"fog": FOG}, EXACT)[0]
     assert inrv.encode_bytes({"fog": OnlyDlpack(array)}, EXACT)[0] == wanted
+
+
+GIVEN = {
+    "dense": lambda grid: grid.dense(),
+    "box": lambda grid: grid.dense(((1, 2, 3), (8, 8, 9))),
+    "stride": lambda grid: grid.dense(stride=4),
+    "slice": lambda grid: grid[3:9, :, 5],
+    "values": lambda grid: grid.values(),
+    "coordinates": lambda grid: grid.coordinates(),
+    "sample": lambda grid: grid.sample(np.ones((4, 3))),
+    "tensor": lambda grid: grid.tensor(),
+    "nanovdb": lambda grid: grid.nanovdb(),
+}
+
+
+@pytest.mark.parametrize("what", GIVEN)
+def test_what_a_grid_gives_is_handed_on_by_dlpack_without_a_copy(what: str) -> None:
+    grid = inrv.load(inrv.encode_bytes({"fog": FOG}, EXACT)[0], "cpu")[0]
+    given = GIVEN[what](grid)
+    place = torch.as_tensor(given).data_ptr()
+    assert torch.from_dlpack(given).data_ptr() == place
+    assert np.from_dlpack(OnlyDlpack(given)).__array_interface__["data"][0] == place
+
+
+def test_arrays_are_taken_without_a_copy() -> None:
+    tensor = torch.from_numpy(FOG.copy())
+    for array in (tensor, OnlyDlpack(tensor), OnlyDlpack(tensor.numpy())):
+        assert np.shares_memory(as_array(array, "fog"), tensor.numpy())

@@ -23,13 +23,13 @@ from testing.lattice import instant, noise, smooth
 @pytest.fixture(scope="module")
 def data() -> bytes:
     """A fog with holes in two regions, and vectors on faces of which one component is constant."""
-    clear = smooth(6)
+    clear = smooth(5)
     holes = noise(clear.shape, 4) < 0.7
     wind = np.stack([clear, np.full_like(clear, 3), -clear], axis=3)
-    wide = np.zeros((13, 6, 6), dtype=np.float32)
-    wide[5:11] = clear
+    wide = np.zeros((13, 5, 5), dtype=np.float32)
+    wide[5:10] = clear
     active = np.zeros(wide.shape, dtype=np.bool_)
-    active[5:11] = holes
+    active[5:10] = holes
     fog = sparse_grid(wide, "fog", Transform.from_voxel_size(0.5), 0.25, active)
     away = fog.topology.leaf_origins + np.array([120, 0, -8], dtype=np.int32)
     fog = replace(fog, topology=replace(fog.topology, leaf_origins=away))

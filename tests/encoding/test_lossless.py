@@ -86,6 +86,19 @@ def test_exact_values_come_back_bit_for_bit_in_every_way_of_reading() -> None:
     assert bool(np.isfinite(volume["clean"].to_grid().values).all())
 
 
+def test_nan_does_not_count_as_exact_in_the_psnr() -> None:
+    grid = sparse_grid(cloud(), "density")
+    values = grid.values.copy()
+    values[np.argsort(values[:, 0])[1 : len(values) // 2]] = math.nan
+    holed, options = grid.with_values(values), replace(QUICK, nonfinite="keep")
+    data, report = inrv.encode_bytes(SparseVolume((holed,)), options)
+    known = np.isfinite(values)
+    decoded = inrv.load(data, device="cpu")["density"].to_grid().values[known]
+    wide = values[known].astype(np.float64)
+    error = np.square((decoded - wide) / np.ptp(wide)).mean()
+    assert report.grids[0].psnr == pytest.approx(-10 * math.log10(error), abs=0.01)
+
+
 def test_nothing_but_nan_is_kept_too() -> None:
     grid = sparse_grid(cloud())
     nothing = grid.with_values(np.full_like(grid.values, math.nan))

@@ -255,3 +255,30 @@ def test_chunks_of_others_and_damaged_ones_are_told() -> None:
             found[...]
         with pytest.raises(kind):
             found[1, 2, 3]
+
+
+def test_xarray_opens_and_writes_such_arrays(tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    run = np.stack([fog(24, 20, 17), fog(24, 20, 17)[::-1]])
+    names = ("time", "x", "y", "z")
+    group = zarr.open_group(tmp_path / "run.zarr", mode="w")
+    settings = {"chunks": (1, 24, 20, 17), "compressors": None}
+    serializer = {"name": "inrv.lattice", "configuration": {"max_error": BOUND}}
+    group.create_array(
+        "fog", shape=run.shape, dtype=run.dtype, dimension_names=names,
+        serializer=serializer, **settings,
+    )[...] = run  # fmt: skip
+    for opened in (
+        xarray.open_zarr(tmp_path / "run.zarr", consolidated=False, chunks=None),
+        xarray.open_dataset(tmp_path / "run.zarr", engine="zarr", consolidated=False),
+    ):
+        assert opened.fog.dims == names
+        plane = opened.fog.isel(time=1, x=slice(3, 9), y=5).values
+        assert np.abs(plane - run[1, 3:9, 5]).max() <= BOUND
+        assert np.array_equal(opened.fog[0, ::4, [1, 2]], opened.fog.values[0, ::4][:, [1, 2]])
+    data = xarray.Dataset({"fog": (names, run)})
+    encoding = {"fog": {"serializer": serializer, **settings}}
+    path = tmp_path / "again.zarr"
+    data.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding)
+    again = xarray.open_zarr(path, consolidated=False, chunks=None)
+    assert 0 < np.abs(again.fog.values - run).max() <= BOUND

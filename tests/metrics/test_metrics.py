@@ -431,6 +431,27 @@ def test_nan_that_both_hold_is_left_out() -> None:
     assert found.metrics.psnr == pytest.approx(whole.metrics.psnr, abs=0.2)
 
 
+def test_nan_does_not_count_as_exact() -> None:
+    """Every voxel that is a number is off by the same, however many others there are."""
+    values = np.maximum(fog((16, 16, 16)), 0.1)
+    one, other = sparse_grid(values), sparse_grid(values + 0.01, background=0.01)
+    holed = [grid.with_values(grid.values.copy()) for grid in (one, other)]
+    middle = np.argsort(one.values[:, 0])[1 : len(one.values) // 2]  # neither end of the range
+    for grid in holed:
+        grid.values[middle] = math.nan
+    found, whole = (
+        compare_volumes(SparseVolume((a,)), SparseVolume((b,))).grids[0].metrics
+        for a, b in (holed, (one, other))
+    )
+    assert found is not None and whole is not None
+    assert found.psnr == pytest.approx(whole.psnr, abs=1e-3)
+    assert found.nrmse < whole.nrmse  # the lower ones are missing in the sum of squares
+    assert found.ssim is not None and found.ssim > 0.9
+    nothing = one.with_values(np.full_like(one.values, math.nan))
+    volume = SparseVolume((nothing,))
+    assert compare_volumes(volume, volume).mean.psnr == math.inf
+
+
 def test_passthrough_grids_are_compared_byte_by_byte() -> None:
     flags = PassthroughGrid(
         0, "flags", "Tree_int32_5_4_3", False, None, 4, b"bytes", "int32 values"

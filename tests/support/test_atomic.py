@@ -16,7 +16,7 @@ import pytest
 
 from inrv import OutputError
 from inrv.support import atomic
-from inrv.support.atomic import atomic_file, remove_partial
+from inrv.support.atomic import atomic_file, atomic_folder, remove_partial
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="forks, signals and modes are POSIX"
@@ -255,3 +255,47 @@ def test_places_where_no_file_can_be(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=f"{name} cannot be written: .*{words}"):
             write(tmp_path / name, b"new")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder", "pipe"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    for number in range(2):
+        with atomic_folder(target, lambda _: True) as made:
+            (made / "inner").mkdir()
+            (made / "inner" / f"{number}").write_text("whole")
+            assert target.exists() == bool(number)
+        assert os.listdir(target / "inner") == [f"{number}"] and os.listdir(tmp_path) == ["a.zarr"]
+    with (
+        pytest.raises(OutputError, match="No space left"),
+        atomic_folder(target, lambda _: True) as made,
+    ):
+        (made / "2").write_text("half")
+        raise FULL
+    assert os.listdir(target / "inner") == ["1"] and os.listdir(tmp_path) == ["a.zarr"]
+    with pytest.raises(OutputError, match="something else"), atomic_folder(target, lambda _: False):
+        pass
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = tmp_path / "a.zarr", os.rename
+    target.mkdir()
+    (target / "old").write_text("old")
+
+    def fails(source: Any, to: Any) -> None:
+        if str(to) == str(target) and "partial" in str(source):
+            raise FULL
+        rename(source, to)
+
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(OutputError), atomic_folder(target, lambda _: True) as made:
+        (made / "new").write_text("new")
+    assert os.listdir(target) == ["old"] and os.listdir(tmp_path) == ["a.zarr"]
+
+
+def test_what_a_killed_run_left_of_a_folder_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".a.zarr.0123abcd.partial"
+    (left / "a.zarr").mkdir(parents=True)
+    with atomic_folder(tmp_path / "a.zarr", lambda _: True):
+        assert not left.exists()

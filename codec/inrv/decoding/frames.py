@@ -31,6 +31,7 @@ from inrv.support.streams import Readable, input_of
 from inrv.support.undisturbed import undisturbed
 
 OPEN_GROUPS = 2  # that are kept open: a player goes from one to the next
+BLOCKS = "blocks"  # the metadata of a sequence that tells how its frames make up an array
 
 Number = float | int  # of a frame
 
@@ -150,6 +151,11 @@ class Frames(Mapping[Number, Volume]):
     def is_sequence(self) -> bool:
         """Whether the file is a sequence, to which frames can be appended."""
         return isinstance(self.source, SequenceFile)
+
+    @property
+    def are_blocks(self) -> bool:
+        """Whether they are the blocks of an array, as those that `inrv.dask.encode` writes."""
+        return BLOCKS in self.timeline.metadata
 
     @property
     def name(self) -> str:

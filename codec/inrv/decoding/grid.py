@@ -16,10 +16,10 @@ from inrv.decoding.bricks import Part
 from inrv.decoding.indexing import Block
 from inrv.decoding.values import GridValues, check_limits
 from inrv.errors import FormatError, OptionError, SelectionError
-from inrv.grids import COORDINATE_LIMIT, Box, Grid, Topology, Transform
+from inrv.grids import COORDINATE_LIMIT, Box, Grid, SparseVolume, Topology, Transform
 from inrv.grids.grid import description_of
 from inrv.grids.portions import cropped
-from inrv.storage import restore_transform
+from inrv.storage import restore_metadata, restore_transform
 from inrv.support.arrays import as_array
 from inrv.support.extras import needed_for
 from inrv.support.undisturbed import undisturbed
@@ -126,7 +126,8 @@ class VolumeGrid:
         if not self.values_of_grid.columns:
             return 0.0
         options = self.volume.container.manifest.encoding.get("options")
-        bound = options.get("max_error") if isinstance(options, dict) else None
+        options = options if isinstance(options, dict) else {}
+        bound = 0.0 if options.get("lossless") is True else options.get("max_error")
         return bound if isinstance(bound, (float, int, str)) else None
 
     @property
@@ -202,6 +203,28 @@ class VolumeGrid:
     def values(self) -> NDArray[np.float32]:
         """Values (N,) or (N, 3) of the active leaf voxels."""
         return self._shaped(self.to_grid().values)
+
+    @property
+    def lossy_ratio(self) -> float | None:
+        """Of a scan from DICOM whose numbers do not all come back, how much smaller its file is.
+
+        None of all other grids.
+        """
+        from inrv.files.images import lossy  # brings nothing but what JSON takes
+
+        metadata = restore_metadata(self.entry.metadata)
+        found = lossy.bytes_of_scan(metadata, len(self.entry.components))
+        if found is None or lossy.returns(found[0], self.max_error):
+            return None
+        container = self.volume.container
+        return found[1] * len(container.manifest.grids) / container.size
+
+    def marked(self, decoded: Grid) -> Grid:
+        """The decoded grid, whose metadata say so where it is a scan with a loss."""
+        from inrv.files.images import lossy
+
+        ratio = self.lossy_ratio
+        return decoded if ratio is None else lossy.marked(decoded, ratio)
 
     def to_grid(self) -> Grid:
         """The grid, decoded. Raises FormatError, beyond the limits too."""
@@ -306,7 +329,7 @@ class VolumeGrid:
         if not level:
             return self.to_grid() if asked is None else self.crop(asked)
         with named_errors(self.volume.container):
-            found = self.values_of_grid.at_level(level, asked)
+            found = self.marked(self.values_of_grid.at_level(level, asked))
             within = None if asked is None else asked.multiples(1 << level)
             return found if asked is None else cropped(found, within)
 
@@ -363,6 +386,16 @@ class VolumeGrid:
         warp.init()  # which `from_torch` leaves to its caller
         buffer = self.nanovdb()
         return warp.Volume(warp.from_torch(buffer.to(device or buffer.device), dtype=warp.uint8))
+
+    def to_openvdb(self) -> Any:
+        """The grid as one of OpenVDB's own module, as `openvdb.FloatGrid`.
+
+        Raises MissingPackageError where there is no such module.
+        """
+        from inrv import files
+
+        (found,) = files.to_openvdb(SparseVolume((self.to_grid(),)))
+        return found
 
     def to_fvdb(self) -> tuple[Any, Tensor]:
         """The grid as a `fvdb.Grid`, and the values of its voxels in the order that it has.

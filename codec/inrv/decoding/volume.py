@@ -226,7 +226,8 @@ class Volume(Mapping[str, VolumeGrid]):
             topologies = [own.whole_topology for own in values]
             found = self.outputs.values(topologies, [own.columns for own in values])
             found.reverse()
-            return [own.filled(found.pop()) for own in values]  # so that no grid is held twice
+            # `pop`, so that no grid is held twice.
+            return [grid.marked(grid.values_of_grid.filled(found.pop())) for grid in grids]
 
     @undisturbed()
     def to_sparse(self, level: int = 0, box: Box | Any = None) -> SparseVolume:
@@ -261,6 +262,17 @@ class Volume(Mapping[str, VolumeGrid]):
 
         check_writable(target)
         files.write(target, self.to_sparse(level, box))
+
+    def to_openvdb(self, level: int = 0, box: Box | Any = None) -> list[Any]:
+        """Decode every grid into one of OpenVDB's own module, as `openvdb.FloatGrid`.
+
+        level, box: as `to_sparse` takes them
+        Raises MissingPackageError where there is no such module, and OptionError where it does not
+        know the type of a grid.
+        """
+        from inrv import files
+
+        return files.to_openvdb(self.to_sparse(level, box))
 
     @property
     def box(self) -> Box | None:

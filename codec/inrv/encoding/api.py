@@ -48,8 +48,8 @@ def encode(
 
     source: a .vdb file: its path, its URL, its bytes, or a binary file object, which is read to its
         end from where it stands; an array for each name, as {"density": array}; grids, as
-        `sparse_grid` makes them of arrays, each with a transform and a class; a `SparseVolume`; or
-        an open `Volume` or grids of it
+        `sparse_grid` makes them of arrays, each with a transform and a class; a grid of OpenVDB's
+        own module, or a list of such; a `SparseVolume`; or an open `Volume` or grids of it
     output: a path, where the file appears when it is whole, or a binary file object
     overwrite: replace a file that is there
     progress: is called with a `Progress` now and then
@@ -84,13 +84,15 @@ def encode_array(
     transform: Transform = Transform(),
     background: Any = 0.0,
     active: Any = None,
+    axes: str | None = None,
     overwrite: bool = False,
     progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> EncodeReport:
     """Encode a dense volume.
 
-    Its shape is (X, Y, Z) or (X, Y, Z, 3), and voxel [0, 0, 0] is index-space (0, 0, 0).
+    Its shape is (X, Y, Z) or (X, Y, Z, 3), or what `axes` tells, and voxel [0, 0, 0] is index-space
+    (0, 0, 0).
 
     Raises OptionError for other shapes and for numbers that float32 cannot hold as the options ask,
     and what `encode` raises. The other arguments are those of `encode`.
@@ -102,16 +104,25 @@ def encode_array(
     background: of the voxels that are not active
     active: bool (X, Y, Z) which voxels are active. By default those that are not masked, or, of an
         array without a mask, those that differ from `background`. Masked voxels are inactive,
-        whatever lies beneath
+        whatever lies beneath. With `axes` it has those of the array, but for components
+    axes: a letter for each axis of the array: x, y and z, t of moments and c of channels, each of
+        which becomes a grid, v of the components of vectors, as "zyx". Grids are x, y, z in any
+        case, and a .npy file that is decoded has the order of the array
     """
     if isinstance(array, (Volume, VolumeGrid)):
         raise OptionError(
             f"a {type(array).__name__} has places and transforms of its own, as no array has: "
             "give it to encode()"
         )
-    grid = sparse_grid(array, name, transform, background, active)
+    from inrv.files.images.axes import grids_of_array
+
+    grids = (
+        [sparse_grid(array, name, transform, background, active)]
+        if axes is None
+        else grids_of_array(array, name, axes, transform, background, active)
+    )
     return encode(
-        grid, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint
+        grids, output, options, overwrite=overwrite, progress=progress, checkpoint=checkpoint
     )
 
 
@@ -164,7 +175,7 @@ def read_frame(
     time: float | None = None,
 ) -> Frame:
     """Read the grids that are asked for of a source, as a frame. Raises what `encode` raises."""
-    found = volume_or_file(source)
+    found = volume_or_file(source, options.doubles)
     volume, bytes_in = _read(found, options)
     return Frame(volume, number, time, found.name if isinstance(found, Input) else "", bytes_in)
 
@@ -227,10 +238,12 @@ def _read(found: SparseVolume | Input, options: EncodeOptions) -> tuple[SparseVo
     Returns them, and the size of the file they come from; None where they come from none.
     """
     if isinstance(found, SparseVolume):
+        if options.axes is not None:
+            raise OptionError("`axes` is for files; encode_array() takes the axes of an array")
         return (found if options.grids is None else found.choose(options.grids)), None
     from inrv import files
 
-    return files.read(found, grids=options.grids, doubles=options.doubles), found.size
+    return files.read(found, options.grids, doubles=options.doubles, axes=options.axes), found.size
 
 
 def _most_bytes(options: EncodeOptions, frames: Sequence[Frame]) -> int | None:

@@ -16,8 +16,9 @@ import numpy as np
 
 from inrv.decoding.grid import VolumeGrid
 from inrv.encoding.sequence import SequenceWriter
-from inrv.encoding.sources import Source, volume_or_file
+from inrv.encoding.sources import Source, named, volume_or_file
 from inrv.errors import InrvError, OptionError
+from inrv.files import is_openvdb
 from inrv.grids import Grid
 from inrv.options import EncodeOptions
 from inrv.support.arrays import as_array
@@ -79,7 +80,8 @@ class BackgroundWriter:
         Raises OptionError for what is no array of numbers, and what earlier frames have raised.
         """
         self._check()
-        self._hand_over(partial(self._writer.add, time, _kept(grids), number=number))
+        kept = _kept(grids, self._writer.options.doubles)
+        self._hand_over(partial(self._writer.add, time, kept, number=number))
 
     def flush(self) -> None:
         """Wait until all frames that were added are in the file. Raises what `add` raises."""
@@ -157,15 +159,17 @@ class BackgroundWriter:
             self._leave()
 
 
-def _kept(grids: Source) -> Source:
+def _kept(grids: Source, doubles: str) -> Source:
     """Give what is to be encoded so that nothing that its owner does later changes it."""
     if isinstance(grids, Mapping):
         return {name: _copied(name, value) for name, value in grids.items()}
-    return volume_or_file(grids)
+    return volume_or_file(grids, doubles)
 
 
 def _copied(name: str, value: Any) -> Any:
     """Give a copy of an array; grids do not change."""
     if isinstance(value, (Grid, VolumeGrid)):
         return value
+    if is_openvdb(value):
+        return named(name, value)
     return np.array(as_array(value, f"grid {name!r}: the array"), subok=True)

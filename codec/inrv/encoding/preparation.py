@@ -100,6 +100,7 @@ def _usual_range(grid: Grid) -> Normalisation:
 def _prepare(grid: Grid, options: EncodeOptions, codec: FieldCodec) -> PreparedGrid:
     values = grid.values
     exact = (~np.isfinite(values)).any(axis=1)
+    finite_voxels = len(values) - int(exact.sum())
     frequent = FrequentValues.none(grid.components)
     if not _is_constant(values):
         if values.size <= options.exact_below:
@@ -127,7 +128,7 @@ def _prepare(grid: Grid, options: EncodeOptions, codec: FieldCodec) -> PreparedG
         exact=LeafValues(grid.topology.places()[exact], values[exact]),
         spans=spans,
         bounds=bounds,
-        active_voxels=grid.topology.leaf_voxel_count,
+        active_voxels=finite_voxels,
         lossless=lossless,
     )
 

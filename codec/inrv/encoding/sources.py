@@ -10,6 +10,7 @@ from inrv.container import FrameEntry, Manifest
 from inrv.decoding.grid import VolumeGrid
 from inrv.decoding.volume import Volume
 from inrv.errors import FormatError, OptionError
+from inrv.files import from_openvdb, is_openvdb
 from inrv.grids import Grid, SparseVolume, sparse_grid
 from inrv.storage import store_metadata
 from inrv.support.inputs import Input
@@ -20,9 +21,10 @@ Grids: TypeAlias = list[Grid] | list[VolumeGrid] | list[AnyGrid] | tuple[AnyGrid
 Source: TypeAlias = Readable | SparseVolume | Volume | AnyGrid | Grids | Mapping[str, Any]
 
 
-def volume_or_file(source: Source) -> SparseVolume | Input:
+def volume_or_file(source: Source, doubles: str = "passthrough") -> SparseVolume | Input:
     """Give the volume that `source` holds or stands for, or the file to read it from.
 
+    doubles: see `EncodeOptions`
     Raises OptionError for anything else, and where there is no grid in it.
     """
     if isinstance(source, (Mapping, list, tuple)) and not len(source):
@@ -32,13 +34,15 @@ def volume_or_file(source: Source) -> SparseVolume | Input:
     if isinstance(source, Volume):
         return source.to_sparse()
     if isinstance(source, Mapping):
-        return _checked(SparseVolume(tuple(_named(name, value) for name, value in source.items())))
+        return _checked(SparseVolume(tuple(named(name, value) for name, value in source.items())))
     if isinstance(source, (Grid, VolumeGrid)):
         return _checked(SparseVolume((_decoded(source),)))
     if isinstance(source, (list, tuple)) and all(
         isinstance(grid, (Grid, VolumeGrid)) for grid in source
     ):
         return _checked(SparseVolume(tuple(_decoded(grid) for grid in source)))
+    if is_openvdb(source) or (isinstance(source, (list, tuple)) and all(map(is_openvdb, source))):
+        return _checked(from_openvdb(source, doubles=doubles))
     arrays = ("__array__", "__dlpack__")
     if isinstance(source, (list, tuple)) or any(hasattr(source, name) for name in arrays):
         raise OptionError(
@@ -63,8 +67,16 @@ def _checked(volume: SparseVolume) -> SparseVolume:
     return volume
 
 
-def _named(name: str, value: Any) -> Grid:
-    """A grid, or an array, under a name."""
+def named(name: str, value: Any) -> Grid:
+    """Give a grid, or an array, under a name. Raises OptionError for what is neither."""
+    if is_openvdb(value):
+        held = from_openvdb(value)
+        if not held.grids:
+            raise OptionError(
+                f"grid {name!r}: a {type(value).__name__} has no values of float or vec3s: give it "
+                "alone or in a list, and its bytes are kept"
+            )
+        value = held.grids[0]
     return (
         replace(_decoded(value), name=name)
         if isinstance(value, (Grid, VolumeGrid))

@@ -7,24 +7,38 @@ suffix and first bytes. To add a file type, write a module with a FILE_TYPE that
 
 from inrv.files.file_types import (
     SUFFIXES,
+    WRITTEN,
     FileType,
     ListedGrid,
     ReadOptions,
     WriteOptions,
     file_type,
+    is_beside_header,
+    is_volume,
+    is_written_as_folder,
     list_grids,
     read,
     write,
+    written_paths,
 )
+from inrv.files.openvdb import from_openvdb, is_openvdb, to_openvdb
 
 __all__ = [
     "SUFFIXES",
+    "WRITTEN",
     "FileType",
     "ListedGrid",
     "ReadOptions",
     "WriteOptions",
     "file_type",
+    "from_openvdb",
+    "is_beside_header",
+    "is_openvdb",
+    "is_volume",
+    "is_written_as_folder",
     "list_grids",
     "read",
+    "to_openvdb",
     "write",
+    "written_paths",
 ]

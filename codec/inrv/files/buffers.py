@@ -45,7 +45,7 @@ def unzip(packed: memoryview, size: int) -> bytes:
     return data
 
 
-def gunzip(packed: bytes, most: int) -> bytes:
+def gunzip(packed: bytes | memoryview, most: int) -> bytes:
     """Decompress the first bytes of streams of gzip, at most `most`. Raises zlib.error."""
     found, left = bytearray(), packed
     while left and len(found) < most:

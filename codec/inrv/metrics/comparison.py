@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -205,7 +205,9 @@ def _compare_grids(original: Grid, decoded: Grid) -> GridComparison:
     """Compare two grids of one name."""
     box = original.topology.box or decoded.topology.box or Box((0, 0, 0), (0, 0, 0))
     comparable = original.value_type == decoded.value_type
-    metrics, largest = measure(*_finite(original, decoded), box) if comparable else (None, None)
+    if comparable:
+        _check_nonfinite(original, decoded)
+    metrics, largest = measure(original, decoded, box) if comparable else (None, None)
     drift, frequent = _sums_and_values(original, decoded) if comparable else (None, ())
     return GridComparison(
         name=original.name,
@@ -246,17 +248,19 @@ def _sums_and_values(
     return moved / whole if whole else None, tuple(FrequentValue(*value) for value in values)
 
 
-def _finite(original: Grid, decoded: Grid) -> tuple[Grid, Grid]:
-    """Put finite values in place of the NaN and infinity that both grids have in common."""
-    grids = (original, decoded)
+def _check_nonfinite(original: Grid, decoded: Grid) -> None:
+    """Raise NonFiniteError where two grids do not have the same NaN and infinity in common."""
     parts = [
         (grid.background[None], grid.values, grid.tile_values, grid.inactive.values)
-        for grid in grids
+        for grid in (original, decoded)
     ]
     bad = [[~every_component(np.isfinite(part)) for part in of_grid] for of_grid in parts]
     if not any(rows.any() for rows in bad[0] + bad[1]):
-        return grids
-    places = [grid.topology.coordinates()[rows[1]] for grid, rows in zip(grids, bad, strict=True)]
+        return
+    places = [
+        grid.topology.coordinates()[rows[1]]
+        for grid, rows in zip((original, decoded), bad, strict=True)
+    ]
     mine, theirs = (
         [part[rows] for part, rows in zip(*pair, strict=True)]
         for pair in zip(parts, bad, strict=True)
@@ -266,24 +270,6 @@ def _finite(original: Grid, decoded: Grid) -> tuple[Grid, Grid]:
             f"grid {original.name!r}: original and decoded do not hold "
             "the same NaN and infinity in the same places"
         )
-    known = original.values[~bad[0][1]]
-    filler = known.min(axis=0) if len(known) else np.zeros_like(original.background)
-    return _filled(original, filler), _filled(decoded, filler)
-
-
-def _filled(grid: Grid, filler: NDArray[np.float32]) -> Grid:
-    """Put `filler` (C,) in place of the values of a grid that are not finite."""
-
-    def fill(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.where(np.isfinite(values).all(axis=-1, keepdims=True), values, filler)
-
-    return replace(
-        grid,
-        background=fill(grid.background),
-        values=fill(grid.values),
-        tile_values=fill(grid.tile_values),
-        inactive=replace(grid.inactive, values=fill(grid.inactive.values)),
-    )
 
 
 def _bits(values: NDArray[Any]) -> NDArray[Any]:

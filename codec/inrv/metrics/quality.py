@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.grids import LEAF_EDGE, Box, Grid
+from inrv.grids import LEAF_EDGE, Box, Grid, every_component
 from inrv.metrics.psnr import psnr_of
-from inrv.metrics.regions import differing_regions, paired_values
+from inrv.metrics.regions import Pairs, differing_regions, paired_values
 from inrv.metrics.ssim import WINDOW, structural_similarity
 
 Array = NDArray[np.float64]
@@ -67,6 +67,8 @@ class Differences:
 def measure(original: Grid, decoded: Grid, box: Box) -> tuple[GridMetrics, float]:
     """Give the figures over every voxel of `box`, active or not, and the largest difference.
 
+    Voxels with NaN or infinity, which both grids must have in the same places, are left out; in the
+    windows of the SSIM they have the lowest value.
     The original is normalised to [0, 1] by its minimum and maximum over `box`, each component of a
     vector grid by its own; mean squares and SSIM are averaged over the components, those that are
     constant and equal left out. The largest absolute difference is in the grid's own units. Grids
@@ -97,10 +99,11 @@ def score(psnr: float, nrmse: float, ssim: float | None) -> float | None:
 
 
 def differences(original: Grid, decoded: Grid, box: Box) -> Differences:
-    """Sum over every voxel of `box`, each region of equal values taken once."""
-    lowest = np.full(original.components, math.inf)
+    """Sum over every finite voxel of `box`, each region of equal values taken once."""
+    lowest, voxels = np.full(original.components, math.inf), 0
     highest, largest = -lowest, np.zeros_like(lowest)
-    for a, b, _ in paired_values(original, decoded, box):
+    for a, b, counts in _finite_pairs(original, decoded, box):
+        voxels += int(counts.sum())
         if len(a):
             lowest = np.minimum(lowest, _each(np.min, a))
             highest = np.maximum(highest, _each(np.max, a))
@@ -110,12 +113,19 @@ def differences(original: Grid, decoded: Grid, box: Box) -> Differences:
     constant = np.where(lowest == 0, 1.0, np.abs(lowest))
     span = np.where(varying, highest - lowest, constant)
     squared_error, squared_original = np.zeros_like(lowest), np.zeros_like(lowest)
-    for a, b, counts in paired_values(original, decoded, box):
-        weights = counts[:, None] / box.volume
+    for a, b, counts in _finite_pairs(original, decoded, box):
+        weights = counts[:, None] / voxels
         squared_error += _each(np.sum, np.square((a - b) / span) * weights)
         squared_original += _each(np.sum, np.square((a - minimum) / span) * weights)
     counted = varying | (largest > 0)
     return Differences(minimum, span, counted, squared_error, squared_original, largest)
+
+
+def _finite_pairs(original: Grid, decoded: Grid, box: Box) -> Iterator[Pairs]:
+    """Do what `paired_values` does, without the voxels in which the original is not finite."""
+    for a, b, counts in paired_values(original, decoded, box):
+        known = every_component(np.isfinite(a))
+        yield (a, b, counts) if known.all() else (a[known], b[known], counts[known])
 
 
 def _each(reduce: Callable[[Array], Any], values: Array) -> Array:
@@ -178,5 +188,6 @@ def _brick(*place: int) -> Box:
 
 
 def _normalised(grid: Grid, box: Box, sums: Differences) -> Array:
-    """Give the normalised values float64 (X, Y, Z, C) of a box."""
-    return (grid.dense(box).astype(np.float64) - sums.minimum) / sums.span
+    """Give the normalised values float64 (X, Y, Z, C) of a box, 0 for what is not finite."""
+    values = (grid.dense(box).astype(np.float64) - sums.minimum) / sums.span
+    return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)

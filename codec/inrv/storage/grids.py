@@ -70,8 +70,8 @@ class PreparedGrid:
     spans: float64 (C,) of each component the range of its active values but for exact ones, to
         which qualities relate
     bounds: the largest error that codes of each component may make; None where no bound is asked
-    active_voxels: active leaf voxels of the grid as it is to come back, which a whole-leaf form has
-        more of
+    active_voxels: active leaf voxels, over which the PSNR is: those of the grid as it is to come
+        back, which a whole-leaf form has more of, without NaN and infinity
     frame: place of its frame in time, among those of the file
     lossless: whether the field gives every value exactly
     source: the grid before its values were rounded, for the field to code the rounded ones without
@@ -114,7 +114,7 @@ class PreparedGrid:
 
     def psnr_of_changes(self, component: int) -> float:
         """The PSNR that rounding leaves to a component, in dB; peak = its span."""
-        squared = float(np.square(self.changes[:, component]).mean()) if len(self.changes) else 0.0
+        squared = float(np.square(self.changes[:, component]).sum()) / max(1, self.active_voxels)
         return 10 * math.log10(float(self.spans[component]) ** 2 / squared) if squared else math.inf
 
     @cached_property

@@ -1,4 +1,6 @@
-"""Files that are at any moment the old one or the whole new one, even if the writer is killed.
+"""Files and folders that appear whole or not at all, even if the writer is killed.
+
+A file is at any moment the old one or the whole new one.
 
 Where the system has files without a name (Linux, on most file systems) the new file has none until
 it is complete. Elsewhere it is written beside the target as `.NAME.<random>.partial`, and the next
@@ -12,6 +14,7 @@ import errno
 import io
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -94,6 +97,109 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         _sync_folder(target.parent)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str], replaces: Callable[[str], bool]) -> Iterator[Path]:
+    """Make a folder that becomes `path` when the block ends without an error.
+
+    It is on the disk, and so is its name, when the block has been left. A folder that is replaced
+    is set aside first and removed last, so that for a moment none has the name.
+
+    replaces: tells whether a folder that is there may be replaced
+    Raises OutputError where `path` cannot be written, and for every OSError of the block; the old
+    folder is then untouched and nothing is left behind.
+    """
+    target = resolved(Path(path))
+    if os.path.lexists(target) and not (target.is_dir() and replaces(str(target))):
+        raise OutputError(f"{target} cannot be written: something else has its name")
+    try:
+        with folder_beside(target, "partial") as around:
+            made = around / target.name
+            made.mkdir()
+            yield made
+            _sync_tree(made)
+            _publish_folder(made, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def folder_beside(target: Path, ending: str) -> Iterator[Path]:
+    """Make a folder beside an output for what becomes it, which is gone when the block is left.
+
+    Those that killed runs have left are removed too, where there are locks.
+
+    ending: of its name, `.NAME.<8 hex digits>.ENDING`
+    Raises OutputError.
+    """
+    import glob  # brings re and fnmatch
+
+    for left in target.parent.glob(f".{glob.escape(target.name)}.{RANDOM}.{ending}"):
+        if left.is_dir() and (lock := _lock_folder(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.{ending}")
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+    held = _lock_folder(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Lock a folder, so that no other run removes it.
+
+    Gives the descriptor that holds the lock; None where another one has it or there are no locks.
+    """
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sync_tree(folder: Path) -> None:
+    """Bring all files below a folder onto the disk."""
+    for own, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(os.path.join(own, name), READ_WRITE)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        _sync_folder(Path(own))
+
+
+def _publish_folder(made: Path, target: Path) -> None:
+    """Give a complete folder the name `target`, replacing what has it."""
+    if not os.path.lexists(target):
+        os.rename(made, target)
+        return
+    # No system call of Python exchanges two folders. The old one does not go into the folder that
+    # the next run removes, because there it would be lost if this one were killed now.
+    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    os.rename(target, old)
+    try:
+        os.rename(made, target)
+    except BaseException:
+        os.rename(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def regular_mode(target: Path) -> int | None:

@@ -1,7 +1,8 @@
-"""Inputs that are read piece by piece: the protocol, bytes in memory, local files."""
+"""Inputs that are read piece by piece: the protocol, bytes in memory, local files, folders."""
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import os
@@ -120,3 +121,32 @@ class FileInput(Input):
         """Give all its bytes, mapped. Raises OSError."""
         with self.open() as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+@dataclass(frozen=True)
+class FolderInput(Input):
+    """A local folder whose files are one volume. Whoever reads the volume opens them.
+
+    name: its path, as the caller gave it
+    path: where it is, whatever becomes the working directory
+    """
+
+    name: str
+    path: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes all files below it have. Raises OSError."""
+        return sum(
+            os.stat(os.path.join(folder, name)).st_size
+            for folder, _, names in os.walk(self.path)
+            for name in names
+        )
+
+    def open(self) -> BinaryIO:
+        """Raise IsADirectoryError."""
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
+
+    def parts(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Raise IsADirectoryError."""
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)

@@ -11,7 +11,7 @@ from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
 from inrv.errors import OptionError
-from inrv.support.inputs import BytesInput, FileInput, Input
+from inrv.support.inputs import BytesInput, FileInput, FolderInput, Input
 
 # The scheme of a URL, or several as fsspec chains them. A single letter is a drive of Windows.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:_-]+://")
@@ -57,6 +57,8 @@ def _input_at(name: str) -> Input:
         name = url2pathname(urlsplit(name).path)
     if _is_pipe(name):
         return BytesInput(name, Path(name).read_bytes())
+    if os.path.isdir(name):
+        return FolderInput(name, os.path.abspath(name))
     return FileInput(name, os.path.abspath(name))
 
 

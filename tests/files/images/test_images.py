@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,123 @@ def test_tiff(tmp_path: Path, dtype: str) -> None:
     np.testing.assert_allclose(edges, [0.5, 0.25, 3.0] if imagej else [1, 1, 1])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_ome_tiff_keeps_the_size_of_a_voxel(tmp_path: Path, dtype: str) -> None:
+    array = numbers(dtype, 2)
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25, "PhysicalSizeZ": 2000.0}
+    units = {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm", "PhysicalSizeZUnit": "nm"}
+    tifffile.imwrite(
+        tmp_path / "cells.ome.tif",
+        np.ascontiguousarray(array.transpose(3, 2, 1, 0)),
+        metadata={"axes": "CZYX", **sizes, **units},
+        ome=True,
+    )
+    volume = files.read(tmp_path / "cells.ome.tif")
+    assert [grid.name for grid in volume.grids] == ["cells.0", "cells.1"]
+    edges = np.diag(volume.grids[0].transform.array())[:3]
+    np.testing.assert_allclose(edges, [0.5, 0.25, 2.0])
+    assert files.write(tmp_path / "back.tif", volume) == []
+    with tifffile.TiffFile(tmp_path / "back.tif") as file:
+        assert file.is_ome and file.series[0].dtype == np.dtype(dtype)
+        axes, found = file.series[0].axes, file.asarray()
+        pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert axes == "ZCYX"
+    assert np.array_equal(found.transpose(3, 2, 0, 1), array.astype(np.float32).astype(dtype))
+    np.testing.assert_allclose([pixels[f"PhysicalSize{axis}"] for axis in "XYZ"], [0.5, 0.25, 2.0])
+    assert {pixels[f"PhysicalSize{axis}Unit"] for axis in "XYZ"} == {"µm"}
+
+
+def test_units_of_ome_that_do_not_compare_are_refused(tmp_path: Path) -> None:
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 1.0, "PhysicalSizeZ": 2.0}
+    metadata |= {"PhysicalSizeZUnit": "pixel"}
+    tifffile.imwrite(tmp_path / "a.tif", numbers("uint8").T, ome=True, metadata=metadata)
+    with pytest.raises(ImageFileError, match=r"a\.tif: .* units that do not compare"):
+        files.read(tmp_path / "a.tif")
+
+
+def test_hyperstacks_of_imagej_keep_their_spacing(tmp_path: Path) -> None:
+    array = numbers("uint16", 2, 3)  # times, channels
+    tifffile.imwrite(
+        tmp_path / "stack.tif",
+        np.ascontiguousarray(array.transpose(3, 2, 4, 1, 0)),
+        imagej=True,
+        metadata={"axes": "TZCYX", "spacing": 3.0, "unit": "um"},
+        resolution=(1 / 0.5, 1 / 0.25),
+    )
+    volume = files.read(tmp_path / "stack.tif")
+    assert len(volume.grids) == 6
+    assert files.write(tmp_path / "back.tif", volume) == []
+    with tifffile.TiffFile(tmp_path / "back.tif") as file:
+        assert file.is_imagej and file.series[0].axes == "TZCYX"
+        told = file.imagej_metadata
+        assert (told["spacing"], told["unit"], told["frames"]) == (3.0, "um", 2)
+        assert np.array_equal(file.asarray().transpose(4, 3, 1, 0, 2), array)
+    edges = np.diag(files.read(tmp_path / "back.tif").grids[0].transform.array())[:3]
+    np.testing.assert_allclose(edges, [0.5, 0.25, 3.0])
+
+
+def test_units_of_imagej_are_ascii_there(tmp_path: Path) -> None:
+    metadata = {"axes": "ZYX", "spacing": 3.0, "unit": "\\u00B5m"}  # as ImageJ writes it
+    tifffile.imwrite(tmp_path / "a.tif", numbers("uint8").T, imagej=True, metadata=metadata)
+    volume = files.read(tmp_path / "a.tif")
+    (grid,) = volume.grids
+    text = str(grid.metadata["image_source"].value).replace("\\\\u00B5m", "µm")
+    for found in (volume, SparseVolume((replace(grid, metadata={"image_source": text}),))):
+        assert files.write(tmp_path / "back.tif", found) == []
+        with tifffile.TiffFile(tmp_path / "back.tif") as file:
+            assert file.imagej_metadata["unit"] in ("\\u00B5m", "µm")
+
+
+def test_scans_in_tiff_are_in_millimetres(tmp_path: Path) -> None:
+    series = numbers("int16", 2)
+    nibabel.save(nibabel.Nifti1Image(series, np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / "bold.nii")
+    assert files.write(tmp_path / "bold.tif", files.read(tmp_path / "bold.nii")) == []
+    with tifffile.TiffFile(tmp_path / "bold.tif") as file:
+        pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+        assert (pixels["PhysicalSizeZ"], pixels["PhysicalSizeZUnit"]) == (3.0, "mm")
+        assert np.array_equal(file.asarray().transpose(3, 2, 1, 0), series)
+
+
+def test_series_of_a_tiff_file_are_grids(tmp_path: Path) -> None:
+    first, second = numbers("int16"), numbers("uint8", 2)[:4]
+    with tifffile.TiffWriter(tmp_path / "two.tif") as writer:
+        writer.write(np.ascontiguousarray(first.T), metadata={"axes": "ZYX"})
+        writer.write(np.ascontiguousarray(second.T), metadata={"axes": "CZYX"})
+    names = ["two", "two.series1.0", "two.series1.1"]
+    assert [one.name for one in files.list_grids(tmp_path / "two.tif")] == names
+    volume = files.read(tmp_path / "two.tif")
+    assert [grid.name for grid in volume.grids] == names
+    (line, _) = files.write(tmp_path / "back.tif", volume)
+    assert line == "grid 'two.series1.0' is left out: an image holds one"
+    assert np.array_equal(tifffile.imread(tmp_path / "back.tif").T, first)
+    some = files.read(tmp_path / "two.tif", ["two.series1.0", 2])
+    assert files.write(tmp_path / "back.tif", some) == []
+    found = tifffile.imread(tmp_path / "back.tif").transpose(3, 2, 0, 1)
+    assert np.array_equal(found, second)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float16"])
+@pytest.mark.parametrize("axes", ["YX", "YXS", "TYX"])
+def test_pictures_come_back_with_their_own_axes(tmp_path: Path, axes: str, dtype: str) -> None:
+    shape = {"YX": (12, 9), "YXS": (12, 9, 3), "TYX": (5, 12, 9)}[axes]
+    picture = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    more = {"photometric": "rgb" if axes == "YXS" else "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", picture, metadata={"axes": axes}, **more)
+    volume = files.read(tmp_path / "a.tif")
+    assert volume.grids[0].topology.box == inrv.Box((0, 0, 0), (8, 11, 4 if axes == "TYX" else 0))
+    assert files.write(tmp_path / "back.tif", volume) == []
+    with tifffile.TiffFile(tmp_path / "back.tif") as file:
+        assert file.series[0].axes == axes and np.array_equal(file.asarray(), picture)
+
+
+def test_pages_that_are_missing_are_told(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", numbers("uint8").T, ome=True, metadata={"axes": "ZYX"})
+    data = (tmp_path / "a.tif").read_bytes().replace(b'PlaneCount="17"', b'PlaneCount="14"')
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageFileError, match=r"a\.tif: 3 pages of .* are missing"):
+        files.read(tmp_path / "a.tif")
+
+
 def test_numpy_arrays_of_any_type(tmp_path: Path) -> None:
     for dtype in ("int64", "uint16", "float16", "float64", "bool"):
         array = numbers("float64") > 100 if dtype == "bool" else numbers(dtype)
@@ -210,6 +328,53 @@ def test_numpy_arrays_of_any_type(tmp_path: Path) -> None:
         back = np.load(tmp_path / "back.npy")
         assert back.dtype == array.dtype
         assert np.array_equal(back.astype(np.float32), array.astype(np.float32))
+
+
+def test_flat_images_keep_their_two_axes(tmp_path: Path) -> None:
+    flat = numbers("int16")[:, :, 0]
+    np.save(tmp_path / "flat.npy", flat)
+    nibabel.save(nibabel.Nifti1Image(flat, np.eye(4)), tmp_path / "flat.nii")
+    for name in ("flat.npy", "flat.nii"):
+        volume = files.read(tmp_path / name)
+        assert volume.grids[0].topology.box == inrv.Box((0, 0, 0), (8, 11, 0))
+        assert files.write(tmp_path / f"back.{name}", volume) == []
+    assert np.array_equal(np.load(tmp_path / "back.flat.npy"), flat)
+    assert np.array_equal(np.asanyarray(nibabel.load(tmp_path / "back.flat.nii").dataobj), flat)
+
+
+@pytest.mark.parametrize("parts", [(), (2,)])
+def test_colours_of_nifti_are_vectors(tmp_path: Path, parts: tuple[int, ...]) -> None:
+    plain = np.random.default_rng(0).integers(0, 256, (*SHAPE, *parts, 3)).astype(np.uint8)
+    colours = plain.view([(name, "u1") for name in "RGB"])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(colours, MATRIX), tmp_path / "rgb.nii")
+    volume = files.read(tmp_path / "rgb.nii")
+    assert {grid.value_type for grid in volume.grids} == {"vec3s"}
+    assert files.write(tmp_path / "back.nii.gz", volume) == []
+    back = nibabel.load(tmp_path / "back.nii.gz")
+    assert back.get_data_dtype().names == ("R", "G", "B")
+    found = np.asanyarray(back.dataobj)
+    assert np.array_equal(np.stack([found[name] for name in "RGB"], axis=-1), plain)
+    if not parts:
+        files.write(tmp_path / "rgb.nrrd", volume)
+        found, _ = nrrd.read(str(tmp_path / "rgb.nrrd"))
+        assert found.dtype == np.uint8 and np.array_equal(np.moveaxis(found, 0, -1), plain)
+
+
+def test_colours_with_opacity_are_refused(tmp_path: Path) -> None:
+    colours = np.zeros(SHAPE, [(name, "u1") for name in "RGBA"])
+    nibabel.save(nibabel.Nifti1Image(colours, MATRIX), tmp_path / "rgba.nii")
+    with pytest.raises(ImageFileError, match=r"rgba\.nii: .* 4 numbers, RGBA: save .* RGB24"):
+        files.read(tmp_path / "rgba.nii")
+
+
+def test_what_nibabel_mends_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = bytearray(nibabel.Nifti1Image(numbers("int16"), MATRIX).to_bytes())
+    struct.pack_into("<h", data, 252, 99)  # qform_code, which is 4 at most
+    (tmp_path / "scan.nii").write_bytes(data)
+    files.write(tmp_path / "back.nii", files.read(tmp_path / "scan.nii"))
+    assert caplog.messages == []
+    nibabel.load(tmp_path / "scan.nii")
+    assert "qform_code 99" in caplog.text  # others still hear of it
 
 
 def test_mitsuba(tmp_path: Path) -> None:
@@ -335,7 +500,7 @@ def test_integers_that_were_rounded_are_told(tmp_path: Path) -> None:
     assert np.load(tmp_path / "back.npy").dtype == np.int32
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mrc", ".npy", ".vol"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mrc", ".tif", ".npy", ".vol"])
 def test_headers_that_claim_too_much_take_no_memory(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +520,14 @@ def test_headers_that_claim_too_much_take_no_memory(
         with mrcfile.new(path) as file:
             file.set_data(np.zeros((2, 2, 2), np.float32))
         path.write_bytes(struct.pack("<3i", edge, edge, edge) + path.read_bytes()[12:])
+    elif suffix == ".tif":
+        tifffile.imwrite(path, np.zeros((2, 2, 2), np.uint8), metadata={"shape": (9, 9, 9)})
+        with tifffile.TiffFile(path) as file:
+            tags = [file.pages[0].tags[name] for name in ("ImageWidth", "ImageLength")]
+        bent = bytearray(path.read_bytes())
+        for tag in tags:
+            struct.pack_into("<I", bent, tag.valueoffset, 200_000)
+        path.write_bytes(bent)
     elif suffix == ".npy":
         np.save(path, np.zeros((2, 2, 2)))
         path.write_bytes(path.read_bytes().replace(b"(2, 2, 2)", b"(2000, 2000, 2000)"))

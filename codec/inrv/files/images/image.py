@@ -18,24 +18,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
+from inrv.files.images.lazy import Computed, Numbers
 from inrv.files.selection import chosen
-from inrv.grids import Box, Grid, SparseVolume, Transform, sparse_grid
+from inrv.grids import Box, Grid, MetaValue, SparseVolume, Transform, sparse_grid
 
 SOURCE = "image_source"  # the entry of a grid's metadata
+SCANS = ("dicom",)  # kinds of files of patients, whose images say that they were coded with a loss
+# The keywords of DICOM's 0028,2110, 0028,2112 and 0028,2114.
+LOSSY, LOSSY_RATIO, LOSSY_BY = (
+    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
 MOST_PARTS = 4096  # of an image
 FLIPS = {
     "RAS": (1, 1, 1),
     "LPS": (-1, -1, 1),
     "LAS": (-1, 1, 1),
 }  # signs of world axes, towards RAS
-SUFFIXES = (".gz", ".nii", ".ome", ".tif", ".tiff")  # left out of names, beside the last one
+WHOLE = (slice(None),) * 3  # of an image: its box
+SUFFIXES = (
+    ".gz",
+    ".nii",
+    ".ome",
+    ".raw",
+    ".tif",
+    ".tiff",
+    ".zarr",
+)  # left out of names, beside the last one
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
     """A dense image.
 
-    numbers: (X, Y, Z, *parts), or (X, Y, Z, *parts, 3) where it has vectors, of the file's type
+    numbers: (X, Y, Z, *parts), or (X, Y, Z, *parts, 3) where it has vectors, of the file's type; an
+        array, or what reads the file when it is sliced
     matrix: float64 (4, 4) from index space to world space: the matrix times [i j k 1], a column
     vectors: whether the last axis has the components of vectors
     slope, intercept: a value is slope * number + intercept
@@ -43,9 +59,12 @@ class Image:
         where that means nothing
     kind: of the file, as 'nifti'
     header: what else the file says, as JSON values; a file of this kind gets it back
+    name: of its grids; '' where that is the name of the file
+    path: of it in its file, as '/fields/density'; '' where it has none
+    labels: names of its parts; () where they have numbers
     """
 
-    numbers: NDArray[Any]
+    numbers: Numbers
     matrix: NDArray[np.float64]
     vectors: bool = False
     slope: float = 1.0
@@ -53,6 +72,9 @@ class Image:
     space: str = ""
     kind: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    path: str = ""
 
     @property
     def is_upright(self) -> bool:
@@ -75,6 +97,15 @@ class Image:
         shape = self.numbers.shape[3:]
         return shape[:-1] if self.vectors else shape
 
+    @property
+    def loss(self) -> str:
+        """What a file says of a scan that was coded with a loss; '' of other images."""
+        if self.kind not in SCANS or self.header.get(LOSSY) != "01":
+            return ""
+        ratios = self.header.get(LOSSY_RATIO, [])
+        shown = [f"{own}:1" for own in (ratios if isinstance(ratios, list) else [ratios])]
+        return f"lossy image compression {', '.join(shown)}".strip()
+
     def header_of(self, kind: str) -> Mapping[str, Any]:
         """What a file of this kind said; nothing where it was of another kind."""
         return self.header if kind == self.kind else {}
@@ -88,14 +119,41 @@ class Image:
 
     def values(self) -> NDArray[Any]:
         """What the numbers stand for: these themselves, or float64."""
+        return self._values_of(self.all_numbers())
+
+    def plain(self) -> Image:
+        """The image for files that have no slope: its numbers are its values, float32 or as are."""
         if (self.slope, self.intercept) == (1.0, 0.0):
-            return self.numbers
-        return self.numbers * np.float64(self.slope) + self.intercept
+            return self
+        values = Computed(
+            self.numbers, lambda own: self._values_of(own).astype(np.float32), np.float32
+        )
+        return replace(self, numbers=values, slope=1.0, intercept=0.0)
 
     def plain_values(self) -> NDArray[Any]:
-        """The same for files that have no slope: the numbers themselves, or float32."""
-        values = self.values()
-        return values if values is self.numbers else values.astype(np.float32)
+        """The numbers of `plain` in memory."""
+        return self.plain().all_numbers()
+
+    def all_numbers(self) -> NDArray[Any]:
+        """Its numbers in memory."""
+        return np.asarray(self.numbers[...])
+
+    def part_values(self, part: int, box: Sequence[slice] = WHOLE) -> NDArray[Any]:
+        """What the numbers of a part stand for, of which no other ones are read.
+
+        Gives these themselves, uint8 of bool, or float64: (X, Y, Z) or (X, Y, Z, 3).
+
+        box: slices of step 1 along x, y and z
+        """
+        place = tuple(map(int, np.unravel_index(part, self.part_shape))) if self.part_shape else ()
+        index = (*box, *place, slice(None)) if self.vectors else (*box, *place)
+        values = self._values_of(np.asarray(self.numbers[index]))
+        return values.astype(np.uint8) if values.dtype.kind == "b" else values
+
+    def _values_of(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return numbers
+        return np.asarray(numbers * np.float64(self.slope) + self.intercept)
 
 
 def name_of(path: str) -> str:
@@ -108,75 +166,115 @@ def name_of(path: str) -> str:
 
 
 def names_of(image: Image, name: str) -> list[str]:
-    """The names of the grids of an image: those of several parts have their numbers."""
-    count = math.prod(image.part_shape)
+    """The names of the grids of an image: its labels, or its name, with numbers of several parts.
+
+    name: of the file, where the image has none
+    """
+    count, name = math.prod(image.part_shape), image.name or name
+    if len(set(image.labels)) == count > 1 and all(image.labels):
+        return [f"{image.name}.{label}" if image.name else label for label in image.labels]
     digits = len(str(count - 1))
     return [name] if count == 1 else [f"{name}.{part:0{digits}}" for part in range(count)]
 
 
-def volume_of(image: Image, path: str, wanted: Sequence[str | int] | None) -> SparseVolume:
-    """The grids of an image, or those whose names or positions are wanted.
+def volume_of(
+    images: Sequence[Image], path: str, wanted: Sequence[str | int] | None
+) -> SparseVolume:
+    """The grids of images, or those whose names or positions are wanted.
+
+    One part of an image is in memory at a time, beside the grids.
 
     path: of the file
     Raises ImageFileError for what no grid can hold, and OptionError.
     """
+    listed = listed_in(images, path)
+    if wanted is not None:
+        listed = list(chosen(path, listed, wanted))
+    return SparseVolume(tuple(grid_of(one, one.image.part_values(one.part)) for one in listed))
+
+
+def listed_in(images: Sequence[Image], path: str) -> list[Listed]:
+    """The grids that the images of a file are.
+
+    path: of the file
+    Raises ImageFileError for what no grid can hold.
+    """
+    for image in images:
+        check_image(image)
+    count = sum(math.prod(image.part_shape) for image in images)
+    if count > MOST_PARTS:
+        raise ImageFileError(
+            f"the image has {count:,} parts of three axes, more than {MOST_PARTS:,}"
+        )
+    parts = [
+        (name, image, part)
+        for image in images
+        for part, name in enumerate(names_of(image, name_of(path)))
+    ]
+    return [Listed(position, *each) for position, each in enumerate(parts)]
+
+
+def check_image(image: Image) -> None:
+    """Raise ImageFileError for what no grid can hold."""
     numbers = image.numbers
     if numbers.dtype.kind not in "iufb" or numbers.ndim < 3 or 0 in numbers.shape:
         raise ImageFileError(
-            f"{path}: an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of "
-            "real numbers along three axes at least"
+            f"an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of real "
+            "numbers along three axes at least"
         )
-    if math.prod(image.part_shape) > MOST_PARTS:
-        raise ImageFileError(
-            f"{path}: the image has {math.prod(image.part_shape):,} parts of three axes, more than "
-            f"{MOST_PARTS:,}"
-        )
-    try:
-        transform = transform_of(image)
-    except ValueError as error:
-        raise ImageFileError(f"{path}: {error}") from error
-    names = names_of(image, name_of(path))
-    listed = [Listed(position, name) for position, name in enumerate(names)]
-    if wanted is not None:
-        listed = list(chosen(path, listed, wanted))
-    values = image.values()
-    if numbers.dtype.kind == "b":
-        values = values.astype(np.uint8)
-    parts = values.reshape(*values.shape[:3], -1, *([3] if image.vectors else []))
-    grids = [
-        sparse_grid(
-            parts[:, :, :, one.position],
-            one.name,
-            transform,
-            active=np.ones(values.shape[:3], dtype=np.bool_),
-            grid_class="unknown",
-            metadata={SOURCE: json.dumps(asdict(Source.of(image, one.position)), sort_keys=True)},
-        )
-        for one in listed
-    ]
-    return SparseVolume(tuple(grids))
 
 
-@dataclass(frozen=True)
+def grid_of(one: Listed, values: NDArray[Any], origin: Sequence[int] = (0, 0, 0)) -> Grid:
+    """The grid of a part of an image, or of a box of that.
+
+    values: of the part, as `Image.part_values` gives them
+    origin: the first voxel of the box
+    Raises ImageFileError where the matrix cannot be undone.
+    """
+    return sparse_grid(
+        values,
+        one.name,
+        transform_of(one.image),
+        active=np.ones(values.shape[:3], dtype=np.bool_),
+        grid_class="unknown",
+        metadata={SOURCE: source_text(one.image, one.part)},
+        origin=origin,
+    )
+
+
+def source_text(image: Image, part: int) -> str:
+    """What the metadata of a grid says of the image that it is a part of."""
+    return json.dumps(asdict(Source.of(image, part)), sort_keys=True)
+
+
+@dataclass(frozen=True, eq=False)
 class Listed:
-    """A grid as a file lists it."""
+    """A grid as a file lists it.
+
+    image, part: what it is the grid of
+    """
 
     position: int
     name: str
+    image: Image
+    part: int
 
     @property
     def address(self) -> str:
-        """Its name, which no other one has."""
-        return self.name
+        """Its path, or else its name, which no other one has."""
+        return self.image.path + self.name[len(self.image.name) :] if self.image.path else self.name
 
 
 def transform_of(image: Image) -> Transform:
-    """The transform of an image. Raises OptionError where its matrix cannot be undone."""
+    """The transform of an image. Raises ImageFileError where its matrix cannot be undone."""
     kind = "AffineMap"
     if image.is_upright:
         uniform = len(set(image.edges.tolist())) == 1
         kind = "UniformScaleTranslateMap" if uniform else "ScaleTranslateMap"
-    return Transform(kind, image.matrix.T)  # type: ignore[arg-type]
+    try:
+        return Transform(kind, image.matrix.T)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ImageFileError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -203,14 +301,20 @@ class Source:
     def of(image: Image, part: int) -> Source:
         """What is to be told of a part of an image."""
         return Source(
-            image.kind, image.numbers.dtype.newbyteorder("=").name, image.numbers.shape, part,
+            image.kind, np.dtype(image.numbers.dtype).newbyteorder("=").name,
+            tuple(map(int, image.numbers.shape)), part,
             image.vectors, image.slope, image.intercept, image.space, image.header,
         )  # fmt: skip
 
     @staticmethod
     def told_by(grid: Grid) -> Source | None:
         """What a grid tells; None where it tells nothing that an image could be made of."""
-        entry = grid.metadata.get(SOURCE)
+        return Source.told_in(grid.metadata, grid.components)
+
+    @staticmethod
+    def told_in(metadata: Mapping[str, MetaValue], components: int) -> Source | None:
+        """The same of a grid's metadata and the number of its components."""
+        entry = metadata.get(SOURCE)
         if entry is None or not isinstance(entry.value, str):
             return None
         try:
@@ -222,15 +326,15 @@ class Source:
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
-        return found if found.fits(grid) else None
+        return found if found.fits(components) else None
 
     @property
     def parts(self) -> int:
         """How many parts the image has."""
         return math.prod(self.shape[3 : len(self.shape) - self.vectors])
 
-    def fits(self, grid: Grid) -> bool:
-        """Whether it may be what a grid came from."""
+    def fits(self, components: int) -> bool:
+        """Whether it may be what a grid of so many components came from."""
         numbers = math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope != 0
         axes = len(self.shape) >= 3 + self.vectors and min(self.shape) > 0
         return (
@@ -239,8 +343,19 @@ class Source:
             and np.dtype(self.dtype).kind in "iufb"
             and 0 <= self.part < self.parts <= MOST_PARTS
             and self.space in ("", *FLIPS)
-            and self.vectors == (grid.components == 3)
+            and self.vectors == (components == 3)
         )
+
+    def image(self, numbers: Numbers, transform: Transform) -> Image:
+        """The image that it tells of, with other numbers of as many axes."""
+        return Image(
+            numbers, transform.array().T, self.vectors, self.slope, self.intercept, self.space,
+            self.kind, self.header,
+        )  # fmt: skip
+
+    def lazy_numbers(self, values: Numbers) -> Numbers:
+        """The same of values that are decoded when they are sliced."""
+        return Computed(values, self.numbers, self.dtype)
 
     def numbers(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Values as the numbers of the image: whole ones are rounded, within their type's range."""
@@ -267,14 +382,43 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
     That is the one they came from, in its own type, or else the first grid in its active box.
     Raises ImageFileError.
     """
+    (image,), lost = images_of(volume, 1)
+    return image, lost
+
+
+def images_of(
+    volume: SparseVolume, most: int = MOST_PARTS, shared: bool = False
+) -> tuple[list[Image], list[str]]:
+    """The images that the grids of a volume stand for, up to `most`, with their names.
+
+    Gives a line for each thing that they lack too. Raises ImageFileError.
+
+    shared: whether grids that came from no image, and have one transform, get one box
+    """
     if not volume.grids:
         raise ImageFileError("there is no grid of float or vec3s, of which an image could be made")
-    first = volume.grids[0]
+    left, images, lost = list(volume.grids), list[Image](), list[str]()
+    while left and len(images) < most:
+        image, parts, lines = _first_image(left, volume.grids if shared else left[:1])
+        images.append(image)
+        lost += lines
+        left = [grid for grid in left if not any(grid is own for own in parts)]
+    names = [grid.name for grid in left] + [grid.name for grid in volume.passthrough]
+    why = "an image holds one" if most == 1 else "no image holds its values"
+    return images, [f"grid {name!r} is left out: {why}" for name in names] + lost
+
+
+def _first_image(
+    grids: Sequence[Grid], beside: Sequence[Grid]
+) -> tuple[Image, list[Grid], list[str]]:
+    """The image that the first of some grids is a part of, its parts, and what it lacks.
+
+    beside: the grids whose box it shares where they have its transform and came from no image
+    """
+    first = grids[0]
     source = Source.told_by(first)
-    parts = [first] if source is None else _parts(volume.grids, source)
-    left = [grid.name for grid in volume.grids if not any(grid is own for own in parts)]
-    left += [grid.name for grid in volume.passthrough]
-    lost = [f"grid {name!r} is left out: an image holds one" for name in left]
+    parts = [first] if source is None else _parts(grids, source)
+    lost = []
     others = sorted(set(first.metadata) - {SOURCE})
     if others:
         lost.append(f"grid {first.name!r}: no image holds its metadata: {', '.join(others)}")
@@ -285,7 +429,7 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
         if grid.rounded is not None and grid.rounded.of_integers
     ]
     if source is None:
-        return _of_any(first), lost
+        return _of_any(first, beside), parts, lost
     x, y, z = source.shape[:3]
     box = Box((0, 0, 0), (x - 1, y - 1, z - 1))
     beyond = [grid.name for grid in parts if not _is_within(grid, box)]
@@ -301,10 +445,16 @@ def image_of(volume: SparseVolume) -> tuple[Image, list[str]]:
     found = [source.numbers(own) for own in values]
     stacked = np.stack(found if source.vectors else [own[..., 0] for own in found], axis=3)
     inner = source.shape[3:] if len(parts) == source.parts else stacked.shape[3:]
-    return Image(
-        stacked.reshape(x, y, z, *inner), first.transform.array().T, source.vectors, source.slope,
-        source.intercept, source.space, source.kind, source.header,
-    ), lost  # fmt: skip
+    image = source.image(stacked.reshape(x, y, z, *inner), first.transform)
+    if image.loss:
+        lost.append(f"grid {first.name!r} was coded with a loss: {image.loss}")
+    return replace(image, name=_name_of_image(first, len(parts))), parts, lost
+
+
+def _name_of_image(first: Grid, parts: int) -> str:
+    """The name of its first part, without the number of one of several."""
+    before, _, number = first.name.rpartition(".")
+    return before if parts > 1 and before and number.isdigit() else first.name
 
 
 def _are_halves(values: NDArray[np.float32]) -> bool:
@@ -314,16 +464,21 @@ def _are_halves(values: NDArray[np.float32]) -> bool:
     return np.array_equal(halves, values, equal_nan=True)
 
 
-def _of_any(grid: Grid) -> Image:
-    """A grid in its active box, which begins at the image's first voxel."""
+def _of_any(grid: Grid, beside: Sequence[Grid]) -> Image:
+    """A grid in the active box of all that lie beside it, where the image's first voxel is."""
     box = grid.topology.box
     if box is None:
         raise ImageFileError(f"grid {grid.name!r} has no active voxel, so that no box holds it")
+    for other in beside:
+        own = other.topology.box
+        same = np.array_equal(other.transform.array(), grid.transform.array())
+        if same and own is not None and Source.told_by(other) is None:
+            box = box.union(own)
     values = grid.dense(box)
     matrix = grid.transform.array().T.copy()
     matrix[:3, 3] += matrix[:3, :3] @ np.array(box.lower, dtype=np.float64)
     vectors = grid.components == 3
-    return Image(values if vectors else values[..., 0], matrix, vectors)
+    return Image(values if vectors else values[..., 0], matrix, vectors, name=grid.name)
 
 
 def _is_within(grid: Grid, box: Box) -> bool:
@@ -360,4 +515,4 @@ def as_type(image: Image, allowed: Mapping[str, str], what: str) -> tuple[Image,
     if name not in allowed:
         return image, []
     line = f"{what} has no numbers of {name}: they are written as {allowed[name]}"
-    return replace(image, numbers=image.numbers.astype(allowed[name])), [line]
+    return replace(image, numbers=image.all_numbers().astype(allowed[name])), [line]

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from inrv.files.images.file_type import ImageFiles
-from inrv.files.images.image import Image, as_type, space_lines
+from inrv.files.images.image import LOSSY, Image, as_type, space_lines
+from inrv.files.images.lazy import Bytes
 
 KIND = "metaimage"
 LACKING = {"bool": "uint8", "float16": "float32"}
@@ -20,13 +21,13 @@ NAME = "image.mha"  # of a file in a folder of its own: SimpleITK reads and writ
 class MetaImageFiles(ImageFiles):
     """Attached headers. World space is LPS, as ITK has it."""
 
-    title, extra = "a MetaImage file", "metaimage"
+    title, extra = "a MetaImage file", "medical"
 
     def sniff(self, start: bytes) -> bool:
         """Tell whether a file begins as MetaImage's headers do."""
         return start.startswith((b"ObjectType", b"NDims"))
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read numbers, x first, and the frame of the first three axes."""
         import SimpleITK
 
@@ -76,6 +77,8 @@ class MetaImageFiles(ImageFiles):
         made.SetDirection(direction.reshape(-1).tolist())
         made.SetSpacing([float(edge) for edge in edges])
         made.SetOrigin([float(own) for own in origin])
+        if image.loss:
+            made.SetMetaData(LOSSY, image.loss)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / NAME
             library.WriteImage(made, str(path), useCompression=compress)

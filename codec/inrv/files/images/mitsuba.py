@@ -15,6 +15,7 @@ import numpy as np
 from inrv.errors import ImageFileError
 from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image
+from inrv.files.images.lazy import Bytes
 
 MAGIC, VERSION, FLOAT32 = b"VOL", 3, 1
 HEAD = struct.Struct("<3sB5i6f")
@@ -29,7 +30,7 @@ class MitsubaFiles(ImageFiles):
         """Tell whether a file begins with the magic word and the version."""
         return start[:4] == MAGIC + bytes([VERSION])
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read float32 voxels, and where their box puts them."""
         magic, version, kind, x, y, z, channels, *box = HEAD.unpack_from(data)
         if (magic, version, kind) != (MAGIC, VERSION, FLOAT32):

@@ -15,10 +15,10 @@ import numpy as np
 from inrv.errors import ImageFileError
 from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image, as_type
+from inrv.files.images.lazy import Bytes, stored_numbers
 
 KIND = "mrc"
 HEADER_BYTES, BIG_ENDIAN = 1024, 0x11
-MODES = {0: 1, 1: 2, 2: 4, 4: 8, 6: 2, 12: 2}  # bytes of a number
 # What a map has no numbers of, and what takes its place: a wider type, which holds all of them.
 LACKING = {
     "bool": "int8", "uint8": "uint16", "int32": "float32", "uint32": "float32", "int64": "float32",
@@ -29,29 +29,38 @@ LACKING = {
 class MrcFiles(ImageFiles):
     """Maps of one part. World space is in ångström, along the axes of the map."""
 
-    title, halves = "an MRC file", True
+    title, halves, mapped = "an MRC file", True, True
 
     def sniff(self, start: bytes) -> bool:
         """Tell whether a file has the magic word of MRC."""
         return start[208:212] in (b"MAP ", b"MAP\0")
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read numbers, which lie z first in the file, voxel sizes and the origin."""
         from mrcfile.mrcinterpreter import MrcInterpreter
+        from mrcfile.utils import data_dtype_from_header, data_shape_from_header
 
         order = ">" if data[212] == BIG_ENDIAN else "<"
-        x, y, z, mode = struct.unpack_from(f"{order}4i", data)
+        x, y, z = struct.unpack_from(f"{order}3i", data)
         (more,) = struct.unpack_from(f"{order}i", data, 92)
         if min(x, y, z, more + 1) < 1:
             raise ImageFileError(f"it has {x} x {y} x {z} voxels behind {more} bytes")
-        check_length(len(data), HEADER_BYTES + more + x * y * z * MODES.get(mode, 1))
+        start = HEADER_BYTES + more
+        check_length(len(data), start)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with MrcInterpreter(io.BytesIO(data), permissive=False, header_only=False) as found:
-                numbers = np.array(found.data).transpose()
+            head = io.BytesIO(data[:start])
+            with MrcInterpreter(head, permissive=False, header_only=True) as found:
+                kind, shape = (
+                    data_dtype_from_header(found.header),
+                    data_shape_from_header(found.header),
+                )
                 edges = [float(found.voxel_size[axis]) for axis in "xyz"]
                 origin = [float(found.header.origin[axis]) for axis in "xyz"]
                 block = base64.b64encode(bytes(found.header.tobytes())).decode("ascii")
+        numbers = stored_numbers(data, kind, shape, start).transpose()
+        if len(data) != start + numbers.nbytes:
+            raise ImageFileError(f"it has {len(data):,} bytes, {start + numbers.nbytes:,} belong")
         while numbers.ndim < 3:
             numbers = numbers[..., None]
         matrix = np.diag([*(edge if edge > 0 else 1.0 for edge in edges), 1.0])
@@ -65,7 +74,7 @@ class MrcFiles(ImageFiles):
 
         plain = replace(image, numbers=image.plain_values(), slope=1.0, intercept=0.0)
         image, lost = as_type(plain, LACKING, self.title)
-        values = image.numbers
+        values = image.all_numbers()
         if values.ndim > 3:
             lost.append("a map has one part of scalars: the first one is written")
             values = values.reshape(*values.shape[:3], -1)[..., 0]

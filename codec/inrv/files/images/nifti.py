@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import logging
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from inrv.errors import ImageFileError
 from inrv.files.buffers import gunzip
-from inrv.files.images.file_type import ImageFiles, check_length
+from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import Image, as_type, space_lines
+from inrv.files.images.lazy import Bytes, stored_numbers
 
 KIND = "nifti"
 ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
@@ -22,6 +26,7 @@ HEADER_BYTES = 348, 540  # of the versions 1 and 2, as the first integer of a fi
 FIRST = {size.to_bytes(4, order) for size in HEADER_BYTES for order in ORDERS}
 LACKING = {"bool": "uint8", "float16": "float32"}
 UNITS = "mm"
+RGB = ("R", "G", "B")  # the fields of a colour
 
 
 class NiftiFiles(ImageFiles):
@@ -30,7 +35,7 @@ class NiftiFiles(ImageFiles):
     packed: whether files are compressed by gzip
     """
 
-    title = "a NIfTI file"
+    title, mapped = "a NIfTI file", True
 
     def __init__(self, packed: bool = False) -> None:
         self.packed = packed
@@ -44,12 +49,12 @@ class NiftiFiles(ImageFiles):
                 return False
         return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0"
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read numbers as they are stored, and what makes values of them."""
         import nibabel
 
         library: Any = nibabel
-        unpack = gunzip if data.startswith(b"\x1f\x8b") else _first
+        unpack = gunzip if data[:2] == b"\x1f\x8b" else _first
         start = unpack(data, HEADER_BYTES[1])
         second = HEADER_BYTES[1] in [int.from_bytes(start[:4], order) for order in ORDERS]
         header = (library.Nifti2Header if second else library.Nifti1Header).from_fileobj(
@@ -59,13 +64,23 @@ class NiftiFiles(ImageFiles):
         count = math.prod(int(size) for size in header.get_data_shape())
         whole = numbers_begin + count * header.get_data_dtype().itemsize
         plain = unpack(data, whole)
-        check_length(len(plain), whole)
-        found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(plain)
-        numbers = np.asanyarray(found.dataobj.get_unscaled())
-        while numbers.ndim < 3:
-            numbers = numbers[..., None]
-        vectors = numbers.ndim == 5 and numbers.shape[4] == 3
-        if vectors and numbers.shape[3] == 1:
+        head = bytes(plain[:numbers_begin])
+        with _nothing_logged():
+            found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(head)
+        shape, kind = found.header.get_data_shape(), found.header.get_data_dtype()
+        numbers = stored_numbers(plain, kind, shape[::-1], numbers_begin).transpose()
+        colours = kind.names
+        if colours not in (None, RGB):
+            raise ImageFileError(
+                f"it holds colours of {len(colours)} numbers, {''.join(colours)}: save the image "
+                "as RGB24"
+            )
+        if colours:
+            numbers = np.stack([numbers[name] for name in RGB], axis=-1)
+        while numbers.ndim < 3 + bool(colours):
+            numbers = np.expand_dims(numbers, numbers.ndim - bool(colours))
+        vectors = bool(colours) or (numbers.ndim == 5 and numbers.shape[4] == 3)
+        if not colours and vectors and numbers.shape[3] == 1:
             numbers = numbers[:, :, :, 0]
         kept: dict[str, Any] = {"block": base64.b64encode(found.header.binaryblock).decode("ascii")}
         if found.header.endianness == ">":
@@ -89,10 +104,7 @@ class NiftiFiles(ImageFiles):
         image, lost = as_type(image, LACKING, self.title)
         lost += space_lines(image, "RAS")
         held = image.header_of(KIND)
-        numbers = image.numbers
-        if image.vectors:
-            between = (1,) * (numbers.ndim == 4)
-            numbers = numbers.reshape(*numbers.shape[:3], *between, *numbers.shape[3:])
+        numbers = image.all_numbers()
         header = library.Nifti1Header()
         block = base64.b64decode(held.get("block", ""))
         if block:
@@ -102,6 +114,17 @@ class NiftiFiles(ImageFiles):
             header.set_xyzt_units(UNITS)
             if image.vectors:
                 header.set_intent("vector")
+        if image.vectors and header.get_data_dtype().names == RGB and numbers.dtype == np.uint8:
+            colours = header.get_data_dtype().newbyteorder("=")
+            numbers = np.ascontiguousarray(numbers).view(colours)[..., 0]
+        elif image.vectors:
+            between = (1,) * (numbers.ndim == 4)
+            numbers = numbers.reshape(*numbers.shape[:3], *between, *numbers.shape[3:])
+        axes = int(header["dim"][0])
+        if block and set(numbers.shape[axes:]) == {1}:
+            numbers = numbers.reshape(numbers.shape[:axes])
+        if image.loss:
+            header["descrip"] = image.loss[:79]
         for code, content in held.get("extensions", []):
             made = library.nifti1.Nifti1Extension(int(code), base64.b64decode(content))
             header.extensions.append(made)
@@ -118,7 +141,22 @@ class NiftiFiles(ImageFiles):
         return lost
 
 
-def _first(data: bytes, most: int) -> bytes:
+@contextmanager
+def _nothing_logged() -> Iterator[None]:
+    """Keep what nibabel says of headers that it mends from stderr."""
+    logger = logging.getLogger("nibabel.global")
+
+    def never(_: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(never)
+    try:
+        yield
+    finally:
+        logger.removeFilter(never)
+
+
+def _first(data: Bytes, most: int) -> Bytes:
     return data[:most]
 
 

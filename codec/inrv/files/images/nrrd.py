@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from inrv.errors import ImageFileError
 from inrv.files.buffers import gunzip
 from inrv.files.images.file_type import ImageFiles, check_length
-from inrv.files.images.image import Image, as_type
+from inrv.files.images.image import LOSSY, Image, as_type
+from inrv.files.images.lazy import Bytes
 
 KIND = "nrrd"
 # Bytes of a number, by what its type's name has in it; of all others, as int and float, 4.
@@ -50,7 +51,7 @@ class NrrdFiles(ImageFiles):
         """Tell whether a file begins with NRRD's magic number."""
         return start.startswith(b"NRRD")
 
-    def image(self, data: bytes) -> Image:
+    def image(self, data: Bytes) -> Image:
         """Read numbers, x first, and the frame of the axes of space."""
         import nrrd
 
@@ -92,6 +93,8 @@ class NrrdFiles(ImageFiles):
             "kinds": ["vector"] * len(first) + ["domain"] * 3 + ["list"] * len(parts),
             "encoding": "gzip" if compress else "raw",
         }
+        if image.loss:
+            header[LOSSY] = image.loss
         if image.space:
             header["space"] = NAMES[image.space]
         elif "space" not in header:
@@ -100,7 +103,7 @@ class NrrdFiles(ImageFiles):
         return lost
 
 
-def _unpacked(header: Mapping[str, Any], packed: bytes) -> tuple[str, bytes]:
+def _unpacked(header: Mapping[str, Any], packed: Bytes) -> tuple[str, Bytes]:
     """The encoding and the bytes of numbers, raw where they were packed, as many as belong.
 
     Raises ImageFileError where there are fewer, or more were packed.
