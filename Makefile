@@ -33,7 +33,8 @@ viewer: core  ## Build the page of inrv view, and the npm package: needs Node.js
 # Warnings of the C compiler are errors where the project is tested, and nowhere else.
 test unit fuzz: STRICT := --strict
 
-demo: core  ## Encode, decode, compare and draw a fire; the results are in demo/
+demo: core  ## Encode, decode, compare, draw and show a fire; the results are in demo/
+	@! command -v npm >/dev/null || $(PYTHON) scripts/build_viewer.py
 	@PATH="$(BIN):$$PATH" bash scripts/demo.sh
 
 # The type checker has one thread, so that the core is compiled beside it; the tests want all cores.

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from inrv.viewer.pictures import OPTIONS, browser
+from inrv.viewer.pictures import OPTIONS, command_of
 
 IN, OUT = 3, 4  # descriptors of the browser that it reads commands from, and answers to
 WAIT = 120_000  # milliseconds that an expression may take
 # Drawn by software everywhere, so that pictures are the same everywhere.
-DRAWN = ("--use-angle=swiftshader", "--no-sandbox", "--remote-debugging-pipe")
+DRAWN = ("use-angle=swiftshader", "no-sandbox", "remote-debugging-pipe")
 
 
 class Page:
@@ -107,7 +107,7 @@ def page() -> Iterator[Page]:
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(
-            [browser(), *OPTIONS, *DRAWN, f"--user-data-dir={folder}", "about:blank"],
+            command_of([*OPTIONS, *DRAWN, f"user-data-dir={folder}"], "about:blank"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             close_fds=False,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,13 +33,14 @@ PLACES = (
 )
 # Where a machine has no GPU, the browser's own software draws.
 OPTIONS = (
-    "--headless=new",
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--disable-extensions",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
+    "headless=new",
+    "no-first-run",
+    "no-default-browser-check",
+    "disable-extensions",
+    "enable-unsafe-swiftshader",
+    "ignore-gpu-blocklist",
 )
+NO_SANDBOX = "no-sandbox"
 WAIT = 600.0  # seconds for the next picture
 
 
@@ -61,6 +62,11 @@ def browser() -> str:
         "no browser was found that draws without a window: install Chromium, Chrome or Edge, or "
         "name one by $INRV_BROWSER"
     )
+
+
+def command_of(options: Iterable[str], url: str) -> list[str]:
+    """Give the command that opens a URL in a browser with options, which are without dashes."""
+    return [browser(), *(f"--{option}" for option in options), url]
 
 
 def pictures(server: ViewServer, count: int) -> Iterator[bytes]:
@@ -105,11 +111,11 @@ def _served(server: ViewServer) -> Iterator[None]:
 @contextmanager
 def _opened(url: str) -> Iterator[subprocess.Popen[bytes]]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        options: Sequence[str] = (*OPTIONS, f"--user-data-dir={folder}")
+        options = [*OPTIONS, f"user-data-dir={folder}"]
         if sys.platform == "linux" and os.geteuid() == 0:
-            options = (*options, "--no-sandbox")  # Chromium has no sandbox for root
+            options.append(NO_SANDBOX)  # Chromium has none for root
         silent = subprocess.DEVNULL
-        process = subprocess.Popen([browser(), *options, url], stdout=silent, stderr=silent)
+        process = subprocess.Popen(command_of(options, url), stdout=silent, stderr=silent)
         try:
             yield process
         finally:
