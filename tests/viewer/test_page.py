@@ -166,9 +166,16 @@ def test_a_sequence_is_played(browser: Page) -> None:
             browser.until(f"inrv.app.player.place === {place}")
         browser.evaluate("inrv.app.player.playing = false, inrv.app.go(1), inrv.app.settled()")
         number = list(inrv.load(path).frames)[1]
+        found = browser.evaluate(
+            "inrv.app.voxels().plane(2, 5, [0, 0, 0], [20, 20, 20]).then(p => Array.from(p.values))"
+        )
         browser.until(
             f"document.querySelector('footer output').textContent.startsWith('frame {number:g},')"
         )
+        name = browser.evaluate("inrv.app.grid.name")
+    values = inrv.load(path).frames[number][name].dense(((0, 0, 5), (20, 20, 5)))
+    expected = np.linalg.norm(values.reshape(21, 21, -1), axis=-1) if values.ndim > 3 else values
+    np.testing.assert_allclose(np.reshape(found, (21, 21)).T, expected.reshape(21, 21), rtol=1e-6)
 
 
 def test_what_cannot_be_shown_is_told(browser: Page, fire: bytes) -> None:

@@ -177,8 +177,8 @@ class Pool {
   async #add(): Promise<Timeline> {
     const worker = new Worker(this.#code);
     this.#all.push(worker);
-    await told(worker, ++this.#ids, "start", [this.#module]);
-    const timeline = await told<Timeline>(worker, ++this.#ids, "open", [0, this.#sent, this.#name]);
+    const given = [this.#module, this.#sent, this.#name];
+    const timeline = await told<Timeline>(worker, ++this.#ids, "open", given);
     this.#idle.push(worker);
     this.#work();
     return timeline;
@@ -191,7 +191,7 @@ class Pool {
         if (this.#waiting[place]!.urgency > this.#waiting[best]!.urgency) best = place;
       const [own] = this.#waiting.splice(best, 1) as [Waiting];
       const worker = this.#idle.pop()!;
-      told(worker, ++this.#ids, own.call, [0, ...own.given])
+      told(worker, ++this.#ids, own.call, own.given)
         .then(own.resolve as (found: unknown) => void, own.reject)
         .finally(() => {
           this.#idle.push(worker);

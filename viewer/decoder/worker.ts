@@ -1,22 +1,19 @@
-/** A worker: an instance of the core, and the files that it has open. */
+/** A worker: an instance of the core, and the file that it has open. */
 
 import { Core, InrvError, type OpenFile } from "./core.js";
 import { sourceOf, type Sent } from "./sources.js";
 
-/** What a worker does, by the names of `Calls`. */
+/** What a worker does, by the names of calls. */
 export interface Calls {
-  start(module: WebAssembly.Module): void;
-  open(key: number, sent: Sent, name: string): OpenFile["timeline"];
-  grids(key: number, place: number): ReturnType<OpenFile["grids"]>;
-  skeleton(key: number, place: number, grid: number): ReturnType<OpenFile["skeleton"]>;
+  open(module: WebAssembly.Module, sent: Sent, name: string): OpenFile["timeline"];
+  grids(place: number): ReturnType<OpenFile["grids"]>;
+  skeleton(place: number, grid: number): ReturnType<OpenFile["skeleton"]>;
   block(
-    key: number,
     place: number,
     grid: number,
     corner: number[],
     level: number,
   ): ReturnType<OpenFile["block"]>;
-  close(key: number): void;
 }
 
 export interface Asked {
@@ -27,28 +24,16 @@ export interface Asked {
 
 export type Answer = { id: number } & ({ found: unknown } | { message: string; rule: string });
 
-let module: WebAssembly.Module;
-const open = new Map<number, { file: OpenFile; core: Core }>();
-
-function file(key: number): OpenFile {
-  const found = open.get(key);
-  if (!found) throw new InrvError("the file is closed");
-  return found.file;
-}
+let file: OpenFile;
 
 const calls: Calls = {
-  start: (given) => void (module = given),
-  open(key, sent, name) {
-    // Memory of WebAssembly never shrinks: each file has an instance of its own.
-    const core = Core.of(module);
-    const found = core.open(sourceOf(sent, name));
-    open.set(key, { file: found, core });
-    return found.timeline;
+  open(module, sent, name) {
+    file = Core.of(module).open(sourceOf(sent, name));
+    return file.timeline;
   },
-  grids: (key, place) => file(key).grids(place),
-  skeleton: (key, place, grid) => file(key).skeleton(place, grid),
-  block: (key, place, grid, corner, level) => file(key).block(place, grid, corner, level),
-  close: (key) => void open.delete(key),
+  grids: (place) => file.grids(place),
+  skeleton: (place, grid) => file.skeleton(place, grid),
+  block: (place, grid, corner, level) => file.block(place, grid, corner, level),
 };
 
 self.onmessage = ({ data }: MessageEvent<Asked>) => {

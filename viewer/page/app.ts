@@ -1,6 +1,6 @@
 /** The viewer: what is open, what is loaded of it, and what is drawn. */
 
-import type { GridInfo } from "../decoder/index.js";
+import { COARSEST, type GridInfo } from "../decoder/index.js";
 import { Camera } from "./camera.js";
 import { histogramOf, type Histogram } from "./histogram.js";
 import { Loader, type Wish } from "./loader.js";
@@ -48,6 +48,7 @@ export class App {
   #grids: GridInfo[] = [];
   readonly #loaders = new Map<string, Promise<Loader>>();
   readonly #ready = new Map<string, Loader>();
+  readonly #last = new Map<string, Loader>();
   #chosen: Promise<void> = Promise.resolve();
   #dirty = true;
   #gathered = 0;
@@ -134,18 +135,15 @@ export class App {
   /** Shows a frame, when it is there. */
   go(place: number): void {
     this.player.place = Math.max(0, Math.min(this.player.count - 1, place));
+    this.error = "";
     this.#load();
     this.touch();
   }
 
-  /** The exact voxels of the chosen grid. */
-  voxels(which: Volume = this.volume): Voxels {
-    const { place } = this.player;
-    return new Voxels(
-      which,
-      this.grid!,
-      which === this.volume ? place : samePlace(this.volume.timeline, place, which.timeline),
-    );
+  /** The exact voxels of the chosen grid, in the frame that is shown. */
+  voxels(): Voxels {
+    const loader = this.#shownLoader("one", this.grid!);
+    return new Voxels(this.volume, loader?.grid ?? this.grid!, loader?.place ?? this.player.place);
   }
 
   /** Loaders of what is shown now. */
@@ -203,26 +201,34 @@ export class App {
   }
 
   scene(which: "one" | "other" | "difference" = "one"): Scene | null {
-    const bricks = this.#ready.get(this.#key(which, this.grid!))?.bricks;
-    if (!bricks || !this.look || !this.grid?.box) return null;
+    const loader = this.#shownLoader(which, this.grid!);
+    if (!loader || !this.look || !loader.grid.box) return null;
+    const { bricks } = loader;
     const glow =
-      which !== "difference" && this.glow
-        ? this.#ready.get(this.#key(which, this.glow))?.bricks
-        : undefined;
-    const [low, high] = this.#box(this.grid);
+      which !== "difference" && this.glow ? this.#shownLoader(which, this.glow)?.bricks : undefined;
+    const [low, high] = this.#box(loader.grid);
     const look: Look = which === "difference" ? this.#differenceLook() : this.look;
     return {
       bricks,
       look,
       lower: low,
       upper: high,
-      voxel: this.#voxel(this.grid),
-      extent: this.#extent(this.grid),
+      voxel: this.#voxel(this.grid!),
+      extent: this.#extent(this.grid!),
       glow:
         glow && this.glow
           ? { bricks: glow, window: [0, this.glow.ranges[0]!.maximum], strength: this.glowStrength }
           : null,
     };
+  }
+
+  /** What is loaded of a grid in this frame; until something is, what was shown last. */
+  #shownLoader(which: string, grid: GridInfo): Loader | undefined {
+    const name = `${which} ${grid.name}`;
+    const found = this.#ready.get(this.#key(which, grid));
+    if (found && found.bricks.level <= COARSEST) this.#last.set(name, found);
+    const last = this.#last.get(name);
+    return last && [...this.#ready.values()].includes(last) ? last : found;
   }
 
   #differenceLook(): Look {
@@ -298,7 +304,7 @@ export class App {
 
   /** Begins to load what is shown, and what is shown next. */
   #load(): void {
-    const places = [this.player.place, ...(this.player.playing ? this.player.ahead(AHEAD) : [])];
+    const places = [this.player.place, ...this.#ahead()];
     const sides =
       this.comparison === "one"
         ? ["one"]
@@ -312,6 +318,14 @@ export class App {
     this.#evict(places);
   }
 
+  /** The frames that are decoded before they are due: as many as there is memory for. */
+  #ahead(): number[] {
+    if (!this.player.playing) return [];
+    const each = this.shown.reduce((sum, own) => sum + own.bricks.atlas.bytes, 0);
+    const room = each ? Math.floor(this.budget / each) - 1 : 1;
+    return this.player.ahead(Math.max(1, Math.min(AHEAD, room)));
+  }
+
   #begin(which: string, grid: GridInfo, place: number): void {
     const key = this.#key(which, grid, place);
     if (this.#loaders.has(key)) return;
@@ -320,10 +334,7 @@ export class App {
     const own =
       which === "other" ? samePlace(this.volume.timeline, place, this.other!.timeline) : place;
     const begun = (async () => {
-      const found =
-        place === this.player.place && which === "one"
-          ? grid
-          : matching(grid, await volume.grids(own));
+      const found = matching(grid, await volume.grids(own));
       if (!found)
         throw new Error(
           `${volume.name} has no grid ${grid.name}${this.player.count > 1 ? ` in frame ${volume.timeline.frames[own]!.number}` : ""}`,
@@ -372,12 +383,11 @@ export class App {
   /** Lets go of frames that nobody looks at, where the budget is used up: the oldest ones first. */
   #evict(wanted: number[]): void {
     let bytes = 0;
-    for (const loader of this.#ready.values())
-      bytes += 2 * loader.bricks.atlas.size.reduce((a, b) => a * b, 1);
+    for (const loader of this.#ready.values()) bytes += loader.bricks.atlas.bytes;
     for (const [key, loader] of this.#ready) {
       const isWanted = wanted.some((place) => key.endsWith(` ${place}`));
       if (isWanted || bytes <= this.budget) continue;
-      bytes -= 2 * loader.bricks.atlas.size.reduce((a, b) => a * b, 1);
+      bytes -= loader.bricks.atlas.bytes;
       loader.end();
       this.#ready.delete(key);
       this.#loaders.delete(key);

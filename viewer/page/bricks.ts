@@ -6,6 +6,7 @@
 
 import {
   COARSEST,
+  InrvError,
   REGION,
   type Block,
   type GridInfo,
@@ -17,6 +18,7 @@ import {
 export const CELL = 32;
 const CELLS = REGION / CELL; // of a region, along each axis
 const NO_BRICK = 255;
+const MOST_CELLS = 1 << 24; // of a grid: 16 bytes each
 const SMALLEST = 1e-30;
 
 /** Memory of the GPU in which bricks of one size lie. */
@@ -46,6 +48,11 @@ export class Atlas {
   /** Bytes of a brick in it. */
   static bytes(brick: number): number {
     return 2 * (brick + 1) ** 3;
+  }
+
+  /** Bytes on the GPU. */
+  get bytes(): number {
+    return 2 * this.size[0] * this.size[1] * this.size[2];
   }
 
   get left(): number {
@@ -152,6 +159,15 @@ export class Bricks {
     this.cells = axes(
       (axis) => Math.max(1, Math.ceil((upper[axis]! - this.first[axis]!) / REGION)) * CELLS,
     );
+    const most = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE) as number;
+    if (
+      Math.max(...this.cells) > most ||
+      this.cells[0] * this.cells[1] * this.cells[2] > MOST_CELLS
+    )
+      throw new InrvError(
+        `${grid.name} spans ${this.cells.map((own) => own * CELL).join(" × ")} voxels, which is too ` +
+          "far to be shown: a box of it can be decoded into a file of its own",
+      );
     this.outside = this.#normal(grid.background);
     const count = this.cells[0] * this.cells[1] * this.cells[2];
     this.#least = new Float32Array(count).fill(this.outside);

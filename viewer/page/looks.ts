@@ -69,7 +69,14 @@ export function isDense(grid: GridInfo): boolean {
  */
 export function lookOf(grid: GridInfo, spread: [number, number]): Look {
   const most = Math.max(...grid.ranges.map((own) => Math.abs(own.maximum)), 1e-30);
-  const look: Look = { mode: "fog", map: "gray", window: [0, most], density: 8, isovalue: 0, curve: 1 };
+  const look: Look = {
+    mode: "fog",
+    map: "gray",
+    window: [0, most],
+    density: 8,
+    isovalue: 0,
+    curve: 1,
+  };
   if (grid.components === 3) {
     const ends = grid.ranges.map((own) => Math.max(Math.abs(own.minimum), Math.abs(own.maximum)));
     return {

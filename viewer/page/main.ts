@@ -16,8 +16,6 @@ interface Settings {
   budget?: number;
   promised?: Promised;
   shots?: Shots;
-  /** Where the page tells that it is still open, so that the server ends with it. */
-  alive?: string;
 }
 
 const BUDGET = 1 << 29;

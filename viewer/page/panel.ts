@@ -143,7 +143,7 @@ export class Panel {
         );
       const { grid } = app;
       if (!grid) return;
-      grids.value = String(app.grids.findIndex((own) => own.name === grid.name));
+      grids.value = String(app.grids.findIndex((own) => own.position === grid.position));
       const box = grid.box
         ? grid.box.upper.map((own, axis) => own - grid.box!.lower[axis]! + 1).join(" × ")
         : "no voxels";
@@ -480,7 +480,7 @@ export class Panel {
     else if (event.key === "h") document.body.classList.toggle("bare");
     else if (event.key === "g") {
       const shown = app.grids.filter((own) => !own.passthrough && own.activeVoxels);
-      const at = shown.findIndex((own) => own.name === app.grid?.name);
+      const at = shown.findIndex((own) => own.position === app.grid?.position);
       void app.choose(shown[(at + 1) % shown.length]!);
     } else return;
     event.preventDefault();

@@ -79,7 +79,8 @@ export class Renderer {
     });
     if (!gl)
       throw new Error(
-        "This browser has no WebGL 2, so that nothing can be drawn: slices are shown instead.",
+        "This browser has no WebGL 2, by which volumes are drawn. Another one may have it, or this " +
+          "one with hardware acceleration, in its settings.",
       );
     this.gl = gl;
     // Without either extension, pictures are gathered in 8 bits: they show steps in dark places.

@@ -218,12 +218,13 @@ export class Difference implements Volume {
   }
 }
 
-/** The grid of the same name and type, or nothing. */
+/** The grid of the same name and type, at the same position where several have the name. */
 export function matching(grid: GridInfo, others: GridInfo[]): GridInfo | undefined {
-  return others.find(
+  const fitting = others.filter(
     (other) =>
       other.name === grid.name && other.components === grid.components && !other.passthrough,
   );
+  return fitting.find((other) => other.position === grid.position) ?? fitting[0];
 }
 
 /** The place of the frame of another file that has the same number; the nearest place without one. */
