@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 import inrv
 from inrv import EncodeOptions, files
 from inrv.support.inputs import BytesInput
-from inrv.viewer.page import whole_page
+from inrv.viewer.page import page_with, whole_page
 from inrv.viewer.server import ViewServer
 from testing.browser import Page, page
 from testing.raymarch import Field, picture
+from testing.server import serving
 from testing.viewer import built
 
 FIRE = Path("fixtures/fire.vdb")
@@ -193,3 +194,14 @@ def test_what_does_not_fit_is_shown_coarser_and_told(browser: Page, fire: bytes)
         browser.evaluate("inrv.app.settled()")
         assert browser.evaluate("inrv.app.shown[0].bricks.level") > 0
         browser.until("document.querySelector('.status').textContent.includes('voxel is shown')")
+
+
+def test_a_static_page_reads_what_its_address_names(
+    browser: Page, fire: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "view.html").write_bytes(page_with({}))
+    (tmp_path / "fire.inrv").write_bytes(fire)
+    with serving(tmp_path) as server:
+        browser.go(f"{server.url}/view.html?file=fire.inrv")
+        browser.evaluate("inrv.app.settled()")
+        assert browser.evaluate("inrv.app.shown.map(own => own.bricks.level)") == [0, 0]
