@@ -28,7 +28,7 @@ export class Camera {
   /** Shows a sphere as a whole. */
   frame(middle: Vector, radius: number): void {
     this.target = middle;
-    this.distance = (0.85 * radius) / Math.sin(ANGLE / 2);
+    this.distance = (0.95 * radius) / Math.sin(ANGLE / 2);
   }
 
   get eye(): Vector {

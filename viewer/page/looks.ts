@@ -107,6 +107,7 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
     window: [low, high],
     density: isDense(grid) ? 12 : 6,
     isovalue: 0.5 * (low + high),
+    curve: isDense(grid) ? 2 : 1, // the air around what was scanned is let through
   };
 }
 
