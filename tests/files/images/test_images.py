@@ -552,3 +552,19 @@ def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
         files.read(tmp_path / "bomb.nrrd")
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
+
+
+def test_checksums_of_gzip_are_compared(tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii.gz"
+    nifti(path, numbers("int16"))
+    data = path.read_bytes()
+    path.write_bytes(data[:-8] + bytes(8))
+    with pytest.raises(
+        ImageFileError, match=r"scan\.nii\.gz cannot be read .* incorrect data check"
+    ):
+        files.read(path)
+    path.write_bytes(data[:-3])
+    with pytest.raises(ImageFileError, match="the file was cut off"):
+        files.read(path)
+    path.write_bytes(gzip.compress(gzip.decompress(data) + bytes(9)) + bytes(9))
+    assert len(files.read(path).grids) == 1  # bytes behind the numbers do no harm

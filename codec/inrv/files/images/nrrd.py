@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
 from inrv.files.buffers import gunzip
-from inrv.files.images.file_type import ImageFiles, check_length
+from inrv.files.images.file_type import ImageFiles, check_length, check_packed
 from inrv.files.images.image import LOSSY, Image, as_type
 from inrv.files.images.lazy import Bytes
 
@@ -114,6 +114,8 @@ def _unpacked(header: Mapping[str, Any], packed: Bytes) -> tuple[str, Bytes]:
     if encoding == "raw":
         check_length(len(packed), whole)
         return encoding, packed
+    if encoding in ("gzip", "gz", "bzip2", "bz2"):
+        check_packed(len(packed), whole)
     if encoding in ("gzip", "gz"):
         found = gunzip(packed, whole + 1)
     elif encoding in ("bzip2", "bz2"):
