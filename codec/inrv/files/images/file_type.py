@@ -106,6 +106,8 @@ class ImageFiles:
             raise
         except Exception as error:  # a library meets damaged bytes with errors of any kind
             what = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, KeyError):
+                what = f"{what} is missing in it"
             raise ImageFileError(f"{source.name} cannot be read as {self.title}: {what}") from error
 
     def write(self, output: BinaryIO, volume: SparseVolume, options: WriteOptions) -> Sequence[str]:
