@@ -124,7 +124,7 @@ def _of_json(text: bytes, numbers: Input) -> Image:
     try:
         ordered, are_vectors = image_in_order(stored if order == "C" else stored.T, axes)
     except OptionError as error:
-        raise ImageFileError(f"its header has {error}") from error
+        raise ImageFileError(f"its header: {error}") from error
     slope, intercept = _reals(told, "slope", (), 1.0), _reals(told, "intercept", (), 0.0)
     if not slope:
         raise ImageFileError("its header has the slope 0")
@@ -148,7 +148,8 @@ def _one_of(told: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
     """An entry that is one of a few words, the first of which is the default."""
     found = told.get(name, known[0])
     if found not in known:
-        raise ImageFileError(f"its header has {name} {found!r}, not one of {', '.join(known)}")
+        words = ", ".join(word for word in known if word)
+        raise ImageFileError(f"its header has {name} {found!r}, not one of {words}")
     return str(found)
 
 
