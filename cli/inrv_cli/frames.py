@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import click
 
+from inrv.support.inputs import FileInput
 from inrv.support.streams import is_url
 from inrv_cli.failure import INPUT, Failure
 
@@ -130,11 +131,35 @@ def expand(inputs: Sequence[str], suffixes: tuple[str, ...]) -> Found:
     suffixes: of the files that a folder or a glob stands for
     """
     found = [_find(text, suffixes) for text in inputs]
+    files = [file for each in found for file in each.files]
+    _check_series([path for path, _ in files if isinstance(path, Path)])
     return Found(
-        [file for each in found for file in each.files],
+        files,
         [line for each in found for line in each.remarks],
         tuple(pattern for each in found for pattern in each.patterns),
     )
+
+
+def _check_series(files: Sequence[Path]) -> None:
+    """Raise Failure where pictures of one DICOM series are among files: each stands for all of it.
+
+    The first two of each folder are looked at.
+    """
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in files:
+        if path.suffix.lower() == ".dcm" and path.is_file() and path not in folders[path.parent]:
+            folders[path.parent].append(path)
+    for own in folders.values():
+        if len(own) == 1:
+            continue
+        from inrv.files.images.dicom import are_of_one_series
+
+        if are_of_one_series(*(FileInput(str(path), str(path)) for path in own[:2])):
+            raise Failure(
+                INPUT,
+                f"{own[0]} and {own[1]} are pictures of one DICOM series, and either stands for "
+                "all of it: name one of them, or a folder that holds DICOM files alone",
+            )
 
 
 def _find(text: str, suffixes: tuple[str, ...]) -> Found:

@@ -178,6 +178,23 @@ static int open_one_channel(inrv_decoder *decoder, int32_t output) {
     return INRV_OK;
 }
 
+static void close_channel(inrv_decoder *decoder, int32_t output) {
+    inrv_channel_free(&decoder->memory, decoder->channels[output]);
+    inrv_give(&decoder->memory, decoder->channels[output]);
+    decoder->channels[output] = NULL;
+}
+
+/* Lets a channel know those that it is predicted from, which are open, and the motion to them. */
+static int open_references(inrv_decoder *decoder, const ChannelEntry *entry, Channel *channel) {
+    const int32_t references[2] = {entry->reference, entry->second_reference};
+    const int32_t motions[2] = {entry->motion, entry->second_motion};
+    for (int i = 0; i < 2; i++) {
+        if (references[i] != NO_NUMBER) channel->references[i] = decoder->channels[references[i]];
+        TRY(inrv_motion_open(&decoder->lattice, motions[i], &channel->motions[i]));
+    }
+    return INRV_OK;
+}
+
 /* Opens those of some channels that are needed, and those that these are predicted from, which come
    before them.
    needed: a byte a channel, up to the last that is needed */
@@ -191,14 +208,11 @@ static int open_needed(inrv_decoder *decoder, uint8_t *needed, int32_t last) {
     for (int32_t i = 0; i <= last; i++) {
         if (!needed[i] || decoder->channels[i]) continue;
         TRY(open_one_channel(decoder, i));
-        const int32_t references[2] = {entries[i].reference, entries[i].second_reference};
-        const int32_t motions[2] = {entries[i].motion, entries[i].second_motion};
-        for (int j = 0; j < 2; j++) {
-            Channel *channel = decoder->channels[i];
-            if (references[j] != NO_NUMBER)
-                channel->references[j] = decoder->channels[references[j]];
-            TRY(inrv_motion_open(&decoder->lattice, motions[j], &channel->motions[j]));
-        }
+        const int error = open_references(decoder, &entries[i], decoder->channels[i]);
+        if (!error) continue;
+        /* Half open it would be taken for open by the next call. */
+        close_channel(decoder, i);
+        return error;
     }
     return INRV_OK;
 }
@@ -298,9 +312,7 @@ void inrv_decoder_close(inrv_decoder *decoder) {
         if (decoder->grids[i]) free_values(memory, decoder->grids[i]);
     for (int32_t i = 0; decoder->channels && decoder->file->channels && i < decoder->file->outputs;
          i++) {
-        if (!decoder->channels[i]) continue;
-        inrv_channel_free(memory, decoder->channels[i]);
-        inrv_give(memory, decoder->channels[i]);
+        if (decoder->channels[i]) close_channel(decoder, i);
     }
     inrv_topologies_free(&decoder->topologies);
     inrv_lattice_free(&decoder->lattice);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <sanitizer/common_interface_defs.h>
@@ -20,7 +21,7 @@
 
 #define MOST_BYTES (1 << 16) /* of a case; files may be longer */
 #define MOST_KEPT 4096       /* inputs that are damaged further */
-#define SECONDS 10           /* that a case may take */
+#define SECONDS 10           /* of a processor that a case may take, however busy the machine is */
 #define EDGES (1 << 16)      /* 16 bits of a hash: two steps in the code that share a place are taken for one */
 #define OUTCOMES (1 << 16)
 
@@ -88,6 +89,11 @@ static void too_slow(int signal) {
     _exit(1);
 }
 
+static void limit(int seconds) {
+    const struct itimerval timer = {.it_value = {.tv_sec = seconds}};
+    setitimer(ITIMER_PROF, &timer, NULL);
+}
+
 static void must(int condition, const char *what) {
     if (condition) return;
     fprintf(stderr, "driver: %s\n", what);
@@ -98,11 +104,11 @@ static void must(int condition, const char *what) {
 static int tried(target_function *function) {
     memset(&taken, 0, sizeof taken);
     before = 0;
-    alarm(SECONDS);
+    limit(SECONDS);
     recording = 1;
     int error = function(current.data, current.size);
     recording = 0;
-    alarm(0);
+    limit(0);
     must(error >= 0 && error < OUTCOMES, "the error is no error");
     outcomes[error]++;
     uint64_t more = 0;
@@ -206,7 +212,7 @@ int main(int count, char **arguments) {
     state = strtoull(arguments[3], NULL, 10);
     finding = arguments[4];
     __sanitizer_set_death_callback(save);
-    signal(SIGALRM, too_slow);
+    signal(SIGPROF, too_slow);
 
     for (int i = 5; i < count; i++) {
         read_file(arguments[i]);

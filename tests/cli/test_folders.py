@@ -107,3 +107,30 @@ def test_blocks_that_make_no_sense(run: Run) -> None:
     assert result.exit_code == 2 and "no dense image" in result.stderr
     assert run("encode", "four.npy", "--blocks", "0").exit_code == 2
     assert run("encode", "four.npy", "--blocks", "32", "--grid", "1", "-o", "-").exit_code == 2
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["in a folder of others", "one by one"])
+def test_pictures_of_one_series_are_not_encoded_one_by_one(run: Run, beside: bool) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    Path("scan").mkdir()
+    for number in range(3):
+        held = pydicom.Dataset()
+        held.file_meta = pydicom.dataset.FileMetaDataset()
+        held.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        held.file_meta.MediaStorageSOPClassUID = held.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+        held.file_meta.MediaStorageSOPInstanceUID = held.SOPInstanceUID = f"1.2.3.{number}"
+        held.SeriesInstanceUID, held.Rows, held.Columns, held.BitsAllocated = "1.2", 2, 2, 8
+        held.save_as(f"scan/{number}.dcm", enforce_file_format=True)
+    if beside:
+        np.save("scan/other.npy", SCAN)
+    found = ["scan"] if beside else [f"scan/{number}.dcm" for number in range(3)]
+    result = run("encode", *found, "-o", "out/", "--lossless")
+    assert result.exit_code == 3 and "are pictures of one DICOM series" in result.stderr
+    assert not Path("out").exists()
+
+
+def test_an_unknown_suffix_is_told(run: Run) -> None:
+    np.save("a.npy", SCAN)
+    assert run("encode", "a.npy", "--lossless", "-q").exit_code == 0
+    result = run("decode", "a.inrv", "-o", "a.nc")
+    assert result.exit_code == 0 and "a.nc: no type of files that is known" in result.stderr

@@ -67,3 +67,10 @@ def test_in_a_folder_a_header_stands_for_its_numbers(run: Run, array: np.ndarray
     assert run("encode", "scans", "-o", "coded/", *QUICK).output == ""
     found = sorted(path.name for path in Path("coded").iterdir())
     assert found == ["a.inrv", "b.inrv", "c.inrv", "d.inrv"]
+
+
+def test_numbers_that_float32_rounds_are_told_with_a_cure(run: Run) -> None:
+    np.save("wide.npy", np.full((4, 4, 4), 1 / 3) * np.arange(4))
+    result = run("encode", "wide.npy", "--lossless")
+    assert result.exit_code == 2 and "take a larger --max-error" in result.stderr
+    assert run("encode", "wide.npy", "--max-error", "1e-6", "-q").exit_code == 0

@@ -403,3 +403,24 @@ def test_a_file_that_cannot_be_read() -> None:
     file.data = b""
     with pytest.raises(FormatError, match="I1"):
         CoreDecoder(file, 0)
+
+
+def test_a_channel_without_its_motion_stays_closed() -> None:
+    data = bytearray(file_of("motion"))
+    for entry in inrv.load(bytes(data)).container.entries:
+        if entry.type == "MOVE":
+            data[entry.offset + entry.stored - 1] ^= 1
+    file = CoreFile(bytes(data))
+    refused = 0
+    for number, header in enumerate(file.grids):
+        decoder = CoreDecoder(file, number) if not header.passthrough else None
+        for corner in () if decoder is None else [*decoder.corners] * 2:
+            try:
+                decoder.region(corner)
+            except FormatError as error:
+                assert error.id == "C5"
+                refused += 1
+            else:
+                assert refused == 0  # once refused, a grid is refused again
+        refused, told = 0, refused
+    assert told

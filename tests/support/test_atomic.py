@@ -8,6 +8,7 @@ import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -299,3 +300,21 @@ def test_what_a_killed_run_left_of_a_folder_is_removed(tmp_path: Path) -> None:
     (left / "a.zarr").mkdir(parents=True)
     with atomic_folder(tmp_path / "a.zarr", lambda _: True):
         assert not left.exists()
+
+
+def test_what_threads_still_write_is_removed_too(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        for number in range(20):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / str(number)).touch()
+            time.sleep(0.01)
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        atomic_folder(tmp_path / "a.zarr", lambda _: True) as made,
+    ):
+        thread = threading.Thread(target=write, args=(made / "c",))
+        thread.start()
+        raise KeyboardInterrupt
+    thread.join()
+    assert os.listdir(tmp_path) == []

@@ -78,6 +78,14 @@ def test_results_come_in_order_and_every_worker_computes_alone(threads: int) -> 
     assert torch.get_num_threads() == threads
 
 
+def test_threads_that_are_asked_for_do_not_become_those_of_torch(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INRV_THREADS", "2")
+    assert in_threads(lambda _: torch.get_num_threads(), range(3), CPU) == [1] * 3
+    assert torch.get_num_threads() == threads
+
+
 def test_one_part_is_shared_out_by_torch_unless_there_are_workers(threads: int) -> None:
     def work(_: int) -> int:
         return torch.get_num_threads()

@@ -87,7 +87,9 @@ def _promised(options: EncodeOptions, most: float) -> str:
 
 def _cure(grid: Grid, options: EncodeOptions, component: int, span: float, where: str) -> str:
     if where:
-        return "`doubles='passthrough'` keeps a grid of a .vdb file as it is; else ask for less"
+        return (
+            "take a larger `max_error`; `doubles='passthrough'` keeps one of a .vdb file as it is"
+        )
     values = grid.values[:, component]
     lowest = float(values[np.isfinite(values)].min())
     if abs(lowest) > span:

@@ -10,6 +10,7 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 _GZIP = 31  # of zlib: a stream with the header of gzip
+_PIECE = 1 << 12  # packed bytes of which nothing but the checksum is wanted, at a time
 # Behind versions, flags and size of a value: bytes unpacked, of a block, packed.
 _BLOSC_HEADER = struct.Struct("<4xIII")
 
@@ -51,5 +52,25 @@ def gunzip(packed: bytes | memoryview, most: int) -> bytes:
     while left and len(found) < most:
         stream = zlib.decompressobj(_GZIP)
         found += stream.decompress(left, most - len(found))
+        left = stream.unused_data
+    return bytes(found)
+
+
+def gunzip_checked(packed: bytes | memoryview, most: int) -> bytes:
+    """Decompress the first bytes as `gunzip` does, and compare the checksums of their streams.
+
+    Raises zlib.error, also where a stream that holds some of these bytes has no end.
+    """
+    found, left = bytearray(), packed
+    while left and len(found) < most:
+        stream = zlib.decompressobj(_GZIP)
+        found += stream.decompress(left, most - len(found))
+        rest = memoryview(stream.unconsumed_tail)
+        for start in range(0, len(rest), _PIECE):
+            if stream.eof:
+                break
+            stream.decompress(rest[start : start + _PIECE])
+        if not stream.eof:
+            raise zlib.error("its gzip stream has no end: the file was cut off")
         left = stream.unused_data
     return bytes(found)

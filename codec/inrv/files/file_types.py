@@ -248,6 +248,8 @@ def write(
     if name and ending in PAIRS:
         with _told_of(name):
             return _write_pair(cast(PairType, file_type(ending)), name, volume, asked)
+    if suffix is None and not ending and os.path.splitext(name)[1]:
+        lost.append(f"no type of files that is known ends so: it is written as {SUFFIXES[0]}")
     write_as(
         target,
         suffix,

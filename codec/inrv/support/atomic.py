@@ -16,6 +16,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ except ImportError:  # Windows, where a file that is open cannot be removed: no 
 DESCRIPTORS = "/proc/self/fd"
 RANDOM = "[0-9a-f]" * 8  # what stands in the name of a partial file, as a pattern
 READ_WRITE = os.O_RDWR | getattr(os, "O_BINARY", 0)
+# What a folder takes to be gone where threads may still write into it.
+MOST_REMOVALS, SECONDS_BETWEEN = 60, 0.05
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 
 
@@ -148,10 +151,27 @@ def folder_beside(target: Path, ending: str) -> Iterator[Path]:
     held = _lock_folder(folder)
     try:
         yield folder
+    except BaseException:
+        _remove_late(folder)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if held is not None:
             os.close(held)
+
+
+def _remove_late(folder: Path) -> None:
+    """Remove a folder into which threads may still write, as zarr's do behind an error or Ctrl-C.
+
+    It is removed until it stays away, for some seconds at most.
+    """
+    gone = 0
+    for _ in range(MOST_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(SECONDS_BETWEEN)
+        gone = 0 if folder.exists() else gone + 1
+        if gone == 2:
+            return
 
 
 def _lock_folder(folder: Path) -> int | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from inrv.errors import OptionError
@@ -12,9 +10,7 @@ from inrv.support.extras import needed_for
 if TYPE_CHECKING:
     import torch
 
-# Products in bfloat16 are worth their rounding where they take less than this share of the time
-# that products in float32 take. Chosen, not measured.
-WORTH_LOWER = 0.8
+FAST_CPUS = ("amx_bf16", "avx512_bf16")  # as torch names what multiplies bfloat16
 
 
 def check_device(name: Any) -> None:
@@ -59,28 +55,22 @@ def with_index(device: Any) -> torch.device:
     return torch.empty(0, dtype=torch.uint8, device=device).device
 
 
-@lru_cache
 def fast_precision(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the device multiplies matrices faster in it, else float32.
 
-    GPUs say so themselves. A CPU is timed: torch does not say whether it has AMX or AVX-512 BF16,
-    without which bfloat16 is slower than float32.
+    A CPU is asked for AMX and AVX-512 BF16, with which products take half the time or less. It is
+    not timed: a busy machine would say now one thing and now the other, and what comes out is
+    rounded accordingly.
     """
     import torch
 
     if device.type == "cuda":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float32
-        )
-    if device.type != "cpu":
-        return torch.float32
-    return (
-        torch.bfloat16
-        if _seconds(torch.bfloat16) < WORTH_LOWER * _seconds(torch.float32)
-        else torch.float32
-    )
+        lower = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Older torch does not tell.
+        told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        lower = device.type == "cpu" and any(map(told.get, FAST_CPUS))
+    return torch.bfloat16 if lower else torch.float32
 
 
 def decoding_precision(device: torch.device) -> torch.dtype:
@@ -103,16 +93,3 @@ def products_in(precision: torch.dtype, device: torch.device) -> torch.autocast:
     return torch.autocast(
         device.type, dtype=precision if lower else None, enabled=lower, cache_enabled=False
     )
-
-
-def _seconds(dtype: torch.dtype) -> float:
-    """Return the shortest time in seconds that a product of matrices as in a network takes."""
-    import torch
-
-    left, right = torch.ones(2048, 128, dtype=dtype), torch.ones(128, 128, dtype=dtype)
-    times = []
-    for _ in range(8):
-        started = time.perf_counter()
-        left @ right
-        times.append(time.perf_counter() - started)
-    return min(times)

@@ -81,6 +81,8 @@ def workers() -> Iterator[Executor | None]:
         return
     from concurrent.futures import ThreadPoolExecutor  # brings logging
 
+    torch = _torch()
+    before = count if torch is None else torch.get_num_threads()
     _hold_torch()
     try:
         with ThreadPoolExecutor(count, initializer=_begin_work) as _of_thread.pool:
@@ -88,7 +90,7 @@ def workers() -> Iterator[Executor | None]:
     finally:
         _of_thread.pool = None
         if (torch := _torch()) is not None:
-            torch.set_num_threads(count)
+            torch.set_num_threads(before)
 
 
 @contextmanager

@@ -244,3 +244,17 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(ImportError, match=r"pip install 'inrv\[science\]'"):
         files.read(tmp_path / "run.vtkhdf")
+
+
+def test_a_file_without_an_image_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["flat"], file["waves"] = np.zeros((3, 4)), np.zeros((3, 4, 5), np.complex64)
+    with pytest.raises(ImageFileError, match=r"a\.h5: it holds no image"):
+        files.read(tmp_path / "a.h5")
+
+
+def test_a_slope_of_zero_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("field", data=numbers("i2")).attrs["scale_factor"] = 0.0
+    with pytest.raises(ImageFileError, match="field has the slope 0"):
+        files.read(tmp_path / "a.h5")

@@ -552,3 +552,54 @@ def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
         files.read(tmp_path / "bomb.nrrd")
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
+
+
+def test_checksums_of_gzip_are_compared(tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii.gz"
+    nifti(path, numbers("int16"))
+    data = path.read_bytes()
+    path.write_bytes(data[:-8] + bytes(8))
+    with pytest.raises(
+        ImageFileError, match=r"scan\.nii\.gz cannot be read .* incorrect data check"
+    ):
+        files.read(path)
+    path.write_bytes(data[:-3])
+    with pytest.raises(ImageFileError, match="the file was cut off"):
+        files.read(path)
+    path.write_bytes(gzip.compress(gzip.decompress(data) + bytes(9)) + bytes(9))
+    assert len(files.read(path).grids) == 1  # bytes behind the numbers do no harm
+
+
+def test_axes_of_a_map_are_put_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "map.mrc"
+    with mrcfile.new(path) as file:
+        file.set_data(numbers("float32"))  # sections, rows and columns, which lie along x, y and z
+        file.header.mapc, file.header.mapr, file.header.maps = 3, 2, 1
+        file.header.mx, file.header.my, file.header.mz = SHAPE
+        file.header.cella = tuple(np.multiply(SHAPE, (1.5, 2.0, 2.5)))
+        file.header.nxstart, file.header.nzstart = 7, 5
+    volume = files.read(path)
+    (grid,) = volume.grids
+    assert np.array_equal(grid.dense(grid.topology.box)[..., 0], numbers("float32"))
+    np.testing.assert_allclose(np.diag(grid.transform.array())[:3], (1.5, 2.0, 2.5))
+    assert files.write(tmp_path / "back.mrc", volume) == []
+    with mrcfile.open(tmp_path / "back.mrc") as file:
+        assert np.array_equal(file.data.T, numbers("float32"))
+        assert (file.header.mapc, file.header.mapr, file.header.maps) == (1, 2, 3)
+        assert (file.header.nxstart, file.header.nzstart) == (5, 7)
+    with mrcfile.open(path, mode="r+") as file:
+        file.header.mapc = 4
+    with pytest.raises(ImageFileError, match=r"lie along \[4, 2, 1\]"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nhdr"])
+def test_lines_that_are_not_there_are_not_skipped(tmp_path: Path, suffix: str) -> None:
+    head = (
+        "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nline skip: 900000000\n"
+    )
+    (tmp_path / "scan.raw").write_bytes(bytes(8))
+    named = "data file: scan.raw\n" if suffix == ".nhdr" else "\n"
+    (tmp_path / f"scan{suffix}").write_bytes((head + named).encode())
+    with pytest.raises(ImageFileError, match="it skips 900,000,000 lines"):
+        files.read(tmp_path / f"scan{suffix}")

@@ -52,8 +52,33 @@ def test_a_series_is_a_fourth_axis(tmp_path: Path) -> None:
     assert np.array_equal(found, series)
 
 
+def test_packed_numbers_that_are_damaged_are_refused(tmp_path: Path) -> None:
+    path, array = tmp_path / "scan.mha", np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(path), useCompression=True)
+    grid = files.read(path).grids[0]
+    assert np.array_equal(grid.dense(grid.topology.box)[..., 0].T, array)
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(ImageFileError, match=r"scan\.mha"):
+        files.read(path)
+
+
+@pytest.mark.parametrize("sign", ["=", ":"])
+def test_numbers_of_other_files_are_not_read(tmp_path: Path, sign: str) -> None:
+    (tmp_path / "secret").write_bytes(bytes(64))
+    head = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\n"
+    path = tmp_path / "scan.mha"
+    path.write_text(f"{head}ElementDataFile {sign} {tmp_path / 'secret'}\n")
+    with pytest.raises(ImageFileError, match=r"another file|has no ElementDataFile"):
+        files.read(path)
+
+
 def test_damage_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "scan.mha").write_bytes(b"ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\n")
+    with pytest.raises(ImageFileError, match=r"scan\.mha: its header has no ElementDataFile"):
+        files.read(tmp_path / "scan.mha")
+    (tmp_path / "scan.mha").write_bytes(b"NDims = x\nElementDataFile = LOCAL\n")
     with pytest.raises(
         ImageFileError, match=r"scan\.mha cannot be read as a MetaImage file: "
     ) as error:

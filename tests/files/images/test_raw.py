@@ -246,3 +246,16 @@ def test_damaged_headers_are_one_line(tmp_path: Path) -> None:
                 assert "\n" not in str(error)
         header.write_bytes(data)
     assert struct.calcsize("<h") * 210 == (tmp_path / "b.raw").stat().st_size
+
+
+def test_numbers_with_two_headers_are_refused(tmp_path: Path) -> None:
+    numbers = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    np.save(tmp_path / "x.npy", numbers)
+    volume = files.read(tmp_path / "x.npy")
+    files.write(tmp_path / "x.raw", volume)
+    files.write(tmp_path / "x.mhd", volume)
+    with pytest.raises(ImageFileError, match=r"several headers .*x\.raw\.json, x\.mhd"):
+        files.read(tmp_path / "x.raw")
+    for name in ("x.mhd", "x.raw.json"):
+        found = files.read(tmp_path / name).grids[0]
+        assert np.array_equal(dense(found), numbers)

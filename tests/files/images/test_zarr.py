@@ -232,3 +232,34 @@ def test_hostile_and_damaged_stores_are_one_line(tmp_path: Path) -> None:
         with pytest.raises(ImageFileError, match=why) as caught:
             files.read(tmp_path / f"{name}.zarr")
         assert "\n" not in str(caught.value) and f"{name}.zarr" in str(caught.value)
+
+
+def test_slope_and_affine_are_kept_beside_too_many_attributes(tmp_path: Path) -> None:
+    attributes = {"scale_factor": 0.5, "affine": MATRIX.tolist(), "history": "x" * 100_000}
+    store(tmp_path / "scan.zarr", numbers("i2"), attributes=attributes)
+    (grid,) = files.read(tmp_path / "scan.zarr").grids
+    assert np.array_equal(values(grid).T, numbers("i2") * np.float32(0.5))
+    np.testing.assert_allclose(grid.transform.array().T, MATRIX)
+
+
+@pytest.mark.parametrize("along", [[0, 1, 2, 4], [0, 1, 2]], ids=["uneven", "too few"])
+def test_coordinates_that_give_no_transform_are_told(
+    tmp_path: Path, along: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    zarr.create_group(tmp_path / "run.zarr")
+    store(tmp_path / "run.zarr" / "x", np.array(along, dtype=float))
+    field = np.zeros((2, 3, 4), np.float32)
+    store(tmp_path / "run.zarr" / "field", field, dimension_names=["z", "y", "x"])
+    with caplog.at_level("WARNING", logger="inrv"):
+        (grid,) = files.read(tmp_path / "run.zarr").grids
+    assert "the coordinates x are not evenly spaced" in caplog.text
+    assert np.array_equal(grid.transform.array(), np.eye(4))
+
+
+@pytest.mark.parametrize("scale", [[2], [1, 2], "x", [1, 2, "x"]], ids=str)
+def test_scales_that_are_not_one_an_axis_are_refused(tmp_path: Path, scale: Any) -> None:
+    steps = [{"type": "scale", "scale": scale}]
+    told = {"datasets": [{"path": "s0", "coordinateTransformations": steps}]}
+    ome(tmp_path / "cells.ome.zarr", numbers("u1"), multiscales=told)
+    with pytest.raises(ImageFileError, match="not a number for each of 3 axes"):
+        files.read(tmp_path / "cells.ome.zarr")

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from inrv.errors import ImageFileError, OptionError
+from inrv.errors import ImageFileError, InrvError, OptionError
 from inrv.files.file_types import SUFFIXES, ListedGrid, ReadOptions, WriteOptions
 from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image, Listed, grid_of, listed_in
@@ -493,3 +493,13 @@ def _plain(value: Any) -> Any:
 
 
 FILE_TYPE = DicomFiles()
+
+
+def are_of_one_series(first: Input, second: Input) -> bool:
+    """Tell whether two files are pictures of one series, for all of which either of them stands."""
+    try:
+        with FILE_TYPE.told_of(first):
+            (one,), (other,) = _pictures_in(first), _pictures_in(second)
+    except InrvError:  # of files that hold no picture or several, or are damaged
+        return False
+    return _uid(one) == _uid(other)

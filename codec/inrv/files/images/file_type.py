@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from inrv.grids import SparseVolume
 from inrv.support.extras import needed_for
 from inrv.support.inputs import Input
 
-T = TypeVar("T")
+# What unpacking may take whatever a file holds, and for each packed byte, as zlib's best case is.
+# Both bound what a header claims of numbers that are not there.
+FREE_BYTES, MOST_PACKED = 1 << 28, 1032
 
 
 class ImageFiles:
@@ -104,6 +106,8 @@ class ImageFiles:
             raise
         except Exception as error:  # a library meets damaged bytes with errors of any kind
             what = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, KeyError):
+                what = f"{what} is missing in it"
             raise ImageFileError(f"{source.name} cannot be read as {self.title}: {what}") from error
 
     def write(self, output: BinaryIO, volume: SparseVolume, options: WriteOptions) -> Sequence[str]:
@@ -126,3 +130,9 @@ def check_length(found: int, whole: int) -> None:
     """Raise ImageFileError where a file has fewer bytes than its header tells."""
     if found < whole:
         raise ImageFileError(f"it has {found:,} bytes where {whole:,} belong")
+
+
+def check_packed(packed: int, whole: int) -> None:
+    """Raise ImageFileError where so few packed bytes cannot be as many as a header tells."""
+    if whole > max(FREE_BYTES, MOST_PACKED * packed):
+        raise ImageFileError(f"it has {packed:,} packed bytes where {whole:,} unpacked ones belong")

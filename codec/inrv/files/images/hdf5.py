@@ -112,7 +112,7 @@ def _image(name: str, data: Any) -> Image:
     space = data.attrs.get(WORLD)
     slope, intercept = numbers_of(data.attrs, SLOPE), numbers_of(data.attrs, INTERCEPT)
     return Image(
-        numbers, _matrix(data.attrs), vectors, 1.0 if not slope else float(slope),
+        numbers, _matrix(data.attrs), vectors, 1.0 if slope is None else float(slope),
         0.0 if intercept is None else float(intercept),
         space if isinstance(space, str) and space in FLIPS else "", KIND, header, name,
         path=f"/{name}",

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inrv.files.images.file_type import FREE_BYTES, MOST_PACKED
 from inrv.support.inputs import FileInput, Input
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-# What unpacking a data set may take whatever its file holds, and for each byte that it holds, as
-# zlib's best case is. Both bound what a header claims of numbers that are not there.
-FREE_BYTES, MOST_PACKED = 1 << 28, 1032
 MOST_ATTRIBUTE = 1024  # numbers of an attribute that is kept
 CHUNK = 64  # voxels along an axis that are packed together where we write
 # Attributes that link data sets, which h5py and netCDF make anew.

@@ -199,6 +199,10 @@ def listed_in(images: Sequence[Image], path: str) -> list[Listed]:
     path: of the file
     Raises ImageFileError for what no grid can hold.
     """
+    if not images:
+        raise ImageFileError(
+            "it holds no image: no array of real numbers along three axes at least is read there"
+        )
     for image in images:
         check_image(image)
     count = sum(math.prod(image.part_shape) for image in images)
@@ -221,6 +225,11 @@ def check_image(image: Image) -> None:
         raise ImageFileError(
             f"an image of {numbers.dtype} numbers of shape {numbers.shape} is not one of real "
             "numbers along three axes at least"
+        )
+    if image.slope == 0 or not (math.isfinite(image.slope) and math.isfinite(image.intercept)):
+        raise ImageFileError(
+            f"{image.name or 'the image'} has the slope {image.slope:g} and the intercept "
+            f"{image.intercept:g}, which make no values of its numbers"
         )
 
 

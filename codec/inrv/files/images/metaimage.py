@@ -1,4 +1,4 @@
-"""MetaImage files (.mha), by SimpleITK: scans with their frame in world space."""
+"""MetaImage files (.mha), written by SimpleITK: scans with their frame in world space."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from inrv.errors import ImageFileError
 from inrv.files.images.file_type import ImageFiles
 from inrv.files.images.image import LOSSY, Image, as_type, space_lines
-from inrv.files.images.lazy import Bytes
+from inrv.files.images.mhd import LACKING, LAST, header_of, image_of_header, is_local
+from inrv.support.inputs import Input
 
-KIND = "metaimage"
-LACKING = {"bool": "uint8", "float16": "float32"}
-NAME = "image.mha"  # of a file in a folder of its own: SimpleITK reads and writes files alone
+NAME = "image.mha"  # of a file in a folder of its own: SimpleITK writes files alone
 
 
 class MetaImageFiles(ImageFiles):
@@ -27,29 +27,19 @@ class MetaImageFiles(ImageFiles):
         """Tell whether a file begins as MetaImage's headers do."""
         return start.startswith((b"ObjectType", b"NDims"))
 
-    def image(self, data: Bytes) -> Image:
-        """Read numbers, x first, and the frame of the first three axes."""
-        import SimpleITK
+    def opened(self, source: Input) -> Image:
+        """Read the header. The numbers are mapped where they are not compressed.
 
-        library: Any = SimpleITK
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / NAME
-            path.write_bytes(data)
-            found = library.ReadImage(str(path), imageIO="MetaImageIO")
-        components, axes = found.GetNumberOfComponentsPerPixel(), found.GetDimension()
-        numbers = library.GetArrayFromImage(found)
-        order = tuple(reversed(range(axes)))
-        numbers = numbers.transpose(*order, *range(axes, numbers.ndim))
-        while numbers.ndim - (components > 1) < 3:
-            numbers = np.expand_dims(numbers, axes)
-            axes += 1
-        matrix = np.eye(4)
-        size = min(3, found.GetDimension())
-        frame = np.array(found.GetDirection()).reshape(found.GetDimension(), -1)[:size, :size]
-        matrix[:size, :size] = frame * np.array(found.GetSpacing())[:size]
-        matrix[:size, 3] = found.GetOrigin()[:size]
-        vectors = components == 3
-        return Image(numbers, matrix, vectors, space="LPS", kind=KIND)
+        SimpleITK would read numbers from any other file that the header names, and would give
+        random ones where packed bytes are damaged.
+        """
+        header, end = header_of(source)
+        if not is_local(header):
+            raise ImageFileError(
+                f"its numbers lie in another file, {header[LAST]!r}: name it .mhd, as such headers "
+                "are"
+            )
+        return image_of_header(header, source, end)
 
     def put(self, image: Image, output: BinaryIO, compress: bool) -> Sequence[str]:
         """Write the values; parts are a fourth axis."""

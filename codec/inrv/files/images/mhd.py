@@ -10,17 +10,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from inrv.errors import ImageFileError
-from inrv.files.images.file_type import check_length
+from inrv.files.images.file_type import check_length, check_packed
 from inrv.files.images.image import Image, as_type, space_lines
 from inrv.files.images.lazy import stored_numbers
-from inrv.files.images.metaimage import KIND, LACKING
 from inrv.files.images.pairs import PairFiles, beside, with_ending
 from inrv.support.inputs import BytesInput, Input
 
+KIND = "metaimage"
+LACKING = {"bool": "uint8", "float16": "float32"}
+# Of several names for one type, we write the last one.
 TYPES = {
-    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
-    "MET_UINT": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_LONG": "i4",
+    "MET_ULONG": "u4", "MET_INT": "i4", "MET_UINT": "u4", "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
 NAMES = {np.dtype(kind).name: name for name, kind in TYPES.items()}
 LAST = "ElementDataFile"  # the key that ends a header
@@ -42,12 +44,13 @@ class MhdFiles(PairFiles):
 
     def opened(self, source: Input) -> Image:
         """Read the header. The numbers are mapped where they are not compressed."""
-        header, end = _header(source.part(0, MOST_HEADER))
+        header, end = header_of(source)
         name = header[LAST]
         if name.split()[:1] == ["LIST"] or "%" in name:
             raise ImageFileError("its numbers lie in several files: join them into one")
-        behind = name.upper() == "LOCAL"
-        return _image(header, source if behind else beside(source, name), end if behind else 0)
+        if is_local(header):
+            return image_of_header(header, source, end)
+        return image_of_header(header, beside(source, name), 0)
 
     def pair_of(self, path: str) -> tuple[str, str]:
         """The paths of numbers and header."""
@@ -92,9 +95,9 @@ def _text(numbers: Any) -> str:
     return " ".join(repr(float(number)) for number in numbers)
 
 
-def _header(start: bytes) -> tuple[Mapping[str, str], int]:
+def header_of(source: Input) -> tuple[Mapping[str, str], int]:
     """The entries of a header, and the bytes that it takes. Raises ImageFileError."""
-    found, place = dict[str, str](), 0
+    start, found, place = source.part(0, MOST_HEADER), dict[str, str](), 0
     while LAST not in found:
         line, end, _ = start[place:].partition(b"\n")
         key, equals, value = line.decode("utf-8", "replace").partition("=")
@@ -105,7 +108,12 @@ def _header(start: bytes) -> tuple[Mapping[str, str], int]:
     return found, place
 
 
-def _image(header: Mapping[str, str], source: Input, start: int) -> Image:
+def is_local(header: Mapping[str, str]) -> bool:
+    """Whether the numbers lie behind the header."""
+    return header[LAST].upper() == "LOCAL"
+
+
+def image_of_header(header: Mapping[str, str], source: Input, start: int) -> Image:
     """The image of a header, whose numbers lie in a file behind `start` bytes."""
     axes = int(header.get("NDims", "3"))
     shape = [int(word) for word in header.get("DimSize", "").split()]
@@ -141,7 +149,9 @@ def _image(header: Mapping[str, str], source: Input, start: int) -> Image:
 
 
 def _unpacked(source: Input, start: int, whole: int) -> bytes:
-    found = zlib.decompressobj().decompress(source.part(start, source.size), whole + 1)
+    packed = source.part(start, source.size)
+    check_packed(len(packed), whole)
+    found = zlib.decompressobj().decompress(packed, whole + 1)
     if len(found) > whole:
         raise ImageFileError(f"it holds more than the {whole:,} bytes of numbers that belong")
     check_length(len(found), whole)

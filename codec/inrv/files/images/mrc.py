@@ -19,6 +19,8 @@ from inrv.files.images.lazy import Bytes, stored_numbers
 
 KIND = "mrc"
 HEADER_BYTES, BIG_ENDIAN = 1024, 0x11
+# Fields of a header, of columns, rows and sections: the axis along which each lies, and its start.
+AXES, STARTS = ("mapc", "mapr", "maps"), ("nxstart", "nystart", "nzstart")
 # What a map has no numbers of, and what takes its place: a wider type, which holds all of them.
 LACKING = {
     "bool": "int8", "uint8": "uint16", "int32": "float32", "uint32": "float32", "int64": "float32",
@@ -57,12 +59,14 @@ class MrcFiles(ImageFiles):
                 )
                 edges = [float(found.voxel_size[axis]) for axis in "xyz"]
                 origin = [float(found.header.origin[axis]) for axis in "xyz"]
+                order_of_axes = _places(found.header)
                 block = base64.b64encode(bytes(found.header.tobytes())).decode("ascii")
         numbers = stored_numbers(data, kind, shape, start).transpose()
         if len(data) != start + numbers.nbytes:
             raise ImageFileError(f"it has {len(data):,} bytes, {start + numbers.nbytes:,} belong")
         while numbers.ndim < 3:
             numbers = numbers[..., None]
+        numbers = numbers.transpose(*order_of_axes, *range(3, numbers.ndim))
         matrix = np.diag([*(edge if edge > 0 else 1.0 for edge in edges), 1.0])
         matrix[:3, 3] = origin
         header = {"block": block, "edges": edges}
@@ -88,8 +92,10 @@ class MrcFiles(ImageFiles):
         made.set_data(np.ascontiguousarray(values.transpose()))
         if held.get("block"):
             old = np.frombuffer(base64.b64decode(held["block"]), dtype=made.header.dtype)[0]
-            for name in ("ispg", "nlabl", "label", "nxstart", "nystart", "nzstart"):
+            for name in ("ispg", "nlabl", "label"):
                 made.header[name] = old[name]
+            for name, place in zip(STARTS, _places(old), strict=True):
+                made.header[name] = old[STARTS[place]]
         if min(held.get("edges", [1.0])) > 0:
             made.voxel_size = tuple(image.edges.tolist())
         for axis, own in zip("xyz", image.matrix[:3, 3], strict=True):
@@ -98,6 +104,16 @@ class MrcFiles(ImageFiles):
         made.flush()
         output.write(file.getvalue())
         return lost
+
+
+def _places(header: Any) -> list[int]:
+    """Which of columns, rows and sections lie along x, y and z. Raises ImageFileError."""
+    told = [int(header[name]) for name in AXES]
+    if not any(told):  # of files that are older than these fields
+        return [0, 1, 2]
+    if sorted(told) != [1, 2, 3]:
+        raise ImageFileError(f"its columns, rows and sections lie along {told}, not 1, 2 and 3")
+    return [told.index(axis) for axis in (1, 2, 3)]
 
 
 FILE_TYPE = MrcFiles()

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from inrv.errors import ImageFileError
-from inrv.files.buffers import gunzip
-from inrv.files.images.file_type import ImageFiles
+from inrv.files.buffers import gunzip, gunzip_checked
+from inrv.files.images.file_type import ImageFiles, check_packed
 from inrv.files.images.image import Image, as_type, space_lines
 from inrv.files.images.lazy import Bytes, stored_numbers
 
@@ -54,8 +54,8 @@ class NiftiFiles(ImageFiles):
         import nibabel
 
         library: Any = nibabel
-        unpack = gunzip if data[:2] == b"\x1f\x8b" else _first
-        start = unpack(data, HEADER_BYTES[1])
+        packed = data[:2] == b"\x1f\x8b"
+        start = gunzip(data, HEADER_BYTES[1]) if packed else data[: HEADER_BYTES[1]]
         second = HEADER_BYTES[1] in [int.from_bytes(start[:4], order) for order in ORDERS]
         header = (library.Nifti2Header if second else library.Nifti1Header).from_fileobj(
             io.BytesIO(start), check=False
@@ -63,7 +63,9 @@ class NiftiFiles(ImageFiles):
         numbers_begin = int(header["vox_offset"]) if math.isfinite(header["vox_offset"]) else 0
         count = math.prod(int(size) for size in header.get_data_shape())
         whole = numbers_begin + count * header.get_data_dtype().itemsize
-        plain = unpack(data, whole)
+        if packed:
+            check_packed(len(data), whole)
+        plain = gunzip_checked(data, whole) if packed else data
         head = bytes(plain[:numbers_begin])
         with _nothing_logged():
             found = (library.Nifti2Image if second else library.Nifti1Image).from_bytes(head)
@@ -154,10 +156,6 @@ def _nothing_logged() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(never)
-
-
-def _first(data: Bytes, most: int) -> Bytes:
-    return data[:most]
 
 
 FILE_TYPE = NiftiFiles()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
 from inrv.files.buffers import gunzip
-from inrv.files.images.file_type import ImageFiles, check_length
+from inrv.files.images.file_type import ImageFiles, check_length, check_packed
 from inrv.files.images.image import LOSSY, Image, as_type
 from inrv.files.images.lazy import Bytes
 
@@ -34,6 +34,7 @@ MADE = {
     "space directions", "space origin", "kinds", "spacings", "centers", "centerings", "data file",
     "datafile", "units", "labels", "thicknesses", "axis mins", "axis maxs", "axismins", "axismaxs",
 }  # fmt: skip
+SKIPPED_LINES = ("line skip", "lineskip")
 LACKING = {"bool": "uint8", "float16": "float32"}
 VECTORS = (
     "vector", "covariant-vector", "normal", "3-vector", "3-gradient", "3-normal", "3-color",
@@ -59,6 +60,9 @@ class NrrdFiles(ImageFiles):
         header: Any = nrrd.read_header(file)
         if {"data file", "datafile"} & set(header):
             raise ImageFileError("the numbers lie in another file: attach them, as by `unu save`")
+        for name in SKIPPED_LINES:
+            if int(header.get(name, 0)) > len(data):  # which takes long to find out
+                raise ImageFileError(f"it skips {header[name]:,} lines and has {len(data):,} bytes")
         header["encoding"], plain = _unpacked(header, data[file.tell() :])
         numbers = nrrd.read_data(header, io.BytesIO(plain), index_order="F")
         spatial = _axes_of_space(header, numbers.ndim)
@@ -114,6 +118,8 @@ def _unpacked(header: Mapping[str, Any], packed: Bytes) -> tuple[str, Bytes]:
     if encoding == "raw":
         check_length(len(packed), whole)
         return encoding, packed
+    if encoding in ("gzip", "gz", "bzip2", "bz2"):
+        check_packed(len(packed), whole)
     if encoding in ("gzip", "gz"):
         found = gunzip(packed, whole + 1)
     elif encoding in ("bzip2", "bz2"):

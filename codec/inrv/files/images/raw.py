@@ -58,17 +58,20 @@ class RawFiles(PairFiles):
         return self._of_numbers(source)
 
     def _of_numbers(self, source: Input) -> Image:
-        if isinstance(source, FileInput):
-            name = os.path.basename(source.path)
-            header = beside(source, name + JSON)
-            if os.path.isfile(source.path + JSON):
+        found = _headers_of(source)
+        if len(found) > 1:
+            names = ", ".join(os.path.basename(own) for own in found)
+            raise ImageFileError(
+                f"several headers stand beside it, {names}, and one may be older than the numbers: "
+                "name the header itself, or remove the others"
+            )
+        for path in found:
+            header = beside(source, os.path.basename(path))
+            if path.endswith(JSON):
                 return _of_json(header.part(0, MOST_HEADER), source)
-            for ending, read in HEADERS.items():
-                header = beside(source, with_ending(name, ending))
-                if os.path.isfile(with_ending(source.path, ending)):
-                    if os.fsencode(name) not in header.part(0, MOST_HEADER):
-                        raise ImageFileError(f"{header.name} beside it is the header of other ones")
-                    return read(header)
+            if os.fsencode(os.path.basename(source.name)) not in header.part(0, MOST_HEADER):
+                raise ImageFileError(f"{header.name} beside it is the header of other ones")
+            return HEADERS[os.path.splitext(path)[1]](header)
         raise ImageFileError(
             f"nothing tells what its numbers are: put a header beside it, as .raw{JSON} "
             "(docs/formats.md#raw-numbers), .mhd, .nhdr or .dat"
@@ -124,7 +127,7 @@ def _of_json(text: bytes, numbers: Input) -> Image:
     try:
         ordered, are_vectors = image_in_order(stored if order == "C" else stored.T, axes)
     except OptionError as error:
-        raise ImageFileError(f"its header has {error}") from error
+        raise ImageFileError(f"its header: {error}") from error
     slope, intercept = _reals(told, "slope", (), 1.0), _reals(told, "intercept", (), 0.0)
     if not slope:
         raise ImageFileError("its header has the slope 0")
@@ -148,7 +151,8 @@ def _one_of(told: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
     """An entry that is one of a few words, the first of which is the default."""
     found = told.get(name, known[0])
     if found not in known:
-        raise ImageFileError(f"its header has {name} {found!r}, not one of {', '.join(known)}")
+        words = ", ".join(word for word in known if word)
+        raise ImageFileError(f"its header has {name} {found!r}, not one of {words}")
     return str(found)
 
 
@@ -188,6 +192,14 @@ def _of_dat(source: Input, text: bytes) -> Image:
         raise ImageFileError(f"{numbers.name} has {numbers.size:,} bytes, not {stored.nbytes:,}")
     ordered, _ = image_in_order(stored, "zyx")
     return Image(ordered, np.diag([*spacing, 1.0]), kind=KIND, header={AXES: "zyx"})
+
+
+def _headers_of(source: Input) -> list[str]:
+    """The paths of the headers beside a local file of numbers."""
+    if not isinstance(source, FileInput):
+        return []
+    paths = [source.path + JSON, *(with_ending(source.path, ending) for ending in HEADERS)]
+    return [path for path in paths if os.path.isfile(path)]
 
 
 HEADERS: Mapping[str, Callable[[Input], Image]] = {

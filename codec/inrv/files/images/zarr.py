@@ -7,6 +7,7 @@ and x, and those before them are parts.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from inrv.files.images.lazy import Numbers, Reordered
 from inrv.grids import SparseVolume
 from inrv.support.extras import needed_for
 from inrv.support.inputs import FolderInput, Input
+
+log = logging.getLogger("inrv")
 
 KIND = "zarr"
 MARKS = ("zarr.json", ".zarray", ".zgroup")  # one of which every array and group has
@@ -297,7 +300,8 @@ def _image_of_array(
         del attributes[AFFINE]
     if matrix is None:
         space = [names[axis] if axis is not None else "" for axis in order[:3]]
-        matrix = _of_coordinates(space, beside or {})
+        sizes = [array.shape[axis] if axis is not None else 1 for axis in order[:3]]
+        matrix = _of_coordinates(space, sizes, beside or {})
     world = attributes.get(WORLD)
     world = attributes.pop(WORLD) if isinstance(world, str) and world in FLIPS else ""
     slope, intercept = attributes.pop(SLOPE, 1.0), attributes.pop(INTERCEPT, 0.0)
@@ -362,15 +366,26 @@ def _transformed(
     """Apply a step of OME's transforms behind those before it."""
     kind = step.get("type")
     if kind == "scale" and "scale" in step:
-        factors = np.array(step["scale"], dtype=np.float64)
+        factors = _along_axes(step["scale"], len(edges))
         return edges * factors, origin * factors
     if kind == "translation" and "translation" in step:
-        return edges, origin + np.array(step["translation"], dtype=np.float64)
+        return edges, origin + _along_axes(step["translation"], len(edges))
     if kind == "identity":
         return edges, origin
     raise ImageFileError(
         f"its transform of the type {kind!r} is not read: scale and translation are, as numbers"
     )
+
+
+def _along_axes(told: Any, count: int) -> NDArray[np.float64]:
+    """A number for each axis. Raises ImageFileError."""
+    try:
+        found = np.array(told, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.shape != (count,):
+        raise ImageFileError(f"its transform has {told}, not a number for each of {count} axes")
+    return found
 
 
 def _channels(group: Any, array: Any, names: Sequence[str]) -> tuple[str, ...]:
@@ -451,25 +466,42 @@ def _affine(told: Any) -> NDArray[np.float64] | None:
     return matrix if matrix.shape == (4, 4) else None
 
 
-def _of_coordinates(names: Sequence[str], beside: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The matrix that evenly spaced coordinates give, as xarray stores them: an array an axis."""
+def _of_coordinates(
+    names: Sequence[str], sizes: Sequence[int], beside: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """The matrix that evenly spaced coordinates give, as xarray stores them: an array an axis.
+
+    names, sizes: of the axes of space
+    """
     matrix = np.eye(4)
-    for place, name in enumerate(names):
+    for place, (name, size) in enumerate(zip(names, sizes, strict=True)):
         held = beside.get(name)
         if held is None or held.ndim != 1 or held.dtype.kind not in "iuf" or held.shape[0] < 2:
             continue
         along = np.asarray(_checked(held)[...], dtype=np.float64)
         steps = np.diff(along)
-        if np.isfinite(along).all() and steps[0] != 0 and np.allclose(steps, steps[0], rtol=1e-4):
+        even = np.isfinite(along).all() and np.allclose(steps, steps[0], rtol=1e-4, atol=0)
+        if even and steps[0] != 0 and len(along) == size:
             matrix[place, place] = (along[-1] - along[0]) / len(steps)
             matrix[place, 3] = along[0]
+        else:
+            log.warning(
+                "the coordinates %s are not evenly spaced, one for each voxel: numbers of voxels "
+                "stand for them",
+                held.path or name,
+            )
     return matrix
 
 
 def _attributes(array: Any) -> dict[str, Any]:
-    """The attributes of an array, without those of its axes; none where they are too many."""
+    """The attributes of an array, without those of its axes.
+
+    Where they are too many to be kept, they are those alone that tell of the values.
+    """
     found = {str(key): value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    return found if len(json.dumps(found)) <= MOST_ATTRIBUTE_BYTES else {}
+    if len(json.dumps(found)) <= MOST_ATTRIBUTE_BYTES:
+        return found
+    return {key: found[key] for key in (AFFINE, WORLD, SLOPE, INTERCEPT) if key in found}
 
 
 def _checked(array: Any) -> Any:
