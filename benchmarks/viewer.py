@@ -100,7 +100,7 @@ def watched(browser: Page, url: str, started: float, seconds: float) -> dict[str
 def cells(row: dict[str, Any]) -> list[str]:
     """The cells of a row of the table."""
     times = [f"{row[key]:.1f}" for key in ("served", "first", "all")]
-    return [row["file"], f"{row['bytes']:,}", f"{row['html']:,}", *times, f"{row['rate']:.0f}"]
+    return [row["file"], f"{row['bytes']:,}", f"{row['html']:,}", *times, f"{row['rate']:.1f}"]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,17 @@ import { Difference, matching, samePlace, type Volume } from "./volumes.js";
 /** How two files are shown: one of them, one beside the other, a wipe, or how far they lie apart. */
 export type Comparison = "one" | "side by side" | "wipe" | "difference";
 
-const SCALES = [1, 0.7, 0.5, 0.35, 0.25]; // shares of the pixels that are drawn while something moves
+// What is drawn while something moves, from fast machines to slow ones: the share of the pixels along
+// each axis, and how many voxels a step is long.
+const DRAFTS = [
+  { scale: 1, steps: 1 },
+  { scale: 0.7, steps: 1 },
+  { scale: 0.5, steps: 1.5 },
+  { scale: 0.35, steps: 2 },
+  { scale: 0.25, steps: 3 },
+  { scale: 0.18, steps: 4 },
+];
+const WHOLE = { scale: 1, steps: 1 };
 const SLOW = 55; // milliseconds a picture, above which fewer pixels are drawn
 const QUICK = 18;
 const AHEAD = 8; // frames that are decoded before they are due
@@ -52,8 +62,9 @@ export class App {
   #chosen: Promise<void> = Promise.resolve();
   #dirty = true;
   #gathered = 0;
+  #strip = 0;
   #moved = 0;
-  #scale = 2;
+  #draft = 3;
   #rough = false;
   #lastFrame = 0;
   #exact = false;
@@ -170,13 +181,13 @@ export class App {
   drawExact(): void {
     this.#exact = true;
     this.#gathered = 0;
-    this.#draw(1);
+    this.#draw(WHOLE);
     this.#exact = false;
   }
 
   /** Draws as many pictures as are gathered at rest. */
   drawWhole(): void {
-    for (this.#gathered = 0; this.#gathered < GATHERED;) this.#draw(1);
+    for (this.#gathered = 0; this.#gathered < GATHERED;) this.#draw(WHOLE);
     this.#dirty = false;
   }
 
@@ -211,6 +222,7 @@ export class App {
     return {
       bricks,
       look,
+      loading: !loader.isDone,
       lower: low,
       upper: high,
       voxel: this.#voxel(this.grid!),
@@ -439,23 +451,34 @@ export class App {
       const took = now - this.#lastFrame;
       if (took < 1000) {
         if (moving) this.rate = this.rate * 0.8 + (1000 / took) * 0.2;
-        if (took > SLOW) this.#scale = Math.min(SCALES.length - 1, this.#scale + 1);
-        else if (took < QUICK) this.#scale = Math.max(0, this.#scale - 1);
+        if (took > SLOW) this.#draft = Math.min(DRAFTS.length - 1, this.#draft + 1);
+        else if (took < QUICK) this.#draft = Math.max(0, this.#draft - 1);
       }
     }
     this.#lastFrame = now;
     if (this.#dirty || this.#gathered < GATHERED) {
-      if (this.#dirty) this.#gathered = 0;
+      if (this.#dirty) this.#gathered = this.#strip = 0;
       this.#dirty = false;
-      this.#draw(rough ? SCALES[this.#scale]! : 1);
-      if (rough) this.#gathered = 0;
+      if (rough) {
+        this.#draw(DRAFTS[this.#draft]!);
+        this.#gathered = 0;
+      } else this.#drawStrip();
     }
     if (this.#rough && !rough) this.#dirty = true; // once more, with all pixels
     this.#rough = rough;
     requestAnimationFrame((next) => this.#tick(next));
   }
 
-  #draw(scale: number): void {
+  /** Draws a part of a whole picture. A slow machine would not answer until all of it is there. */
+  #drawStrip(): void {
+    const strips = 1 << this.#draft;
+    this.#draw(WHOLE, [this.#strip / strips, (this.#strip + 1) / strips]);
+    this.#strip = (this.#strip + 1) % strips;
+    if (this.#strip) this.#gathered--; // the picture is not done
+  }
+
+  /** @param part of each picture: shares of its width where it begins and ends */
+  #draw({ scale, steps }: typeof WHOLE, part: [number, number] = [0, 1]): void {
     const { width, height } = this.renderer.canvas;
     const half = Math.floor(width / 2);
     const put = (
@@ -463,19 +486,22 @@ export class App {
       which: "one" | "other" | "difference",
       area: [number, number, number, number],
       clip: [number, number],
-    ) =>
+    ) => {
+      const own: [number, number] = [Math.max(clip[0], part[0]), Math.min(clip[1], part[1])];
+      if (own[0] >= own[1]) return;
       this.renderer.draw(
         picture,
         this.grid ? this.scene(which) : null,
         this.setting,
         this.camera.matrix(area[2] / area[3], this.grid ? this.#radius() : 1),
         area,
-        clip,
+        own,
         scale,
         this.#gathered,
         this.#exact ? 0.5 : null,
-        this.stepVoxels,
+        this.stepVoxels * steps,
       );
+    };
     const whole: [number, number, number, number] = [0, 0, width, height];
     if (this.comparison === "side by side") {
       put(0, "one", [0, 0, half, height], [0, 1]);

@@ -19,6 +19,8 @@ export interface Scene {
   /** World units. */
   voxel: number;
   extent: number;
+  /** Whether it changes from moment to moment. */
+  loading: boolean;
 }
 
 /** What of the scene every picture has. */
@@ -48,6 +50,7 @@ const BACKDROPS: Record<Setting["backdrop"], [Vector, Vector]> = {
     [0, 0, 0],
   ],
 };
+const LIGHT_PAUSE = 1000; // milliseconds
 const LIGHT_EDGE = 64; // of the light volume along the longest side of the box
 const LIGHT: Vector = [2.1, 2.02, 1.9];
 const AMBIENT: Vector = [0.2, 0.23, 0.29];
@@ -70,6 +73,7 @@ export class Renderer {
   readonly #targets = new Map<number, { texture: WebGLTexture; width: number; height: number }>();
   #lightVolume: { texture: WebGLTexture; size: Vector } | null = null;
   #lightKey = "";
+  #lighted = -LIGHT_PAUSE;
 
   constructor(readonly canvas: HTMLCanvasElement) {
     const gl = canvas.getContext("webgl2", {
@@ -292,7 +296,10 @@ export class Renderer {
       scene.bricks.decoded,
       ids(scene.bricks),
     ].join();
-    if (key === this.#lightKey) return;
+    // It takes as long as some pictures: while regions arrive it may be a little old.
+    const now = performance.now();
+    if (key === this.#lightKey || (scene.loading && now - this.#lighted < LIGHT_PAUSE)) return;
+    this.#lighted = now;
     this.#lightKey = key;
     const gl = this.gl;
     const longest = Math.max(...box.size);

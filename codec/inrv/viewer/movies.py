@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
@@ -49,14 +50,13 @@ def _write_pages(output: BinaryIO, suffix: str, first: Any, images: Iterator[Any
 
 
 def _write_video(output: BinaryIO, suffix: str, first: Any, images: Iterator[Any]) -> None:
-    import av
-
-    with av.open(output, "w", format=suffix[1:]) as film:
+    library: Any = importlib.import_module("av")
+    with library.open(output, "w", format=suffix[1:]) as film:
         stream: Any = film.add_stream("libx264", rate=RATE, options={"crf": str(SHARE)})
         # Players want an even number of pixels, with half the colours along each axis.
         stream.width, stream.height = (edge // 2 * 2 for edge in first.size)
         stream.pix_fmt = "yuv420p"
         for image in (first, *images):
-            frame = av.VideoFrame.from_image(image.crop((0, 0, stream.width, stream.height)))
+            frame = library.VideoFrame.from_image(image.crop((0, 0, stream.width, stream.height)))
             film.mux(stream.encode(frame))
         film.mux(stream.encode())

@@ -51,7 +51,7 @@ def view(source: Any, *, grid: str | None = None, height: int = HEIGHT) -> Any:
         import anywidget
         import traitlets
 
-    class Viewer(anywidget.AnyWidget):  # type: ignore[misc]
+    class Viewer(anywidget.AnyWidget):
         """Shows a page in a frame."""
 
         _esm = SCRIPT
