@@ -10,7 +10,7 @@ SETUP := $(STAMP)
 endif
 BIN := $(dir $(PYTHON))
 
-.PHONY: help setup core wasm demo test lint types unit fuzz benchmarks fixtures blender wheelhouse clean
+.PHONY: help setup core wasm viewer demo test lint types unit fuzz benchmarks fixtures blender wheelhouse clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -27,10 +27,14 @@ core: $(SETUP)  ## Compile the C core, where it has changed
 wasm: $(SETUP)  ## Compile the C core to WebAssembly: build/inrv-*.wasm
 	@$(PYTHON) scripts/build_core.py $(STRICT) --wasm
 
+viewer: core  ## Build the page of inrv view, and the npm package: needs Node.js 20 or later
+	@$(PYTHON) scripts/build_viewer.py
+
 # Warnings of the C compiler are errors where the project is tested, and nowhere else.
 test unit fuzz: STRICT := --strict
 
-demo: core  ## Encode, decode, compare and draw a fire; the results are in demo/
+demo: core  ## Encode, decode, compare, draw and show a fire; the results are in demo/
+	@! command -v npm >/dev/null || $(PYTHON) scripts/build_viewer.py
 	@PATH="$(BIN):$$PATH" bash scripts/demo.sh
 
 # The type checker has one thread, so that the core is compiled beside it; the tests want all cores.
@@ -94,6 +98,7 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.zarr_arrays [FILE.vdb]         # arrays of zarr, beside other codecs"
 	@echo "$(PYTHON) -m benchmarks.install_cost [EXTRA ...]       # what an installation takes, with each extra"
 	@echo "$(PYTHON) -m benchmarks.memory                         # peak memory of a sparse box of 4096^3 voxels"
+	@echo "$(PYTHON) -m benchmarks.viewer [FILE.vdb ...]          # inrv view: seconds to its pictures, and sizes"
 	@echo "$(PYTHON) -m benchmarks.large_images                   # peak memory of an image of 2.1 GB, in blocks"
 	@echo "$(PYTHON) -m benchmarks.in_situ                        # a solver that writes while it runs"
 	@echo "$(PYTHON) -m benchmarks.time_to_quality [FILE.vdb]     # fourier: PSNR over seconds of training"
@@ -104,7 +109,7 @@ benchmarks: core  ## List the benchmark commands
 	@echo "$(PYTHON) -m benchmarks.kills                          # 200 kills while encoding"
 	@echo "$(PYTHON) -m benchmarks.busy [FILE.vdb]                # the same encode alone and beside busy processes"
 
-clean:  ## Remove the virtual environment, the compiled core, the demo and all caches
-	rm -rf $(VENV) demo build dist wheelhouse codec/inrv/_core.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## Remove the virtual environment, the compiled core, the built viewer, the demo and all caches
+	rm -rf $(VENV) demo build dist wheelhouse viewer/node_modules viewer/dist codec/inrv/viewer/page.html codec/inrv/_core.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name '*.egg-info' -type d -prune -exec rm -rf {} +

@@ -1,11 +1,14 @@
-"""The build of the package: setuptools, and a C compiler from PyPI where the machine has none."""
+"""The build of the package: setuptools, the viewer, and a C compiler from PyPI where need be."""
+
+import shutil
+import sys
 
 import build_core
+import build_viewer
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
     build_sdist,
-    build_wheel,
     get_requires_for_build_sdist,
     prepare_metadata_for_build_editable,
     prepare_metadata_for_build_wheel,
@@ -23,13 +26,31 @@ __all__ = [
 ]
 
 
+ZIG = "ziglang==0.17.*"
+
+
 def _compiler() -> list[str]:
-    return [] if build_core.system_compiler() else ["ziglang==0.17.*"]
+    return [] if build_core.system_compiler() else [ZIG]
+
+
+def _makes_viewer() -> bool:
+    """Whether the page of the viewer is to be built, and can be: with Node.js."""
+    return not build_viewer.PAGE.exists() and shutil.which("npm") is not None
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    """Build a wheel, with the page of the viewer where that is there or can be made."""
+    if _makes_viewer():
+        build_viewer.build_viewer()
+    elif not build_viewer.PAGE.exists():
+        print("this wheel has no viewer: Node.js with npm would build it", file=sys.stderr)
+    return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
 
 
 def get_requires_for_build_wheel(config_settings=None):
     """What must be installed to build a wheel."""
-    return build_meta.get_requires_for_build_wheel(config_settings) + _compiler()
+    zig = [ZIG] if _makes_viewer() else _compiler()
+    return build_meta.get_requires_for_build_wheel(config_settings) + zig
 
 
 def get_requires_for_build_editable(config_settings=None):

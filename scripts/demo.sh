@@ -15,4 +15,12 @@ run inrv info demo/fire.inrv
 run inrv decode demo/fire.inrv -o demo/fire.vdb --force
 run inrv verify demo/fire.inrv
 run inrv compare fixtures/fire.vdb demo/fire.vdb --weights demo/fire.inrv --figure demo/fire.png --force
+if [ -f codec/inrv/viewer/page.html ]; then
+    run inrv view demo/fire.inrv --html demo/fire.html --force
+fi
 printf '\n%s\n' "The demo took $((SECONDS - started)) s. demo/fire.png shows a slice of the original, of the decoded fire and of the error."
+if [ -f demo/fire.html ]; then
+    echo "Look at the fire: open file://$PWD/demo/fire.html in a browser, or type: inrv view demo/fire.inrv"
+else
+    echo "With Node.js, make viewer builds the viewer, and inrv view demo/fire.inrv shows the fire in a browser."
+fi

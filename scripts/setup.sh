@@ -65,6 +65,11 @@ if ! { [ -x "$venv/bin/python" ] && is_version "$venv/bin/python" && "$venv/bin/
     "$python" -m venv "$venv"
 fi
 
+# The tests of the viewer draw in a browser without a window; they are skipped where there is none.
+if ! command -v chromium chromium-browser google-chrome >/dev/null; then
+    apt_install chromium || say "no Chromium here: tests of the viewer will be skipped"
+fi
+
 # Only this one module: the rest of dist-packages would shadow or break what pip installs.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
 [ -z "$bindings" ] || ln -sf "$bindings" "$site/"

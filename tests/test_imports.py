@@ -20,7 +20,7 @@ HEAVY = ("torch", "scipy", "dask")
 FLOORS = (
     ("cli",),
     ("dask",),
-    ("scenes", "integrations", "pyvista"),
+    ("scenes", "integrations", "pyvista", "viewer"),
     ("encoding", "decoding"),
     ("fields",),
     ("storage", "metrics"),

@@ -17,6 +17,7 @@ COMMANDS = (
     "compare",
     "sample",
     "seq",
+    "view",
     "usd",
     "houdini",
 )

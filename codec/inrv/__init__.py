@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         sparse_grid,
     )
     from inrv.options import EncodeOptions
+    from inrv.viewer.widget import view
 
 # The module that each public name comes from.
 _HOMES = {
@@ -102,6 +103,7 @@ _HOMES = {
         "sparse_grid",
     ),
     "inrv.options": ("EncodeOptions",),
+    "inrv.viewer.widget": ("view",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -147,6 +149,7 @@ __all__ = [
     "load",
     "sparse_grid",
     "verify",
+    "view",
 ]
 
 

@@ -1,0 +1,218 @@
+"""The command `inrv view`."""
+
+from __future__ import annotations
+
+import io
+import re
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inrv_cli.failure import INPUT, Failure, debug_option, writing
+from inrv_cli.files import (
+    check_input,
+    check_output,
+    check_stdin,
+    is_stdin,
+    name_of_input,
+    read_input,
+    source_of,
+    write_output,
+)
+from inrv_cli.frames import Source
+from inrv_cli.limits import limits_option
+from inrv_cli.opening import is_coded, read_grids
+from inrv_cli.text import size as size_text
+
+if TYPE_CHECKING:
+    from inrv import Limits, SparseVolume
+    from inrv.support.inputs import Input
+
+TURN = 72  # pictures of a whole turn
+MEMORY = 512  # MB on the GPU
+EDGES = (16, 8192)  # pixels of a picture
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A file that is shown.
+
+    name: of the file
+    content: its bytes, where it is an .inrv file that the page decodes; else its grids
+    promised: what the encoder told of the quality of each grid
+    """
+
+    name: str
+    content: Input | SparseVolume
+    promised: dict[str, str]
+
+
+def _parse_size(_: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+    edges = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(EDGES[0] <= edge <= EDGES[1] for edge in edges):
+        raise click.BadParameter(
+            f"{text!r} is not WxH with {EDGES[0]} to {EDGES[1]} pixels each, as 1280x720",
+            param=option,
+        )
+    return edges
+
+
+@click.command(short_help="Show a volume in the browser, or make pictures of it.")
+@click.argument("file", type=source_of, metavar="FILE|URL|-")
+@click.option(
+    "--reference",
+    type=source_of,
+    metavar="REF",
+    help="Compare with this file: side by side, by a wipe, or as a difference.",
+)
+@click.option("--grid", metavar="NAME", help="Show this grid first.")
+@click.option(
+    "--memory",
+    type=click.IntRange(16, 65536),
+    default=MEMORY,
+    metavar="MB",
+    help="How much of the GPU's memory may be taken; what does not fit is shown coarser. "
+    f"Default: {MEMORY}.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: any free one."
+)
+@click.option("--open/--no-open", "opens", default=True, help="Open the browser. Default: --open.")
+@click.option("--html", metavar="OUT.html", help="Write a page that holds the file, and end.")
+@click.option("--png", metavar="OUT.png", help="Write a picture, and end.")
+@click.option(
+    "--turntable", metavar="OUT.mp4|.gif|.webp", help="Write a film of a whole turn, and end."
+)
+@click.option(
+    "--size",
+    callback=_parse_size,
+    default="1280x720",
+    metavar="WxH",
+    help="Pixels of picture and film. Default: 1280x720.",
+)
+@click.option("--force", is_flag=True, help="Replace outputs that are there already.")
+@limits_option
+@debug_option
+def view(
+    file: Source,
+    reference: Source | None,
+    grid: str | None,
+    memory: int,
+    port: int,
+    opens: bool,
+    html: str | None,
+    png: str | None,
+    turntable: str | None,
+    size: tuple[int, int],
+    force: bool,
+    limits: Limits,
+) -> None:
+    """Show a volume: an .inrv file, or any type that `inrv encode` takes.
+
+    A page opens in the browser, from a server on this machine alone. It decodes .inrv files itself,
+    region by region, coarse levels first. Ctrl-C ends the server.
+
+    --html, --png and --turntable write files instead. Pictures and films are drawn by a browser
+    without a window: Chromium, Chrome or Edge, or what INRV_BROWSER names.
+    """
+    from inrv.viewer.server import ViewServer
+
+    outputs = [output for output in (html, png, turntable) if output is not None]
+    check_stdin([file, reference])
+    for output in outputs:
+        check_output(output, force)
+    sources = [file] if reference is None else [file, reference]
+    for source in sources:
+        check_input(source)
+    shown = [_read(source, limits) for source in sources]
+    settings: dict[str, Any] = {"budget": memory << 20, "promised": shown[0].promised}
+    if grid is not None:
+        settings["grid"] = grid
+    if html is not None:
+        _write_page(html, shown[0], settings)
+    if png is not None or turntable is not None:
+        _write_pictures(shown, settings, size, png, turntable)
+    if outputs:
+        return
+    try:
+        server = ViewServer([(own.name, own.content) for own in shown], settings, port)
+    except OSError as error:
+        raise Failure(INPUT, f"port {port} is not free: {error.strerror or error}") from error
+    click.echo(f"{name_of_input(file)} is shown at {server.url}")
+    click.echo("Ctrl-C ends it.")
+    if opens:
+        webbrowser.open(server.url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        click.echo()
+    finally:
+        server.server_close()
+
+
+def _read(source: Source, limits: Limits) -> Shown:
+    """Return a file's name, and its bytes where the page decodes them, else its grids."""
+    import inrv
+    from inrv.viewer.page import is_for_page
+
+    found = read_input(source)
+    name = "stdin" if is_stdin(source) else Path(name_of_input(source)).name
+    if not is_coded(found):
+        return Shown(name, read_grids(found), {})
+    volume = inrv.load(found, None, limits)
+    promised = {grid.name: grid.quality for grid in volume.grids}
+    if is_for_page(volume):
+        return Shown(name, found, promised)
+    return Shown(name, volume.to_sparse(), promised)
+
+
+def _write_page(path: str, shown: Shown, settings: dict[str, Any]) -> None:
+    """Write a page that holds its file; of another type it is encoded first."""
+    import inrv
+    from inrv.support.inputs import Input
+    from inrv.viewer.page import whole_page
+
+    if isinstance(shown.content, Input):
+        data = bytes(shown.content.view())
+    else:
+        data, _ = inrv.encode_bytes(shown.content, inrv.EncodeOptions(effort="instant"))
+    page = whole_page(shown.name, data, settings)
+    write_output(path, page)
+    click.echo(
+        f"{shown.name} -> {path}, {size_text(len(page))}; the file is {size_text(len(data))}"
+    )
+
+
+def _write_pictures(
+    shown: list[Shown],
+    settings: dict[str, Any],
+    edges: tuple[int, int],
+    png: str | None,
+    turntable: str | None,
+) -> None:
+    """Let a browser draw a picture, or the pictures of a whole turn, and write them."""
+    from inrv.viewer.movies import write_movie
+    from inrv.viewer.pictures import pictures
+    from inrv.viewer.server import ViewServer
+
+    width, height = edges
+    count = 1 if turntable is None else TURN
+    shots = {"width": width, "height": height, "count": count, "frames": turntable is not None}
+    server = ViewServer([(own.name, own.content) for own in shown], {**settings, "shots": shots})
+    try:
+        drawn = list(pictures(server, count))
+    finally:
+        server.server_close()
+    if png is not None:
+        write_output(png, drawn[0])
+        click.echo(f"{shown[0].name} -> {png}, {size_text(len(drawn[0]))}")
+    if turntable is not None:
+        film = io.BytesIO()
+        write_movie(film, Path(turntable).suffix.lower(), drawn)
+        with writing(turntable):
+            write_output(turntable, film.getvalue())
+        click.echo(f"{shown[0].name} -> {turntable}, {size_text(film.tell())}")

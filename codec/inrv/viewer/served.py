@@ -1,0 +1,99 @@
+"""Volumes of other file types for the page: Python reads them, and the page asks for regions."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Box, Grid, SparseVolume
+
+REGION = 128  # voxels of a region along each axis
+COARSEST = 6
+KEPT = 32  # regions, of which coarser levels and the finest one are asked for one after another
+
+
+class ServedVolume:
+    """The grids of a volume as the page takes them; see `GridInfo` in viewer/decoder/core.ts."""
+
+    def __init__(self, volume: SparseVolume) -> None:
+        self._grids = volume.grids
+        self._region = functools.lru_cache(KEPT)(self._decoded)
+
+    def grids(self) -> list[dict[str, Any]]:
+        """List the grids, with the regions that hold leaves, and the tiles."""
+        return [_listed(grid, number) for number, grid in enumerate(self._grids)]
+
+    def block(self, number: int, level: int, corner: tuple[int, int, int]) -> bytes:
+        """Give the voxels of a region at multiples of 2^level: float32 values, then active ones.
+
+        number: of the grid
+        level: 0 to 6
+        corner: of the region in index space, multiples of 128
+        Raises IndexError where there is no such grid.
+        """
+        values, active = self._region(number, corner)
+        stride = (slice(None, None, 1 << level),) * 3
+        return values[stride].tobytes() + active[stride].tobytes()
+
+    def _decoded(
+        self, number: int, corner: tuple[int, int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        grid = self._grids[number]
+        box = Box(corner, tuple(low + REGION - 1 for low in corner))  # type: ignore[arg-type]
+        topology, origins = grid.topology, box.leaf_origins()
+        leaf, tile = topology.find_leaves(origins), topology.find_tiles(origins)
+        masks = np.zeros((len(origins), LEAF_VOXELS), dtype=np.uint8)
+        masks[tile >= 0] = topology.tile_active[tile[tile >= 0], None]
+        masks[leaf >= 0] = topology.masks_of(leaf[leaf >= 0])
+        leaves = masks.reshape(*(REGION // LEAF_EDGE,) * 3, *(LEAF_EDGE,) * 3)
+        active = leaves.transpose(0, 3, 1, 4, 2, 5).reshape(*(REGION,) * 3)
+        return grid.dense(box), active
+
+
+def _listed(grid: Grid, number: int) -> dict[str, Any]:
+    topology = grid.topology
+    box = topology.box
+    corners = np.unique(topology.leaf_origins // REGION * REGION, axis=0)
+    ranges = [_range(column) for column in grid.values.T]
+    info = {
+        "number": number,
+        "name": grid.name,
+        "type": grid.value_type,
+        "components": grid.components,
+        "passthrough": False,
+        "frame": 0,
+        "position": number,
+        "gridClass": grid.grid_class,
+        "wholeLeaves": False,
+        "background": grid.background.astype(float).tolist(),
+        "matrix": grid.transform.array().reshape(-1).tolist(),
+        "activeVoxels": topology.active_voxel_count,
+        "leafVoxels": topology.leaf_voxel_count,
+        "box": None if box is None else {"lower": list(box.lower), "upper": list(box.upper)},
+        "ranges": ranges,
+    }
+    return {"info": info, "corners": corners.reshape(-1).tolist(), "tiles": _tiles(grid)}
+
+
+def _range(values: NDArray[np.float32]) -> dict[str, float]:
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return {"minimum": 0.0, "maximum": 0.0}
+    return {"minimum": float(finite.min()), "maximum": float(finite.max())}
+
+
+def _tiles(grid: Grid) -> list[dict[str, Any]]:
+    topology = grid.topology
+    return [
+        {"corner": corner, "edge": edge, "active": active, "values": values}
+        for corner, edge, active, values in zip(
+            topology.tile_origins.tolist(),
+            topology.tile_edges.tolist(),
+            topology.tile_active.tolist(),
+            grid.tile_values.tolist(),
+            strict=True,
+        )
+    ]

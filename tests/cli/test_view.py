@@ -1,0 +1,77 @@
+"""The command `inrv view`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import inrv
+from inrv_cli.failure import INPUT, OUTPUT, USAGE
+from inrv_cli.main import cli
+from testing.viewer import built
+
+FIRE = "fixtures/fire.vdb"
+
+
+@pytest.fixture(scope="module")
+def fire(tmp_path_factory: pytest.TempPathFactory) -> str:
+    built()
+    path = tmp_path_factory.mktemp("view") / "fire.inrv"
+    inrv.encode(FIRE, path, inrv.EncodeOptions(effort="instant", psnr=40))
+    return str(path)
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["view", *arguments])
+    return done.exit_code, done.output
+
+
+def test_it_serves_until_ctrl_c(fire: str) -> None:
+    command = [sys.executable, "-m", "inrv_cli", "view", fire, "--no-open"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1]
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert b"fire.inrv" in answer.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("source", [FIRE, "coded"])
+def test_a_page_holds_its_file(fire: str, source: str, tmp_path: Path) -> None:
+    path = tmp_path / "fire.html"
+    code, output = run(fire if source == "coded" else source, "--html", str(path))
+    assert code == 0 and "fire.html" in output
+    assert path.stat().st_size < 1_000_000 and b'"data"' in path.read_bytes()
+    assert run(fire, "--html", str(path))[0] == OUTPUT
+
+
+def test_a_picture_is_drawn(fire: str, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "fire.png"
+    code, output = run(fire, "--png", str(path), "--size", "120x90")
+    assert code == 0, output
+    with image.open(path) as picture:
+        assert picture.size == (120, 90)
+        assert np.asarray(picture.convert("L")).max() > 100
+
+
+def test_wrong_options_are_told(fire: str, tmp_path: Path) -> None:
+    assert run(fire, "--size", "12x9")[0] == USAGE
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, output = run(fire, "--no-open", "--port", str(taken.getsockname()[1]))
+    assert code == INPUT and "is not free" in output
+    code, output = run(fire, "--grid", "smog", "--png", str(tmp_path / "x.png"))
+    assert code != 0 and "no grid with values named smog" in output
+    assert os.listdir(tmp_path) == []

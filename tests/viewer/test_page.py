@@ -1,0 +1,207 @@
+"""The viewer in a browser without a window."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import inrv
+from inrv import EncodeOptions, files
+from inrv.support.inputs import BytesInput
+from inrv.viewer.page import page_with, whole_page
+from inrv.viewer.server import ViewServer
+from testing.browser import Page, page
+from testing.raymarch import Field, picture
+from testing.server import serving
+from testing.viewer import built
+
+FIRE = Path("fixtures/fire.vdb")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Page]:
+    built()
+    with page() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def fire() -> bytes:
+    data, _ = inrv.encode_bytes(FIRE, EncodeOptions(effort="instant", psnr=45))
+    return data
+
+
+@contextmanager
+def served(*shown: tuple[str, Any], **settings: Any) -> Iterator[str]:
+    server = ViewServer(shown, settings)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.url
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def shown(browser: Page, fire: bytes) -> Iterator[Page]:
+    """The fire in 160 x 120 pixels, which are drawn when a test says so."""
+    with served(("fire.inrv", BytesInput("fire.inrv", fire))) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        browser.evaluate(
+            "inrv.app.still = true, [inrv.app.renderer.canvas.width, "
+            "inrv.app.renderer.canvas.height] = [160, 120]"
+        )
+        yield browser
+
+
+def drawn(page: Page, call: str = "inrv.app.drawExact()") -> NDArray[np.uint8]:
+    image = pytest.importorskip("PIL.Image")
+    text = page.evaluate(f"{call}, inrv.app.renderer.canvas.toDataURL('image/png')")
+    data = base64.b64decode(text.partition(",")[2])
+    return np.asarray(image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def field(grid: inrv.VolumeGrid) -> Field:
+    assert grid.box is not None
+    values = grid.dense(grid.box)
+    return Field(
+        np.asarray(values, dtype=np.float64).reshape(values.shape[:3]),
+        np.array(grid.box.lower, dtype=np.float64),
+        0.0,  # the background of both grids
+        np.array(grid.transform.array()),
+    )
+
+
+def test_the_picture_is_that_of_a_marcher_in_numpy(shown: Page, fire: bytes) -> None:
+    found = drawn(shown).astype(int)
+    volume = inrv.load(fire)
+    expected = picture(
+        shown.evaluate("inrv.app.told()"), field(volume["density"]), field(volume["temperature"])
+    )
+    apart = np.abs(found - expected)
+    # The atlas has 11 bits, the colours 8: hardly a pixel is off by more than a few steps of 255.
+    assert expected.std() > 20
+    assert apart.mean() < 0.6 and np.percentile(apart, 99.5) <= 3
+    assert not shown.errors
+
+
+def test_a_slice_has_the_values_of_the_file(shown: Page, fire: bytes) -> None:
+    grid = inrv.load(fire)["density"]
+    assert grid.box is not None
+    found = shown.evaluate(
+        "inrv.app.voxels().plane(2, 30, inrv.app.grid.box.lower, inrv.app.grid.box.upper)"
+        ".then(p => ({values: Array.from(p.values), active: Array.from(p.active), wide: p.wide}))"
+    )
+    values = np.reshape(found["values"], (-1, found["wide"])).astype(np.float32)
+    box = ((*grid.box.lower[:2], 30), (*grid.box.upper[:2], 30))
+    np.testing.assert_array_equal(values.T, grid.dense(box)[:, :, 0].reshape(values.T.shape))
+    active = np.reshape(found["active"], values.shape).T.astype(bool)
+    assert active.sum() == (grid.coordinates()[:, 2] == 30).sum()
+
+
+def test_a_voxel_is_described_in_words(shown: Page, fire: bytes) -> None:
+    value = inrv.load(fire)["density"].voxels([[30, 30, 20]]).item()
+    shown.evaluate("document.querySelectorAll('details').forEach(own => own.open = true)")
+    shown.evaluate(
+        "inrv.panel.slices.show(inrv.app.voxels(), inrv.app.look, true).then(() => {"
+        "inrv.panel.slices.at.splice(0, 3, 30, 30, 20);"
+        "const c = document.querySelector('.slices canvas');"
+        "const a = c.getBoundingClientRect(), b = inrv.app.grid.box;"
+        "c.dispatchEvent(new PointerEvent('pointermove', {"
+        "clientX: a.left + (30.5 - b.lower[1]) / (b.upper[1] - b.lower[1] + 1) * a.width,"
+        "clientY: a.top + (b.upper[2] + 0.5 - 20) / (b.upper[2] - b.lower[2] + 1) * a.height})) })"
+    )
+    shown.until("document.querySelector('.cursor').textContent.includes('(30, 30, 20)')")
+    text = shown.evaluate("document.querySelector('.cursor').textContent")
+    assert text.startswith("density = ") and text.endswith(", active")
+    assert np.float32(text.split()[2]) == pytest.approx(value, rel=1e-6)
+
+
+def test_a_page_that_holds_its_file_opens_from_the_disk(
+    browser: Page, fire: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "my fire.html"
+    path.write_bytes(whole_page("</script> fire.inrv", fire, {}))
+    browser.go(path.as_uri())
+    browser.evaluate("inrv.app.settled()")
+    assert browser.evaluate("inrv.app.shown.map(own => own.bricks.level)") == [0, 0]
+    assert browser.evaluate("document.querySelector('h1').textContent") == "</script> fire.inrv"
+
+
+def test_a_vdb_file_is_shown_too_and_compared(browser: Page, fire: bytes) -> None:
+    source, volume = files.read(FIRE), inrv.load(fire)
+    coded, reference = ("fire.inrv", BytesInput("fire.inrv", fire)), ("fire.vdb", source)
+    with served(coded, reference) as url:
+        browser.go(url)
+        for how in ("wipe", "side by side", "difference"):
+            browser.evaluate(f"inrv.app.compare('{how}'), inrv.app.settled()")
+        worst = browser.evaluate("inrv.app.difference.worst.get('density')")
+    grid, decoded = source.grids[0], volume["density"]
+    expected = np.abs(
+        grid.dense(decoded.box)[..., 0] - decoded.dense(decoded.box).reshape(decoded.box.shape)
+    ).max()
+    assert worst == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_sequence_is_played(browser: Page) -> None:
+    path = Path("fixtures/golden/motion.inrv")
+    count = len(inrv.load(path).frames)
+    with served(("motion.inrv", BytesInput("motion.inrv", path.read_bytes()))) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        assert browser.evaluate("inrv.app.player.count") == count > 1
+        browser.evaluate("document.querySelector('footer button').click()")
+        for place in (*range(1, count), 0):  # and begins again
+            browser.until(f"inrv.app.player.place === {place}")
+        browser.evaluate("inrv.app.player.playing = false, inrv.app.go(1), inrv.app.settled()")
+        number = list(inrv.load(path).frames)[1]
+        found = browser.evaluate(
+            "inrv.app.voxels().plane(2, 5, [0, 0, 0], [20, 20, 20]).then(p => Array.from(p.values))"
+        )
+        browser.until(
+            f"document.querySelector('footer output').textContent.startsWith('frame {number:g},')"
+        )
+        name = browser.evaluate("inrv.app.grid.name")
+    values = inrv.load(path).frames[number][name].dense(((0, 0, 5), (20, 20, 5)))
+    expected = np.linalg.norm(values.reshape(21, 21, -1), axis=-1) if values.ndim > 3 else values
+    np.testing.assert_allclose(np.reshape(found, (21, 21)).T, expected.reshape(21, 21), rtol=1e-6)
+
+
+def test_what_cannot_be_shown_is_told(browser: Page, fire: bytes) -> None:
+    damaged = fire[:40] + bytes([fire[40] ^ 1]) + fire[41:]
+    nothing, _ = inrv.encode_bytes(Path("fixtures/empty.vdb"))
+    for data, words in ((damaged, "broken.inrv cannot be read:"), (nothing, "no grid with values")):
+        with served(("broken.inrv", BytesInput("broken.inrv", data))) as url:
+            browser.go(url)
+            assert words in browser.evaluate("document.querySelector('.message').textContent")
+
+
+def test_what_does_not_fit_is_shown_coarser_and_told(browser: Page, fire: bytes) -> None:
+    with served(("fire.inrv", BytesInput("fire.inrv", fire)), budget=1 << 20) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        assert browser.evaluate("inrv.app.shown[0].bricks.level") > 0
+        browser.until("document.querySelector('.status').textContent.includes('voxel is shown')")
+
+
+def test_a_static_page_reads_what_its_address_names(
+    browser: Page, fire: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "view.html").write_bytes(page_with({}))
+    (tmp_path / "fire.inrv").write_bytes(fire)
+    with serving(tmp_path) as server:
+        browser.go(f"{server.url}/view.html?file=fire.inrv")
+        browser.evaluate("inrv.app.settled()")
+        assert browser.evaluate("inrv.app.shown.map(own => own.bricks.level)") == [0, 0]

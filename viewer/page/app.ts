@@ -1,0 +1,515 @@
+/** The viewer: what is open, what is loaded of it, and what is drawn. */
+
+import { COARSEST, type GridInfo } from "../decoder/index.js";
+import { Camera } from "./camera.js";
+import { histogramOf, type Histogram } from "./histogram.js";
+import { Loader, type Wish } from "./loader.js";
+import { firstGrid, glowOf, lookOf, type Look } from "./looks.js";
+import { transformed, unit, type Vector } from "./matrices.js";
+import { Player } from "./player.js";
+import { GATHERED, Renderer, type Scene, type Setting } from "./renderer.js";
+import { Voxels } from "./slices.js";
+import { Difference, matching, samePlace, type Volume } from "./volumes.js";
+
+/** How two files are shown: one of them, one beside the other, a wipe, or how far they lie apart. */
+export type Comparison = "one" | "side by side" | "wipe" | "difference";
+
+// What is drawn while something moves, from fast machines to slow ones: the share of the pixels along
+// each axis, and how many voxels a step is long.
+const DRAFTS = [
+  { scale: 1, steps: 1 },
+  { scale: 0.7, steps: 1 },
+  { scale: 0.5, steps: 1.5 },
+  { scale: 0.35, steps: 2 },
+  { scale: 0.25, steps: 3 },
+  { scale: 0.18, steps: 4 },
+];
+const WHOLE = { scale: 1, steps: 1 };
+const SLOW = 55; // milliseconds a picture, above which fewer pixels are drawn
+const QUICK = 18;
+const AHEAD = 8; // frames that are decoded before they are due
+
+export class App {
+  readonly camera = new Camera();
+  readonly setting: Setting = { toLight: unit([0.5, 0.8, 0.35]), exposure: 1, backdrop: "dark" };
+  player: Player;
+  comparison: Comparison = "one";
+  wipe = 0.5;
+  /** The part of the box that is shown: shares along each axis of index space. */
+  clip: [Vector, Vector] = [
+    [0, 0, 0],
+    [1, 1, 1],
+  ];
+  grid: GridInfo | null = null;
+  glow: GridInfo | null = null;
+  glowStrength = 60;
+  look: Look | null = null;
+  histogram: Histogram | null = null;
+  /** Called whenever what the panel tells has changed. */
+  changed: () => void = () => undefined;
+  /** What went wrong last, for the user. */
+  error = "";
+  /** Pictures a second while the camera moves. */
+  rate = 0;
+  stepVoxels = 1;
+  /** Whether somebody else draws: nothing is drawn by itself, and the canvas keeps its size. */
+  still = false;
+  difference: Difference | null = null;
+  #grids: GridInfo[] = [];
+  readonly #loaders = new Map<string, Promise<Loader>>();
+  readonly #ready = new Map<string, Loader>();
+  readonly #last = new Map<string, Loader>();
+  #chosen: Promise<void> = Promise.resolve();
+  #dirty = true;
+  #gathered = 0;
+  #strip = 0;
+  #moved = 0;
+  #draft = 3;
+  #rough = false;
+  #lastFrame = 0;
+  #exact = false;
+
+  /**
+   * @param volume the file that is shown
+   * @param other the one that it is compared with
+   * @param budget bytes on the GPU for all that is loaded
+   */
+  constructor(
+    readonly renderer: Renderer,
+    readonly volume: Volume,
+    readonly other: Volume | null,
+    readonly budget: number,
+  ) {
+    this.player = new Player(volume.timeline);
+    if (other) this.difference = new Difference(volume, other);
+  }
+
+  get grids(): GridInfo[] {
+    return this.#grids;
+  }
+
+  /** Begins: takes the grid that a user would look at first. */
+  async start(name?: string): Promise<void> {
+    this.#grids = await this.volume.grids(this.player.place);
+    const wanted =
+      name === undefined ? firstGrid(this.#grids) : this.#grids.find((own) => own.name === name);
+    if (!wanted)
+      throw new Error(
+        `${this.volume.name} has no grid with values${name === undefined ? "" : ` named ${name}`}`,
+      );
+    // A file does not say which axis points up: fires, clouds and people are mostly tall.
+    const [, y, z] = this.#box(wanted)[1].map(
+      (own, axis) => own - this.#box(wanted)[0][axis]!,
+    ) as Vector;
+    this.camera.up = z > y ? 2 : 1;
+    this.#frameCamera(wanted);
+    await this.choose(wanted);
+    requestAnimationFrame((now) => this.#tick(now));
+  }
+
+  /** Shows another grid. */
+  choose(grid: GridInfo): Promise<void> {
+    return (this.#chosen = this.#choose(grid));
+  }
+
+  async #choose(grid: GridInfo): Promise<void> {
+    this.#drop();
+    this.grid = grid;
+    this.glow = glowOf(grid, this.#grids);
+    this.look = lookOf(grid, [0, 0]);
+    this.touch();
+    this.#load();
+    const histogram = await histogramOf(this.volume, grid, this.player.place);
+    if (this.grid !== grid) return;
+    this.histogram = histogram;
+    this.look = lookOf(grid, histogram.spread);
+    this.touch();
+  }
+
+  /** Shows all of the chosen grid. */
+  reframe(): void {
+    if (this.grid) this.#frameCamera(this.grid);
+    this.touch(true);
+  }
+
+  /** Draws anew, because something has changed. */
+  touch(moving = false): void {
+    this.#dirty = true;
+    this.#gathered = 0;
+    if (moving) {
+      this.#moved = performance.now();
+      for (const loader of this.#ready.values()) loader.pump();
+    }
+    this.changed();
+  }
+
+  /** Shows a frame, when it is there. */
+  go(place: number): void {
+    this.player.place = Math.max(0, Math.min(this.player.count - 1, place));
+    this.error = "";
+    this.#load();
+    this.touch();
+  }
+
+  /** The exact voxels of the chosen grid, in the frame that is shown. */
+  voxels(): Voxels {
+    const loader = this.#shownLoader("one", this.grid!);
+    return new Voxels(this.volume, loader?.grid ?? this.grid!, loader?.place ?? this.player.place);
+  }
+
+  /** Loaders of what is shown now. */
+  get shown(): Loader[] {
+    return this.#keys().flatMap((key) => this.#ready.get(key) ?? []);
+  }
+
+  /** Waits until all that is shown is as fine as it shall be. */
+  async loaded(): Promise<void> {
+    for (const key of this.#keys()) {
+      const loader = await this.#loaders.get(key);
+      await loader?.done();
+      if (loader?.error) throw loader.error;
+    }
+  }
+
+  /** Waits until look and values of what is shown are there. */
+  async settled(): Promise<void> {
+    await this.#chosen;
+    await this.loaded();
+  }
+
+  /** Draws one picture in which each sample lies in the middle of its step, and nothing is shifted. */
+  drawExact(): void {
+    this.#exact = true;
+    this.#gathered = 0;
+    this.#draw(WHOLE);
+    this.#exact = false;
+  }
+
+  /** Draws as many pictures as are gathered at rest. */
+  drawWhole(): void {
+    for (this.#gathered = 0; this.#gathered < GATHERED;) this.#draw(WHOLE);
+    this.#dirty = false;
+  }
+
+  /** All that another program needs in order to draw the same picture of fog. */
+  told(): Record<string, unknown> {
+    const scene = this.scene()!;
+    const { width, height } = this.renderer.canvas;
+    return {
+      width,
+      height,
+      view: Array.from(this.camera.matrix(width / height, this.#radius())),
+      lower: scene.lower,
+      upper: scene.upper,
+      voxel: scene.voxel,
+      stepVoxels: this.stepVoxels,
+      toLight: this.setting.toLight,
+      exposure: this.setting.exposure,
+      absorption: (Math.LN2 * scene.look.density) / scene.extent / scene.look.window[1],
+      glow: scene.glow ? scene.glow.strength / scene.extent : 0,
+      hottest: scene.glow?.window[1] ?? 1,
+    };
+  }
+
+  scene(which: "one" | "other" | "difference" = "one"): Scene | null {
+    const loader = this.#shownLoader(which, this.grid!);
+    if (!loader || !this.look || !loader.grid.box) return null;
+    const { bricks } = loader;
+    const glow =
+      which !== "difference" && this.glow ? this.#shownLoader(which, this.glow)?.bricks : undefined;
+    const [low, high] = this.#box(loader.grid);
+    const look: Look = which === "difference" ? this.#differenceLook() : this.look;
+    return {
+      bricks,
+      look,
+      loading: !loader.isDone,
+      lower: low,
+      upper: high,
+      voxel: this.#voxel(this.grid!),
+      extent: this.#extent(this.grid!),
+      glow:
+        glow && this.glow
+          ? { bricks: glow, window: [0, this.glow.ranges[0]!.maximum], strength: this.glowStrength }
+          : null,
+    };
+  }
+
+  /** What is loaded of a grid in this frame; until something is, what was shown last. */
+  #shownLoader(which: string, grid: GridInfo): Loader | undefined {
+    const name = `${which} ${grid.name}`;
+    const found = this.#ready.get(this.#key(which, grid));
+    if (found && found.bricks.level <= COARSEST) this.#last.set(name, found);
+    const last = this.#last.get(name);
+    return last && [...this.#ready.values()].includes(last) ? last : found;
+  }
+
+  #differenceLook(): Look {
+    const worst = this.difference?.worst.get(this.grid!.name) || 1e-12;
+    return { ...this.look!, mode: "window", map: "inferno", window: [0, worst], density: 10 };
+  }
+
+  #frameCamera(grid: GridInfo): void {
+    const [low, high] = this.#box(grid);
+    const middle = low.map((own, axis) => 0.5 * (own + high[axis]!)) as Vector;
+    this.camera.frame(middle, 0.5 * Math.hypot(...high.map((own, axis) => own - low[axis]!)));
+  }
+
+  #radius(): number {
+    const [low, high] = this.#box(this.grid!);
+    const far = [low, high].map((corner) =>
+      Math.hypot(...corner.map((own, axis) => own - this.camera.target[axis]!)),
+    );
+    return Math.max(...far) * 1.2;
+  }
+
+  /** The box of a grid in world space, with the clipping. */
+  #box(grid: GridInfo): [Vector, Vector] {
+    const box = grid.box ?? { lower: [0, 0, 0], upper: [0, 0, 0] };
+    const ends = [0, 1].map((end) =>
+      box.lower.map((low, axis) => {
+        const high = box.upper[axis]!;
+        return low - 1 + this.clip[end]![axis]! * (high - low + 2);
+      }),
+    ) as [Vector, Vector];
+    const corners = Array.from({ length: 8 }, (_, at) =>
+      transformed(
+        Float64Array.from(grid.matrix),
+        [0, 1, 2].map((axis) => ends[(at >> axis) & 1]![axis]!) as Vector,
+      ),
+    );
+    return [Math.min, Math.max].map((pick) =>
+      [0, 1, 2].map((axis) => pick(...corners.map((own) => own[axis]!))),
+    ) as [Vector, Vector];
+  }
+
+  #voxel(grid: GridInfo): number {
+    const m = grid.matrix;
+    return Math.min(
+      ...[0, 1, 2].map((row) => Math.hypot(m[4 * row]!, m[4 * row + 1]!, m[4 * row + 2]!)),
+    );
+  }
+
+  #extent(grid: GridInfo): number {
+    const [low, high] = this.#box(grid);
+    return Math.max(...high.map((own, axis) => own - low[axis]!));
+  }
+
+  // ---- Loading ----
+
+  #key(which: string, grid: GridInfo, place = this.player.place): string {
+    return `${which} ${grid.name} ${place}`;
+  }
+
+  #keys(): string[] {
+    if (!this.grid) return [];
+    const sides =
+      this.comparison === "one"
+        ? ["one"]
+        : this.comparison === "difference"
+          ? ["difference"]
+          : ["one", "other"];
+    return sides.flatMap((which) => [
+      this.#key(which, this.grid!),
+      ...(this.glow && which !== "difference" ? [this.#key(which, this.glow)] : []),
+    ]);
+  }
+
+  /** Begins to load what is shown, and what is shown next. */
+  #load(): void {
+    const places = [this.player.place, ...this.#ahead()];
+    const sides =
+      this.comparison === "one"
+        ? ["one"]
+        : this.comparison === "difference"
+          ? ["difference"]
+          : ["one", "other"];
+    for (const place of places)
+      for (const which of sides)
+        for (const grid of [this.grid, which === "difference" ? null : this.glow])
+          if (grid) this.#begin(which, grid, place);
+    this.#evict(places);
+  }
+
+  /** The frames that are decoded before they are due: as many as there is memory for. */
+  #ahead(): number[] {
+    if (!this.player.playing) return [];
+    const each = this.shown.reduce((sum, own) => sum + own.bricks.atlas.bytes, 0);
+    const room = each ? Math.floor(this.budget / each) - 1 : 1;
+    return this.player.ahead(Math.max(1, Math.min(AHEAD, room)));
+  }
+
+  #begin(which: string, grid: GridInfo, place: number): void {
+    const key = this.#key(which, grid, place);
+    if (this.#loaders.has(key)) return;
+    const volume =
+      which === "one" ? this.volume : which === "other" ? this.other! : this.difference!;
+    const own =
+      which === "other" ? samePlace(this.volume.timeline, place, this.other!.timeline) : place;
+    const begun = (async () => {
+      const found = matching(grid, await volume.grids(own));
+      if (!found)
+        throw new Error(
+          `${volume.name} has no grid ${grid.name}${this.player.count > 1 ? ` in frame ${volume.timeline.frames[own]!.number}` : ""}`,
+        );
+      const sides = this.comparison === "one" || this.comparison === "difference" ? 1 : 2;
+      const share = this.budget / (sides * (this.glow ? 2 : 1));
+      const loader = await Loader.begin(
+        this.renderer.gl,
+        volume,
+        found,
+        own,
+        share,
+        (middle, edge) => this.#wish(middle, edge, place),
+        () => place === this.player.place && this.#arrived(loader),
+      );
+      this.#ready.set(key, loader);
+      this.#arrived(loader);
+      return loader;
+    })();
+    this.#loaders.set(key, begun);
+    begun.catch((error: Error) => {
+      this.error = error.message;
+      this.touch();
+    });
+  }
+
+  #arrived(loader?: Loader): void {
+    if (loader?.error) this.error = loader.error.message;
+    this.#dirty = true;
+    this.#gathered = 0;
+    this.changed();
+  }
+
+  #wish(middle: Vector, edge: number, place: number): Wish {
+    const distance = Math.max(this.camera.to(middle) - edge, this.camera.distance * 0.05);
+    const voxel = edge / 128;
+    const pixel = this.camera.pixel(distance, this.renderer.canvas.height || 1);
+    // A frame that is not due yet waits behind the one that is.
+    const late = (place - this.player.place + this.player.count) % this.player.count;
+    return {
+      level: Math.max(0, Math.floor(Math.log2(pixel / voxel))),
+      urgency: -distance / this.camera.distance - 1e7 * late,
+    };
+  }
+
+  /** Lets go of frames that nobody looks at, where the budget is used up: the oldest ones first. */
+  #evict(wanted: number[]): void {
+    let bytes = 0;
+    for (const loader of this.#ready.values()) bytes += loader.bricks.atlas.bytes;
+    for (const [key, loader] of this.#ready) {
+      const isWanted = wanted.some((place) => key.endsWith(` ${place}`));
+      if (isWanted || bytes <= this.budget) continue;
+      bytes -= loader.bricks.atlas.bytes;
+      loader.end();
+      this.#ready.delete(key);
+      this.#loaders.delete(key);
+    }
+  }
+
+  #drop(): void {
+    this.volume.forget();
+    this.other?.forget();
+    for (const loader of this.#ready.values()) loader.end();
+    this.#ready.clear();
+    this.#loaders.clear();
+    this.error = "";
+  }
+
+  /** Shows two files in another way. */
+  compare(how: Comparison): void {
+    this.comparison = how;
+    this.#load();
+    this.touch();
+  }
+
+  // ---- Drawing ----
+
+  #tick(now: number): void {
+    if (this.still) return;
+    const canvas = this.renderer.canvas;
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    const [width, height] = [
+      Math.round(canvas.clientWidth * ratio),
+      Math.round(canvas.clientHeight * ratio),
+    ];
+    if (width && height && (canvas.width !== width || canvas.height !== height)) {
+      [canvas.width, canvas.height] = [width, height];
+      this.touch();
+    }
+    const isReady = (place: number) => {
+      const loader = this.#ready.get(this.#key("one", this.grid!, place));
+      return !!loader && loader.bricks.level <= 3;
+    };
+    if (this.player.advance(now, isReady)) {
+      this.#load();
+      this.touch(true);
+    }
+    const moving = now - this.#moved < 200;
+    // While regions arrive, whole pictures would only keep the next ones waiting.
+    const rough = moving || this.shown.some((own) => !own.isDone);
+    if (rough && this.#dirty) {
+      const took = now - this.#lastFrame;
+      if (took < 1000) {
+        if (moving) this.rate = this.rate * 0.8 + (1000 / took) * 0.2;
+        if (took > SLOW) this.#draft = Math.min(DRAFTS.length - 1, this.#draft + 1);
+        else if (took < QUICK) this.#draft = Math.max(0, this.#draft - 1);
+      }
+    }
+    this.#lastFrame = now;
+    if (this.#dirty || this.#gathered < GATHERED) {
+      if (this.#dirty) this.#gathered = this.#strip = 0;
+      this.#dirty = false;
+      if (rough) {
+        this.#draw(DRAFTS[this.#draft]!);
+        this.#gathered = 0;
+      } else this.#drawStrip();
+    }
+    if (this.#rough && !rough) this.#dirty = true; // once more, with all pixels
+    this.#rough = rough;
+    requestAnimationFrame((next) => this.#tick(next));
+  }
+
+  /** Draws a part of a whole picture. A slow machine would not answer until all of it is there. */
+  #drawStrip(): void {
+    const strips = 1 << this.#draft;
+    this.#draw(WHOLE, [this.#strip / strips, (this.#strip + 1) / strips]);
+    this.#strip = (this.#strip + 1) % strips;
+    if (this.#strip) this.#gathered--; // the picture is not done
+  }
+
+  /** @param part of each picture: shares of its width where it begins and ends */
+  #draw({ scale, steps }: typeof WHOLE, part: [number, number] = [0, 1]): void {
+    const { width, height } = this.renderer.canvas;
+    const half = Math.floor(width / 2);
+    const put = (
+      picture: number,
+      which: "one" | "other" | "difference",
+      area: [number, number, number, number],
+      clip: [number, number],
+    ) => {
+      const own: [number, number] = [Math.max(clip[0], part[0]), Math.min(clip[1], part[1])];
+      if (own[0] >= own[1]) return;
+      this.renderer.draw(
+        picture,
+        this.grid ? this.scene(which) : null,
+        this.setting,
+        this.camera.matrix(area[2] / area[3], this.grid ? this.#radius() : 1),
+        area,
+        own,
+        scale,
+        this.#gathered,
+        this.#exact ? 0.5 : null,
+        this.stepVoxels * steps,
+      );
+    };
+    const whole: [number, number, number, number] = [0, 0, width, height];
+    if (this.comparison === "side by side") {
+      put(0, "one", [0, 0, half, height], [0, 1]);
+      put(1, "other", [half, 0, width - half, height], [0, 1]);
+    } else if (this.comparison === "wipe") {
+      put(0, "one", whole, [0, this.wipe]);
+      put(1, "other", whole, [this.wipe, 1]);
+    } else put(0, this.comparison === "difference" ? "difference" : "one", whole, [0, 1]);
+    this.#gathered++;
+  }
+}

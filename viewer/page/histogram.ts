@@ -1,0 +1,77 @@
+/** How many active voxels have which values, counted at a coarse level. */
+
+import { COARSEST, type GridInfo } from "../decoder/index.js";
+import type { Volume } from "./volumes.js";
+
+const BINS = 256;
+const MOST_REGIONS = 64;
+
+export interface Histogram {
+  low: number;
+  high: number;
+  counts: number[];
+  /** Values below which 1 % and 99 % of the voxels lie. */
+  spread: [number, number];
+}
+
+/** Counts values; of vectors their lengths. Every 4th voxel along each axis is looked at, or every 8th. */
+export async function histogramOf(
+  volume: Volume,
+  grid: GridInfo,
+  place: number,
+): Promise<Histogram> {
+  const { corners } = await volume.skeleton(grid, place);
+  const regions = corners.length / 3;
+  const level = Math.min(COARSEST, regions > MOST_REGIONS ? 4 : 2);
+  const values: number[] = [];
+  const every = Math.max(1, Math.ceil(regions / (4 * MOST_REGIONS)));
+  const wanted = Array.from({ length: regions }, (_, at) => at).filter((at) => at % every === 0);
+  await Promise.all(
+    wanted.map(async (at) => {
+      const block = await volume.block(
+        grid,
+        corners.subarray(3 * at, 3 * at + 3),
+        level,
+        place,
+        1e9,
+      );
+      for (let voxel = 0; voxel < block.active.length; voxel++) {
+        if (!block.active[voxel]) continue;
+        const own =
+          grid.components === 1
+            ? block.values[voxel]!
+            : Math.hypot(...block.values.subarray(3 * voxel, 3 * voxel + 3));
+        if (Number.isFinite(own)) values.push(own);
+      }
+    }),
+  );
+  const sorted = Float32Array.from(values).sort();
+  if (!sorted.length) return { low: 0, high: 1, counts: new Array(BINS).fill(0), spread: [0, 0] };
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
+  const [low, high] = [sorted[0]!, sorted[sorted.length - 1]!];
+  const counts = new Array<number>(BINS).fill(0);
+  for (const own of sorted)
+    counts[Math.min(BINS - 1, Math.floor((BINS * (own - low)) / (high - low || 1)))]!++;
+  return { low, high, counts, spread: [at(0.01), at(0.99)] };
+}
+
+/** Draws it as bars whose heights are logarithms, with the window over it. */
+export function drawHistogram(
+  canvas: HTMLCanvasElement,
+  own: Histogram,
+  window: [number, number],
+): void {
+  const context = canvas.getContext("2d")!;
+  const { width, height } = canvas;
+  context.clearRect(0, 0, width, height);
+  const most = Math.log1p(Math.max(...own.counts));
+  const x = (value: number) => (width * (value - own.low)) / (own.high - own.low || 1);
+  context.fillStyle = "rgba(120,170,255,0.18)";
+  context.fillRect(x(window[0]), 0, Math.max(1, x(window[1]) - x(window[0])), height);
+  context.fillStyle = "#9ab";
+  own.counts.forEach((count, bin) => {
+    const tall = most ? (height * Math.log1p(count)) / most : 0;
+    context.fillRect((bin * width) / BINS, height - tall, width / BINS + 0.5, tall);
+  });
+}

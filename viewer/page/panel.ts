@@ -1,0 +1,493 @@
+/** The controls: beside the picture, and under it. */
+
+import type { App, Comparison } from "./app.js";
+import { drawHistogram } from "./histogram.js";
+import { MAPS, MODES } from "./looks.js";
+import { unit } from "./matrices.js";
+import { Slices, type Voxels } from "./slices.js";
+
+/** What the server knows of a grid besides what the file's decoder tells. */
+export interface Promised {
+  /** Sentences about the error that the encoder kept to, by the names of grids. */
+  [grid: string]: string;
+}
+
+type Child = Node | string;
+
+function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Record<string, string> = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const found = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) found.setAttribute(name, value);
+  found.append(...children);
+  return found;
+}
+
+export class Panel {
+  readonly #app: App;
+  readonly #promised: Promised;
+  readonly #side = make("aside", { "aria-label": "Settings" });
+  readonly #status = make("output", { class: "status" });
+  readonly #cursor = make("output", { class: "cursor" });
+  readonly #message = make("p", { class: "message", role: "alert", hidden: "" });
+  readonly #wipe = make("div", { class: "wipe", hidden: "", title: "Drag to compare" });
+  readonly #slices: Slices;
+  readonly #refreshes: (() => void)[] = [];
+  #overlay = false;
+  #held: { key: string; voxels: Voxels } | null = null;
+
+  constructor(app: App, root: HTMLElement, promised: Promised) {
+    this.#app = app;
+    this.#promised = promised;
+    this.#slices = new Slices((line) => (this.#cursor.textContent = line));
+    const stage = make(
+      "main",
+      {},
+      app.renderer.canvas,
+      this.#wipe,
+      this.#message,
+      this.#status,
+      this.#cursor,
+    );
+    const bottom = make("footer");
+    root.append(stage, this.#side, bottom);
+    this.#build();
+    if (app.player.count > 1) this.#timeline(bottom);
+    else bottom.hidden = true;
+    this.#pointer(app.renderer.canvas);
+    this.#dragWipe(stage);
+    addEventListener("keydown", (event) => this.#key(event));
+    app.changed = () => this.#soon();
+    this.#soon();
+  }
+
+  /** The picture of slices, for tests. */
+  get slices(): Slices {
+    return this.#slices;
+  }
+
+  #queued = false;
+  #soon(): void {
+    if (this.#queued) return;
+    this.#queued = true;
+    requestAnimationFrame(() => {
+      this.#queued = false;
+      this.refresh();
+    });
+  }
+
+  /** Shows what the app has become. */
+  refresh(): void {
+    for (const refresh of this.#refreshes) refresh();
+    const { player, error } = this.#app;
+    const loaders = this.#app.shown;
+    const levels = loaders.map((own) => own.bricks.level);
+    const parts = [];
+    if (loaders.length) {
+      const done = loaders.reduce((sum, own) => sum + own.share, 0) / loaders.length;
+      parts.push(
+        levels.some((own) => own > 6)
+          ? "loading"
+          : done < 1
+            ? `level ${Math.max(...levels)}, ${Math.round(100 * done)} % refined`
+            : `${loaders[0]!.grid.activeVoxels.toLocaleString("en")} active voxels`,
+      );
+      parts.push(...loaders.flatMap((own) => own.remark || []));
+    }
+    if (this.#app.rate > 0) parts.push(`${this.#app.rate.toFixed(0)} pictures/s`);
+    if (player.dropped) parts.push(`${player.dropped} frames dropped`);
+    this.#status.textContent = parts.join(" · ");
+    this.#message.hidden = !error;
+    this.#message.textContent = error;
+    this.#wipe.hidden = this.#app.comparison !== "wipe";
+    this.#wipe.style.left = `${100 * this.#app.wipe}%`;
+  }
+
+  fail(message: string): void {
+    this.#app.error = message;
+    this.refresh();
+  }
+
+  #voxels(): Voxels {
+    const key = `${this.#app.grid!.name} ${this.#app.player.place}`;
+    if (this.#held?.key !== key) this.#held = { key, voxels: this.#app.voxels() };
+    return this.#held.voxels;
+  }
+
+  #build(): void {
+    const app = this.#app;
+    const side = this.#side;
+    side.append(make("h1", { title: app.volume.name }, app.volume.name));
+
+    const grids = make("select", { id: "grid" });
+    grids.onchange = () =>
+      void app
+        .choose(app.grids[Number(grids.value)]!)
+        .catch((error: Error) => this.fail(error.message));
+    const about = make("p", { class: "about" });
+    side.append(make("label", { for: "grid" }, "Grid"), grids, about);
+    this.#refreshes.push(() => {
+      if (grids.options.length !== app.grids.length)
+        grids.replaceChildren(
+          ...app.grids.map((grid, at) => {
+            const option = make(
+              "option",
+              { value: String(at) },
+              `${grid.name || "(no name)"} (${grid.type})`,
+            );
+            option.disabled = grid.passthrough || !grid.activeVoxels;
+            return option;
+          }),
+        );
+      const { grid } = app;
+      if (!grid) return;
+      grids.value = String(app.grids.findIndex((own) => own.position === grid.position));
+      const box = grid.box
+        ? grid.box.upper.map((own, axis) => own - grid.box!.lower[axis]! + 1).join(" × ")
+        : "no voxels";
+      const range = grid.ranges
+        .map((own) => `${short(own.minimum)} to ${short(own.maximum)}`)
+        .join("; ");
+      const worst =
+        app.comparison === "difference" ? app.difference?.worst.get(grid.name) : undefined;
+      about.textContent = [
+        `${grid.gridClass}, ${box}, ${range}`,
+        this.#promised[grid.name],
+        worst === undefined ? "" : `Largest difference seen: ${short(worst)}`,
+      ]
+        .filter(Boolean)
+        .join(". ");
+    });
+
+    this.#choice(
+      "Show as",
+      [...MODES],
+      () => app.look?.mode,
+      (mode) => (app.look!.mode = mode),
+    );
+    this.#choice(
+      "Colours",
+      [...MAPS],
+      () => app.look?.map,
+      (map) => (app.look!.map = map),
+    );
+    const histogram = make("canvas", {
+      width: "256",
+      height: "48",
+      "aria-label": "Histogram of the values",
+    });
+    side.append(histogram);
+    this.#refreshes.push(() => {
+      if (app.histogram && app.look) drawHistogram(histogram, app.histogram, app.look.window);
+    });
+    const ends = () => app.histogram ?? { low: 0, high: 1 };
+    const share = (value: number) => (value - ends().low) / (ends().high - ends().low || 1);
+    const value = (part: number) => ends().low + part * (ends().high - ends().low);
+    this.#slider(
+      "From",
+      -0.25,
+      1.25,
+      () => share(app.look?.window[0] ?? 0),
+      (own) => (app.look!.window[0] = value(own)),
+      () => short(app.look?.window[0] ?? 0),
+    );
+    this.#slider(
+      "To",
+      -0.25,
+      1.25,
+      () => share(app.look?.window[1] ?? 1),
+      (own) => (app.look!.window[1] = value(own)),
+      () => short(app.look?.window[1] ?? 0),
+    );
+    this.#slider(
+      "Surface at",
+      0,
+      1,
+      () => share(app.look?.isovalue ?? 0),
+      (own) => (app.look!.isovalue = value(own)),
+      () => short(app.look?.isovalue ?? 0),
+    );
+    this.#slider(
+      "Thickness",
+      -2,
+      8,
+      () => Math.log2(app.look?.density ?? 1),
+      (own) => (app.look!.density = 2 ** own),
+      () => short(app.look?.density ?? 0),
+    );
+    this.#slider(
+      "Opacity curve",
+      -2,
+      3,
+      () => Math.log2(app.look?.curve ?? 1),
+      (own) => (app.look!.curve = 2 ** own),
+      () => short(app.look?.curve ?? 1),
+    );
+    this.#slider(
+      "Glow",
+      -2,
+      9,
+      () => Math.log2(app.glowStrength),
+      (own) => (app.glowStrength = 2 ** own),
+      () => (app.glow ? app.glow.name : "no such grid"),
+    );
+    this.#slider(
+      "Exposure",
+      -3,
+      3,
+      () => Math.log2(app.setting.exposure),
+      (own) => (app.setting.exposure = 2 ** own),
+      () => short(app.setting.exposure),
+    );
+    this.#slider(
+      "Light",
+      0,
+      360,
+      () => (Math.atan2(app.setting.toLight[0], app.setting.toLight[2]) * 180) / Math.PI,
+      (own) => {
+        const angle = (own * Math.PI) / 180;
+        app.setting.toLight = unit([Math.sin(angle) * 0.61, 0.8, Math.cos(angle) * 0.61]);
+      },
+      () => "",
+    );
+    this.#choice(
+      "Background",
+      ["dark", "light", "black"] as const,
+      () => app.setting.backdrop,
+      (own) => (app.setting.backdrop = own),
+    );
+    if (app.other)
+      this.#choice(
+        "Compare",
+        ["one", "side by side", "wipe", "difference"] as const,
+        () => app.comparison,
+        (own: Comparison) => app.compare(own),
+      );
+
+    const clip = make("details", {}, make("summary", {}, "Clipping"));
+    side.append(clip);
+    for (const axis of [0, 1, 2] as const)
+      for (const end of [0, 1] as const)
+        this.#slider(
+          `${"xyz"[axis]} ${end ? "to" : "from"}`,
+          0,
+          1,
+          () => app.clip[end][axis],
+          (own) => {
+            app.clip[end][axis] = end
+              ? Math.max(own, app.clip[0][axis] + 0.01)
+              : Math.min(own, app.clip[1][axis] - 0.01);
+          },
+          () => `${Math.round(100 * app.clip[end][axis])} %`,
+          clip,
+        );
+
+    const slices = make("details", {}, make("summary", {}, "Slices"), this.#slices.element);
+    const overlay = make("input", { type: "checkbox", id: "overlay" });
+    overlay.onchange = () => {
+      this.#overlay = overlay.checked;
+      void this.#showSlices(slices);
+    };
+    slices.append(make("label", { for: "overlay" }, overlay, " Mark active voxels"));
+    slices.ontoggle = () => void this.#showSlices(slices);
+    this.#refreshes.push(() => void this.#showSlices(slices));
+    side.append(slices);
+    const save = make("button", { type: "button" }, "Save picture");
+    save.onclick = () => {
+      app.drawWhole();
+      const link = make("a", {
+        href: app.renderer.canvas.toDataURL("image/png"),
+        download: `${app.volume.name}.png`,
+      });
+      link.click();
+    };
+    const help = make(
+      "details",
+      {},
+      make("summary", {}, "Keys"),
+      make(
+        "p",
+        {},
+        "Arrows turn, + and - come nearer and go away, Shift with arrows moves, space plays, , and . step through frames, " +
+          "F shows all, U changes which axis points up, G takes the next grid, H hides this panel. " +
+          "Drag turns, right button or two fingers move, wheel or pinch zooms.",
+      ),
+    );
+    side.append(save, help);
+  }
+
+  #drawn = "";
+  async #showSlices(details: HTMLDetailsElement): Promise<void> {
+    const { grid, look, player } = this.#app;
+    if (!details.open || !grid || !look) return;
+    const key = JSON.stringify([grid.name, player.place, look, this.#overlay]);
+    if (key === this.#drawn) return;
+    this.#drawn = key;
+    await this.#slices
+      .show(this.#voxels(), look, this.#overlay)
+      .catch((error: Error) => this.fail(error.message));
+  }
+
+  #choice<T extends string>(
+    title: string,
+    of: readonly T[],
+    get: () => T | undefined,
+    set: (own: T) => void,
+  ): void {
+    const id = `choice-${title.replaceAll(" ", "-")}`;
+    const select = make("select", { id }, ...of.map((own) => make("option", { value: own }, own)));
+    select.onchange = () => {
+      set(select.value as T);
+      this.#app.touch();
+    };
+    this.#refreshes.push(() => (select.value = get() ?? of[0]!));
+    this.#side.append(make("label", { for: id }, title), select);
+  }
+
+  #slider(
+    title: string,
+    low: number,
+    high: number,
+    get: () => number,
+    set: (own: number) => void,
+    text: () => string,
+    into: HTMLElement = this.#side,
+  ): void {
+    const id = `slider-${title.replaceAll(" ", "-")}`;
+    const slider = make("input", {
+      type: "range",
+      id,
+      min: String(low),
+      max: String(high),
+      step: String((high - low) / 400),
+    });
+    const shown = make("span", { class: "value" });
+    slider.oninput = () => {
+      if (!this.#app.look) return;
+      set(Number(slider.value));
+      this.#app.touch(true);
+    };
+    this.#refreshes.push(() => {
+      if (document.activeElement !== slider) slider.value = String(get());
+      shown.textContent = text();
+    });
+    into.append(make("label", { for: id }, title, shown), slider);
+  }
+
+  #timeline(bottom: HTMLElement): void {
+    const { player, volume } = this.#app;
+    const play = make("button", { type: "button", "aria-label": "Play" });
+    play.onclick = () => this.#play();
+    const slider = make("input", {
+      type: "range",
+      min: "0",
+      max: String(player.count - 1),
+      step: "1",
+      "aria-label": "Frame",
+    });
+    slider.oninput = () => this.#app.go(Number(slider.value));
+    const label = make("output");
+    bottom.append(play, slider, label);
+    this.#refreshes.push(() => {
+      play.textContent = player.playing ? "❚❚" : "▶";
+      slider.value = String(player.place);
+      const frame = volume.timeline.frames[player.place]!;
+      const time =
+        frame.time === null ? "" : `, ${short(frame.time)} ${volume.timeline.unit || "s"}`;
+      label.textContent = `frame ${frame.number}${time} · ${short(player.rate)} a second`;
+    });
+  }
+
+  #play(): void {
+    const { player } = this.#app;
+    if (player.playing) player.playing = false;
+    else player.play(performance.now());
+    this.#app.go(player.place);
+  }
+
+  #pointer(canvas: HTMLCanvasElement): void {
+    const { camera } = this.#app;
+    const held = new Map<number, { x: number; y: number; moves: boolean }>();
+    canvas.tabIndex = 0;
+    canvas.setAttribute("aria-label", "The volume. Arrows turn it.");
+    canvas.oncontextmenu = (event) => event.preventDefault();
+    canvas.onpointerdown = (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      held.set(event.pointerId, {
+        x: event.clientX,
+        y: event.clientY,
+        moves: event.button > 0 || event.shiftKey,
+      });
+    };
+    canvas.onpointerup = canvas.onpointercancel = (event) => void held.delete(event.pointerId);
+    canvas.onpointermove = (event) => {
+      const own = held.get(event.pointerId);
+      if (!own) return;
+      const [dx, dy] = [event.clientX - own.x, event.clientY - own.y];
+      if (held.size === 2) {
+        const other = [...held].find(([id]) => id !== event.pointerId)![1];
+        const before = Math.hypot(own.x - other.x, own.y - other.y);
+        const after = Math.hypot(event.clientX - other.x, event.clientY - other.y);
+        if (before > 0 && after > 0) camera.zoom(before / after);
+        camera.pan(dx / 2 / canvas.clientHeight, dy / 2 / canvas.clientHeight);
+      } else if (own.moves) camera.pan(dx / canvas.clientHeight, dy / canvas.clientHeight);
+      else camera.rotate(dx * 0.008, dy * 0.008);
+      Object.assign(own, { x: event.clientX, y: event.clientY });
+      this.#app.touch(true);
+    };
+    canvas.onwheel = (event) => {
+      event.preventDefault();
+      camera.zoom(Math.exp(event.deltaY * 0.0012));
+      this.#app.touch(true);
+    };
+  }
+
+  #dragWipe(stage: HTMLElement): void {
+    this.#wipe.onpointerdown = (event) => this.#wipe.setPointerCapture(event.pointerId);
+    this.#wipe.onpointermove = (event) => {
+      if (!this.#wipe.hasPointerCapture(event.pointerId)) return;
+      const area = stage.getBoundingClientRect();
+      this.#app.wipe = Math.min(1, Math.max(0, (event.clientX - area.left) / area.width));
+      this.#app.touch(true);
+    };
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement)
+      return;
+    const app = this.#app;
+    const { camera, player } = app;
+    const turn = 0.08;
+    const arrows: Record<string, [number, number]> = {
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, 1],
+      ArrowDown: [0, -1],
+    };
+    const arrow = arrows[event.key];
+    if (arrow) {
+      if (event.shiftKey) camera.pan(-arrow[0] * 0.04, arrow[1] * 0.04);
+      else camera.rotate(arrow[0] * turn, arrow[1] * turn);
+    } else if (event.key === "+" || event.key === "=") camera.zoom(0.9);
+    else if (event.key === "-") camera.zoom(1 / 0.9);
+    else if (event.key === " ") this.#play();
+    else if (event.key === ",") app.go(player.place - 1);
+    else if (event.key === ".") app.go(player.place + 1);
+    else if (event.key === "f") app.reframe();
+    else if (event.key === "u") camera.up = camera.up === 1 ? 2 : 1;
+    else if (event.key === "h") document.body.classList.toggle("bare");
+    else if (event.key === "g") {
+      const shown = app.grids.filter((own) => !own.passthrough && own.activeVoxels);
+      const at = shown.findIndex((own) => own.position === app.grid?.position);
+      void app.choose(shown[(at + 1) % shown.length]!);
+    } else return;
+    event.preventDefault();
+    app.touch(true);
+  }
+}
+
+export function short(value: number): string {
+  return String(Number(value.toPrecision(4)));
+}

@@ -1,0 +1,476 @@
+/** Draws bricks on a canvas by WebGL2: marches rays, gathers pictures while nothing moves. */
+
+import type { Bricks } from "./bricks.js";
+import lightShader from "./light.glsl";
+import lookShader from "./look.glsl";
+import { MODES, colorsOf, type Look } from "./looks.js";
+import marchShader from "./march.glsl";
+import { inverse, multiply, translation, type Matrix, type Vector } from "./matrices.js";
+import presentShader from "./present.glsl";
+
+/** What is drawn. */
+export interface Scene {
+  bricks: Bricks;
+  look: Look;
+  glow: { bricks: Bricks; window: [number, number]; strength: number } | null;
+  /** Box in world space that is shown, after clipping. */
+  lower: Vector;
+  upper: Vector;
+  /** World units. */
+  voxel: number;
+  extent: number;
+  /** Whether it changes from moment to moment. */
+  loading: boolean;
+}
+
+/** What of the scene every picture has. */
+export interface Setting {
+  toLight: Vector;
+  exposure: number;
+  backdrop: "dark" | "light" | "black";
+}
+
+const VERTEX = `#version 300 es
+out vec2 at;
+void main() {
+    at = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0;
+    gl_Position = vec4(at * 2.0 - 1.0, 0.0, 1.0);
+}`;
+const BACKDROPS: Record<Setting["backdrop"], [Vector, Vector]> = {
+  dark: [
+    [0.035, 0.04, 0.05],
+    [0.008, 0.009, 0.012],
+  ],
+  light: [
+    [0.82, 0.85, 0.9],
+    [0.62, 0.65, 0.7],
+  ],
+  black: [
+    [0, 0, 0],
+    [0, 0, 0],
+  ],
+};
+const LIGHT_PAUSE = 1000; // milliseconds
+const LIGHT_EDGE = 64; // of the light volume along the longest side of the box
+const LIGHT: Vector = [2.1, 2.02, 1.9];
+const AMBIENT: Vector = [0.2, 0.23, 0.29];
+const ALBEDO: Vector = [0.92, 0.92, 0.92];
+const SOOT: Vector = [0.3, 0.29, 0.28]; // the smoke of what glows is darker
+/** Pictures that are averaged at rest: what steps and pixels miss is smoothed out. */
+export const GATHERED = 8;
+
+export class Renderer {
+  readonly gl: WebGL2RenderingContext;
+  readonly #march: Program;
+  readonly #light: Program;
+  readonly #present: Program;
+  readonly #floats: boolean;
+  readonly #absent: WebGLTexture[];
+  readonly #frame: WebGLFramebuffer;
+  readonly #colors: WebGLTexture;
+  readonly #glowColors: WebGLTexture;
+  #colorKey = "";
+  readonly #targets = new Map<number, { texture: WebGLTexture; width: number; height: number }>();
+  #lightVolume: { texture: WebGLTexture; size: Vector } | null = null;
+  #lightKey = "";
+  #lighted = -LIGHT_PAUSE;
+
+  constructor(readonly canvas: HTMLCanvasElement) {
+    const gl = canvas.getContext("webgl2", {
+      antialias: false,
+      alpha: false,
+      preserveDrawingBuffer: true,
+    });
+    if (!gl)
+      throw new Error(
+        "This browser has no WebGL 2, by which volumes are drawn. Another one may have it, or this " +
+          "one with hardware acceleration, in its settings.",
+      );
+    this.gl = gl;
+    // Without either extension, pictures are gathered in 8 bits: they show steps in dark places.
+    this.#floats = !!(
+      gl.getExtension("EXT_color_buffer_float") ?? gl.getExtension("EXT_color_buffer_half_float")
+    );
+    this.#march = new Program(gl, lookShader + marchShader);
+    this.#light = new Program(gl, lookShader + lightShader);
+    this.#present = new Program(gl, presentShader);
+    this.#frame = gl.createFramebuffer()!;
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    this.#absent = [gl.RGBA8UI, gl.RG32F, gl.R16F].map((format) => {
+      const texture = gl.createTexture()!;
+      gl.bindTexture(gl.TEXTURE_3D, texture);
+      gl.texStorage3D(gl.TEXTURE_3D, 1, format, 1, 1, 1);
+      gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+      gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+      return texture;
+    });
+    this.#colors = this.#map();
+    this.#glowColors = this.#map();
+  }
+
+  /** What draws, as the browser names it. */
+  get device(): string {
+    const names = this.gl.getExtension("WEBGL_debug_renderer_info");
+    return String(this.gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : this.gl.RENDERER));
+  }
+
+  /**
+   * Draws a picture.
+   *
+   * @param picture number of the picture on the canvas, as of two that stand side by side
+   * @param area the part of the canvas in pixels: left, bottom, width, height
+   * @param clip the part of the area that is drawn: shares of its width where it begins and ends
+   * @param scale share of the pixels along each axis that are marched
+   * @param gathered pictures of the same view before this one
+   * @param jitter of the samples along their steps, 0 to 1; null: another one in each picture
+   */
+  draw(
+    picture: number,
+    scene: Scene | null,
+    setting: Setting,
+    view: Matrix,
+    area: [number, number, number, number],
+    clip: [number, number],
+    scale: number,
+    gathered: number,
+    jitter: number | null,
+    stepVoxels: number,
+  ): void {
+    const gl = this.gl;
+    const [width, height] = [
+      Math.max(1, Math.round(area[2] * scale)),
+      Math.max(1, Math.round(area[3] * scale)),
+    ];
+    const target = this.#sized(picture, width, height);
+    gl.disable(gl.SCISSOR_TEST);
+    if (scene) this.#lighten(scene, setting);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.#frame);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, target, 0);
+    gl.viewport(0, 0, width, height);
+    gl.enable(gl.SCISSOR_TEST);
+    const [begins, ends] = clip.map((own) => Math.round(own * width)) as [number, number];
+    gl.scissor(begins, 0, ends - begins, height);
+    if (!gathered) {
+      gl.clearColor(0, 0, 0, 0);
+      gl.clear(gl.COLOR_BUFFER_BIT);
+    }
+    if (scene) {
+      this.#march.use();
+      this.#volumes(this.#march, scene);
+      this.#marching(
+        scene,
+        setting,
+        view,
+        jitter === null ? (0.5 + gathered * 0.618034) % 1 : jitter,
+        jitter === null,
+        stepVoxels,
+      );
+      gl.enable(gl.BLEND);
+      gl.blendColor(0, 0, 0, 1 / (gathered + 1));
+      gl.blendFunc(gl.CONSTANT_ALPHA, gl.ONE_MINUS_CONSTANT_ALPHA);
+      gl.drawArrays(gl.TRIANGLES, 0, 3);
+      gl.disable(gl.BLEND);
+    }
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.viewport(...area);
+    const [left, right] = clip.map((own) => area[0] + Math.round(own * area[2])) as [
+      number,
+      number,
+    ];
+    gl.scissor(left, area[1], right - left, area[3]);
+    const present = this.#present;
+    present.use();
+    present.texture("marched", gl.TEXTURE_2D, target, 0);
+    const [top, bottom] = BACKDROPS[setting.backdrop];
+    present.vector("backdropTop", top);
+    present.vector("backdropBottom", bottom);
+    const lights =
+      !scene || scene.look.mode === "fog" || scene.look.mode === "surface" || scene.glow;
+    present.number("exposure", lights ? setting.exposure : 0);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+    gl.disable(gl.SCISSOR_TEST);
+  }
+
+  #marching(
+    scene: Scene,
+    setting: Setting,
+    view: Matrix,
+    jitter: number,
+    dither: boolean,
+    stepVoxels: number,
+  ): void {
+    const { look, glow, bricks } = scene;
+    const gl = this.gl;
+    const march = this.#march;
+    march.matrix("screenToWorld", inverse(view));
+    march.vector("lower", scene.lower);
+    march.vector("upper", scene.upper);
+    march.number("stepLength", scene.voxel * stepVoxels);
+    march.number("jitter", jitter);
+    march.whole("dither", dither ? 1 : 0);
+    march.whole("mode", MODES.indexOf(look.mode));
+    march.number("density", this.#density(scene));
+    const window = look.window.map((own) => own / bricks.scale) as [number, number];
+    if (!(window[1] > window[0])) window[1] = window[0] + 1e-6;
+    march.pair("window", window);
+    march.number("isovalue", look.isovalue / bricks.scale);
+    march.number("voxel", scene.voxel);
+    march.vector("toLight", setting.toLight);
+    march.vector("lightColor", LIGHT);
+    march.vector("ambient", AMBIENT);
+    march.vector("albedo", glow ? SOOT : ALBEDO);
+    march.texture("lightVolume", gl.TEXTURE_3D, this.#lightVolume?.texture ?? this.#absent[2]!, 6);
+    const box = this.#lightBox(scene);
+    march.vector("lightLower", box.lower);
+    march.vector("lightSize", box.size);
+    march.whole("glows", glow ? 1 : 0);
+    march.number("glow", glow ? glow.strength / scene.extent : 0);
+    march.pair(
+      "glowWindow",
+      glow ? (glow.window.map((own) => own / glow.bricks.scale) as [number, number]) : [0, 1],
+    );
+    this.#colour(look);
+    march.texture("colors", gl.TEXTURE_2D, this.#colors, 7);
+    march.texture("glowColors", gl.TEXTURE_2D, this.#glowColors, 8);
+  }
+
+  /** Absorption a world unit for a normalised value of 1. */
+  #density(scene: Scene): number {
+    const { look, bricks } = scene;
+    const half = Math.LN2 / scene.extent;
+    if (look.mode !== "fog") return half * look.density;
+    return (half * look.density * bricks.scale) / Math.max(look.window[1], 1e-30);
+  }
+
+  #volumes(program: Program, scene: Scene): void {
+    this.#volume(program, "A", scene.bricks, 0, visibleOf(scene));
+    const glow = scene.glow;
+    this.#volume(
+      program,
+      "B",
+      glow?.bricks ?? null,
+      3,
+      glow ? [1e-4 + Math.max(0, glow.window[0] / glow.bricks.scale), 1e30] : [0, 0],
+    );
+  }
+
+  #volume(
+    program: Program,
+    letter: string,
+    bricks: Bricks | null,
+    unit: number,
+    visible: [number, number],
+  ): void {
+    const gl = this.gl;
+    const name = `volume${letter}`;
+    program.texture(`pages${letter}`, gl.TEXTURE_3D, bricks?.pages ?? this.#absent[0]!, unit);
+    program.texture(`ranges${letter}`, gl.TEXTURE_3D, bricks?.ranges ?? this.#absent[1]!, unit + 1);
+    program.texture(
+      `atlas${letter}`,
+      gl.TEXTURE_3D,
+      bricks?.atlas.texture ?? this.#absent[2]!,
+      unit + 2,
+    );
+    program.wholes(`${name}.cells`, bricks?.cells ?? [0, 0, 0]);
+    if (!bricks) return;
+    program.matrix(
+      `${name}.toVoxels`,
+      multiply(translation(bricks.shift), inverse(worldOf(bricks))),
+    );
+    program.number(`${name}.brick`, bricks.atlas.brick);
+    program.vector(`${name}.texel`, bricks.atlas.size.map((own) => 1 / own) as Vector);
+    program.number(`${name}.outside`, bricks.outside);
+    program.pair(`${name}.visible`, visible);
+  }
+
+  /** Computes how much light reaches each place, where that may have changed. */
+  #lighten(scene: Scene, setting: Setting): void {
+    if (scene.look.mode !== "fog") return;
+    const density = this.#density(scene);
+    const box = this.#lightBox(scene);
+    const key = [
+      density,
+      ...setting.toLight,
+      ...box.lower,
+      ...box.size,
+      scene.bricks.decoded,
+      ids(scene.bricks),
+    ].join();
+    // It takes as long as some pictures: while regions arrive it may be a little old.
+    const now = performance.now();
+    if (key === this.#lightKey || (scene.loading && now - this.#lighted < LIGHT_PAUSE)) return;
+    this.#lighted = now;
+    this.#lightKey = key;
+    const gl = this.gl;
+    const longest = Math.max(...box.size);
+    const edges = box.size.map((own) =>
+      Math.max(2, Math.round((LIGHT_EDGE * own) / longest)),
+    ) as Vector;
+    if (this.#lightVolume?.size.join() !== edges.join()) {
+      if (this.#lightVolume) gl.deleteTexture(this.#lightVolume.texture);
+      const texture = gl.createTexture()!;
+      gl.bindTexture(gl.TEXTURE_3D, texture);
+      gl.texStorage3D(gl.TEXTURE_3D, 1, gl.R8, ...edges);
+      for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
+        gl.texParameteri(gl.TEXTURE_3D, name, gl.LINEAR);
+      for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R])
+        gl.texParameteri(gl.TEXTURE_3D, name, gl.CLAMP_TO_EDGE);
+      this.#lightVolume = { texture, size: edges };
+    }
+    const light = this.#light;
+    light.use();
+    this.#volumes(light, scene);
+    light.vector("lightLower", box.lower);
+    light.vector("lightSize", box.size);
+    light.vector("toLight", setting.toLight);
+    light.number("density", density);
+    light.number("stepLength", scene.voxel * 2);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.#frame);
+    gl.viewport(0, 0, edges[0], edges[1]);
+    for (let slice = 0; slice < edges[2]; slice++) {
+      gl.framebufferTextureLayer(
+        gl.FRAMEBUFFER,
+        gl.COLOR_ATTACHMENT0,
+        this.#lightVolume!.texture,
+        0,
+        slice,
+      );
+      light.number("slice", (slice + 0.5) / edges[2]);
+      gl.drawArrays(gl.TRIANGLES, 0, 3);
+    }
+  }
+
+  #lightBox(scene: Scene): { lower: Vector; size: Vector } {
+    const lower = scene.lower;
+    return {
+      lower,
+      size: scene.upper.map((own, axis) => Math.max(own - lower[axis]!, 1e-30)) as Vector,
+    };
+  }
+
+  #sized(picture: number, width: number, height: number): WebGLTexture {
+    const gl = this.gl;
+    const held = this.#targets.get(picture);
+    if (held?.width === width && held.height === height) return held.texture;
+    if (held) gl.deleteTexture(held.texture);
+    const texture = gl.createTexture()!;
+    gl.bindTexture(gl.TEXTURE_2D, texture);
+    gl.texStorage2D(gl.TEXTURE_2D, 1, this.#floats ? gl.RGBA16F : gl.RGBA8, width, height);
+    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
+      gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
+    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T])
+      gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
+    this.#targets.set(picture, { texture, width, height });
+    return texture;
+  }
+
+  #map(): WebGLTexture {
+    const gl = this.gl;
+    const texture = gl.createTexture()!;
+    gl.bindTexture(gl.TEXTURE_2D, texture);
+    gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA16F, 256, 1);
+    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
+      gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
+    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T])
+      gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
+    return texture;
+  }
+
+  #colour({ map, curve }: Look): void {
+    const key = `${map} ${curve}`;
+    if (this.#colorKey === key) return;
+    this.#colorKey = key;
+    const gl = this.gl;
+    const put = (texture: WebGLTexture, colors: Float32Array) => {
+      gl.bindTexture(gl.TEXTURE_2D, texture);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 256, 1, gl.RGBA, gl.FLOAT, colors);
+    };
+    put(this.#colors, colorsOf(map, curve));
+    put(this.#glowColors, colorsOf("black body"));
+  }
+}
+
+/** Values of cells that can be seen: a cell whose values all lie outside is skipped. */
+function visibleOf({ look, bricks }: Scene): [number, number] {
+  if (look.mode === "fog") return [0, 1e30];
+  if (look.mode === "surface") return [look.isovalue / bricks.scale, look.isovalue / bricks.scale];
+  return [look.window[0] / bricks.scale + 1e-6, 1e30];
+}
+
+/** From index space to world space. A file has it row by row, for rows [x y z 1]. */
+export function worldOf(bricks: Bricks): Matrix {
+  return Float64Array.from(bricks.grid.matrix);
+}
+
+const numbers = new WeakMap<Bricks, number>();
+let last = 0;
+function ids(bricks: Bricks): number {
+  if (!numbers.has(bricks)) numbers.set(bricks, ++last);
+  return numbers.get(bricks)!;
+}
+
+/** A shader program and its uniforms. */
+class Program {
+  readonly #gl: WebGL2RenderingContext;
+  readonly #program: WebGLProgram;
+  readonly #places = new Map<string, WebGLUniformLocation | null>();
+
+  constructor(gl: WebGL2RenderingContext, fragment: string) {
+    this.#gl = gl;
+    this.#program = gl.createProgram()!;
+    for (const [kind, text] of [
+      [gl.VERTEX_SHADER, VERTEX],
+      [gl.FRAGMENT_SHADER, `#version 300 es\n${fragment}`],
+    ] as const) {
+      const shader = gl.createShader(kind)!;
+      gl.shaderSource(shader, text);
+      gl.compileShader(shader);
+      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS))
+        throw new Error(`a shader does not compile: ${gl.getShaderInfoLog(shader)}`);
+      gl.attachShader(this.#program, shader);
+    }
+    gl.linkProgram(this.#program);
+    if (!gl.getProgramParameter(this.#program, gl.LINK_STATUS))
+      throw new Error(`a shader does not link: ${gl.getProgramInfoLog(this.#program)}`);
+  }
+
+  use(): void {
+    this.#gl.useProgram(this.#program);
+  }
+
+  number(name: string, value: number): void {
+    this.#gl.uniform1f(this.#place(name), value);
+  }
+
+  pair(name: string, value: readonly number[]): void {
+    this.#gl.uniform2f(this.#place(name), value[0]!, value[1]!);
+  }
+
+  vector(name: string, value: readonly number[]): void {
+    this.#gl.uniform3f(this.#place(name), value[0]!, value[1]!, value[2]!);
+  }
+
+  whole(name: string, value: number): void {
+    this.#gl.uniform1i(this.#place(name), value);
+  }
+
+  wholes(name: string, value: readonly number[]): void {
+    this.#gl.uniform3i(this.#place(name), value[0]!, value[1]!, value[2]!);
+  }
+
+  matrix(name: string, value: Matrix): void {
+    this.#gl.uniformMatrix4fv(this.#place(name), false, Float32Array.from(value));
+  }
+
+  texture(name: string, kind: number, texture: WebGLTexture, unit: number): void {
+    this.#gl.activeTexture(this.#gl.TEXTURE0 + unit);
+    this.#gl.bindTexture(kind, texture);
+    this.#gl.uniform1i(this.#place(name), unit);
+  }
+
+  #place(name: string): WebGLUniformLocation | null {
+    if (!this.#places.has(name))
+      this.#places.set(name, this.#gl.getUniformLocation(this.#program, name));
+    return this.#places.get(name)!;
+  }
+}

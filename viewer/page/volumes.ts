@@ -1,0 +1,235 @@
+/** What can be shown: an .inrv file, a file that the server reads, the difference of two of them. */
+
+import {
+  InrvError,
+  REGION,
+  open,
+  type Block,
+  type Given,
+  type GridInfo,
+  type Skeleton,
+  type Timeline,
+} from "../decoder/index.js";
+
+/** Frames of grids, of which regions can be had at levels of detail. */
+export interface Volume {
+  readonly name: string;
+  readonly timeline: Timeline;
+  grids(place: number): Promise<GridInfo[]>;
+  skeleton(grid: GridInfo, place: number): Promise<Skeleton>;
+  block(
+    grid: GridInfo,
+    corner: ArrayLike<number>,
+    level: number,
+    place: number,
+    urgency: number,
+  ): Promise<Block>;
+  forget(): void;
+  close(): void;
+}
+
+/** A file as the settings of the page name it. */
+export interface Named {
+  name: string;
+  /** Where its bytes are; of a file that is no .inrv file, where the server answers for it. */
+  url?: string;
+  /** Its bytes in base64, in a page that holds its file. */
+  data?: string;
+  /** Whether the server reads it. */
+  served?: boolean;
+}
+
+/** Opens what the settings name. */
+export async function opened(named: Named): Promise<Volume> {
+  if (named.served) return ServedVolume.open(named.url!, named.name);
+  const given: Given = named.data === undefined ? named.url! : unpacked(named.data);
+  return fromBytes(given, named.name);
+}
+
+/** Opens an .inrv file. */
+export async function fromBytes(given: Given, name: string): Promise<Volume> {
+  const file = await open(given, { name });
+  if (!file.timeline.frames.length) {
+    file.close();
+    throw new InrvError(`${name} holds no frame yet`);
+  }
+  return {
+    name,
+    timeline: file.timeline,
+    grids: (place) => file.grids(place),
+    skeleton: (grid, place) => file.skeleton(grid, place),
+    block: (grid, corner, level, place, urgency) => file.block(grid, corner, level, place, urgency),
+    forget: () => file.forget(),
+    close: () => file.close(),
+  };
+}
+
+function unpacked(data: string): Uint8Array {
+  return Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+}
+
+/** A grid of a file that the server reads. */
+interface ServedGrid {
+  info: GridInfo;
+  corners: number[];
+  tiles: Skeleton["tiles"];
+}
+
+/** A file of another type: Python reads it, and sends the regions that are asked for. */
+class ServedVolume implements Volume {
+  readonly timeline: Timeline = {
+    rate: 0,
+    loop: "none",
+    unit: "",
+    pattern: "",
+    frames: [{ number: 0, time: null, group: 0 }],
+  };
+  readonly #url: string;
+  readonly #grids: ServedGrid[];
+
+  private constructor(
+    url: string,
+    readonly name: string,
+    grids: ServedGrid[],
+  ) {
+    this.#url = url;
+    this.#grids = grids;
+  }
+
+  static async open(url: string, name: string): Promise<ServedVolume> {
+    const answer = await fetch(`${url}/grids`);
+    if (!answer.ok) throw new InrvError(await answer.text());
+    return new ServedVolume(url, name, await answer.json());
+  }
+
+  async grids(): Promise<GridInfo[]> {
+    return this.#grids.map((own) => own.info);
+  }
+
+  async skeleton(grid: GridInfo): Promise<Skeleton> {
+    const { corners, tiles } = this.#grids[grid.number]!;
+    return { corners: Int32Array.from(corners), tiles };
+  }
+
+  async block(grid: GridInfo, corner: ArrayLike<number>, level: number): Promise<Block> {
+    const place = Array.from(corner).join(",");
+    const answer = await fetch(`${this.#url}/blocks/${grid.number}/${level}/${place}`);
+    if (!answer.ok) throw new InrvError(await answer.text());
+    const bytes = await answer.arrayBuffer();
+    const voxels = (REGION >> level) ** 3;
+    const end = 4 * voxels * grid.components;
+    return {
+      values: new Float32Array(bytes, 0, voxels * grid.components),
+      active: new Uint8Array(bytes, end, voxels),
+    };
+  }
+
+  forget(): void {}
+  close(): void {}
+}
+
+/** How far two volumes lie apart, voxel by voxel: scalars, of vectors the length of the difference. */
+export class Difference implements Volume {
+  readonly name: string;
+  readonly timeline: Timeline;
+  /** The largest difference of any voxel that was looked at, by the names of grids. */
+  readonly worst = new Map<string, number>();
+
+  constructor(
+    readonly one: Volume,
+    readonly other: Volume,
+  ) {
+    this.name = `${one.name} - ${other.name}`;
+    this.timeline = one.timeline;
+  }
+
+  async grids(place: number): Promise<GridInfo[]> {
+    const own = await this.one.grids(place);
+    const others = await this.other.grids(this.#otherPlace(place));
+    return own
+      .filter((grid) => !grid.passthrough && matching(grid, others))
+      .map((grid) => ({ ...grid, components: 1 as const, background: [0], gridClass: "unknown" }));
+  }
+
+  async skeleton(grid: GridInfo, place: number): Promise<Skeleton> {
+    const [one, other] = await this.#both(grid, place);
+    const skeletons = await Promise.all([
+      this.one.skeleton(one, place),
+      this.other.skeleton(other, this.#otherPlace(place)),
+    ]);
+    const corners = new Map<string, number[]>();
+    for (const { corners: found, tiles } of skeletons) {
+      for (let at = 0; at < found.length; at += 3) {
+        const corner = Array.from(found.subarray(at, at + 3));
+        corners.set(corner.join(), corner);
+      }
+      for (const tile of tiles) {
+        const corner = tile.corner.map((own) => Math.floor(own / REGION) * REGION);
+        if (tile.edge <= REGION) corners.set(corner.join(), corner);
+      }
+    }
+    return { corners: Int32Array.from([...corners.values()].flat()), tiles: [] };
+  }
+
+  async block(
+    grid: GridInfo,
+    corner: ArrayLike<number>,
+    level: number,
+    place: number,
+    urgency: number,
+  ): Promise<Block> {
+    const [one, other] = await this.#both(grid, place);
+    const [a, b] = await Promise.all([
+      this.one.block(one, corner, level, place, urgency),
+      this.other.block(other, corner, level, this.#otherPlace(place), urgency),
+    ]);
+    const count = a.active.length;
+    const values = new Float32Array(count);
+    let worst = this.worst.get(grid.name) ?? 0;
+    for (let voxel = 0; voxel < count; voxel++) {
+      let square = 0;
+      for (let part = 0; part < one.components; part++) {
+        const at = voxel * one.components + part;
+        const apart = a.values[at]! - b.values[at]!;
+        square += apart * apart;
+        worst = Math.max(worst, Math.abs(apart));
+      }
+      values[voxel] = Math.sqrt(square);
+    }
+    this.worst.set(grid.name, worst);
+    return { values, active: a.active };
+  }
+
+  forget(): void {
+    this.one.forget();
+    this.other.forget();
+  }
+
+  close(): void {}
+
+  async #both(grid: GridInfo, place: number): Promise<[GridInfo, GridInfo]> {
+    const own = (await this.one.grids(place)).find((found) => found.number === grid.number)!;
+    const others = await this.other.grids(this.#otherPlace(place));
+    return [own, matching(own, others)!];
+  }
+
+  #otherPlace(place: number): number {
+    return samePlace(this.one.timeline, place, this.other.timeline);
+  }
+}
+
+/** The grid of the same name and type, at the same position where several have the name. */
+export function matching(grid: GridInfo, others: GridInfo[]): GridInfo | undefined {
+  const fitting = others.filter(
+    (other) =>
+      other.name === grid.name && other.components === grid.components && !other.passthrough,
+  );
+  return fitting.find((other) => other.position === grid.position) ?? fitting[0];
+}
+
+/** The place of the frame of another file that has the same number; the nearest place without one. */
+export function samePlace(one: Timeline, place: number, other: Timeline): number {
+  const number = one.frames[place]?.number;
+  const found = other.frames.findIndex((frame) => frame.number === number);
+  return found >= 0 ? found : Math.min(place, other.frames.length - 1);
+}
