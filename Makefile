@@ -10,7 +10,7 @@ SETUP := $(STAMP)
 endif
 BIN := $(dir $(PYTHON))
 
-.PHONY: help setup core wasm viewer demo test lint types unit fuzz benchmarks fixtures blender wheelhouse clean
+.PHONY: help setup core wasm viewer demo test checks lint types unit fuzz benchmarks fixtures blender wheelhouse clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -31,16 +31,17 @@ viewer: core  ## Build the page of inrv view, and the npm package: needs Node.js
 	@$(PYTHON) scripts/build_viewer.py
 
 # Warnings of the C compiler are errors where the project is tested, and nowhere else.
-test unit fuzz: STRICT := --strict
+checks unit fuzz: STRICT := --strict
 
 demo: core  ## Encode, decode, compare, draw and show a fire; the results are in demo/
 	@! command -v npm >/dev/null || $(PYTHON) scripts/build_viewer.py
 	@PATH="$(BIN):$$PATH" bash scripts/demo.sh
 
+test: checks unit  ## Run the linter, the type checker and all tests
+
 # The type checker has one thread, so that the core is compiled beside it; the tests want all cores.
-test: $(SETUP)  ## Run the linter, the type checker and all tests
-	@$(MAKE) --no-print-directory -j 2 lint types core STRICT=$(STRICT)
-	@$(MAKE) --no-print-directory unit
+checks: $(SETUP)
+	@$(MAKE) --no-print-directory --keep-going -j 2 lint types core STRICT=$(STRICT)
 
 lint: $(SETUP)  ## Run the linter, and check the layout of the code
 	$(PYTHON) -m ruff check .

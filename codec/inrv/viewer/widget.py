@@ -51,12 +51,12 @@ def view(source: Any, *, grid: str | None = None, height: int = HEIGHT) -> Any:
         import anywidget
         import traitlets
 
-    class Viewer(anywidget.AnyWidget):
-        """Shows a page in a frame."""
-
-        _esm = SCRIPT
-        page = traitlets.Unicode().tag(sync=True)
-        height = traitlets.Int().tag(sync=True)
-
+    parts = {
+        "_esm": SCRIPT,
+        "page": traitlets.Unicode().tag(sync=True),
+        "height": traitlets.Int().tag(sync=True),
+    }
+    # Made here, because the class that it is one of is missing in most installations.
+    widget: Any = type("Viewer", (anywidget.AnyWidget,), parts)
     page = whole_page(name, data, settings).decode()
-    return Viewer(page=page, height=height)
+    return widget(page=page, height=height)
