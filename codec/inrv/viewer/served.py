@@ -12,7 +12,7 @@ from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Box, Grid, SparseVolume
 
 REGION = 128  # voxels of a region along each axis
 COARSEST = 6
-KEPT = 32  # regions, of which coarser levels and the finest one are asked for one after another
+KEPT = 8  # regions, of which coarser levels and the finest one are asked for one after another
 
 
 class ServedVolume:
