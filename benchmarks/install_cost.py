@@ -129,7 +129,7 @@ def run(*command: str) -> str:
     """What a command prints. Raises CalledProcessError."""
     away = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
     return subprocess.run(
-        command, env=away, cwd=tempfile.gettempdir(), capture_output=True, text=True, check=True
+        command, env=away, cwd=ROOT.anchor, capture_output=True, text=True, check=True
     ).stdout
 
 
