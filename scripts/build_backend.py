@@ -40,10 +40,14 @@ def _makes_viewer() -> bool:
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     """Build a wheel, with the page of the viewer where that is there or can be made."""
+    why = "Node.js with npm would build it"
     if _makes_viewer():
-        build_viewer.build_viewer()
-    elif not build_viewer.PAGE.exists():
-        print("this wheel has no viewer: Node.js with npm would build it", file=sys.stderr)
+        try:
+            build_viewer.build_viewer()
+        except build_core.BuildError as error:  # without a network, for example
+            why = str(error)
+    if not build_viewer.PAGE.exists():
+        print(f"this wheel has no viewer: {why}", file=sys.stderr)
     return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
 
 
