@@ -160,7 +160,7 @@ export class Slices {
   async show(voxels: Voxels, look: Look, overlay: boolean): Promise<void> {
     const { box } = voxels.grid;
     if (!box) return;
-    if (voxels.grid.name !== this.#voxels?.grid.name)
+    if (voxels.grid.position !== this.#voxels?.grid.position)
       for (let axis = 0; axis < 3; axis++)
         this.at[axis] = Math.round((box.lower[axis]! + box.upper[axis]!) / 2);
     this.#voxels = voxels;
