@@ -43,11 +43,13 @@ class Shown:
     name: of the file
     content: its bytes, where it is an .inrv file that the page decodes; else its grids
     promised: what the encoder told of the quality of each grid
+    grids: names of the grids that have values
     """
 
     name: str
     content: Input | SparseVolume
     promised: dict[str, str]
+    grids: list[str]
 
 
 def _parse_size(_: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
@@ -119,6 +121,7 @@ def view(
     --html, --png and --turntable write files instead. Pictures and films are drawn by a browser
     without a window: Chromium, Chrome or Edge, or what INRV_BROWSER names.
     """
+    from inrv.viewer.movies import check_movie
     from inrv.viewer.server import ViewServer
 
     outputs = [output for output in (html, png, turntable) if output is not None]
@@ -126,11 +129,14 @@ def view(
     for output in outputs:
         check_output(output, force)
     sources = [file] if reference is None else [file, reference]
+    if turntable is not None:
+        check_movie(Path(turntable).suffix.lower())
     for source in sources:
         check_input(source)
     shown = [_read(source, limits) for source in sources]
     settings: dict[str, Any] = {"budget": memory << 20, "promised": shown[0].promised}
     if grid is not None:
+        _check_grid(shown[0], grid)
         settings["grid"] = grid
     if html is not None:
         _write_page(html, shown[0], settings)
@@ -162,12 +168,23 @@ def _read(source: Source, limits: Limits) -> Shown:
     found = read_input(source)
     name = "stdin" if is_stdin(source) else Path(name_of_input(source)).name
     if not is_coded(found):
-        return Shown(name, read_grids(found), {})
+        sparse = read_grids(found)
+        names = [own.name for own in sparse.grids if own.topology.active_voxel_count]
+        return Shown(name, sparse, {}, names)
     volume = inrv.load(found, None, limits)
     promised = {grid.name: grid.quality for grid in volume.grids}
-    if is_for_page(volume):
-        return Shown(name, found, promised)
-    return Shown(name, volume.to_sparse(), promised)
+    names = [grid.name for grid in volume.grids if grid.active_voxel_count]
+    content = found if is_for_page(volume) else volume.to_sparse()
+    return Shown(name, content, promised, names)
+
+
+def _check_grid(shown: Shown, name: str) -> None:
+    """Raise MissingGridError where a file has no grid of this name that could be shown."""
+    from inrv import MissingGridError
+
+    if name not in shown.grids:
+        names = ", ".join(shown.grids) or "none"
+        raise MissingGridError(f"{shown.name} has no grid with values named {name}; it has {names}")
 
 
 def _write_page(path: str, shown: Shown, settings: dict[str, Any]) -> None:

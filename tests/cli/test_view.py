@@ -75,3 +75,12 @@ def test_wrong_options_are_told(fire: str, tmp_path: Path) -> None:
     code, output = run(fire, "--grid", "smog", "--png", str(tmp_path / "x.png"))
     assert code != 0 and "no grid with values named smog" in output
     assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_drawn(fire: str, tmp_path: Path) -> None:
+    code, output = run(fire, "--turntable", str(tmp_path / "turn.avi"))
+    assert code == USAGE and "'.avi' is no film: known are .mp4, .gif, .webp" in output
+    for source in (fire, FIRE):
+        code, output = run(source, "--grid", "smog", "--html", str(tmp_path / "fire.html"))
+        assert code != 0 and "it has density, temperature" in output
+    assert os.listdir(tmp_path) == []

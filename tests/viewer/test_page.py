@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import threading
 from collections.abc import Iterator
@@ -214,3 +215,70 @@ def test_a_static_page_reads_what_its_address_names(
         browser.go(f"{server.url}/view.html?file=fire.inrv")
         browser.evaluate("inrv.app.settled()")
         assert browser.evaluate("inrv.app.shown.map(own => own.bricks.level)") == [0, 0]
+
+
+def drawn_grid(browser: Page, grid: inrv.Grid, coded: bool = True) -> NDArray[np.uint8]:
+    """Give the picture of a grid in 160 x 120 pixels, from an .inrv file or from the server."""
+    data, _ = inrv.encode_bytes(grid, EncodeOptions(effort="instant"))
+    shown = BytesInput("grid.inrv", data) if coded else inrv.SparseVolume((grid,))
+    with served(("grid.inrv", shown)) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        browser.evaluate(
+            "inrv.app.still = true, [inrv.app.renderer.canvas.width, "
+            "inrv.app.renderer.canvas.height] = [160, 120]"
+        )
+        return drawn(browser)
+
+
+@pytest.mark.parametrize("value", [-3.0, 0.0, 1e-20, 3.0])
+def test_a_constant_grid_is_seen(browser: Page, value: float) -> None:
+    array = np.full((16, 16, 16), value, dtype=np.float32)
+    every = np.ones(array.shape, dtype=bool)
+    grid = inrv.sparse_grid(array, "constant", active=every, grid_class="unknown")
+    assert drawn_grid(browser, grid).astype(int).std() > 5
+
+
+def test_values_beyond_the_range_of_the_coded_ones_are_seen(browser: Page) -> None:
+    array = np.random.default_rng(0).random((40, 40, 40), dtype=np.float32)
+    array[:20] = 50  # so frequent that they are stored apart
+    grid = inrv.sparse_grid(array, "mostly one value", grid_class="unknown")
+    apart = drawn_grid(browser, grid).astype(int) - drawn_grid(browser, grid, coded=False)
+    assert np.abs(apart).max() <= 3
+    assert browser.evaluate("inrv.app.grid.ranges[0].maximum") == 50
+
+
+def test_a_grid_far_away_is_drawn_as_one_that_is_near(browser: Page) -> None:
+    places = np.linspace(-1, 1, 32, dtype=np.float32)
+    array = np.maximum(1 - np.hypot(np.hypot(places[:, None, None], places[:, None]), places), 0)
+    pictures = []
+    for offset in (0.0, 5e6):
+        matrix = np.eye(4)
+        matrix[3, :3] = offset
+        grid = inrv.sparse_grid(array, transform=inrv.Transform("AffineMap", matrix))
+        pictures.append(drawn_grid(browser, grid).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 3
+
+
+def test_clipping_follows_the_axes_of_a_turned_grid(browser: Page) -> None:
+    array = np.ones((32, 32, 32), dtype=np.float32)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[0.6, 0.8], [-0.8, 0.6]]
+    drawn_grid(browser, inrv.sparse_grid(array, transform=inrv.Transform("AffineMap", matrix)))
+    before = drawn(browser, "inrv.app.setting.backdrop = 'black', inrv.app.drawExact()")
+    after = drawn(browser, "inrv.app.clip[1][0] = 0.5, inrv.app.drawExact()")
+    seen = [(own.max(axis=-1) > 30).sum() for own in (before, after)]
+    assert 0.3 < seen[1] / seen[0] < 0.8
+    assert not browser.errors
+
+
+def test_numbers_that_are_not_finite_reach_the_page(browser: Page) -> None:
+    array = np.full((16, 16, 16), np.nan, dtype=np.float32)
+    array[4:8, 4:8, 4:8] = 1
+    grid = inrv.sparse_grid(array)
+    background = np.full(1, np.nan, dtype=np.float32)
+    volume = inrv.SparseVolume((dataclasses.replace(grid, background=background),))
+    with served(("nan.vdb", volume)) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        assert browser.evaluate("inrv.app.grid.name") == "density"

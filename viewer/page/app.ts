@@ -59,6 +59,8 @@ export class App {
   readonly #loaders = new Map<string, Promise<Loader>>();
   readonly #ready = new Map<string, Loader>();
   readonly #last = new Map<string, Loader>();
+  /** How often all that was loaded was let go. */
+  #drops = 0;
   #chosen: Promise<void> = Promise.resolve();
   #dirty = true;
   #gathered = 0;
@@ -122,6 +124,7 @@ export class App {
     const histogram = await histogramOf(this.volume, grid, this.player.place);
     if (this.grid !== grid) return;
     this.histogram = histogram;
+    if (grid.components === 1 && histogram.seen) widen(grid, histogram.seen);
     this.look = lookOf(grid, histogram.spread);
     this.touch();
   }
@@ -225,6 +228,7 @@ export class App {
       loading: !loader.isDone,
       lower: low,
       upper: high,
+      part: this.#part(loader.grid),
       voxel: this.#voxel(this.grid!),
       extent: this.#extent(this.grid!),
       glow:
@@ -244,7 +248,8 @@ export class App {
   }
 
   #differenceLook(): Look {
-    const worst = this.difference?.worst.get(this.grid!.name) || 1e-12;
+    let worst = this.difference?.worst.get(this.grid!.name) || 1e-12;
+    if (!Number.isFinite(worst)) worst = this.look!.window[1] - this.look!.window[0];
     return { ...this.look!, mode: "window", map: "inferno", window: [0, worst], density: 10 };
   }
 
@@ -262,15 +267,20 @@ export class App {
     return Math.max(...far) * 1.2;
   }
 
-  /** The box of a grid in world space, with the clipping. */
-  #box(grid: GridInfo): [Vector, Vector] {
+  /** The box of a grid in index space, with the clipping. */
+  #part(grid: GridInfo): [Vector, Vector] {
     const box = grid.box ?? { lower: [0, 0, 0], upper: [0, 0, 0] };
-    const ends = [0, 1].map((end) =>
+    return [0, 1].map((end) =>
       box.lower.map((low, axis) => {
         const high = box.upper[axis]!;
         return low - 1 + this.clip[end]![axis]! * (high - low + 2);
       }),
     ) as [Vector, Vector];
+  }
+
+  /** The box in world space around that. */
+  #box(grid: GridInfo): [Vector, Vector] {
+    const ends = this.#part(grid);
     const corners = Array.from({ length: 8 }, (_, at) =>
       transformed(
         Float64Array.from(grid.matrix),
@@ -345,6 +355,7 @@ export class App {
       which === "one" ? this.volume : which === "other" ? this.other! : this.difference!;
     const own =
       which === "other" ? samePlace(this.volume.timeline, place, this.other!.timeline) : place;
+    const chosen = this.#drops;
     const begun = (async () => {
       const found = matching(grid, await volume.grids(own));
       if (!found)
@@ -362,12 +373,17 @@ export class App {
         (middle, edge) => this.#wish(middle, edge, place),
         () => place === this.player.place && this.#arrived(loader),
       );
+      if (chosen !== this.#drops) {
+        loader.end(); // another grid was chosen meanwhile
+        return loader;
+      }
       this.#ready.set(key, loader);
       this.#arrived(loader);
       return loader;
     })();
     this.#loaders.set(key, begun);
     begun.catch((error: Error) => {
+      if (chosen !== this.#drops) return;
       this.error = error.message;
       this.touch();
     });
@@ -407,6 +423,7 @@ export class App {
   }
 
   #drop(): void {
+    this.#drops++;
     this.volume.forget();
     this.other?.forget();
     for (const loader of this.#ready.values()) loader.end();
@@ -512,4 +529,11 @@ export class App {
     } else put(0, this.comparison === "difference" ? "difference" : "one", whole, [0, 1]);
     this.#gathered++;
   }
+}
+
+/** Widens the range of a grid: that of the file leaves out values that are kept exactly. */
+function widen(grid: GridInfo, seen: [number, number]): void {
+  const { minimum, maximum } = grid.ranges[0]!;
+  const [low, high] = maximum > minimum ? [minimum, maximum] : seen;
+  grid.ranges[0] = { minimum: Math.min(low, seen[0]), maximum: Math.max(high, seen[1]) };
 }

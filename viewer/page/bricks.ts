@@ -20,6 +20,7 @@ const CELLS = REGION / CELL; // of a region, along each axis
 const NO_BRICK = 255;
 const MOST_CELLS = 1 << 24; // of a grid: 16 bytes each
 const SMALLEST = 1e-30;
+const LARGEST = 65504; // of a float16
 
 /** Memory of the GPU in which bricks of one size lie. */
 export class Atlas {
@@ -116,9 +117,11 @@ interface Region {
   slots: Int32Array;
 }
 
-/** The bricks of a grid of a frame. Values are divided by `scale`, so that they lie within -1 and 1. */
+/** The bricks of a grid of a frame. Values are divided by `scale`, so that float16 holds them well. */
 export class Bricks {
-  readonly scale: number;
+  /** The largest value that the file tells; without one, that of the first region that has values. */
+  scale: number;
+  #isScaled: boolean;
   /** Voxel in index space where the cells begin. */
   readonly first: [number, number, number];
   readonly cells: [number, number, number];
@@ -142,7 +145,9 @@ export class Bricks {
     readonly atlas: Atlas,
   ) {
     this.#gl = gl;
-    this.scale = scaleOf(grid, skeleton.tiles);
+    const largest = largestOf(grid, skeleton.tiles);
+    this.#isScaled = largest > SMALLEST;
+    this.scale = this.#isScaled ? largest : 1;
     const corners = Array.from({ length: skeleton.corners.length / 3 }, (_, at) =>
       Array.from(skeleton.corners.subarray(3 * at, 3 * at + 3)),
     );
@@ -435,15 +440,29 @@ export class Bricks {
     return Number.isFinite(found) ? found / this.scale : 0;
   }
 
-  /** One normalised value a voxel: of vectors their length. What is not finite becomes 0. */
+  /**
+   * One normalised value a voxel: of vectors their length. What is not finite becomes 0.
+   *
+   * Values may lie beyond the ranges of the file, which leave out those that are kept exactly.
+   */
   #scalars(values: Float32Array, count: number): Float32Array {
     const found = new Float32Array(count);
-    const factor = 1 / this.scale;
     if (this.grid.components === 3)
       for (let at = 0; at < count; at++)
-        found[at] = Math.hypot(values[3 * at]!, values[3 * at + 1]!, values[3 * at + 2]!) * factor;
-    else for (let at = 0; at < count; at++) found[at] = values[at]! * factor;
-    for (let at = 0; at < count; at++) if (!(Math.abs(found[at]!) <= 2)) found[at] = 0;
+        found[at] = Math.hypot(values[3 * at]!, values[3 * at + 1]!, values[3 * at + 2]!);
+    else found.set(values.subarray(0, count));
+    let most = 0;
+    for (let at = 0; at < count; at++) {
+      if (!Number.isFinite(found[at]!)) found[at] = 0;
+      most = Math.max(most, Math.abs(found[at]!));
+    }
+    if (!this.#isScaled && most > SMALLEST) {
+      this.scale = most; // all that was written before is 0
+      this.#isScaled = true;
+    }
+    const factor = 1 / this.scale;
+    for (let at = 0; at < count; at++)
+      found[at] = Math.max(-LARGEST, Math.min(LARGEST, found[at]! * factor));
     return found;
   }
 
@@ -500,14 +519,17 @@ function boxAt(grid: GridInfo, which: "lower" | "upper", axis: number): number {
   return grid.box[which][axis]! + (which === "upper" ? 1 : 0);
 }
 
-/** What values are divided by, so that float16 holds them well. */
-function scaleOf(grid: GridInfo, tiles: Tile[]): number {
-  const vectors = [grid.background, ...tiles.map((tile) => tile.values)];
+/** The largest value that is known before any region is decoded; 0 where none is. */
+function largestOf(grid: GridInfo, tiles: Tile[]): number {
   const ends = grid.ranges.map((range) =>
     Math.max(Math.abs(range.minimum), Math.abs(range.maximum)),
   );
-  const most = Math.max(Math.hypot(...ends), ...vectors.map((own) => Math.hypot(...own)));
-  return Number.isFinite(most) && most > SMALLEST ? most : 1;
+  let most = Math.hypot(...ends);
+  for (const values of [grid.background, ...tiles.map((tile) => tile.values)]) {
+    const own = Math.hypot(...values);
+    if (Number.isFinite(own)) most = Math.max(most, own);
+  }
+  return Number.isFinite(most) ? most : 0;
 }
 
 function axes<T>(of: (axis: number) => T): [T, T, T] {

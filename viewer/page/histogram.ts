@@ -1,14 +1,18 @@
 /** How many active voxels have which values, counted at a coarse level. */
 
 import { COARSEST, type GridInfo } from "../decoder/index.js";
+import { widened } from "./looks.js";
 import type { Volume } from "./volumes.js";
 
 const BINS = 256;
 const MOST_REGIONS = 64;
 
 export interface Histogram {
+  /** Where the bars begin and end. */
   low: number;
   high: number;
+  /** The least and the largest value that was seen; null where none was. */
+  seen: [number, number] | null;
   counts: number[];
   /** Values below which 1 % and 99 % of the voxels lie. */
   spread: [number, number];
@@ -46,14 +50,19 @@ export async function histogramOf(
     }),
   );
   const sorted = Float32Array.from(values).sort();
-  if (!sorted.length) return { low: 0, high: 1, counts: new Array(BINS).fill(0), spread: [0, 0] };
+  if (!sorted.length) {
+    const { minimum, maximum } = grid.ranges[0]!;
+    const [low, high] = widened(minimum, maximum);
+    return { low, high, seen: null, counts: new Array(BINS).fill(0), spread: [0, 0] };
+  }
   const at = (share: number) =>
     sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-  const [low, high] = [sorted[0]!, sorted[sorted.length - 1]!];
+  const seen: [number, number] = [sorted[0]!, sorted[sorted.length - 1]!];
+  const [low, high] = widened(...seen);
   const counts = new Array<number>(BINS).fill(0);
   for (const own of sorted)
-    counts[Math.min(BINS - 1, Math.floor((BINS * (own - low)) / (high - low || 1)))]!++;
-  return { low, high, counts, spread: [at(0.01), at(0.99)] };
+    counts[Math.min(BINS - 1, Math.floor((BINS * (own - low)) / (high - low)))]!++;
+  return { low, high, seen, counts, spread: [at(0.01), at(0.99)] };
 }
 
 /** Draws it as bars whose heights are logarithms, with the window over it. */

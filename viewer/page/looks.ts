@@ -74,7 +74,7 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
     map: "gray",
     window: [0, most],
     density: 8,
-    isovalue: 0,
+    isovalue: 0.5 * most,
     curve: 1,
   };
   if (grid.components === 3) {
@@ -87,7 +87,7 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
       density: 6,
     };
   }
-  if (grid.gridClass === "level set") return { ...look, mode: "surface" };
+  if (grid.gridClass === "level set") return { ...look, mode: "surface", isovalue: 0 };
   if (isHot(grid))
     return {
       ...look,
@@ -96,10 +96,10 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
       window: [0, grid.ranges[0]!.maximum],
       density: 10,
     };
-  if (isThick(grid))
+  if (isThick(grid) && !(grid.ranges[0]!.maximum < 0))
     return { ...look, window: spread[1] > spread[0] ? [0, spread[1]] : look.window };
-  const [low, high] =
-    spread[1] > spread[0] ? spread : [grid.ranges[0]!.minimum, grid.ranges[0]!.maximum];
+  const { minimum, maximum } = grid.ranges[0]!;
+  const [low, high] = spread[1] > spread[0] ? spread : widened(minimum, maximum);
   return {
     ...look,
     mode: "window",
@@ -109,6 +109,13 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
     isovalue: 0.5 * (low + high),
     curve: isDense(grid) ? 2 : 1, // the air around what was scanned is let through
   };
+}
+
+/** Two ends that differ: a single value lies in their middle. */
+export function widened(low: number, high: number): [number, number] {
+  if (high > low) return [low, high];
+  const reach = Math.abs(low) || 1;
+  return [low - reach, low + reach];
 }
 
 /** Colours of a map at five to nine places: red, green and blue of a display, 0 to 255. */

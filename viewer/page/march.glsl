@@ -1,7 +1,7 @@
 // Marches a ray through the volumes for each pixel, at steps of equal length.
 
-uniform mat4 screenToWorld;
-uniform vec3 lower, upper;        // the box in world space that is shown
+uniform mat4 screenToWorld;       // world space here begins in the middle of what is shown
+uniform vec3 lower, upper;        // the box that is shown, in voxels of the first volume
 uniform float stepLength;         // in world units
 uniform float jitter;             // of this frame: 0.5 puts every sample in the middle of its step
 uniform bool dither;              // whether pixels are shifted against one another
@@ -64,7 +64,8 @@ void main() {
     vec3 eye = near4.xyz / near4.w;
     vec3 ray = normalize(far4.xyz / far4.w - eye);
 
-    vec3 one = (lower - eye) / ray, other = (upper - eye) / ray;
+    vec3 eyeA = place(volumeA.toVoxels, eye), rayA = direction(volumeA.toVoxels, ray);
+    vec3 one = (lower - eyeA) / rayA, other = (upper - eyeA) / rayA;
     vec3 first = min(one, other), last = max(one, other);
     float enter = max(max(first.x, max(first.y, first.z)), 0.0);
     float leave = min(last.x, min(last.y, last.z));

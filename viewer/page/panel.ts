@@ -92,12 +92,12 @@ export class Panel {
           ? "loading"
           : done < 1
             ? `level ${Math.max(...levels)}, ${Math.round(100 * done)} % refined`
-            : `${loaders[0]!.grid.activeVoxels.toLocaleString("en")} active voxels`,
+            : counted(loaders[0]!.grid.activeVoxels, "active voxel"),
       );
       parts.push(...loaders.flatMap((own) => own.remark || []));
     }
-    if (this.#app.rate > 0) parts.push(`${this.#app.rate.toFixed(0)} pictures/s`);
-    if (player.dropped) parts.push(`${player.dropped} frames dropped`);
+    if (this.#app.rate > 0) parts.push(`${counted(Math.round(this.#app.rate), "picture")}/s`);
+    if (player.dropped) parts.push(`${counted(player.dropped, "frame")} dropped`);
     this.#status.textContent = parts.join(" · ");
     this.#message.hidden = !error;
     this.#message.textContent = error;
@@ -111,7 +111,7 @@ export class Panel {
   }
 
   #voxels(): Voxels {
-    const key = `${this.#app.grid!.name} ${this.#app.player.place}`;
+    const key = `${this.#app.grid!.position} ${this.#app.player.place}`;
     if (this.#held?.key !== key) this.#held = { key, voxels: this.#app.voxels() };
     return this.#held.voxels;
   }
@@ -154,7 +154,7 @@ export class Panel {
         app.comparison === "difference" ? app.difference?.worst.get(grid.name) : undefined;
       about.textContent = [
         `${grid.gridClass}, ${box}, ${range}`,
-        this.#promised[grid.name],
+        Object.hasOwn(this.#promised, grid.name) ? this.#promised[grid.name] : "",
         worst === undefined ? "" : `Largest difference seen: ${short(worst)}`,
       ]
         .filter(Boolean)
@@ -322,7 +322,7 @@ export class Panel {
   async #showSlices(details: HTMLDetailsElement): Promise<void> {
     const { grid, look, player } = this.#app;
     if (!details.open || !grid || !look) return;
-    const key = JSON.stringify([grid.name, player.place, look, this.#overlay]);
+    const key = JSON.stringify([grid.position, player.place, look, this.#overlay]);
     if (key === this.#drawn) return;
     this.#drawn = key;
     await this.#slices
@@ -455,8 +455,12 @@ export class Panel {
   }
 
   #key(event: KeyboardEvent): void {
-    if (event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement)
-      return;
+    // The browser's own keys stay its own, and a control keeps those that it takes.
+    const control = (event.target as HTMLElement).closest?.("input, select, button, summary");
+    const isSlider = control instanceof HTMLInputElement && control.type === "range";
+    const taken = isSlider ? /^Arrow/ : control?.matches("select") ? /./ : control ? /^ $/ : /^$/;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (event.ctrlKey || event.metaKey || event.altKey || taken.test(key)) return;
     const app = this.#app;
     const { camera, player } = app;
     const turn = 0.08;
@@ -466,19 +470,19 @@ export class Panel {
       ArrowUp: [0, 1],
       ArrowDown: [0, -1],
     };
-    const arrow = arrows[event.key];
+    const arrow = arrows[key];
     if (arrow) {
       if (event.shiftKey) camera.pan(-arrow[0] * 0.04, arrow[1] * 0.04);
       else camera.rotate(arrow[0] * turn, arrow[1] * turn);
-    } else if (event.key === "+" || event.key === "=") camera.zoom(0.9);
-    else if (event.key === "-") camera.zoom(1 / 0.9);
-    else if (event.key === " ") this.#play();
-    else if (event.key === ",") app.go(player.place - 1);
-    else if (event.key === ".") app.go(player.place + 1);
-    else if (event.key === "f") app.reframe();
-    else if (event.key === "u") camera.up = camera.up === 1 ? 2 : 1;
-    else if (event.key === "h") document.body.classList.toggle("bare");
-    else if (event.key === "g") {
+    } else if (key === "+" || key === "=") camera.zoom(0.9);
+    else if (key === "-") camera.zoom(1 / 0.9);
+    else if (key === " ") this.#play();
+    else if (key === ",") app.go(player.place - 1);
+    else if (key === ".") app.go(player.place + 1);
+    else if (key === "f") app.reframe();
+    else if (key === "u") camera.up = camera.up === 1 ? 2 : 1;
+    else if (key === "h") document.body.classList.toggle("bare");
+    else if (key === "g") {
       const shown = app.grids.filter((own) => !own.passthrough && own.activeVoxels);
       const at = shown.findIndex((own) => own.position === app.grid?.position);
       void app.choose(shown[(at + 1) % shown.length]!);
@@ -486,6 +490,10 @@ export class Panel {
     event.preventDefault();
     app.touch(true);
   }
+}
+
+function counted(count: number, what: string): string {
+  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 }
 
 export function short(value: number): string {

@@ -5,7 +5,16 @@ import lightShader from "./light.glsl";
 import lookShader from "./look.glsl";
 import { MODES, colorsOf, type Look } from "./looks.js";
 import marchShader from "./march.glsl";
-import { inverse, multiply, translation, type Matrix, type Vector } from "./matrices.js";
+import {
+  add,
+  inverse,
+  multiply,
+  sub,
+  times,
+  translation,
+  type Matrix,
+  type Vector,
+} from "./matrices.js";
 import presentShader from "./present.glsl";
 
 /** What is drawn. */
@@ -13,7 +22,9 @@ export interface Scene {
   bricks: Bricks;
   look: Look;
   glow: { bricks: Bricks; window: [number, number]; strength: number } | null;
-  /** Box in world space that is shown, after clipping. */
+  /** Box in index space that is shown, after clipping. */
+  part: [Vector, Vector];
+  /** The box in world space around it. */
   lower: Vector;
   upper: Vector;
   /** World units. */
@@ -202,9 +213,10 @@ export class Renderer {
     const { look, glow, bricks } = scene;
     const gl = this.gl;
     const march = this.#march;
-    march.matrix("screenToWorld", inverse(view));
-    march.vector("lower", scene.lower);
-    march.vector("upper", scene.upper);
+    march.matrix("screenToWorld", inverse(multiply(view, translation(originOf(scene)))));
+    const [lower, upper] = scene.part.map((own) => add(own, bricks.shift));
+    march.vector("lower", lower!);
+    march.vector("upper", upper!);
     march.number("stepLength", scene.voxel * stepVoxels);
     march.number("jitter", jitter);
     march.whole("dither", dither ? 1 : 0);
@@ -243,12 +255,14 @@ export class Renderer {
   }
 
   #volumes(program: Program, scene: Scene): void {
-    this.#volume(program, "A", scene.bricks, 0, visibleOf(scene));
+    const origin = translation(originOf(scene));
+    this.#volume(program, "A", scene.bricks, origin, 0, visibleOf(scene));
     const glow = scene.glow;
     this.#volume(
       program,
       "B",
       glow?.bricks ?? null,
+      origin,
       3,
       glow ? [1e-4 + Math.max(0, glow.window[0] / glow.bricks.scale), 1e30] : [0, 0],
     );
@@ -258,6 +272,7 @@ export class Renderer {
     program: Program,
     letter: string,
     bricks: Bricks | null,
+    origin: Matrix,
     unit: number,
     visible: [number, number],
   ): void {
@@ -275,7 +290,7 @@ export class Renderer {
     if (!bricks) return;
     program.matrix(
       `${name}.toVoxels`,
-      multiply(translation(bricks.shift), inverse(worldOf(bricks))),
+      multiply(multiply(translation(bricks.shift), inverse(worldOf(bricks))), origin),
     );
     program.number(`${name}.brick`, bricks.atlas.brick);
     program.vector(`${name}.texel`, bricks.atlas.size.map((own) => 1 / own) as Vector);
@@ -291,7 +306,7 @@ export class Renderer {
     const key = [
       density,
       ...setting.toLight,
-      ...box.lower,
+      ...scene.lower,
       ...box.size,
       scene.bricks.decoded,
       ids(scene.bricks),
@@ -341,9 +356,9 @@ export class Renderer {
   }
 
   #lightBox(scene: Scene): { lower: Vector; size: Vector } {
-    const lower = scene.lower;
+    const { lower } = scene;
     return {
-      lower,
+      lower: sub(lower, originOf(scene)),
       size: scene.upper.map((own, axis) => Math.max(own - lower[axis]!, 1e-30)) as Vector,
     };
   }
@@ -395,6 +410,11 @@ function visibleOf({ look, bricks }: Scene): [number, number] {
   if (look.mode === "fog") return [0, 1e30];
   if (look.mode === "surface") return [look.isovalue / bricks.scale, look.isovalue / bricks.scale];
   return [look.window[0] / bricks.scale + 1e-6, 1e30];
+}
+
+/** Where shaders have their origin in world space: far away, float32 would not tell voxels apart. */
+function originOf({ lower, upper }: Scene): Vector {
+  return times(add(lower, upper), 0.5);
 }
 
 /** From index space to world space. A file has it row by row, for rows [x y z 1]. */

@@ -1,11 +1,13 @@
 /** Slices along the axes of index space, drawn from the decoded values themselves. */
 
-import { REGION, type Block, type GridInfo } from "../decoder/index.js";
+import { InrvError, REGION, type Block, type GridInfo } from "../decoder/index.js";
 import { displayColor, type Look } from "./looks.js";
 import { inverse, transformed, type Vector } from "./matrices.js";
 import type { Volume } from "./volumes.js";
 
 const MOST_BLOCKS = 48; // that are kept; each takes 10 MB, or 27 MB of vectors
+const MOST_PIXELS = 1 << 25; // of a slice
+const MOST_EDGE = 16384;
 const AXES = ["x", "y", "z"] as const;
 
 /** Decoded regions of a grid of a frame, at the finest level, as they are needed. */
@@ -80,6 +82,11 @@ export class Voxels {
       number,
       number,
     ];
+    if (wide * high > MOST_PIXELS || Math.max(wide, high) > MOST_EDGE)
+      throw new InrvError(
+        `${this.grid.name} spans ${wide} × ${high} voxels, which is too far for a slice: ` +
+          "a box of it can be decoded into a file of its own",
+      );
     const values = new Float32Array(wide * high);
     const active = new Uint8Array(wide * high);
     const { components } = this.grid;
@@ -160,7 +167,7 @@ export class Slices {
   async show(voxels: Voxels, look: Look, overlay: boolean): Promise<void> {
     const { box } = voxels.grid;
     if (!box) return;
-    if (voxels.grid.name !== this.#voxels?.grid.name)
+    if (voxels.grid.position !== this.#voxels?.grid.position)
       for (let axis = 0; axis < 3; axis++)
         this.at[axis] = Math.round((box.lower[axis]! + box.upper[axis]!) / 2);
     this.#voxels = voxels;

@@ -190,9 +190,10 @@ export class Difference implements Volume {
       let square = 0;
       for (let part = 0; part < one.components; part++) {
         const at = voxel * one.components + part;
-        const apart = a.values[at]! - b.values[at]!;
+        const [mine, other] = [a.values[at]!, b.values[at]!];
+        const apart = Object.is(mine, other) ? 0 : mine - other; // both may be NaN
         square += apart * apart;
-        worst = Math.max(worst, Math.abs(apart));
+        worst = Math.max(worst, Number.isNaN(apart) ? Infinity : Math.abs(apart));
       }
       values[voxel] = Math.sqrt(square);
     }

@@ -15,19 +15,31 @@ RATE = 24  # pictures a second
 SHARE = 18  # constant rate factor of H.264: hardly any loss is seen
 
 
-def write_movie(output: BinaryIO, suffix: str, pictures: Iterable[bytes]) -> None:
-    """Write a film of pictures.
+def check_movie(suffix: str) -> None:
+    """Check, before pictures are drawn, that a film can be made of them.
 
     suffix: '.mp4', '.gif' or '.webp'
-    pictures: PNG files of one size
     Raises OptionError for another suffix, MissingPackageError.
     """
     if suffix not in SUFFIXES:
         raise OptionError(f"{suffix!r} is no film: known are {', '.join(SUFFIXES)}")
     with needed_for(f"{suffix} files", "view"):
-        images = _images(pictures)
-        first = next(images)
-        (_write_video if suffix == ".mp4" else _write_pages)(output, suffix, first, images)
+        importlib.import_module("PIL.Image")
+        if suffix == ".mp4":
+            importlib.import_module("av")
+
+
+def write_movie(output: BinaryIO, suffix: str, pictures: Iterable[bytes]) -> None:
+    """Write a film of pictures.
+
+    suffix: '.mp4', '.gif' or '.webp'
+    pictures: PNG files of one size
+    Raises what `check_movie` raises.
+    """
+    check_movie(suffix)
+    images = _images(pictures)
+    first = next(images)
+    (_write_video if suffix == ".mp4" else _write_pages)(output, suffix, first, images)
 
 
 def _images(pictures: Iterable[bytes]) -> Iterator[Any]:

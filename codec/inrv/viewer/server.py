@@ -10,6 +10,7 @@ It answers under its token only:
 from __future__ import annotations
 
 import json
+import math
 import queue
 import re
 import secrets
@@ -102,7 +103,7 @@ class ViewServer(ThreadingHTTPServer):
     @staticmethod
     def _of_volume(volume: ServedVolume, rest: str) -> tuple[str, bytes] | None:
         if rest == "grids":
-            return JSON, json.dumps(volume.grids()).encode()
+            return JSON, json.dumps(_finite(volume.grids())).encode()
         asked = BLOCK.fullmatch(rest)
         if asked is None:
             return None
@@ -127,6 +128,15 @@ def _within(settings: Mapping[str, Any], token: str) -> dict[str, Any]:
     if "shots" in found:
         found["shots"] = {**found["shots"], "to": f"/{token}/pictures"}
     return found
+
+
+def _finite(told: Any) -> Any:
+    """What JSON can tell: numbers that are not finite are None, which the page takes as 0."""
+    if isinstance(told, dict):
+        return {name: _finite(own) for name, own in told.items()}
+    if isinstance(told, list):
+        return [_finite(own) for own in told]
+    return None if isinstance(told, float) and not math.isfinite(told) else told
 
 
 class _Handler(BaseHTTPRequestHandler):
