@@ -231,12 +231,15 @@ def drawn_grid(browser: Page, grid: inrv.Grid, coded: bool = True) -> NDArray[np
     with served(("grid.inrv", shown)) as url:
         browser.go(url)
         browser.evaluate("inrv.app.settled()")
-        browser.until("inrv.app.renderer.canvas.width > 300")  # as wide as the window lets it be
-        browser.evaluate("inrv.app.settled()")
         browser.evaluate(
             "inrv.app.still = true, [inrv.app.renderer.canvas.width, "
-            "inrv.app.renderer.canvas.height] = [160, 120], inrv.app.touch(true), inrv.app.settled()"
+            "inrv.app.renderer.canvas.height] = [160, 120]"
         )
+        # All of it is decoded at its finest, however small the pixels are that it takes.
+        browser.evaluate(
+            "inrv.app.camera.pixel = () => 1e-9, inrv.app.touch(true), inrv.app.settled()"
+        )
+        assert browser.evaluate("inrv.app.shown[0].bricks.level") == 0
         return drawn(browser)
 
 
