@@ -198,6 +198,22 @@ def test_what_cannot_be_shown_is_told(browser: Page, fire: bytes) -> None:
             assert words in browser.evaluate("document.querySelector('.message').textContent")
 
 
+def test_controls_without_a_grid_do_nothing(browser: Page) -> None:
+    nothing, _ = inrv.encode_bytes(Path("fixtures/empty.vdb"))
+    browser.errors.clear()
+    with served(("empty.inrv", BytesInput("empty.inrv", nothing))) as url:
+        browser.go(url)
+        browser.errors.clear()  # that nothing can be shown
+        browser.evaluate(
+            "[...'fug,. '].forEach(key => document.body.dispatchEvent("
+            "new KeyboardEvent('keydown', {key, bubbles: true}))),"
+            "document.querySelectorAll('aside select, aside input').forEach("
+            "own => own.dispatchEvent(new Event(own.type === 'range' ? 'input' : 'change')))"
+        )
+        browser.evaluate("new Promise(requestAnimationFrame)")
+    assert not browser.errors
+
+
 def test_what_does_not_fit_is_shown_coarser_and_told(browser: Page, fire: bytes) -> None:
     with served(("fire.inrv", BytesInput("fire.inrv", fire)), budget=1 << 20) as url:
         browser.go(url)
@@ -228,6 +244,11 @@ def drawn_grid(browser: Page, grid: inrv.Grid, coded: bool = True) -> NDArray[np
             "inrv.app.still = true, [inrv.app.renderer.canvas.width, "
             "inrv.app.renderer.canvas.height] = [160, 120]"
         )
+        # All of it is decoded at its finest, however small the pixels are that it takes.
+        browser.evaluate(
+            "inrv.app.camera.pixel = () => 1e-9, inrv.app.touch(true), inrv.app.settled()"
+        )
+        assert browser.evaluate("inrv.app.shown[0].bricks.level") == 0
         return drawn(browser)
 
 

@@ -451,7 +451,7 @@ export class App {
     ];
     if (width && height && (canvas.width !== width || canvas.height !== height)) {
       [canvas.width, canvas.height] = [width, height];
-      this.touch();
+      this.touch(true); // more pixels may want finer regions
     }
     const isReady = (place: number) => {
       const loader = this.#ready.get(this.#key("one", this.grid!, place));

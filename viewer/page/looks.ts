@@ -83,7 +83,7 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
       ...look,
       mode: "window",
       map: "viridis",
-      window: [0, Math.min(Math.hypot(...ends), spread[1] || Infinity)],
+      window: [0, spread[1] || Math.hypot(...ends)],
       density: 6,
     };
   }

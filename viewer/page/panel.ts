@@ -87,12 +87,15 @@ export class Panel {
     const parts = [];
     if (loaders.length) {
       const done = loaders.reduce((sum, own) => sum + own.share, 0) / loaders.length;
+      const isEnough = loaders.every((own) => own.isDone && !own.remark);
       parts.push(
         levels.some((own) => own > 6)
           ? "loading"
-          : done < 1
-            ? `level ${Math.max(...levels)}, ${Math.round(100 * done)} % refined`
-            : counted(loaders[0]!.grid.activeVoxels, "active voxel"),
+          : done < 1 && isEnough
+            ? "as fine as the screen shows: more when nearer"
+            : done < 1
+              ? `level ${Math.max(...levels)}, ${Math.round(100 * done)} % refined`
+              : counted(loaders[0]!.grid.activeVoxels, "active voxel"),
       );
       parts.push(...loaders.flatMap((own) => own.remark || []));
     }
@@ -339,6 +342,7 @@ export class Panel {
     const id = `choice-${title.replaceAll(" ", "-")}`;
     const select = make("select", { id }, ...of.map((own) => make("option", { value: own }, own)));
     select.onchange = () => {
+      if (!this.#app.look) return;
       set(select.value as T);
       this.#app.touch();
     };
@@ -485,7 +489,7 @@ export class Panel {
     else if (key === "g") {
       const shown = app.grids.filter((own) => !own.passthrough && own.activeVoxels);
       const at = shown.findIndex((own) => own.position === app.grid?.position);
-      void app.choose(shown[(at + 1) % shown.length]!);
+      if (shown.length) void app.choose(shown[(at + 1) % shown.length]!);
     } else return;
     event.preventDefault();
     app.touch(true);

@@ -23,6 +23,7 @@ export async function takeShots(app: App, shots: Shots): Promise<void> {
   for (let number = 0; number < shots.count; number++) {
     app.camera.turn = start + (2 * Math.PI * number) / shots.count;
     if (shots.frames) app.go(number % app.player.count);
+    app.touch(true); // the size or the turn may want finer regions
     await app.settled();
     app.drawWhole();
     const picture = await new Promise<Blob>((resolve) =>
