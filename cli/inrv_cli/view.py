@@ -113,7 +113,7 @@ def view(
     force: bool,
     limits: Limits,
 ) -> None:
-    """Show a volume: an .inrv file, or any type that `inrv encode` takes.
+    """Show a volume: an .inrv file, or one of any type that `inrv encode` takes.
 
     A page opens in the browser, from a server on this machine alone. It decodes .inrv files itself,
     region by region, coarse levels first. Ctrl-C ends the server.
