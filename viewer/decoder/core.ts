@@ -230,8 +230,10 @@ export class OpenFile {
   readonly #core: Core;
   readonly #sequence: number;
   readonly #source: Source;
-  readonly #groups = new Map<number, number>();
-  readonly #decoders = new Map<string, number>();
+  /** The group that is open: frames are looked at in their order. */
+  #open: { number: number; file: number } | null = null;
+  /** Open decoders of its grids, by their numbers; the one that was used last stands last. */
+  readonly #decoders = new Map<number, number>();
 
   /** @internal */
   constructor(core: Core, sequence: number, source: Source) {
@@ -307,8 +309,7 @@ export class OpenFile {
 
   /** Closes the file and all that belongs to it. */
   close(): void {
-    for (const decoder of this.#decoders.values()) this.#core.call("inrv_decoder_close", decoder);
-    for (const group of this.#groups.values()) this.#core.call("inrv_close", group);
+    this.#closeGroup();
     this.#core.call("inrv_sequence_close", this.#sequence);
   }
 
@@ -344,26 +345,26 @@ export class OpenFile {
     };
   }
 
-  /** Opens a group, or gives it again. Only one stays open: frames are looked at in order. */
   #group(number: number): number {
-    const open = this.#groups.get(number);
-    if (open !== undefined) return open;
+    if (this.#open?.number === number) return this.#open.file;
+    this.#closeGroup();
+    this.#core.from(this.#source);
+    const file = this.#core.opened("inrv_sequence_group", this.#sequence, number);
+    this.#open = { number, file };
+    return file;
+  }
+
+  #closeGroup(): void {
     for (const decoder of this.#decoders.values()) this.#core.call("inrv_decoder_close", decoder);
     this.#decoders.clear();
-    for (const group of this.#groups.values()) this.#core.call("inrv_close", group);
-    this.#groups.clear();
-    this.#core.from(this.#source);
-    const group = this.#core.opened("inrv_sequence_group", this.#sequence, number);
-    this.#groups.set(number, group);
-    return group;
+    if (this.#open) this.#core.call("inrv_close", this.#open.file);
+    this.#open = null;
   }
 
   /** A decoder of a grid. The last few stay open: each has some 60 MB. */
   #decoder(place: number, grid: number): number {
-    const { group } = this.#frame(place);
-    const file = this.#group(group);
-    const key = `${group} ${grid}`;
-    let found = this.#decoders.get(key);
+    const file = this.#group(this.#frame(place).group);
+    let found = this.#decoders.get(grid);
     if (found === undefined) {
       if (this.#decoders.size >= MOST_DECODERS) {
         const [oldest, decoder] = this.#decoders.entries().next().value!;
@@ -373,8 +374,8 @@ export class OpenFile {
       this.#core.from(this.#source);
       found = this.#core.opened("inrv_decoder_open", file, grid, ALL_SETS);
     }
-    this.#decoders.delete(key); // the newest one stands last
-    this.#decoders.set(key, found);
+    this.#decoders.delete(grid);
+    this.#decoders.set(grid, found);
     return found;
   }
 

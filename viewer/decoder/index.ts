@@ -140,7 +140,6 @@ class Pool {
   readonly #idle: Worker[] = [];
   readonly #all: Worker[] = [];
   #waiting: Waiting[] = [];
-  #ids = 0;
 
   constructor(
     readonly size: number,
@@ -178,7 +177,7 @@ class Pool {
     const worker = new Worker(this.#code);
     this.#all.push(worker);
     const given = [this.#module, this.#sent, this.#name];
-    const timeline = await told<Timeline>(worker, ++this.#ids, "open", given);
+    const timeline = await told<Timeline>(worker, "open", given);
     this.#idle.push(worker);
     this.#work();
     return timeline;
@@ -191,7 +190,7 @@ class Pool {
         if (this.#waiting[place]!.urgency > this.#waiting[best]!.urgency) best = place;
       const [own] = this.#waiting.splice(best, 1) as [Waiting];
       const worker = this.#idle.pop()!;
-      told(worker, ++this.#ids, own.call, own.given)
+      told(worker, own.call, own.given)
         .then(own.resolve as (found: unknown) => void, own.reject)
         .finally(() => {
           this.#idle.push(worker);
@@ -205,14 +204,14 @@ class Pool {
 }
 
 /** Asks a worker, which does nothing else, and waits for its answer. */
-function told<T>(worker: Worker, id: number, call: keyof Calls, given: unknown[]): Promise<T> {
+function told<T>(worker: Worker, call: keyof Calls, given: unknown[]): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     worker.onmessage = ({ data }: MessageEvent<Answer>) => {
       if ("message" in data) reject(new InrvError(data.message, data.rule));
       else resolve(data.found as T);
     };
     worker.onerror = (event) => reject(new InrvError(`a worker stopped: ${event.message}`));
-    worker.postMessage({ id, call, given } satisfies Asked);
+    worker.postMessage({ call, given } satisfies Asked);
   });
 }
 

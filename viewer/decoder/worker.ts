@@ -17,12 +17,11 @@ export interface Calls {
 }
 
 export interface Asked {
-  id: number;
   call: keyof Calls;
   given: unknown[];
 }
 
-export type Answer = { id: number } & ({ found: unknown } | { message: string; rule: string });
+export type Answer = { found: unknown } | { message: string; rule: string };
 
 let file: OpenFile;
 
@@ -46,13 +45,13 @@ self.onmessage = ({ data }: MessageEvent<Asked>) => {
       const { values, active } = found as ReturnType<Calls["block"]>;
       moved = [values.buffer, active.buffer];
     }
-    answer = { id: data.id, found };
+    answer = { found };
   } catch (error) {
     const trapped = error instanceof WebAssembly.RuntimeError;
     const message = trapped
       ? "the decoder stopped: it needs more memory"
       : String((error as Error).message);
-    answer = { id: data.id, message, rule: error instanceof InrvError ? error.rule : "" };
+    answer = { message, rule: error instanceof InrvError ? error.rule : "" };
   }
   (self as unknown as Worker).postMessage(answer, moved);
 };

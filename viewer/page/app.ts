@@ -5,7 +5,7 @@ import { Camera } from "./camera.js";
 import { histogramOf, type Histogram } from "./histogram.js";
 import { Loader, type Wish } from "./loader.js";
 import { firstGrid, glowOf, lookOf, type Look } from "./looks.js";
-import { transformed, unit, type Vector } from "./matrices.js";
+import { transformed, unit, type Vector, worldOf } from "./matrices.js";
 import { Player } from "./player.js";
 import { GATHERED, Renderer, type Scene, type Setting } from "./renderer.js";
 import { Voxels } from "./slices.js";
@@ -282,10 +282,7 @@ export class App {
   #box(grid: GridInfo): [Vector, Vector] {
     const ends = this.#part(grid);
     const corners = Array.from({ length: 8 }, (_, at) =>
-      transformed(
-        Float64Array.from(grid.matrix),
-        [0, 1, 2].map((axis) => ends[(at >> axis) & 1]![axis]!) as Vector,
-      ),
+      transformed(worldOf(grid), [0, 1, 2].map((axis) => ends[(at >> axis) & 1]![axis]!) as Vector),
     );
     return [Math.min, Math.max].map((pick) =>
       [0, 1, 2].map((axis) => pick(...corners.map((own) => own[axis]!))),
@@ -310,15 +307,15 @@ export class App {
     return `${which} ${grid.name} ${place}`;
   }
 
+  /** The volumes that are looked at. */
+  get #sides(): string[] {
+    if (this.comparison === "one" || this.comparison === "difference") return [this.comparison];
+    return ["one", "other"];
+  }
+
   #keys(): string[] {
     if (!this.grid) return [];
-    const sides =
-      this.comparison === "one"
-        ? ["one"]
-        : this.comparison === "difference"
-          ? ["difference"]
-          : ["one", "other"];
-    return sides.flatMap((which) => [
+    return this.#sides.flatMap((which) => [
       this.#key(which, this.grid!),
       ...(this.glow && which !== "difference" ? [this.#key(which, this.glow)] : []),
     ]);
@@ -327,14 +324,8 @@ export class App {
   /** Begins to load what is shown, and what is shown next. */
   #load(): void {
     const places = [this.player.place, ...this.#ahead()];
-    const sides =
-      this.comparison === "one"
-        ? ["one"]
-        : this.comparison === "difference"
-          ? ["difference"]
-          : ["one", "other"];
     for (const place of places)
-      for (const which of sides)
+      for (const which of this.#sides)
         for (const grid of [this.grid, which === "difference" ? null : this.glow])
           if (grid) this.#begin(which, grid, place);
     this.#evict(places);
@@ -362,8 +353,7 @@ export class App {
         throw new Error(
           `${volume.name} has no grid ${grid.name}${this.player.count > 1 ? ` in frame ${volume.timeline.frames[own]!.number}` : ""}`,
         );
-      const sides = this.comparison === "one" || this.comparison === "difference" ? 1 : 2;
-      const share = this.budget / (sides * (this.glow ? 2 : 1));
+      const share = this.budget / (this.#sides.length * (this.glow ? 2 : 1));
       const loader = await Loader.begin(
         this.renderer.gl,
         volume,

@@ -13,6 +13,8 @@ import {
   type Skeleton,
   type Tile,
 } from "../decoder/index.js";
+import { scalarAt } from "./volumes.js";
+import { textureOf, writeTexels, type Size } from "./textures.js";
 
 /** Voxels of a cell along each axis: each has a page. */
 export const CELL = 32;
@@ -42,7 +44,7 @@ export class Atlas {
     const deep = Math.min(most, Math.max(1, Math.ceil(count / (side * side))));
     this.#slots = [side, side, deep];
     this.size = this.#slots.map((slots) => slots * (brick + 1)) as [number, number, number];
-    this.texture = texture3D(gl, gl.R16F, this.size, gl.LINEAR);
+    this.texture = textureOf(gl, gl.R16F, this.size, gl.LINEAR);
     for (let slot = side * side * deep - 1; slot >= 0; slot--) this.#free.push(slot);
   }
 
@@ -82,21 +84,8 @@ export class Atlas {
     samples: Uint16Array,
   ): void {
     const gl = this.#gl;
-    const [x, y, z] = this.place(slot).map((own, axis) => own * (this.brick + 1) + from[axis]!);
-    gl.bindTexture(gl.TEXTURE_3D, this.texture);
-    gl.texSubImage3D(
-      gl.TEXTURE_3D,
-      0,
-      x!,
-      y!,
-      z!,
-      shape[0]!,
-      shape[1]!,
-      shape[2]!,
-      gl.RED,
-      gl.HALF_FLOAT,
-      samples,
-    );
+    const place = this.place(slot).map((own, axis) => own * (this.brick + 1) + from[axis]!);
+    writeTexels(gl, this.texture, place, shape, gl.RED, gl.HALF_FLOAT, samples);
   }
 
   delete(): void {
@@ -178,8 +167,8 @@ export class Bricks {
     this.#least = new Float32Array(count).fill(this.outside);
     this.#most = new Float32Array(count).fill(this.outside);
     for (const tile of skeleton.tiles) if (tile.edge >= REGION) this.#fill(tile);
-    this.pages = texture3D(gl, gl.RGBA8UI, this.cells, gl.NEAREST);
-    this.ranges = texture3D(gl, gl.RG32F, this.cells, gl.NEAREST);
+    this.pages = textureOf(gl, gl.RGBA8UI, this.cells, gl.NEAREST);
+    this.ranges = textureOf(gl, gl.RG32F, this.cells, gl.NEAREST);
     this.#uploadPages([0, 0, 0], this.cells, new Uint8Array(4 * count).fill(NO_BRICK));
     this.#uploadRanges([0, 0, 0], this.cells);
     for (const corner of corners)
@@ -355,21 +344,11 @@ export class Bricks {
     const stride = REGION / edge;
     const inner = sample.map((own) => (own === edge ? 0 : own) * stride); // voxels within `found`
     const axis = sample.findIndex((own) => own === edge);
-    if (!found || found.level > COARSEST || !found.planes.length) {
-      const cell = this.#cellAt(above.map((own, other) => own + inner[other]!));
-      if (cell < 0) return this.outside;
-      if (!found) return this.#least[cell]!;
-      // Nothing is known of it yet: the region's own last sample stands for it.
-      const own = sample.map((one) => Math.min(one, edge - 1));
-      return this.#known(region, own, edge) ?? this.#least[cell]!;
+    if (!found || found.level > COARSEST) {
+      // What is not decoded yet writes its side itself when it is: see #mend.
+      return this.#valueAt(above.map((own, other) => own + inner[other]!));
     }
     return planeValue(found.planes[axis]!, REGION >> found.level, axis, inner, found.level);
-  }
-
-  #known(region: Region, sample: number[], edge: number): number | undefined {
-    const axis = sample.findIndex((own) => own === 0);
-    if (axis < 0) return undefined;
-    return planeValue(region.planes[axis]!, edge, axis, sample, 0);
   }
 
   /** The values of a region with one sample more along each axis. */
@@ -447,12 +426,10 @@ export class Bricks {
    */
   #scalars(values: Float32Array, count: number): Float32Array {
     const found = new Float32Array(count);
-    if (this.grid.components === 3)
-      for (let at = 0; at < count; at++)
-        found[at] = Math.hypot(values[3 * at]!, values[3 * at + 1]!, values[3 * at + 2]!);
-    else found.set(values.subarray(0, count));
+    const { components } = this.grid;
     let most = 0;
     for (let at = 0; at < count; at++) {
+      found[at] = scalarAt(values, at, components);
       if (!Number.isFinite(found[at]!)) found[at] = 0;
       most = Math.max(most, Math.abs(found[at]!));
     }
@@ -466,25 +443,12 @@ export class Bricks {
     return found;
   }
 
-  #uploadPages(from: number[], shape: number[], pages: Uint8Array): void {
+  #uploadPages(from: Size, shape: Size, pages: Uint8Array): void {
     const gl = this.#gl;
-    gl.bindTexture(gl.TEXTURE_3D, this.pages);
-    gl.texSubImage3D(
-      gl.TEXTURE_3D,
-      0,
-      from[0]!,
-      from[1]!,
-      from[2]!,
-      shape[0]!,
-      shape[1]!,
-      shape[2]!,
-      gl.RGBA_INTEGER,
-      gl.UNSIGNED_BYTE,
-      pages,
-    );
+    writeTexels(gl, this.pages, from, shape, gl.RGBA_INTEGER, gl.UNSIGNED_BYTE, pages);
   }
 
-  #uploadRanges(from: number[], shape: number[]): void {
+  #uploadRanges(from: Size, shape: Size): void {
     const gl = this.#gl;
     const ranges = new Float32Array(2 * shape[0]! * shape[1]! * shape[2]!);
     let at = 0;
@@ -495,20 +459,7 @@ export class Bricks {
           ranges[at++] = this.#least[cell]!;
           ranges[at++] = this.#most[cell]!;
         }
-    gl.bindTexture(gl.TEXTURE_3D, this.ranges);
-    gl.texSubImage3D(
-      gl.TEXTURE_3D,
-      0,
-      from[0]!,
-      from[1]!,
-      from[2]!,
-      shape[0]!,
-      shape[1]!,
-      shape[2]!,
-      gl.RG,
-      gl.FLOAT,
-      ranges,
-    );
+    writeTexels(gl, this.ranges, from, shape, gl.RG, gl.FLOAT, ranges);
   }
 }
 
@@ -593,20 +544,4 @@ export function halves(values: Float32Array): Uint16Array {
     } else found[at] = sign | ((magnitude - 0x38000000 + 0x1000) >>> 13);
   }
   return found;
-}
-
-function texture3D(
-  gl: WebGL2RenderingContext,
-  format: number,
-  size: readonly number[],
-  filter: number,
-): WebGLTexture {
-  const texture = gl.createTexture()!;
-  gl.bindTexture(gl.TEXTURE_3D, texture);
-  gl.texStorage3D(gl.TEXTURE_3D, 1, format, size[0]!, size[1]!, size[2]!);
-  for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
-    gl.texParameteri(gl.TEXTURE_3D, name, filter);
-  for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R])
-    gl.texParameteri(gl.TEXTURE_3D, name, gl.CLAMP_TO_EDGE);
-  return texture;
 }

@@ -2,7 +2,7 @@
 
 import { COARSEST, type GridInfo } from "../decoder/index.js";
 import { widened } from "./looks.js";
-import type { Volume } from "./volumes.js";
+import { scalarAt, type Volume } from "./volumes.js";
 
 const BINS = 256;
 const MOST_REGIONS = 64;
@@ -18,7 +18,7 @@ export interface Histogram {
   spread: [number, number];
 }
 
-/** Counts values; of vectors their lengths. Every 4th voxel along each axis is looked at, or every 8th. */
+/** Counts values; of vectors their lengths. Every 4th voxel along each axis is looked at, or every 16th. */
 export async function histogramOf(
   volume: Volume,
   grid: GridInfo,
@@ -41,10 +41,7 @@ export async function histogramOf(
       );
       for (let voxel = 0; voxel < block.active.length; voxel++) {
         if (!block.active[voxel]) continue;
-        const own =
-          grid.components === 1
-            ? block.values[voxel]!
-            : Math.hypot(...block.values.subarray(3 * voxel, 3 * voxel + 3));
+        const own = scalarAt(block.values, voxel, grid.components);
         if (Number.isFinite(own)) values.push(own);
       }
     }),

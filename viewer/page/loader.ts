@@ -2,8 +2,7 @@
 
 import { COARSEST, REGION, type GridInfo, type InrvError } from "../decoder/index.js";
 import { Atlas, Bricks, type Region } from "./bricks.js";
-import { transformed, type Vector } from "./matrices.js";
-import { worldOf } from "./renderer.js";
+import { transformed, worldOf, type Vector } from "./matrices.js";
 import type { Volume } from "./volumes.js";
 
 const LADDER = [3, 1, 0]; // levels at which regions are decoded in turn
@@ -20,11 +19,7 @@ export class Loader {
   readonly bricks: Bricks;
   /** What the user should know, as that there is no room for the finest level; "" where nothing. */
   remark = "";
-  /** Seconds from the start until every region was first there, and until all were finest. */
-  firstSeconds = 0;
-  allSeconds = 0;
   error: InrvError | null = null;
-  readonly #began = performance.now();
   #busy = 0;
   #ended = false;
   #told: (() => void)[] = [];
@@ -106,7 +101,6 @@ export class Loader {
       void this.#load(next.region, next.level, next.urgency);
     }
     if (!this.#busy) {
-      this.#note();
       for (const resolve of this.#told.splice(0)) resolve();
     }
   }
@@ -133,14 +127,13 @@ export class Loader {
       this.changed(this);
     } finally {
       this.#busy--;
-      this.#note();
       this.pump();
     }
   }
 
   #next(): { region: Region; level: number; urgency: number } | null {
     let best: { region: Region; level: number; urgency: number } | null = null;
-    const world = worldOf(this.bricks);
+    const world = worldOf(this.grid);
     const ladder = LADDER.map((own) => Math.max(own, this.bricks.finest));
     for (const region of this.bricks.regions.values()) {
       const held = Math.min(region.level, region.asked);
@@ -156,12 +149,6 @@ export class Loader {
       if (!best || urgency > best.urgency) best = { region, level, urgency };
     }
     return best;
-  }
-
-  #note(): void {
-    const seconds = (performance.now() - this.#began) / 1000;
-    if (!this.firstSeconds && this.bricks.level <= COARSEST) this.firstSeconds = seconds;
-    if (!this.allSeconds && this.share === 1) this.allSeconds = seconds;
   }
 }
 

@@ -172,14 +172,14 @@ const STOPS: Record<Exclude<MapName, "black body">, number[][]> = {
 };
 
 const COLORS = 256;
+const HOTTEST = 2200; // kelvin, of the upper end of the map of a black body
 
 /** A map as 256 linear colours with their opacity: red, green, blue, opacity each. */
-export function colorsOf(map: MapName, curve = 1, hottest = 2200): Float32Array {
+export function colorsOf(map: MapName, curve = 1): Float32Array {
   const found = new Float32Array(4 * COLORS);
   for (let at = 0; at < COLORS; at++) {
     const place = at / (COLORS - 1);
-    const color =
-      map === "black body" ? glowing(place * hottest, hottest) : stop(STOPS[map], place);
+    const color = map === "black body" ? glowing(place * HOTTEST) : stop(STOPS[map], place);
     found.set([...color, place ** curve], 4 * at);
   }
   return found;
@@ -188,7 +188,7 @@ export function colorsOf(map: MapName, curve = 1, hottest = 2200): Float32Array 
 /** A colour of a map for a display, as for a slice. */
 export function displayColor(map: MapName, place: number): [number, number, number] {
   const held = Math.min(1, Math.max(0, place));
-  const linear = map === "black body" ? glowing(held * 2200, 2200) : stop(STOPS[map], held);
+  const linear = map === "black body" ? glowing(held * HOTTEST) : stop(STOPS[map], held);
   return linear.map((own) => Math.round(255 * display(Math.min(own, 1)))) as [
     number,
     number,
@@ -210,11 +210,11 @@ function stop(stops: number[][], place: number): number[] {
  *
  * Planck's law at 610, 550 and 465 nm, which stand for red, green and blue.
  */
-function glowing(kelvin: number, hottest: number): number[] {
+function glowing(kelvin: number): number[] {
   if (kelvin < 300) return [0, 0, 0];
   const planck = (metres: number, heat: number) =>
     metres ** -5 / (Math.exp(0.014387769 / (metres * heat)) - 1);
-  const most = planck(610e-9, hottest);
+  const most = planck(610e-9, HOTTEST);
   return [610e-9, 550e-9, 465e-9].map(
     (metres, own) => (planck(metres, kelvin) / most) * [1, 1, 1.15][own]!,
   );

@@ -108,3 +108,8 @@ export function perspective(angle: number, aspect: number, near: number, far: nu
     0,
   );
 }
+
+/** From index space to world space. A file has it row by row, for rows [x y z 1]: that is the same. */
+export function worldOf(grid: { matrix: readonly number[] }): Matrix {
+  return Float64Array.from(grid.matrix);
+}

@@ -14,8 +14,10 @@ import {
   translation,
   type Matrix,
   type Vector,
+  worldOf,
 } from "./matrices.js";
 import presentShader from "./present.glsl";
+import { textureOf } from "./textures.js";
 
 /** What is drawn. */
 export interface Scene {
@@ -107,16 +109,11 @@ export class Renderer {
     this.#present = new Program(gl, presentShader);
     this.#frame = gl.createFramebuffer()!;
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-    this.#absent = [gl.RGBA8UI, gl.RG32F, gl.R16F].map((format) => {
-      const texture = gl.createTexture()!;
-      gl.bindTexture(gl.TEXTURE_3D, texture);
-      gl.texStorage3D(gl.TEXTURE_3D, 1, format, 1, 1, 1);
-      gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-      gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-      return texture;
-    });
-    this.#colors = this.#map();
-    this.#glowColors = this.#map();
+    this.#absent = [gl.RGBA8UI, gl.RG32F, gl.R16F].map((format) =>
+      textureOf(gl, format, [1, 1, 1], gl.NEAREST),
+    );
+    this.#colors = textureOf(gl, gl.RGBA16F, [256, 1], gl.LINEAR);
+    this.#glowColors = textureOf(gl, gl.RGBA16F, [256, 1], gl.LINEAR);
   }
 
   /** What draws, as the browser names it. */
@@ -290,7 +287,7 @@ export class Renderer {
     if (!bricks) return;
     program.matrix(
       `${name}.toVoxels`,
-      multiply(multiply(translation(bricks.shift), inverse(worldOf(bricks))), origin),
+      multiply(multiply(translation(bricks.shift), inverse(worldOf(bricks.grid))), origin),
     );
     program.number(`${name}.brick`, bricks.atlas.brick);
     program.vector(`${name}.texel`, bricks.atlas.size.map((own) => 1 / own) as Vector);
@@ -323,13 +320,7 @@ export class Renderer {
     ) as Vector;
     if (this.#lightVolume?.size.join() !== edges.join()) {
       if (this.#lightVolume) gl.deleteTexture(this.#lightVolume.texture);
-      const texture = gl.createTexture()!;
-      gl.bindTexture(gl.TEXTURE_3D, texture);
-      gl.texStorage3D(gl.TEXTURE_3D, 1, gl.R8, ...edges);
-      for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
-        gl.texParameteri(gl.TEXTURE_3D, name, gl.LINEAR);
-      for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R])
-        gl.texParameteri(gl.TEXTURE_3D, name, gl.CLAMP_TO_EDGE);
+      const texture = textureOf(gl, gl.R8, edges, gl.LINEAR);
       this.#lightVolume = { texture, size: edges };
     }
     const light = this.#light;
@@ -368,26 +359,9 @@ export class Renderer {
     const held = this.#targets.get(picture);
     if (held?.width === width && held.height === height) return held.texture;
     if (held) gl.deleteTexture(held.texture);
-    const texture = gl.createTexture()!;
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-    gl.texStorage2D(gl.TEXTURE_2D, 1, this.#floats ? gl.RGBA16F : gl.RGBA8, width, height);
-    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
-      gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
-    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T])
-      gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
+    const format = this.#floats ? gl.RGBA16F : gl.RGBA8;
+    const texture = textureOf(gl, format, [width, height], gl.LINEAR);
     this.#targets.set(picture, { texture, width, height });
-    return texture;
-  }
-
-  #map(): WebGLTexture {
-    const gl = this.gl;
-    const texture = gl.createTexture()!;
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-    gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA16F, 256, 1);
-    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER])
-      gl.texParameteri(gl.TEXTURE_2D, name, gl.LINEAR);
-    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T])
-      gl.texParameteri(gl.TEXTURE_2D, name, gl.CLAMP_TO_EDGE);
     return texture;
   }
 
@@ -415,11 +389,6 @@ function visibleOf({ look, bricks }: Scene): [number, number] {
 /** Where shaders have their origin in world space: far away, float32 would not tell voxels apart. */
 function originOf({ lower, upper }: Scene): Vector {
   return times(add(lower, upper), 0.5);
-}
-
-/** From index space to world space. A file has it row by row, for rows [x y z 1]. */
-export function worldOf(bricks: Bricks): Matrix {
-  return Float64Array.from(bricks.grid.matrix);
 }
 
 const numbers = new WeakMap<Bricks, number>();

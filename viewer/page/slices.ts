@@ -2,8 +2,8 @@
 
 import { InrvError, REGION, type Block, type GridInfo } from "../decoder/index.js";
 import { displayColor, type Look } from "./looks.js";
-import { inverse, transformed, type Vector } from "./matrices.js";
-import type { Volume } from "./volumes.js";
+import { transformed, worldOf, type Vector } from "./matrices.js";
+import { scalarAt, type Volume } from "./volumes.js";
 
 const MOST_BLOCKS = 48; // that are kept; each takes 10 MB, or 27 MB of vectors
 const MOST_PIXELS = 1 << 25; // of a slice
@@ -108,19 +108,14 @@ export class Voxels {
           ) {
             const to = (v - lower[second]!) * wide + u - lower[first]!;
             if (!block) {
-              values[to] =
-                Math.hypot(...fixed!.values) *
-                (components === 1 ? Math.sign(fixed!.values[0]!) : 1);
+              values[to] = components === 1 ? fixed!.values[0]! : Math.hypot(...fixed!.values);
               active[to] = fixed!.active ? 1 : 0;
               continue;
             }
             inner[first] = u - a;
             inner[second] = v - b;
             const from = (inner[0]! * REGION + inner[1]!) * REGION + inner[2]!;
-            values[to] =
-              components === 1
-                ? block.values[from]!
-                : Math.hypot(...block.values.subarray(3 * from, 3 * from + 3));
+            values[to] = scalarAt(block.values, from, components);
             active[to] = block.active[from]!;
           }
       }
@@ -242,14 +237,9 @@ export class Slices {
 /** "density = 0.25 at voxel (3, 4, 5), world (0.3, 0.4, 0.5), active". */
 export async function describe(voxels: Voxels, voxel: readonly number[]): Promise<string> {
   const { values, active } = await voxels.at(voxel);
-  const world = transformed(Float64Array.from(voxels.grid.matrix), voxel as unknown as Vector);
+  const world = transformed(worldOf(voxels.grid), voxel as unknown as Vector);
   const text = (numbers: readonly number[], digits: number) =>
     numbers.map((own) => String(Number(own.toPrecision(digits)))).join(", ");
   const value = values.length === 1 ? text(values, 7) : `(${text(values, 7)})`;
   return `${voxels.grid.name} = ${value} at voxel (${voxel.join(", ")}), world (${text(world, 5)}), ${active ? "active" : "inactive"}`;
-}
-
-/** The voxel that a point of world space lies in. */
-export function voxelAt(grid: GridInfo, world: Vector): Vector {
-  return transformed(inverse(Float64Array.from(grid.matrix)), world).map(Math.round) as Vector;
 }

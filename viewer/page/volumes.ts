@@ -228,6 +228,13 @@ export function matching(grid: GridInfo, others: GridInfo[]): GridInfo | undefin
   return fitting.find((other) => other.position === grid.position) ?? fitting[0];
 }
 
+/** The value of a voxel of a block; of vectors their length. */
+export function scalarAt(values: Float32Array, voxel: number, components: number): number {
+  if (components === 1) return values[voxel]!;
+  const at = components * voxel;
+  return Math.hypot(values[at]!, values[at + 1]!, values[at + 2]!);
+}
+
 /** The place of the frame of another file that has the same number; the nearest place without one. */
 export function samePlace(one: Timeline, place: number, other: Timeline): number {
   const number = one.frames[place]?.number;
