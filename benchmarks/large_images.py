@@ -8,15 +8,14 @@ own. It compares each peak of resident memory with a limit, and the largest erro
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import zarr
 
-from benchmarks.memory import in_own_process
-from benchmarks.report import describe, environment, save, table
+from benchmarks.memory import in_own_process, report
+from benchmarks.report import describe, environment
 
 BOUND = "1%"
 CHUNK = 128
@@ -49,21 +48,8 @@ def main() -> None:
     text = f"# Images larger than memory\n\n{arguments.edge}^3 voxels of float64 in blocks of "
     text += f"{arguments.blocks}; {describe(run)}\n\n{sizes['bytes_in']:,} bytes of numbers, "
     text += f".inrv {sizes['bytes_out']:,} bytes; largest error {error / span:.3%} of the range\n\n"
-    shown = [
-        [
-            row["step"],
-            f"{row['peak_bytes'] / 1e9:.2f}",
-            f"{LIMITS[row['step']] / 1e9:.1f}",
-            f"{row['seconds']:.0f}",
-        ]
-        for row in rows
-    ]
-    save(
-        "large_images",
-        text + table(["step", "peak GB", "limit GB", "seconds"], shown),
-        {"environment": run, **sizes, "error": error, "range": span, "rows": rows},
-    )
-    sys.exit(any(row["peak_bytes"] > LIMITS[row["step"]] for row in rows))
+    told = {"environment": run, **sizes, "error": error, "range": span}
+    report("large_images", text, rows, LIMITS, told)
 
 
 def make_image(path: str, edge: int) -> None:

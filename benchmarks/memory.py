@@ -60,21 +60,32 @@ def main() -> None:
         sizes = {"bytes_in": Path(source).stat().st_size, "bytes_out": Path(coded).stat().st_size}
     text = f"# Peak memory\n\nBox {EDGE}^3, {VOXELS:,} active voxels; {describe(run)}\n\n"
     text += f".vdb {sizes['bytes_in']:,} bytes, .inrv {sizes['bytes_out']:,} bytes\n\n"
+    report("memory", text, rows, LIMITS, {"environment": run, **sizes})
+
+
+def report(
+    name: str, text: str, rows: list[dict[str, Any]], limits: dict[str, float], told: dict[str, Any]
+) -> None:
+    """Save a table of peaks; exit with status 1 where one of them is over its limit.
+
+    name: of the results
+    text: what stands above the table
+    rows: as `in_own_process` gives them
+    limits: bytes, by the names of steps
+    told: what the results hold besides the rows
+    """
     shown = [
         [
             row["step"],
             f"{row['peak_bytes'] / 1e9:.2f}",
-            f"{LIMITS[row['step']] / 1e9:.1f}",
+            f"{limits[row['step']] / 1e9:.1f}",
             f"{row['seconds']:.0f}",
         ]
         for row in rows
     ]
-    save(
-        "memory",
-        text + table(["step", "peak GB", "limit GB", "seconds"], shown),
-        {"environment": run, **sizes, "rows": rows},
-    )
-    sys.exit(any(row["peak_bytes"] > LIMITS[row["step"]] for row in rows))
+    text += table(["step", "peak GB", "limit GB", "seconds"], shown)
+    save(name, text, {**told, "rows": rows})
+    sys.exit(any(row["peak_bytes"] > limits[row["step"]] for row in rows))
 
 
 def in_own_process(step: str, code: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inrv_cli.failure import INPUT, Failure, debug_option, writing
+from inrv_cli.failure import INPUT, Failure, debug_option
 from inrv_cli.files import (
     check_input,
     check_output,
@@ -230,6 +230,5 @@ def _write_pictures(
     if turntable is not None:
         film = io.BytesIO()
         write_movie(film, Path(turntable).suffix.lower(), drawn)
-        with writing(turntable):
-            write_output(turntable, film.getvalue())
+        write_output(turntable, film.getvalue())
         click.echo(f"{shown[0].name} -> {turntable}, {size_text(film.tell())}")

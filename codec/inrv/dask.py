@@ -658,15 +658,17 @@ def _encode_block(block: Array, job: Job, block_info: Any = None) -> Array:
         values = _active_values(block, job.background)
         options, wanted = _options_of_block(job.options, job.spans, values)
         numbers = block.astype(wanted, copy=False)
+    which: dict[str, Any] = {"background": job.background}
+    if job.background is None:
+        active = np.ones(numbers.shape[:AXES], dtype=np.bool_)
+        which = {"active": active, "grid_class": "unknown"}
     grid = sparse_grid(
         numbers,
         job.layout.name,
         job.transform,
-        0.0 if job.background is None else job.background,
-        np.ones(numbers.shape[:AXES], dtype=np.bool_) if job.background is None else None,
-        grid_class="unknown" if job.background is None else None,
         metadata=job.metadata,
         origin=corner,
+        **which,
     )
     frame = read_frame(grid, options, number, None)
     contents, report = encoded_frames([frame], options)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inrv.decoding.grid import STRIDES
+from inrv.fields.lattice.regions import REGION_EDGE
 from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Box, Grid, SparseVolume
 
-REGION = 128  # voxels of a region along each axis
-COARSEST = 6
+COARSEST = len(STRIDES) - 1  # level of detail
 KEPT = 8  # regions, of which coarser levels and the finest one are asked for one after another
 
 
@@ -42,21 +43,21 @@ class ServedVolume:
         self, number: int, corner: tuple[int, int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         grid = self._grids[number]
-        box = Box(corner, tuple(low + REGION - 1 for low in corner))  # type: ignore[arg-type]
+        box = Box(corner, tuple(low + REGION_EDGE - 1 for low in corner))  # type: ignore[arg-type]
         topology, origins = grid.topology, box.leaf_origins()
         leaf, tile = topology.find_leaves(origins), topology.find_tiles(origins)
         masks = np.zeros((len(origins), LEAF_VOXELS), dtype=np.uint8)
         masks[tile >= 0] = topology.tile_active[tile[tile >= 0], None]
         masks[leaf >= 0] = topology.masks_of(leaf[leaf >= 0])
-        leaves = masks.reshape(*(REGION // LEAF_EDGE,) * 3, *(LEAF_EDGE,) * 3)
-        active = leaves.transpose(0, 3, 1, 4, 2, 5).reshape(*(REGION,) * 3)
+        leaves = masks.reshape(*(REGION_EDGE // LEAF_EDGE,) * 3, *(LEAF_EDGE,) * 3)
+        active = leaves.transpose(0, 3, 1, 4, 2, 5).reshape(*(REGION_EDGE,) * 3)
         return grid.dense(box), active
 
 
 def _listed(grid: Grid, number: int) -> dict[str, Any]:
     topology = grid.topology
     box = topology.box
-    corners = np.unique(topology.leaf_origins // REGION * REGION, axis=0)
+    corners = np.unique(topology.leaf_origins // REGION_EDGE * REGION_EDGE, axis=0)
     ranges = [_range(column) for column in grid.values.T]
     info = {
         "number": number,

@@ -19,10 +19,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
 
+from inrv.fields.lattice.regions import REGION_EDGE
 from inrv.grids import SparseVolume
 from inrv.support.inputs import Input
 from inrv.viewer.page import page_with
-from inrv.viewer.served import COARSEST, REGION, ServedVolume
+from inrv.viewer.served import COARSEST, ServedVolume
 
 MOST_POSTED = 1 << 28  # bytes of a picture
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -108,7 +109,7 @@ class ViewServer(ThreadingHTTPServer):
         if asked is None:
             return None
         grid, level, *corner = map(int, asked.groups())
-        if level > COARSEST or any(own % REGION for own in corner):
+        if level > COARSEST or any(own % REGION_EDGE for own in corner):
             return None
         x, y, z = corner
         return BYTES, volume.block(grid, level, (x, y, z))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inrv.errors import ImageFileError
-from inrv.files.images.file_type import ImageFiles
+from inrv.files.images.file_type import ImageFiles, check_length
 from inrv.files.images.image import Image, name_of
 from inrv.support.inputs import Input
 
@@ -169,9 +169,7 @@ def _image(
 def _check_pages(series: Any, size: int) -> None:
     """Raise ImageFileError where a file of a size cannot hold a series, or does not."""
     plain = series.dataoffset is not None and series.keyframe.compression == 1
-    whole, most = series.size * series.dtype.itemsize, size * (1 if plain else PACKED)
-    if most < whole:
-        raise ImageFileError(f"it has {size:,} bytes, too few for {whole:,} of numbers")
+    check_length(size * (1 if plain else PACKED), series.size * series.dtype.itemsize)
     missing = 0 if series.dataoffset is not None else sum(page is None for page in series)
     if missing:
         raise ImageFileError(
