@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inrv_cli.compare_frames import (
-    Files,
     FramesComparison,
     compare_frames,
-    files_of,
     frames_as_dict,
     frames_as_text,
     shortfalls_of_frames,
-    shots_of,
 )
 from inrv_cli.compare_report import as_dict, as_text, shortfalls
 from inrv_cli.failure import FAILED, debug_option, print_error
@@ -34,6 +31,7 @@ from inrv_cli.frames import Number, Source
 from inrv_cli.limits import limits_option
 from inrv_cli.opening import decode_grids, frame_options, is_coded, open_volume, read_grids
 from inrv_cli.options import computing_options, grid_option
+from inrv_cli.shots import Files, files_of, shots_of
 from inrv_cli.text import print_json, short_size
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +26,13 @@ from inrv_cli.files import (
 from inrv_cli.frames import Source
 from inrv_cli.limits import limits_option
 from inrv_cli.opening import is_coded, read_grids
+from inrv_cli.shots import Files, files_of, shots_of
 from inrv_cli.text import size as size_text
 
 if TYPE_CHECKING:
-    from inrv import Limits, SparseVolume
+    from inrv import Limits
     from inrv.support.inputs import Input
+    from inrv.viewer.served import ServedVolume
 
 TURN = 72  # pictures of a whole turn
 MEMORY = 512  # MB on the GPU
@@ -38,17 +41,17 @@ EDGES = (16, 8192)  # pixels of a picture
 
 @dataclass(frozen=True)
 class Shown:
-    """A file that is shown.
+    """What is shown: a file, or many of one shot.
 
-    name: of the file
-    content: its bytes, where it is an .inrv file that the page decodes; else its grids
-    promised: what the encoder told of the quality of each grid
-    grids: names of the grids that have values
+    name: of the file, or the pattern
+    content: its bytes, where it is an .inrv file that the page decodes; else what Python reads
+    promised: what the encoder told of the quality of each grid, by its position
+    grids: names of the grids that have values, in the first frame
     """
 
     name: str
-    content: Input | SparseVolume
-    promised: dict[str, str]
+    content: Input | ServedVolume
+    promised: dict[int, str]
     grids: list[str]
 
 
@@ -64,12 +67,12 @@ def _parse_size(_: click.Context, option: click.Parameter, text: str) -> tuple[i
 
 
 @click.command(short_help="Show a volume in the browser, or make pictures of it.")
-@click.argument("file", type=source_of, metavar="FILE|URL|-")
+@click.argument("file", type=source_of, metavar="FILE|PATTERN|URL|-")
 @click.option(
     "--reference",
     type=source_of,
     metavar="REF",
-    help="Compare with this file: side by side, by a wipe, or as a difference.",
+    help="Compare with this file or pattern: side by side, by a wipe, or as a difference.",
 )
 @click.option("--grid", metavar="NAME", help="Show this grid first.")
 @click.option(
@@ -115,6 +118,8 @@ def view(
 ) -> None:
     """Show a volume: an .inrv file, or one of any type that `inrv encode` takes.
 
+    A pattern such as 'fire.####.vdb', a folder or a glob stands for the frames of a shot.
+
     A page opens in the browser, from a server on this machine alone. It decodes .inrv files itself,
     region by region, coarse levels first. Ctrl-C ends the server.
 
@@ -131,8 +136,6 @@ def view(
     sources = [file] if reference is None else [file, reference]
     if turntable is not None:
         check_movie(Path(turntable).suffix.lower())
-    for source in sources:
-        check_input(source)
     shown = [_read(source, limits) for source in sources]
     settings: dict[str, Any] = {"budget": memory << 20, "promised": shown[0].promised}
     if grid is not None:
@@ -161,21 +164,40 @@ def view(
 
 
 def _read(source: Source, limits: Limits) -> Shown:
-    """Return a file's name, and its bytes where the page decodes them, else its grids."""
+    """Return a file's name, and its bytes where the page decodes them, else what Python reads."""
     import inrv
     from inrv.viewer.page import is_for_page
 
-    found = read_input(source)
     name = "stdin" if is_stdin(source) else Path(name_of_input(source)).name
-    if not is_coded(found):
-        sparse = read_grids(found)
-        names = [own.name for own in sparse.grids if own.topology.active_voxel_count]
-        return Shown(name, sparse, {}, names)
-    volume = inrv.load(found, None, limits)
-    promised = {grid.name: grid.quality for grid in volume.grids}
-    names = [grid.name for grid in volume.grids if grid.active_voxel_count]
-    content = found if is_for_page(volume) else volume.to_sparse()
+    side: Files | Input | None = files_of(source)
+    promised: dict[int, str] = {}
+    if side is None:
+        check_input(source)
+        side = read_input(source)
+        if is_coded(side):
+            volume = inrv.load(side, None, limits)
+            promised = {grid.position: grid.quality for grid in volume.grids}
+            if is_for_page(volume):
+                names = [grid.name for grid in volume.grids if grid.active_voxel_count]
+                return Shown(name, side, promised, names)
+    content = _served(side, limits)
+    grids = content.frame(0).grids
+    names = [own.name for own in grids if own.topology.active_voxel_count]
     return Shown(name, content, promised, names)
+
+
+def _served(side: Files | Input, limits: Limits) -> ServedVolume:
+    """Return the frames of files, or of a file that the page does not decode."""
+    import inrv
+    from inrv.viewer.served import ServedVolume
+
+    shots = shots_of(side, None, limits)
+    if shots is not None:
+        return ServedVolume(shots.numbers, lambda place: shots.read(shots.numbers[place], ()))
+    assert not isinstance(side, Files)
+    if is_coded(side):
+        return ServedVolume.of(inrv.load(side, None, limits).to_sparse())
+    return ServedVolume.of(read_grids(side))
 
 
 def _check_grid(shown: Shown, name: str) -> None:
@@ -188,20 +210,32 @@ def _check_grid(shown: Shown, name: str) -> None:
 
 
 def _write_page(path: str, shown: Shown, settings: dict[str, Any]) -> None:
-    """Write a page that holds its file; of another type it is encoded first."""
-    import inrv
+    """Write a page that holds its file; what is of another type is encoded first."""
     from inrv.support.inputs import Input
     from inrv.viewer.page import whole_page
 
-    if isinstance(shown.content, Input):
-        data = bytes(shown.content.view())
-    else:
-        data, _ = inrv.encode_bytes(shown.content, inrv.EncodeOptions(effort="instant"))
+    content = shown.content
+    data = bytes(content.view()) if isinstance(content, Input) else _encoded(content)
     page = whole_page(shown.name, data, settings)
     write_output(path, page)
     click.echo(
         f"{shown.name} -> {path}, {size_text(len(page))}; the file is {size_text(len(data))}"
     )
+
+
+def _encoded(content: ServedVolume) -> bytes:
+    """Return an .inrv file of one volume, or of a sequence."""
+    import inrv
+
+    options = inrv.EncodeOptions(effort="instant")
+    if len(content.numbers) == 1:
+        return inrv.encode_bytes(content.frame(0), options)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "shot.inrv")
+        with inrv.SequenceWriter(path, options) as writer:
+            for place, number in enumerate(content.numbers):
+                writer.add(None, content.frame(place), number=number)
+        return path.read_bytes()
 
 
 def _write_pictures(

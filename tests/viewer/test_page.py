@@ -19,6 +19,7 @@ import inrv
 from inrv import EncodeOptions, files
 from inrv.support.inputs import BytesInput
 from inrv.viewer.page import page_with, whole_page
+from inrv.viewer.served import ServedVolume
 from inrv.viewer.server import ViewServer
 from testing.browser import Page, page
 from testing.raymarch import Field, picture
@@ -139,6 +140,54 @@ def test_a_voxel_is_described_in_words(shown: Page, fire: bytes) -> None:
     assert np.float32(text.split()[2]) == pytest.approx(value, rel=1e-6)
 
 
+def test_a_coarse_region_that_comes_late_replaces_nothing(browser: Page, fire: bytes) -> None:
+    with served(("fire.inrv", BytesInput("fire.inrv", fire))) as url:
+        browser.go(url)
+        browser.evaluate(
+            "(() => { const { app } = inrv, own = app.volume.block;"
+            "app.volume.block = async (...asked) => { const found = await own(...asked);"
+            "if (asked[2]) await new Promise(done => setTimeout(done, 200)); return found; };"
+            "app.choose(app.grid); return app.settled() })()"
+        )
+        assert browser.evaluate("inrv.app.shown.map(own => own.bricks.level)") == [0, 0]
+
+
+def test_active_voxels_are_marked(browser: Page) -> None:
+    """They have the value of the others, so that nothing else tells them."""
+    active = np.zeros((16, 16, 16), dtype=bool)
+    active[4:12, 4:12, 4:12] = True
+    array = np.zeros(active.shape, dtype=np.float32)
+    grid = inrv.sparse_grid(array, active=active, grid_class="fog volume")
+    without = drawn_grid(browser, grid).astype(int)
+    browser.evaluate("inrv.app.mark(true), inrv.app.settled()")
+    marked = np.abs(drawn(browser) - without).max(axis=-1) > 20
+    # A cube of 8 voxels, of which the camera sees 10 around it.
+    assert 0.1 < marked.mean() < 0.4 and marked[60, 80] and not marked[5, 5]
+    browser.evaluate("inrv.app.mark(false), inrv.app.settled()")
+    np.testing.assert_array_equal(drawn(browser), without)
+
+
+def test_frames_that_python_reads_are_played(browser: Page) -> None:
+    arrays = [np.full((8, 8, 8), 1 + place, dtype=np.float32) for place in range(3)]
+
+    def read(place: int) -> inrv.SparseVolume:
+        if place == 1:
+            raise OSError("fire.0011.vdb is broken")
+        return inrv.SparseVolume((inrv.sparse_grid(arrays[place]),))
+
+    with served(("fire.####.vdb", ServedVolume((10, 11, 12), read))) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        browser.evaluate("document.querySelector('footer button').click()")
+        for place in (1, 2):  # one that cannot be read is not waited for
+            browser.until(f"inrv.app.player.place === {place}")
+        browser.evaluate("inrv.app.player.playing = false, inrv.app.go(2), inrv.app.settled()")
+        assert browser.evaluate("inrv.app.voxels().at([3, 3, 3])")["values"] == [3]
+        assert browser.evaluate("inrv.app.volume.timeline.frames[2].number") == 12
+        browser.evaluate("inrv.app.go(1)")
+        browser.until("document.querySelector('.message').textContent.includes('0011')")
+
+
 def test_a_page_that_holds_its_file_opens_from_the_disk(
     browser: Page, fire: bytes, tmp_path: Path
 ) -> None:
@@ -152,12 +201,13 @@ def test_a_page_that_holds_its_file_opens_from_the_disk(
 
 def test_a_vdb_file_is_shown_too_and_compared(browser: Page, fire: bytes) -> None:
     source, volume = files.read(FIRE), inrv.load(fire)
-    coded, reference = ("fire.inrv", BytesInput("fire.inrv", fire)), ("fire.vdb", source)
+    coded = ("fire.inrv", BytesInput("fire.inrv", fire))
+    reference = ("fire.vdb", ServedVolume.of(source))
     with served(coded, reference) as url:
         browser.go(url)
         for how in ("wipe", "side by side", "difference"):
             browser.evaluate(f"inrv.app.compare('{how}'), inrv.app.settled()")
-        worst = browser.evaluate("inrv.app.difference.worst.get('density')")
+        worst = browser.evaluate("inrv.app.difference.worst.get(0)")
     grid, decoded = source.grids[0], volume["density"]
     expected = np.abs(
         grid.dense(decoded.box)[..., 0] - decoded.dense(decoded.box).reshape(decoded.box.shape)
@@ -236,7 +286,7 @@ def test_a_static_page_reads_what_its_address_names(
 def drawn_grid(browser: Page, grid: inrv.Grid, coded: bool = True) -> NDArray[np.uint8]:
     """Give the picture of a grid in 160 x 120 pixels, from an .inrv file or from the server."""
     data, _ = inrv.encode_bytes(grid, EncodeOptions(effort="instant"))
-    shown = BytesInput("grid.inrv", data) if coded else inrv.SparseVolume((grid,))
+    shown = BytesInput("grid.inrv", data) if coded else ServedVolume.of(inrv.SparseVolume((grid,)))
     with served(("grid.inrv", shown)) as url:
         browser.go(url)
         browser.evaluate("inrv.app.settled()")
@@ -286,7 +336,7 @@ def test_clipping_follows_the_axes_of_a_turned_grid(browser: Page) -> None:
     matrix = np.eye(4)
     matrix[:2, :2] = [[0.6, 0.8], [-0.8, 0.6]]
     drawn_grid(browser, inrv.sparse_grid(array, transform=inrv.Transform("AffineMap", matrix)))
-    before = drawn(browser, "inrv.app.setting.backdrop = 'black', inrv.app.drawExact()")
+    before = drawn(browser, "inrv.app.backdrop = 'black', inrv.app.drawExact()")
     after = drawn(browser, "inrv.app.clip[1][0] = 0.5, inrv.app.drawExact()")
     seen = [(own.max(axis=-1) > 30).sum() for own in (before, after)]
     assert 0.3 < seen[1] / seen[0] < 0.8
@@ -299,7 +349,7 @@ def test_numbers_that_are_not_finite_reach_the_page(browser: Page) -> None:
     grid = inrv.sparse_grid(array)
     background = np.full(1, np.nan, dtype=np.float32)
     volume = inrv.SparseVolume((dataclasses.replace(grid, background=background),))
-    with served(("nan.vdb", volume)) as url:
+    with served(("nan.vdb", ServedVolume.of(volume))) as url:
         browser.go(url)
         browser.evaluate("inrv.app.settled()")
         assert browser.evaluate("inrv.app.grid.name") == "density"

@@ -15,6 +15,7 @@ import pytest
 from inrv import files
 from inrv.support.inputs import BytesInput
 from inrv.viewer import page
+from inrv.viewer.served import ServedVolume
 from inrv.viewer.server import ViewServer
 
 DATA = bytes(range(200))
@@ -26,7 +27,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ViewServ
     empty = tmp_path / "page.html"
     empty.write_text(f"<html>{page.SETTINGS}</html>")
     monkeypatch.setattr(page, "PAGE", empty)
-    shown = [("a b.inrv", BytesInput("a b.inrv", DATA)), ("fire.vdb", FIRE)]
+    shown = [("a b.inrv", BytesInput("a b.inrv", DATA)), ("fire.vdb", ServedVolume.of(FIRE))]
     found = ViewServer(shown, {"grid": "</script>"})
     thread = threading.Thread(target=found.serve_forever, daemon=True)
     thread.start()
@@ -68,7 +69,7 @@ def test_ranges_of_a_file_are_given(server: ViewServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "x/", "files/2/x", "volumes/0/grids", "volumes/1/blocks/0/7/0,0,0"]
+    "path", ["", "x/", "files/2/x", "volumes/0/0/grids", "volumes/1/0/blocks/0/7/0,0,0"]
 )
 def test_nothing_is_at_other_addresses(server: ViewServer, path: str) -> None:
     start = base(server) if path else "/"
@@ -81,9 +82,9 @@ def test_another_host_is_refused(server: ViewServer) -> None:
 
 
 def test_regions_of_a_volume_are_given(server: ViewServer) -> None:
-    grids = json.loads(asked(server, f"{base(server)}volumes/1/grids")[1])
+    grids = json.loads(asked(server, f"{base(server)}volumes/1/0/grids")[1])
     assert [own["info"]["name"] for own in grids] == [grid.name for grid in FIRE.grids]
-    content = asked(server, f"{base(server)}volumes/1/blocks/0/1/0,0,0")[1]
+    content = asked(server, f"{base(server)}volumes/1/0/blocks/0/1/0,0,0")[1]
     values = np.frombuffer(content, dtype=np.float32, count=64**3).reshape(64, 64, 64)
     active = np.frombuffer(content, dtype=np.uint8, offset=4 * 64**3).reshape(64, 64, 64)
     places = 2 * np.stack(np.meshgrid(*[np.arange(64)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -7,7 +7,7 @@ import { Loader, type Wish } from "./loader.js";
 import { firstGrid, glowOf, lookOf, type Look } from "./looks.js";
 import { transformed, unit, type Vector, worldOf } from "./matrices.js";
 import { Player } from "./player.js";
-import { GATHERED, Renderer, type Scene, type Setting } from "./renderer.js";
+import { GATHERED, Renderer, type Backdrop, type Scene, type Setting } from "./renderer.js";
 import { Voxels } from "./slices.js";
 import { Difference, matching, samePlace, type Volume } from "./volumes.js";
 
@@ -31,7 +31,12 @@ const AHEAD = 8; // frames that are decoded before they are due
 
 export class App {
   readonly camera = new Camera();
-  readonly setting: Setting = { toLight: unit([0.5, 0.8, 0.35]), exposure: 1, backdrop: "dark" };
+  exposure = 1;
+  backdrop: Backdrop = "dark";
+  /** Angle around the axis that points up, from which the light comes, in radians. */
+  light = 0.96;
+  /** Whether active voxels are marked. */
+  marks = false;
   player: Player;
   comparison: Comparison = "one";
   wipe = 0.5;
@@ -58,6 +63,8 @@ export class App {
   #grids: GridInfo[] = [];
   readonly #loaders = new Map<string, Promise<Loader>>();
   readonly #ready = new Map<string, Loader>();
+  /** What could not be loaded: players do not wait for it, and it is tried again when it is due. */
+  readonly #failed = new Map<string, Error>();
   readonly #last = new Map<string, Loader>();
   /** How often all that was loaded was let go. */
   #drops = 0;
@@ -88,6 +95,18 @@ export class App {
 
   get grids(): GridInfo[] {
     return this.#grids;
+  }
+
+  /** What all that is drawn has in common. */
+  get setting(): Setting {
+    const aside = 0.61; // the light comes from above
+    const toLight: Vector = [aside * Math.sin(this.light), 0.8, aside * Math.cos(this.light)];
+    return {
+      toLight: unit(this.camera.raised(toLight)),
+      upward: this.camera.upward,
+      exposure: this.exposure,
+      backdrop: this.backdrop,
+    };
   }
 
   /** Begins: takes the grid that a user would look at first. */
@@ -121,10 +140,15 @@ export class App {
     this.look = lookOf(grid, [0, 0]);
     this.touch();
     this.#load();
-    const histogram = await histogramOf(this.volume, grid, this.player.place);
+    const { glow } = this;
+    const [histogram, heat] = await Promise.all([
+      histogramOf(this.volume, grid, this.player.place),
+      glow && histogramOf(this.volume, glow, this.player.place),
+    ]);
     if (this.grid !== grid) return;
     this.histogram = histogram;
     if (grid.components === 1 && histogram.seen) widen(grid, histogram.seen);
+    if (glow && heat?.seen) widen(glow, heat.seen);
     this.look = lookOf(grid, histogram.spread);
     this.touch();
   }
@@ -169,6 +193,7 @@ export class App {
   async loaded(): Promise<void> {
     for (const key of this.#keys()) {
       const loader = await this.#loaders.get(key);
+      if (this.#failed.has(key)) throw this.#failed.get(key)!;
       await loader?.done();
       if (loader?.error) throw loader.error;
     }
@@ -225,6 +250,7 @@ export class App {
     return {
       bricks,
       look,
+      marks: this.marks && which !== "difference",
       loading: !loader.isDone,
       lower: low,
       upper: high,
@@ -248,7 +274,7 @@ export class App {
   }
 
   #differenceLook(): Look {
-    let worst = this.difference?.worst.get(this.grid!.name) || 1e-12;
+    let worst = this.difference?.worst.get(this.grid!.position) || 1e-12;
     if (!Number.isFinite(worst)) worst = this.look!.window[1] - this.look!.window[0];
     return { ...this.look!, mode: "window", map: "inferno", window: [0, worst], density: 10 };
   }
@@ -342,6 +368,7 @@ export class App {
   #begin(which: string, grid: GridInfo, place: number): void {
     const key = this.#key(which, grid, place);
     if (this.#loaders.has(key)) return;
+    this.#failed.delete(key);
     const volume =
       which === "one" ? this.volume : which === "other" ? this.other! : this.difference!;
     const own =
@@ -360,6 +387,7 @@ export class App {
         found,
         own,
         share,
+        this.marks && grid === this.grid,
         (middle, edge) => this.#wish(middle, edge, place),
         () => place === this.player.place && this.#arrived(loader),
       );
@@ -374,6 +402,8 @@ export class App {
     this.#loaders.set(key, begun);
     begun.catch((error: Error) => {
       if (chosen !== this.#drops) return;
+      this.#loaders.delete(key);
+      this.#failed.set(key, error);
       this.error = error.message;
       this.touch();
     });
@@ -419,7 +449,16 @@ export class App {
     for (const loader of this.#ready.values()) loader.end();
     this.#ready.clear();
     this.#loaders.clear();
+    this.#failed.clear();
     this.error = "";
+  }
+
+  /** Marks active voxels, or does not. The atlas of each grid is another one then. */
+  mark(marks: boolean): void {
+    this.marks = marks;
+    this.#drop();
+    this.#load();
+    this.touch();
   }
 
   /** Shows two files in another way. */
@@ -444,8 +483,9 @@ export class App {
       this.touch(true); // more pixels may want finer regions
     }
     const isReady = (place: number) => {
-      const loader = this.#ready.get(this.#key("one", this.grid!, place));
-      return !!loader && loader.bricks.level <= 3;
+      const key = this.#key("one", this.grid!, place);
+      const loader = this.#ready.get(key);
+      return this.#failed.has(key) || (!!loader && loader.bricks.level <= 3);
     };
     if (this.player.advance(now, isReady)) {
       this.#load();

@@ -19,10 +19,12 @@ import { textureOf, writeTexels, type Size } from "./textures.js";
 /** Voxels of a cell along each axis: each has a page. */
 export const CELL = 32;
 const CELLS = REGION / CELL; // of a region, along each axis
-const NO_BRICK = 255;
+const NO_BRICK = 15; // in place of a level, in the page of a cell
+const ACTIVE = 16; // is added where a cell has active voxels
 const MOST_CELLS = 1 << 24; // of a grid: 16 bytes each
 const SMALLEST = 1e-30;
 const LARGEST = 65504; // of a float16
+const HALF_ONE = 0x3c00; // 1 as a float16
 
 /** Memory of the GPU in which bricks of one size lie. */
 export class Atlas {
@@ -31,31 +33,37 @@ export class Atlas {
   readonly brick: number;
   /** Samples of the texture along each axis. */
   readonly size: [number, number, number];
+  /** Whether each sample has its value and whether it is active; else its value alone. */
+  readonly marks: boolean;
   readonly #gl: WebGL2RenderingContext;
   readonly #free: number[] = [];
   readonly #slots: [number, number, number];
 
-  /** @param count bricks that it has room for, at least */
-  constructor(gl: WebGL2RenderingContext, count: number, brick: number) {
+  /**
+   * @param count bricks that it has room for, at least
+   * @param marks whether active samples are told from others
+   */
+  constructor(gl: WebGL2RenderingContext, count: number, brick: number, marks: boolean) {
     this.#gl = gl;
     this.brick = brick;
+    this.marks = marks;
     const most = Math.floor(Math.min(gl.getParameter(gl.MAX_3D_TEXTURE_SIZE), 2048) / (brick + 1));
     const side = Math.min(most, Math.max(1, Math.ceil(Math.cbrt(count))));
     const deep = Math.min(most, Math.max(1, Math.ceil(count / (side * side))));
     this.#slots = [side, side, deep];
     this.size = this.#slots.map((slots) => slots * (brick + 1)) as [number, number, number];
-    this.texture = textureOf(gl, gl.R16F, this.size, gl.LINEAR);
+    this.texture = textureOf(gl, marks ? gl.RG16F : gl.R16F, this.size, gl.LINEAR);
     for (let slot = side * side * deep - 1; slot >= 0; slot--) this.#free.push(slot);
   }
 
   /** Bytes of a brick in it. */
-  static bytes(brick: number): number {
-    return 2 * (brick + 1) ** 3;
+  static bytes(brick: number, marks: boolean): number {
+    return (marks ? 4 : 2) * (brick + 1) ** 3;
   }
 
   /** Bytes on the GPU. */
   get bytes(): number {
-    return 2 * this.size[0] * this.size[1] * this.size[2];
+    return (this.marks ? 4 : 2) * this.size[0] * this.size[1] * this.size[2];
   }
 
   get left(): number {
@@ -76,16 +84,28 @@ export class Atlas {
     return [slot % x, Math.floor(slot / x) % y, Math.floor(slot / (x * y))];
   }
 
-  /** Writes samples of a slot: x changes first. */
+  /**
+   * Writes samples of a slot: x changes first.
+   *
+   * @param active 1 for each that is active; without it none is
+   */
   write(
     slot: number,
     from: readonly number[],
     shape: readonly number[],
     samples: Uint16Array,
+    active?: ArrayLike<number>,
   ): void {
     const gl = this.#gl;
     const place = this.place(slot).map((own, axis) => own * (this.brick + 1) + from[axis]!);
-    writeTexels(gl, this.texture, place, shape, gl.RED, gl.HALF_FLOAT, samples);
+    const texels = this.marks ? new Uint16Array(2 * samples.length) : samples;
+    if (this.marks)
+      samples.forEach((own, at) => {
+        texels[2 * at] = own;
+        texels[2 * at + 1] = active?.[at] ? HALF_ONE : 0;
+      });
+    const format = this.marks ? gl.RG : gl.RED;
+    writeTexels(gl, this.texture, place, shape, format, gl.HALF_FLOAT, texels);
   }
 
   delete(): void {
@@ -166,10 +186,11 @@ export class Bricks {
     const count = this.cells[0] * this.cells[1] * this.cells[2];
     this.#least = new Float32Array(count).fill(this.outside);
     this.#most = new Float32Array(count).fill(this.outside);
-    for (const tile of skeleton.tiles) if (tile.edge >= REGION) this.#fill(tile);
+    const pages = new Uint8Array(4 * count).fill(NO_BRICK);
+    for (const tile of skeleton.tiles) if (tile.edge >= REGION) this.#fill(tile, pages);
     this.pages = textureOf(gl, gl.RGBA8UI, this.cells, gl.NEAREST);
     this.ranges = textureOf(gl, gl.RG32F, this.cells, gl.NEAREST);
-    this.#uploadPages([0, 0, 0], this.cells, new Uint8Array(4 * count).fill(NO_BRICK));
+    this.#uploadPages([0, 0, 0], this.cells, pages);
     this.#uploadRanges([0, 0, 0], this.cells);
     for (const corner of corners)
       this.regions.set(corner.join(), {
@@ -182,8 +203,8 @@ export class Bricks {
   }
 
   /** Bytes that all of its regions take at a level at most. */
-  static bytes(regions: number, level: number, brick: number): number {
-    return regions * Math.max(1, REGION / (brick << level)) ** 3 * Atlas.bytes(brick);
+  static bytes(regions: number, level: number, brick: number, marks: boolean): number {
+    return regions * Math.max(1, REGION / (brick << level)) ** 3 * Atlas.bytes(brick, marks);
   }
 
   /** A matrix from index space to voxels of the cells: column-major, for a shader. */
@@ -218,6 +239,7 @@ export class Bricks {
     const wide = edge + 1;
     const side = brick + 1;
     const samples = new Float32Array(side ** 3);
+    const active = new Float32Array(side ** 3); // what lies on the border stays 0
     const pages = new Uint8Array(4 * CELLS ** 3);
     for (let bx = 0; bx < along; bx++)
       for (let by = 0; by < along; by++)
@@ -234,19 +256,29 @@ export class Bricks {
                 if (value > most) most = value;
               }
             }
-          const slot = least === most ? -1 : this.atlas.take();
+          let marked = 0;
+          for (let z = 0; z < brick; z++)
+            for (let y = 0; y < brick; y++) {
+              let from = (bx * brick * edge + by * brick + y) * edge + bz * brick + z;
+              for (let x = 0; x < brick; x++, from += edge * edge)
+                marked += active[(z * side + y) * side + x] = block.active[from]!;
+            }
+          const isMixed = this.atlas.marks && marked > 0 && marked < brick ** 3;
+          const slot = least === most && !isMixed ? -1 : this.atlas.take();
           region.slots[(bx * along + by) * along + bz] = slot;
           if (slot >= 0) {
-            const shape =
-              this.atlas.brick === brick ? samples : spread(samples, side, this.atlas.brick + 1);
+            const put = (own: Float32Array) =>
+              this.atlas.brick === brick ? own : spread(own, side, this.atlas.brick + 1);
             this.atlas.write(
               slot,
               [0, 0, 0],
               axes(() => this.atlas.brick + 1),
-              halves(shape),
+              halves(put(samples)),
+              put(active),
             );
           }
-          this.#describe(region, [bx, by, bz], along, slot, least, most, level, pages);
+          const page = (slot >= 0 ? level : NO_BRICK) + (marked ? ACTIVE : 0);
+          this.#describe(region, [bx, by, bz], along, slot, least, most, page, pages);
         }
     const cell = this.#cellOf(region.corner);
     this.#uploadPages(
@@ -281,7 +313,7 @@ export class Bricks {
     slot: number,
     least: number,
     most: number,
-    level: number,
+    page: number,
     pages: Uint8Array,
   ): void {
     const cells = CELLS / along; // that a brick covers along each axis
@@ -298,10 +330,7 @@ export class Bricks {
           const cell = this.#number(first + cx, second + cy, third + cz);
           this.#least[cell] = least;
           this.#most[cell] = most;
-          pages.set(
-            [px, py, pz, slot >= 0 ? level : NO_BRICK],
-            4 * ((cz * CELLS + cy) * CELLS + cx),
-          );
+          pages.set([px, py, pz, page], 4 * ((cz * CELLS + cy) * CELLS + cx));
         }
   }
 
@@ -402,7 +431,7 @@ export class Bricks {
     return (z * this.cells[1] + y) * this.cells[0] + x;
   }
 
-  #fill(tile: Tile): void {
+  #fill(tile: Tile, pages: Uint8Array): void {
     const value = this.#normal(tile.values);
     const from = axes((axis) => Math.max(0, (tile.corner[axis]! - this.first[axis]!) / CELL));
     const to = axes((axis) =>
@@ -410,8 +439,11 @@ export class Bricks {
     );
     for (let z = from[2]; z < to[2]; z++)
       for (let y = from[1]; y < to[1]; y++)
-        for (let x = from[0]; x < to[0]; x++)
-          this.#least[this.#number(x, y, z)] = this.#most[this.#number(x, y, z)] = value;
+        for (let x = from[0]; x < to[0]; x++) {
+          const cell = this.#number(x, y, z);
+          this.#least[cell] = this.#most[cell] = value;
+          if (tile.active) pages[4 * cell + 3] = NO_BRICK + ACTIVE;
+        }
   }
 
   #normal(values: number[]): number {

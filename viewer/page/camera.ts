@@ -34,12 +34,16 @@ export class Camera {
   get eye(): Vector {
     const flat = Math.cos(this.rise);
     const [a, b, c] = [flat * Math.sin(this.turn), Math.sin(this.rise), flat * Math.cos(this.turn)];
-    const out: Vector = this.up === 1 ? [a, b, c] : [a, -c, b];
-    return add(this.target, times(out, this.distance));
+    return add(this.target, times(this.raised([a, b, c]), this.distance));
   }
 
   get upward(): Vector {
-    return this.up === 1 ? [0, 1, 0] : [0, 0, 1];
+    return this.raised([0, 1, 0]);
+  }
+
+  /** A direction in world space, from what it would be if y pointed up. */
+  raised([a, b, c]: Vector): Vector {
+    return this.up === 1 ? [a, b, c] : [a, -c, b];
   }
 
   /** From world space to the screen. */

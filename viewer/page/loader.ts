@@ -39,6 +39,7 @@ export class Loader {
    * Begins to load a grid of a frame.
    *
    * @param budget bytes on the GPU
+   * @param marks whether active voxels are told from others
    * @param wish what is wanted of a region, by its middle in world space and its edge there
    * @param changed is called whenever a region has become finer
    */
@@ -48,6 +49,7 @@ export class Loader {
     grid: GridInfo,
     place: number,
     budget: number,
+    marks: boolean,
     wish: (middle: Vector, edge: number) => Wish,
     changed: (loader: Loader) => void,
   ): Promise<Loader> {
@@ -59,18 +61,18 @@ export class Loader {
     let finest = 0;
     while (
       finest < COARSEST &&
-      Bricks.bytes(regions, finest, BRICK >> Math.max(0, finest - 2)) > budget
+      Bricks.bytes(regions, finest, BRICK >> Math.max(0, finest - 2), marks) > budget
     )
       finest++;
     const brick = BRICK >> Math.max(0, finest - 2);
-    const bytes = Bricks.bytes(regions, finest, brick);
-    const atlas = new Atlas(gl, bytes / Atlas.bytes(brick) + AT_ONCE * 2, brick);
+    const bytes = Bricks.bytes(regions, finest, brick, marks);
+    const atlas = new Atlas(gl, bytes / Atlas.bytes(brick, marks) + AT_ONCE * 2, brick, marks);
     const bricks = new Bricks(gl, grid, skeleton, atlas);
     bricks.finest = finest;
     const loader = new Loader(volume, grid, place, bricks, wish, changed);
     if (finest)
       loader.remark =
-        `${grid.name} needs ${gigabytes(Bricks.bytes(regions, 0, BRICK))} of ${gigabytes(budget)}: ` +
+        `${grid.name} needs ${gigabytes(Bricks.bytes(regions, 0, BRICK, marks))} of ${gigabytes(budget)}: ` +
         `every ${ordinal(1 << finest)} voxel is shown`;
     loader.pump();
     return loader;
@@ -117,7 +119,7 @@ export class Loader {
     region.asked = level;
     try {
       const block = await this.volume.block(this.grid, region.corner, level, this.place, urgency);
-      if (this.#ended) return;
+      if (this.#ended || region.level <= level) return; // a finer one may have come before
       if (!this.bricks.put(region, block, level))
         this.remark = `the memory of ${this.grid.name} is full: parts of it are shown coarser`;
       this.changed(this);

@@ -12,7 +12,9 @@ precision highp usampler3D;
 
 const float CELL = 32.0;
 const float REGION = 128.0;
-const uint NO_BRICK = 255u;
+const uint LEVEL = 15u;           // bits of a page that hold its level
+const uint NO_BRICK = 15u;        // in place of a level
+const uint ACTIVE = 16u;          // bit of a page whose cell has active voxels
 
 struct Volume {
     mat4 toVoxels;    // world space to voxels of the volume's cells, from their first corner
@@ -38,8 +40,9 @@ bool within(const Volume volume, ivec3 cell) {
         ivec3 cell = ivec3(floor(at / CELL));                                                     \
         if (!within(volume, cell)) return volume.outside;                                         \
         uvec4 page = texelFetch(PAGES, cell, 0);                                                  \
-        if (page.a == NO_BRICK) return texelFetch(RANGES, cell, 0).r;                             \
-        float stride = exp2(float(page.a));                                                       \
+        uint level = page.a & LEVEL;                                                              \
+        if (level == NO_BRICK) return texelFetch(RANGES, cell, 0).r;                              \
+        float stride = exp2(float(level));                                                        \
         float extent = min(volume.brick * stride, REGION);                                        \
         vec3 within = (at - floor(at / extent) * extent) / stride;                                \
         vec3 slot = vec3(page.xyz) * (volume.brick + 1.0);                                        \
@@ -47,6 +50,13 @@ bool within(const Volume volume, ivec3 cell) {
     }
 LOOK(lookA, pagesA, rangesA, atlasA)
 LOOK(lookB, pagesB, rangesB, atlasB)
+
+// The steps of a ray until it leaves a cell.
+float stepsWithin(ivec3 cell, vec3 at, vec3 step) {
+    vec3 ends = (vec3(cell) + vec3(greaterThan(step, vec3(0)))) * CELL;
+    vec3 far = mix((ends - at) / step, vec3(1e9), lessThan(abs(step), vec3(1e-9)));
+    return max(min(far.x, min(far.y, far.z)), 0.0);
+}
 
 // The steps of a ray until it leaves the cell that it is in, where nothing in it can be seen; else 0.
 #define EMPTY(NAME, RANGES)                                                                       \
@@ -59,9 +69,7 @@ LOOK(lookB, pagesB, rangesB, atlasB)
         } else if (volume.outside > volume.visible.x && volume.outside < volume.visible.y) {      \
             return 0.0;                                                                           \
         }                                                                                         \
-        vec3 ends = (vec3(cell) + vec3(greaterThan(step, vec3(0)))) * CELL;                       \
-        vec3 far = mix((ends - at) / step, vec3(1e9), lessThan(abs(step), vec3(1e-9)));           \
-        return max(min(far.x, min(far.y, far.z)), 0.0);                                           \
+        return stepsWithin(cell, at, step);                                                       \
     }
 EMPTY(emptyA, rangesA)
 EMPTY(emptyB, rangesB)

@@ -19,12 +19,15 @@ uniform sampler3D lightVolume;    // the share of the light that reaches a place
 uniform sampler2D colors;         // of values: red, green, blue, opacity
 uniform sampler2D glowColors;
 uniform int glows;                // whether the second volume is shown
+uniform bool marks;               // whether a shell around the active voxels is drawn
+uniform vec3 upward;              // in world space
 
 in vec2 at;
 out vec4 shown;
 
 const int FOG = 0, SURFACE = 1, WINDOW = 2, MAXIMUM = 3;
 const int MOST_STEPS = 8192;
+const vec3 MARK = vec3(0.55, 0.3, 0.95);
 
 float hash(vec2 pixel) {
     return fract(52.9829189 * fract(dot(pixel, vec2(0.06711056, 0.00583715))));
@@ -52,10 +55,44 @@ vec4 surface(vec3 world, vec3 ray) {
     normal = length2 > 0.0 ? normal * inversesqrt(length2) : -ray;
     if (dot(normal, ray) > 0.0) normal = -normal;
     float diffuse = max(dot(normal, toLight), 0.0);
-    float sky = 0.5 + 0.5 * normal.y;
+    float sky = 0.5 + 0.5 * dot(normal, upward);
     vec3 half_ = normalize(toLight - ray);
     float shine = pow(max(dot(normal, half_), 0.0), 40.0) * 0.25 * step(0.0, diffuse - 1e-3);
     return vec4(albedo * (lightColor * diffuse * 0.7 + ambient * (0.45 + 0.75 * sky)) + lightColor * shine, 1.0);
+}
+
+// Whether the voxel at a place of the first volume is active, and how long its edge is at its level.
+bool isActive(vec3 at, out float edge) {
+    edge = 1.0;
+    ivec3 cell = ivec3(floor(at / CELL));
+    if (!within(volumeA, cell)) return false;
+    uvec4 page = texelFetch(pagesA, cell, 0);
+    uint level = page.a & LEVEL;
+    if ((page.a & ACTIVE) == 0u) return false;
+    if (level == NO_BRICK) return true;
+    edge = exp2(float(level));
+    float extent = min(volumeA.brick * edge, REGION);
+    vec3 inner = floor((at - floor(at / extent) * extent) / edge);
+    return texelFetch(atlasA, ivec3(vec3(page.xyz) * (volumeA.brick + 1.0) + inner), 0).g > 0.5;
+}
+
+// The steps of a ray until it leaves the cell that it is in, where that has no active voxel; else 0.
+float inactive(vec3 at, vec3 step) {
+    ivec3 cell = ivec3(floor(at / CELL));
+    if (within(volumeA, cell) && (texelFetch(pagesA, cell, 0).a & ACTIVE) != 0u) return 0.0;
+    return stepsWithin(cell, at, step);
+}
+
+// The side of a voxel by which a ray came in: a shade of violet, darker at the borders of leaf nodes.
+vec4 marked(vec3 at, vec3 step, float edge) {
+    vec3 back = (at - floor(at / edge) * edge - edge * vec3(lessThan(step, vec3(0)))) / step;
+    back = mix(back, vec3(1e9), lessThan(abs(step), vec3(1e-9)));
+    bvec3 side = lessThanEqual(back, vec3(min(back.x, min(back.y, back.z))));
+    float shade = side.x ? 0.75 : side.y ? 1.0 : 0.6;
+    vec3 inLeaf = fract((at - step * min(back.x, min(back.y, back.z))) / 8.0);
+    vec3 border = min(inLeaf, 1.0 - inLeaf) + vec3(side);
+    float line = 1.0 - smoothstep(0.03, 0.06, min(border.x, min(border.y, border.z)));
+    return vec4(MARK * shade * (1.0 - 0.5 * line), 0.3 + 0.3 * line);
 }
 
 void main() {
@@ -81,6 +118,7 @@ void main() {
     int count = int(min(ceil((leave - enter) / stepLength), float(MOST_STEPS)));
     float before = 0.0;
     bool hasBefore = false;
+    vec4 shell = vec4(0.0);
 
     for (int number = 0; number < count; number++) {
         float t = enter + (float(number) + shift) * stepLength;
@@ -90,6 +128,11 @@ void main() {
         vec3 atB = place(volumeB.toVoxels, world);
         float skip = emptyA(volumeA, atA, stepA);
         if (glows != 0) skip = min(skip, emptyB(volumeB, atB, stepB));
+        if (marks && shell.a == 0.0) {
+            skip = min(skip, inactive(atA, stepA));
+            float edge;
+            if (skip == 0.0 && isActive(atA, edge)) shell = marked(atA, stepA, edge);
+        }
         if (skip > 0.0) {
             number += int(max(ceil(skip), 1.0)) - 1;
             hasBefore = false;
@@ -142,5 +185,5 @@ void main() {
         color = own.rgb * step(1e-6, own.a);
         through = 1.0 - step(1e-6, own.a);
     }
-    shown = vec4(color, 1.0 - through);
+    shown = vec4(mix(color, shell.rgb, shell.a), 1.0 - through * (1.0 - shell.a));
 }

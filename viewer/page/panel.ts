@@ -3,13 +3,12 @@
 import type { App, Comparison } from "./app.js";
 import { drawHistogram } from "./histogram.js";
 import { MAPS, MODES } from "./looks.js";
-import { unit } from "./matrices.js";
 import { Slices, type Voxels } from "./slices.js";
 
 /** What the server knows of a grid besides what the file's decoder tells. */
 export interface Promised {
-  /** Sentences about the error that the encoder kept to, by the names of grids. */
-  [grid: string]: string;
+  /** Sentences about the error that the encoder kept to, by the positions of grids. */
+  [position: number]: string;
 }
 
 type Child = Node | string;
@@ -35,7 +34,6 @@ export class Panel {
   readonly #wipe = make("div", { class: "wipe", hidden: "", title: "Drag to compare" });
   readonly #slices: Slices;
   readonly #refreshes: (() => void)[] = [];
-  #overlay = false;
   #held: { key: string; voxels: Voxels } | null = null;
 
   constructor(app: App, root: HTMLElement, promised: Promised) {
@@ -99,7 +97,7 @@ export class Panel {
       );
       parts.push(...loaders.flatMap((own) => own.remark || []));
     }
-    if (this.#app.rate > 0) parts.push(`${counted(Math.round(this.#app.rate), "picture")}/s`);
+    if (this.#app.rate >= 0.5) parts.push(`${counted(Math.round(this.#app.rate), "picture")}/s`);
     if (player.dropped) parts.push(`${counted(player.dropped, "frame")} dropped`);
     this.#status.textContent = parts.join(" · ");
     this.#message.hidden = !error;
@@ -154,10 +152,10 @@ export class Panel {
         .map((own) => `${short(own.minimum)} to ${short(own.maximum)}`)
         .join("; ");
       const worst =
-        app.comparison === "difference" ? app.difference?.worst.get(grid.name) : undefined;
+        app.comparison === "difference" ? app.difference?.worst.get(grid.position) : undefined;
       about.textContent = [
         `${grid.gridClass}, ${box}, ${range}`,
-        Object.hasOwn(this.#promised, grid.name) ? this.#promised[grid.name] : "",
+        this.#promised[grid.position] ?? "",
         worst === undefined ? "" : `Largest difference seen: ${short(worst)}`,
       ]
         .filter(Boolean)
@@ -240,26 +238,23 @@ export class Panel {
       "Exposure",
       -3,
       3,
-      () => Math.log2(app.setting.exposure),
-      (own) => (app.setting.exposure = 2 ** own),
-      () => short(app.setting.exposure),
+      () => Math.log2(app.exposure),
+      (own) => (app.exposure = 2 ** own),
+      () => short(app.exposure),
     );
     this.#slider(
       "Light",
       0,
       360,
-      () => (Math.atan2(app.setting.toLight[0], app.setting.toLight[2]) * 180) / Math.PI,
-      (own) => {
-        const angle = (own * Math.PI) / 180;
-        app.setting.toLight = unit([Math.sin(angle) * 0.61, 0.8, Math.cos(angle) * 0.61]);
-      },
-      () => "",
+      () => (app.light * 180) / Math.PI,
+      (own) => (app.light = (own * Math.PI) / 180),
+      () => `${Math.round((app.light * 180) / Math.PI)}°`,
     );
     this.#choice(
       "Background",
       ["dark", "light", "black"] as const,
-      () => app.setting.backdrop,
-      (own) => (app.setting.backdrop = own),
+      () => app.backdrop,
+      (own) => (app.backdrop = own),
     );
     if (app.other)
       this.#choice(
@@ -268,6 +263,11 @@ export class Panel {
         () => app.comparison,
         (own: Comparison) => app.compare(own),
       );
+
+    const marks = make("input", { type: "checkbox", id: "marks" });
+    marks.onchange = () => app.mark(marks.checked);
+    this.#refreshes.push(() => (marks.checked = app.marks));
+    side.append(make("label", { for: "marks" }, marks, " Mark active voxels"));
 
     const clip = make("details", {}, make("summary", {}, "Clipping"));
     side.append(clip);
@@ -288,12 +288,6 @@ export class Panel {
         );
 
     const slices = make("details", {}, make("summary", {}, "Slices"), this.#slices.element);
-    const overlay = make("input", { type: "checkbox", id: "overlay" });
-    overlay.onchange = () => {
-      this.#overlay = overlay.checked;
-      void this.#showSlices(slices);
-    };
-    slices.append(make("label", { for: "overlay" }, overlay, " Mark active voxels"));
     slices.ontoggle = () => void this.#showSlices(slices);
     this.#refreshes.push(() => void this.#showSlices(slices));
     side.append(slices);
@@ -325,11 +319,11 @@ export class Panel {
   async #showSlices(details: HTMLDetailsElement): Promise<void> {
     const { grid, look, player } = this.#app;
     if (!details.open || !grid || !look) return;
-    const key = JSON.stringify([grid.position, player.place, look, this.#overlay]);
+    const key = JSON.stringify([grid.position, player.place, look, this.#app.marks]);
     if (key === this.#drawn) return;
     this.#drawn = key;
     await this.#slices
-      .show(this.#voxels(), look, this.#overlay)
+      .show(this.#voxels(), look, this.#app.marks)
       .catch((error: Error) => this.fail(error.message));
   }
 

@@ -32,6 +32,8 @@ export interface Scene {
   /** World units. */
   voxel: number;
   extent: number;
+  /** Whether a shell around the active voxels is drawn. */
+  marks: boolean;
   /** Whether it changes from moment to moment. */
   loading: boolean;
 }
@@ -39,9 +41,12 @@ export interface Scene {
 /** What of the scene every picture has. */
 export interface Setting {
   toLight: Vector;
+  upward: Vector;
   exposure: number;
-  backdrop: "dark" | "light" | "black";
+  backdrop: Backdrop;
 }
+
+export type Backdrop = "dark" | "light" | "black";
 
 const VERTEX = `#version 300 es
 out vec2 at;
@@ -49,7 +54,7 @@ void main() {
     at = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0;
     gl_Position = vec4(at * 2.0 - 1.0, 0.0, 1.0);
 }`;
-const BACKDROPS: Record<Setting["backdrop"], [Vector, Vector]> = {
+const BACKDROPS: Record<Backdrop, [Vector, Vector]> = {
   dark: [
     [0.035, 0.04, 0.05],
     [0.008, 0.009, 0.012],
@@ -225,6 +230,8 @@ export class Renderer {
     march.number("isovalue", look.isovalue / bricks.scale);
     march.number("voxel", scene.voxel);
     march.vector("toLight", setting.toLight);
+    march.vector("upward", setting.upward);
+    march.whole("marks", scene.marks && bricks.atlas.marks ? 1 : 0);
     march.vector("lightColor", LIGHT);
     march.vector("ambient", AMBIENT);
     march.vector("albedo", glow ? SOOT : ALBEDO);

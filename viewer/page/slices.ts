@@ -129,7 +129,7 @@ export class Slices {
   readonly at: Vector = [0, 0, 0];
   #voxels: Voxels | null = null;
   #look: Look | null = null;
-  #overlay = false;
+  #marks = false;
   #turn = 0;
   readonly #canvases: HTMLCanvasElement[] = [];
   readonly #sliders: HTMLInputElement[] = [];
@@ -159,7 +159,7 @@ export class Slices {
   }
 
   /** Shows a grid, or draws it again with another look. */
-  async show(voxels: Voxels, look: Look, overlay: boolean): Promise<void> {
+  async show(voxels: Voxels, look: Look, marks: boolean): Promise<void> {
     const { box } = voxels.grid;
     if (!box) return;
     if (voxels.grid.position !== this.#voxels?.grid.position)
@@ -167,7 +167,7 @@ export class Slices {
         this.at[axis] = Math.round((box.lower[axis]! + box.upper[axis]!) / 2);
     this.#voxels = voxels;
     this.#look = look;
-    this.#overlay = overlay;
+    this.#marks = marks;
     for (let axis = 0; axis < 3; axis++) {
       Object.assign(this.#sliders[axis]!, {
         min: String(box.lower[axis]),
@@ -200,7 +200,7 @@ export class Slices {
           const to = 4 * ((plane.high - 1 - v) * plane.wide + u); // upwards on the screen
           const place = Math.round((255 * (plane.values[from]! - low)) / (high - low || 1));
           const [r, g, b] = colors[Math.min(255, Math.max(0, place || 0))]!;
-          const marked = this.#overlay && plane.active[from];
+          const marked = this.#marks && plane.active[from];
           picture.data.set(
             marked ? [r * 0.7 + 40, g * 0.7, b * 0.7 + 76, 255] : [r, g, b, 255],
             to,

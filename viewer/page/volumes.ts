@@ -35,13 +35,13 @@ export interface Named {
   url?: string;
   /** Its bytes in base64, in a page that holds its file. */
   data?: string;
-  /** Whether the server reads it. */
-  served?: boolean;
+  /** The numbers of its frames, where the server reads them. */
+  served?: number[];
 }
 
 /** Opens what the settings name. */
 export async function opened(named: Named): Promise<Volume> {
-  if (named.served) return ServedVolume.open(named.url!, named.name);
+  if (named.served) return new ServedVolume(named.url!, named.name, named.served);
   const given: Given = named.data === undefined ? named.url! : unpacked(named.data);
   return fromBytes(given, named.name);
 }
@@ -68,53 +68,46 @@ function unpacked(data: string): Uint8Array {
   return Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
 }
 
-/** A grid of a file that the server reads. */
+/** A grid of a frame that the server reads. */
 interface ServedGrid {
   info: GridInfo;
   corners: number[];
   tiles: Skeleton["tiles"];
 }
 
-/** A file of another type: Python reads it, and sends the regions that are asked for. */
+/** Files of other types, one for each frame: Python reads them, and sends what is asked for. */
 class ServedVolume implements Volume {
-  readonly timeline: Timeline = {
-    rate: 0,
-    loop: "none",
-    unit: "",
-    pattern: "",
-    frames: [{ number: 0, time: null, group: 0 }],
-  };
+  readonly timeline: Timeline;
   readonly #url: string;
-  readonly #grids: ServedGrid[];
+  readonly #frames = new Map<number, Promise<ServedGrid[]>>();
 
-  private constructor(
+  constructor(
     url: string,
     readonly name: string,
-    grids: ServedGrid[],
+    numbers: number[],
   ) {
     this.#url = url;
-    this.#grids = grids;
+    const frames = numbers.map((number, group) => ({ number, time: null, group }));
+    this.timeline = { rate: 0, loop: "none", unit: "", pattern: "", frames };
   }
 
-  static async open(url: string, name: string): Promise<ServedVolume> {
-    const answer = await fetch(`${url}/grids`);
-    if (!answer.ok) throw new InrvError(await answer.text());
-    return new ServedVolume(url, name, await answer.json());
+  async grids(place: number): Promise<GridInfo[]> {
+    return (await this.#listed(place)).map((own) => own.info);
   }
 
-  async grids(): Promise<GridInfo[]> {
-    return this.#grids.map((own) => own.info);
-  }
-
-  async skeleton(grid: GridInfo): Promise<Skeleton> {
-    const { corners, tiles } = this.#grids[grid.number]!;
+  async skeleton(grid: GridInfo, place: number): Promise<Skeleton> {
+    const { corners, tiles } = (await this.#listed(place))[grid.number]!;
     return { corners: Int32Array.from(corners), tiles };
   }
 
-  async block(grid: GridInfo, corner: ArrayLike<number>, level: number): Promise<Block> {
-    const place = Array.from(corner).join(",");
-    const answer = await fetch(`${this.#url}/blocks/${grid.number}/${level}/${place}`);
-    if (!answer.ok) throw new InrvError(await answer.text());
+  async block(
+    grid: GridInfo,
+    corner: ArrayLike<number>,
+    level: number,
+    place: number,
+  ): Promise<Block> {
+    const region = Array.from(corner).join(",");
+    const answer = await this.#answer(`${place}/blocks/${grid.number}/${level}/${region}`);
     const bytes = await answer.arrayBuffer();
     const voxels = (REGION >> level) ** 3;
     const end = 4 * voxels * grid.components;
@@ -126,14 +119,29 @@ class ServedVolume implements Volume {
 
   forget(): void {}
   close(): void {}
+
+  #listed(place: number): Promise<ServedGrid[]> {
+    const kept = this.#frames.get(place);
+    if (kept) return kept;
+    const found = this.#answer(`${place}/grids`).then((answer) => answer.json());
+    this.#frames.set(place, found);
+    found.catch(() => this.#frames.delete(place)); // it may be there later
+    return found;
+  }
+
+  async #answer(path: string): Promise<Response> {
+    const answer = await fetch(`${this.#url}/${path}`);
+    if (!answer.ok) throw new InrvError(await answer.text());
+    return answer;
+  }
 }
 
 /** How far two volumes lie apart, voxel by voxel: scalars, of vectors the length of the difference. */
 export class Difference implements Volume {
   readonly name: string;
   readonly timeline: Timeline;
-  /** The largest difference of any voxel that was looked at, by the names of grids. */
-  readonly worst = new Map<string, number>();
+  /** The largest difference of any voxel that was looked at, by the positions of grids. */
+  readonly worst = new Map<number, number>();
 
   constructor(
     readonly one: Volume,
@@ -185,7 +193,7 @@ export class Difference implements Volume {
     ]);
     const count = a.active.length;
     const values = new Float32Array(count);
-    let worst = this.worst.get(grid.name) ?? 0;
+    let worst = this.worst.get(grid.position) ?? 0;
     for (let voxel = 0; voxel < count; voxel++) {
       let square = 0;
       for (let part = 0; part < one.components; part++) {
@@ -197,7 +205,7 @@ export class Difference implements Volume {
       }
       values[voxel] = Math.sqrt(square);
     }
-    this.worst.set(grid.name, worst);
+    this.worst.set(grid.position, worst);
     return { values, active: a.active };
   }
 

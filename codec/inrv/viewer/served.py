@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -14,35 +18,80 @@ from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Box, Grid, SparseVolume
 
 COARSEST = len(STRIDES) - 1  # level of detail
 KEPT = 8  # regions, of which coarser levels and the finest one are asked for one after another
+FRAME_BYTES = 2 << 30  # of frames that are kept, besides two
 
 
 class ServedVolume:
-    """The grids of a volume as the page takes them; see `GridInfo` in viewer/decoder/core.ts."""
+    """Frames as the page takes them; see `GridInfo` in viewer/decoder/core.ts.
 
-    def __init__(self, volume: SparseVolume) -> None:
-        self._grids = volume.grids
+    A frame is read when it is first looked at.
+
+    numbers: of the frames, ascending
+    read: gives the grids of a frame, by its place among them
+    """
+
+    def __init__(self, numbers: Sequence[float | int], read: Callable[[int], SparseVolume]) -> None:
+        self.numbers = tuple(numbers)
+        self._read = read
+        self._frames: OrderedDict[int, Future[SparseVolume]] = OrderedDict()
+        self._lock = threading.Lock()
         self._region = functools.lru_cache(KEPT)(self._decoded)
 
-    def grids(self) -> list[dict[str, Any]]:
-        """List the grids, with the regions that hold leaves, and the tiles."""
-        return [_listed(grid, number) for number, grid in enumerate(self._grids)]
+    @classmethod
+    def of(cls, volume: SparseVolume) -> ServedVolume:
+        """One volume, as a single frame."""
+        return cls((0,), lambda _: volume)
 
-    def block(self, number: int, level: int, corner: tuple[int, int, int]) -> bytes:
+    def frame(self, place: int) -> SparseVolume:
+        """Give the grids of a frame. Raises what reading it raises, and IndexError without one."""
+        if place >= len(self.numbers):
+            raise IndexError(f"there is no frame at place {place}")
+        with self._lock:
+            found = self._frames.pop(place, None)
+            is_new = found is None
+            found = found or Future()
+            self._frames[place] = found  # the newest one stands last
+            self._let_go()
+        if is_new:
+            try:
+                found.set_result(self._read(place))
+            except BaseException as error:
+                with self._lock:
+                    self._frames.pop(place, None)  # it may be there later
+                found.set_exception(error)
+        return found.result()
+
+    def _let_go(self) -> None:
+        """Let go of the oldest frames, where they take too much memory."""
+        sizes = [
+            _bytes(own.result()) if own.done() and not own.exception() else 0
+            for own in self._frames.values()
+        ]
+        while len(sizes) > 2 and sum(sizes) > FRAME_BYTES:
+            del sizes[0]
+            self._frames.popitem(last=False)
+
+    def grids(self, place: int) -> list[dict[str, Any]]:
+        """List the grids of a frame, with the regions that hold leaves, and the tiles."""
+        return [_listed(grid, number) for number, grid in enumerate(self.frame(place).grids)]
+
+    def block(self, place: int, number: int, level: int, corner: tuple[int, int, int]) -> bytes:
         """Give the voxels of a region at multiples of 2^level: float32 values, then active ones.
 
+        place: of the frame
         number: of the grid
         level: 0 to 6
         corner: of the region in index space, multiples of 128
-        Raises IndexError where there is no such grid.
+        Raises IndexError where there is no such frame or grid, and what reading the frame raises.
         """
-        values, active = self._region(number, corner)
+        values, active = self._region(place, number, corner)
         stride = (slice(None, None, 1 << level),) * 3
         return values[stride].tobytes() + active[stride].tobytes()
 
     def _decoded(
-        self, number: int, corner: tuple[int, int, int]
+        self, place: int, number: int, corner: tuple[int, int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        grid = self._grids[number]
+        grid = self.frame(place).grids[number]
         box = Box(corner, tuple(low + REGION_EDGE - 1 for low in corner))  # type: ignore[arg-type]
         topology, origins = grid.topology, box.leaf_origins()
         leaf, tile = topology.find_leaves(origins), topology.find_tiles(origins)
@@ -52,6 +101,10 @@ class ServedVolume:
         leaves = masks.reshape(*(REGION_EDGE // LEAF_EDGE,) * 3, *(LEAF_EDGE,) * 3)
         active = leaves.transpose(0, 3, 1, 4, 2, 5).reshape(*(REGION_EDGE,) * 3)
         return grid.dense(box), active
+
+
+def _bytes(volume: SparseVolume) -> int:
+    return sum(grid.values.nbytes for grid in volume.grids)
 
 
 def _listed(grid: Grid, number: int) -> dict[str, Any]:

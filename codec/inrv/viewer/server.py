@@ -3,7 +3,8 @@
 It answers under its token only:
   /                          the page
   /files/N/NAME              the bytes of an .inrv file, by ranges too
-  /volumes/N/grids           what a file of another type has; blocks/GRID/LEVEL/X,Y,Z its regions
+  /volumes/N/PLACE/grids     what a frame of files of another type has
+  /volumes/N/PLACE/blocks/GRID/LEVEL/X,Y,Z    regions of it
   /pictures/NUMBER           takes pictures of the page, where some were asked for; done, failed
 """
 
@@ -20,14 +21,14 @@ from typing import Any
 from urllib.parse import quote
 
 from inrv.fields.lattice.regions import REGION_EDGE
-from inrv.grids import SparseVolume
 from inrv.support.inputs import Input
 from inrv.viewer.page import page_with
 from inrv.viewer.served import COARSEST, ServedVolume
 
 MOST_POSTED = 1 << 28  # bytes of a picture
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-BLOCK = re.compile(r"blocks/(\d+)/(\d+)/(-?\d+),(-?\d+),(-?\d+)")
+BLOCK = re.compile(r"(\d+)/blocks/(\d+)/(\d+)/(-?\d+),(-?\d+),(-?\d+)")
+GRIDS = re.compile(r"(\d+)/grids")
 HTML, BYTES, JSON, TEXT = (
     "text/html; charset=utf-8",
     "application/octet-stream",
@@ -39,8 +40,8 @@ HTML, BYTES, JSON, TEXT = (
 class ViewServer(ThreadingHTTPServer):
     """Shows a file, and maybe another one to compare it with.
 
-    shown: an .inrv file as its bytes, or the grids of a file of another type, with its name; then
-        the one to compare with
+    shown: an .inrv file as its bytes, or frames that Python reads, with a name; then the one to
+        compare with
     settings: of the page, besides the files
     port: 0 for any that is free
     pictures: what the page has sent: its number, 'done' or 'failed', and the bytes
@@ -52,7 +53,7 @@ class ViewServer(ThreadingHTTPServer):
 
     def __init__(
         self,
-        shown: Sequence[tuple[str, Input | SparseVolume]],
+        shown: Sequence[tuple[str, Input | ServedVolume]],
         settings: Mapping[str, Any],
         port: int = 0,
     ) -> None:
@@ -62,13 +63,14 @@ class ViewServer(ThreadingHTTPServer):
         self._volumes: dict[int, ServedVolume] = {}
         named = []
         for number, (name, own) in enumerate(shown):
-            if isinstance(own, SparseVolume):
-                self._volumes[number] = ServedVolume(own)
-                place = {"url": f"/{self._token}/volumes/{number}", "served": True}
+            told: dict[str, Any] = {"name": name}
+            if isinstance(own, ServedVolume):
+                self._volumes[number] = own
+                told |= {"url": f"/{self._token}/volumes/{number}", "served": own.numbers}
             else:
                 self._inputs[number] = own
-                place = {"url": f"/{self._token}/files/{number}/{quote(name, safe='')}"}
-            named.append({"name": name, **place})
+                told["url"] = f"/{self._token}/files/{number}/{quote(name, safe='')}"
+            named.append(told)
         files = dict(zip(("file", "reference"), named, strict=False))
         self._page = page_with({**_within(settings, self._token), **files})
         super().__init__(("127.0.0.1", port), _Handler)
@@ -84,7 +86,7 @@ class ViewServer(ThreadingHTTPServer):
     def answer(self, path: str) -> tuple[str, bytes | Input] | None:
         """Give the type and the content of what is at a path; None where nothing is.
 
-        Raises IndexError where a volume has no such grid.
+        Raises IndexError where there is no such frame or grid, and what reading a frame raises.
         """
         token, _, rest = path.lstrip("/").partition("/")
         if not secrets.compare_digest(token.encode(), self._token.encode()):
@@ -103,16 +105,16 @@ class ViewServer(ThreadingHTTPServer):
 
     @staticmethod
     def _of_volume(volume: ServedVolume, rest: str) -> tuple[str, bytes] | None:
-        if rest == "grids":
-            return JSON, json.dumps(_finite(volume.grids())).encode()
+        if (listed := GRIDS.fullmatch(rest)) is not None:
+            return JSON, json.dumps(_finite(volume.grids(int(listed[1])))).encode()
         asked = BLOCK.fullmatch(rest)
         if asked is None:
             return None
-        grid, level, *corner = map(int, asked.groups())
+        place, grid, level, *corner = map(int, asked.groups())
         if level > COARSEST or any(own % REGION_EDGE for own in corner):
             return None
         x, y, z = corner
-        return BYTES, volume.block(grid, level, (x, y, z))
+        return BYTES, volume.block(place, grid, level, (x, y, z))
 
     def take(self, path: str, data: bytes) -> bool:
         """Take what the page has posted; False where nothing is expected there."""
@@ -151,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             found = self.server.answer(self.path)
-        except (IndexError, ValueError, MemoryError) as error:
+        except Exception as error:  # of a frame that cannot be read, which the page tells
             self._send(500, TEXT, str(error).encode())
             return
         if found is None:
