@@ -20,18 +20,23 @@ def _parse_frame(_: click.Context, __: click.Parameter, text: str | None) -> flo
     return None if text is None else frame_number(text)
 
 
-def frame_options(command: F) -> F:
-    """Give a command --frame and --time, and the arguments `frame` and `time`."""
-    frame = click.option(
+def frame_option(command: F) -> F:
+    """Give a command --frame, and the argument `frame`."""
+    option = click.option(
         "--frame",
         callback=_parse_frame,
         metavar="N",
         help="Sequence: take the frame of this number. Default: the first one.",
     )
+    return option(command)
+
+
+def frame_options(command: F) -> F:
+    """Give a command --frame and --time, and the arguments `frame` and `time`."""
     time = click.option(
         "--time", type=float, metavar="T", help="Sequence: take the frame nearest to this time."
     )
-    return frame(time(command))
+    return frame_option(time(command))
 
 
 def open_volume(

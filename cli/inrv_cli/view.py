@@ -23,9 +23,9 @@ from inrv_cli.files import (
     source_of,
     write_output,
 )
-from inrv_cli.frames import Source
+from inrv_cli.frames import Number, Source
 from inrv_cli.limits import limits_option
-from inrv_cli.opening import is_coded, read_grids
+from inrv_cli.opening import frame_option, is_coded, read_grids
 from inrv_cli.shots import Files, files_of, shots_of
 from inrv_cli.text import size as size_text
 
@@ -46,7 +46,7 @@ class Shown:
     name: of the file, or the pattern
     content: its bytes, where it is an .inrv file that the page decodes; else what Python reads
     promised: what the encoder told of the quality of each grid, by its position
-    grids: names of the grids that have values, in the first frame
+    grids: names of the grids that have values, in the frame that is shown first
     """
 
     name: str
@@ -75,6 +75,7 @@ def _parse_size(_: click.Context, option: click.Parameter, text: str) -> tuple[i
     help="Compare with this file or pattern: side by side, by a wipe, or as a difference.",
 )
 @click.option("--grid", metavar="NAME", help="Show this grid first.")
+@frame_option
 @click.option(
     "--memory",
     type=click.IntRange(16, 65536),
@@ -106,6 +107,7 @@ def view(
     file: Source,
     reference: Source | None,
     grid: str | None,
+    frame: Number | None,
     memory: int,
     port: int,
     opens: bool,
@@ -133,14 +135,17 @@ def view(
     check_stdin([file, reference])
     for output in outputs:
         check_output(output, force)
-    sources = [file] if reference is None else [file, reference]
     if turntable is not None:
         check_movie(Path(turntable).suffix.lower())
-    shown = [_read(source, limits) for source in sources]
+    shown = [_read(file, limits, frame)]
+    if reference is not None:
+        shown.append(_read(reference, limits))
     settings: dict[str, Any] = {"budget": memory << 20, "promised": shown[0].promised}
     if grid is not None:
         _check_grid(shown[0], grid)
         settings["grid"] = grid
+    if frame is not None:
+        settings["frame"] = frame
     if html is not None:
         _write_page(html, shown[0], settings)
     if png is not None or turntable is not None:
@@ -163,8 +168,11 @@ def view(
         server.server_close()
 
 
-def _read(source: Source, limits: Limits) -> Shown:
-    """Return a file's name, and its bytes where the page decodes them, else what Python reads."""
+def _read(source: Source, limits: Limits, frame: Number | None = None) -> Shown:
+    """Return a file's name, and its bytes where the page decodes them, else what Python reads.
+
+    frame: number of the frame that is shown first; MissingFrameError is raised where it is missing
+    """
     import inrv
     from inrv.viewer.page import is_for_page
 
@@ -175,13 +183,15 @@ def _read(source: Source, limits: Limits) -> Shown:
         check_input(source)
         side = read_input(source)
         if is_coded(side):
-            volume = inrv.load(side, None, limits)
+            volume = inrv.load(side, None, limits, frame=frame)
             promised = {grid.position: grid.quality for grid in volume.grids}
             if is_for_page(volume):
                 names = [grid.name for grid in volume.grids if grid.active_voxel_count]
                 return Shown(name, side, promised, names)
     content = _served(side, limits)
-    grids = content.frame(0).grids
+    if frame is not None and frame not in content.numbers:
+        raise inrv.MissingFrameError(f"{name} has no frame {frame}")
+    grids = content.frame(0 if frame is None else content.numbers.index(frame)).grids
     names = [own.name for own in grids if own.topology.active_voxel_count]
     return Shown(name, content, promised, names)
 

@@ -1,5 +1,6 @@
 """inrv: a compressed volume format and codec. VDB grids, coded by small neural networks.
 
+    viewer/     what `inrv view` and notebooks show
     scenes/     what other programs show of a file
     encoding/   grids -> file: what is asked, prepared, searched for, reported
     decoding/   file -> values: an open volume and its grids
@@ -19,6 +20,7 @@ loaded when they are first used.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -164,3 +166,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
+
+
+if "IPython" in sys.modules:
+    import_module("inrv.viewer.notebook").show_volumes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import inrv
+from inrv import files
 from inrv_cli.failure import INPUT, OUTPUT, USAGE
 from inrv_cli.main import cli
 from testing.viewer import built
@@ -84,3 +87,22 @@ def test_what_cannot_be_written_is_told_before_anything_is_drawn(fire: str, tmp_
         code, output = run(source, "--grid", "smog", "--html", str(tmp_path / "fire.html"))
         assert code != 0 and "it has density, temperature" in output
     assert os.listdir(tmp_path) == []
+
+
+def test_a_pattern_stands_for_frames(fire: str, tmp_path: Path) -> None:
+    for number in (7, 9):
+        array = np.full((8, 8, 8), number, dtype=np.float32)
+        volume = inrv.SparseVolume((inrv.sparse_grid(array),))
+        files.write(tmp_path / f"a.{number:04}.vdb", volume)
+    pattern = str(tmp_path / "a.####.vdb")
+    code, output = run(pattern, "--frame", "8", "--html", str(tmp_path / "a.html"))
+    assert code == USAGE and "a.####.vdb has no frame 8" in output
+    code, output = run(pattern, "--frame", "9", "--html", str(tmp_path / "a.html"))
+    assert code == 0, output
+    settings = (tmp_path / "a.html").read_text().partition('<script id="settings"')[2]
+    told = json.loads(settings.partition(">")[2].partition("</script>")[0])
+    assert told["frame"] == 9 and told["file"]["name"] == "a.####.vdb"
+    frames = inrv.load(base64.b64decode(told["file"]["data"])).frames
+    assert list(frames) == [7, 9]
+    code, output = run(fire, "--frame", "3", "--html", str(tmp_path / "b.html"))
+    assert code != 0 and not (tmp_path / "b.html").exists()

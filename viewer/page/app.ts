@@ -109,8 +109,18 @@ export class App {
     };
   }
 
-  /** Begins: takes the grid that a user would look at first. */
-  async start(name?: string): Promise<void> {
+  /**
+   * Begins.
+   *
+   * @param name of the grid that is shown; without it the one that a user would look at first
+   * @param number of the frame; without it the first one
+   */
+  async start(name?: string, number?: number): Promise<void> {
+    const { frames } = this.volume.timeline;
+    this.player.place = Math.max(
+      0,
+      frames.findIndex((own) => own.number === number),
+    );
     this.#grids = await this.volume.grids(this.player.place);
     const wanted =
       name === undefined ? firstGrid(this.#grids) : this.#grids.find((own) => own.name === name);
@@ -243,10 +253,10 @@ export class App {
     const loader = this.#shownLoader(which, this.grid!);
     if (!loader || !this.look || !loader.grid.box) return null;
     const { bricks } = loader;
-    const glow =
-      which !== "difference" && this.glow ? this.#shownLoader(which, this.glow)?.bricks : undefined;
     const [low, high] = this.#box(loader.grid);
     const look: Look = which === "difference" ? this.#differenceLook() : this.look;
+    const glow =
+      look.mode === "fog" && this.glow ? this.#shownLoader(which, this.glow)?.bricks : undefined;
     return {
       bricks,
       look,

@@ -43,9 +43,10 @@ export function firstGrid(grids: GridInfo[]): GridInfo | null {
   );
 }
 
-/** The grid whose light is added: a hot one in the same space. */
+/** The grid whose light is added: a hot one in the same space, or the grid itself. */
 export function glowOf(grid: GridInfo, grids: GridInfo[]): GridInfo | null {
-  if (isHot(grid) || grid.components !== 1 || !isThick(grid)) return null;
+  if (isHot(grid)) return grid;
+  if (grid.components !== 1 || !isThick(grid)) return null;
   const hot = grids.filter((own) => isHot(own) && !own.passthrough && own.activeVoxels > 0);
   return hot.find((own) => /flame|fire/i.test(own.name)) ?? hot[0] ?? null;
 }
@@ -89,13 +90,7 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
   }
   if (grid.gridClass === "level set") return { ...look, mode: "surface", isovalue: 0 };
   if (isHot(grid))
-    return {
-      ...look,
-      mode: "window",
-      map: "black body",
-      window: [0, grid.ranges[0]!.maximum],
-      density: 10,
-    };
+    return { ...look, map: "black body", window: [0, grid.ranges[0]!.maximum], density: 1 };
   if (isThick(grid) && !(grid.ranges[0]!.maximum < 0))
     return { ...look, window: spread[1] > spread[0] ? [0, spread[1]] : look.window };
   const { minimum, maximum } = grid.ranges[0]!;

@@ -12,6 +12,8 @@ interface Settings {
   /** The file that it is compared with. */
   reference?: Named;
   grid?: string;
+  /** Number of the frame that is shown first. */
+  frame?: number;
   /** Bytes on the GPU. */
   budget?: number;
   promised?: Promised;
@@ -46,7 +48,7 @@ async function show(volume: Volume, settings: Settings): Promise<void> {
   Object.assign(window, { inrv: { app, panel } });
   document.body.classList.toggle("bare", !!settings.shots);
   try {
-    await app.start(settings.grid);
+    await app.start(settings.grid, settings.frame);
   } catch (error) {
     panel.fail((error as Error).message);
     throw error;

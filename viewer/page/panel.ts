@@ -2,7 +2,7 @@
 
 import type { App, Comparison } from "./app.js";
 import { drawHistogram } from "./histogram.js";
-import { MAPS, MODES } from "./looks.js";
+import { MAPS, MODES, type Mode } from "./looks.js";
 import { Slices, type Voxels } from "./slices.js";
 
 /** What the server knows of a grid besides what the file's decoder tells. */
@@ -12,6 +12,19 @@ export interface Promised {
 }
 
 type Child = Node | string;
+
+/** A control of a number. */
+interface Slider {
+  title: string;
+  ends: [number, number];
+  get: () => number;
+  set: (own: number) => void;
+  /** What stands beside it. */
+  text: () => string;
+  /** Whether it does anything now; without it, always. */
+  when?: () => boolean;
+  into?: HTMLElement;
+}
 
 function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
@@ -162,6 +175,10 @@ export class Panel {
         .join(". ");
     });
 
+    const is =
+      (...modes: Mode[]) =>
+      () =>
+        !app.look || modes.includes(app.look.mode);
     this.#choice(
       "Show as",
       [...MODES],
@@ -173,6 +190,7 @@ export class Panel {
       [...MAPS],
       () => app.look?.map,
       (map) => (app.look!.map = map),
+      is("window", "maximum"),
     );
     const histogram = make("canvas", {
       width: "256",
@@ -186,70 +204,70 @@ export class Panel {
     const ends = () => app.histogram ?? { low: 0, high: 1 };
     const share = (value: number) => (value - ends().low) / (ends().high - ends().low || 1);
     const value = (part: number) => ends().low + part * (ends().high - ends().low);
-    this.#slider(
-      "From",
-      -0.25,
-      1.25,
-      () => share(app.look?.window[0] ?? 0),
-      (own) => (app.look!.window[0] = value(own)),
-      () => short(app.look?.window[0] ?? 0),
-    );
-    this.#slider(
-      "To",
-      -0.25,
-      1.25,
-      () => share(app.look?.window[1] ?? 1),
-      (own) => (app.look!.window[1] = value(own)),
-      () => short(app.look?.window[1] ?? 0),
-    );
-    this.#slider(
-      "Surface at",
-      0,
-      1,
-      () => share(app.look?.isovalue ?? 0),
-      (own) => (app.look!.isovalue = value(own)),
-      () => short(app.look?.isovalue ?? 0),
-    );
-    this.#slider(
-      "Thickness",
-      -2,
-      8,
-      () => Math.log2(app.look?.density ?? 1),
-      (own) => (app.look!.density = 2 ** own),
-      () => short(app.look?.density ?? 0),
-    );
-    this.#slider(
-      "Opacity curve",
-      -2,
-      3,
-      () => Math.log2(app.look?.curve ?? 1),
-      (own) => (app.look!.curve = 2 ** own),
-      () => short(app.look?.curve ?? 1),
-    );
-    this.#slider(
-      "Glow",
-      -2,
-      9,
-      () => Math.log2(app.glowStrength),
-      (own) => (app.glowStrength = 2 ** own),
-      () => (app.glow ? app.glow.name : "no such grid"),
-    );
-    this.#slider(
-      "Exposure",
-      -3,
-      3,
-      () => Math.log2(app.exposure),
-      (own) => (app.exposure = 2 ** own),
-      () => short(app.exposure),
-    );
-    this.#slider(
-      "Light",
-      0,
-      360,
-      () => (app.light * 180) / Math.PI,
-      (own) => (app.light = (own * Math.PI) / 180),
-      () => `${Math.round((app.light * 180) / Math.PI)}°`,
-    );
+    this.#slider({
+      title: "From",
+      ends: [-0.25, 1.25],
+      get: () => share(app.look?.window[0] ?? 0),
+      set: (own) => (app.look!.window[0] = value(own)),
+      text: () => short(app.look?.window[0] ?? 0),
+      when: is("window", "maximum"),
+    });
+    this.#slider({
+      title: "To",
+      ends: [-0.25, 1.25],
+      get: () => share(app.look?.window[1] ?? 1),
+      set: (own) => (app.look!.window[1] = value(own)),
+      text: () => short(app.look?.window[1] ?? 0),
+      when: is("fog", "window", "maximum"),
+    });
+    this.#slider({
+      title: "Surface at",
+      ends: [0, 1],
+      get: () => share(app.look?.isovalue ?? 0),
+      set: (own) => (app.look!.isovalue = value(own)),
+      text: () => short(app.look?.isovalue ?? 0),
+      when: is("surface"),
+    });
+    this.#slider({
+      title: "Thickness",
+      ends: [-2, 8],
+      get: () => Math.log2(app.look?.density ?? 1),
+      set: (own) => (app.look!.density = 2 ** own),
+      text: () => short(app.look?.density ?? 0),
+      when: is("fog", "window"),
+    });
+    this.#slider({
+      title: "Opacity curve",
+      ends: [-2, 3],
+      get: () => Math.log2(app.look?.curve ?? 1),
+      set: (own) => (app.look!.curve = 2 ** own),
+      text: () => short(app.look?.curve ?? 1),
+      when: is("window"),
+    });
+    this.#slider({
+      title: "Glow",
+      ends: [-2, 9],
+      get: () => Math.log2(app.glowStrength),
+      set: (own) => (app.glowStrength = 2 ** own),
+      text: () => app.glow?.name ?? "",
+      when: () => is("fog")() && app.glow !== null,
+    });
+    this.#slider({
+      title: "Exposure",
+      ends: [-3, 3],
+      get: () => Math.log2(app.exposure),
+      set: (own) => (app.exposure = 2 ** own),
+      text: () => short(app.exposure),
+      when: is("fog", "surface"),
+    });
+    this.#slider({
+      title: "Light",
+      ends: [0, 360],
+      get: () => (app.light * 180) / Math.PI,
+      set: (own) => (app.light = (own * Math.PI) / 180),
+      text: () => `${Math.round((app.light * 180) / Math.PI)}°`,
+      when: is("fog", "surface"),
+    });
     this.#choice(
       "Background",
       ["dark", "light", "black"] as const,
@@ -273,19 +291,18 @@ export class Panel {
     side.append(clip);
     for (const axis of [0, 1, 2] as const)
       for (const end of [0, 1] as const)
-        this.#slider(
-          `${"xyz"[axis]} ${end ? "to" : "from"}`,
-          0,
-          1,
-          () => app.clip[end][axis],
-          (own) => {
+        this.#slider({
+          title: `${"xyz"[axis]} ${end ? "to" : "from"}`,
+          ends: [0, 1],
+          get: () => app.clip[end][axis],
+          set: (own) => {
             app.clip[end][axis] = end
               ? Math.max(own, app.clip[0][axis] + 0.01)
               : Math.min(own, app.clip[1][axis] - 0.01);
           },
-          () => `${Math.round(100 * app.clip[end][axis])} %`,
-          clip,
-        );
+          text: () => `${Math.round(100 * app.clip[end][axis])} %`,
+          into: clip,
+        });
 
     const slices = make("details", {}, make("summary", {}, "Slices"), this.#slices.element);
     slices.ontoggle = () => void this.#showSlices(slices);
@@ -332,6 +349,7 @@ export class Panel {
     of: readonly T[],
     get: () => T | undefined,
     set: (own: T) => void,
+    when: () => boolean = () => true,
   ): void {
     const id = `choice-${title.replaceAll(" ", "-")}`;
     const select = make("select", { id }, ...of.map((own) => make("option", { value: own }, own)));
@@ -340,26 +358,22 @@ export class Panel {
       set(select.value as T);
       this.#app.touch();
     };
-    this.#refreshes.push(() => (select.value = get() ?? of[0]!));
-    this.#side.append(make("label", { for: id }, title), select);
+    const label = make("label", { for: id }, title);
+    this.#refreshes.push(() => {
+      select.value = get() ?? of[0]!;
+      label.hidden = select.hidden = !when();
+    });
+    this.#side.append(label, select);
   }
 
-  #slider(
-    title: string,
-    low: number,
-    high: number,
-    get: () => number,
-    set: (own: number) => void,
-    text: () => string,
-    into: HTMLElement = this.#side,
-  ): void {
+  #slider({ title, ends, get, set, text, when, into }: Slider): void {
     const id = `slider-${title.replaceAll(" ", "-")}`;
     const slider = make("input", {
       type: "range",
       id,
-      min: String(low),
-      max: String(high),
-      step: String((high - low) / 400),
+      min: String(ends[0]),
+      max: String(ends[1]),
+      step: String((ends[1] - ends[0]) / 400),
     });
     const shown = make("span", { class: "value" });
     slider.oninput = () => {
@@ -367,11 +381,13 @@ export class Panel {
       set(Number(slider.value));
       this.#app.touch(true);
     };
+    const label = make("label", { for: id }, title, shown);
     this.#refreshes.push(() => {
       if (document.activeElement !== slider) slider.value = String(get());
       shown.textContent = text();
+      label.hidden = slider.hidden = !(when?.() ?? true);
     });
-    into.append(make("label", { for: id }, title, shown), slider);
+    (into ?? this.#side).append(label, slider);
   }
 
   #timeline(bottom: HTMLElement): void {

@@ -20,9 +20,10 @@ export async function takeShots(app: App, shots: Shots): Promise<void> {
   [canvas.width, canvas.height] = [shots.width, shots.height];
   app.still = true;
   const start = app.camera.turn;
+  const first = app.player.place;
   for (let number = 0; number < shots.count; number++) {
     app.camera.turn = start + (2 * Math.PI * number) / shots.count;
-    if (shots.frames) app.go(number % app.player.count);
+    if (shots.frames) app.go((first + number) % app.player.count);
     app.touch(true); // the size or the turn may want finer regions
     await app.settled();
     app.drawWhole();

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from inrv.decoding.volume import Volume
@@ -30,16 +29,18 @@ export default { render({ model, el }) {
 def view(source: Any, *, grid: str | None = None, height: int = HEIGHT) -> Any:
     """Give a widget that shows a volume in a notebook: the page of `inrv view`.
 
-    source: a volume that `inrv.load` gave, or what `inrv.encode` takes, which is encoded quickly
+    source: a volume that `inrv.load` gave, of a sequence with the frames beside it; or what
+        `inrv.encode` takes, which is encoded quickly
     grid: name of the one that is shown first; None: the one that a user would look at first
     height: of the widget in pixels
     Raises OptionError where the file is too large for a page, and MissingPackageError where
     anywidget is missing.
     """
-    settings: Mapping[str, Any] = {} if grid is None else {"grid": grid}
+    settings: dict[str, Any] = {} if grid is None else {"grid": grid}
     name = source.frames.name if isinstance(source, Volume) else "volume"
     if isinstance(source, Volume) and is_for_page(source):
         data = bytes(source.frames.source.file.view())
+        settings["frame"] = source.number
     else:
         data, _ = encode_bytes(source, EncodeOptions(effort="instant"))
     if len(data) > MOST_BYTES:
