@@ -34,8 +34,12 @@ def _compiler() -> list[str]:
 
 
 def _makes_viewer() -> bool:
-    """Whether the page of the viewer is to be built, and can be: with Node.js."""
-    return not build_viewer.PAGE.exists() and shutil.which("npm") is not None
+    """Whether the page of the viewer is to be built, and can be: with Node.js.
+
+    One that lies in a checkout may be older than its sources.
+    """
+    is_checkout = (build_core.ROOT / ".git").exists()
+    return (is_checkout or not build_viewer.PAGE.exists()) and shutil.which("npm") is not None
 
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
@@ -46,6 +50,8 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
             build_viewer.build_viewer()
         except build_core.BuildError as error:  # without a network, for example
             why = str(error)
+            if build_viewer.PAGE.exists():
+                print(f"the viewer may be older than its sources: {why}", file=sys.stderr)
     if not build_viewer.PAGE.exists():
         print(f"this wheel has no viewer: {why}", file=sys.stderr)
     return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)

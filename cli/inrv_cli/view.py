@@ -140,7 +140,8 @@ def view(
     shown = [_read(file, limits, frame)]
     if reference is not None:
         shown.append(_read(reference, limits))
-    settings: dict[str, Any] = {"budget": memory << 20, "promised": shown[0].promised}
+    promised = shown[0].promised or shown[-1].promised  # either may be the one that was encoded
+    settings: dict[str, Any] = {"budget": memory << 20, "promised": promised}
     if grid is not None:
         _check_grid(shown[0], grid)
         settings["grid"] = grid
