@@ -26,9 +26,16 @@ const SMALLEST = 1e-30;
 const LARGEST = 65504; // of a float16
 const HALF_ONE = 0x3c00; // 1 as a float16
 
+/** Samples of a block along each axis: each has a range, so that rays can skip it. */
+const BLOCK = 8;
+
 /** Memory of the GPU in which bricks of one size lie. */
 export class Atlas {
   readonly texture: WebGLTexture;
+  /** The least and the largest value of each block. */
+  readonly ranges: WebGLTexture;
+  /** Blocks of a brick along each axis. */
+  readonly blocks: number;
   /** Samples of a brick along each axis, without its border. */
   readonly brick: number;
   /** Samples of the texture along each axis. */
@@ -52,6 +59,9 @@ export class Atlas {
     const deep = Math.min(most, Math.max(1, Math.ceil(count / (side * side))));
     this.#slots = [side, side, deep];
     this.size = this.#slots.map((slots) => slots * (brick + 1)) as [number, number, number];
+    this.blocks = Math.ceil(brick / BLOCK);
+    const blocks = this.#slots.map((slots) => slots * this.blocks);
+    this.ranges = textureOf(gl, gl.RG32F, blocks, gl.NEAREST);
     this.texture = textureOf(gl, marks ? gl.RG16F : gl.R16F, this.size, gl.LINEAR);
     for (let slot = side * side * deep - 1; slot >= 0; slot--) this.#free.push(slot);
   }
@@ -108,8 +118,17 @@ export class Atlas {
     writeTexels(gl, this.texture, place, shape, format, gl.HALF_FLOAT, texels);
   }
 
+  /** Writes the ranges of the blocks of a slot, as `rangesOf` gives them. */
+  describe(slot: number, ranges: Float32Array): void {
+    const gl = this.#gl;
+    const from = this.place(slot).map((own) => own * this.blocks);
+    const shape = axes(() => this.blocks);
+    writeTexels(gl, this.ranges, from, shape, gl.RG, gl.FLOAT, ranges);
+  }
+
   delete(): void {
     this.#gl.deleteTexture(this.texture);
+    this.#gl.deleteTexture(this.ranges);
   }
 }
 
@@ -146,6 +165,8 @@ export class Bricks {
   readonly #gl: WebGL2RenderingContext;
   readonly #least: Float32Array;
   readonly #most: Float32Array;
+  /** Ranges of the blocks of each slot. */
+  readonly #ranges = new Map<number, Float32Array>();
 
   constructor(
     gl: WebGL2RenderingContext,
@@ -276,6 +297,8 @@ export class Bricks {
               halves(put(samples)),
               put(active),
             );
+            this.#ranges.set(slot, rangesOf(samples, side, this.atlas.blocks));
+            this.atlas.describe(slot, this.#ranges.get(slot)!);
           }
           const page = (slot >= 0 ? level : NO_BRICK) + (marked ? ACTIVE : 0);
           this.#describe(region, [bx, by, bz], along, slot, least, most, page, pages);
@@ -361,8 +384,30 @@ export class Bricks {
             }
         const from = axes((own) => (own === axis ? brick : 0));
         this.atlas.write(slot, from, shape, halves(samples));
+        this.#widen(slot, axis, brick, samples);
       }
     }
+  }
+
+  /** Widens the ranges of the blocks at an upper side of a brick by the samples on it. */
+  #widen(slot: number, axis: number, brick: number, samples: Float32Array): void {
+    const ranges = this.#ranges.get(slot)!;
+    const { blocks } = this.atlas;
+    const last = Math.ceil(brick / BLOCK) - 1;
+    let [least, most] = [Infinity, -Infinity];
+    for (const own of samples) {
+      least = Math.min(least, own);
+      most = Math.max(most, own);
+    }
+    for (let one = 0; one < blocks; one++)
+      for (let two = 0; two < blocks; two++) {
+        const block =
+          axis === 0 ? [last, one, two] : axis === 1 ? [one, last, two] : [one, two, last];
+        const at = 2 * ((block[2]! * blocks + block[1]!) * blocks + block[0]!);
+        ranges[at] = Math.min(ranges[at]!, least);
+        ranges[at + 1] = Math.max(ranges[at + 1]!, most);
+      }
+    this.atlas.describe(slot, ranges);
   }
 
   /** A value on an upper side of a region, which belongs to one of the regions above it. */
@@ -544,6 +589,31 @@ function planeValue(
 ): number {
   const [one, two] = [0, 1, 2].filter((own) => own !== axis).map((own) => inner[own]! >> level);
   return values[one! * edge + two!]!;
+}
+
+/** The least and the largest sample of each block of a brick: x changes first. */
+function rangesOf(samples: Float32Array, side: number, blocks: number): Float32Array {
+  const found = new Float32Array(2 * blocks ** 3);
+  const brick = side - 1;
+  let at = 0;
+  for (let bz = 0; bz < blocks; bz++)
+    for (let by = 0; by < blocks; by++)
+      for (let bx = 0; bx < blocks; bx++, at += 2) {
+        const [x0, y0, z0] = [bx * BLOCK, by * BLOCK, bz * BLOCK];
+        let [least, most] = [Infinity, -Infinity];
+        for (let z = z0; z <= Math.min(z0 + BLOCK, brick); z++)
+          for (let y = y0; y <= Math.min(y0 + BLOCK, brick); y++) {
+            const row = (z * side + y) * side;
+            for (let x = x0; x <= Math.min(x0 + BLOCK, brick); x++) {
+              const own = samples[row + x]!;
+              if (own < least) least = own;
+              if (own > most) most = own;
+            }
+          }
+        found[at] = least;
+        found[at + 1] = most;
+      }
+  return found;
 }
 
 /** Puts a small brick into a large one. */

@@ -16,14 +16,15 @@ void main() {
     vec3 stepA = mat3(volumeA.toVoxels) * (toLight * stepLength);
     vec3 from = (volumeA.toVoxels * vec4(world, 1.0)).xyz;
     float sum = 0.0;
-    for (int number = 0; number < STEPS; number++) {
-        vec3 place = from + (float(number) + 0.5) * stepA;
-        vec3 beyond = abs(place / (vec3(volumeA.cells) * CELL) - 0.5);
+    for (int number = 0; number < STEPS && sum * density * stepLength < 7.0;) {
+        vec3 at = from + (float(number) + 0.5) * stepA;
+        vec3 beyond = abs(at / (vec3(volumeA.cells) * CELL) - 0.5);
         if (max(beyond.x, max(beyond.y, beyond.z)) > 0.5) break;
-        float skip = emptyA(volumeA, place, stepA);
-        if (skip > 0.0) { number += int(max(ceil(skip), 1.0)) - 1; continue; }
-        sum += max(lookA(volumeA, place), 0.0);
-        if (sum * density * stepLength > 7.0) break;
+        Part part = partA(volumeA, at, stepA);
+        int last = number + max(int(ceil(part.steps)), 1);
+        if (!part.isVisible) number = last;
+        for (; number < last; number++)
+            sum += max(valueA(part, from + (float(number) + 0.5) * stepA), 0.0);
     }
     shown = vec4(exp(-sum * density * stepLength));
 }

@@ -1,11 +1,13 @@
 // Marches a ray through the volumes for each pixel, at steps of equal length.
+//
+// It is compiled for one MODE each, with GLOWS where the second volume is shown, and with MARKS where
+// a shell around the active voxels is: a browser's own software runs through both sides of an `if`.
 
 uniform mat4 screenToWorld;       // world space here begins in the middle of what is shown
 uniform vec3 lower, upper;        // the box that is shown, in voxels of the first volume
 uniform float stepLength;         // in world units
 uniform float jitter;             // of this frame: 0.5 puts every sample in the middle of its step
 uniform bool dither;              // whether pixels are shifted against one another
-uniform int mode;                 // FOG, ...
 uniform float density;            // absorption a world unit, for a value of 1
 uniform float glow;               // light a world unit that a value of 1 of the second volume sends
 uniform vec2 window;              // values that the ends of the colour map stand for
@@ -18,14 +20,15 @@ uniform vec3 lightLower, lightSize;
 uniform sampler3D lightVolume;    // the share of the light that reaches a place
 uniform sampler2D colors;         // of values: red, green, blue, opacity
 uniform sampler2D glowColors;
-uniform int glows;                // whether the second volume is shown
-uniform bool marks;               // whether a shell around the active voxels is drawn
 uniform vec3 upward;              // in world space
 
 in vec2 at;
 out vec4 shown;
 
-const int FOG = 0, SURFACE = 1, WINDOW = 2, MAXIMUM = 3;
+#define FOG 0
+#define SURFACE 1
+#define WINDOW 2
+#define MAXIMUM 3
 const int MOST_STEPS = 8192;
 const vec3 MARK = vec3(0.55, 0.3, 0.95);
 
@@ -40,9 +43,9 @@ vec3 direction(mat4 toVoxels, vec3 world) { return mat3(toVoxels) * world; }
 vec3 gradient(vec3 world) {
     vec2 e = vec2(voxel, 0.0);
     return vec3(
-        lookA(volumeA, place(volumeA.toVoxels, world + e.xyy)) - lookA(volumeA, place(volumeA.toVoxels, world - e.xyy)),
-        lookA(volumeA, place(volumeA.toVoxels, world + e.yxy)) - lookA(volumeA, place(volumeA.toVoxels, world - e.yxy)),
-        lookA(volumeA, place(volumeA.toVoxels, world + e.yyx)) - lookA(volumeA, place(volumeA.toVoxels, world - e.yyx)));
+        lookA(place(volumeA.toVoxels, world + e.xyy)) - lookA(place(volumeA.toVoxels, world - e.xyy)),
+        lookA(place(volumeA.toVoxels, world + e.yxy)) - lookA(place(volumeA.toVoxels, world - e.yxy)),
+        lookA(place(volumeA.toVoxels, world + e.yyx)) - lookA(place(volumeA.toVoxels, world - e.yyx)));
 }
 
 float lit(vec3 world) {
@@ -76,11 +79,10 @@ bool isActive(vec3 at, out float edge) {
     return texelFetch(atlasA, ivec3(vec3(page.xyz) * (volumeA.brick + 1.0) + inner), 0).g > 0.5;
 }
 
-// The steps of a ray until it leaves the cell that it is in, where that has no active voxel; else 0.
-float inactive(vec3 at, vec3 step) {
+// Whether the cell at a place of the first volume has active voxels.
+bool hasActive(vec3 at) {
     ivec3 cell = ivec3(floor(at / CELL));
-    if (within(volumeA, cell) && (texelFetch(pagesA, cell, 0).a & ACTIVE) != 0u) return 0.0;
-    return stepsWithin(cell, at, step);
+    return within(volumeA, cell) && (texelFetch(pagesA, cell, 0).a & ACTIVE) != 0u;
 }
 
 // The side of a voxel by which a ray came in: a shade of violet, darker at the borders of leaf nodes.
@@ -112,78 +114,90 @@ void main() {
     vec3 color = vec3(0.0);
     float through = 1.0;
     float best = -1e30;
+    vec4 shell = vec4(0.0);
     float shift = dither ? fract(jitter + hash(gl_FragCoord.xy)) : jitter;
+    float begin = enter + shift * stepLength;
+    vec3 beginA = place(volumeA.toVoxels, eye + begin * ray);
+    vec3 beginB = place(volumeB.toVoxels, eye + begin * ray);
     vec3 stepA = direction(volumeA.toVoxels, ray * stepLength);
     vec3 stepB = direction(volumeB.toVoxels, ray * stepLength);
-    int count = int(min(ceil((leave - enter) / stepLength), float(MOST_STEPS)));
-    float before = 0.0;
-    bool hasBefore = false;
-    vec4 shell = vec4(0.0);
+    int count = int(min(ceil((leave - begin) / stepLength), float(MOST_STEPS)));
+    bool outsideIsLow = volumeA.outside < isovalue;
+    float before = volumeA.outside;
 
-    for (int number = 0; number < count; number++) {
-        float t = enter + (float(number) + shift) * stepLength;
-        if (t > leave) break;
-        vec3 world = eye + t * ray;
-        vec3 atA = place(volumeA.toVoxels, world);
-        vec3 atB = place(volumeB.toVoxels, world);
-        float skip = emptyA(volumeA, atA, stepA);
-        if (glows != 0) skip = min(skip, emptyB(volumeB, atB, stepB));
-        if (marks && shell.a == 0.0) {
-            skip = min(skip, inactive(atA, stepA));
+    for (int number = 0; number < count && through > 0.0;) {
+        // What lies ahead until the ray leaves a block or a cell: it is marched through, or skipped.
+        vec3 atA = beginA + float(number) * stepA;
+        Part a = partA(volumeA, atA, stepA);
+        float steps = a.steps;
+        bool isVisible = a.isVisible;
+#if GLOWS
+        Part b = partB(volumeB, beginB + float(number) * stepB, stepB);
+        steps = min(steps, b.steps);
+        isVisible = isVisible || b.isVisible;
+#endif
+#if MODE == MAXIMUM
+        isVisible = isVisible && a.range.g > best;
+#elif MODE == SURFACE
+        bool isCut = number == 0 && (a.range.r < isovalue) != outsideIsLow;
+        isVisible = isVisible || isCut;
+        before = isVisible ? before : a.range.r;
+#endif
+#if MARKS
+        isVisible = isVisible || (shell.a == 0.0 && hasActive(atA));
+#endif
+        int last = min(max(number + int(ceil(steps)), number + 1), count);
+        if (!isVisible) number = last;
+        for (; number < last && through > 0.0; number++) {
+            vec3 at = beginA + float(number) * stepA;
+            float value = valueA(a, at);
+#if MARKS
             float edge;
-            if (skip == 0.0 && isActive(atA, edge)) shell = marked(atA, stepA, edge);
-        }
-        if (skip > 0.0) {
-            number += int(max(ceil(skip), 1.0)) - 1;
-            hasBefore = false;
-            continue;
-        }
-        float value = lookA(volumeA, atA);
-        if (mode == SURFACE) {
-            bool crossed = hasBefore && (value < isovalue) != (before < isovalue);
-            bool begins = !hasBefore && number == 0 && value < isovalue;
-            if (crossed || begins) {
-                float low = t - stepLength, high = t;
-                for (int turn = 0; turn < 8 && crossed; turn++) {
-                    float middle = 0.5 * (low + high);
-                    float found = lookA(volumeA, place(volumeA.toVoxels, eye + middle * ray));
-                    if ((found < isovalue) == (before < isovalue)) low = middle; else high = middle;
-                }
-                vec4 own = surface(eye + high * ray, ray);
-                color = own.rgb;
-                through = 0.0;
-                break;
-            }
-            before = value;
-            hasBefore = true;
-        } else if (mode == MAXIMUM) {
-            best = max(best, value);
-        } else {
-            float thickness;
-            vec3 light;
-            if (mode == FOG) {
-                thickness = max(value, 0.0) * density;
-                light = albedo * (lightColor * lit(world) + ambient);
-            } else {
-                vec4 own = textureLod(colors, vec2((value - window.x) / (window.y - window.x), 0.5), 0.0);
-                thickness = own.a * density;
-                light = own.rgb;
-            }
+            if (shell.a == 0.0 && isActive(at, edge)) shell = marked(at, stepA, edge);
+#endif
+#if MODE == FOG
+            float thickness = max(value, 0.0) * density;
+            vec3 world = eye + (begin + float(number) * stepLength) * ray;
+            vec3 light = albedo * (lightColor * lit(world) + ambient);
+#elif MODE == WINDOW
+            vec4 own = textureLod(colors, vec2((value - window.x) / (window.y - window.x), 0.5), 0.0);
+            float thickness = own.a * density;
+            vec3 light = own.rgb;
+#endif
+#if MODE == FOG || MODE == WINDOW
             float held = exp(-thickness * stepLength);
             color += through * (1.0 - held) * light;
-            if (glows != 0) {
-                float heat = lookB(volumeB, atB);
-                float place_ = (heat - glowWindow.x) / (glowWindow.y - glowWindow.x);
-                color += through * textureLod(glowColors, vec2(place_, 0.5), 0.0).rgb * glow * stepLength;
-            }
+#if GLOWS
+            float heat = valueB(b, beginB + float(number) * stepB);
+            heat = (heat - glowWindow.x) / (glowWindow.y - glowWindow.x);
+            color += through * textureLod(glowColors, vec2(heat, 0.5), 0.0).rgb * glow * stepLength;
+#endif
             through *= held;
-            if (through < 0.003) { through = 0.0; break; }
+            through = through < 0.003 ? 0.0 : through;
+#elif MODE == MAXIMUM
+            best = max(best, value);
+#elif MODE == SURFACE
+            bool isCrossed = number > 0 && (value < isovalue) != (before < isovalue);
+            isCut = isCut && number == 0 && (value < isovalue) != outsideIsLow;
+            if (isCrossed || isCut) {
+                float high = begin + float(number) * stepLength, low = high - stepLength;
+                for (int turn = 0; turn < 8 && isCrossed; turn++) {
+                    float middle = 0.5 * (low + high);
+                    float found = lookA(place(volumeA.toVoxels, eye + middle * ray));
+                    if ((found < isovalue) == (before < isovalue)) low = middle; else high = middle;
+                }
+                color = surface(eye + high * ray, ray).rgb;
+                through = 0.0;
+            }
+            before = value;
+#endif
         }
     }
-    if (mode == MAXIMUM && best > -1e29) {
-        vec4 own = textureLod(colors, vec2((best - window.x) / (window.y - window.x), 0.5), 0.0);
-        color = own.rgb * step(1e-6, own.a);
-        through = 1.0 - step(1e-6, own.a);
-    }
+#if MODE == MAXIMUM
+    vec4 own = textureLod(colors, vec2((best - window.x) / (window.y - window.x), 0.5), 0.0);
+    float isSeen = best > -1e29 ? step(1e-6, own.a) : 0.0;
+    color = own.rgb * isSeen;
+    through = 1.0 - isSeen;
+#endif
     shown = vec4(mix(color, shell.rgb, shell.a), 1.0 - through * (1.0 - shell.a));
 }

@@ -68,6 +68,7 @@ const BACKDROPS: Record<Backdrop, [Vector, Vector]> = {
     [0, 0, 0],
   ],
 };
+const COLD = 0.35; // share of the hottest below which a black body cannot be seen
 const LIGHT_PAUSE = 1000; // milliseconds
 const LIGHT_EDGE = 64; // of the light volume along the longest side of the box
 const LIGHT: Vector = [2.1, 2.02, 1.9];
@@ -79,7 +80,8 @@ export const GATHERED = 8;
 
 export class Renderer {
   readonly gl: WebGL2RenderingContext;
-  readonly #march: Program;
+  /** Programs that march, by what they are compiled for. */
+  readonly #marches = new Map<string, Program>();
   readonly #light: Program;
   readonly #present: Program;
   readonly #floats: boolean;
@@ -109,7 +111,6 @@ export class Renderer {
     this.#floats = !!(
       gl.getExtension("EXT_color_buffer_float") ?? gl.getExtension("EXT_color_buffer_half_float")
     );
-    this.#march = new Program(gl, lookShader + marchShader);
     this.#light = new Program(gl, lookShader + lightShader);
     this.#present = new Program(gl, presentShader);
     this.#frame = gl.createFramebuffer()!;
@@ -168,9 +169,8 @@ export class Renderer {
       gl.clear(gl.COLOR_BUFFER_BIT);
     }
     if (scene) {
-      this.#march.use();
-      this.#volumes(this.#march, scene);
       this.#marching(
+        this.#marchOf(scene),
         scene,
         setting,
         view,
@@ -204,7 +204,22 @@ export class Renderer {
     gl.disable(gl.SCISSOR_TEST);
   }
 
+  /** The program for a scene, which is compiled when it is first needed. */
+  #marchOf({ look, glow, marks, bricks }: Scene): Program {
+    const asked = {
+      MODE: MODES.indexOf(look.mode),
+      GLOWS: glow ? 1 : 0,
+      MARKS: marks && bricks.atlas.marks ? 1 : 0,
+    };
+    const text = Object.entries(asked).map(([name, own]) => `#define ${name} ${own}\n`);
+    const key = text.join("");
+    const found = this.#marches.get(key) ?? new Program(this.gl, key + lookShader + marchShader);
+    this.#marches.set(key, found);
+    return found;
+  }
+
   #marching(
+    march: Program,
     scene: Scene,
     setting: Setting,
     view: Matrix,
@@ -214,7 +229,8 @@ export class Renderer {
   ): void {
     const { look, glow, bricks } = scene;
     const gl = this.gl;
-    const march = this.#march;
+    march.use();
+    this.#volumes(march, scene);
     march.matrix("screenToWorld", inverse(multiply(view, translation(originOf(scene)))));
     const [lower, upper] = scene.part.map((own) => add(own, bricks.shift));
     march.vector("lower", lower!);
@@ -222,7 +238,6 @@ export class Renderer {
     march.number("stepLength", scene.voxel * stepVoxels);
     march.number("jitter", jitter);
     march.whole("dither", dither ? 1 : 0);
-    march.whole("mode", MODES.indexOf(look.mode));
     march.number("density", this.#density(scene));
     const window = look.window.map((own) => own / bricks.scale) as [number, number];
     if (!(window[1] > window[0])) window[1] = window[0] + 1e-6;
@@ -231,23 +246,21 @@ export class Renderer {
     march.number("voxel", scene.voxel);
     march.vector("toLight", setting.toLight);
     march.vector("upward", setting.upward);
-    march.whole("marks", scene.marks && bricks.atlas.marks ? 1 : 0);
     march.vector("lightColor", LIGHT);
     march.vector("ambient", AMBIENT);
     march.vector("albedo", glow ? SOOT : ALBEDO);
-    march.texture("lightVolume", gl.TEXTURE_3D, this.#lightVolume?.texture ?? this.#absent[2]!, 6);
+    march.texture("lightVolume", gl.TEXTURE_3D, this.#lightVolume?.texture ?? this.#absent[2]!, 8);
     const box = this.#lightBox(scene);
     march.vector("lightLower", box.lower);
     march.vector("lightSize", box.size);
-    march.whole("glows", glow ? 1 : 0);
     march.number("glow", glow ? glow.strength / scene.extent : 0);
     march.pair(
       "glowWindow",
       glow ? (glow.window.map((own) => own / glow.bricks.scale) as [number, number]) : [0, 1],
     );
     this.#colour(look);
-    march.texture("colors", gl.TEXTURE_2D, this.#colors, 7);
-    march.texture("glowColors", gl.TEXTURE_2D, this.#glowColors, 8);
+    march.texture("colors", gl.TEXTURE_2D, this.#colors, 9);
+    march.texture("glowColors", gl.TEXTURE_2D, this.#glowColors, 10);
   }
 
   /** Absorption a world unit for a normalised value of 1. */
@@ -267,8 +280,8 @@ export class Renderer {
       "B",
       glow?.bricks ?? null,
       origin,
-      3,
-      glow ? [1e-4 + Math.max(0, glow.window[0] / glow.bricks.scale), 1e30] : [0, 0],
+      4,
+      glow ? [COLD * (glow.window[1] / glow.bricks.scale), 1e30] : [0, 0],
     );
   }
 
@@ -284,12 +297,9 @@ export class Renderer {
     const name = `volume${letter}`;
     program.texture(`pages${letter}`, gl.TEXTURE_3D, bricks?.pages ?? this.#absent[0]!, unit);
     program.texture(`ranges${letter}`, gl.TEXTURE_3D, bricks?.ranges ?? this.#absent[1]!, unit + 1);
-    program.texture(
-      `atlas${letter}`,
-      gl.TEXTURE_3D,
-      bricks?.atlas.texture ?? this.#absent[2]!,
-      unit + 2,
-    );
+    const atlas = bricks?.atlas;
+    program.texture(`blocks${letter}`, gl.TEXTURE_3D, atlas?.ranges ?? this.#absent[1]!, unit + 2);
+    program.texture(`atlas${letter}`, gl.TEXTURE_3D, atlas?.texture ?? this.#absent[2]!, unit + 3);
     program.wholes(`${name}.cells`, bricks?.cells ?? [0, 0, 0]);
     if (!bricks) return;
     program.matrix(
@@ -297,6 +307,7 @@ export class Renderer {
       multiply(multiply(translation(bricks.shift), inverse(worldOf(bricks.grid))), origin),
     );
     program.number(`${name}.brick`, bricks.atlas.brick);
+    program.number(`${name}.blocks`, bricks.atlas.blocks);
     program.vector(`${name}.texel`, bricks.atlas.size.map((own) => 1 / own) as Vector);
     program.number(`${name}.outside`, bricks.outside);
     program.pair(`${name}.visible`, visible);
