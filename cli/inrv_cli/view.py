@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import tempfile
 import webbrowser
@@ -14,6 +15,7 @@ import click
 
 from inrv_cli.failure import INPUT, Failure, debug_option
 from inrv_cli.files import (
+    STDOUT,
     check_input,
     check_output,
     check_stdin,
@@ -46,13 +48,17 @@ class Shown:
     name: of the file, or the pattern
     content: its bytes, where it is an .inrv file that the page decodes; else what Python reads
     promised: what the encoder told of the quality of each grid, by its position
-    grids: names of the grids that have values, in the frame that is shown first
+    grids: names of the grids that have values, of a single volume
+    others: names of the grids that cannot be shown, of a single volume
+    frames: how many there are
     """
 
     name: str
     content: Input | ServedVolume
     promised: dict[int, str]
     grids: list[str]
+    others: list[str]
+    frames: int
 
 
 def _parse_size(_: click.Context, option: click.Parameter, text: str) -> tuple[int, int]:
@@ -133,17 +139,23 @@ def view(
 
     outputs = [output for output in (html, png, turntable) if output is not None]
     check_stdin([file, reference])
-    for output in outputs:
-        check_output(output, force)
+    if outputs and reference is not None:
+        raise click.UsageError("--reference is for the page that a browser shows, not for outputs")
+    if len({os.path.realpath(output) for output in outputs}) < len(outputs):
+        raise click.UsageError(f"{outputs[0]} would be written more than once")
+    if png is not None and png != STDOUT and Path(png).suffix.lower() != ".png":
+        raise click.UsageError(f"--png {png}: the name must end in .png")
     if turntable is not None:
         check_movie(Path(turntable).suffix.lower())
+    for output in outputs:
+        check_output(output, force)
     shown = [_read(file, limits, frame)]
     if reference is not None:
         shown.append(_read(reference, limits))
     promised = shown[0].promised or shown[-1].promised  # either may be the one that was encoded
+    _check_grids(shown[0], grid)
     settings: dict[str, Any] = {"budget": memory << 20, "promised": promised}
     if grid is not None:
-        _check_grid(shown[0], grid)
         settings["grid"] = grid
     if frame is not None:
         settings["frame"] = frame
@@ -188,13 +200,17 @@ def _read(source: Source, limits: Limits, frame: Number | None = None) -> Shown:
             promised = {grid.position: grid.quality for grid in volume.grids}
             if is_for_page(volume):
                 names = [grid.name for grid in volume.grids if grid.active_voxel_count]
-                return Shown(name, side, promised, names)
+                others = [own.name for own in volume.passthrough]
+                return Shown(name, side, promised, names, others, len(volume.frames))
     content = _served(side, limits)
+    count = len(content.numbers)
     if frame is not None and frame not in content.numbers:
         raise inrv.MissingFrameError(f"{name} has no frame {frame}")
-    grids = content.frame(0 if frame is None else content.numbers.index(frame)).grids
-    names = [own.name for own in grids if own.topology.active_voxel_count]
-    return Shown(name, content, promised, names)
+    if count > 1:
+        return Shown(name, content, promised, [], [], count)
+    sparse = content.frame(0)
+    names = [own.name for own in sparse.grids if own.topology.active_voxel_count]
+    return Shown(name, content, promised, names, [own.name for own in sparse.passthrough], 1)
 
 
 def _served(side: Files | Input, limits: Limits) -> ServedVolume:
@@ -211,12 +227,20 @@ def _served(side: Files | Input, limits: Limits) -> ServedVolume:
     return ServedVolume.of(read_grids(side))
 
 
-def _check_grid(shown: Shown, name: str) -> None:
-    """Raise MissingGridError where a file has no grid of this name that could be shown."""
+def _check_grids(shown: Shown, name: str | None) -> None:
+    """Raise Failure where a volume has nothing to show, and MissingGridError where not this grid.
+
+    Of several frames, those that come later may have it.
+    """
     from inrv import MissingGridError
 
-    if name not in shown.grids:
-        names = ", ".join(shown.grids) or "none"
+    if shown.frames > 1:
+        return
+    if not shown.grids:
+        held = f"; it holds {', '.join(shown.others)}, of other types" if shown.others else ""
+        raise Failure(INPUT, f"{shown.name} has no grid with values that can be shown{held}")
+    if name is not None and name not in shown.grids:
+        names = ", ".join(shown.grids)
         raise MissingGridError(f"{shown.name} has no grid with values named {name}; it has {names}")
 
 
@@ -229,9 +253,8 @@ def _write_page(path: str, shown: Shown, settings: dict[str, Any]) -> None:
     data = bytes(content.view()) if isinstance(content, Input) else _encoded(content)
     page = whole_page(shown.name, data, settings)
     write_output(path, page)
-    click.echo(
-        f"{shown.name} -> {path}, {size_text(len(page))}; the file is {size_text(len(data))}"
-    )
+    line = f"{shown.name} -> {path}, {size_text(len(page))}; the file is {size_text(len(data))}"
+    click.echo(line, err=path == STDOUT)
 
 
 def _encoded(content: ServedVolume) -> bytes:
@@ -271,7 +294,8 @@ def _write_pictures(
         server.server_close()
     if png is not None:
         write_output(png, drawn[0])
-        click.echo(f"{shown[0].name} -> {png}, {size_text(len(drawn[0]))}")
+        line = f"{shown[0].name} -> {png}, {size_text(len(drawn[0]))}"
+        click.echo(line, err=png == STDOUT)
     if turntable is not None:
         film = io.BytesIO()
         write_movie(film, Path(turntable).suffix.lower(), drawn)

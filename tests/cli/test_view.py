@@ -106,3 +106,23 @@ def test_a_pattern_stands_for_frames(fire: str, tmp_path: Path) -> None:
     assert list(frames) == [7, 9]
     code, output = run(fire, "--frame", "3", "--html", str(tmp_path / "b.html"))
     assert code != 0 and not (tmp_path / "b.html").exists()
+
+
+def test_what_makes_no_sense_is_told(fire: str, tmp_path: Path) -> None:
+    page, picture = str(tmp_path / "a.html"), str(tmp_path / "a.png")
+    for arguments, words in (
+        (("--png", picture, "--html", picture), "more than once"),
+        (("--png", str(tmp_path / "a.jpg")), "must end in .png"),
+        (("--reference", FIRE, "--html", page), "--reference is for the page"),
+    ):
+        code, output = run(fire, *arguments)
+        assert code == USAGE and words in output
+    code, output = run("fixtures/empty.vdb", "--html", page)
+    assert code == INPUT and "no grid with values that can be shown" in output
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_page_goes_to_stdout_alone(fire: str) -> None:
+    command = [sys.executable, "-m", "inrv_cli", "view", fire, "--html", "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stdout.rstrip().endswith(b"</html>") and b"fire.inrv" in done.stderr

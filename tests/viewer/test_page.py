@@ -112,7 +112,8 @@ def test_a_slice_has_the_values_of_the_file(shown: Page, fire: bytes) -> None:
     grid = inrv.load(fire)["density"]
     assert grid.box is not None
     found = shown.evaluate(
-        "inrv.app.voxels().plane(2, 30, inrv.app.grid.box.lower, inrv.app.grid.box.upper)"
+        "inrv.app.voxels()"
+        ".then(v => v.plane(2, 30, inrv.app.grid.box.lower, inrv.app.grid.box.upper))"
         ".then(p => ({values: Array.from(p.values), active: Array.from(p.active), wide: p.wide}))"
     )
     values = np.reshape(found["values"], (-1, found["wide"])).astype(np.float32)
@@ -126,7 +127,7 @@ def test_a_voxel_is_described_in_words(shown: Page, fire: bytes) -> None:
     value = inrv.load(fire)["density"].voxels([[30, 30, 20]]).item()
     shown.evaluate("document.querySelectorAll('details').forEach(own => own.open = true)")
     shown.evaluate(
-        "inrv.panel.slices.show(inrv.app.voxels(), inrv.app.look, true).then(() => {"
+        "inrv.app.voxels().then(v => inrv.panel.slices.show(v, inrv.app.look, true)).then(() => {"
         "inrv.panel.slices.at.splice(0, 3, 30, 30, 20);"
         "const c = document.querySelector('.slices canvas');"
         "const a = c.getBoundingClientRect(), b = inrv.app.grid.box;"
@@ -182,10 +183,102 @@ def test_frames_that_python_reads_are_played(browser: Page) -> None:
         for place in (1, 2):  # one that cannot be read is not waited for
             browser.until(f"inrv.app.player.place === {place}")
         browser.evaluate("inrv.app.player.playing = false, inrv.app.go(2), inrv.app.settled()")
-        assert browser.evaluate("inrv.app.voxels().at([3, 3, 3])")["values"] == [3]
+        assert browser.evaluate("inrv.app.voxels().then(v => v.at([3, 3, 3]))")["values"] == [3]
         assert browser.evaluate("inrv.app.volume.timeline.frames[2].number") == 12
         browser.evaluate("inrv.app.go(1)")
         browser.until("document.querySelector('.message').textContent.includes('0011')")
+
+
+@contextmanager
+def frames_of(*grids: inrv.Grid | None) -> Iterator[ServedVolume]:
+    """Frames of one grid each; None: of none."""
+    volumes = [inrv.SparseVolume(() if own is None else (own,)) for own in grids]
+    yield ServedVolume(range(10, 10 + len(grids)), volumes.__getitem__)
+
+
+def ball(value: float, name: str = "density", edge: int = 16) -> inrv.Grid:
+    return inrv.sparse_grid(np.full((edge,) * 3, value, dtype=np.float32), name)
+
+
+def test_a_shot_may_begin_with_an_empty_frame(browser: Page) -> None:
+    frames = [None, ball(1), ball(2)]
+    with frames_of(*frames) as shot, served(("a.####.vdb", shot)) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        assert browser.evaluate("[inrv.app.player.place, inrv.app.grid.name]") == [1, "density"]
+        browser.evaluate("inrv.app.go(0)")
+        browser.until("inrv.app.grids.length === 0")
+        browser.evaluate("inrv.app.go(2), inrv.app.settled()")
+        assert browser.evaluate("[inrv.app.error, inrv.app.grids.length]") == ["", 1]
+
+
+def test_slices_are_of_the_frame_that_is_due(browser: Page) -> None:
+    with frames_of(ball(1), ball(2, edge=24)) as shot, served(("a.####.vdb", shot)) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        browser.evaluate("document.querySelectorAll('details').forEach(own => own.open = true)")
+        browser.until("document.querySelector('.slices canvas').width === 16")
+        browser.evaluate("inrv.app.go(1)")
+        browser.until("document.querySelector('.slices canvas').width === 24")
+        browser.until("document.querySelector('.about').textContent.includes('24 × 24 × 24')")
+
+
+def test_differences_play_of_frames_that_both_have(browser: Page) -> None:
+    frames, others = [ball(1), ball(2), ball(3)], [ball(1.25), ball(2.5)]
+    with (
+        frames_of(*frames) as shot,
+        frames_of(*others) as reference,
+        served(("a.####.vdb", shot), ("b.####.vdb", reference)) as url,
+    ):
+        browser.go(url)
+        browser.evaluate("inrv.app.compare('difference'), inrv.app.settled()")
+        browser.evaluate("inrv.app.player.play(performance.now()), inrv.app.go(0)")
+        browser.until("inrv.app.player.place === 1")
+        browser.evaluate("inrv.app.player.playing = false, inrv.app.go(1), inrv.app.settled()")
+        assert browser.evaluate("[0, 1].map(own => inrv.app.difference.worst(0, own))") == [
+            0.25,
+            0.5,
+        ]
+        browser.evaluate("inrv.app.go(2)")
+        browser.until("inrv.app.error === 'b.####.vdb has no frame 12'")
+
+
+def test_a_reference_needs_no_glow(browser: Page) -> None:
+    both = ServedVolume.of(inrv.SparseVolume((ball(1), ball(1, "temperature"))))
+    alone = ServedVolume.of(inrv.SparseVolume((ball(1),)))
+    with served(("a.vdb", both), ("b.vdb", alone)) as url:
+        browser.go(url)
+        for how in ("side by side", "difference", "one"):
+            browser.evaluate(f"inrv.app.compare('{how}'), inrv.app.settled()")
+            assert browser.evaluate("inrv.app.error") == ""
+
+
+def test_background_between_the_values_is_clear(browser: Page) -> None:
+    places = np.linspace(-1, 1, 32, dtype=np.float32)
+    distance = np.hypot(np.hypot(places[:, None, None], places[:, None]), places)
+    array = np.where(distance < 0.8, np.sign(places)[:, None, None], 0).astype(np.float32)
+    active = distance < 0.8
+    grid = inrv.sparse_grid(array, "pressure", active=active, grid_class="unknown")
+    picture = drawn_grid(browser, grid, coded=False).astype(int)
+    assert browser.evaluate("[inrv.app.look.map, ...inrv.app.look.window]") == [
+        "blue to red",
+        -1,
+        1,
+    ]
+    middle = picture[60, 60:100]
+    assert (middle[:, 0] - middle[:, 2]).max() > 40 and (middle[:, 2] - middle[:, 0]).max() > 40
+    corner = drawn(browser, "inrv.app.look.window = [-1e9, 1e9], inrv.app.drawExact()")[20, 50]
+    assert np.abs(picture[20, 50] - corner).max() <= 3  # nothing lies there but background
+
+
+def test_small_differences_of_large_values_are_told_apart(browser: Page) -> None:
+    places = np.linspace(-1, 1, 32, dtype=np.float32)
+    array = np.broadcast_to(places[:, None, None], (32, 32, 32))
+    pictures = [
+        drawn_grid(browser, inrv.sparse_grid(values, "p", grid_class="unknown"), coded=False)
+        for values in (100 * array, (101325 + 100 * array).astype(np.float32))
+    ]
+    assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 3
 
 
 def test_a_page_that_holds_its_file_opens_from_the_disk(
@@ -207,7 +300,7 @@ def test_a_vdb_file_is_shown_too_and_compared(browser: Page, fire: bytes) -> Non
         browser.go(url)
         for how in ("wipe", "side by side", "difference"):
             browser.evaluate(f"inrv.app.compare('{how}'), inrv.app.settled()")
-        worst = browser.evaluate("inrv.app.difference.worst.get(0)")
+        worst = browser.evaluate("inrv.app.difference.worst(0)")
     grid, decoded = source.grids[0], volume["density"]
     expected = np.abs(
         grid.dense(decoded.box)[..., 0] - decoded.dense(decoded.box).reshape(decoded.box.shape)
@@ -228,7 +321,8 @@ def test_a_sequence_is_played(browser: Page) -> None:
         browser.evaluate("inrv.app.player.playing = false, inrv.app.go(1), inrv.app.settled()")
         number = list(inrv.load(path).frames)[1]
         found = browser.evaluate(
-            "inrv.app.voxels().plane(2, 5, [0, 0, 0], [20, 20, 20]).then(p => Array.from(p.values))"
+            "inrv.app.voxels().then(v => v.plane(2, 5, [0, 0, 0], [20, 20, 20]))"
+            ".then(p => Array.from(p.values))"
         )
         browser.until(
             f"document.querySelector('footer output').textContent.startsWith('frame {number:g},')"

@@ -2,10 +2,10 @@
 
 import { COARSEST, type GridInfo } from "../decoder/index.js";
 import { Camera } from "./camera.js";
-import { histogramOf, type Histogram } from "./histogram.js";
+import { histogramOf, short, type Histogram } from "./histogram.js";
 import { Loader, type Wish } from "./loader.js";
-import { firstGrid, glowOf, lookOf, type Look } from "./looks.js";
-import { transformed, unit, type Vector, worldOf } from "./matrices.js";
+import { coldOf, firstGrid, glowOf, isDense, lookOf, type Look } from "./looks.js";
+import { transformed, unit, voxelEdges, worldOf, type Vector } from "./matrices.js";
 import { Player } from "./player.js";
 import { GATHERED, Renderer, type Backdrop, type Scene, type Setting } from "./renderer.js";
 import { Voxels } from "./slices.js";
@@ -61,10 +61,16 @@ export class App {
   still = false;
   difference: Difference | null = null;
   #grids: GridInfo[] = [];
+  /** The place of the frame in which the grid was chosen: its range is known best. */
+  #chosenAt = 0;
+  #askedAt = 0;
   readonly #loaders = new Map<string, Promise<Loader>>();
   readonly #ready = new Map<string, Loader>();
-  /** What could not be loaded: players do not wait for it, and it is tried again when it is due. */
-  readonly #failed = new Map<string, Error>();
+  /**
+   * What could not be loaded, and why; null of a glow, which may be missing. Players do not wait for
+   * it, and it is tried again when it is due.
+   */
+  readonly #failed = new Map<string, Error | null>();
   readonly #last = new Map<string, Loader>();
   /** How often all that was loaded was let go. */
   #drops = 0;
@@ -116,26 +122,37 @@ export class App {
    * @param number of the frame; without it the first one
    */
   async start(name?: string, number?: number): Promise<void> {
-    const { frames } = this.volume.timeline;
-    this.player.place = Math.max(
-      0,
-      frames.findIndex((own) => own.number === number),
-    );
-    this.#grids = await this.volume.grids(this.player.place);
-    const wanted =
-      name === undefined ? firstGrid(this.#grids) : this.#grids.find((own) => own.name === name);
-    if (!wanted)
-      throw new Error(
-        `${this.volume.name} has no grid with values${name === undefined ? "" : ` named ${name}`}`,
-      );
-    // A file does not say which axis points up: fires, clouds and people are mostly tall.
-    const [, y, z] = this.#box(wanted)[1].map(
-      (own, axis) => own - this.#box(wanted)[0][axis]!,
-    ) as Vector;
-    this.camera.up = z > y ? 2 : 1;
+    const asked = this.volume.timeline.frames.findIndex((own) => own.number === number);
+    this.#askedAt = Math.max(0, asked);
+    const wanted = await this.#firstOf(this.#askedAt, name);
+    // A file does not say which axis points up. In scans it is z; fires and clouds are mostly tall.
+    const [low, high] = this.#box(wanted);
+    this.camera.up = isDense(wanted) || high[2] - low[2] > high[1] - low[1] ? 2 : 1;
     this.#frameCamera(wanted);
     await this.choose(wanted);
     requestAnimationFrame((now) => this.#tick(now));
+  }
+
+  /** Goes to the first frame that has a grid to show: a shot may begin with empty ones. */
+  async #firstOf(asked: number, name?: string): Promise<GridInfo> {
+    let failure: Error | null = null;
+    for (let step = 0; step < this.player.count; step++) {
+      const place = (asked + step) % this.player.count;
+      try {
+        this.#grids = await this.volume.grids(place);
+      } catch (error) {
+        failure ??= error as Error;
+        continue;
+      }
+      const found =
+        name === undefined
+          ? firstGrid(this.#grids)
+          : this.#grids.find((own) => own.name === name && own.activeVoxels > 0);
+      this.player.place = place;
+      if (found) return found;
+    }
+    const named = name === undefined ? "" : ` named ${name}`;
+    throw failure ?? new Error(`${this.volume.name} has no grid with values${named}`);
   }
 
   /** Shows another grid. */
@@ -146,17 +163,21 @@ export class App {
   async #choose(grid: GridInfo): Promise<void> {
     this.#drop();
     this.grid = grid;
+    this.#chosenAt = this.player.place;
     this.glow = glowOf(grid, this.#grids);
     this.look = lookOf(grid, [0, 0]);
     this.touch();
     this.#load();
     const { glow } = this;
-    const [histogram, heat] = await Promise.all([
-      histogramOf(this.volume, grid, this.player.place),
-      glow && histogramOf(this.volume, glow, this.player.place),
-    ]);
+    const spread = (own: GridInfo) =>
+      histogramOf(this.volume, own, this.player.place).catch((error: Error) => {
+        this.error = error.message; // what can be read is shown nevertheless
+        return null;
+      });
+    const [histogram, heat] = await Promise.all([spread(grid), glow && spread(glow)]);
     if (this.grid !== grid) return;
     this.histogram = histogram;
+    if (!histogram) return this.touch();
     if (grid.components === 1 && histogram.seen) widen(grid, histogram.seen);
     if (glow && heat?.seen) widen(glow, heat.seen);
     this.look = lookOf(grid, histogram.spread);
@@ -188,10 +209,41 @@ export class App {
     this.touch();
   }
 
-  /** The exact voxels of the chosen grid, in the frame that is shown. */
-  voxels(): Voxels {
-    const loader = this.#shownLoader("one", this.grid!);
-    return new Voxels(this.volume, loader?.grid ?? this.grid!, loader?.place ?? this.player.place);
+  /** The chosen grid as the frame that is due has it. */
+  async #gridNow(): Promise<GridInfo> {
+    const { place } = this.player;
+    if (place === this.#chosenAt) return this.grid!;
+    const found = matching(this.grid!, await this.volume.grids(place));
+    if (!found) throw new Error(missing(this.volume, this.grid!, place));
+    return found;
+  }
+
+  /** The exact voxels of the chosen grid, in the frame that is due. */
+  async voxels(): Promise<Voxels> {
+    const { place } = this.player;
+    return new Voxels(this.volume, await this.#gridNow(), place);
+  }
+
+  /** Whether the frame is due that was asked for at first. */
+  get isFirst(): boolean {
+    return this.player.place === this.#askedAt;
+  }
+
+  /** Why nothing is seen, where that can be told. */
+  get remark(): string {
+    const { histogram, look } = this;
+    if (!histogram || !look || this.comparison === "difference") return "";
+    if (!histogram.seen) return "no active voxel has a finite value";
+    const [least, most] = histogram.seen;
+    if (look.mode === "surface" && (look.isovalue < least || look.isovalue > most))
+      return `no surface at ${look.isovalue}: values are ${short(least)} to ${short(most)}`;
+    return least === 0 && most === 0 ? "all active voxels have the value 0" : "";
+  }
+
+  /** The chosen grid as the frame has it that is shown. */
+  get shownGrid(): GridInfo | null {
+    const loader = this.grid && this.#shownLoader("one", this.grid);
+    return loader && loader.place !== this.#chosenAt ? loader.grid : this.grid;
   }
 
   /** Loaders of what is shown now. */
@@ -202,8 +254,9 @@ export class App {
   /** Waits until all that is shown is as fine as it shall be. */
   async loaded(): Promise<void> {
     for (const key of this.#keys()) {
-      const loader = await this.#loaders.get(key);
-      if (this.#failed.has(key)) throw this.#failed.get(key)!;
+      const loader = await this.#loaders.get(key)?.catch(() => null);
+      const failure = this.#failed.get(key);
+      if (failure) throw failure;
       await loader?.done();
       if (loader?.error) throw loader.error;
     }
@@ -243,7 +296,10 @@ export class App {
       stepVoxels: this.stepVoxels,
       toLight: this.setting.toLight,
       exposure: this.setting.exposure,
-      absorption: (Math.LN2 * scene.look.density) / scene.extent / scene.look.window[1],
+      absorption:
+        (Math.LN2 * scene.look.density) /
+        scene.extent /
+        (scene.look.window[1] - scene.look.window[0]),
       glow: scene.glow ? scene.glow.strength / scene.extent : 0,
       hottest: scene.glow?.window[1] ?? 1,
     };
@@ -265,11 +321,15 @@ export class App {
       lower: low,
       upper: high,
       part: this.#part(loader.grid),
-      voxel: this.#voxel(this.grid!),
+      voxel: Math.min(...voxelEdges(this.grid!)),
       extent: this.#extent(this.grid!),
       glow:
         glow && this.glow
-          ? { bricks: glow, window: [0, this.glow.ranges[0]!.maximum], strength: this.glowStrength }
+          ? {
+              bricks: glow,
+              window: [coldOf(this.glow), this.glow.ranges[0]!.maximum],
+              strength: this.glowStrength,
+            }
           : null,
     };
   }
@@ -284,9 +344,16 @@ export class App {
   }
 
   #differenceLook(): Look {
-    let worst = this.difference?.worst.get(this.grid!.position) || 1e-12;
+    let worst = this.difference?.worst(this.grid!.position) || 1e-12;
     if (!Number.isFinite(worst)) worst = this.look!.window[1] - this.look!.window[0];
-    return { ...this.look!, mode: "window", map: "inferno", window: [0, worst], density: 10 };
+    return {
+      ...this.look!,
+      mode: "window",
+      map: "inferno",
+      window: [0, worst],
+      clear: 0,
+      density: 10,
+    };
   }
 
   #frameCamera(grid: GridInfo): void {
@@ -325,13 +392,6 @@ export class App {
     ) as [Vector, Vector];
   }
 
-  #voxel(grid: GridInfo): number {
-    const m = grid.matrix;
-    return Math.min(
-      ...[0, 1, 2].map((row) => Math.hypot(m[4 * row]!, m[4 * row + 1]!, m[4 * row + 2]!)),
-    );
-  }
-
   #extent(grid: GridInfo): number {
     const [low, high] = this.#box(grid);
     return Math.max(...high.map((own, axis) => own - low[axis]!));
@@ -349,12 +409,13 @@ export class App {
     return ["one", "other"];
   }
 
-  #keys(): string[] {
+  #keys(place = this.player.place): string[] {
     if (!this.grid) return [];
-    return this.#sides.flatMap((which) => [
-      this.#key(which, this.grid!),
-      ...(this.glow && which !== "difference" ? [this.#key(which, this.glow)] : []),
+    const found = this.#sides.flatMap((which) => [
+      this.#key(which, this.grid!, place),
+      ...(this.glow && which !== "difference" ? [this.#key(which, this.glow, place)] : []),
     ]);
+    return [...new Set(found)]; // what glows by itself is loaded once
   }
 
   /** Begins to load what is shown, and what is shown next. */
@@ -365,6 +426,16 @@ export class App {
         for (const grid of [this.grid, which === "difference" ? null : this.glow])
           if (grid) this.#begin(which, grid, place);
     this.#evict(places);
+    void this.#list();
+  }
+
+  /** Lists the grids of the frame that is due. */
+  async #list(): Promise<void> {
+    const { place } = this.player;
+    const grids = await this.volume.grids(place).catch(() => this.#grids);
+    if (place !== this.player.place) return;
+    this.#grids = grids;
+    this.changed();
   }
 
   /** The frames that are decoded before they are due: as many as there is memory for. */
@@ -381,16 +452,13 @@ export class App {
     this.#failed.delete(key);
     const volume =
       which === "one" ? this.volume : which === "other" ? this.other! : this.difference!;
-    const own =
-      which === "other" ? samePlace(this.volume.timeline, place, this.other!.timeline) : place;
     const chosen = this.#drops;
     const begun = (async () => {
+      const own = which === "other" ? samePlace(this.volume, place, this.other!) : place;
       const found = matching(grid, await volume.grids(own));
-      if (!found)
-        throw new Error(
-          `${volume.name} has no grid ${grid.name}${this.player.count > 1 ? ` in frame ${volume.timeline.frames[own]!.number}` : ""}`,
-        );
-      const share = this.budget / (this.#sides.length * (this.glow ? 2 : 1));
+      if (!found) throw new Error(missing(volume, grid, own));
+      const grids = this.glow && this.glow !== this.grid ? 2 : 1;
+      const share = this.budget / (this.#sides.length * grids);
       const loader = await Loader.begin(
         this.renderer.gl,
         volume,
@@ -413,8 +481,9 @@ export class App {
     begun.catch((error: Error) => {
       if (chosen !== this.#drops) return;
       this.#loaders.delete(key);
-      this.#failed.set(key, error);
-      this.error = error.message;
+      const isNeeded = grid === this.grid;
+      this.#failed.set(key, isNeeded ? error : null);
+      if (isNeeded && place === this.player.place) this.error = error.message;
       this.touch();
     });
   }
@@ -468,14 +537,15 @@ export class App {
     this.marks = marks;
     this.#drop();
     this.#load();
-    this.touch();
+    this.touch(true);
   }
 
   /** Shows two files in another way. */
   compare(how: Comparison): void {
     this.comparison = how;
+    this.error = "";
     this.#load();
-    this.touch();
+    this.touch(true);
   }
 
   // ---- Drawing ----
@@ -492,11 +562,11 @@ export class App {
       [canvas.width, canvas.height] = [width, height];
       this.touch(true); // more pixels may want finer regions
     }
-    const isReady = (place: number) => {
-      const key = this.#key("one", this.grid!, place);
-      const loader = this.#ready.get(key);
-      return this.#failed.has(key) || (!!loader && loader.bricks.level <= 3);
-    };
+    const isReady = (place: number) =>
+      this.#keys(place).every((key) => {
+        const loader = this.#ready.get(key);
+        return this.#failed.has(key) || (!!loader && loader.bricks.level <= 3);
+      });
     if (this.player.advance(now, isReady)) {
       this.#load();
       this.touch(true);
@@ -569,6 +639,12 @@ export class App {
     } else put(0, this.comparison === "difference" ? "difference" : "one", whole, [0, 1]);
     this.#gathered++;
   }
+}
+
+function missing(volume: Volume, grid: GridInfo, place: number): string {
+  const { frames } = volume.timeline;
+  const where = frames.length > 1 ? ` in frame ${frames[place]!.number}` : "";
+  return `${volume.name} has no grid ${grid.name}${where}`;
 }
 
 /** Widens the range of a grid: that of the file leaves out values that are kept exactly. */

@@ -22,7 +22,7 @@ const CELLS = REGION / CELL; // of a region, along each axis
 const NO_BRICK = 15; // in place of a level, in the page of a cell
 const ACTIVE = 16; // is added where a cell has active voxels
 const MOST_CELLS = 1 << 24; // of a grid: 16 bytes each
-const SMALLEST = 1e-30;
+const SMALLEST = 1e-37;
 const LARGEST = 65504; // of a float16
 const HALF_ONE = 0x3c00; // 1 as a float16
 
@@ -145,8 +145,10 @@ interface Region {
   slots: Int32Array;
 }
 
-/** The bricks of a grid of a frame. Values are divided by `scale`, so that float16 holds them well. */
+/** The bricks of a grid of a frame, in float16, of values that are normalised for that. */
 export class Bricks {
+  /** What is subtracted before: other than 0 where values differ little for their size. */
+  readonly offset: number;
   /** The largest value that the file tells; without one, that of the first region that has values. */
   scale: number;
   #isScaled: boolean;
@@ -175,7 +177,8 @@ export class Bricks {
     readonly atlas: Atlas,
   ) {
     this.#gl = gl;
-    const largest = largestOf(grid, skeleton.tiles);
+    this.offset = offsetOf(grid);
+    const largest = largestOf(grid, skeleton.tiles, this.offset);
     this.#isScaled = largest > SMALLEST;
     this.scale = this.#isScaled ? largest : 1;
     const corners = Array.from({ length: skeleton.corners.length / 3 }, (_, at) =>
@@ -491,9 +494,14 @@ export class Bricks {
         }
   }
 
+  /** A value as the atlas has it. */
+  normal(value: number): number {
+    return Math.max(-LARGEST, Math.min(LARGEST, (value - this.offset) / this.scale));
+  }
+
   #normal(values: number[]): number {
     const found = values.length === 1 ? values[0]! : Math.hypot(...values);
-    return Number.isFinite(found) ? found / this.scale : 0;
+    return this.normal(Number.isFinite(found) ? found : 0);
   }
 
   /**
@@ -506,8 +514,8 @@ export class Bricks {
     const { components } = this.grid;
     let most = 0;
     for (let at = 0; at < count; at++) {
-      found[at] = scalarAt(values, at, components);
-      if (!Number.isFinite(found[at]!)) found[at] = 0;
+      const own = scalarAt(values, at, components);
+      found[at] = (Number.isFinite(own) ? own : 0) - this.offset;
       most = Math.max(most, Math.abs(found[at]!));
     }
     if (!this.#isScaled && most > SMALLEST) {
@@ -547,8 +555,22 @@ function boxAt(grid: GridInfo, which: "lower" | "upper", axis: number): number {
   return grid.box[which][axis]! + (which === "upper" ? 1 : 0);
 }
 
+/** What is subtracted from values, so that 11 bits tell them apart. */
+function offsetOf({ ranges, components, background }: GridInfo): number {
+  const { minimum, maximum } = ranges[0]!;
+  const span = maximum - minimum;
+  const isFar = span > 0 && span < 0.25 * Math.max(Math.abs(minimum), Math.abs(maximum));
+  if (components > 1 || !isFar) return 0;
+  const isNear = Math.abs(background[0]! - minimum) < 4 * span;
+  return isNear ? background[0]! : minimum;
+}
+
 /** The largest value that is known before any region is decoded; 0 where none is. */
-function largestOf(grid: GridInfo, tiles: Tile[]): number {
+function largestOf(grid: GridInfo, tiles: Tile[], offset: number): number {
+  if (offset) {
+    const { minimum, maximum } = grid.ranges[0]!;
+    return Math.max(Math.abs(minimum - offset), Math.abs(maximum - offset));
+  }
   const ends = grid.ranges.map((range) =>
     Math.max(Math.abs(range.minimum), Math.abs(range.maximum)),
   );

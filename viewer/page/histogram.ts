@@ -24,7 +24,7 @@ export async function histogramOf(
   grid: GridInfo,
   place: number,
 ): Promise<Histogram> {
-  const { corners } = await volume.skeleton(grid, place);
+  const { corners, tiles } = await volume.skeleton(grid, place);
   const regions = corners.length / 3;
   const level = Math.min(COARSEST, regions > MOST_REGIONS ? 4 : 2);
   const values: number[] = [];
@@ -46,6 +46,10 @@ export async function histogramOf(
       }
     }),
   );
+  for (const tile of tiles) {
+    const own = scalarAt(Float32Array.from(tile.values), 0, grid.components);
+    if (tile.active && Number.isFinite(own)) values.push(own);
+  }
   const sorted = Float32Array.from(values).sort();
   if (!sorted.length) {
     const { minimum, maximum } = grid.ranges[0]!;
@@ -80,4 +84,14 @@ export function drawHistogram(
     const tall = most ? (height * Math.log1p(count)) / most : 0;
     context.fillRect((bin * width) / BINS, height - tall, width / BINS + 0.5, tall);
   });
+}
+
+/**
+ * A value for people.
+ *
+ * @param span of the values that it must be told from; without it, four digits are shown
+ */
+export function short(value: number, span = Math.abs(value)): string {
+  const digits = 4 + Math.ceil(Math.log10(Math.max(1, Math.abs(value) / (span || 1))));
+  return String(Number(value.toPrecision(Math.min(9, digits))));
 }

@@ -3,7 +3,8 @@
 uniform vec3 lightLower, lightSize;
 uniform vec3 toLight;
 uniform float slice;              // of the third axis, 0 to 1
-uniform float density;
+uniform float thin;               // the largest value that lets all light through
+uniform float density;            // absorption a world unit, for a value of 1 above that
 uniform float stepLength;
 
 in vec2 at;
@@ -24,7 +25,7 @@ void main() {
         int last = number + max(int(ceil(part.steps)), 1);
         if (!part.isVisible) number = last;
         for (; number < last; number++)
-            sum += max(valueA(part, from + (float(number) + 0.5) * stepA), 0.0);
+            sum += max(valueA(part, from + (float(number) + 0.5) * stepA) - thin, 0.0);
     }
     shown = vec4(exp(-sum * density * stepLength));
 }

@@ -5,10 +5,16 @@
 // its voxels. A brick holds every 2^level-th voxel, and one more sample at its upper sides, so that
 // the texture unit interpolates within it. It is cut into blocks of 8^3 samples, each with a range.
 
+// It is compiled for one MODE.
 precision highp float;
 precision highp int;
 precision highp sampler3D;
 precision highp usampler3D;
+
+#define FOG 0
+#define SURFACE 1
+#define WINDOW 2
+#define MAXIMUM 3
 
 const float CELL = 32.0;
 const float REGION = 128.0;
@@ -24,7 +30,7 @@ struct Volume {
     float blocks;     // blocks of a brick along each axis
     vec3 texel;       // 1 / size of the atlas
     float outside;    // value beyond the cells
-    vec2 visible;     // what has no value between these can be skipped
+    vec2 hidden;      // what has no value outside of these can be skipped
 };
 
 // A part of a volume that a ray goes through: a block of a brick, a cell, or what lies beyond.
@@ -55,7 +61,11 @@ float stepsWithin(vec3 corner, float edge, vec3 at, vec3 step) {
 }
 
 bool isVisible(const Volume volume, vec2 range) {
-    return range.g > volume.visible.x && range.r < volume.visible.y;
+#if MODE == SURFACE
+    return range.r < volume.hidden.x && range.g >= volume.hidden.x;   // a surface goes through it
+#else
+    return range.r < volume.hidden.x || range.g > volume.hidden.y;
+#endif
 }
 
 #define PART(NAME, PAGES, RANGES, BLOCKS)                                                         \

@@ -15,6 +15,8 @@ export interface Look {
   map: MapName;
   /** Values, in the grid's units, that the ends of the colour map stand for. */
   window: [number, number];
+  /** The value that lets all light through in a window; opacity grows with the distance from it. */
+  clear: number;
   /** How many times the extent of the volume the light is halved, for the largest value. */
   density: number;
   isovalue: number;
@@ -23,6 +25,7 @@ export interface Look {
 }
 
 const HOT = /temp|heat|flame|fire|burn|fuel|emission/i;
+const FLAME = /flame|fire/i;
 const THICK = /density|smoke|fog|cloud|soot/i;
 
 /** Whether a grid is one of light that is sent out, as of a flame. */
@@ -38,6 +41,7 @@ export function firstGrid(grids: GridInfo[]): GridInfo | null {
     shown.find((grid) => grid.gridClass === "level set") ??
     shown.find((grid) => grid.gridClass === "fog volume" && !isHot(grid)) ??
     shown.find((grid) => !isHot(grid)) ??
+    shown.find((grid) => FLAME.test(grid.name)) ??
     shown[0] ??
     null
   );
@@ -48,11 +52,17 @@ export function glowOf(grid: GridInfo, grids: GridInfo[]): GridInfo | null {
   if (isHot(grid)) return grid;
   if (grid.components !== 1 || !isThick(grid)) return null;
   const hot = grids.filter((own) => isHot(own) && !own.passthrough && own.activeVoxels > 0);
-  return hot.find((own) => /flame|fire/i.test(own.name)) ?? hot[0] ?? null;
+  return hot.find((own) => FLAME.test(own.name)) ?? hot[0] ?? null;
 }
 
 function isThick(grid: GridInfo): boolean {
   return grid.gridClass === "fog volume" || THICK.test(grid.name);
+}
+
+/** The value of air that is not hot, from which the light of a black body is counted. */
+export function coldOf(grid: GridInfo): number {
+  const background = grid.background[0]!;
+  return background > 0 && background < grid.ranges[0]!.maximum ? background : 0;
 }
 
 /** Whether every voxel of the box is active, as in a scan. */
@@ -74,6 +84,7 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
     mode: "fog",
     map: "gray",
     window: [0, most],
+    clear: 0,
     density: 8,
     isovalue: 0.5 * most,
     curve: 1,
@@ -88,22 +99,32 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
       density: 6,
     };
   }
-  if (grid.gridClass === "level set") return { ...look, mode: "surface", isovalue: 0 };
-  if (isHot(grid))
-    return { ...look, map: "black body", window: [0, grid.ranges[0]!.maximum], density: 1 };
+  const background = grid.background[0]!;
+  if (grid.gridClass === "level set")
+    return { ...look, mode: "surface", isovalue: 0, clear: background };
+  if (isHot(grid)) {
+    const window: [number, number] = [coldOf(grid), grid.ranges[0]!.maximum];
+    return { ...look, map: "black body", window, clear: window[0], density: 1 };
+  }
   if (isThick(grid) && !(grid.ranges[0]!.maximum < 0))
     return { ...look, window: spread[1] > spread[0] ? [0, spread[1]] : look.window };
   const { minimum, maximum } = grid.ranges[0]!;
   const [low, high] = spread[1] > spread[0] ? spread : widened(minimum, maximum);
-  return {
+  const shown: Look = {
     ...look,
     mode: "window",
-    map: isDense(grid) ? "gray" : "cividis",
     window: [low, high],
-    density: isDense(grid) ? 12 : 6,
     isovalue: 0.5 * (low + high),
-    curve: isDense(grid) ? 2 : 1, // the air around what was scanned is let through
   };
+  // The air around what was scanned is let through.
+  if (isDense(grid)) return { ...shown, map: "gray", clear: low, density: 12, curve: 2 };
+  const some = 0.05 * (high - low);
+  if (background > low + some && background < high - some) {
+    const reach = Math.max(high - background, background - low);
+    const window: [number, number] = [background - reach, background + reach];
+    return { ...shown, map: "blue to red", window, clear: background, density: 6 };
+  }
+  return { ...shown, map: "cividis", clear: background >= high - some ? high : low, density: 6 };
 }
 
 /** Two ends that differ: a single value lies in their middle. */
@@ -169,13 +190,22 @@ const STOPS: Record<Exclude<MapName, "black body">, number[][]> = {
 const COLORS = 256;
 const HOTTEST = 2200; // kelvin, of the upper end of the map of a black body
 
-/** A map as 256 linear colours with their opacity: red, green, blue, opacity each. */
-export function colorsOf(map: MapName, curve = 1): Float32Array {
+/** Where in its window a look lets all light through, 0 to 1. */
+export function clearOf({ window, clear }: Look): number {
+  return Math.min(1, Math.max(0, (clear - window[0]) / (window[1] - window[0] || 1)));
+}
+
+/**
+ * A map as 256 linear colours with their opacity: red, green, blue, opacity each.
+ *
+ * @param clear the place that lets all light through, 0 to 1
+ */
+export function colorsOf(map: MapName, curve = 1, clear = 0): Float32Array {
   const found = new Float32Array(4 * COLORS);
   for (let at = 0; at < COLORS; at++) {
     const place = at / (COLORS - 1);
     const color = map === "black body" ? glowing(place * HOTTEST) : stop(STOPS[map], place);
-    found.set([...color, place ** curve], 4 * at);
+    found.set([...color, (Math.abs(place - clear) / Math.max(clear, 1 - clear)) ** curve], 4 * at);
   }
   return found;
 }

@@ -46,7 +46,7 @@ async function show(volume: Volume, settings: Settings): Promise<void> {
   const app = new App(new Renderer(canvas), volume, other, settings.budget ?? BUDGET);
   const panel = new Panel(app, document.body, settings.promised ?? {});
   Object.assign(window, { inrv: { app, panel } });
-  document.body.classList.toggle("bare", !!settings.shots);
+  for (const name of ["bare", "shots"]) document.body.classList.toggle(name, !!settings.shots);
   try {
     await app.start(settings.grid, settings.frame);
   } catch (error) {

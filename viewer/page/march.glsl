@@ -25,10 +25,6 @@ uniform vec3 upward;              // in world space
 in vec2 at;
 out vec4 shown;
 
-#define FOG 0
-#define SURFACE 1
-#define WINDOW 2
-#define MAXIMUM 3
 const int MOST_STEPS = 8192;
 const vec3 MARK = vec3(0.55, 0.3, 0.95);
 
@@ -156,7 +152,7 @@ void main() {
             if (shell.a == 0.0 && isActive(at, edge)) shell = marked(at, stepA, edge);
 #endif
 #if MODE == FOG
-            float thickness = max(value, 0.0) * density;
+            float thickness = max(value - window.x, 0.0) * density;
             vec3 world = eye + (begin + float(number) * stepLength) * ray;
             vec3 light = albedo * (lightColor * lit(world) + ambient);
 #elif MODE == WINDOW

@@ -113,3 +113,8 @@ export function perspective(angle: number, aspect: number, near: number, far: nu
 export function worldOf(grid: { matrix: readonly number[] }): Matrix {
   return Float64Array.from(grid.matrix);
 }
+
+/** The edges of a voxel in world space, along the axes of index space. */
+export function voxelEdges({ matrix: m }: { matrix: readonly number[] }): number[] {
+  return [0, 1, 2].map((row) => Math.hypot(m[4 * row]!, m[4 * row + 1]!, m[4 * row + 2]!));
+}

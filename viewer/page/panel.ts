@@ -1,13 +1,13 @@
 /** The controls: beside the picture, and under it. */
 
 import type { App, Comparison } from "./app.js";
-import { drawHistogram } from "./histogram.js";
+import { drawHistogram, short } from "./histogram.js";
 import { MAPS, MODES, type Mode } from "./looks.js";
 import { Slices, type Voxels } from "./slices.js";
 
 /** What the server knows of a grid besides what the file's decoder tells. */
 export interface Promised {
-  /** Sentences about the error that the encoder kept to, by the positions of grids. */
+  /** Sentences about the error in the frame that is shown first, by the positions of grids. */
   [position: number]: string;
 }
 
@@ -44,20 +44,27 @@ export class Panel {
   readonly #status = make("output", { class: "status" });
   readonly #cursor = make("output", { class: "cursor" });
   readonly #message = make("p", { class: "message", role: "alert", hidden: "" });
+  /** The names of two files, where both are seen. */
+  readonly #sides = ["left", "right"].map((own) => make("span", { class: `side ${own}` }));
   readonly #wipe = make("div", { class: "wipe", hidden: "", title: "Drag to compare" });
   readonly #slices: Slices;
   readonly #refreshes: (() => void)[] = [];
-  #held: { key: string; voxels: Voxels } | null = null;
+  #held: { key: string; voxels: Promise<Voxels> } | null = null;
 
   constructor(app: App, root: HTMLElement, promised: Promised) {
     this.#app = app;
     this.#promised = promised;
     this.#slices = new Slices((line) => (this.#cursor.textContent = line));
+    const hide = make("button", { type: "button", class: "hide", title: "Show or hide settings" });
+    hide.textContent = "☰";
+    hide.onclick = () => void document.body.classList.toggle("bare");
     const stage = make(
       "main",
       {},
       app.renderer.canvas,
       this.#wipe,
+      ...this.#sides,
+      hide,
       this.#message,
       this.#status,
       this.#cursor,
@@ -108,7 +115,8 @@ export class Panel {
               ? `level ${Math.max(...levels)}, ${Math.round(100 * done)} % refined`
               : counted(loaders[0]!.grid.activeVoxels, "active voxel"),
       );
-      parts.push(...loaders.flatMap((own) => own.remark || []));
+      parts.push(...new Set(loaders.flatMap((own) => own.remark || [])));
+      if (this.#app.remark) parts.push(this.#app.remark);
     }
     if (this.#app.rate >= 0.5) parts.push(`${counted(Math.round(this.#app.rate), "picture")}/s`);
     if (player.dropped) parts.push(`${counted(player.dropped, "frame")} dropped`);
@@ -116,6 +124,11 @@ export class Panel {
     this.#message.hidden = !error;
     this.#message.textContent = error;
     this.#wipe.hidden = this.#app.comparison !== "wipe";
+    const areBoth = this.#app.comparison === "wipe" || this.#app.comparison === "side by side";
+    this.#sides.forEach((side, at) => {
+      side.hidden = !areBoth;
+      side.textContent = [this.#app.volume, this.#app.other][at]?.name ?? "";
+    });
     this.#wipe.style.left = `${100 * this.#app.wipe}%`;
   }
 
@@ -124,7 +137,7 @@ export class Panel {
     this.refresh();
   }
 
-  #voxels(): Voxels {
+  #voxels(): Promise<Voxels> {
     const key = `${this.#app.grid!.position} ${this.#app.player.place}`;
     if (this.#held?.key !== key) this.#held = { key, voxels: this.#app.voxels() };
     return this.#held.voxels;
@@ -141,9 +154,12 @@ export class Panel {
         .choose(app.grids[Number(grids.value)]!)
         .catch((error: Error) => this.fail(error.message));
     const about = make("p", { class: "about" });
+    let listed = "";
     side.append(make("label", { for: "grid" }, "Grid"), grids, about);
     this.#refreshes.push(() => {
-      if (grids.options.length !== app.grids.length)
+      const names = JSON.stringify(app.grids.map((own) => [own.name, own.type, own.activeVoxels]));
+      if (names !== listed) {
+        listed = names;
         grids.replaceChildren(
           ...app.grids.map((grid, at) => {
             const option = make(
@@ -155,20 +171,25 @@ export class Panel {
             return option;
           }),
         );
-      const { grid } = app;
+      }
+      const grid = app.shownGrid;
       if (!grid) return;
       grids.value = String(app.grids.findIndex((own) => own.position === grid.position));
       const box = grid.box
         ? grid.box.upper.map((own, axis) => own - grid.box!.lower[axis]! + 1).join(" × ")
         : "no voxels";
       const range = grid.ranges
-        .map((own) => `${short(own.minimum)} to ${short(own.maximum)}`)
+        .map(({ minimum, maximum }) =>
+          [minimum, maximum].map((own) => short(own, maximum - minimum)).join(" to "),
+        )
         .join("; ");
       const worst =
-        app.comparison === "difference" ? app.difference?.worst.get(grid.position) : undefined;
+        app.comparison === "difference"
+          ? app.difference?.worst(grid.position, app.player.place)
+          : undefined;
       about.textContent = [
         `${grid.gridClass}, ${box}, ${range}`,
-        this.#promised[grid.position] ?? "",
+        app.isFirst ? (this.#promised[grid.position] ?? "") : "",
         worst === undefined ? "" : `Largest difference seen: ${short(worst)}`,
       ]
         .filter(Boolean)
@@ -203,21 +224,22 @@ export class Panel {
     });
     const ends = () => app.histogram ?? { low: 0, high: 1 };
     const share = (value: number) => (value - ends().low) / (ends().high - ends().low || 1);
+    const span = () => ends().high - ends().low;
     const value = (part: number) => ends().low + part * (ends().high - ends().low);
     this.#slider({
       title: "From",
       ends: [-0.25, 1.25],
       get: () => share(app.look?.window[0] ?? 0),
       set: (own) => (app.look!.window[0] = value(own)),
-      text: () => short(app.look?.window[0] ?? 0),
-      when: is("window", "maximum"),
+      text: () => short(app.look?.window[0] ?? 0, span()),
+      when: is("fog", "window", "maximum"),
     });
     this.#slider({
       title: "To",
       ends: [-0.25, 1.25],
       get: () => share(app.look?.window[1] ?? 1),
       set: (own) => (app.look!.window[1] = value(own)),
-      text: () => short(app.look?.window[1] ?? 0),
+      text: () => short(app.look?.window[1] ?? 0, span()),
       when: is("fog", "window", "maximum"),
     });
     this.#slider({
@@ -225,7 +247,7 @@ export class Panel {
       ends: [0, 1],
       get: () => share(app.look?.isovalue ?? 0),
       set: (own) => (app.look!.isovalue = value(own)),
-      text: () => short(app.look?.isovalue ?? 0),
+      text: () => short(app.look?.isovalue ?? 0, span()),
       when: is("surface"),
     });
     this.#slider({
@@ -339,9 +361,12 @@ export class Panel {
     const key = JSON.stringify([grid.position, player.place, look, this.#app.marks]);
     if (key === this.#drawn) return;
     this.#drawn = key;
-    await this.#slices
-      .show(this.#voxels(), look, this.#app.marks)
-      .catch((error: Error) => this.fail(error.message));
+    try {
+      const voxels = await this.#voxels();
+      if (key === this.#drawn) await this.#slices.show(voxels, look, this.#app.marks);
+    } catch (error) {
+      this.fail((error as Error).message);
+    }
   }
 
   #choice<T extends string>(
@@ -356,7 +381,7 @@ export class Panel {
     select.onchange = () => {
       if (!this.#app.look) return;
       set(select.value as T);
-      this.#app.touch();
+      this.#app.touch(true);
     };
     const label = make("label", { for: id }, title);
     this.#refreshes.push(() => {
@@ -383,7 +408,7 @@ export class Panel {
     };
     const label = make("label", { for: id }, title, shown);
     this.#refreshes.push(() => {
-      if (document.activeElement !== slider) slider.value = String(get());
+      if (!slider.matches(":active")) slider.value = String(get());
       shown.textContent = text();
       label.hidden = slider.hidden = !(when?.() ?? true);
     });
@@ -508,8 +533,4 @@ export class Panel {
 
 function counted(count: number, what: string): string {
   return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
-}
-
-export function short(value: number): string {
-  return String(Number(value.toPrecision(4)));
 }

@@ -2,12 +2,13 @@
 
 import type { Timeline } from "../decoder/index.js";
 
+const MOST_LATE = 24; // frames that are left out at once
 const DEFAULT_RATE = 24; // frames a second, where the file does not tell
 
 export class Player {
   place = 0;
   playing = false;
-  /** Frames that were due and not decoded in time. */
+  /** Frames that were due, and not decoded or drawn in time. */
   dropped = 0;
   loop: Timeline["loop"];
   #due = 0;
@@ -35,32 +36,39 @@ export class Player {
 
   /** The places that are shown next, in their order. */
   ahead(count: number): number[] {
-    const found: number[] = [];
-    let [place, forward] = [this.place, this.#forward];
-    for (let step = 0; step < Math.min(count, this.count - 1); step++) {
-      [place, forward] = this.#after(place, forward);
-      found.push(place);
-    }
-    return found;
+    return this.#next(Math.min(count, this.count - 1)).map(([place]) => place);
   }
 
   /**
-   * Goes on where the next frame is due; what is not ready then is waited for, and counted.
+   * Goes on where the next frame is due. Frames that are late are left out, and counted; where none
+   * of those that are due is ready, the clock stands still.
    *
    * @param ready whether a frame can be shown
    * @returns whether there is another frame to show
    */
   advance(now: number, ready: (place: number) => boolean): boolean {
     if (!this.playing || now < this.#due) return false;
-    const [next, forward] = this.#after(this.place, this.#forward);
-    if (!ready(next)) {
-      this.dropped += Math.floor((now - this.#due) / (1000 / this.rate));
-      this.#due += Math.floor((now - this.#due) / (1000 / this.rate)) * (1000 / this.rate);
-      return false;
-    }
-    [this.place, this.#forward] = [next, forward];
-    this.#due = Math.max(this.#due + 1000 / this.rate, now);
+    const each = 1000 / this.rate;
+    const late = Math.min(Math.floor((now - this.#due) / each), MOST_LATE);
+    const due = this.#next(late + 1);
+    const left = due.findLastIndex(([place]) => ready(place));
+    this.dropped += left < 0 ? late : left;
+    this.#due += each * (left < 0 ? late : left + 1);
+    if (left < 0) return false;
+    [this.place, this.#forward] = due[left]!;
+    this.#due = Math.max(this.#due, now);
     return true;
+  }
+
+  /** Places that come next, and whether the player goes forward there. */
+  #next(count: number): [number, boolean][] {
+    const found: [number, boolean][] = [];
+    let [place, forward] = [this.place, this.#forward];
+    for (let step = 0; step < count; step++) {
+      [place, forward] = this.#after(place, forward);
+      found.push([place, forward]);
+    }
+    return found;
   }
 
   #after(place: number, forward: boolean): [number, boolean] {

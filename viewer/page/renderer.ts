@@ -3,7 +3,7 @@
 import type { Bricks } from "./bricks.js";
 import lightShader from "./light.glsl";
 import lookShader from "./look.glsl";
-import { MODES, colorsOf, type Look } from "./looks.js";
+import { MODES, clearOf, colorsOf, type Look } from "./looks.js";
 import marchShader from "./march.glsl";
 import {
   add,
@@ -111,7 +111,7 @@ export class Renderer {
     this.#floats = !!(
       gl.getExtension("EXT_color_buffer_float") ?? gl.getExtension("EXT_color_buffer_half_float")
     );
-    this.#light = new Program(gl, lookShader + lightShader);
+    this.#light = new Program(gl, "#define MODE FOG\n" + lookShader + lightShader);
     this.#present = new Program(gl, presentShader);
     this.#frame = gl.createFramebuffer()!;
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
@@ -239,10 +239,10 @@ export class Renderer {
     march.number("jitter", jitter);
     march.whole("dither", dither ? 1 : 0);
     march.number("density", this.#density(scene));
-    const window = look.window.map((own) => own / bricks.scale) as [number, number];
+    const window = look.window.map((own) => bricks.normal(own)) as [number, number];
     if (!(window[1] > window[0])) window[1] = window[0] + 1e-6;
     march.pair("window", window);
-    march.number("isovalue", look.isovalue / bricks.scale);
+    march.number("isovalue", bricks.normal(look.isovalue));
     march.number("voxel", scene.voxel);
     march.vector("toLight", setting.toLight);
     march.vector("upward", setting.upward);
@@ -256,7 +256,7 @@ export class Renderer {
     march.number("glow", glow ? glow.strength / scene.extent : 0);
     march.pair(
       "glowWindow",
-      glow ? (glow.window.map((own) => own / glow.bricks.scale) as [number, number]) : [0, 1],
+      glow ? (glow.window.map((own) => glow.bricks.normal(own)) as [number, number]) : [0, 1],
     );
     this.#colour(look);
     march.texture("colors", gl.TEXTURE_2D, this.#colors, 9);
@@ -268,12 +268,12 @@ export class Renderer {
     const { look, bricks } = scene;
     const half = Math.LN2 / scene.extent;
     if (look.mode !== "fog") return half * look.density;
-    return (half * look.density * bricks.scale) / Math.max(look.window[1], 1e-30);
+    return (half * look.density * bricks.scale) / Math.max(look.window[1] - look.window[0], 1e-37);
   }
 
   #volumes(program: Program, scene: Scene): void {
     const origin = translation(originOf(scene));
-    this.#volume(program, "A", scene.bricks, origin, 0, visibleOf(scene));
+    this.#volume(program, "A", scene.bricks, origin, 0, hiddenOf(scene));
     const glow = scene.glow;
     this.#volume(
       program,
@@ -281,7 +281,7 @@ export class Renderer {
       glow?.bricks ?? null,
       origin,
       4,
-      glow ? [COLD * (glow.window[1] / glow.bricks.scale), 1e30] : [0, 0],
+      glow ? [-1e30, glow.bricks.normal(coldest(glow.window))] : [0, 0],
     );
   }
 
@@ -291,7 +291,7 @@ export class Renderer {
     bricks: Bricks | null,
     origin: Matrix,
     unit: number,
-    visible: [number, number],
+    hidden: [number, number],
   ): void {
     const gl = this.gl;
     const name = `volume${letter}`;
@@ -310,7 +310,7 @@ export class Renderer {
     program.number(`${name}.blocks`, bricks.atlas.blocks);
     program.vector(`${name}.texel`, bricks.atlas.size.map((own) => 1 / own) as Vector);
     program.number(`${name}.outside`, bricks.outside);
-    program.pair(`${name}.visible`, visible);
+    program.pair(`${name}.hidden`, hidden);
   }
 
   /** Computes how much light reaches each place, where that may have changed. */
@@ -320,6 +320,7 @@ export class Renderer {
     const box = this.#lightBox(scene);
     const key = [
       density,
+      scene.look.window[0],
       ...setting.toLight,
       ...scene.lower,
       ...box.size,
@@ -348,6 +349,7 @@ export class Renderer {
     light.vector("lightSize", box.size);
     light.vector("toLight", setting.toLight);
     light.number("density", density);
+    light.number("thin", scene.bricks.normal(scene.look.window[0]));
     light.number("stepLength", scene.voxel * 2);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.#frame);
     gl.viewport(0, 0, edges[0], edges[1]);
@@ -383,8 +385,9 @@ export class Renderer {
     return texture;
   }
 
-  #colour({ map, curve }: Look): void {
-    const key = `${map} ${curve}`;
+  #colour(look: Look): void {
+    const clear = clearOf(look);
+    const key = `${look.map} ${look.curve} ${clear}`;
     if (this.#colorKey === key) return;
     this.#colorKey = key;
     const gl = this.gl;
@@ -392,16 +395,25 @@ export class Renderer {
       gl.bindTexture(gl.TEXTURE_2D, texture);
       gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 256, 1, gl.RGBA, gl.FLOAT, colors);
     };
-    put(this.#colors, colorsOf(map, curve));
+    put(this.#colors, colorsOf(look.map, look.curve, clear));
     put(this.#glowColors, colorsOf("black body"));
   }
 }
 
-/** Values of cells that can be seen: a cell whose values all lie outside is skipped. */
-function visibleOf({ look, bricks }: Scene): [number, number] {
-  if (look.mode === "fog") return [0, 1e30];
-  if (look.mode === "surface") return [look.isovalue / bricks.scale, look.isovalue / bricks.scale];
-  return [look.window[0] / bricks.scale + 1e-6, 1e30];
+/** Values that cannot be seen: what has none beyond them is skipped. Of a surface, where it lies. */
+function hiddenOf({ look, bricks }: Scene): [number, number] {
+  const [low, high] = look.window.map((own) => bricks.normal(own)) as [number, number];
+  if (look.mode === "fog") return [-1e30, low];
+  if (look.mode === "surface") return [bricks.normal(look.isovalue), bricks.normal(look.isovalue)];
+  const clear = look.mode === "maximum" ? 0 : clearOf(look);
+  if (clear === 0) return [-1e30, low + 1e-6];
+  if (clear === 1) return [high - 1e-6, 1e30];
+  return [bricks.normal(look.clear) - 1e-6, bricks.normal(look.clear) + 1e-6];
+}
+
+/** The value below which a black body cannot be seen. */
+function coldest([low, high]: [number, number]): number {
+  return low + COLD * (high - low);
 }
 
 /** Where shaders have their origin in world space: far away, float32 would not tell voxels apart. */

@@ -2,7 +2,7 @@
 
 import { InrvError, REGION, type Block, type GridInfo } from "../decoder/index.js";
 import { displayColor, type Look } from "./looks.js";
-import { transformed, worldOf, type Vector } from "./matrices.js";
+import { transformed, voxelEdges, worldOf, type Vector } from "./matrices.js";
 import { scalarAt, type Volume } from "./volumes.js";
 
 const MOST_BLOCKS = 48; // that are kept; each takes 10 MB, or 27 MB of vectors
@@ -131,6 +131,7 @@ export class Slices {
   #look: Look | null = null;
   #marks = false;
   #turn = 0;
+  #pointed = 0;
   readonly #canvases: HTMLCanvasElement[] = [];
   readonly #sliders: HTMLInputElement[] = [];
   readonly #labels: HTMLElement[] = [];
@@ -149,6 +150,7 @@ export class Slices {
         void this.#draw();
       };
       canvas.onpointermove = (event) => void this.#point(axis, event);
+      canvas.onpointerleave = () => this.#leave();
       canvas.onpointerdown = (event) => void this.#point(axis, event, true);
       figure.append(canvas, slider, label);
       this.element.append(figure);
@@ -185,6 +187,7 @@ export class Slices {
     if (!voxels || !look) return;
     const turn = ++this.#turn;
     const { lower, upper } = voxels.grid.box!;
+    const edges = voxelEdges(voxels.grid);
     const colors = Array.from({ length: 256 }, (_, at) => displayColor(look.map, at / 255));
     const [low, high] = look.window;
     for (let axis = 0; axis < 3; axis++) {
@@ -193,6 +196,8 @@ export class Slices {
       if (turn !== this.#turn) return;
       const canvas = this.#canvases[axis]!;
       [canvas.width, canvas.height] = [plane.wide, plane.high];
+      const [across, upwards] = [plane.first, plane.second].map((own) => edges[own]!);
+      canvas.style.aspectRatio = String((plane.wide * across!) / (plane.high * upwards!));
       const picture = new ImageData(plane.wide, plane.high);
       for (let v = 0; v < plane.high; v++)
         for (let u = 0; u < plane.wide; u++) {
@@ -230,7 +235,14 @@ export class Slices {
       }
       void this.#draw();
     }
-    this.told(await describe(voxels, voxel));
+    const turn = ++this.#pointed;
+    const line = await describe(voxels, voxel);
+    if (turn === this.#pointed) this.told(line);
+  }
+
+  #leave(): void {
+    this.#pointed++;
+    this.told("");
   }
 }
 

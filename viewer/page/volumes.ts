@@ -130,18 +130,20 @@ class ServedVolume implements Volume {
   }
 
   async #answer(path: string): Promise<Response> {
-    const answer = await fetch(`${this.#url}/${path}`);
+    const answer = await fetch(`${this.#url}/${path}`).catch(() => {
+      throw new InrvError("inrv view has ended: start it again");
+    });
     if (!answer.ok) throw new InrvError(await answer.text());
     return answer;
   }
 }
 
-/** How far two volumes lie apart, voxel by voxel: scalars, of vectors the length of the difference. */
+/** How far two volumes lie apart, voxel by voxel; of vectors the component that is farthest off. */
 export class Difference implements Volume {
   readonly name: string;
   readonly timeline: Timeline;
-  /** The largest difference of any voxel that was looked at, by the positions of grids. */
-  readonly worst = new Map<number, number>();
+  /** The largest difference of any voxel that was looked at, by positions of grids and places. */
+  readonly #worst = new Map<number, Map<number, number>>();
 
   constructor(
     readonly one: Volume,
@@ -151,12 +153,24 @@ export class Difference implements Volume {
     this.timeline = one.timeline;
   }
 
+  /** The largest difference that was seen in a grid: in the frame at a place, or in any. */
+  worst(position: number, place?: number): number | undefined {
+    const found = this.#worst.get(position) ?? new Map<number, number>();
+    return place === undefined ? Math.max(0, ...found.values()) : found.get(place);
+  }
+
   async grids(place: number): Promise<GridInfo[]> {
     const own = await this.one.grids(place);
     const others = await this.other.grids(this.#otherPlace(place));
     return own
       .filter((grid) => !grid.passthrough && matching(grid, others))
-      .map((grid) => ({ ...grid, components: 1 as const, background: [0], gridClass: "unknown" }));
+      .map((grid) => ({
+        ...grid,
+        components: 1 as const,
+        background: [0],
+        gridClass: "unknown",
+        ranges: [{ minimum: 0, maximum: 0 }], // it is not known before
+      }));
   }
 
   async skeleton(grid: GridInfo, place: number): Promise<Skeleton> {
@@ -193,19 +207,20 @@ export class Difference implements Volume {
     ]);
     const count = a.active.length;
     const values = new Float32Array(count);
-    let worst = this.worst.get(grid.position) ?? 0;
+    let worst = this.worst(grid.position, place) ?? 0;
     for (let voxel = 0; voxel < count; voxel++) {
-      let square = 0;
+      let most = 0;
       for (let part = 0; part < one.components; part++) {
         const at = voxel * one.components + part;
         const [mine, other] = [a.values[at]!, b.values[at]!];
         const apart = Object.is(mine, other) ? 0 : mine - other; // both may be NaN
-        square += apart * apart;
-        worst = Math.max(worst, Number.isNaN(apart) ? Infinity : Math.abs(apart));
+        most = Math.max(most, Number.isNaN(apart) ? Infinity : Math.abs(apart));
       }
-      values[voxel] = Math.sqrt(square);
+      values[voxel] = most;
+      worst = Math.max(worst, most);
     }
-    this.worst.set(grid.position, worst);
+    const found = this.#worst.get(grid.position) ?? new Map<number, number>();
+    this.#worst.set(grid.position, found.set(place, worst));
     return { values, active: a.active };
   }
 
@@ -223,7 +238,7 @@ export class Difference implements Volume {
   }
 
   #otherPlace(place: number): number {
-    return samePlace(this.one.timeline, place, this.other.timeline);
+    return samePlace(this.one, place, this.other);
   }
 }
 
@@ -243,9 +258,15 @@ export function scalarAt(values: Float32Array, voxel: number, components: number
   return Math.hypot(values[at]!, values[at + 1]!, values[at + 2]!);
 }
 
-/** The place of the frame of another file that has the same number; the nearest place without one. */
-export function samePlace(one: Timeline, place: number, other: Timeline): number {
-  const number = one.frames[place]?.number;
-  const found = other.frames.findIndex((frame) => frame.number === number);
-  return found >= 0 ? found : Math.min(place, other.frames.length - 1);
+/**
+ * The place of the frame of another file that has the same number. A single volume has none.
+ *
+ * Throws an InrvError where a sequence has no such frame.
+ */
+export function samePlace(one: Volume, place: number, other: Volume): number {
+  const { number } = one.timeline.frames[place]!;
+  const found = other.timeline.frames.findIndex((frame) => frame.number === number);
+  if (found >= 0) return found;
+  if (one.timeline.frames.length === 1 || other.timeline.frames.length === 1) return 0;
+  throw new InrvError(`${other.name} has no frame ${number}`);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from inrv.decoding.grid import STRIDES
 from inrv.fields.lattice.regions import REGION_EDGE
-from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Box, Grid, SparseVolume
+from inrv.grids import LEAF_EDGE, LEAF_VOXELS, Box, Grid, PassthroughGrid, SparseVolume
 
 COARSEST = len(STRIDES) - 1  # level of detail
 KEPT = 8  # regions, of which coarser levels and the finest one are asked for one after another
@@ -73,7 +74,14 @@ class ServedVolume:
 
     def grids(self, place: int) -> list[dict[str, Any]]:
         """List the grids of a frame, with the regions that hold leaves, and the tiles."""
-        return [_listed(grid, number) for number, grid in enumerate(self.frame(place).grids)]
+        volume = self.frame(place)
+        apart = {own.position: _unread(own) for own in volume.passthrough}
+        free = (position for position in itertools.count() if position not in apart)
+        read = (
+            _listed(grid, number, position)
+            for number, (grid, position) in enumerate(zip(volume.grids, free, strict=False))
+        )
+        return [*read, *apart.values()]
 
     def block(self, place: int, number: int, level: int, corner: tuple[int, int, int]) -> bytes:
         """Give the voxels of a region at multiples of 2^level: float32 values, then active ones.
@@ -107,11 +115,34 @@ def _bytes(volume: SparseVolume) -> int:
     return sum(grid.values.nbytes for grid in volume.grids)
 
 
-def _listed(grid: Grid, number: int) -> dict[str, Any]:
+def _unread(grid: PassthroughGrid) -> dict[str, Any]:
+    """A grid that is named to the user, and not shown."""
+    info = {
+        "number": -1,
+        "name": grid.name,
+        "type": grid.tree_type,
+        "components": 1,
+        "passthrough": True,
+        "frame": 0,
+        "position": grid.position,
+        "gridClass": "unknown",
+        "wholeLeaves": False,
+        "background": [0.0],
+        "matrix": np.eye(4).reshape(-1).tolist(),
+        "activeVoxels": 0,
+        "leafVoxels": 0,
+        "box": None,
+        "ranges": [],
+    }
+    return {"info": info, "corners": [], "tiles": []}
+
+
+def _listed(grid: Grid, number: int, position: int) -> dict[str, Any]:
     topology = grid.topology
     box = topology.box
     corners = np.unique(topology.leaf_origins // REGION_EDGE * REGION_EDGE, axis=0)
-    ranges = [_range(column) for column in grid.values.T]
+    known = np.concatenate([grid.values, grid.tile_values[topology.tile_active]])
+    ranges = [_range(column) for column in known.T]
     info = {
         "number": number,
         "name": grid.name,
@@ -119,7 +150,7 @@ def _listed(grid: Grid, number: int) -> dict[str, Any]:
         "components": grid.components,
         "passthrough": False,
         "frame": 0,
-        "position": number,
+        "position": position,
         "gridClass": grid.grid_class,
         "wholeLeaves": False,
         "background": grid.background.astype(float).tolist(),

@@ -26,7 +26,7 @@ from inrv.viewer.page import page_with
 from inrv.viewer.served import COARSEST, ServedVolume
 
 MOST_POSTED = 1 << 28  # bytes of a picture
-RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 BLOCK = re.compile(r"(\d+)/blocks/(\d+)/(\d+)/(-?\d+),(-?\d+),(-?\d+)")
 GRIDS = re.compile(r"(\d+)/grids")
 HTML, BYTES, JSON, TEXT = (
@@ -88,7 +88,7 @@ class ViewServer(ThreadingHTTPServer):
 
         Raises IndexError where there is no such frame or grid, and what reading a frame raises.
         """
-        token, _, rest = path.lstrip("/").partition("/")
+        token, _, rest = path.partition("?")[0].lstrip("/").partition("/")
         if not secrets.compare_digest(token.encode(), self._token.encode()):
             return None
         if not rest:
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             start = int(asked[1])
             end = min(int(asked[2] or size), size - 1)
-            if start >= size:
+            if start > end:
                 self._send(416, TEXT, b"", {"Content-Range": f"bytes */{size}"})
                 return
             part = content.part(start, end + 1 - start)
@@ -192,8 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_own(self) -> bool:
         """Whether the address names this machine: a page elsewhere must not reach it by DNS."""
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        if host in ("127.0.0.1", "localhost"):
+        host = self.headers.get("Host", "").partition(":")[0]  # port 80 is left out
+        if host.lower() in ("127.0.0.1", "localhost"):
             return True
         self._send(403, TEXT, b"this address is for this machine alone")
         return False
