@@ -274,10 +274,14 @@ def test_background_between_the_values_is_clear(browser: Page) -> None:
 def test_small_differences_of_large_values_are_told_apart(browser: Page) -> None:
     places = np.linspace(-1, 1, 32, dtype=np.float32)
     array = np.broadcast_to(places[:, None, None], (32, 32, 32))
-    pictures = [
-        drawn_grid(browser, inrv.sparse_grid(values, "p", grid_class="unknown"), coded=False)
-        for values in (100 * array, (101325 + 100 * array).astype(np.float32))
-    ]
+    pictures = []
+    for middle in (100, 101325):
+        values = (middle + 100 * array).astype(np.float32)
+        every = np.ones(values.shape, dtype=bool)
+        grid = inrv.sparse_grid(values, "p", grid_class="unknown", active=every)
+        background = np.full(1, middle - 100, dtype=np.float32)
+        grid = dataclasses.replace(grid, background=background)
+        pictures.append(drawn_grid(browser, grid, coded=False))
     assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 3
 
 

@@ -48,6 +48,8 @@ export class App {
   grid: GridInfo | null = null;
   glow: GridInfo | null = null;
   glowStrength = 60;
+  /** The value below which 99 % of what glows lie; null until that is known. */
+  #hottest: number | null = null;
   look: Look | null = null;
   histogram: Histogram | null = null;
   /** Called whenever what the panel tells has changed. */
@@ -165,6 +167,7 @@ export class App {
     this.grid = grid;
     this.#chosenAt = this.player.place;
     this.glow = glowOf(grid, this.#grids);
+    this.#hottest = null;
     this.look = lookOf(grid, [0, 0]);
     this.touch();
     this.#load();
@@ -180,6 +183,7 @@ export class App {
     if (!histogram) return this.touch();
     if (grid.components === 1 && histogram.seen) widen(grid, histogram.seen);
     if (glow && heat?.seen) widen(glow, heat.seen);
+    this.#hottest = heat?.spread[1] || null;
     this.look = lookOf(grid, histogram.spread);
     this.touch();
   }
@@ -327,7 +331,7 @@ export class App {
         glow && this.glow
           ? {
               bricks: glow,
-              window: [coldOf(this.glow), this.glow.ranges[0]!.maximum],
+              window: [coldOf(this.glow), this.#hottest ?? this.glow.ranges[0]!.maximum],
               strength: this.glowStrength,
             }
           : null,

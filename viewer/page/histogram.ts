@@ -92,6 +92,6 @@ export function drawHistogram(
  * @param span of the values that it must be told from; without it, four digits are shown
  */
 export function short(value: number, span = Math.abs(value)): string {
-  const digits = 4 + Math.ceil(Math.log10(Math.max(1, Math.abs(value) / (span || 1))));
+  const digits = 4 + Math.floor(Math.log10(Math.max(1, Math.abs(value) / (span || 1))));
   return String(Number(value.toPrecision(Math.min(9, digits))));
 }

@@ -103,7 +103,8 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
   if (grid.gridClass === "level set")
     return { ...look, mode: "surface", isovalue: 0, clear: background };
   if (isHot(grid)) {
-    const window: [number, number] = [coldOf(grid), grid.ranges[0]!.maximum];
+    const cold = coldOf(grid);
+    const window: [number, number] = [cold, spread[1] > cold ? spread[1] : look.window[1]];
     return { ...look, map: "black body", window, clear: window[0], density: 1 };
   }
   if (isThick(grid) && !(grid.ranges[0]!.maximum < 0))
