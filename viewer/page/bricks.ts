@@ -387,21 +387,39 @@ export class Bricks {
             }
         const from = axes((own) => (own === axis ? brick : 0));
         this.atlas.write(slot, from, shape, halves(samples));
-        this.#widen(slot, axis, brick, samples);
+        let [least, most] = [Infinity, -Infinity];
+        for (const own of samples) {
+          least = Math.min(least, own);
+          most = Math.max(most, own);
+        }
+        this.#widenBlocks(slot, axis, brick, least, most);
+        this.#widenCells(below, at, along, least, most);
       }
     }
+    this.#uploadRanges(
+      this.#cellOf(below.corner),
+      axes(() => CELLS),
+    );
   }
 
-  /** Widens the ranges of the blocks at an upper side of a brick by the samples on it. */
-  #widen(slot: number, axis: number, brick: number, samples: Float32Array): void {
+  /** Widens the ranges of the cells that a brick covers. */
+  #widenCells(region: Region, place: number[], along: number, least: number, most: number): void {
+    const cells = CELLS / along;
+    const first = this.#cellOf(region.corner).map((own, axis) => own + place[axis]! * cells);
+    for (let x = 0; x < cells; x++)
+      for (let y = 0; y < cells; y++)
+        for (let z = 0; z < cells; z++) {
+          const cell = this.#number(first[0]! + x, first[1]! + y, first[2]! + z);
+          this.#least[cell] = Math.min(this.#least[cell]!, least);
+          this.#most[cell] = Math.max(this.#most[cell]!, most);
+        }
+  }
+
+  /** Widens the ranges of the blocks at an upper side of a brick. */
+  #widenBlocks(slot: number, axis: number, brick: number, least: number, most: number): void {
     const ranges = this.#ranges.get(slot)!;
     const { blocks } = this.atlas;
     const last = Math.ceil(brick / BLOCK) - 1;
-    let [least, most] = [Infinity, -Infinity];
-    for (const own of samples) {
-      least = Math.min(least, own);
-      most = Math.max(most, own);
-    }
     for (let one = 0; one < blocks; one++)
       for (let two = 0; two < blocks; two++) {
         const block =

@@ -118,7 +118,6 @@ void main() {
     vec3 stepA = direction(volumeA.toVoxels, ray * stepLength);
     vec3 stepB = direction(volumeB.toVoxels, ray * stepLength);
     int count = int(min(ceil((leave - begin) / stepLength), float(MOST_STEPS)));
-    bool outsideIsLow = volumeA.outside < isovalue;
     float before = volumeA.outside;
 
     for (int number = 0; number < count && through > 0.0;) {
@@ -135,9 +134,8 @@ void main() {
 #if MODE == MAXIMUM
         isVisible = isVisible && a.range.g > best;
 #elif MODE == SURFACE
-        bool isCut = number == 0 && (a.range.r < isovalue) != outsideIsLow;
-        isVisible = isVisible || isCut;
-        before = isVisible ? before : a.range.r;
+        // The ray may have come through the surface in its last step, or begin inside of it.
+        isVisible = isVisible || (a.range.r < isovalue) != (before < isovalue);
 #endif
 #if MARKS
         isVisible = isVisible || (shell.a == 0.0 && hasActive(atA));
@@ -173,11 +171,9 @@ void main() {
 #elif MODE == MAXIMUM
             best = max(best, value);
 #elif MODE == SURFACE
-            bool isCrossed = number > 0 && (value < isovalue) != (before < isovalue);
-            isCut = isCut && number == 0 && (value < isovalue) != outsideIsLow;
-            if (isCrossed || isCut) {
+            if ((value < isovalue) != (before < isovalue)) {
                 float high = begin + float(number) * stepLength, low = high - stepLength;
-                for (int turn = 0; turn < 8 && isCrossed; turn++) {
+                for (int turn = 0; turn < 8 && number > 0; turn++) {
                     float middle = 0.5 * (low + high);
                     float found = lookA(place(volumeA.toVoxels, eye + middle * ray));
                     if ((found < isovalue) == (before < isovalue)) low = middle; else high = middle;
