@@ -3,8 +3,9 @@
 Each .vdb file is encoded (effort instant, 45 dB), then `inrv view` is started as a user starts it.
 Seconds count from there: until the server answers, until every region of the volume was drawn at
 some level, and until all of it is at its finest one. Then the camera turns for --seconds, in
-1280 x 720. The browser has no window, and where there is no GPU its own software draws. Without a
-file it takes burner.vdb of the corpus, and the fixtures' fire.
+1280 x 720, of which a share of the pixels is drawn: the page lowers it until pictures come quickly.
+The browser has no window, and where there is no GPU its own software draws. Without a file it takes
+burner.vdb of the corpus, and the fixtures' fire.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from benchmarks.report import CORPUS, ROOT, describe, environment, save, table
 from inrv.viewer.page import PAGE, whole_page
 from testing.browser import Page, page
 
-HEADER = ["file", ".inrv", "page that holds it", "server s", "first s", "all s", "pictures/s"]
+HEADER = [
+    "file",
+    ".inrv",
+    "page that holds it",
+    "server s",
+    "first s",
+    "all s",
+    "pictures/s",
+    "pixels of them",
+]
 TURN = """new Promise(done => {
   const { app } = inrv, times = [], end = performance.now() + %d;
   const step = now => {
@@ -92,15 +102,17 @@ def watched(browser: Page, url: str, started: float, seconds: float) -> dict[str
     browser.until("inrv.app.shown.every(own => own.isDone)")
     done = time.perf_counter() - started
     times = browser.evaluate(TURN % (1000 * seconds))
+    scale = browser.evaluate("inrv.app.draftScale")
     device = browser.evaluate("inrv.app.renderer.device")
     rate = 1000 * (len(times) - 1) / (times[-1] - times[0])
-    return {"first": first, "all": done, "rate": rate, "device": device}
+    return {"first": first, "all": done, "rate": rate, "pixels": scale**2, "device": device}
 
 
 def cells(row: dict[str, Any]) -> list[str]:
     """The cells of a row of the table."""
     times = [f"{row[key]:.1f}" for key in ("served", "first", "all")]
-    return [row["file"], f"{row['bytes']:,}", f"{row['html']:,}", *times, f"{row['rate']:.1f}"]
+    turning = [f"{row['rate']:.1f}", f"{row['pixels']:.0%}"]
+    return [row["file"], f"{row['bytes']:,}", f"{row['html']:,}", *times, *turning]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ const DRAFTS = [
 const WHOLE = { scale: 1, steps: 1 };
 const SLOW = 55; // milliseconds a picture, above which fewer pixels are drawn
 const QUICK = 18;
+const AFTER_FIRST = 2e6; // urgency of what is wanted when all is seen coarsely: see Loader
 const AHEAD = 8; // frames that are decoded before they are due
 
 export class App {
@@ -172,12 +173,12 @@ export class App {
     this.touch();
     this.#load();
     const { glow } = this;
-    const spread = (own: GridInfo) =>
-      histogramOf(this.volume, own, this.player.place).catch((error: Error) => {
+    const spread = (own: GridInfo, urgency?: number) =>
+      histogramOf(this.volume, own, this.player.place, urgency).catch((error: Error) => {
         this.error = error.message; // what can be read is shown nevertheless
         return null;
       });
-    const [histogram, heat] = await Promise.all([spread(grid), glow && spread(glow)]);
+    const [histogram, heat] = await Promise.all([spread(grid), glow && spread(glow, AFTER_FIRST)]);
     if (this.grid !== grid) return;
     this.histogram = histogram;
     if (!histogram) return this.touch();
@@ -226,6 +227,11 @@ export class App {
   async voxels(): Promise<Voxels> {
     const { place } = this.player;
     return new Voxels(this.volume, await this.#gridNow(), place);
+  }
+
+  /** The share of the pixels along each axis that are drawn while something moves. */
+  get draftScale(): number {
+    return DRAFTS[this.#draft]!.scale;
   }
 
   /** Whether the frame is due that was asked for at first. */
@@ -575,11 +581,11 @@ export class App {
       this.#load();
       this.touch(true);
     }
-    const moving = now - this.#moved < 200;
+    const took = now - this.#lastFrame;
+    const moving = now - this.#moved < Math.max(200, 1.5 * took); // a slow picture is no rest
     // While regions arrive, whole pictures would only keep the next ones waiting.
     const rough = moving || this.shown.some((own) => !own.isDone);
     if (rough && this.#dirty) {
-      const took = now - this.#lastFrame;
       if (took < 1000) {
         if (moving) this.rate = this.rate * 0.8 + (1000 / took) * 0.2;
         if (took > SLOW) this.#draft = Math.min(DRAFTS.length - 1, this.#draft + 1);

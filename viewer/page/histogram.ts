@@ -23,6 +23,7 @@ export async function histogramOf(
   volume: Volume,
   grid: GridInfo,
   place: number,
+  urgency = 1e9,
 ): Promise<Histogram> {
   const { corners, tiles } = await volume.skeleton(grid, place);
   const regions = corners.length / 3;
@@ -37,7 +38,7 @@ export async function histogramOf(
         corners.subarray(3 * at, 3 * at + 3),
         level,
         place,
-        1e9,
+        urgency,
       );
       for (let voxel = 0; voxel < block.active.length; voxel++) {
         if (!block.active[voxel]) continue;
