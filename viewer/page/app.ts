@@ -178,14 +178,18 @@ export class App {
         this.error = error.message; // what can be read is shown nevertheless
         return null;
       });
-    const [histogram, heat] = await Promise.all([spread(grid), glow && spread(glow, AFTER_FIRST)]);
+    const known = spread(grid);
+    const heat = glow && (glow === grid ? known : spread(glow, AFTER_FIRST));
+    const histogram = await known;
     if (this.grid !== grid) return;
     this.histogram = histogram;
-    if (!histogram) return this.touch();
-    if (grid.components === 1 && histogram.seen) widen(grid, histogram.seen);
-    if (glow && heat?.seen) widen(glow, heat.seen);
-    this.#hottest = heat?.spread[1] || null;
-    this.look = lookOf(grid, histogram.spread);
+    if (grid.components === 1 && histogram?.seen) widen(grid, histogram.seen);
+    if (histogram) this.look = lookOf(grid, histogram.spread);
+    this.touch();
+    const hot = await heat;
+    if (this.grid !== grid || !glow || !hot) return;
+    if (hot.seen) widen(glow, hot.seen);
+    this.#hottest = hot.spread[1] || null;
     this.touch();
   }
 
