@@ -21,6 +21,7 @@ from inrv.support.inputs import BytesInput
 from inrv.viewer.page import page_with, whole_page
 from inrv.viewer.served import ServedVolume
 from inrv.viewer.server import ViewServer
+from inrv.viewer.widget import SCRIPT
 from testing.browser import Page, page
 from testing.raymarch import Field, picture
 from testing.server import serving
@@ -465,3 +466,25 @@ def test_numbers_that_are_not_finite_reach_the_page(browser: Page) -> None:
         browser.go(url)
         browser.evaluate("inrv.app.settled()")
         assert browser.evaluate("inrv.app.grid.name") == "density"
+
+
+def test_the_widget_of_a_notebook_shows_a_volume(
+    browser: Page, fire: bytes, tmp_path: Path
+) -> None:
+    """The script that anywidget runs, with a model that has what the widget has."""
+    held = whole_page("fire.inrv", fire, {"grid": "temperature"}).decode()
+    (tmp_path / "held.html").write_text(held)
+    (tmp_path / "script.js").write_text(SCRIPT)
+    (tmp_path / "notebook.html").write_text('<p class="message">a cell</p><div></div>')
+    with serving(tmp_path) as server:
+        browser.go(f"{server.url}/notebook.html")
+        browser.evaluate(
+            "Promise.all(['held.html', 'script.js'].map(own => fetch(own).then(a => a.text())))"
+            ".then(async ([page, text]) => {"
+            "const url = URL.createObjectURL(new Blob([text], {type: 'text/javascript'}));"
+            "const held = { page, height: 300 }, el = document.querySelector('div');"
+            "(await import(url)).default.render({ model: { get: name => held[name] }, el }) })"
+        )
+        shown = "document.querySelector('iframe').contentWindow.inrv?.app"
+        browser.until(f"{shown}?.shown.length && {shown}.shown.every(own => own.isDone)")
+        assert browser.evaluate(f"{shown}.grid.name") == "temperature"
