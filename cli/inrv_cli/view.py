@@ -143,8 +143,9 @@ def view(
         raise click.UsageError("--reference is for the page that a browser shows, not for outputs")
     if len({os.path.realpath(output) for output in outputs}) < len(outputs):
         raise click.UsageError(f"{outputs[0]} would be written more than once")
-    if png is not None and png != STDOUT and Path(png).suffix.lower() != ".png":
-        raise click.UsageError(f"--png {png}: the name must end in .png")
+    for option, path in (("html", html), ("png", png)):
+        if path is not None and path != STDOUT and Path(path).suffix.lower() != f".{option}":
+            raise click.UsageError(f"--{option} {path}: the name must end in .{option}")
     if turntable is not None:
         check_movie(Path(turntable).suffix.lower())
     for output in outputs:

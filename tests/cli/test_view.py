@@ -104,6 +104,9 @@ def test_a_pattern_stands_for_frames(fire: str, tmp_path: Path) -> None:
     assert told["frame"] == 9 and told["file"]["name"] == "a.####.vdb"
     frames = inrv.load(base64.b64decode(told["file"]["data"])).frames
     assert list(frames) == [7, 9]
+    (tmp_path / "a.0007.vdb").write_bytes((tmp_path / "a.0009.vdb").read_bytes()[:500])
+    code, output = run(pattern, "--frame", "7", "--png", str(tmp_path / "a.png"))
+    assert code != 0 and "a.0007.vdb" in output and not (tmp_path / "a.png").exists()
     code, output = run(fire, "--frame", "3", "--html", str(tmp_path / "b.html"))
     assert code != 0 and not (tmp_path / "b.html").exists()
 

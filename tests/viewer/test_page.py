@@ -244,6 +244,26 @@ def test_differences_play_of_frames_that_both_have(browser: Page) -> None:
         browser.until("inrv.app.error === 'b.####.vdb has no frame 12'")
 
 
+def test_differences_of_vectors_are_those_of_their_components(browser: Page) -> None:
+    array = np.ones((8, 8, 8, 3), dtype=np.float32)
+    grids = [inrv.sparse_grid(own, "v") for own in (array, array + np.float32([0, 0.5, 0.25]))]
+    one, other = (ServedVolume.of(inrv.SparseVolume((own,))) for own in grids)
+    with served(("a.vdb", one), ("b.vdb", other)) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.compare('difference'), inrv.app.settled()")
+        assert browser.evaluate("[inrv.app.error, inrv.app.difference.worst(0)]") == ["", 0.5]
+
+
+def test_what_is_thin_is_found(browser: Page) -> None:
+    array = np.zeros((40, 40, 40), dtype=np.float32)
+    array[:, 21] = 3
+    volume = ServedVolume.of(inrv.SparseVolume((inrv.sparse_grid(array),)))
+    with served(("thin.vdb", volume)) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.settled()")
+        assert browser.evaluate("[inrv.app.remark, ...inrv.app.histogram.seen]") == ["", 3, 3]
+
+
 def test_a_reference_needs_no_glow(browser: Page) -> None:
     both = ServedVolume.of(inrv.SparseVolume((ball(1), ball(1, "temperature"))))
     alone = ServedVolume.of(inrv.SparseVolume((ball(1),)))

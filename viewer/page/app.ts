@@ -4,7 +4,7 @@ import { COARSEST, type GridInfo } from "../decoder/index.js";
 import { Camera } from "./camera.js";
 import { histogramOf, short, type Histogram } from "./histogram.js";
 import { Loader, type Wish } from "./loader.js";
-import { coldOf, firstGrid, glowOf, isDense, lookOf, type Look } from "./looks.js";
+import { firstGrid, glowOf, glowWindow, isDense, lookOf, type Look } from "./looks.js";
 import { transformed, unit, voxelEdges, worldOf, type Vector } from "./matrices.js";
 import { Player } from "./player.js";
 import { GATHERED, Renderer, type Backdrop, type Scene, type Setting } from "./renderer.js";
@@ -23,6 +23,10 @@ const DRAFTS = [
   { scale: 0.35, steps: 2 },
   { scale: 0.25, steps: 3 },
   { scale: 0.18, steps: 4 },
+];
+const UNCLIPPED: [Vector, Vector] = [
+  [0, 0, 0],
+  [1, 1, 1],
 ];
 const WHOLE = { scale: 1, steps: 1 };
 const SLOW = 55; // milliseconds a picture, above which fewer pixels are drawn
@@ -132,11 +136,16 @@ export class App {
     const [low, high] = this.#box(wanted);
     this.camera.up = isDense(wanted) || high[2] - low[2] > high[1] - low[1] ? 2 : 1;
     this.#frameCamera(wanted);
+    const { error } = this;
     await this.choose(wanted);
+    this.error = error;
     requestAnimationFrame((now) => this.#tick(now));
   }
 
-  /** Goes to the first frame that has a grid to show: a shot may begin with empty ones. */
+  /**
+   * Goes to the first frame that has a grid to show: a shot may begin with empty ones. What keeps
+   * the one that was asked for from being shown is told.
+   */
   async #firstOf(asked: number, name?: string): Promise<GridInfo> {
     let failure: Error | null = null;
     for (let step = 0; step < this.player.count; step++) {
@@ -152,7 +161,10 @@ export class App {
           ? firstGrid(this.#grids)
           : this.#grids.find((own) => own.name === name && own.activeVoxels > 0);
       this.player.place = place;
-      if (found) return found;
+      if (found) {
+        this.error = failure?.message ?? "";
+        return found;
+      }
     }
     const named = name === undefined ? "" : ` named ${name}`;
     throw failure ?? new Error(`${this.volume.name} has no grid with values${named}`);
@@ -243,15 +255,22 @@ export class App {
     return this.player.place === this.#askedAt;
   }
 
+  /** Whether the picture is still drawn, strip by strip. */
+  get isDrawing(): boolean {
+    return !this.#rough && this.#gathered < 1 && !this.still;
+  }
+
   /** Why nothing is seen, where that can be told. */
   get remark(): string {
     const { histogram, look } = this;
     if (!histogram || !look || this.comparison === "difference") return "";
-    if (!histogram.seen) return "no active voxel has a finite value";
+    if (!histogram.seen) return histogram.isWhole ? "no active voxel has a finite value" : "";
     const [least, most] = histogram.seen;
     if (look.mode === "surface" && (look.isovalue < least || look.isovalue > most))
       return `no surface at ${look.isovalue}: values are ${short(least)} to ${short(most)}`;
-    return least === 0 && most === 0 ? "all active voxels have the value 0" : "";
+    if (histogram.hasOdd) return "NaN is shown as background";
+    const isNothing = histogram.isWhole && least === 0 && most === 0;
+    return isNothing ? "all active voxels have the value 0" : "";
   }
 
   /** The chosen grid as the frame has it that is shown. */
@@ -341,7 +360,7 @@ export class App {
         glow && this.glow
           ? {
               bricks: glow,
-              window: [coldOf(this.glow), this.#hottest ?? this.glow.ranges[0]!.maximum],
+              window: glowWindow(this.glow, this.#hottest ?? this.glow.ranges[0]!.maximum),
               strength: this.glowStrength,
             }
           : null,
@@ -351,6 +370,7 @@ export class App {
   /** What is loaded of a grid in this frame; until something is, what was shown last. */
   #shownLoader(which: string, grid: GridInfo): Loader | undefined {
     const name = `${which} ${grid.name}`;
+    if (this.#failed.has(this.#key(which, grid))) return undefined;
     const found = this.#ready.get(this.#key(which, grid));
     if (found && found.bricks.level <= COARSEST) this.#last.set(name, found);
     const last = this.#last.get(name);
@@ -373,7 +393,14 @@ export class App {
   #frameCamera(grid: GridInfo): void {
     const [low, high] = this.#box(grid);
     const middle = low.map((own, axis) => 0.5 * (own + high[axis]!)) as Vector;
-    this.camera.frame(middle, 0.5 * Math.hypot(...high.map((own, axis) => own - low[axis]!)));
+    const radius = 0.5 * Math.hypot(...high.map((own, axis) => own - low[axis]!));
+    this.camera.frame(middle, radius, this.#aspect);
+  }
+
+  /** Width of a picture as a share of its height. */
+  get #aspect(): number {
+    const { clientWidth, clientHeight } = this.renderer.canvas;
+    return clientWidth / (clientHeight || 1) / (this.comparison === "side by side" ? 2 : 1);
   }
 
   #radius(): number {
@@ -385,19 +412,19 @@ export class App {
   }
 
   /** The box of a grid in index space, with the clipping. */
-  #part(grid: GridInfo): [Vector, Vector] {
+  #part(grid: GridInfo, clip = this.clip): [Vector, Vector] {
     const box = grid.box ?? { lower: [0, 0, 0], upper: [0, 0, 0] };
     return [0, 1].map((end) =>
       box.lower.map((low, axis) => {
         const high = box.upper[axis]!;
-        return low - 1 + this.clip[end]![axis]! * (high - low + 2);
+        return low - 1 + clip[end]![axis]! * (high - low + 2);
       }),
     ) as [Vector, Vector];
   }
 
   /** The box in world space around that. */
-  #box(grid: GridInfo): [Vector, Vector] {
-    const ends = this.#part(grid);
+  #box(grid: GridInfo, clip = this.clip): [Vector, Vector] {
+    const ends = this.#part(grid, clip);
     const corners = Array.from({ length: 8 }, (_, at) =>
       transformed(worldOf(grid), [0, 1, 2].map((axis) => ends[(at >> axis) & 1]![axis]!) as Vector),
     );
@@ -406,8 +433,9 @@ export class App {
     ) as [Vector, Vector];
   }
 
+  /** The longest side of all of a grid: clipping changes nothing of what is left. */
   #extent(grid: GridInfo): number {
-    const [low, high] = this.#box(grid);
+    const [low, high] = this.#box(grid, UNCLIPPED);
     return Math.max(...high.map((own, axis) => own - low[axis]!));
   }
 
@@ -469,7 +497,8 @@ export class App {
     const chosen = this.#drops;
     const begun = (async () => {
       const own = which === "other" ? samePlace(this.volume, place, this.other!) : place;
-      const found = matching(grid, await volume.grids(own));
+      const asked = which === "difference" ? { ...grid, components: 1 as const } : grid;
+      const found = matching(asked, await volume.grids(own));
       if (!found) throw new Error(missing(volume, grid, own));
       const grids = this.glow && this.glow !== this.grid ? 2 : 1;
       const share = this.budget / (this.#sides.length * grids);
@@ -556,7 +585,9 @@ export class App {
 
   /** Shows two files in another way. */
   compare(how: Comparison): void {
+    const before = this.camera.reach(this.#aspect);
     this.comparison = how;
+    this.camera.zoom(this.camera.reach(this.#aspect) / before);
     this.error = "";
     this.#load();
     this.touch(true);
@@ -615,7 +646,9 @@ export class App {
     const strips = 1 << this.#draft;
     this.#draw(WHOLE, [this.#strip / strips, (this.#strip + 1) / strips]);
     this.#strip = (this.#strip + 1) % strips;
-    if (this.#strip) this.#gathered--; // the picture is not done
+    if (this.#strip)
+      this.#gathered--; // the picture is not done
+    else this.changed();
   }
 
   /** @param part of each picture: shares of its width where it begins and ends */

@@ -523,18 +523,19 @@ export class Bricks {
   }
 
   /**
-   * One normalised value a voxel: of vectors their length. What is not finite becomes 0.
+   * One normalised value a voxel: of vectors their length. NaN becomes the background.
    *
    * Values may lie beyond the ranges of the file, which leave out those that are kept exactly.
    */
   #scalars(values: Float32Array, count: number): Float32Array {
     const found = new Float32Array(count);
     const { components } = this.grid;
+    const background = this.outside * this.scale;
     let most = 0;
     for (let at = 0; at < count; at++) {
       const own = scalarAt(values, at, components);
-      found[at] = (Number.isFinite(own) ? own : 0) - this.offset;
-      most = Math.max(most, Math.abs(found[at]!));
+      found[at] = Number.isNaN(own) ? background : own - this.offset;
+      if (Number.isFinite(own)) most = Math.max(most, Math.abs(found[at]!));
     }
     if (!this.#isScaled && most > SMALLEST) {
       this.scale = most; // all that was written before is 0

@@ -25,10 +25,15 @@ export class Camera {
   /** The axis that points up: 1 for y, 2 for z. */
   up: 1 | 2 = 1;
 
-  /** Shows a sphere as a whole. */
-  frame(middle: Vector, radius: number): void {
+  /** Shows a sphere as a whole, in a picture whose width is `aspect` times its height. */
+  frame(middle: Vector, radius: number, aspect: number): void {
     this.target = middle;
-    this.distance = (0.95 * radius) / Math.sin(ANGLE / 2);
+    this.distance = 0.95 * radius * this.reach(aspect);
+  }
+
+  /** How many of its radii a sphere must be away in order to fill a picture. */
+  reach(aspect: number): number {
+    return 1 / Math.sin(Math.atan(Math.tan(ANGLE / 2) * Math.min(1, aspect || 1)));
   }
 
   get eye(): Vector {

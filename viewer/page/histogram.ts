@@ -14,11 +14,20 @@ export interface Histogram {
   /** The least and the largest value that was seen; null where none was. */
   seen: [number, number] | null;
   counts: number[];
+  /** Whether all active voxels were looked at. */
+  isWhole: boolean;
+  /** Whether some of those that were looked at are NaN. */
+  hasOdd: boolean;
   /** Values below which 1 % and 99 % of the voxels lie. */
   spread: [number, number];
 }
 
-/** Counts values; of vectors their lengths. Every 4th voxel along each axis is looked at, or every 16th. */
+/**
+ * Counts values; of vectors their lengths.
+ *
+ * Every 4th voxel along each axis is looked at, or every 16th; where none of them is active, all of
+ * some regions.
+ */
 export async function histogramOf(
   volume: Volume,
   grid: GridInfo,
@@ -27,26 +36,31 @@ export async function histogramOf(
 ): Promise<Histogram> {
   const { corners, tiles } = await volume.skeleton(grid, place);
   const regions = corners.length / 3;
-  const level = Math.min(COARSEST, regions > MOST_REGIONS ? 4 : 2);
   const values: number[] = [];
-  const every = Math.max(1, Math.ceil(regions / (4 * MOST_REGIONS)));
-  const wanted = Array.from({ length: regions }, (_, at) => at).filter((at) => at % every === 0);
-  await Promise.all(
-    wanted.map(async (at) => {
-      const block = await volume.block(
-        grid,
-        corners.subarray(3 * at, 3 * at + 3),
-        level,
-        place,
-        urgency,
-      );
-      for (let voxel = 0; voxel < block.active.length; voxel++) {
-        if (!block.active[voxel]) continue;
-        const own = scalarAt(block.values, voxel, grid.components);
-        if (Number.isFinite(own)) values.push(own);
-      }
-    }),
-  );
+  let isWhole = false;
+  let hasOdd = false;
+  const look = async (level: number, most: number) => {
+    const every = Math.max(1, Math.ceil(regions / most));
+    isWhole = level === 0 && every === 1;
+    const wanted = Array.from({ length: regions }, (_, at) => at).filter((at) => at % every === 0);
+    await Promise.all(
+      wanted.map(async (at) => {
+        const corner = corners.subarray(3 * at, 3 * at + 3);
+        const block = await volume.block(grid, corner, level, place, urgency);
+        for (let voxel = 0; voxel < block.active.length; voxel++) {
+          if (!block.active[voxel]) continue;
+          const own = scalarAt(block.values, voxel, grid.components);
+          if (Number.isFinite(own)) values.push(own);
+          else hasOdd ||= Number.isNaN(own);
+        }
+      }),
+    );
+  };
+  await look(Math.min(COARSEST, regions > MOST_REGIONS ? 4 : 2), 4 * MOST_REGIONS);
+  if (!values.length || values.every((own) => own === 0)) {
+    values.length = 0;
+    await look(0, MOST_REGIONS / 4);
+  }
   for (const tile of tiles) {
     const own = scalarAt(Float32Array.from(tile.values), 0, grid.components);
     if (tile.active && Number.isFinite(own)) values.push(own);
@@ -55,7 +69,8 @@ export async function histogramOf(
   if (!sorted.length) {
     const { minimum, maximum } = grid.ranges[0]!;
     const [low, high] = widened(minimum, maximum);
-    return { low, high, seen: null, counts: new Array(BINS).fill(0), spread: [0, 0] };
+    const counts = new Array<number>(BINS).fill(0);
+    return { low, high, seen: null, counts, isWhole, hasOdd, spread: [0, 0] };
   }
   const at = (share: number) =>
     sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
@@ -64,7 +79,7 @@ export async function histogramOf(
   const counts = new Array<number>(BINS).fill(0);
   for (const own of sorted)
     counts[Math.min(BINS - 1, Math.floor((BINS * (own - low)) / (high - low)))]!++;
-  return { low, high, seen, counts, spread: [at(0.01), at(0.99)] };
+  return { low, high, seen, counts, isWhole, hasOdd, spread: [at(0.01), at(0.99)] };
 }
 
 /** Draws it as bars whose heights are logarithms, with the window over it. */

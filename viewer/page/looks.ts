@@ -25,6 +25,7 @@ export interface Look {
 }
 
 const HOT = /temp|heat|flame|fire|burn|fuel|emission/i;
+const FEWEST = 4096; // voxels of a scan
 const FLAME = /flame|fire/i;
 const THICK = /density|smoke|fog|cloud|soot/i;
 
@@ -65,12 +66,24 @@ export function coldOf(grid: GridInfo): number {
   return background > 0 && background < grid.ranges[0]!.maximum ? background : 0;
 }
 
+const AMBIENT: [number, number] = [200, 500]; // kelvin
+
+/**
+ * The values between which a grid glows as a black body of 0 to 2200 kelvin does.
+ *
+ * Where the air is as warm as air is in kelvin, values are taken as kelvin.
+ */
+export function glowWindow(grid: GridInfo, hottest: number): [number, number] {
+  const cold = coldOf(grid);
+  return cold > AMBIENT[0] && cold < AMBIENT[1] ? [0, HOTTEST] : [cold, hottest];
+}
+
 /** Whether every voxel of the box is active, as in a scan. */
 export function isDense(grid: GridInfo): boolean {
   if (!grid.box) return false;
   const { lower, upper } = grid.box;
   const voxels = lower.reduce((product, low, axis) => product * (upper[axis]! - low + 1), 1);
-  return grid.activeVoxels >= 0.999 * voxels;
+  return voxels >= FEWEST && grid.activeVoxels >= 0.999 * voxels;
 }
 
 /**
@@ -79,7 +92,7 @@ export function isDense(grid: GridInfo): boolean {
  * @param spread the values below which 1 % and 99 % of the active voxels lie
  */
 export function lookOf(grid: GridInfo, spread: [number, number]): Look {
-  const most = Math.max(...grid.ranges.map((own) => Math.abs(own.maximum)), 1e-30);
+  const most = Math.max(...grid.ranges.map((own) => Math.abs(own.maximum)), 1e-37);
   const look: Look = {
     mode: "fog",
     map: "gray",
@@ -99,16 +112,25 @@ export function lookOf(grid: GridInfo, spread: [number, number]): Look {
       density: 6,
     };
   }
-  const background = grid.background[0]!;
+  const background = Number.isFinite(grid.background[0]) ? grid.background[0]! : 0;
   if (grid.gridClass === "level set")
-    return { ...look, mode: "surface", isovalue: 0, clear: background };
+    return {
+      ...look,
+      mode: "surface",
+      map: "blue to red",
+      window: background > 0 ? [-background, background] : look.window,
+      isovalue: 0,
+      clear: background,
+    };
   if (isHot(grid)) {
     const cold = coldOf(grid);
     const window: [number, number] = [cold, spread[1] > cold ? spread[1] : look.window[1]];
     return { ...look, map: "black body", window, clear: window[0], density: 1 };
   }
-  if (isThick(grid) && !(grid.ranges[0]!.maximum < 0))
-    return { ...look, window: spread[1] > spread[0] ? [0, spread[1]] : look.window };
+  if (isThick(grid) && !(grid.ranges[0]!.maximum < 0)) {
+    const top = spread[1] > spread[0] ? spread[1] : most;
+    return { ...look, window: [0, top], isovalue: 0.2 * top };
+  }
   const { minimum, maximum } = grid.ranges[0]!;
   const [low, high] = spread[1] > spread[0] ? spread : widened(minimum, maximum);
   const shown: Look = {

@@ -53,7 +53,12 @@ async function show(volume: Volume, settings: Settings): Promise<void> {
     panel.fail((error as Error).message);
     throw error;
   }
-  if (settings.shots) await takeShots(app, settings.shots);
+  if (settings.shots) {
+    const { number } = app.volume.timeline.frames[app.player.place]!;
+    if (settings.frame !== undefined && settings.frame !== number)
+      throw new Error(app.error || `frame ${settings.frame} has no grid with values`);
+    await takeShots(app, settings.shots);
+  }
 }
 
 /** Without a file: the user may choose one, or drop it. */

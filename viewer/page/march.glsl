@@ -13,6 +13,7 @@ uniform float glow;               // light a world unit that a value of 1 of the
 uniform vec2 window;              // values that the ends of the colour map stand for
 uniform vec2 glowWindow;
 uniform float isovalue;
+uniform float clear;              // the value that lets all light through
 uniform float voxel;              // edge of a voxel in world units
 uniform vec3 toLight;
 uniform vec3 lightColor, ambient, albedo;
@@ -109,7 +110,7 @@ void main() {
 
     vec3 color = vec3(0.0);
     float through = 1.0;
-    float best = -1e30;
+    float best = clear;
     vec4 shell = vec4(0.0);
     float shift = dither ? fract(jitter + hash(gl_FragCoord.xy)) : jitter;
     float begin = enter + shift * stepLength;
@@ -132,7 +133,7 @@ void main() {
         isVisible = isVisible || b.isVisible;
 #endif
 #if MODE == MAXIMUM
-        isVisible = isVisible && a.range.g > best;
+        isVisible = isVisible && max(a.range.g - clear, clear - a.range.r) > abs(best - clear);
 #elif MODE == SURFACE
         // The ray may have come through the surface in its last step, or begin inside of it.
         isVisible = isVisible || (a.range.r < isovalue) != (before < isovalue);
@@ -169,7 +170,7 @@ void main() {
             through *= held;
             through = through < 0.003 ? 0.0 : through;
 #elif MODE == MAXIMUM
-            best = max(best, value);
+            best = abs(value - clear) > abs(best - clear) ? value : best;
 #elif MODE == SURFACE
             if ((value < isovalue) != (before < isovalue)) {
                 float high = begin + float(number) * stepLength, low = high - stepLength;
@@ -187,9 +188,9 @@ void main() {
     }
 #if MODE == MAXIMUM
     vec4 own = textureLod(colors, vec2((best - window.x) / (window.y - window.x), 0.5), 0.0);
-    float isSeen = best > -1e29 ? step(1e-6, own.a) : 0.0;
-    color = own.rgb * isSeen;
-    through = 1.0 - isSeen;
+    float seen = smoothstep(0.0, 0.05, own.a);
+    color = own.rgb * seen;
+    through = 1.0 - seen;
 #endif
     shown = vec4(mix(color, shell.rgb, shell.a), 1.0 - through * (1.0 - shell.a));
 }

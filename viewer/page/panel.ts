@@ -117,6 +117,7 @@ export class Panel {
       );
       parts.push(...new Set(loaders.flatMap((own) => own.remark || [])));
       if (this.#app.remark) parts.push(this.#app.remark);
+      if (this.#app.isDrawing) parts.push("drawing");
     }
     if (this.#app.rate >= 0.5) parts.push(`${counted(Math.round(this.#app.rate), "picture")}/s`);
     if (player.dropped) parts.push(`${counted(player.dropped, "frame")} dropped`);
@@ -179,6 +180,7 @@ export class Panel {
         ? grid.box.upper.map((own, axis) => own - grid.box!.lower[axis]! + 1).join(" × ")
         : "no voxels";
       const range = grid.ranges
+        .filter(({ minimum, maximum }) => maximum > minimum) // of exact values it is not told
         .map(({ minimum, maximum }) =>
           [minimum, maximum].map((own) => short(own, maximum - minimum)).join(" to "),
         )
@@ -188,7 +190,7 @@ export class Panel {
           ? app.difference?.worst(grid.position, app.player.place)
           : undefined;
       about.textContent = [
-        `${grid.gridClass}, ${box}, ${range}`,
+        [grid.gridClass, box, range].filter(Boolean).join(", "),
         app.isFirst ? (this.#promised[grid.position] ?? "") : "",
         worst === undefined ? "" : `Largest difference seen: ${short(worst)}`,
       ]

@@ -46,6 +46,14 @@ export interface Setting {
   backdrop: Backdrop;
 }
 
+interface Light {
+  texture: WebGLTexture;
+  size: Vector;
+  /** What it was computed for, and when. */
+  key: string;
+  time: number;
+}
+
 export type Backdrop = "dark" | "light" | "black";
 
 const VERTEX = `#version 300 es
@@ -91,9 +99,8 @@ export class Renderer {
   readonly #glowColors: WebGLTexture;
   #colorKey = "";
   readonly #targets = new Map<number, { texture: WebGLTexture; width: number; height: number }>();
-  #lightVolume: { texture: WebGLTexture; size: Vector } | null = null;
-  #lightKey = "";
-  #lighted = -LIGHT_PAUSE;
+  /** How much light reaches each place, for each picture on the canvas. */
+  readonly #lights = new Map<number, Light>();
 
   constructor(readonly canvas: HTMLCanvasElement) {
     const gl = canvas.getContext("webgl2", {
@@ -157,7 +164,7 @@ export class Renderer {
     ];
     const target = this.#sized(picture, width, height);
     gl.disable(gl.SCISSOR_TEST);
-    if (scene) this.#lighten(scene, setting);
+    if (scene) this.#lighten(picture, scene, setting);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.#frame);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, target, 0);
     gl.viewport(0, 0, width, height);
@@ -171,6 +178,7 @@ export class Renderer {
     if (scene) {
       this.#marching(
         this.#marchOf(scene),
+        picture,
         scene,
         setting,
         view,
@@ -220,6 +228,7 @@ export class Renderer {
 
   #marching(
     march: Program,
+    picture: number,
     scene: Scene,
     setting: Setting,
     view: Matrix,
@@ -242,6 +251,8 @@ export class Renderer {
     const window = look.window.map((own) => bricks.normal(own)) as [number, number];
     if (!(window[1] > window[0])) window[1] = window[0] + 1e-6;
     march.pair("window", window);
+    const [low, high] = look.window;
+    march.number("clear", bricks.normal(low + clearOf(look) * (high - low)));
     march.number("isovalue", bricks.normal(look.isovalue));
     march.number("voxel", scene.voxel);
     march.vector("toLight", setting.toLight);
@@ -249,7 +260,12 @@ export class Renderer {
     march.vector("lightColor", LIGHT);
     march.vector("ambient", AMBIENT);
     march.vector("albedo", glow ? SOOT : ALBEDO);
-    march.texture("lightVolume", gl.TEXTURE_3D, this.#lightVolume?.texture ?? this.#absent[2]!, 8);
+    march.texture(
+      "lightVolume",
+      gl.TEXTURE_3D,
+      this.#lights.get(picture)?.texture ?? this.#absent[2]!,
+      8,
+    );
     const box = this.#lightBox(scene);
     march.vector("lightLower", box.lower);
     march.vector("lightSize", box.size);
@@ -314,7 +330,7 @@ export class Renderer {
   }
 
   /** Computes how much light reaches each place, where that may have changed. */
-  #lighten(scene: Scene, setting: Setting): void {
+  #lighten(picture: number, scene: Scene, setting: Setting): void {
     if (scene.look.mode !== "fog") return;
     const density = this.#density(scene);
     const box = this.#lightBox(scene);
@@ -329,19 +345,19 @@ export class Renderer {
     ].join();
     // It takes as long as some pictures: while regions arrive it may be a little old.
     const now = performance.now();
-    if (key === this.#lightKey || (scene.loading && now - this.#lighted < LIGHT_PAUSE)) return;
-    this.#lighted = now;
-    this.#lightKey = key;
+    let held = this.#lights.get(picture);
+    if (key === held?.key || (scene.loading && held && now - held.time < LIGHT_PAUSE)) return;
     const gl = this.gl;
     const longest = Math.max(...box.size);
-    const edges = box.size.map((own) =>
+    const size = box.size.map((own) =>
       Math.max(2, Math.round((LIGHT_EDGE * own) / longest)),
     ) as Vector;
-    if (this.#lightVolume?.size.join() !== edges.join()) {
-      if (this.#lightVolume) gl.deleteTexture(this.#lightVolume.texture);
-      const texture = textureOf(gl, gl.R8, edges, gl.LINEAR);
-      this.#lightVolume = { texture, size: edges };
+    if (held?.size.join() !== size.join()) {
+      if (held) gl.deleteTexture(held.texture);
+      held = { texture: textureOf(gl, gl.R8, size, gl.LINEAR), size, key, time: now };
+      this.#lights.set(picture, held);
     }
+    Object.assign(held!, { key, time: now });
     const light = this.#light;
     light.use();
     this.#volumes(light, scene);
@@ -352,16 +368,10 @@ export class Renderer {
     light.number("thin", scene.bricks.normal(scene.look.window[0]));
     light.number("stepLength", scene.voxel * 2);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.#frame);
-    gl.viewport(0, 0, edges[0], edges[1]);
-    for (let slice = 0; slice < edges[2]; slice++) {
-      gl.framebufferTextureLayer(
-        gl.FRAMEBUFFER,
-        gl.COLOR_ATTACHMENT0,
-        this.#lightVolume!.texture,
-        0,
-        slice,
-      );
-      light.number("slice", (slice + 0.5) / edges[2]);
+    gl.viewport(0, 0, size[0], size[1]);
+    for (let slice = 0; slice < size[2]; slice++) {
+      gl.framebufferTextureLayer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, held!.texture, 0, slice);
+      light.number("slice", (slice + 0.5) / size[2]);
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     }
   }
@@ -405,7 +415,7 @@ function hiddenOf({ look, bricks }: Scene): [number, number] {
   const [low, high] = look.window.map((own) => bricks.normal(own)) as [number, number];
   if (look.mode === "fog") return [-1e30, low];
   if (look.mode === "surface") return [bricks.normal(look.isovalue), bricks.normal(look.isovalue)];
-  const clear = look.mode === "maximum" ? 0 : clearOf(look);
+  const clear = clearOf(look);
   if (clear === 0) return [-1e30, low + 1e-6];
   if (clear === 1) return [high - 1e-6, 1e30];
   return [bricks.normal(look.clear) - 1e-6, bricks.normal(look.clear) + 1e-6];

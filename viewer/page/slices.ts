@@ -132,6 +132,8 @@ export class Slices {
   #marks = false;
   #turn = 0;
   #pointed = 0;
+  /** Where the cursor is, of which slice. */
+  #hover: { axis: number; event: PointerEvent } | null = null;
   readonly #canvases: HTMLCanvasElement[] = [];
   readonly #sliders: HTMLInputElement[] = [];
   readonly #labels: HTMLElement[] = [];
@@ -213,9 +215,11 @@ export class Slices {
         }
       canvas.getContext("2d")!.putImageData(picture, 0, 0);
     }
+    if (this.#hover) void this.#point(this.#hover.axis, this.#hover.event);
   }
 
   async #point(axis: number, event: PointerEvent, go = false): Promise<void> {
+    this.#hover = { axis, event };
     const voxels = this.#voxels;
     if (!voxels) return;
     const canvas = this.#canvases[axis]!;
@@ -241,6 +245,7 @@ export class Slices {
   }
 
   #leave(): void {
+    this.#hover = null;
     this.#pointed++;
     this.told("");
   }
