@@ -1,17 +1,19 @@
-"""The bar that shows how far encoding is."""
+"""The bars that show how far encoding, or drawing a film, is."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inrv import Progress
+
+T = TypeVar("T")
 
 # A field reports no end. Less time than this is left when the file is put together and written.
 ALMOST_DONE = 0.5  # seconds
@@ -57,6 +59,20 @@ def progress_bar(name: str, quiet: bool) -> Iterator[Callable[[Progress], None] 
             )
 
         yield show
+
+
+def tracked(items: Iterable[T], name: str, count: int) -> Iterator[T]:
+    """Yield items, with a bar and the time left where stderr is a terminal.
+
+    name: of the bar
+    count: how many items there will be; of a single one no bar is shown
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    silent = count == 1 or not console.is_terminal
+    yield from track(items, name, count, console=console, transient=True, disable=silent)
 
 
 def _clock(seconds: float) -> str:

@@ -28,6 +28,7 @@ from inrv_cli.files import (
 from inrv_cli.frames import Number, Source
 from inrv_cli.limits import limits_option
 from inrv_cli.opening import frame_option, is_coded, read_grids
+from inrv_cli.progress import tracked
 from inrv_cli.shots import Files, files_of, shots_of
 from inrv_cli.text import size as size_text
 
@@ -290,7 +291,7 @@ def _write_pictures(
     shots = {"width": width, "height": height, "count": count, "frames": turntable is not None}
     server = ViewServer([(own.name, own.content) for own in shown], {**settings, "shots": shots})
     try:
-        drawn = list(pictures(server, count))
+        drawn = list(tracked(pictures(server, count), f"{shown[0].name}  drawing", count))
     finally:
         server.server_close()
     if png is not None:
