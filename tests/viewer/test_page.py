@@ -29,6 +29,7 @@ from testing.viewer import built
 
 FIRE = Path("fixtures/fire.vdb")
 STORED = Path(__file__).with_name("fire.png")
+SLOWLY = "inrv.app.player.timeline.rate = 5"  # so that each frame is seen, on slow machines too
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_frames_that_python_reads_are_played(browser: Page) -> None:
     with served(("fire.####.vdb", ServedVolume((10, 11, 12), read))) as url:
         browser.go(url)
         browser.evaluate("inrv.app.settled()")
-        browser.evaluate("document.querySelector('footer button').click()")
+        browser.evaluate(f"{SLOWLY}, document.querySelector('footer button').click()")
         for place in (1, 2):  # one that cannot be read is not waited for
             browser.until(f"inrv.app.player.place === {place}")
         browser.evaluate("inrv.app.player.playing = false, inrv.app.go(2), inrv.app.settled()")
@@ -233,7 +234,7 @@ def test_differences_play_of_frames_that_both_have(browser: Page) -> None:
     ):
         browser.go(url)
         browser.evaluate("inrv.app.compare('difference'), inrv.app.settled()")
-        browser.evaluate("inrv.app.player.play(performance.now()), inrv.app.go(0)")
+        browser.evaluate(f"{SLOWLY}, inrv.app.player.play(performance.now()), inrv.app.go(0)")
         browser.until("inrv.app.player.place === 1")
         browser.evaluate("inrv.app.player.playing = false, inrv.app.go(1), inrv.app.settled()")
         assert browser.evaluate("[0, 1].map(own => inrv.app.difference.worst(0, own))") == [
@@ -354,7 +355,7 @@ def test_a_sequence_is_played(browser: Page) -> None:
         browser.go(url)
         browser.evaluate("inrv.app.settled()")
         assert browser.evaluate("inrv.app.player.count") == count > 1
-        browser.evaluate("document.querySelector('footer button').click()")
+        browser.evaluate(f"{SLOWLY}, document.querySelector('footer button').click()")
         for place in (*range(1, count), 0):  # and begins again
             browser.until(f"inrv.app.player.place === {place}")
         browser.evaluate("inrv.app.player.playing = false, inrv.app.go(1), inrv.app.settled()")
