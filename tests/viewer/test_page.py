@@ -255,6 +255,24 @@ def test_differences_of_vectors_are_those_of_their_components(browser: Page) -> 
         assert browser.evaluate("[inrv.app.error, inrv.app.difference.worst(0)]") == ["", 0.5]
 
 
+def test_differences_of_large_tiles_are_seen(browser: Page) -> None:
+    grid, shown = ball(1), []
+    topology = dataclasses.replace(
+        grid.topology,
+        tile_origins=np.array([[4096, 0, 0]], dtype=np.int32),
+        tile_edges=np.array([4096], dtype=np.int32),
+        tile_active=np.array([True]),
+    )
+    for value in (1, 1.5):
+        tile_values = np.full((1, 1), value, dtype=np.float32)
+        tiled = dataclasses.replace(grid, topology=topology, tile_values=tile_values)
+        shown.append((f"{value}.vdb", ServedVolume.of(inrv.SparseVolume((tiled,)))))
+    with served(*shown) as url:
+        browser.go(url)
+        browser.evaluate("inrv.app.compare('difference'), inrv.app.settled()")
+        assert browser.evaluate("[inrv.app.error, inrv.app.difference.worst(0)]") == ["", 0.5]
+
+
 def test_what_is_thin_is_found(browser: Page) -> None:
     array = np.zeros((40, 40, 40), dtype=np.float32)
     array[:, 21] = 3

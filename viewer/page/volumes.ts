@@ -8,6 +8,7 @@ import {
   type Given,
   type GridInfo,
   type Skeleton,
+  type Tile,
   type Timeline,
 } from "../decoder/index.js";
 
@@ -180,6 +181,11 @@ export class Difference implements Volume {
       this.other.skeleton(other, this.#otherPlace(place)),
     ]);
     const corners = new Map<string, number[]>();
+    // What is no tile of the other's is taken as background there; its regions are looked at anyway.
+    const values = skeletons.map(
+      ({ tiles }) => new Map(tiles.map((own) => [keyOf(own), own.values])),
+    );
+    const large = new Map<string, Tile>();
     for (const { corners: found, tiles } of skeletons) {
       for (let at = 0; at < found.length; at += 3) {
         const corner = Array.from(found.subarray(at, at + 3));
@@ -188,9 +194,24 @@ export class Difference implements Volume {
       for (const tile of tiles) {
         const corner = tile.corner.map((own) => Math.floor(own / REGION) * REGION);
         if (tile.edge <= REGION) corners.set(corner.join(), corner);
+        else {
+          const key = keyOf(tile);
+          const mine = values[0]!.get(key) ?? one.background;
+          const others = values[1]!.get(key) ?? other.background;
+          const apart = mine.map((own, part) =>
+            Object.is(own, others[part]) ? 0 : Math.abs(own - others[part]!),
+          );
+          large.set(key, { ...tile, values: [Math.max(...apart)] });
+        }
       }
     }
-    return { corners: Int32Array.from([...corners.values()].flat()), tiles: [] };
+    this.#see(grid, place, Math.max(0, ...[...large.values()].map((own) => own.values[0]!)));
+    return { corners: Int32Array.from([...corners.values()].flat()), tiles: [...large.values()] };
+  }
+
+  #see(grid: GridInfo, place: number, apart: number): void {
+    const found = this.#worst.get(grid.position) ?? new Map<number, number>();
+    this.#worst.set(grid.position, found.set(place, Math.max(found.get(place) ?? 0, apart)));
   }
 
   async block(
@@ -207,7 +228,7 @@ export class Difference implements Volume {
     ]);
     const count = a.active.length;
     const values = new Float32Array(count);
-    let worst = this.worst(grid.position, place) ?? 0;
+    let worst = 0;
     for (let voxel = 0; voxel < count; voxel++) {
       let most = 0;
       for (let part = 0; part < one.components; part++) {
@@ -219,8 +240,7 @@ export class Difference implements Volume {
       values[voxel] = most;
       worst = Math.max(worst, most);
     }
-    const found = this.#worst.get(grid.position) ?? new Map<number, number>();
-    this.#worst.set(grid.position, found.set(place, worst));
+    this.#see(grid, place, worst);
     return { values, active: a.active };
   }
 
@@ -240,6 +260,10 @@ export class Difference implements Volume {
   #otherPlace(place: number): number {
     return samePlace(this.one, place, this.other);
   }
+}
+
+function keyOf({ corner, edge }: Tile): string {
+  return `${corner.join()} ${edge}`;
 }
 
 /** The grid of the same name and type, at the same position where several have the name. */
