@@ -46,10 +46,7 @@ export class App {
   comparison: Comparison = "one";
   wipe = 0.5;
   /** The part of the box that is shown: shares along each axis of index space. */
-  clip: [Vector, Vector] = [
-    [0, 0, 0],
-    [1, 1, 1],
-  ];
+  clip = structuredClone(UNCLIPPED);
   grid: GridInfo | null = null;
   glow: GridInfo | null = null;
   glowStrength = 60;
@@ -138,7 +135,7 @@ export class App {
     this.#frameCamera(wanted);
     const { error } = this;
     await this.choose(wanted);
-    this.error = error;
+    this.error ||= error;
     requestAnimationFrame((now) => this.#tick(now));
   }
 

@@ -49,7 +49,7 @@ float lit(vec3 world) {
     return textureLod(lightVolume, (world - lightLower) / lightSize, 0.0).r;
 }
 
-vec4 surface(vec3 world, vec3 ray) {
+vec3 surface(vec3 world, vec3 ray) {
     vec3 normal = gradient(world);
     float length2 = dot(normal, normal);
     normal = length2 > 0.0 ? normal * inversesqrt(length2) : -ray;
@@ -58,7 +58,7 @@ vec4 surface(vec3 world, vec3 ray) {
     float sky = 0.5 + 0.5 * dot(normal, upward);
     vec3 half_ = normalize(toLight - ray);
     float shine = pow(max(dot(normal, half_), 0.0), 40.0) * 0.25 * step(0.0, diffuse - 1e-3);
-    return vec4(albedo * (lightColor * diffuse * 0.7 + ambient * (0.45 + 0.75 * sky)) + lightColor * shine, 1.0);
+    return albedo * (lightColor * diffuse * 0.7 + ambient * (0.45 + 0.75 * sky)) + lightColor * shine;
 }
 
 // Whether the voxel at a place of the first volume is active, and how long its edge is at its level.
@@ -179,7 +179,7 @@ void main() {
                     float found = lookA(place(volumeA.toVoxels, eye + middle * ray));
                     if ((found < isovalue) == (before < isovalue)) low = middle; else high = middle;
                 }
-                color = surface(eye + high * ray, ray).rgb;
+                color = surface(eye + high * ray, ray);
                 through = 0.0;
             }
             before = value;
